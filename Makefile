@@ -1,0 +1,93 @@
+# `make demo` and `make test` do all the set-up on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# A stamp's name holds what it was made from: a changed lock or a moved folder is seen whatever a checkout did to the
+# times of files.
+key = $(shell (pwd; cat $(1)) | cksum | cut -d' ' -f1)
+LOCKED := .venv/.locked-$(call key,requirements.lock)
+PROJECT := .venv/.project-$(call key,requirements.lock pyproject.toml)
+MINISTACK := .venv-ministack/.locked-$(call key,requirements-ministack.lock)
+DYNALITE := tests/engines/node_modules/.locked-$(call key,tests/engines/package-lock.json)
+# Twice quiet: warnings about a user's own pip settings are not ours to show; errors are.
+PIP_INSTALL := -m pip --disable-pip-version-check -qq install
+NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "This project needs Python \
+  3.11 or newer, and $(PYTHON) is not: name one that is, as in: make install PYTHON=python3.12" >&2; exit 1; }
+COMPILE := .venv-lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 \
+  --generate-hashes --no-header --no-annotate --no-emit-index-url
+# It pins botocore, hence an environment of its own.
+MINISTACK_VERSION := 1.5.33
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo lab test test-slow test-all engines lint format lock clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(PROJECT) ## make .venv from the locked, hashed requirements
+
+demo: install ## both migrations on made-up data: no AWS account, no questions
+	@$(BIN)/runbook demo
+
+lab: install ## JupyterLab on the made-up data
+	@$(BIN)/runbook lab
+
+test: install ## the default tests
+	@$(PYTEST) -m "not slow"
+
+test-slow: install engines ## the slow tests: second and third engine, faults, browser
+	@$(PYTEST) -m slow
+
+test-all: install engines ## every test
+	@$(PYTEST)
+
+engines: $(MINISTACK) $(DYNALITE) ## install the second and third DynamoDB engine for the slow tests
+
+lint: install ## check code, notebooks and their hygiene
+	@failed=0; \
+	$(BIN)/ruff check --quiet --output-format concise . || failed=1; \
+	$(BIN)/ruff format --check --quiet --output-format concise . || failed=1; \
+	$(BIN)/python tests/check_notebooks.py || failed=1; \
+	exit $$failed
+
+format: install ## format code and notebooks
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+lock: ## renew every lock (needs the package registries)
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python $(PIP_INSTALL) uv
+	@$(COMPILE) pyproject.toml --extra test --group build -o requirements.lock
+	@echo ministack==$(MINISTACK_VERSION) | $(COMPILE) - -o requirements-ministack.lock
+	@rm -f tests/engines/package-lock.json
+	@npm install --prefix tests/engines --package-lock-only --omit-lockfile-registry-resolved \
+	  --ignore-scripts --no-audit --no-fund --loglevel=error
+	@.venv-lock/bin/python tests/engines/strip_lock.py tests/engines/package-lock.json
+	@rm -rf .venv-lock
+
+clean: ## remove what was installed and cached; runs in outputs/ stay
+	@rm -rf .venv .venv-ministack .venv-lock tests/engines/node_modules .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(LOCKED):
+	@$(NEW_ENOUGH)
+	@echo "Installing the locked requirements into .venv (about a minute)"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
+	@touch $@
+
+$(PROJECT): $(LOCKED)
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(MINISTACK):
+	@$(NEW_ENOUGH)
+	@rm -rf .venv-ministack && $(PYTHON) -m venv .venv-ministack
+	@.venv-ministack/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements-ministack.lock
+	@touch $@
+
+# --ignore-scripts: its one native package carries a built binary, so nothing has to be compiled or run.
+$(DYNALITE):
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix tests/engines --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm is not installed: the tests on the third engine (dynalite) will be skipped"; fi

@@ -1,0 +1,155 @@
+"""Field types: a conversion is exact or does not happen. Pure.
+
+`convert` gives the converted typed value; ValueError, with the reason, where the value does not convert.
+"""
+
+import base64
+import binascii
+import json
+import re
+
+from .values import canonical_number
+
+TYPES = {"string": "S", "number": "N", "boolean": "BOOL", "list": "L", "map": "M"}
+
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_TYPE_LETTERS = {"S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"}
+
+
+def convert(value: dict, wanted: str) -> dict:
+    """The typed value as `wanted` (string, number, boolean, list or map), exactly.
+
+    Raises ValueError with a reason that does not quote the value.
+    """
+    ((letter, content),) = value.items()
+    if letter == TYPES[wanted]:
+        return value
+    if wanted == "string":
+        if letter == "N":
+            return {"S": canonical_number(content)}
+        if letter == "BOOL":
+            return {"S": "true" if content else "false"}
+    elif letter == "S":
+        if wanted == "number":
+            return _number(content)
+        if wanted == "boolean":
+            if content.lower() not in ("true", "false"):
+                raise ValueError("text that is neither true nor false")
+            return {"BOOL": content.lower() == "true"}
+        if wanted == "list":
+            return _list(content)
+        return _map(content)
+    raise ValueError(f"type {letter} does not convert to {wanted}")
+
+
+def _number(text: str) -> dict:
+    if not _PLAIN_DECIMAL.fullmatch(text):
+        raise ValueError("text that is not a plain decimal number")
+    if sum(character.isdigit() for character in text) > 38:
+        raise ValueError("a number of more than 38 digits")
+    return {"N": canonical_number(text)}
+
+
+def _list(text: str) -> dict:
+    if text.lstrip()[:1] not in ("[", "{"):
+        return {"L": [{"S": piece} for part in text.split(",") if (piece := part.strip())]}
+    parsed = _json(text)
+    if _typed(parsed) and "L" in parsed:
+        return parsed
+    if not isinstance(parsed, list):
+        raise ValueError("JSON text that is not a list")
+    return {"L": parsed if parsed and all(map(_typed, parsed)) else [_from_json(member) for member in parsed]}
+
+
+def _map(text: str) -> dict:
+    parsed = _json(text)
+    if not isinstance(parsed, dict):
+        raise ValueError("JSON text that is not a map")
+    if _typed(parsed):
+        if "M" not in parsed:
+            raise ValueError("exported DynamoDB JSON that is not a map")
+        return parsed
+    if parsed and all(map(_typed, parsed.values())):
+        return {"M": parsed}
+    return {"M": {name: _from_json(member) for name, member in parsed.items()}}
+
+
+class _Number(str):
+    """A JSON number as it was written, so that no digit is lost on the way."""
+
+
+def _refuse(constant: str):
+    raise ValueError("text that is not JSON")
+
+
+def _unique(pairs: list) -> dict:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("JSON text with the same name twice")
+    return dict(pairs)
+
+
+def _json(text: str):
+    try:
+        parsed = json.loads(
+            text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=_unique
+        )
+    except json.JSONDecodeError:
+        raise ValueError("text that is not JSON") from None
+    except RecursionError:
+        raise ValueError("JSON text nested too deeply") from None
+    return parsed
+
+
+def _from_json(value) -> dict:
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, _Number):
+        return {"N": canonical_number(value)}
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate has no UTF-8 form: UnicodeEncodeError is a ValueError
+        return {"S": value}
+    if isinstance(value, list):
+        return {"L": [_from_json(member) for member in value]}
+    return {"M": {name: _from_json(member) for name, member in value.items()}}
+
+
+def _typed(value) -> bool:
+    """Whether a parsed JSON value is one well-formed typed value of exported DynamoDB JSON."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((letter, content),) = value.items()
+    if letter not in _TYPE_LETTERS:
+        return False
+    if letter == "S":
+        return type(content) is str
+    if letter == "N":
+        return type(content) is str and _is_number(content)
+    if letter == "B":
+        return type(content) is str and _is_base64(content)
+    if letter == "BOOL":
+        return isinstance(content, bool)
+    if letter == "NULL":
+        return content is True
+    if letter == "L":
+        return isinstance(content, list) and all(map(_typed, content))
+    if letter == "M":
+        return isinstance(content, dict) and all(map(_typed, content.values()))
+    return isinstance(content, list) and bool(content) and all(_typed({letter[0]: member}) for member in content)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        canonical_number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True

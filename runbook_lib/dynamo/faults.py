@@ -1,0 +1,160 @@
+"""What a refused request means: one table of codes, and exceptions whose text never holds an item's values."""
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+import orjson
+
+from ..errors import Interrupted, RunbookError
+
+# The one table. A code that is in none of these is permanent, and raised at once as a DynamoError.
+THROTTLED = frozenset(  # tried again, and the table is slowed
+    "ProvisionedThroughputExceededException ThrottlingException Throttling ThrottledException ThrottlingError "
+    "RequestThrottled RequestThrottledException RequestLimitExceeded TooManyRequestsException SlowDown "
+    "BandwidthLimitExceeded".split()
+)
+TRANSIENT = frozenset(  # tried again, as is every status from 500 up
+    "InternalServerError InternalServerErrorException InternalFailure ServiceUnavailable ServiceUnavailableException "
+    "RequestTimeout RequestTimeoutException PriorRequestNotComplete TransactionConflictException "
+    "TransactionInProgressException ReplicatedWriteConflictException CRC32CheckFailed".split()
+)
+EXPIRED = frozenset("ExpiredToken ExpiredTokenException".split())  # credentials renewed once, then Interrupted
+REJECTED = frozenset(  # Interrupted: no request can succeed with these credentials or this clock
+    "UnrecognizedClientException InvalidSignatureException SignatureDoesNotMatch InvalidClientTokenId "
+    "MissingAuthenticationToken MissingAuthenticationTokenException IncompleteSignature IncompleteSignatureException "
+    "RequestExpired RequestTimeTooSkewed".split()
+)
+
+CONDITION_FAILED = "ConditionalCheckFailedException"
+_CODE = re.compile(r"[A-Za-z0-9_]{3,80}")
+_INDEX = re.compile(r"table/[\w.-]+/index/[\w.-]+|global secondary index", re.IGNORECASE)
+_MAX_SKEW = 240  # seconds; AWS refuses from 300 on
+
+# An engine's sentence may quote what it was sent. Only these, which hold attribute names and types, are passed on.
+_SAFE_SENTENCES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"The conditional request failed",
+        r"Requested resource not found",
+        r"Item size (to update )?has exceeded the maximum allowed size",
+        r"Missing the key [\w.-]+ in the item",
+        r"Type mismatch for (key|Index Key) [\w.-]+,? [Ee]xpected: \w+,? [Aa]ctual: \w+( IndexName: [\w.-]+)?",
+        r"The provided key element does not match the schema",
+        r"The AttributeValue for a key attribute cannot contain an empty (string|binary) value\. Key: [\w.-]+",
+        r"Size of (hashkey|rangekey) has exceeded the maximum size limit of \d+ bytes",
+        r"Number overflow",
+        r"Number underflow",
+        r"Attempting to store more than 38 significant digits in a Number",
+        r"An (AttributeValue|number|string) set may not be empty|Supplied AttributeValue is empty",
+        r"Nesting Levels have exceeded supported limits",
+        r"not authorized to perform: [\w:]+ on resource: [\w:/.*-]+",
+        r"The table does not have the specified index: [\w.-]+",
+    )
+)
+
+
+class DynamoError(RunbookError):
+    """DynamoDB refused a request for good. The text names side, operation, table and code, never a value.
+
+    Attributes: code; message (what DynamoDB said, as far as it cannot hold a value); operation; table (None where the
+    request names none); request_id.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        code: str = "",
+        message: str = "",
+        operation: str = "",
+        table: str | None = None,
+        request_id: str | None = None,
+    ):
+        super().__init__(text)
+        self.code, self.message, self.operation = code, message, operation
+        self.table, self.request_id = table, request_id
+
+
+class ConditionFailed(DynamoError):
+    """The condition of a write does not hold. `item` is what is stored, where the engine sent it, else None."""
+
+    item: dict | None = None
+
+
+class Again(Exception):
+    """The attempt failed in a way that passes: try again. `overload`: because too much was asked."""
+
+    def __init__(self, reason: str, overload: bool = False):
+        super().__init__(reason)
+        self.reason, self.overload = reason, overload
+
+
+class Expired(Exception):
+    """The request was signed with a token that is no longer valid."""
+
+
+def where(label: str, operation: str, table: str | None) -> str:
+    """The opening of a message: side, operation, table."""
+    return f"{label + ': ' if label else ''}{operation}{' on ' + table if table else ''}"
+
+
+def from_reply(
+    label: str, operation: str, table: str | None, status: int, headers: Mapping[str, str], raw: bytes
+) -> Exception:
+    """Return the exception that stands for a reply other than 200: Again, Expired, Interrupted or a DynamoError."""
+    content = _content(raw)
+    code = str(content.get("__type", "")).rpartition("#")[2]
+    if status >= 500 or code in TRANSIENT:
+        return Again(code if _CODE.fullmatch(code) else f"HTTP status {status}", overload=True)
+    if not _CODE.fullmatch(code):
+        return Again(f"the reply (HTTP status {status}) is not DynamoDB's")
+    text = str(content.get("message") or content.get("Message") or "")
+    if code in THROTTLED:
+        return Again(_throttle_reason(code, content, text), overload=True)
+    if code in EXPIRED:
+        return Expired()
+    place = where(label, operation, table)
+    if code in REJECTED:
+        return Interrupted(f"{place}: the credentials or the signature were not accepted ({code}){_skew(headers)}.")
+    detail = safe_detail(text)
+    kind = ConditionFailed if code == CONDITION_FAILED else DynamoError
+    error = kind(
+        f"{place} was refused: {code}: {detail}.", code, detail, operation, table, headers.get("x-amzn-requestid")
+    )
+    if isinstance(error, ConditionFailed):
+        error.item = content.get("Item")
+    return error
+
+
+def safe_detail(text: str) -> str:
+    """Return the part of an engine's sentence that cannot hold a value."""
+    found = next((match for pattern in _SAFE_SENTENCES if (match := pattern.search(text))), None)
+    return found[0] if found else "its text is withheld, as it may quote values"
+
+
+def _content(raw: bytes) -> dict:
+    try:
+        content = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _throttle_reason(code: str, content: dict, text: str) -> str:
+    """The code, with the table or index that DynamoDB names as the one that is too slow."""
+    for entry in content.get("ThrottlingReasons") or content.get("throttlingReasons") or ():
+        return f"{entry.get('reason', code)} ({str(entry.get('resource', '')).rpartition(':')[2]})"
+    index = _INDEX.search(text)
+    return f"{code} ({index[0]})" if index else code
+
+
+def _skew(headers: Mapping[str, str]) -> str:
+    """What the reply's date says about this machine's clock, or the usual mend."""
+    try:
+        seconds = time.time() - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        seconds = 0.0
+    if abs(seconds) > _MAX_SKEW:
+        return f"; this machine's clock is {abs(seconds):.0f} seconds {'fast' if seconds > 0 else 'slow'}: set it"
+    return "; renew the credentials and resume"

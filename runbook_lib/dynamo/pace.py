@@ -1,0 +1,125 @@
+"""How fast requests may go: the units the operator allows, and less where a table refuses them. Talks to nobody."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+WINDOW = 0.5  # seconds over which a table's refusals are counted
+FLOOR = 10.0  # requests a second that a table keeps even where all are refused: each refused one also backs off
+PROBE = 1.25  # growth for each window, so that capacity that has come back is found
+BUDGET_BURST = 1.0  # seconds of unused units that may be made up for
+LANE_BURST = 0.1
+
+
+class Pace:
+    """Limits shared by all threads of a run. Thread-safe.
+
+    `read_units` and `write_units` are capacity units a second, None for no limit. Apart from them each lane (a table
+    of one side) is slowed while it refuses requests: towards what it accepts, by half at most in each window; then a
+    quarter up in each, until it is no longer what holds the run back.
+    """
+
+    def __init__(
+        self,
+        read_units: float | None = None,
+        write_units: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
+    ):
+        self.stopping = threading.Event()  # once set, nobody waits: what is in flight shall end soon
+        self.limited = read_units is not None or write_units is not None
+        self._clock = clock
+        self._sleep = sleep or self.stopping.wait
+        self._lock = threading.Lock()
+        self._read = _Slots(read_units, BUDGET_BURST)
+        self._write = _Slots(write_units, BUDGET_BURST)
+        self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
+
+    def wait_read(self, units: float) -> None:
+        """Takes read units; waits while the budget is overdrawn."""
+        self._take(self._read, units)
+
+    def wait_write(self, units: float) -> None:
+        """Takes write units; waits while the budget is overdrawn."""
+        self._take(self._write, units)
+
+    def wait_turn(self, lane: str) -> None:
+        """Waits for the lane's next slot; returns at once where nothing was refused lately."""
+        known = self._lanes.get(lane)
+        if known is not None and known.slots.rate is not None:
+            self._take(known.slots, 1)
+
+    def accepted(self, lane: str) -> None:
+        """Notes that the lane accepted a request."""
+        with self._lock:
+            self._lanes[lane].count(self._clock())
+
+    def refused(self, lane: str, reason: str) -> None:
+        """Notes that the lane refused a request as too many."""
+        with self._lock:
+            self._lanes[lane].reason = reason
+            self._lanes[lane].count(self._clock(), refused=True)
+
+    def slowed(self) -> list[str]:
+        """One line for each lane that is slowed now, with its reason. Read-only."""
+        with self._lock:
+            return [
+                f"{name}: slowed to {lane.slots.rate:.0f} requests a second because of {lane.reason}"
+                for name, lane in self._lanes.items()
+                if lane.slots.rate is not None
+            ]
+
+    def pause(self, seconds: float) -> None:
+        """Waits, unless the run is stopping."""
+        self._sleep(seconds)
+
+    def _take(self, slots: "_Slots", units: float) -> None:
+        with self._lock:
+            wait = slots.take(units, self._clock())
+        if wait > 0:
+            self._sleep(wait)
+
+
+@dataclass
+class _Slots:
+    """Places in a queue: each taker is told how long to wait until its units are due."""
+
+    rate: float | None
+    burst: float  # seconds of unused rate that may be made up for
+    due: float = float("-inf")
+
+    def take(self, units: float, now: float) -> float:
+        if self.rate is None:
+            return 0.0
+        self.due = max(self.due, now - self.burst) + units / self.rate
+        return self.due - now
+
+
+class _Lane:
+    """A table of one side: what it accepted and refused in this window, and the rate that follows from it."""
+
+    def __init__(self) -> None:
+        self.slots = _Slots(None, LANE_BURST)
+        self.reason = ""
+        self._since: float | None = None
+        self._sent = self._refused = 0
+
+    def count(self, now: float, refused: bool = False) -> None:
+        if self._since is None:  # a window begins with its first request, not when the last one ended
+            self._since = now
+        self._sent += 1
+        self._refused += refused
+        elapsed = now - self._since
+        if elapsed < WINDOW:
+            return
+        observed, rate = self._sent / elapsed, self.slots.rate
+        if self._refused:
+            share = (1 - self._refused / self._sent) * PROBE
+            self.slots.rate = max(FLOOR, min(rate or observed, observed) * min(1.0, max(0.5, share)))
+        elif rate is not None:
+            # Far above what the run asks for, the limit limits nothing any more.
+            self.slots.rate = rate * PROBE if rate < 4 * observed else None
+        self._since, self._sent, self._refused = None, 0, 0

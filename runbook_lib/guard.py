@@ -1,0 +1,71 @@
+"""May this run write? Checks that refuse before the first request that changes anything."""
+
+import sys
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from .dynamo.session import Connection
+from .errors import Refused
+from .mapping import Entry
+from .parameters import Target
+
+
+def check_endpoint(target: Target, endpoint_url: str) -> None:
+    """Refused where a production target lies at an endpoint that is neither AWS nor this machine."""
+    host = urlsplit(endpoint_url).hostname or ""
+    is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+    if target.production and not is_aws and not is_loopback(host):
+        raise Refused(
+            f"target {target.environment} is production, but its endpoint {endpoint_url} is neither AWS nor this machine; "
+            "unset AWS_ENDPOINT_URL or correct target.endpoint_url."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host name is this machine."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def check_same_table(entry: Entry, source: Connection, target: Connection) -> None:
+    """Refused where an entry would write into a table that it reads."""
+    same_place = all(getattr(source, key) == getattr(target, key) for key in ("account", "region", "endpoint_url"))
+    if same_place and entry.source == entry.target:
+        raise Refused(
+            f"{entry.name}: source and target are the same table, {entry.target}; "
+            "give the target another environment, region or table name."
+        )
+
+
+def confirm(
+    target: Target, given: str | None, action: str, *, needed: bool = True, ask: Callable[[str], str] | None = None
+) -> str:
+    """A line saying how the action was confirmed. Refused where it was not.
+
+    `given` is what `--confirm` or the notebook's parameter says: the target environment, whole. Where it is empty, `ask`
+    (a function that puts a question to the person at the keyboard) is used twice; without it the answer is no.
+    """
+    name = target.environment
+    if given:
+        if given != name:
+            raise Refused(f"confirmation {given!r} is not the target environment; {action} needs --confirm {name}.")
+        return f"confirmed for {name} by parameter"
+    if not needed:
+        return f"no confirmation needed: {name} is not production"
+    if ask is None:
+        raise Refused(f"{action} writes to {name} and needs --confirm {name}.")
+    for question in (f"{action} in {name}. Type the environment to confirm: ", f"Once more, {name}, to be sure: "):
+        if ask(question).strip() != name:
+            raise Refused(f"the answer was not {name}; nothing was written.")
+    return f"confirmed for {name} twice at the keyboard"
+
+
+def terminal() -> Callable[[str], str] | None:
+    """A way to ask the person at the terminal, or None where nobody is there."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: str) -> str:
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline()
+
+    return ask

@@ -1,0 +1,104 @@
+"""Sets of short hashes of any size: in memory up to a limit, then in files. For duplicates and for joins by id."""
+
+import tempfile
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SPILL_BYTES = 64_000_000
+_PARTS = 64
+
+
+class HashLog:
+    """A bag of hashes of one width, partitioned by first byte so that two bags can be joined part by part."""
+
+    def __init__(self, width: int = 16, spill_bytes: int = SPILL_BYTES):
+        """`width` in bytes; above `spill_bytes` the bag lies in a temporary folder that goes with the object."""
+        self.width = width
+        self._spill_bytes = spill_bytes
+        self._parts = [bytearray() for _ in range(_PARTS)]
+        self._held = 0
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._lock = threading.Lock()
+
+    def extend(self, hashes: Iterable[bytes]) -> None:
+        """Adds hashes. Thread-safe. Writes to a temporary folder above the limit."""
+        with self._lock:
+            for hashed in hashes:
+                self._parts[hashed[0] % _PARTS] += hashed
+                self._held += self.width
+            if self._held > self._spill_bytes:
+                self._spill()
+
+    def __len__(self) -> int:
+        """How many hashes, each counted as often as it was added."""
+        return sum(len(self._part(number)) for number in range(_PARTS)) // self.width
+
+    def duplicates(self) -> set[bytes]:
+        """The hashes that were added more than once."""
+        found: set[bytes] = set()
+        for part in self._each():
+            seen: set[bytes] = set()
+            for hashed in part:
+                (found if hashed in seen else seen).add(hashed)
+        return found
+
+    def missing_from(self, other: "HashLog") -> list[bytes]:
+        """The hashes of this bag, as often as they were added, that the other does not hold."""
+        return [
+            hashed
+            for mine, theirs in zip(self._each(), other._each(), strict=True)
+            if mine
+            for hashed in _without(mine, set(theirs))
+        ]
+
+    def frozen(self) -> "HashSet":
+        """A read-only set of the hashes, for looking single ones up."""
+        return HashSet(b"".join(b"".join(sorted(set(part))) for part in self._each()), self.width)
+
+    def _part(self, number: int) -> bytes:
+        spilled = Path(self._folder.name, str(number)) if self._folder else None
+        return (spilled.read_bytes() if spilled and spilled.exists() else b"") + bytes(self._parts[number])
+
+    def _each(self) -> Iterator[list[bytes]]:
+        for number in range(_PARTS):
+            blob = self._part(number)
+            yield [blob[at : at + self.width] for at in range(0, len(blob), self.width)]
+
+    def _spill(self) -> None:
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="runbook-")
+        for number, part in enumerate(self._parts):
+            with Path(self._folder.name, str(number)).open("ab") as file:
+                file.write(part)
+            part.clear()
+        self._held = 0
+
+
+def _without(hashes: list[bytes], known: set[bytes]) -> list[bytes]:
+    return [hashed for hashed in hashes if hashed not in known]
+
+
+class HashSet:
+    """A sorted blob of hashes with membership by bisection: 16 bytes an id instead of a hundred."""
+
+    def __init__(self, blob: bytes, width: int):
+        self._width = width
+        self._blob = blob
+        starts = [0] * (_PARTS + 1)
+        for at in range(0, len(blob), width):
+            starts[blob[at] % _PARTS + 1] += 1
+        for number in range(_PARTS):
+            starts[number + 1] += starts[number]
+        self._starts = starts
+
+    def __contains__(self, hashed: bytes) -> bool:
+        low, high = self._starts[hashed[0] % _PARTS : hashed[0] % _PARTS + 2]
+        at = bisect_left(self, hashed, low, high)
+        return at < high and self[at] == hashed
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._blob[index * self._width : (index + 1) * self._width]
+
+    def __len__(self) -> int:
+        return len(self._blob) // self._width

@@ -1,0 +1,151 @@
+"""03_migrate: the walk with insert as its last step; starting, resuming, failing, and undoing where the limits say so."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checkpoint import checkpoint_of, write_checkpoint
+from .dynamo import tables
+from .errors import Failed, Interrupted, Refused
+from .insert import Inserter, OnPage
+from .lookups import prepare
+from .plan import Plan
+from .rollback import undo
+from .run import Run
+from .stage import Part, Stage, State
+from .walk import walk
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What a migration did."""
+
+    state: State
+    checkpoint: Path | None
+    wrote_nothing: bool  # the run was finished before
+    failure: str | None  # why it could not be completed
+
+
+def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
+    """The migration of the plan's chosen entries, begun or gone on with. Writes to the target and to the run's folder.
+
+    Raises Refused (nothing written) and Interrupted (the same run id resumes). A failure is not raised: it is in the
+    result, after the undo that `limits.on_failure` asks for.
+    """
+    stage = Stage(run, "migrate")
+    check_can_write(run, stage, plan)
+    plan.require_targets()
+    passes = _passes(plan, stage)
+    if not passes:
+        if not stage.state().finished:
+            stage.record("end")
+        return Migration(stage.state(), checkpoint_path(stage), True, None)
+    chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
+    plan = plan.choose(chosen)
+    plan, winners = prepare(plan)
+    was_empty = look_at_targets(stage, plan)
+    failure = None
+    try:
+        path = begin(stage, plan, chosen)
+        execution = stage.executions()
+        keep_going = plan.parameters.limits.on_failure == "keep"
+        for parts in passes:
+            part_plan = plan.choose([entry for part in parts for entry in part.entries])
+            segments = {part.table: part.segments for part in parts}
+            resume = {(part.table, number): at for part in parts for number, at in part.positions.items()}
+            with Inserter(
+                part_plan,
+                stage,
+                execution,
+                was_empty,
+                segments=segments,
+                stop_on_failure=not keep_going,
+                on_page=on_page,
+            ) as insert:
+                walk(part_plan, insert, winners=winners, resume=resume, segments=segments)
+        stage.record("end")
+    except Failed as problem:
+        failure = str(problem)
+        run.logger().error("failed: %s", failure)
+        stage.record("failed", reason=failure)
+        if not keep_going:
+            undo(checkpoint_of(run, "migrate", plan))
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
+    except Interrupted as problem:
+        run.logger().error("interrupted: %s", problem)
+        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
+    except OSError as problem:
+        raise Interrupted(f"{problem.filename or run.folder}: {problem.strerror}. {resume_hint(run)}.") from problem
+    return Migration(stage.state(), path, False, failure)
+
+
+def resume_hint(run: Run) -> str:
+    """What to type to go on."""
+    return f"Resume with: runbook migrate PARAMS --run-id {run.id} --execute --confirm ENVIRONMENT"
+
+
+def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
+    """Refused where the run was rolled back, was begun with something else, or was analyzed with something else."""
+    state = stage.state()
+    if state.rolled_back or state.rolling_back:
+        raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
+    stage.check_identity(plan)
+    analysis = run.latest_json("migration-analysis")
+    if analysis:
+        for key, value in stage.identity(plan).items():
+            if key in ("mapping", "environments", "code") and analysis["fingerprints"][key] != value:
+                raise Refused(
+                    f"the analysis in run {run.id} was made with another {key}; analyze again (a new run), "
+                    "so that what was decided on is what is done."
+                )
+
+
+def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
+    """Target table → whether it was empty when the run first came to it; looked up once and recorded."""
+    known: dict[str, bool] = {}
+    for event in stage.events("targets"):
+        known |= event["empty"]
+    targets = {route.entry.target for route in plan.routes.values()}
+    if new := sorted(targets - known.keys()):
+        fresh = {name: tables.is_empty(plan.target, name) for name in new}
+        stage.record("targets", empty=fresh)
+        known |= fresh
+    return known
+
+
+def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
+    """Records a new execution and, at the first, writes the checkpoint. Gives the checkpoint's path."""
+    stage.record("execution", entries=chosen, **stage.identity(plan))
+    path = checkpoint_path(stage)
+    if path is None:
+        path = write_checkpoint(checkpoint_of(stage.run, stage.name, plan), plan)
+        stage.record("checkpoint", file=path.name)
+    stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
+    return path
+
+
+def checkpoint_path(stage: Stage) -> Path | None:
+    """The checkpoint that the stage wrote."""
+    files = [event["file"] for event in stage.events("checkpoint")]
+    return stage.run.folder / files[-1] if files else None
+
+
+def _passes(plan: Plan, stage: Stage) -> list[list[Part]]:
+    """What is left to do: first the passes an earlier execution left unfinished, then those never begun."""
+    begun = stage.parts()
+    unfinished = [part for part in begun if not part.done and set(part.entries) & plan.routes.keys()]
+    for part in unfinished:
+        if not set(part.entries) <= plan.routes.keys():
+            raise Refused(
+                f"the pass over {part.table} was begun for {', '.join(part.entries)}; resume it with --tables naming all."
+            )
+    covered = {entry for part in begun for entry in part.entries}
+    fresh = []
+    for table, routes in plan.by_source().items():
+        if entries := [route.entry.name for route in routes if route.entry.name not in covered]:
+            fresh.append(Part(table, entries, plan.segments(table)))
+    walks: list[list[Part]] = []
+    for part in (*unfinished, *fresh):  # one walk reads a table once
+        place = next((parts for parts in walks if part.table not in {other.table for other in parts}), None)
+        place.append(part) if place is not None else walks.append([part])
+    return walks

@@ -1,0 +1,231 @@
+"""Where a migration runs: environments and limits. A parameters file is also a valid `papermill -f` file."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .errors import ParametersError, RunbookError
+
+MAX_FILE_BYTES = 5_000_000
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Side(Strict):
+    """One side of a migration. What is None here, boto3's own chain decides."""
+
+    environment: str = Field(min_length=1)
+    region: str | None = None
+    account: str | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+    endpoint_url: str | None = None
+    production: bool = False
+
+    @field_validator("environment", "account", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        # YAML reads an account such as 123456789012 as a number.
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("region", "account", "profile", "role_arn", "endpoint_url", mode="after")
+    @classmethod
+    def _unset(cls, value: str | None) -> str | None:
+        return value or None  # "${VAR:-}" with VAR unset
+
+
+class Target(Side):
+    """The side that is written to."""
+
+    rollback_role_arn: str | None = None
+
+
+class Limits(Strict):
+    """How fast, and what happens on failure."""
+
+    workers: int = Field(8, ge=1, le=256)
+    read_units: float | None = Field(None, gt=0)
+    write_units: float | None = Field(None, gt=0)
+    segments: int | None = Field(None, ge=1, le=1_000_000)
+    on_failure: Literal["rollback", "keep"] = "rollback"
+
+
+class Parameters(Strict):
+    """Exactly the parameters that all notebooks share."""
+
+    mapping: str
+    source: Side
+    target: Target
+    limits: Limits = Limits()
+
+    def mapping_path(self) -> Path:
+        """The mapping file, relative paths taken from the project folder."""
+        return resolve_path(self.mapping)
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder upward from `start` (default: working directory) that holds `notebooks/`, else `start`."""
+    start = (start or Path.cwd()).resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / "notebooks").is_dir()), start)
+
+
+def resolve_path(path: str | Path) -> Path:
+    """An absolute path as it is; a relative one from the project folder."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else project_root() / path
+
+
+def load_parameters(path: str | Path, overrides: dict[str, Any] | None = None) -> Parameters:
+    """The parameters in a YAML file, with dotted overrides (`limits.workers`). Read-only.
+
+    Raises ParametersError: one sentence that names the file, the key and the mend.
+    """
+    path = Path(path)
+    content = read_yaml(path, ParametersError)
+    for dotted, value in (overrides or {}).items():
+        _override(content, dotted, value)
+    return build_parameters(content, path.name)
+
+
+def build_parameters(content: dict[str, Any], file: str = "parameters") -> Parameters:
+    """Parameters from plain dicts, as papermill injects them. Raises ParametersError naming `file`."""
+    try:
+        return Parameters.model_validate(expand(content, file, ParametersError))
+    except ValidationError as error:
+        raise ParametersError(explain(error, file, Parameters)) from None
+
+
+def _override(content: dict, dotted: str, value: Any) -> None:
+    *folders, last = dotted.split(".")
+    for name in folders:
+        content = content.setdefault(name, {})
+        if not isinstance(content, dict):
+            raise ParametersError(f"-p {dotted}: {name} is not a group of parameters; use one of its own keys.")
+    content[last] = value
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key given twice and keeping every digit of a number."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):  # YAML reads no, on, yes and 12 as something else
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} is not text; put it in quotes", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        number = Decimal(node.value.replace("_", ""))
+    except InvalidOperation:
+        return loader.construct_yaml_float(node)
+    return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _exact_float)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)  # a date in a mapping is text
+
+
+def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
+    """The mapping (dict) in a YAML file, by a safe loader. Read-only. Raises `error` with one sentence."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise error(f"{path.name}: larger than {MAX_FILE_BYTES:,} bytes; a file of parameters is a page or two.")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file; check the path (relative paths start at {Path.cwd()}).") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise error(f"{path}: cannot be read: {reason}.") from None
+    try:
+        content = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f" line {mark.line + 1}:" if mark else ""
+        what = getattr(problem, "problem", None) or "not readable as YAML"
+        raise error(f"{path.name}:{where} {what}; correct the YAML there.") from None
+    if not isinstance(content, dict):
+        raise error(f"{path.name}: holds no keys; see the files in parameters/ for the form.")
+    return content
+
+
+def expand(content: Any, file: str, error: type[RunbookError]) -> Any:
+    """The content with `${VAR:-default}` replaced in every text value. Raises `error` for a variable without value."""
+
+    def value_of(match: re.Match) -> str:
+        name, default = match.groups()
+        value = os.environ.get(name) or default
+        if value is None:
+            raise error(f"{file}: ${{{name}}} is not set; export {name} or write ${{{name}:-default}}.")
+        return value
+
+    if isinstance(content, str):
+        return _VARIABLE.sub(value_of, content)
+    if isinstance(content, dict):
+        return {key: expand(value, file, error) for key, value in content.items()}
+    if isinstance(content, list):
+        return [expand(value, file, error) for value in content]
+    return content
+
+
+def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
+    """The first problem that pydantic found, as one sentence: file, entry, what is wrong, mend."""
+    first = problem.errors()[0]
+    location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    names = [str(part) for part in location]
+    where = ".".join(names) or "the file"
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{file}: {where}: unknown key{suggest(names[-1], _keys_at(model, location[:-1]))}"
+    if kind == "missing":
+        return f"{file}: {where} is missing; add it."
+    if kind == "literal_error":
+        return f"{file}: {where} is {first['input']!r}; use {context['expected']}."
+    message = str(context.get("error", first["msg"])).rstrip(".")
+    if kind == "value_error":
+        return f"{file}: {where}: {message}."
+    return f"{file}: {where}: {message[:1].lower()}{message[1:]}; correct the value."
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """`; did you mean 'x'?`, or the list of what is known."""
+    close = difflib.get_close_matches(name, known, 1, 0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}." if known else "; remove it."
+
+
+def _keys_at(model: Any, location: list) -> list[str]:
+    """The keys that the model at a location knows; a part that is no field is the key of a dict of models."""
+    models = [model]
+    for part in location:
+        fields = [m.model_fields[part] for m in models if part in getattr(m, "model_fields", {})]
+        models = [found for field in fields for found in _models_in(field.annotation)] or models
+    return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]

@@ -1,0 +1,52 @@
+"""What the attributes of a table hold, gathered page by page: counts, types and lengths, never values."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from .values import is_empty
+
+
+@dataclass
+class AttributeProfile:
+    """One attribute over all items of an entry."""
+
+    types: Counter = field(default_factory=Counter)  # type letter -> items
+    empty: int = 0  # null, or an empty text, list, map or set
+    shortest: int | None = None  # characters of text, members of lists, maps and sets
+    longest: int | None = None
+
+    def add(self, value: dict) -> None:
+        """Counts one value."""
+        ((letter, content),) = value.items()
+        self.types[letter] += 1
+        self.empty += is_empty(value)
+        if letter not in ("N", "BOOL", "NULL"):
+            length = len(content)
+            self.shortest = length if self.shortest is None else min(self.shortest, length)
+            self.longest = length if self.longest is None else max(self.longest, length)
+
+    def merge(self, other: "AttributeProfile") -> None:
+        """Adds what another page found."""
+        self.types += other.types
+        self.empty += other.empty
+        for name, choose in (("shortest", min), ("longest", max)):
+            both = [length for length in (getattr(self, name), getattr(other, name)) if length is not None]
+            setattr(self, name, choose(both, default=None))
+
+
+Profile = dict[str, AttributeProfile]  # attribute -> its profile
+
+
+def profile_items(items: list[dict]) -> Profile:
+    """The profile of some items."""
+    found: Profile = defaultdict(AttributeProfile)
+    for item in items:
+        for name, value in item.items():
+            found[name].add(value)
+    return found
+
+
+def merge_into(whole: Profile, page: Profile) -> None:
+    """Adds a page's profile to that of the table."""
+    for name, attribute in page.items():
+        whole.setdefault(name, AttributeProfile()).merge(attribute)

@@ -1,0 +1,264 @@
+"""Results → the JSON files of a run. Each report repeats the earlier sections and adds its own."""
+
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import relations
+from .analyze import Analysis
+from .canary import Canary, Created
+from .checkpoint import side_summary
+from .listings import write_id_map, write_listing, write_listings
+from .migrate import Migration
+from .plan import Plan
+from .rollback import Undone
+from .run import Run, code_fingerprint, environments_fingerprint, iso, now
+from .stage import COUNTED, Stage, State
+from .validate import Validation
+from .verdict import FAIL, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, worst
+
+SCHEMA = 1
+NOTHING = Counter()
+
+
+def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
+    """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Gives the content and the path."""
+    for name in ("quarantine", "conflicts", "unrouted"):
+        write_listing(run.folder, name, analysis.listed.get(name, []))
+    tables = {
+        name: {
+            "records": table.records,
+            "level": analysis.levels[name],
+            "routed": table.routed,
+            "quarantined": table.quarantined,
+            "conflicts": table.losers + table.different_there,
+            "already_there": table.already_there,
+            "references": dict(table.references),
+            "dangling": dict(table.dangling),
+            "unreadable": dict(table.unreadable),
+            "sparse": dict(table.sparse),
+            "bytes": table.bytes,
+            "write_units": table.write_units,
+            "attributes": {n: {"types": dict(p.types), "empty": p.empty} for n, p in sorted(table.profile.items())},
+        }
+        for name, table in analysis.tables.items()
+    }
+    content = {
+        "schema": SCHEMA,
+        "run_id": run.id,
+        "created": iso(now()),
+        "source": side_summary(plan, "source"),
+        "target": side_summary(plan, "target"),
+        "tables": tables,
+        "totals": {
+            "records": analysis.records,
+            "relationships": analysis.relationships,
+            "dangling": analysis.dangling,
+            "quarantined": sum(table["quarantined"] for table in tables.values()),
+            "conflicts": sum(table["conflicts"] for table in tables.values()),
+            "already_there": sum(table["already_there"] for table in tables.values()),
+            "unrouted": sum(analysis.unrouted.values()),
+        },
+        "unrouted": analysis.unrouted,
+        "targets": {
+            name: {"exists": state.exists, "empty": state.empty, "differences": state.differences}
+            for name, state in analysis.targets.items()
+        },
+        "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
+        "estimated_write_units": analysis.write_units,
+        "fingerprints": _fingerprints(plan),
+        "verdict": worst(analysis.alerts),
+        "alerts": _alerts(analysis.alerts),
+    }
+    return content, run.write_json("migration-analysis", content)
+
+
+def write_test(
+    run: Run, plan: Plan, created: list[Created], canary: Canary | None, alerts: list[Alert]
+) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 02."""
+    sections: dict[str, Any] = {"tables_created": [{"entry": c.entry, "table": c.table} for c in created]}
+    if canary is not None:
+        counts = table_counts(canary.state, list(canary.state.tables))
+        sections |= _counted(counts, 0)
+        sections["test"] = {
+            "table": canary.table,
+            "limit": canary.limit,
+            "items": len(canary.closure.rows),
+            "cut": len(canary.closure.cut),
+            "equal": sum(pair.equal for pair in canary.pairs),
+            "wrong": canary.wrong,
+            "kept": canary.undone is None,
+            "undone": canary.undone.deleted if canary.undone else 0,
+            "verdict": worst(alerts),
+        }
+    return _write(run, plan, "test", sections, alerts)
+
+
+def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 03, the listings and the id map."""
+    stage = Stage(run, "migrate")
+    total, preserved = relations.count(stage)
+    write_listings(stage)
+    counts = table_counts(migration.state, entries_of(stage))
+    alerts = migration_alerts(plan, migration, counts, total - preserved)
+    sections = {
+        **_counted(counts, migration.state.unrouted),
+        "relationships": total,
+        "relationships_preserved": preserved,
+        "id_map": write_id_map(run, stage),
+        "errors": _errors(stage),
+        "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
+        "executions": migration.state.executions,
+    }
+    if migration.state.rolled_back:
+        sections["rollback"] = _rollback(migration.state.undone)
+    verdict = ROLLED_BACK if migration.state.rolled_back else None
+    return _write(run, plan, "migrate", sections, alerts, verdict)
+
+
+def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
+    """The open items of a migration."""
+    alerts = alerts_of_counts(counts, migration.state.unrouted, plan.mapping.ignore_unrouted)
+    if dangling:
+        alerts.append(dangling_alert("", dangling))
+    if migration.failure:
+        undone = " Everything it had inserted was taken back." if migration.state.rolled_back else ""
+        alerts.insert(
+            0, Alert(FAIL, "", f"the migration failed: {migration.failure}{undone}", "Mend the cause, run again.")
+        )
+    elif not migration.state.finished:
+        alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run id."))
+    return alerts
+
+
+def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 04."""
+    sections = _migration_sections(run)
+    sections["validation"] = {
+        "checked": validation.total("checked"),
+        "equal": validation.total("equal"),
+        "missing": validation.total("missing"),
+        "different": validation.total("different"),
+        "extra": sum(validation.extra.values()),
+        "dangling": validation.total("dangling"),
+        "references": validation.total("references"),
+        "conflicts": validation.total("conflicts"),
+        "quarantined": validation.total("quarantined"),
+        "unrouted": validation.unrouted,
+        "structure": validation.structure,
+        "queries": [
+            {
+                "entry": proof.entry,
+                "name": proof.name,
+                "index": proof.index,
+                "expected": proof.expected,
+                "returned": proof.returned,
+                "proved": proof.problem is None,
+                "problem": proof.problem,
+            }
+            for proof in validation.patterns
+        ],
+        "tables": {name: vars(table) for name, table in validation.tables.items()},
+        "verdict": worst(validation.alerts),
+    }
+    return _write(run, plan, "validate", sections, validation.alerts)
+
+
+def write_rollback(
+    run: Run, sides: dict[str, Any], undone: Undone, deleted_tables: list[str], alerts: list[Alert], stage: str
+) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 05, and `kept.jsonl` with what was left alone."""
+    write_listing(run.folder, "kept", undone.kept)
+    counts = Counter(deleted=undone.deleted, kept_edited=undone.kept_edited, not_found=undone.not_found)
+    sections = {
+        **_migration_sections(run),
+        "rollback": {**_rollback(counts), "stage": stage, "tables_deleted": deleted_tables},
+    }
+    return _write(run, sides, "rollback", sections, alerts, ROLLED_BACK)
+
+
+def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
+    """Entry → its six counts; entries without items have zeros."""
+    return {name: {key: state.tables.get(name, NOTHING)[key] for key in COUNTED} for name in entries}
+
+
+def entries_of(stage: Stage) -> list[str]:
+    """The entries that a stage worked on, in the order of its executions."""
+    return list(dict.fromkeys(name for event in stage.events("execution") for name in event["entries"]))
+
+
+def _counted(tables: dict[str, dict[str, int]], unrouted: int) -> dict[str, Any]:
+    totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
+    return {"tables": tables, "totals": {**totals, "unrouted": unrouted}}
+
+
+def _migration_sections(run: Run) -> dict[str, Any]:
+    """The counts of 03 as its journal has them; the rest comes with the earlier report."""
+    stage = Stage(run, "migrate")
+    if not stage.exists():
+        return {}
+    state = stage.state()
+    return _counted(table_counts(state, entries_of(stage)), state.unrouted)
+
+
+def _rollback(counts: Counter) -> dict[str, int]:
+    return {key: counts[key] for key in ("deleted", "kept_edited", "not_found")}
+
+
+def _errors(stage: Stage) -> list[dict[str, Any]]:
+    """Failed items by entry and reason."""
+    found: Counter = Counter()
+    for _, intent in stage.intents(final=True):
+        found.update((intent.rows[int(index)].entry, reason) for index, reason in intent.errors.items())
+    return [{"table": table, "reason": reason, "items": number} for (table, reason), number in found.items()]
+
+
+def _fingerprints(plan: Plan) -> dict[str, str]:
+    return {
+        "mapping": plan.mapping.fingerprint,
+        "environments": environments_fingerprint(plan.parameters),
+        "code": code_fingerprint(),
+    }
+
+
+def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
+    return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
+
+
+def _write(
+    run: Run,
+    plan: Plan | dict[str, Any],
+    stage: str,
+    sections: dict[str, Any],
+    alerts: list[Alert],
+    verdict: str | None = None,
+) -> tuple[dict[str, Any], Path]:
+    earlier = run.latest_json("migration-report") or {}
+    sides = plan if isinstance(plan, dict) else {label: side_summary(plan, label) for label in ("source", "target")}
+    content = {
+        "schema": SCHEMA,
+        "relationships_preserved": 0,
+        "id_map": None,
+        "errors": [],
+        **_counted({}, 0),
+        **earlier,
+        "stage": stage,
+        "created": iso(now()),
+        "migration": {"run_id": run.id, **_times(run), **sides},
+        **sections,
+        "verdict": verdict or worst(alerts),
+        "alerts": _alerts(alerts),
+    }
+    return content, run.write_json("migration-report", content)
+
+
+def _times(run: Run) -> dict[str, Any]:
+    """When the migration (else the test) began and ended."""
+    stage = Stage(run, "migrate")
+    state = (stage if stage.exists() else Stage(run, "test")).state()
+    seconds = None
+    if state.started and state.ended:
+        seconds = (datetime.fromisoformat(state.ended) - datetime.fromisoformat(state.started)).total_seconds()
+    return {"start_time": state.started, "end_time": state.ended, "duration_seconds": seconds}

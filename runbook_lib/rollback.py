@@ -1,0 +1,191 @@
+"""05_rollback: undo what a stage inserted, and nothing else.
+
+An item is deleted only where the journal says that this run inserted it, what is stored is equal to what was inserted,
+and the delete's own condition still holds. Whatever was edited since stays and is listed.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import journal
+from .checkpoint import Checkpoint
+from .dynamo import session
+from .dynamo.session import Connection
+from .dynamo.wire import ConditionFailed, Wire
+from .journal import INSERTED, Intent, JournalRow, Log
+from .values import SCALARS, digest, key_hash
+
+BATCH = 100
+DELETED, KEPT, GONE, NEVER = "deleted", "kept_edited", "not_found", "never_written"
+EXPRESSION_BYTES = 3_500  # of the 4 KB that DynamoDB takes; a name and a value placeholder a condition
+MAX_CONDITION_VALUE = 1_000
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo did: counts of the stage across its executions, and the items it left alone."""
+
+    deleted: int
+    kept_edited: int
+    not_found: int
+    kept: list[dict]  # table (entry), key (target key), reason
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an undo would look at."""
+
+    entries: dict[str, int]  # entry -> items that this stage inserted and that are not undone
+    unknown: int  # intents without a word: looked up when it comes to it
+
+
+def preview(checkpoint: Checkpoint, execution: int | None = None) -> Preview:
+    """What an undo would look at, from the journal alone. Read-only."""
+    counts: Counter = Counter()
+    unknown = 0
+    for path in journal.logs(checkpoint.stage_journal().folder):
+        for intent, indexes in _candidates(path, execution):
+            if intent.outcome is None:
+                unknown += len(indexes)
+            else:
+                counts.update(intent.rows[index].entry for index in indexes)
+    return Preview(dict(counts), unknown)
+
+
+def undo(
+    checkpoint: Checkpoint,
+    target: Connection | None = None,
+    *,
+    execution: int | None = None,
+    on_page: Callable[[str, Counter], None] | None = None,
+) -> Undone:
+    """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
+
+    Children go before parents. Connects with `target.rollback_role_arn` where no connection is given. Resumable: what was
+    undone before is not touched again, what was kept is looked at again.
+    """
+    stage = checkpoint.stage_journal()
+    parameters = checkpoint.parameters
+    target = target or session.connect(
+        parameters.target, "target", workers=parameters.limits.workers, role_arn=parameters.target.rollback_role_arn
+    )
+    if execution is None:
+        stage.record("rollback")
+    kept: list[dict] = []
+    levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
+    paths = [(begin["table"], path) for path in journal.logs(stage.folder) if (begin := journal.begin_of(path))]
+    with ThreadPoolExecutor(parameters.limits.workers, thread_name_prefix="undo") as pool:
+        for table, path in sorted(paths, key=lambda place: (-levels[place[0]], place)):
+            log = Log(path)
+            try:
+                undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept)
+                for intent, indexes in _candidates(path, execution):
+                    for at in range(0, len(indexes), BATCH):
+                        counts = undo_file.batch(intent, indexes[at : at + BATCH])
+                        if on_page:
+                            on_page(table, counts)
+            finally:
+                log.close()
+    if execution is None:
+        stage.record("rolled_back")
+    counts = stage.state(execution).undone
+    return Undone(counts[DELETED], counts[KEPT], counts[GONE], kept)
+
+
+def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, list[int]]]:
+    """Intents with the indexes of their rows that are, or may be, ours and still there."""
+    claimed: dict[int, set[bytes]] = defaultdict(set)  # page -> keys that a later, complete intent says are inserted
+    open_pages = {intent.page for intent in journal.intents(path) if intent.outcome is None}
+    for intent in journal.intents(path) if open_pages else ():
+        if intent.outcome is not None and intent.page in open_pages:
+            claimed[intent.page] |= {
+                key_hash(row.key) for row, o in zip(intent.rows, intent.outcome, strict=True) if o == INSERTED
+            }
+    for intent in journal.intents(path):
+        if execution not in (None, intent.execution):
+            continue
+        indexes = [
+            index
+            for index, row in enumerate(intent.rows)
+            if intent.undone.get(index, KEPT) == KEPT and _may_be_ours(intent, index, row, claimed)
+        ]
+        if indexes:
+            yield intent, indexes
+
+
+def _may_be_ours(intent: Intent, index: int, row: JournalRow, claimed: dict[int, set[bytes]]) -> bool:
+    if intent.outcome is not None:
+        return intent.outcome[index] == INSERTED
+    return not row.present and key_hash(row.key) not in claimed[intent.page]
+
+
+class _UndoFile:
+    """Undoes batches of one journal file."""
+
+    def __init__(self, checkpoint: Checkpoint, wire: Wire, pool: ThreadPoolExecutor, log: Log, kept: list[dict]):
+        self._entries, self._wire, self._pool, self._log, self._kept = checkpoint.entries, wire, pool, log, kept
+
+    def batch(self, intent: Intent, indexes: list[int]) -> Counter:
+        """Looks at the rows and deletes those that are ours and unchanged."""
+        self._log.append("undo", n=intent.n, execution=intent.execution, rows=indexes)
+        there: dict[int, dict | None] = {}
+        by_table: dict[str, list[int]] = defaultdict(list)
+        for index in indexes:
+            by_table[self._table(intent.rows[index])].append(index)
+        for table, places in by_table.items():
+            items = self._wire.get_many(table, [intent.rows[index].key for index in places])
+            there |= dict(zip(places, items, strict=True))
+        results = self._pool.map(lambda index: self._undo_row(intent, index, there[index]), indexes)
+        states = dict(zip(indexes, results, strict=True))
+        counts = Counter(states.values())
+        # An item that was kept before was counted then.
+        counts.subtract(Counter(intent.undone[index] for index in indexes if index in intent.undone))
+        rows = {str(index): state for index, state in states.items()}
+        self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts=counts)
+        for index, state in states.items():
+            if state == KEPT:
+                row = intent.rows[index]
+                self._kept.append(
+                    {"table": row.entry, "key": row.key, "reason": "changed since it was inserted; left as it is"}
+                )
+        return counts
+
+    def _table(self, row: JournalRow) -> str:
+        return self._entries[row.entry]["target"]
+
+    def _undo_row(self, intent: Intent, index: int, item: dict | None) -> str:
+        row, unknown = intent.rows[index], intent.outcome is None
+        if item is None:
+            if unknown:
+                return NEVER
+            # Announced in an earlier attempt and absent now: that attempt's delete arrived.
+            return DELETED if index in intent.undoing and index not in intent.undone else GONE
+        if digest(item) != row.digest:
+            return KEPT
+        table = self._table(row)
+        try:
+            old = self._wire.delete_if(table, row.key, _conditions(item, row.key))
+        except ConditionFailed:
+            return KEPT
+        if (
+            old is not None and digest(old) != row.digest
+        ):  # edited between our look and our delete, beyond its condition
+            self._wire.put_new(table, old, next(iter(row.key)))
+            return KEPT
+        return DELETED
+
+
+def _conditions(item: dict, key: dict) -> list[tuple[str, dict]]:
+    """The key and as many unchanged scalar attributes as an expression takes."""
+    conditions = [(name, item[name]) for name in key]
+    length = 32 * len(conditions)
+    for name, value in sorted(item.items()):
+        ((letter, content),) = value.items()
+        fits = letter in ("BOOL", "NULL") or (letter in SCALARS and len(content) <= MAX_CONDITION_VALUE)
+        if name not in key and fits and length < EXPRESSION_BYTES:
+            conditions.append((name, value))
+            length += 32
+    return conditions

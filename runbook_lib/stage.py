@@ -1,0 +1,205 @@
+"""One stage of a run (test or migrate) as its journal tells it: which pages are done, what was counted, what stands open.
+
+A stage's folder holds `stage.jsonl` (executions, checkpoints, ends) and the table files. Nothing here talks to DynamoDB.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import journal
+from .errors import Refused
+from .journal import SCHEMA, Intent, Log
+from .plan import Plan
+from .run import Run, code_fingerprint, environments_fingerprint, iso, now
+from .values import key_hash
+from .walk import Position
+
+COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
+
+
+@dataclass
+class Part:
+    """One pass over one source table for a set of entries."""
+
+    table: str
+    entries: list[str]
+    segments: int
+    positions: dict[int, Position] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether every segment was walked to its end."""
+        return len(self.positions) == self.segments and all(position.done for position in self.positions.values())
+
+
+@dataclass(frozen=True)
+class State:
+    """What a stage's journal says in sum."""
+
+    tables: dict[str, Counter]  # entry -> COUNTED
+    unrouted: int
+    executions: int
+    started: str | None
+    ended: str | None
+    finished: bool  # every part that was begun is done and the last execution ended
+    rolled_back: bool
+    rolling_back: bool
+    undone: Counter  # deleted, kept_edited, not_found
+
+
+class Stage:
+    """The journal of one stage of one run."""
+
+    def __init__(self, run: Run, name: str):
+        """`name` is test or migrate. Nothing is written until `begin`."""
+        self.run, self.name = run, name
+        self.folder = run.journal(name)
+        self._events = self.folder / "stage.jsonl"
+
+    def exists(self) -> bool:
+        """Whether the stage ever began."""
+        return self._events.exists()
+
+    def events(self, *kinds: str) -> Iterator[dict]:
+        """The stage's own records in order. Raises journal.Damaged."""
+        if self.exists():
+            yield from journal.records(self._events, *kinds)
+
+    def record(self, kind: str, **content: Any) -> None:
+        """Writes one of the stage's own records."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = Log(self._events)
+        log.append(kind, at=iso(now()), **content)
+        log.close()
+
+    def executions(self) -> int:
+        """How often the stage was begun."""
+        return sum(1 for _ in self.events("execution"))
+
+    def parts(self) -> list[Part]:
+        """All passes with where their segments stand."""
+        found: dict[tuple, Part] = {}
+        for path in journal.logs(self.folder):
+            begin = journal.begin_of(path)
+            if begin is None:
+                continue
+            if begin["run"] != self.run.id:
+                raise Refused(f"{path.name} belongs to run {begin['run']}; put the file back where it came from.")
+            place = (begin["table"], tuple(begin["entries"]))
+            part = found.setdefault(place, Part(begin["table"], begin["entries"], begin["segments"]))
+            part.positions[begin["segment"]] = _position(path)
+        return list(found.values())
+
+    def path(self, table: str, entries: list[str], segment: int) -> Path:
+        """The file of a segment of a pass: the one it has, or the next free name."""
+        number = 0
+        while (path := self.folder / journal.log_name(table, number)).exists():
+            begin = journal.begin_of(path)
+            if begin is None or (begin["entries"], begin["segment"]) == (entries, segment):
+                return path
+            number += 1
+        return path
+
+    def open_log(self, plan: Plan, table: str, entries: list[str], segment: int, segments: int) -> Log:
+        """The segment's file, its first record written."""
+        log = Log(self.path(table, entries, segment))
+        if log.cut:
+            self.run.logger().warning("%s: a torn last record of %d bytes was cut", log.path.name, log.cut)
+        if log.empty:
+            log.append("begin", table=table, entries=entries, segment=segment, segments=segments, **self.identity(plan))
+        return log
+
+    def identity(self, plan: Plan) -> dict[str, Any]:
+        """What a resumed run must have in common with the one it resumes."""
+        return {
+            "schema": SCHEMA,
+            "run": self.run.id,
+            "stage": self.name,
+            "mapping": plan.mapping.fingerprint,
+            "environments": environments_fingerprint(plan.parameters),
+            "code": code_fingerprint(),
+        }
+
+    def check_identity(self, plan: Plan) -> None:
+        """Refused where the stage was begun with another mapping, other environments or other code."""
+        first = next(self.events("execution"), None)
+        if first is None:
+            return
+        for key, value in self.identity(plan).items():
+            if first.get(key) != value:
+                what = {
+                    "mapping": "another mapping",
+                    "environments": "other environments",
+                    "code": "other program code",
+                }
+                raise Refused(
+                    f"run {self.run.id} was begun with {what.get(key, f'another {key}')}; "
+                    "go back to what it was, or start a new run."
+                )
+
+    def intents(self, *, final: bool = False) -> Iterator[tuple[str, Intent]]:
+        """(source table, intent) over all files; `final` gives only those with an outcome."""
+        for path in journal.logs(self.folder):
+            begin = journal.begin_of(path)
+            for intent in journal.intents(path) if begin else ():
+                if not final or intent.outcome is not None:
+                    yield begin["table"], intent
+
+    def state(self, execution: int | None = None) -> State:
+        """The stage in sum; of one execution where it is given."""
+        counts: dict[str, Counter] = defaultdict(Counter)
+        unrouted: dict[str, int] = {}
+        undone: Counter = Counter()
+        for path in journal.logs(self.folder):
+            begin = journal.begin_of(path)
+            if begin is None:
+                continue
+            here = 0
+            for record in journal.records(path, "outcome", "undone"):
+                if execution not in (None, record["execution"]):
+                    continue
+                if record["kind"] == "undone":
+                    undone.update(record["counts"])
+                    continue
+                here += record["unrouted"]
+                for entry, numbers in record["counts"].items():
+                    counts[entry].update(numbers)
+            part = (begin["table"], begin["segment"])
+            unrouted[part] = max(unrouted.get(part, 0), here)  # each pass over a table sees the same unrouted items
+        events = list(self.events())
+        kinds = [event["kind"] for event in events]
+        begun = [event["at"] for event in events if event["kind"] == "execution"]
+        ended = [event["at"] for event in events if event["kind"] == "end"]
+        last = next((kind for kind in reversed(kinds) if kind in ("execution", "end", "rollback", "rolled_back")), None)
+        return State(
+            tables={entry: Counter({name: numbers[name] for name in COUNTED}) for entry, numbers in counts.items()},
+            unrouted=sum(unrouted.values()),
+            executions=len(begun),
+            started=begun[0] if begun else None,
+            ended=ended[-1] if ended else None,
+            finished=last == "end",
+            rolled_back=last == "rolled_back",
+            rolling_back=last == "rollback",
+            undone=undone,
+        )
+
+    def open_keys(self, path: Path) -> dict[bytes, str]:
+        """Key hash → digest of a file's rows that may have been written without a word: absent at intent, no outcome."""
+        return {
+            key_hash(row.key): row.digest
+            for intent in (journal.intents(path) if path.exists() else ())
+            if intent.outcome is None
+            for row in intent.rows
+            if not row.present
+        }
+
+
+def _position(path: Path) -> Position:
+    outcomes = list(journal.records(path, "outcome"))
+    if not outcomes:
+        return Position()
+    last = outcomes[-1]
+    return Position(last["page"] + 1, last["last"], last["last"] is None)

@@ -1,0 +1,109 @@
+"""Text with holes: ``STATUS#{status|new}``, ``{created_at:%Y-%m|0000-00}#{id}``, ``ORG#{Orgs}#USER#{Users}``. Pure."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_DATE = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?"
+)
+_DIRECTIVES = {
+    "%Y": lambda t: f"{t.year:04}",
+    "%m": lambda t: f"{t.month:02}",
+    "%d": lambda t: f"{t.day:02}",
+    "%H": lambda t: f"{t.hour:02}",
+    "%M": lambda t: f"{t.minute:02}",
+    "%S": lambda t: f"{t.second:02}",
+    "%j": lambda t: f"{t.timetuple().tm_yday:03}",
+    "%y": lambda t: f"{t.year % 100:02}",
+    "%%": lambda t: "%",
+}
+
+
+@dataclass(frozen=True)
+class Hole:
+    """One ``{name:format|default}``; format and default are None where they are not given."""
+
+    name: str
+    format: str | None = None
+    default: str | None = None
+
+
+def parse(text: str) -> tuple[str | Hole, ...]:
+    """Literals and holes in order; ``{{`` and ``}}`` stand for braces. ValueError, as a sentence, for a bad template."""
+    parts: list[str | Hole] = []
+    literal, end = "", 0
+    for token in _TOKEN.finditer(text):
+        literal += text[end : token.start()]
+        end = token.end()
+        if token[0] in ("{{", "}}"):
+            literal += token[0][0]
+        elif token[1] is None:
+            raise ValueError(f"a single {token[0]!r} in {text!r}; write {token[0] * 2!r} for a brace")
+        else:
+            if literal:
+                parts.append(literal)
+            parts.append(_hole(token[1], text))
+            literal = ""
+    literal += text[end:]
+    return (*parts, literal) if literal or not parts else tuple(parts)
+
+
+def holes(parts: tuple[str | Hole, ...]) -> list[Hole]:
+    """The holes of a parsed template."""
+    return [part for part in parts if isinstance(part, Hole)]
+
+
+def _hole(inside: str, text: str) -> Hole:
+    head, bar, default = inside.partition("|")
+    name, colon, date_format = head.partition(":")
+    if not name:
+        raise ValueError(f"a hole without a name in {text!r}")
+    if colon:
+        unknown = [d for d in re.findall(r"%.?", date_format) if d not in _DIRECTIVES]
+        if unknown or "%" not in date_format:
+            known = " ".join(_DIRECTIVES)
+            raise ValueError(f"date format {date_format!r} in {text!r}; known directives are {known}")
+    return Hole(name, date_format if colon else None, default if bar else None)
+
+
+def format_date(text: str, date_format: str) -> str | None:
+    """The ISO 8601 date or time (without zone: UTC), converted to UTC and formatted; None where it is no such date."""
+    match = _DATE.fullmatch(text)
+    if not match:
+        return None
+    year, month, day, hour, minute, second, zone = match.groups()
+    try:
+        moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)), tzinfo=_zone(zone))
+        moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return re.sub(r"%.", lambda directive: _DIRECTIVES[directive[0]](moment), date_format)
+
+
+def _zone(text: str | None) -> timezone:
+    if not text or text in "Zz":
+        return UTC
+    digits = text[1:].replace(":", "")
+    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
+    if hours > 23 or minutes > 59:
+        raise ValueError("no such zone")
+    offset = timedelta(hours=hours, minutes=minutes)
+    return timezone(-offset if text[0] == "-" else offset)
+
+
+def matcher(parts: tuple[str | Hole, ...]) -> tuple[re.Pattern, re.Pattern]:
+    """Two patterns over a whole text, each hole at its shortest and at its longest.
+
+    Where they find the same pieces the text matches in exactly one way: the two are the lexicographically first and last
+    of all ways to match.
+    """
+    short, long = ("".join(_pattern(part, lazy) for part in parts) for lazy in (True, False))
+    return re.compile(short, re.DOTALL), re.compile(long, re.DOTALL)
+
+
+def _pattern(part: str | Hole, lazy: bool) -> str:
+    if isinstance(part, Hole):
+        return "(.+?)" if lazy else "(.+)"
+    return re.escape(part)

@@ -1,0 +1,317 @@
+"""04_validate: the walk with compare as its last step, then the target's own side, the structure, and the queries.
+
+Read-only. Every item, both directions; equality is typed; the references are looked up among what the target really holds.
+"""
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .hashlog import HashLog, HashSet
+from .journal import CONFLICT
+from .lookups import prepare
+from .patterns import PatternProof, prove
+from .plan import Plan
+from .queries import Pattern, compile_patterns
+from .references import NULL
+from .routes import Row
+from .run import Run
+from .stage import Stage
+from .values import digest, equal, is_empty, key_hash, text_of
+from .verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
+from .walk import Routed, walk
+
+MAX_SHOWN = 1_000  # differences kept in memory; all are counted
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One attribute, or one item, that is not as the mapping says. Holds types, never values."""
+
+    table: str
+    key: dict  # target key
+    kind: str  # missing, different, extra
+    attribute: str = ""
+    expected: str = ""  # type letter, or "absent"
+    found: str = ""
+
+
+@dataclass
+class EntryValidation:
+    """One entry in figures."""
+
+    scanned: int = 0
+    checked: int = 0
+    equal: int = 0
+    missing: int = 0
+    different: int = 0
+    conflicts: int = 0
+    quarantined: int = 0
+    references: int = 0
+    dangling: int = 0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What comparing both sides found."""
+
+    tables: dict[str, EntryValidation]
+    extra: dict[str, int]  # target table -> items that the mapping does not make
+    unrouted: int
+    differences: list[Difference]
+    structure: list[str]  # sentences: what the target's tables lack
+    patterns: list[PatternProof]
+    alerts: list[Alert] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        """The sum of one figure over all entries."""
+        return sum(getattr(table, name) for table in self.tables.values())
+
+
+class Comparer:
+    """The last step that compares. Call it from any number of workers."""
+
+    def __init__(self, plan: Plan, conflicts: set[bytes], on_page: Callable[[str, Counter], None] | None):
+        """`conflicts` are the target keys that the migration listed as taken by other items."""
+        self._plan, self._conflicts, self._on_page = plan, conflicts, on_page
+        self._lock = threading.Lock()
+        self.tables: dict[str, EntryValidation] = defaultdict(EntryValidation)
+        self.differences: list[Difference] = []
+        self.unrouted = 0
+        self.expected: dict[str, HashLog] = defaultdict(HashLog)  # target table -> key hashes
+        self.asked: dict[str, dict[str, HashLog]] = defaultdict(lambda: defaultdict(HashLog))  # parent, entry
+        self.patterns: list[Pattern] = []
+        self.problems: list[str] = []
+        for route in plan.routes.values():
+            try:
+                self.patterns += compile_patterns(plan, route.entry)
+            except ValueError as problem:
+                self.problems.append(str(problem))
+        self.matching: dict[tuple[str, str], HashLog] = {(p.entry, p.name): HashLog() for p in self.patterns}
+
+    def __call__(self, routed: Routed) -> None:
+        """Reads the target under every row's key and compares."""
+        by_table: dict[str, list[Row]] = defaultdict(list)
+        for row in routed.rows:
+            by_table[self._plan.routes[row.entry].entry.target].append(row)
+        for target, rows in by_table.items():
+            items = self._plan.target.wire.get_many(target, [row.key for row in rows])
+            self.expected[target].extend(key_hash(row.key) for row in rows)
+            with self._lock:
+                for row, item in zip(rows, items, strict=True):
+                    self._compare(row, item)
+        with self._lock:
+            for entry, number in routed.scanned.items():
+                self.tables[entry].scanned += number
+            for row in routed.losers:
+                self.tables[row.entry].conflicts += 1
+            for reject in routed.rejects:
+                self.tables[reject.entry].quarantined += 1
+            self.unrouted += len(routed.unrouted)
+        if self._on_page:
+            self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
+
+    def _compare(self, row: Row, item: dict | None) -> None:
+        table = self.tables[row.entry]
+        table.checked += 1
+        if item is None:
+            table.missing += 1
+            self._note(Difference(row.entry, row.key, "missing"))
+            return
+        self._ask(row, table)
+        if digest(item) == row.digest:
+            table.equal += 1
+            for pattern in self.patterns:
+                if pattern.entry == row.entry and pattern.matches(row.item):
+                    self.matching[pattern.entry, pattern.name].extend([key_hash(row.key)])
+        elif key_hash(row.key) in self._conflicts:
+            table.conflicts += 1
+        else:
+            table.different += 1
+            for difference in _differences(row, item):
+                self._note(difference)
+
+    def _ask(self, row: Row, table: EntryValidation) -> None:
+        for found in row.references:
+            if found.new == NULL:
+                continue
+            table.references += 1
+            if found.new is None:
+                table.dangling += 1
+            else:
+                self.asked[found.parent][row.entry].extend([_text_hash(found.new)])
+
+    def _note(self, difference: Difference) -> None:
+        if len(self.differences) < MAX_SHOWN:
+            self.differences.append(difference)
+
+
+def _text_hash(value: dict) -> bytes:
+    """Identifies an id by its text, so that a reference kept in another type still finds it."""
+    return key_hash({"id": {"S": text_of(value)}})
+
+
+def _differences(row: Row, item: dict) -> list[Difference]:
+    names = sorted(n for n in row.item.keys() | item.keys() if not equal(row.item.get(n), item.get(n)))
+    return [
+        Difference(row.entry, row.key, "different", name, _type(row.item.get(name)), _type(item.get(name)))
+        for name in names
+    ]
+
+
+def _type(value: dict | None) -> str:
+    return "absent" if value is None else next(iter(value))
+
+
+def validate(run: Run, plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -> Validation:
+    """Both sides compared, item by item. Read-only. Raises Refused where a target table is missing."""
+    plan.require_targets(shapes=False)
+    prepared, winners = prepare(plan, refuse=False)
+    conflicts = _listed_conflicts(run)
+    comparer = Comparer(prepared, conflicts, on_page)
+    walk(prepared, comparer, winners=winners)
+    extra, extras, held = _target_side(prepared, comparer)
+    for parent, asked in comparer.asked.items():
+        for entry, log in asked.items():
+            comparer.tables[entry].dangling += len(log.missing_from(held[parent]))
+    for name in plan.routes:
+        comparer.tables[name]  # an entry without items has a row of zeros
+    foreign = {target: keys | conflicts for target, keys in extras.items()}
+    patterns = [
+        prove(plan.target.wire, pattern, comparer.matching[pattern.entry, pattern.name], foreign[pattern.table])
+        for pattern in comparer.patterns
+    ]
+    validation = Validation(
+        {name: comparer.tables[name] for name in plan.routes},
+        extra,
+        comparer.unrouted,
+        comparer.differences,
+        _structure(plan) + comparer.problems,
+        patterns,
+    )
+    validation.alerts.extend(_alerts(plan, validation))
+    return validation
+
+
+def _listed_conflicts(run: Run) -> set[bytes]:
+    """Target keys that the run's migration found taken by different items."""
+    return {
+        key_hash(row.key)
+        for _, intent in Stage(run, "migrate").intents(final=True)
+        for row, letter in zip(intent.rows, intent.outcome, strict=True)
+        if letter == CONFLICT
+    }
+
+
+def _target_side(plan: Plan, comparer: Comparer) -> tuple[dict[str, int], dict[str, set[bytes]], dict[str, HashLog]]:
+    """Extra items per target table, their key hashes, and the ids that the target holds per parent entry."""
+    targets = {route.entry.target for route in plan.routes.values()}
+    expected = {target: comparer.expected[target].frozen() for target in targets}
+    _expect_others(plan, targets, comparer, expected)
+    parents = {name: plan.mapping.entries[name] for name in comparer.asked}
+    extra: dict[str, int] = {}
+    extras: dict[str, set[bytes]] = {target: set() for target in targets}
+    held = {name: HashLog() for name in parents}
+    for target in sorted(targets | {entry.target for entry in parents.values()}):
+        if plan.target_tables[target] is None:
+            continue
+        key_names = [name for name, _ in plan.target_tables[target].key]
+        ids = [
+            (name, attribute) for name, e in parents.items() if e.target == target and (attribute := _id_attribute(e))
+        ]
+        start = None
+        while True:
+            attributes = sorted({*key_names, *(attribute for _, attribute in ids)})
+            items, start = plan.target.wire.scan_page(target, start=start, attributes=attributes)
+            for name, attribute in ids:
+                values = [item[attribute] for item in items if attribute in item]
+                held[name].extend(_text_hash(v) for v in values if next(iter(v)) in "SNB" and not is_empty(v))
+            if target in targets:
+                keys = [{name: item[name] for name in key_names} for item in items]
+                for key in keys:
+                    if (hashed := key_hash(key)) not in expected[target]:
+                        extras[target].add(hashed)
+                        comparer._note(Difference(target, key, "extra"))
+            if start is None:
+                break
+        if extras.get(target):
+            extra[target] = len(extras[target])
+    return extra, extras, held
+
+
+def _expect_others(plan: Plan, targets: set[str], comparer: Comparer, expected: dict[str, HashSet]) -> None:
+    """Keys that entries outside the chosen ones make in the same tables are not extra."""
+    others = [n for n, r in plan.all_routes.items() if r.entry.target in targets and n not in plan.routes]
+    if not others:
+        return
+    elsewhere = plan.choose(others)
+
+    def collect(routed: Routed) -> None:
+        for row in routed.rows:
+            comparer.expected[plan.all_routes[row.entry].entry.target].extend([key_hash(row.key)])
+
+    walk(elsewhere, collect)
+    expected |= {target: comparer.expected[target].frozen() for target in targets}
+
+
+def _id_attribute(entry) -> str | None:
+    """The attribute of the target that holds the entry's id."""
+    if entry.model.fields is None:
+        return entry.model.id
+    return next(
+        (name for name, rule in entry.model.fields.items() if rule.source and rule.source == entry.model.id), None
+    )
+
+
+def _structure(plan: Plan) -> list[str]:
+    """What the target's tables lack of what the mapping describes, or of the source's key."""
+    found = []
+    for route in plan.routes.values():
+        entry, table = route.entry, plan.target_tables[route.entry.target]
+        found += [f"{entry.target}: {sentence}" for sentence in plan.shape_differences(entry)]
+        if not entry.model.create and not entry.model.fields and table.key != plan.source_tables[entry.source].key:
+            found.append(f"{entry.target}: its key differs from that of {entry.source}")
+    return sorted(set(found))
+
+
+def _alerts(plan: Plan, validation: Validation) -> list[Alert]:
+    alerts = [
+        Alert(FAIL, "", sentence, "Correct the table, or the mapping's `create`.") for sentence in validation.structure
+    ]
+    for name, table in validation.tables.items():
+        if table.missing:
+            alerts.append(
+                Alert(
+                    FAIL, name, f"{plural(table.missing, 'item')} missing in the target", "Resume 03, or migrate again."
+                )
+            )
+        if table.different:
+            alerts.append(
+                Alert(
+                    FAIL,
+                    name,
+                    f"{plural(table.different, 'item')} different in the target",
+                    "See the differences below.",
+                )
+            )
+        counts = {"quarantined": table.quarantined, "conflicts": table.conflicts}
+        alerts += alerts_of_counts({name: counts | {"scanned": sum(counts.values())}}, 0, True)
+        if table.dangling:
+            alerts.append(dangling_alert(name, table.dangling))
+    alerts += alerts_of_counts({}, validation.unrouted, plan.mapping.ignore_unrouted)
+    for target, number in validation.extra.items():
+        alerts.append(
+            Alert(
+                REVIEW,
+                target,
+                f"{plural(number, 'extra item')} that the mapping does not make",
+                "Not touched; check whose they are.",
+            )
+        )
+    for proof in validation.patterns:
+        if proof.problem:
+            alerts.append(
+                Alert(FAIL, proof.entry, f"query {proof.name}: {proof.problem}", "Check indexes and templates.")
+            )
+    return alerts

@@ -1,0 +1,192 @@
+"""DynamoDB values as they stand on the wire, and the one canonical form that digests and equality use.
+
+A typed value is a dict with one key, the type letter: ``{"S": "a"}``, ``{"N": "1.5"}``, ``{"B": "<base64>"}``. An item or
+a key is a dict of attribute name to typed value. Nothing here turns them into Python numbers or bytes for storage, so
+what is copied is copied bit by bit. Pure.
+"""
+
+import base64
+import binascii
+import re
+from decimal import Context, Decimal, InvalidOperation
+from hashlib import blake2b
+
+import orjson
+
+MAX_ITEM_BYTES = 400 * 1024
+MAX_KEY_BYTES = {"partition": 2048, "sort": 1024}
+SETS = {"SS": "S", "NS": "N", "BS": "B"}
+SCALARS = ("S", "N", "B")
+
+_PLAIN = r"(?:0|-?[1-9][0-9]{0,37}|-?(?:0|[1-9][0-9]{0,18})\.[0-9]{0,17}[1-9])"
+_CANONICAL_NUMBER = re.compile(_PLAIN)
+# In serialized form: a number that is perhaps not canonical, or a set (whose order is not fixed). Text cannot fake
+# either, because its quotes are escaped; an attribute named "N" or "SS" is followed by a brace, not by these.
+_NEEDS_CANONICAL = re.compile(rb'"N":"(?!' + _PLAIN.encode() + rb'")|"[SNB]S":\[')
+_EXACT = Context(prec=200, Emax=400, Emin=-400)
+
+
+def canonical_number(text: str) -> str:
+    """The number as a plain decimal: no exponent, no trailing zeros, no minus zero.
+
+    Raises ValueError for what DynamoDB does not call a number: text, NaN, more than 38 digits.
+    """
+    if _CANONICAL_NUMBER.fullmatch(text):
+        return text
+    try:
+        number = _EXACT.create_decimal(text.strip())
+    except (InvalidOperation, ValueError):
+        raise ValueError("not a number") from None
+    if not number.is_finite():
+        raise ValueError("not a finite number")
+    if not number:
+        return "0"
+    number = number.normalize(_EXACT)
+    if len(number.as_tuple().digits) > 38:
+        raise ValueError("a number of more than 38 digits")
+    return format(number, "f")
+
+
+def canonical(value: dict) -> dict:
+    """The typed value with canonical numbers and sorted sets, at every depth.
+
+    Raises ValueError for numbers that are none and for empty sets.
+    """
+    ((letter, content),) = value.items()
+    if letter == "N":
+        return {"N": canonical_number(content)}
+    if letter == "M":
+        return {"M": {name: canonical(member) for name, member in content.items()}}
+    if letter == "L":
+        return {"L": [canonical(member) for member in content]}
+    if letter in SETS:
+        if not content:
+            raise ValueError("an empty set")
+        if letter == "NS":
+            return {"NS": sorted({canonical_number(number) for number in content})}
+        if letter == "BS":
+            return {"BS": sorted(set(content), key=base64.b64decode)}
+        return {"SS": sorted(set(content), key=str.encode)}
+    return value
+
+
+def serialize(item: dict) -> bytes:
+    """The item as JSON with its keys sorted by UTF-8: what is sent, and what digests start from."""
+    return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+
+
+def digest_of(item: dict, raw: bytes) -> str:
+    """32 hex digits (BLAKE2b, 128 bits) of the item's canonical form; `raw` is `serialize(item)`.
+
+    Raises ValueError as `canonical` does.
+    """
+    if _NEEDS_CANONICAL.search(raw):
+        raw = serialize({name: canonical(value) for name, value in item.items()})
+    return blake2b(raw, digest_size=16).hexdigest()
+
+
+def digest(item: dict) -> str:
+    """32 hex digits (BLAKE2b, 128 bits) of the item's canonical form: equal exactly for equal items."""
+    return digest_of(item, serialize(item))
+
+
+def equal(left: dict | None, right: dict | None) -> bool:
+    """Whether two typed values are the same: numbers by value, sets without order, all else exactly."""
+    if left == right or left is None or right is None:
+        return left == right
+    try:
+        return canonical(left) == canonical(right)
+    except ValueError:  # what is no legal value equals only itself
+        return False
+
+
+def key_bytes(value: dict) -> tuple[str, bytes]:
+    """Type letter and bytes of a key value: S as UTF-8, N canonical, B raw. ValueError for anything else."""
+    ((letter, content),) = value.items()
+    if letter == "S":
+        return letter, content.encode()
+    if letter == "N":
+        return letter, canonical_number(content).encode()
+    if letter == "B":
+        try:
+            return letter, base64.b64decode(content, validate=True)
+        except binascii.Error:
+            raise ValueError("not base64") from None
+    raise ValueError(f"type {letter} cannot be a key")
+
+
+def key_hash(key: dict) -> bytes:
+    """16 bytes that identify a key (partition and sort value with their types) within its table."""
+    framed = bytearray()
+    for name in sorted(key):
+        letter, content = key_bytes(key[name])
+        for part in (name.encode(), letter.encode(), content):
+            framed += len(part).to_bytes(4, "big") + part
+    return blake2b(framed, digest_size=16).digest()
+
+
+def order(value: dict) -> tuple:
+    """A sort key that orders key values as DynamoDB does: S and B by bytes, N by value."""
+    ((letter, content),) = value.items()
+    return (letter, Decimal(content)) if letter == "N" else (letter, key_bytes(value)[1])
+
+
+def text_of(value: dict) -> str:
+    """A scalar as text for listings and the id map: S as it is, N canonical, B base64."""
+    ((letter, content),) = value.items()
+    return canonical_number(content) if letter == "N" else content
+
+
+def key_text(key: dict) -> str:
+    """A key as DynamoDB JSON text."""
+    return serialize(key).decode()
+
+
+def is_empty(value: dict) -> bool:
+    """Whether the value is null, empty text, empty binary, or an empty list, map or set."""
+    ((letter, content),) = value.items()
+    return letter == "NULL" or (letter not in ("N", "BOOL") and not content)
+
+
+def size(item: dict) -> int:
+    """Bytes that DynamoDB counts for an item.
+
+    Names and text as UTF-8; numbers about half their digits + 1; list and map 3 + 1 a member ("DynamoDB item sizes and
+    formats" in the AWS developer guide).
+    """
+    return sum(len(name.encode()) + _size(value) for name, value in item.items())
+
+
+def _size(value: dict) -> int:
+    ((letter, content),) = value.items()
+    if letter == "S":
+        return len(content.encode())
+    if letter == "N":
+        digits = len(canonical_number(content).lstrip("-").replace(".", "").strip("0"))
+        return (digits + 1) // 2 + 1 + content.startswith("-")
+    if letter == "B":
+        return len(content) * 3 // 4 - content[-2:].count("=")
+    if letter == "L":
+        return 3 + sum(1 + _size(member) for member in content)
+    if letter == "M":
+        return 3 + sum(1 + len(name.encode()) + _size(member) for name, member in content.items())
+    if letter in SETS:
+        return sum(_size({SETS[letter]: member}) for member in content)
+    return 1
+
+
+def from_python(value) -> dict:
+    """The typed value of a plain Python (YAML, JSON) value, numbers exact: 5 → N, "5" → S, None → NULL."""
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int | float | Decimal):
+        return {"N": canonical_number(str(value))}
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, list):
+        return {"L": [from_python(member) for member in value]}
+    if isinstance(value, dict):
+        return {"M": {str(name): from_python(member) for name, member in value.items()}}
+    return {"S": str(value)}

@@ -1,0 +1,92 @@
+"""Fixtures for all tests: an environment that can reach no real account, and the engines."""
+
+import os
+
+import engines
+import pytest
+
+# What could name a real account, or lead past the test's own engine.
+LEADING_AWAY = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+SAFE = {
+    **engines.CREDENTIALS,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "RUNBOOK_HEADLESS": "1",
+}
+ENGINES = (
+    "moto",
+    pytest.param("ministack", marks=pytest.mark.slow),
+    pytest.param("dynalite", marks=pytest.mark.slow),
+)
+
+
+def pytest_configure(config):
+    # In os.environ, not in a fixture: kernels and commands that tests start inherit it.
+    for name in LEADING_AWAY:
+        os.environ.pop(name, None)
+    os.environ.update(SAFE)
+
+
+@pytest.fixture(scope="session")
+def engine_pool():
+    """Return a function giving the session's server of an engine, started when first used; all are killed."""
+    contexts, started = [], {}
+
+    def get(name: str) -> engines.Engine:
+        if name not in started:
+            context = engines.running(name)
+            try:
+                started[name] = context.__enter__()
+            except engines.NotInstalled as reason:
+                pytest.skip(str(reason))
+            contexts.append(context)
+        return started[name]
+
+    yield get
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def moto(engine_pool) -> engines.Engine:
+    """moto's server: one for the session, so tests name their tables apart."""
+    return engine_pool("moto")
+
+
+@pytest.fixture
+def fresh_moto():
+    """A moto server of this test's own, empty."""
+    with engines.running("moto") as engine:
+        yield engine
+
+
+@pytest.fixture
+def ministack(engine_pool) -> engines.Engine:
+    """ministack's server, one for the session; for tests marked slow."""
+    return engine_pool("ministack")
+
+
+@pytest.fixture
+def dynalite(engine_pool) -> engines.Engine:
+    """dynalite's server, one for the session; for tests marked slow."""
+    return engine_pool("dynalite")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, engine_pool) -> engines.Engine:
+    """Each engine in turn; the others only in the slow tier, skipped with a reason where missing."""
+    return engine_pool(request.param)
