@@ -74,6 +74,11 @@ class Analysis:
         return sum(table.records for table in self.tables.values())
 
     @property
+    def records_by_entry(self) -> dict[str, int]:
+        """Entry → items that it selects."""
+        return {name: table.records for name, table in self.tables.items()}
+
+    @property
     def relationships(self) -> int:
         """References found."""
         return sum(table.references.total() for table in self.tables.values())

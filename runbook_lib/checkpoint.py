@@ -24,11 +24,17 @@ class Checkpoint:
     parameters: Parameters
     entries: dict[str, dict[str, Any]]  # entry -> source, target, level of the source table
     code: str
+    sides: dict[str, dict[str, Any]]  # source and target -> environment, region, account
     path: Path | None = None
 
     def stage_journal(self) -> Stage:
         """The stage's journal."""
         return Stage(self.run, self.stage)
+
+    @property
+    def target_account(self) -> str | None:
+        """The account that was written to, where it was known."""
+        return self.sides["target"]["account"]
 
     @property
     def code_changed(self) -> bool:
@@ -44,7 +50,8 @@ def checkpoint_of(run: Run, stage: str, plan: Plan) -> Checkpoint:
         name: {"source": route.entry.source, "target": route.entry.target, "level": levels[route.entry.source]}
         for name, route in plan.all_routes.items()
     }
-    return Checkpoint(run, stage, plan.parameters, entries, code_fingerprint())
+    sides = {label: side_summary(plan, label) for label in ("source", "target")}
+    return Checkpoint(run, stage, plan.parameters, entries, code_fingerprint(), sides)
 
 
 def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
@@ -56,8 +63,7 @@ def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
         "created": iso(now()),
         "journal": f"journal/{checkpoint.stage}",
         "parameters": checkpoint.parameters.model_dump(),
-        "source": side_summary(plan, "source"),
-        "target": side_summary(plan, "target"),
+        **checkpoint.sides,
         "mapping": {
             "file": plan.mapping.file,
             "fingerprint": plan.mapping.fingerprint,
@@ -97,7 +103,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if folder.name != run.id or not run.journal(content["stage"]).is_dir():
         raise Refused(f"{path} belongs to run {run.id}, whose folder and journal are not here; put it back there.")
     parameters = build_parameters(content["parameters"], path.name)
-    return Checkpoint(run, content["stage"], parameters, content["entries"], content["fingerprints"]["code"], path)
+    sides = {label: content[label] for label in ("source", "target")}
+    return Checkpoint(
+        run, content["stage"], parameters, content["entries"], content["fingerprints"]["code"], sides, path
+    )
 
 
 def side_summary(plan: Plan, label: str) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 `convert` gives the converted typed value; ValueError, with the reason, where the value does not convert.
 """
 
-import base64
-import binascii
 import json
 import re
+from collections.abc import Callable
 
-from .values import canonical_number
+from .values import MAX_LEVELS, SCALARS, SETS, canonical, canonical_number, key_bytes, levels, serialize
 
 TYPES = {"string": "S", "number": "N", "boolean": "BOOL", "list": "L", "map": "M"}
 
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_TYPE_LETTERS = {"S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"}
 
 
 def convert(value: dict, wanted: str) -> dict:
@@ -36,9 +34,7 @@ def convert(value: dict, wanted: str) -> dict:
             if content.lower() not in ("true", "false"):
                 raise ValueError("text that is neither true nor false")
             return {"BOOL": content.lower() == "true"}
-        if wanted == "list":
-            return _list(content)
-        return _map(content)
+        return _structure(_list if wanted == "list" else _map, content)
     raise ValueError(f"type {letter} does not convert to {wanted}")
 
 
@@ -48,6 +44,21 @@ def _number(text: str) -> dict:
     if sum(character.isdigit() for character in text) > 38:
         raise ValueError("a number of more than 38 digits")
     return {"N": canonical_number(text)}
+
+
+def _structure(read: Callable[[str], dict], text: str) -> dict:
+    try:
+        value = read(text)
+        too_deep = levels({"": value}) > MAX_LEVELS
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise ValueError(f"JSON text nested more than {MAX_LEVELS} levels deep")
+    try:
+        serialize(value)
+    except TypeError:
+        raise ValueError("JSON text with half a character (a lone surrogate)") from None
+    return value
 
 
 def _list(text: str) -> dict:
@@ -90,14 +101,11 @@ def _unique(pairs: list) -> dict:
 
 def _json(text: str):
     try:
-        parsed = json.loads(
+        return json.loads(
             text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=_unique
         )
     except json.JSONDecodeError:
         raise ValueError("text that is not JSON") from None
-    except RecursionError:
-        raise ValueError("JSON text nested too deeply") from None
-    return parsed
 
 
 def _from_json(value) -> dict:
@@ -108,7 +116,6 @@ def _from_json(value) -> dict:
     if isinstance(value, _Number):
         return {"N": canonical_number(value)}
     if isinstance(value, str):
-        value.encode()  # a lone surrogate has no UTF-8 form: UnicodeEncodeError is a ValueError
         return {"S": value}
     if isinstance(value, list):
         return {"L": [_from_json(member) for member in value]}
@@ -120,14 +127,8 @@ def _typed(value) -> bool:
     if not isinstance(value, dict) or len(value) != 1:
         return False
     ((letter, content),) = value.items()
-    if letter not in _TYPE_LETTERS:
-        return False
-    if letter == "S":
-        return type(content) is str
-    if letter == "N":
-        return type(content) is str and _is_number(content)
-    if letter == "B":
-        return type(content) is str and _is_base64(content)
+    if letter in SCALARS:
+        return type(content) is str and _is_legal({letter: content})
     if letter == "BOOL":
         return isinstance(content, bool)
     if letter == "NULL":
@@ -136,20 +137,15 @@ def _typed(value) -> bool:
         return isinstance(content, list) and all(map(_typed, content))
     if letter == "M":
         return isinstance(content, dict) and all(map(_typed, content.values()))
-    return isinstance(content, list) and bool(content) and all(_typed({letter[0]: member}) for member in content)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        canonical_number(text)
-    except ValueError:
+    if letter not in SETS or not isinstance(content, list) or not content:
         return False
-    return True
+    is_set = all(_typed({SETS[letter]: member}) for member in content)
+    return is_set and len(canonical(value)[letter]) == len(content)  # a set holds nothing twice
 
 
-def _is_base64(text: str) -> bool:
+def _is_legal(scalar: dict) -> bool:
     try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        key_bytes(scalar)
+    except ValueError:
         return False
     return True

@@ -71,7 +71,8 @@ class Log:
         fresh = not path.exists()
         self._file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0)  # noqa: SIM115
         self._chain, self._next, good = b"", 0, 0
-        for good, self._chain, body in _lines(path):
+        for end, link, body in _lines(path):
+            good, self._chain = end, link
             if _kind(body) == "intent":
                 self._next += 1
         self.cut = path.stat().st_size - good  # bytes of a torn last line

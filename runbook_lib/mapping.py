@@ -4,19 +4,20 @@ Every mistake in a file is one sentence that names file, entry, what is wrong an
 """
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, Literal
 
-import orjson
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from . import graph, templates
 from .convert import TYPES
 from .errors import MappingError
 from .jsontext import EACH, JSON
 from .parameters import Parameters, Strict, expand, explain, read_yaml, suggest
+from .values import from_python
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
@@ -31,6 +32,11 @@ class Reference(Strict):
     to: str | None = None
     table_named_by: str | None = None
     dangling: Literal["map", "keep", "null", "stop"] = "map"
+
+    @field_validator("dangling", mode="before")
+    @classmethod
+    def _null(cls, value: Any) -> Any:
+        return "null" if value is None else value  # YAML reads `dangling: null` as no value
 
 
 class FieldRule(Strict):
@@ -77,7 +83,7 @@ class EntryModel(Strict):
 
     source: str | None = None
     target: str | None = None
-    id: str | None = None
+    id: str | None = "id"  # None: the entry has no ids
     id_format: IdFormat = "uuid"
     where: dict[str, Any] = {}
     references: dict[str, Reference] = {}
@@ -168,10 +174,10 @@ def load_mapping(parameters: Parameters) -> Mapping:
             raise MappingError(f"{file}: tables.{name}{problem}") from None
     _check_creates(file, entries)
     resolved = {
-        name: [entry.source, entry.target, entry.model.model_dump(mode="json", by_alias=True)]
-        for name, entry in entries.items()
+        name: [entry.source, entry.target, entry.model.model_dump(by_alias=True)] for name, entry in entries.items()
     }
-    fingerprint = hashlib.sha256(orjson.dumps([resolved, content.get("unrouted")], option=orjson.OPT_SORT_KEYS))
+    # repr for Decimal: 1.5 and "1.5" are not the same mapping
+    fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], sort_keys=True, default=repr).encode())
     return Mapping(file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest())
 
 
@@ -192,7 +198,15 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
     for attribute, wanted in model.where.items():
         if isinstance(wanted, dict):
             raise ValueError(f".where.{attribute}: is a map; give a value, or a list of values, to compare with.")
+        _check_value(wanted, f".where.{attribute}")
     return Entry(name, source, target, model, paths, references_to)
+
+
+def _check_value(value: Any, where: str) -> None:
+    try:
+        from_python(value)
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}; write a value that DynamoDB can hold.") from None
 
 
 def _table_name(side: str, template: str | None, name: str, parameters: Parameters) -> str:
@@ -250,7 +264,7 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
         return ()
     if "{" in reference.to or "}" in reference.to:
         parts = _parsed(reference.to, where)
-        for before, after in zip(parts, parts[1:], strict=False):
+        for before, after in pairwise(parts):
             if isinstance(before, templates.Hole) and isinstance(after, templates.Hole):
                 raise ValueError(f"{where}: two ids with nothing between them cannot be told apart; add the separator.")
     else:
@@ -262,6 +276,8 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
             raise ValueError(f"{where}: {{{hole.name}}} takes no format or default; name the entry alone.")
         if hole.name not in models:
             raise ValueError(f"{where}: refers to {hole.name!r}, which is no entry{suggest(hole.name, list(models))}")
+        if models[hole.name].id is None:
+            raise ValueError(f"{where}: refers to {hole.name}, which has no ids (`id: null`); give it an id attribute.")
     return parts
 
 
@@ -284,6 +300,7 @@ def _check_fields(model: EntryModel) -> None:
             raise ValueError(f"{where}: on_error: default needs a default; add it.")
         if rule.on_error == "rest" and model.rest is None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
+        _check_value(rule.default, where)
     if model.rest in model.fields:
         raise ValueError(f".rest: {model.rest!r} is also a field; give one of them another name.")
     for name in model.create.key if model.create else ():
@@ -318,10 +335,16 @@ def _check_queries(model: EntryModel) -> None:
             wrong = [attribute for attribute in query.key if attribute not in key]
             if wrong or next(iter(key)) not in query.key:
                 raise ValueError(f"{where}: key must give {' and '.join(key)} (the partition key at least).")
+            if isinstance(query.key[next(iter(key))], dict):
+                raise ValueError(f"{where}: the partition key {next(iter(key))} needs one value; compare the sort key.")
         for group in (query.key, query.filter):
             for attribute, wanted in group.items():
                 if isinstance(wanted, dict) and (len(wanted) != 1 or next(iter(wanted)) not in OPERATORS):
                     raise ValueError(f"{where}: {attribute} needs a value or one of {', '.join(OPERATORS)}.")
+                operand = wanted.get("between", [0, 0]) if isinstance(wanted, dict) else [0, 0]
+                if not isinstance(operand, list) or len(operand) != 2:
+                    raise ValueError(f"{where}: {attribute}: between needs two values; write [from, to].")
+                _check_value(wanted, f"{where}: {attribute}")
 
 
 def _check_creates(file: str, entries: dict[str, Entry]) -> None:

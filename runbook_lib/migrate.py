@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .checkpoint import checkpoint_of, write_checkpoint
 from .dynamo import tables
+from .dynamo.wire import DynamoError
 from .errors import Failed, Interrupted, Refused
 from .insert import Inserter, OnPage
 from .lookups import prepare
@@ -63,12 +64,12 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
             ) as insert:
                 walk(part_plan, insert, winners=winners, resume=resume, segments=segments)
         stage.record("end")
-    except Failed as problem:
+    except (Failed, DynamoError) as problem:
         failure = str(problem)
         run.logger().error("failed: %s", failure)
         stage.record("failed", reason=failure)
         if not keep_going:
-            undo(checkpoint_of(run, "migrate", plan))
+            _take_back(run, plan, path)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
     except Interrupted as problem:
@@ -79,6 +80,16 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
     return Migration(stage.state(), path, False, failure)
 
 
+def _take_back(run: Run, plan: Plan, path: Path) -> None:
+    try:
+        undo(checkpoint_of(run, "migrate", plan))
+    except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
+        raise Interrupted(
+            f"the migration failed, and taking it back was interrupted ({problem or 'by hand'}). "
+            f"Go on with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
+        ) from problem
+
+
 def resume_hint(run: Run) -> str:
     """What to type to go on."""
     return f"Resume with: runbook migrate PARAMS --run-id {run.id} --execute --confirm ENVIRONMENT"
@@ -87,7 +98,7 @@ def resume_hint(run: Run) -> str:
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
     """Refused where the run was rolled back, was begun with something else, or was analyzed with something else."""
     state = stage.state()
-    if state.rolled_back or state.rolling_back:
+    if stage.name == "migrate" and (state.rolled_back or state.rolling_back):
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     stage.check_identity(plan)
     analysis = run.latest_json("migration-analysis")

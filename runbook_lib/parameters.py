@@ -1,6 +1,7 @@
 """Where a migration runs: environments and limits. A parameters file is also a valid `papermill -f` file."""
 
 import difflib
+import json
 import os
 import re
 from pathlib import Path
@@ -85,6 +86,11 @@ def resolve_path(path: str | Path) -> Path:
     return path if path.is_absolute() else project_root() / path
 
 
+def outputs_folder(given: str | None) -> str:
+    """The folder of the runs: what a command line gave, from the working directory; else the project's `outputs`."""
+    return str(Path(given).absolute()) if given else "outputs"
+
+
 def load_parameters(path: str | Path, overrides: dict[str, Any] | None = None) -> Parameters:
     """The parameters in a YAML file, with dotted overrides (`limits.workers`). Read-only.
 
@@ -160,7 +166,8 @@ def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
         raise error(f"{path}: cannot be read: {reason}.") from None
     try:
         content = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        json.dumps(content, default=str)  # ValueError where an alias leads into itself
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f" line {mark.line + 1}:" if mark else ""
         what = getattr(problem, "problem", None) or "not readable as YAML"
@@ -192,7 +199,7 @@ def expand(content: Any, file: str, error: type[RunbookError]) -> Any:
 def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     """The first problem that pydantic found, as one sentence: file, entry, what is wrong, mend."""
     first = problem.errors()[0]
-    location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    location = [part for part in first["loc"] if not str(part).startswith(("function-", "literal["))]
     names = [str(part) for part in location]
     where = ".".join(names) or "the file"
     kind, context = first["type"], first.get("ctx", {})
@@ -202,6 +209,9 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
         return f"{file}: {where} is missing; add it."
     if kind == "literal_error":
         return f"{file}: {where} is {first['input']!r}; use {context['expected']}."
+    if kind in ("model_type", "dict_type"):
+        text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
+        return f"{file}: {where} is {first['input']!r}; write {{key: value}}{text}."
     message = str(context.get("error", first["msg"])).rstrip(".")
     if kind == "value_error":
         return f"{file}: {where}: {message}."

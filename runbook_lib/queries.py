@@ -34,7 +34,7 @@ class Condition:
             return False
         if self.operator == "=":
             return canonical(value) == canonical(self.values[0])
-        ((letter, content),) = value.items()
+        letter = next(iter(value))
         if any(letter not in other for other in self.values) or letter not in ("S", "N", "B"):
             return False
         if self.operator == "begins_with":

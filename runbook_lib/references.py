@@ -103,7 +103,10 @@ def _rewrite_set(letter: str, members: list, leaf: Leaf, item: dict, finds: Find
 def _rewrite_json(text: str, steps: tuple, path: str, leaf: Leaf, item: dict, finds: Finds) -> dict:
     inside = Finds()
 
-    def replace(content: str, is_number: bool) -> str | None:
+    def replace(content: str | None, is_number: bool) -> str | None:
+        if content is None:
+            inside.unreadable.append(path)
+            return None
         value = {"N": content} if is_number else {"S": content}
         new = leaf(value, item, inside)
         if new == value:

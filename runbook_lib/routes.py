@@ -16,6 +16,8 @@ from .references import Finds, Found, Parents, compile_references
 from .values import (
     MAX_ITEM_BYTES,
     MAX_KEY_BYTES,
+    MAX_LEVELS,
+    SCALARS,
     canonical_number,
     digest_of,
     equal,
@@ -23,12 +25,14 @@ from .values import (
     is_empty,
     key_bytes,
     key_text,
+    levels,
     serialize,
     size,
     text_of,
 )
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
+NO_DATE = "not an ISO 8601 date"
 
 
 class Row(NamedTuple):
@@ -96,7 +100,11 @@ def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], enviro
                 f"{name}: id_format {entry.model.id_format} does not fit {entry.source}, whose key attribute "
                 f"{entry.model.id!r} has type {types[name]}; use {fitting}."
             )
-    minters = {name: id_function(environment, name, entry.model.id_format) for name, entry in entries.items()}
+    minters = {
+        # Without an id attribute nothing gets a new id, so that references to it stay as well.
+        name: id_function(environment, name, entry.model.id_format if entry.model.id else "keep")
+        for name, entry in entries.items()
+    }
     return Parents(minters, types, exists) if exists else Parents(minters, types)
 
 
@@ -111,7 +119,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
 
     def id_of(item: dict) -> dict | None:
         value = item.get(id_attribute)
-        return None if value is None or is_empty(value) else value
+        return value if value and next(iter(value)) in SCALARS and not is_empty(value) else None
 
     def route(item: dict) -> Row | Reject:
         source_key = {name: item[name] for name in source_names}
@@ -146,10 +154,13 @@ def _mint(new_id: Callable[[dict], dict], old: dict, attribute: str) -> dict:
 
 
 def _digest(item: dict, raw: bytes) -> str:
-    # The serialized form is never shorter than what DynamoDB counts, so small items need no exact count.
-    if len(raw) > MAX_ITEM_BYTES and (bytes_ := size(item)) > MAX_ITEM_BYTES:
-        raise _Quarantine("", f"the target item is {bytes_:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}")
+    containers = raw.count(b'{"M":') + raw.count(b'{"L":')
+    if containers >= MAX_LEVELS and levels(item) > MAX_LEVELS:
+        raise _Quarantine("", f"the target item is nested more than {MAX_LEVELS} levels deep")
     try:
+        # The serialized form is never shorter than what DynamoDB counts, so small items need no exact count.
+        if len(raw) > MAX_ITEM_BYTES and (bytes_ := size(item)) > MAX_ITEM_BYTES:
+            raise _Quarantine("", f"the target item is {bytes_:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}")
         return digest_of(item, raw)
     except ValueError as problem:
         raise _Quarantine("", f"it holds {problem}") from None
@@ -241,7 +252,7 @@ def _filled(name: str, parts: tuple, target: dict, copy: dict, is_key: bool) -> 
             continue
         piece, reason = _hole_text(part, target.get(part.name, copy.get(part.name)))
         if piece is None:
-            if is_key:
+            if is_key or reason == NO_DATE:
                 raise _Quarantine(part.name, f"{name} needs it: {reason}")
             return None
         text += piece
@@ -262,7 +273,7 @@ def _hole_text(hole: templates.Hole, value: dict | None) -> tuple[str | None, st
     elif letter == "BOOL":
         text = "true" if content else "false"
     if text is not None and hole.format:
-        text, reason = templates.format_date(text, hole.format), "not an ISO 8601 date"
+        text, reason = (templates.format_date(text, hole.format), NO_DATE) if text else (None, "empty")
     return (hole.default if not text and hole.default is not None else text), reason
 
 
@@ -291,28 +302,24 @@ def _compile_key_check(shape: Shape) -> Callable[[dict], None]:
 
     def check(target: dict) -> None:
         for role, (name, letter) in roles:
-            value = target.get(name)
-            if value is None:
+            if name not in target:
                 raise _Quarantine(name, f"the target's {role} key is absent")
-            if letter not in value:
-                raise _Quarantine(name, f"the target's {role} key has type {letter}, the value {next(iter(value))}")
-            try:
-                length = len(key_bytes(value)[1])
-            except ValueError as problem:
-                raise _Quarantine(name, f"the target's {role} key is {problem}") from None
-            if not length:
-                raise _Quarantine(name, f"the target's {role} key is empty")
-            if letter != "N" and length > MAX_KEY_BYTES[role]:
-                raise _Quarantine(
-                    name, f"the target's {role} key is {length:,} bytes; DynamoDB takes {MAX_KEY_BYTES[role]:,}"
-                )
+            _check_key_value(name, letter, target[name], f"the target's {role} key", MAX_KEY_BYTES[role])
         for name, letter in indexed:
-            value = target.get(name)
-            if value is None:
-                continue
-            if letter not in value:
-                raise _Quarantine(name, f"an index key of the target has type {letter}, the value {next(iter(value))}")
-            if value[letter] == "":
-                raise _Quarantine(name, "an index key of the target cannot be empty")
+            if name in target:
+                _check_key_value(name, letter, target[name], "an index key of the target", MAX_KEY_BYTES["partition"])
 
     return check
+
+
+def _check_key_value(name: str, letter: str, value: dict, what: str, limit: int) -> None:
+    if letter not in value:
+        raise _Quarantine(name, f"{what} has type {letter}, the value {next(iter(value))}")
+    try:
+        length = len(key_bytes(value)[1])
+    except ValueError as problem:
+        raise _Quarantine(name, f"{what} is {problem}") from None
+    if not length:
+        raise _Quarantine(name, f"{what} is empty")
+    if letter != "N" and length > limit:
+        raise _Quarantine(name, f"{what} is {length:,} bytes; DynamoDB takes {limit:,}")

@@ -202,16 +202,20 @@ def identify(parameters: Parameters, mapping: Mapping, name: str) -> dict[str, A
     }
 
 
-def runs(outputs: str | Path) -> list[Run]:
-    """All runs in a folder, newest first. Read-only."""
+def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
+    """All runs in a folder, or those of one migration, newest first. Read-only."""
     folder = resolve_path(outputs)
-    found = [(known["created"], path.name) for path in folder.glob("*/") if (known := _identity(path))]
+    found = [
+        (known["created"], path.name)
+        for path in folder.glob("*/")
+        if (known := _identity(path)) and fingerprint in (None, known["fingerprint"])
+    ]
     return [Run(name, folder / name) for _, name in sorted(found, reverse=True)]
 
 
 def latest_run(outputs: str | Path, fingerprint: str) -> Run | None:
     """The newest run of the same migration, or None. Read-only."""
-    return next((run for run in runs(outputs) if _identity(run.folder)["fingerprint"] == fingerprint), None)
+    return next(iter(runs(outputs, fingerprint)), None)
 
 
 def _identity(folder: Path) -> dict[str, Any] | None:

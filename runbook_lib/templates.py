@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _DATE = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?"
+    r"(\d{4})(-?)(\d\d)\2(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
 )
 _DIRECTIVES = {
     "%Y": lambda t: f"{t.year:04}",
@@ -73,7 +74,7 @@ def format_date(text: str, date_format: str) -> str | None:
     match = _DATE.fullmatch(text)
     if not match:
         return None
-    year, month, day, hour, minute, second, zone = match.groups()
+    year, _, month, day, hour, minute, second, zone = match.groups()
     try:
         moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)), tzinfo=_zone(zone))
         moment = moment.astimezone(UTC)

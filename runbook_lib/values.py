@@ -8,13 +8,14 @@ what is copied is copied bit by bit. Pure.
 import base64
 import binascii
 import re
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 from hashlib import blake2b
 
 import orjson
 
 MAX_ITEM_BYTES = 400 * 1024
 MAX_KEY_BYTES = {"partition": 2048, "sort": 1024}
+MAX_LEVELS = 32
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
 SCALARS = ("S", "N", "B")
 
@@ -23,28 +24,30 @@ _CANONICAL_NUMBER = re.compile(_PLAIN)
 # In serialized form: a number that is perhaps not canonical, or a set (whose order is not fixed). Text cannot fake
 # either, because its quotes are escaped; an attribute named "N" or "SS" is followed by a brace, not by these.
 _NEEDS_CANONICAL = re.compile(rb'"N":"(?!' + _PLAIN.encode() + rb'")|"[SNB]S":\[')
-_EXACT = Context(prec=200, Emax=400, Emin=-400)
+# What DynamoDB calls a number: 38 digits, 1E-130 to 9.99…E+125. What does not fit raises; nothing is ever rounded.
+_EXACT = Context(prec=38, Emin=-130, Emax=125, traps=[InvalidOperation, Overflow, Subnormal, Inexact])
 
 
 def canonical_number(text: str) -> str:
     """The number as a plain decimal: no exponent, no trailing zeros, no minus zero.
 
-    Raises ValueError for what DynamoDB does not call a number: text, NaN, more than 38 digits.
+    Raises ValueError for what DynamoDB does not call a number: text, NaN, more than 38 digits, too large or too small.
     """
     if _CANONICAL_NUMBER.fullmatch(text):
         return text
+    if not text.isascii():  # Decimal reads the digits of every script
+        raise ValueError("not a number")
     try:
-        number = _EXACT.create_decimal(text.strip())
-    except (InvalidOperation, ValueError):
+        number = _EXACT.create_decimal(text)
+    except InvalidOperation:
         raise ValueError("not a number") from None
+    except (Overflow, Subnormal):
+        raise ValueError("a number out of DynamoDB's range") from None
+    except Inexact:
+        raise ValueError("a number of more than 38 digits") from None
     if not number.is_finite():
         raise ValueError("not a finite number")
-    if not number:
-        return "0"
-    number = number.normalize(_EXACT)
-    if len(number.as_tuple().digits) > 38:
-        raise ValueError("a number of more than 38 digits")
-    return format(number, "f")
+    return format(number.normalize(_EXACT), "f") if number else "0"
 
 
 def canonical(value: dict) -> dict:
@@ -162,8 +165,9 @@ def _size(value: dict) -> int:
     if letter == "S":
         return len(content.encode())
     if letter == "N":
-        digits = len(canonical_number(content).lstrip("-").replace(".", "").strip("0"))
-        return (digits + 1) // 2 + 1 + content.startswith("-")
+        number = canonical_number(content)
+        digits = len(number.lstrip("-").replace(".", "").strip("0"))
+        return (digits + 1) // 2 + 1 + number.startswith("-")
     if letter == "B":
         return len(content) * 3 // 4 - content[-2:].count("=")
     if letter == "L":
@@ -175,8 +179,20 @@ def _size(value: dict) -> int:
     return 1
 
 
+def levels(item: dict) -> int:
+    """How deep an item is nested: 1 without lists and maps; DynamoDB takes MAX_LEVELS."""
+    depth, members = 0, list(item.values())
+    while members:
+        depth += 1
+        members = [inner for m in members for inner in (*m.get("L", ()), *m.get("M", {}).values())]
+    return depth
+
+
 def from_python(value) -> dict:
-    """The typed value of a plain Python (YAML, JSON) value, numbers exact: 5 → N, "5" → S, None → NULL."""
+    """The typed value of a plain Python (YAML, JSON) value, numbers exact: 5 → N, "5" → S, None → NULL.
+
+    Raises ValueError for anything else, such as bytes, and for numbers that are none to DynamoDB.
+    """
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):
@@ -189,4 +205,4 @@ def from_python(value) -> dict:
         return {"L": [from_python(member) for member in value]}
     if isinstance(value, dict):
         return {"M": {str(name): from_python(member) for name, member in value.items()}}
-    return {"S": str(value)}
+    raise ValueError(f"a value of type {type(value).__name__}")

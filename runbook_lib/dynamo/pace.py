@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-WINDOW = 0.5  # seconds over which a table's refusals are counted
-FLOOR = 10.0  # requests a second that a table keeps even where all are refused: each refused one also backs off
+WINDOW = 0.5  # seconds over which a table's refusals are counted; longer, up to MAX_WINDOW, to have SAMPLE requests
+MAX_WINDOW = 2.0
+SAMPLE = 20
+FLOOR = 1.0  # requests a second that a table keeps
 PROBE = 1.25  # growth for each window, so that capacity that has come back is found
+KEEP_WINDOWS = 10  # how long a rate is kept that lowering did not help
 BUDGET_BURST = 1.0  # seconds of unused units that may be made up for
 LANE_BURST = 0.1
 
@@ -17,8 +20,8 @@ class Pace:
     """Limits shared by all threads of a run. Thread-safe.
 
     `read_units` and `write_units` are capacity units a second, None for no limit. Apart from them each lane (a table
-    of one side) is slowed while it refuses requests: towards what it accepts, by half at most in each window; then a
-    quarter up in each, until it is no longer what holds the run back.
+    of one side) is slowed while it refuses requests: to half in a window where it refused most, else towards what it
+    accepts; then a quarter up in each window, until it is no longer what holds the run back.
     """
 
     def __init__(
@@ -63,6 +66,10 @@ class Pace:
             self._lanes[lane].reason = reason
             self._lanes[lane].count(self._clock(), refused=True)
 
+    def accepts(self, lane: str) -> int:
+        """Return how many requests the lane has accepted so far."""
+        return self._lanes[lane].accepts
+
     def slowed(self) -> list[str]:
         """One line for each lane that is slowed now, with its reason. Read-only."""
         with self._lock:
@@ -70,6 +77,7 @@ class Pace:
                 f"{name}: slowed to {lane.slots.rate:.0f} requests a second because of {lane.reason}"
                 for name, lane in self._lanes.items()
                 if lane.slots.rate is not None
+                and lane.slots.rate <= 1.3 * lane.observed  # it is the rate that holds back
             ]
 
     def pause(self, seconds: float) -> None:
@@ -98,12 +106,23 @@ class _Slots:
         return self.due - now
 
 
+@dataclass
+class _Window:
+    rate: float
+    share: float  # of the requests that was refused
+    accepted: float  # a second
+
+
 class _Lane:
     """A table of one side: what it accepted and refused in this window, and the rate that follows from it."""
 
     def __init__(self) -> None:
         self.slots = _Slots(None, LANE_BURST)
         self.reason = ""
+        self.accepts = 0
+        self.observed = 0.0  # requests a second in the last window
+        self._before: _Window | None = None  # what the rate was lowered for
+        self._keep = 0  # windows for which the rate is not lowered
         self._since: float | None = None
         self._sent = self._refused = 0
 
@@ -112,14 +131,32 @@ class _Lane:
             self._since = now
         self._sent += 1
         self._refused += refused
+        self.accepts += not refused
         elapsed = now - self._since
-        if elapsed < WINDOW:
+        if elapsed < WINDOW or (self._refused and self._sent < SAMPLE and elapsed < MAX_WINDOW):
             return
-        observed, rate = self._sent / elapsed, self.slots.rate
-        if self._refused:
-            share = (1 - self._refused / self._sent) * PROBE
-            self.slots.rate = max(FLOOR, min(rate or observed, observed) * min(1.0, max(0.5, share)))
-        elif rate is not None:
-            # Far above what the run asks for, the limit limits nothing any more.
-            self.slots.rate = rate * PROBE if rate < 4 * observed else None
+        self.observed = self._sent / elapsed
+        self.slots.rate = self._next_rate(self.observed, self._refused / self._sent)
         self._since, self._sent, self._refused = None, 0, 0
+
+    def _next_rate(self, sent: float, share: float) -> float | None:
+        """The rate that follows from the requests sent a second and the share of them that was refused."""
+        rate, accepted = self.slots.rate, sent * (1 - share)
+        before, self._before = self._before, None
+        if not share:
+            # Far above what the run asks for, the limit limits nothing any more.
+            return rate * PROBE if rate is not None and rate < 4 * sent else None
+        rate = min(rate or sent, sent)
+        if share > 0.5:
+            return max(FLOOR, rate / 2)
+        if self._keep:
+            self._keep -= 1
+            return self.slots.rate
+        if before and share > 0.8 * before.share and accepted < before.accepted * (1 + rate / before.rate) / 2:
+            # Fewer were sent, fewer accepted, as many of them refused: it is not because of how many are sent.
+            self._keep = KEEP_WINDOWS
+            return before.rate * PROBE
+        factor = min(1.0, (1 - share) * PROBE)
+        if factor < 0.95:
+            self._before = _Window(rate, share, accepted)
+        return max(FLOOR, rate * factor)

@@ -15,6 +15,8 @@ from .session import Connection
 DEADLINE = 300.0  # seconds for a table to become active, or to be gone
 POLL = 0.2  # seconds at first between two looks, doubled up to MAX_POLL
 MAX_POLL = 5.0
+GARBLED = 3  # how often a reply may make no sense
+NOT_DYNAMODB = "what answers there is not DynamoDB; check endpoint_url and any proxy"
 SETTLING = frozenset({"ResourceNotFoundException", "ResourceInUseException", "LimitExceededException"})
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
@@ -147,7 +149,14 @@ def _may_write(connection: Connection) -> None:
 def _describe(connection: Connection, name: str) -> dict | None:
     try:
         with _sentences(connection, "DescribeTable", name):
-            return connection.client.describe_table(TableName=name)["Table"]
+            for _ in range(GARBLED):
+                try:
+                    reply = connection.client.describe_table(TableName=name)
+                except UnicodeDecodeError:  # botocore lets it escape, and reads other garbage as an empty reply
+                    continue
+                if "Table" in reply:
+                    return reply["Table"]
+            raise Refused(f"{_place(connection, 'DescribeTable', name)}: {NOT_DYNAMODB}.")
     except DynamoError as refused:
         if refused.code == "ResourceNotFoundException":
             return None
@@ -229,30 +238,42 @@ def _pauses(timeout: float) -> Iterator[Callable[[], None]]:
         delay = min(2 * delay, MAX_POLL)
 
 
-@contextmanager
-def _sentences(connection: Connection, operation: str, name: str):
-    """Turns botocore's exceptions into Refused (nothing can be done here) or DynamoError (the caller decides)."""
-    from botocore.exceptions import BotoCoreError, ClientError
+def _place(connection: Connection, operation: str, name: str) -> str:
+    return f"{connection.label}: {operation} on {name} in {connection.region} ({connection.endpoint_url})"
 
-    place = f"{connection.label}: {operation} on {name} in {connection.region} ({connection.endpoint_url})"
+
+@contextmanager
+def _sentences(connection: Connection, operation: str, name: str) -> Iterator[None]:
+    """Turns botocore's exceptions into Refused (mend something), Interrupted (wait) or DynamoError (caller decides)."""
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+    place = _place(connection, operation, name)
     try:
         yield
     except ClientError as problem:
-        content = problem.response.get("Error", {})
-        code = content.get("Code", "")
-        if code in DENIED:
-            raise Refused(f"{place}: access denied; let the role or user do {operation} on this table.") from None
-        if code in faults.REJECTED | faults.EXPIRED:
-            mend = "renew them and check this machine's clock"
-            raise Refused(f"{place}: the credentials are not accepted ({code}); {mend}.") from None
-        detail = faults.safe_detail(content.get("Message", ""))
-        request_id = problem.response.get("ResponseMetadata", {}).get("RequestId")
-        raise DynamoError(
-            f"{place} was refused: {code}: {detail}.", code, detail, operation, name, request_id
-        ) from None
-    except BotoCoreError as problem:
-        raise Refused(
-            f"{place}: the endpoint does not answer ({type(problem).__name__}); check region, endpoint_url and network."
-        ) from None
-    except ValueError as problem:  # a reply that is not JSON
-        raise Refused(f"{place}: the endpoint does not answer as DynamoDB does ({type(problem).__name__}).") from None
+        raise _from_client_error(problem.response, place, operation, name) from None
+    except (ConnectionError, HTTPClientError) as problem:
+        mend = "check region, endpoint_url and network"
+        raise Refused(f"{place}: the endpoint does not answer ({type(problem).__name__}); {mend}.") from None
+    except UnicodeDecodeError:
+        raise Refused(f"{place}: {NOT_DYNAMODB}.") from None
+    except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be
+        raise Refused(f"{place}: {' '.join(str(problem).split()).rstrip('.')}; correct it.") from None
+
+
+def _from_client_error(response: dict, place: str, operation: str, name: str) -> Exception:
+    content, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code = content.get("Code", "")
+    status = metadata.get("HTTPStatusCode", 0)
+    if code in DENIED:
+        return Refused(f"{place}: access denied; let the role or user do {operation} on this table.")
+    if code in faults.REJECTED | faults.EXPIRED:
+        mend = "renew them and check this machine's clock"
+        return Refused(f"{place}: the credentials are not accepted ({code}); {mend}.")
+    if code in faults.THROTTLED | faults.TRANSIENT or status >= 500:
+        return Interrupted(f"{place}: the endpoint is overloaded ({code}); resume later.")
+    if code.isdigit():  # no code in the reply: botocore takes the HTTP status
+        return Refused(f"{place}: {NOT_DYNAMODB} (HTTP status {code}).")
+    detail = faults.safe_detail(content.get("Message", ""))
+    text = f"{place} was refused: {code}: {detail}."
+    return DynamoError(text, code, detail, operation, name, metadata.get("RequestId"))

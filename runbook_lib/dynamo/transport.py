@@ -6,6 +6,7 @@ Signing, CA bundle and proxies are botocore's; the connection pool is urllib3's 
 import os
 import zlib
 from collections.abc import Mapping
+from http.client import IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ _REASONS = (
     (broken.ReadTimeoutError, "no reply in time"),
     (broken.SSLError, "TLS failed; check the CA bundle"),
     (broken.ProxyError, "the proxy failed"),
-    (broken.IncompleteRead, "the reply was cut off"),
+    (IncompleteRead, "the reply was cut off"),
     (broken.DecodeError, "the reply cannot be decompressed"),
     (broken.ProtocolError, "the connection broke"),
 )
@@ -94,7 +95,9 @@ class Transport:
         request = _Request(self._url, prepared.copy(), body)
         SigV4Auth(keys, "dynamodb", self._region).add_auth(request)
         try:
-            reply = self._pool.urlopen("POST", self._target, body=body, headers=request.headers, retries=False)
+            reply = self._pool.urlopen(
+                "POST", self._target, body=body, headers=request.headers, retries=False, assert_same_host=False
+            )
         except (broken.HTTPError, OSError) as problem:
             raise Again(_reason(problem)) from None
         headers, raw = reply.headers, reply.data

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -23,6 +23,7 @@ from .pace import Pace
 __all__ = ["ConditionFailed", "DynamoError", "Wire"]
 
 ATTEMPTS = 10
+PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
 BASE_DELAY = 0.05  # seconds; the n-th retry waits up to BASE_DELAY * 2**n, at random, so that threads spread out
 MAX_DELAY = 5.0
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
@@ -35,24 +36,17 @@ _READ_UNIT, _WRITE_UNIT = 4096, 1024  # bytes
 log = logging.getLogger(__name__)
 
 
-class Keys(Protocol):
-    """The credentials that sign requests; see session.Login."""
-
-    def frozen(self) -> Any:
-        """Return botocore's frozen credentials, refreshed if due. Raises Interrupted."""
-
-    def renew(self, stale: Any) -> bool:
-        """Return whether there are other credentials now than the stale ones."""
-
-
 class Wire:
-    """Requests to the tables of one side. Thread-safe; at most `workers` requests are in flight."""
+    """Requests to the tables of one side. Thread-safe; at most `workers` requests are in flight.
+
+    `keys` gives what signs them: `frozen()` and `renew(stale)`, as session.Login has them.
+    """
 
     def __init__(
         self,
         endpoint_url: str,
         region: str,
-        keys: Keys,
+        keys: Any,
         *,
         label: str = "",
         workers: int = 8,
@@ -99,19 +93,24 @@ class Wire:
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(f"{place}: the credentials have expired; renew them and resume.") from None
                 renewed = True
+            except ConditionFailed:  # refused, but it cost what a write costs
+                self._accept(lane, operation, body, len(data), 0)
+                raise
             except Again as again:
                 attempt += 1
+                if attempt == 1:
+                    accepts = pace.accepts(lane)
                 self._note(operation, table, lane, attempt, again)
-                if attempt >= self._attempts or pace.stopping.is_set():
+                # A table that takes others' requests, only not this one yet, is worth more patience.
+                alive = again.overload and pace.accepts(lane) > accepts
+                if attempt >= self._attempts * (PATIENCE if alive else 1) or pace.stopping.is_set():
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(
                         f"{place}: gave up after {attempt} attempts, the last time because of this: {again.reason}; "
                         "resume when that is mended."
                     ) from None
                 self._back_off(attempt)
-        pace.accepted(lane)
-        if pace.limited:
-            self._charge(operation, body, len(data), size)
+        self._accept(lane, operation, body, len(data), size)
         return reply
 
     def _attempt(self, keys: Any, operation: str, table: str | None, data: bytes) -> tuple[dict, int]:
@@ -138,11 +137,11 @@ class Wire:
         ceiling = min(self._max_delay, self._base_delay * 2 ** (attempt - 1))
         self._pace.pause(random.uniform(0, ceiling))  # full jitter
 
-    def _charge(self, operation: str, body: dict, sent: int, received: int) -> None:
-        """Takes the units from the budget: from the bytes on the wire, so never less than DynamoDB counts.
-
-        The write units of indexes are not in it.
-        """
+    def _accept(self, lane: str, operation: str, body: dict, sent: int, received: int) -> None:
+        """Takes the units from the budget: by the bytes on the wire, so not less than DynamoDB counts for the table."""
+        self._pace.accepted(lane)
+        if not self._pace.limited:
+            return
         if operation in READS:
             keys = sum(len(part["Keys"]) for part in body.get("RequestItems", {}).values())
             self._pace.wait_read(max(1, keys, -(-received // _READ_UNIT)))

@@ -1,0 +1,7 @@
+"""`python -m runbook_lib` is `runbook`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

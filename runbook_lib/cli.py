@@ -1,0 +1,206 @@
+"""The command `runbook`: parses, calls, and turns what comes back into lines and an exit code.
+
+0 PASS, or nothing to do · 1 complete, but not PASS · 2 refused: one sentence on stderr · 3 interrupted, resumable ·
+70 a fault in the program, with its traceback.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import RunbookError
+
+PROGRAM_FAULT = 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of one command line."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except RunbookError as problem:
+        print(problem, file=sys.stderr)
+        if getattr(options, "json", False):
+            result = {"verdict": "REFUSED", "error": str(problem), "exit_code": problem.exit_code}
+            print(json.dumps(result))
+        return problem.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 3
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, commands.run_stage(options, "01_analyze", {}))
+
+
+def _test(options: argparse.Namespace) -> int:
+    from . import commands
+
+    own = {"table": options.table, "limit": options.limit, "keep": options.keep}
+    action = f"test {options.table}"
+    return _finish(options, commands.run_writing_stage(options, "02_test", own, action, always=False))
+
+
+def _create_tables(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, commands.run_writing_stage(options, "02_test", {}, "create-tables", always=False))
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, commands.run_writing_stage(options, "03_migrate", {"tables": options.tables}, "migrate"))
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, commands.run_stage(options, "04_validate", {"tables": options.tables}))
+
+
+def _full_migration(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, *commands.full_migration(options))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, commands.run_rollback(options))
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .parameters import outputs_folder
+    from .run import check_run_id, open_run, runs
+    from .status import status
+
+    outputs = outputs_folder(options.outputs)
+    if options.of:
+        found = status(open_run(outputs, check_run_id(options.of)))
+        print(json.dumps(found.as_json()) if options.json else found.text())
+        return 0
+    found = [status(run) for run in runs(outputs)]
+    if options.json:
+        print(json.dumps([one.as_json() for one in found]))
+    else:
+        print("\n".join(one.text().splitlines()[0] for one in found) or f"No runs in {outputs}.")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo_run import run_demo
+    from .parameters import outputs_folder
+
+    return run_demo(outputs_folder(options.outputs))
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from .demo_run import run_lab
+
+    return run_lab()
+
+
+def _finish(options: argparse.Namespace, *executions: Any) -> int:
+    """Prints what was done and where it is; gives the exit code: of the last, or the worst of the stages before."""
+    lines = sys.stderr if options.json else sys.stdout
+    for execution in executions:
+        _tell(execution, lines)
+    if options.json:
+        print(json.dumps(_as_json(executions[-1])))
+    return max((execution.exit_code for execution in executions), key=(0, 1, 3, 2, PROGRAM_FAULT).index)
+
+
+def _tell(execution: Any, lines: Any) -> None:
+    result = execution.result
+    headline = f"{execution.notebook.stem}: {result.get('verdict', 'STOPPED')}. {result.get('headline', '')}"
+    if execution.exit_code in (2, 3):
+        print(result["headline"], file=sys.stderr)
+    elif execution.traceback:
+        print(execution.traceback, file=sys.stderr)
+    else:
+        print(headline, file=lines)
+        for step in result.get("plan", []):
+            print(f"  would {step}", file=lines)
+    if result.get("file"):
+        print(f"  figures   {execution.notebook.parent / result['file']}", file=lines)
+    print(f"  notebook  {execution.notebook}", file=lines)
+    if execution.html:
+        print(f"  report    {execution.html}", file=lines)
+
+
+def _as_json(execution: Any) -> dict[str, Any]:
+    result = {key: value for key, value in execution.result.items() if key != "file"}
+    if name := execution.result.get("file"):
+        path = execution.notebook.parent / name
+        result = {**json.loads(path.read_text(encoding="utf-8")), **result, "file": str(path)}
+    return {
+        **result,
+        "exit_code": execution.exit_code,
+        "notebook": str(execution.notebook),
+        "html": str(execution.html) if execution.html else None,
+    }
+
+
+def _tables(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("runbook", description="Moves DynamoDB data safely, one notebook a stage.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function, summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(command=function)
+        added.add_argument("--outputs", metavar="DIR", help="folder of the runs (default: outputs)")
+        added.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
+        return added
+
+    def stage(name: str, function, summary: str, *, writes: bool) -> argparse.ArgumentParser:
+        added = command(name, function, summary)
+        added.add_argument("params", metavar="PARAMS", help="parameters file, such as parameters/env_copy.yaml")
+        added.add_argument("--run-id", metavar="ID", help="the run to begin or go on with (8 to 64 of a-z, 0-9, -)")
+        added.add_argument(
+            "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="set a key of PARAMS, dotted"
+        )
+        if writes:
+            _writing(added)
+        return added
+
+    stage("analyze", _analyze, "dry run: what the migration would do (reads only)", writes=False)
+    added = stage("test", _test, "insert a few items of one entry, compare them, undo them", writes=True)
+    added.add_argument("table", metavar="TABLE", help="an entry of the mapping")
+    added.add_argument("--limit", type=int, default=1, metavar="N", help="how many items of TABLE (default 1)")
+    added.add_argument("--keep", action="store_true", help="leave the items in the target")
+    stage("create-tables", _create_tables, "make the target tables that are missing", writes=True)
+    added = stage("migrate", _migrate, "insert everything; resumes an unfinished run", writes=True)
+    _choosing(added)
+    added = stage("validate", _validate, "compare both sides, item by item (reads only)", writes=False)
+    _choosing(added)
+    stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True)
+    added = command("rollback", _rollback, "delete what a stage inserted and nobody changed")
+    added.add_argument("--checkpoint", required=True, metavar="FILE", help="migration-checkpoint-*.json of the run")
+    added.add_argument(
+        "--delete-tables", type=_tables, default=[], metavar="A,B", help="then delete these created tables"
+    )
+    _writing(added)
+    added = command("status", _status, "what a run is doing or did; all runs without RUN_ID")
+    added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run to look at")
+    command("demo", _demo, "both migrations on made-up data in an embedded DynamoDB")
+    command("lab", _lab, "JupyterLab on the same made-up data")
+    return parser
+
+
+def _writing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
+    parser.add_argument("--confirm", metavar="ENVIRONMENT", help="the target environment, whole, as the confirmation")
+
+
+def _choosing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tables", type=_tables, default=[], metavar="A,B", help="these entries alone")

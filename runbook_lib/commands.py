@@ -1,0 +1,127 @@
+"""What the commands that execute notebooks have in common: parameters, run, confirmation, papermill."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import read_checkpoint
+from .errors import Refused
+from .guard import confirm, terminal
+from .mapping import load_mapping
+from .parameters import Parameters, Target, load_parameters, outputs_folder
+from .run import Run
+from .runner import Execution, execute
+from .selection import select_run
+
+
+def run_stage(options: argparse.Namespace, stage: str, own: dict[str, Any]) -> Execution:
+    """One stage's notebook, executed."""
+    parameters = load_parameters(options.params, override(options.set))
+    run = _select(options, stage, parameters, own.get("tables"), own.get("table"))
+    return _execute(options, stage, run, parameters, own)
+
+
+def run_writing_stage(
+    options: argparse.Namespace, stage: str, own: dict[str, Any], action: str, *, always: bool = True
+) -> Execution:
+    """One stage's notebook, executed after its confirmation. Refused where that is missing or wrong."""
+    parameters = load_parameters(options.params, override(options.set))
+    _check_names(parameters, own)
+    given = _confirmed(options, parameters.target, action, always=always)
+    run = _select(options, stage, parameters, own.get("tables"), own.get("table"))
+    return _execute(options, stage, run, parameters, {**own, "execute": options.execute, "confirm": given})
+
+
+def full_migration(options: argparse.Namespace) -> list[Execution]:
+    """02 (tables only), 03 and 04 in one run; stops where a stage is refused, interrupted or rolled back."""
+    parameters = load_parameters(options.params, override(options.set))
+    given = _confirmed(options, parameters.target, "full-migration", always=True)
+    run = _select(options, "03_migrate", parameters)
+    own = {"execute": options.execute, "confirm": given}
+    done = [_execute(options, "02_test", run, parameters, own)]
+    for stage in ("03_migrate", "04_validate") if done[0].exit_code == 0 else ():
+        if stage == "04_validate" and not options.execute:
+            break
+        done.append(_execute(options, stage, run, parameters, own if stage == "03_migrate" else {}))
+        if done[-1].exit_code > 1 or done[-1].result.get("verdict") == "ROLLED_BACK":
+            break
+    return done
+
+
+def run_rollback(options: argparse.Namespace) -> Execution:
+    """05, executed for a checkpoint."""
+    path = Path(options.checkpoint).absolute()
+    checkpoint = read_checkpoint(path)
+    given = _confirmed(options, checkpoint.parameters.target, "rollback", always=True)
+    own = {
+        "checkpoint": str(path),
+        "delete_tables": options.delete_tables,
+        "execute": options.execute,
+        "confirm": given,
+    }
+    options.outputs, options.run_id = str(checkpoint.run.folder.parent), checkpoint.run.id
+    return _execute(options, "05_rollback", checkpoint.run, checkpoint.parameters, own)
+
+
+def _select(
+    options: argparse.Namespace,
+    stage: str,
+    parameters: Parameters,
+    tables: list[str] | None = None,
+    table: str | None = None,
+) -> Run:
+    mapping = load_mapping(parameters)
+    mapping.check_names([*(tables or []), *([table] if table else [])])
+    return select_run(
+        stage,
+        parameters,
+        mapping,
+        outputs=outputs_folder(options.outputs),
+        run_id=options.run_id,
+        name=Path(options.params).stem,
+        tables=tables,
+    )
+
+
+def _check_names(parameters: Parameters, own: dict[str, Any]) -> None:
+    """Before anybody is asked to confirm something that does not exist."""
+    mapping = load_mapping(parameters)
+    mapping.check_names([*own.get("tables", []), *([own["table"]] if own.get("table") else [])])
+    if own.get("limit", 1) < 1:
+        raise Refused(f"--limit {own['limit']}: test at least one item.")
+
+
+def _confirmed(options: argparse.Namespace, target: Target, action: str, *, always: bool) -> str:
+    """What to hand to the notebook as its confirmation."""
+    if not options.execute:
+        return ""
+    needed = always or target.production
+    confirm(target, options.confirm, action, needed=needed, ask=terminal())
+    return target.environment if needed else ""
+
+
+def _execute(
+    options: argparse.Namespace, stage: str, run: Run, parameters: Parameters, own: dict[str, Any]
+) -> Execution:
+    common = {
+        **parameters.model_dump(mode="json"),
+        "run_id": run.id,
+        "outputs": str(run.folder.parent),
+    }
+    return execute(stage, run, {**common, **own})
+
+
+def override(settings: list[str]) -> dict[str, Any]:
+    """`-p KEY=VALUE` settings as a dict, values read as YAML. Refused for a key that is none of PARAMS."""
+    import yaml
+
+    found = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits"):
+            raise Refused(f"-p {setting}: set a key of PARAMS, such as limits.workers=16.")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found[key] = value
+    return found

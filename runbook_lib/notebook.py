@@ -1,0 +1,460 @@
+"""What a notebook imports. `begin` gives a `Book`; each of its steps does one thing and returns one result.
+
+The verdict stands at the top from the first moment ("NOT FINISHED") and is updated in place when the notebook ends,
+is refused, or fails. Without `execute` the steps that write show what they would do and return None.
+"""
+
+import ast
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from . import canary as canaries
+from . import html, report, views, views_plan
+from .analyze import Analysis, analyze
+from .canary import Canary, Created
+from .dynamo.wire import DynamoError
+from .errors import Interrupted, ParametersError, Refused, RunbookError
+from .guard import confirm
+from .mapping import load_mapping
+from .migrate import Migration, migrate, resume_hint
+from .parameters import build_parameters, suggest
+from .plan import Plan, open_plan
+from .progress import Progress
+from .rollback import Preview, Undone
+from .run import Run
+from .runner import RESULT
+from .selection import select_run
+from .undoing import Undoing
+from .validate import Validation, validate
+from .verdict import FAIL, REVIEW, ROLLED_BACK, Alert, plural, worst
+
+COMMON = {"mapping": str, "source": dict, "target": dict, "limits": dict, "run_id": str, "outputs": str}
+OWN: dict[str, dict[str, type]] = {
+    "01_analyze": {},
+    "02_test": {"table": str, "limit": int, "keep": bool, "execute": bool, "confirm": str},
+    "03_migrate": {"tables": list, "execute": bool, "confirm": str},
+    "04_validate": {"tables": list},
+    "05_rollback": {"checkpoint": str, "delete_tables": list, "execute": bool, "confirm": str},
+}
+BANNER = "runbook-verdict"
+FRAME_ROWS = 50  # of a DataFrame that are shown
+NOT_FINISHED, PLANNED, REFUSED, INTERRUPTED, STOPPED = "NOT FINISHED", "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
+
+
+def interactive() -> bool:
+    """Whether a person is at a front end: JupyterLab takes input, papermill, nbconvert and nbval do not."""
+    from IPython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not os.environ.get("RUNBOOK_HEADLESS")
+
+
+def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
+    """The book for a stage, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
+
+    Shows the banner. Raises ParametersError for a name or type that the notebook does not declare, Refused (with
+    MappingError) for what the parameters name and is not there.
+    """
+    book = Book(stage)
+    book._open(namespace)
+    return book
+
+
+def _reading(step: Callable) -> Callable:
+    """A step that only reads: what DynamoDB refuses is a refusal."""
+
+    @wraps(step)
+    def guarded(*arguments, **named):
+        try:
+            return step(*arguments, **named)
+        except DynamoError as problem:
+            raise Refused(str(problem)) from None
+
+    return guarded
+
+
+class Book:
+    """One execution of one notebook."""
+
+    def __init__(self, stage: str):
+        """Shows the banner; `begin` does the rest."""
+        self.stage = stage
+        self.run: Run | None = None
+        self.execute = False
+        self._alerts: list[Alert] = []
+        self._verdict: str | None = None  # given by the step, else the worst of the alerts
+        self._headline = ""
+        self._facts: list[tuple[str, str]] = []
+        self._file: str | None = None
+        self._content: dict[str, Any] | None = None
+        self._exit_code: int | None = None
+        self._confirmed = False
+        self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
+        _on_error(self._stopped)
+
+    def _open(self, namespace: Mapping[str, Any]) -> None:
+        declared = COMMON | OWN[self.stage]
+        _check_names(declared)
+        values = {name: _typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
+        content = {name: values[name] for name in ("mapping", "source", "target", "limits") if values[name]}
+        self.parameters = build_parameters(content)
+        self._values, self.execute = values, bool(values.get("execute"))
+        if self.stage == "05_rollback":
+            self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters)
+            self.run, self.parameters = self._undoing.checkpoint.run, self._undoing.checkpoint.parameters
+        else:
+            self.run = select_run(
+                self.stage,
+                self.parameters,
+                load_mapping(self.parameters),
+                outputs=values["outputs"] or "outputs",
+                run_id=values["run_id"],
+                tables=values.get("tables"),
+            )
+        self.run.logger().info("%s begins", self.stage)
+        self._facts = [
+            ("run", self.run.id),
+            ("from", _place(self.parameters.source)),
+            ("to", _place(self.parameters.target)),
+        ]
+        self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
+
+    # steps of 01 to 04
+
+    @_reading
+    def plan(self) -> Plan:
+        """The parameters and the mapping set against the real tables. Read-only."""
+        return open_plan(self.parameters, chosen=self._values.get("tables") or None)
+
+    @_reading
+    def analyze(self, plan: Plan) -> Analysis:
+        """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
+        with Progress(plan, "read") as progress:
+            analysis = analyze(plan, progress.add)
+        content, path = report.write_analysis(self.run, plan, analysis)
+        open_items = sum(alert.level != "" for alert in analysis.alerts)
+        headline = (
+            f"{analysis.records:,} records in {plural(len(analysis.tables), 'table')}, "
+            f"{analysis.relationships:,} references; {plural(open_items, 'open item')}."
+        )
+        self._done(content, path, analysis.alerts, headline)
+        return analysis
+
+    def confirm(self, action: str, *, always: bool = True) -> None:
+        """Shows how the writing that follows was confirmed. Raises Refused where it was not. Nothing without execute."""
+        if not self.execute:
+            self.show(html.note, "execute is False: what follows shows the plan and writes nothing.")
+            return
+        ask = input if interactive() else None
+        needed = always or self.parameters.target.production
+        line = confirm(self.parameters.target, self._values["confirm"], action, needed=needed, ask=ask)
+        self._confirmed = True
+        self.run.logger().info("%s: %s", action, line)
+        self.show(html.note, f"{action}: {line}.")
+
+    def create_tables(self, plan: Plan) -> list[Created] | None:
+        """Makes the target tables that are missing. Writes to the target's account, with execute."""
+        if not self._may_write():
+            missing = [(entry.name, entry.target) for entry in plan.missing_targets()]
+            self._planned([f"create {table} for {entry}" for entry, table in missing] or ["create no table: all exist"])
+            return None
+        with self.run.lock(self.stage):
+            created = canaries.create_tables(self.run, plan)
+        self._created = created
+        if not self._values["table"]:
+            alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
+            content, path = report.write_test(self.run, plan, created, None, alerts)
+            self._done(content, path, alerts, f"{plural(len(created), 'table')} created; every target table is there.")
+        return created
+
+    @_reading
+    def canary(self, table: str | None = None) -> Canary | None:
+        """A few items of one entry with what they refer to, inserted, compared, undone. Writes to the target."""
+        table = table or self._values["table"]
+        limit, keep = self._values["limit"], self._values["keep"]
+        if not table:
+            return None
+        if limit < 1:
+            raise Refused(f"limit is {limit}; test at least one item.")
+        plan = self.plan()
+        plan.mapping.check_names([table])
+        if not self._may_write():
+            closure = canaries.collect(plan, table, limit, {})
+            per_entry = Counter(row.entry for row in closure.rows)
+            self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
+            return None
+        with self.run.lock(self.stage):
+            canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
+        alerts = _canary_alerts(canary)
+        content, path = report.write_test(self.run, plan, self._created, canary, alerts)
+        end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
+        self._done(content, path, alerts, f"{plural(len(canary.closure.rows), 'item')} inserted and compared; {end}.")
+        return canary
+
+    def migrate(self, plan: Plan) -> Migration | None:
+        """The migration, begun or gone on with. Writes to the target and the run's folder, with execute."""
+        if not self._may_write():
+            self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
+            return None
+        with self.run.lock(self.stage), Progress(plan, "migrated") as progress:
+            migration = migrate(self.run, plan, progress.add)
+        content, path = report.write_migration(self.run, plan, migration)
+        alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
+        totals = content["totals"]
+        if content["verdict"] == ROLLED_BACK:
+            headline = f"Failed, and everything it had inserted was taken back: {migration.failure}"
+        else:
+            again = "Nothing was written: this run was complete. " if migration.wrote_nothing else ""
+            headline = (
+                f"{again}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
+                f"{totals['already_there']:,} already there."
+            )
+        self._done(content, path, alerts, headline)
+        return migration
+
+    @_reading
+    def validate(self, plan: Plan) -> Validation:
+        """Both sides compared, item by item. Read-only; writes the report into the run's folder."""
+        with Progress(plan, "compared") as progress:
+            validation = validate(self.run, plan, progress.add)
+        content, path = report.write_validation(self.run, plan, validation)
+        figures = content["validation"]
+        headline = (
+            f"{figures['equal']:,} of {figures['checked']:,} items proved equal; {figures['missing']:,} missing, "
+            f"{figures['different']:,} different, {figures['extra']:,} extra, {figures['dangling']:,} dangling."
+        )
+        self._done(content, path, validation.alerts, headline)
+        return validation
+
+    # steps of 05
+
+    def preview(self) -> Preview:
+        """What the rollback would look at, from the journal alone. Read-only."""
+        self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
+        preview = self._undoing.preview(self._values["delete_tables"])
+        for entry, number in preview.entries.items() if not self.execute else ():
+            self._planned([f"delete {plural(number, 'item')} of {entry} where unchanged"])
+        return preview
+
+    def undo(self) -> Undone | None:
+        """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
+        if not self._may_write():
+            self._planned([])
+            return None
+        with self.run.lock(self.stage):
+            undone = self._undoing.undo()
+        self._conclude_rollback(undone, [])
+        return undone
+
+    def delete_tables(self, undone: Undone | None) -> list | None:
+        """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
+        names = self._values["delete_tables"]
+        if undone is None or not names:
+            self._planned([f"delete table {name} when it is empty" for name in names])
+            return None
+        if interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
+            raise Refused("the tables were not confirmed; none was deleted.")
+        with self.run.lock(self.stage):
+            results = self._undoing.delete_tables(names)
+        self._conclude_rollback(undone, results)
+        return results
+
+    def _conclude_rollback(self, undone: Undone, deletions: list) -> None:
+        alerts = self._undoing.alerts(undone, deletions)
+        deleted = [deletion.table for deletion in deletions if deletion.deleted]
+        content, path = report.write_rollback(
+            self.run, self._undoing.sides(), undone, deleted, alerts, self._undoing.checkpoint.stage
+        )
+        headline = (
+            f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
+            f"{undone.not_found:,} not found."
+        )
+        self._done(content, path, alerts, headline)
+        self._exit_code = int(any(alert.level for alert in alerts))
+
+    # showing
+
+    def show(self, view: Callable[..., str], *results: Any) -> None:
+        """Displays a view of results; says so where the step that makes them did not run."""
+        from IPython.display import HTML, display
+
+        if any(result is None for result in results):
+            view, results = html.note, ("The step that fills this did not run.",)
+        display(HTML(view(*results)))
+
+    def show_frame(self, view: Callable[..., Any], *results: Any) -> None:
+        """Displays a view that gives a DataFrame, escaped."""
+        frame = None if any(result is None for result in results) else view(*results)
+        self.show(lambda f: f.head(FRAME_ROWS).to_html(index=False, escape=True, border=0), frame)
+
+    def choose_table(self, plan: Plan):
+        """A dropdown of the entries, set to the parameter; its value is what the test takes. In batch only text."""
+        from IPython.display import HTML, display
+
+        chosen = self._values["table"]
+        static = html.note(f"Entry to test: {chosen or 'none, only the tables are made'}.")
+        if not interactive():
+            display(HTML(static))
+            return _Chosen(chosen)
+        import ipywidgets
+
+        names = list(plan.routes)
+        dropdown = ipywidgets.Dropdown(
+            options=[("none", ""), *((n, n) for n in names)], value=chosen, description="Test"
+        )
+        bundle = dropdown._repr_mimebundle_()
+        bundle["text/html"] = static
+        display(bundle, raw=True)
+        return dropdown
+
+    def finish(self) -> None:
+        """Updates the verdict at the top and shows the open items here."""
+        if self._content is None:
+            self._verdict, self._exit_code = PLANNED, 0
+            self._headline = "Nothing was written: execute is False. The plan is below."
+        verdict = self._verdict or worst(self._alerts)
+        code = self._exit_code if self._exit_code is not None else int(verdict != "PASS")
+        self._show_banner(verdict, self._headline, code)
+        self.show(views_plan.reproduce, self.stage, self.run, self._file, self._values)
+        self.run.logger().info("%s ends: %s", self.stage, verdict)
+
+    # inside
+
+    def _may_write(self) -> bool:
+        if self.execute and not self._confirmed:
+            raise Refused("the confirmation cell was not run; run the cells in their order.")
+        return self.execute
+
+    def _planned(self, steps: list[str]) -> None:
+        self._steps = [*getattr(self, "_steps", []), *steps]
+        if steps:
+            self.show(html.note, "Would " + "; ".join(steps) + ".")
+
+    def _done(self, content: dict[str, Any], path, alerts: list[Alert], headline: str) -> None:
+        self._content, self._file, self._headline = content, path.name, headline
+        self._alerts = list(alerts)
+        self._verdict = content["verdict"]
+
+    def _show_banner(self, verdict: str, headline: str, exit_code: int) -> None:
+        from IPython.display import display
+
+        text = f"{self.stage}: {verdict}. {headline}"
+        open_items = views.alerts(self._alerts) if self._content is not None else ""
+        data = {
+            "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
+            "text/plain": text,
+            RESULT: {
+                "stage": self.stage,
+                "verdict": verdict,
+                "exit_code": exit_code,
+                "headline": headline,
+                "run_id": self.run.id if self.run else None,
+                "file": self._file,
+                "plan": getattr(self, "_steps", []),
+            },
+        }
+        display(data, raw=True, display_id=BANNER, update=hasattr(self, "_shown"))
+        self._shown = True
+
+    def _stopped(self, error: BaseException) -> None:
+        """The banner says why a cell stopped the notebook."""
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted(f"interrupted by hand; {resume_hint(self.run)}" if self.run else "interrupted by hand")
+        if isinstance(error, RunbookError):
+            word = {2: REFUSED, 3: INTERRUPTED}.get(error.exit_code, FAIL)
+            self._show_banner(word, str(error), error.exit_code)
+        else:
+            self._show_banner(STOPPED, f"A fault in the program: {type(error).__name__}. See the cell below.", 70)
+        if self.run:
+            self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
+
+
+class _Chosen:
+    """What a dropdown is in batch: its value."""
+
+    def __init__(self, value: str):
+        self.value = value
+
+
+def _canary_alerts(canary: Canary) -> list[Alert]:
+    alerts = []
+    if canary.wrong > 0:
+        alerts.append(Alert(FAIL, "", f"{plural(canary.wrong, 'item')} not as expected", "See the comparison below."))
+    for name, counts in canary.state.tables.items():
+        if counts["conflicts"]:
+            message = f"{plural(counts['conflicts'], 'conflict')}: the key is taken by a different item"
+            alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing was overwritten."))
+    if canary.undone and canary.undone.kept_edited:
+        message = f"{plural(canary.undone.kept_edited, 'test item')} edited meanwhile and left in the target"
+        alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))
+    if canary.closure.cut:
+        message = f"{plural(len(canary.closure.cut), 'reference')} beyond {canaries.MAX_ITEMS:,} items not followed"
+        alerts.append(Alert("", "", message, "The test is a sample; 03 migrates all."))
+    if canary.closure.dangling:
+        message = f"{plural(canary.closure.dangling, 'reference')} to items that do not exist"
+        alerts.append(Alert("", "", message, "01 lists them by path."))
+    return alerts
+
+
+def _place(side: Any) -> str:
+    return side.environment + (f" ({side.region})" if side.region else "")
+
+
+def _typed(name: str, value: Any, wanted: type) -> Any:
+    if value is None:
+        return wanted() if wanted in (str, list, dict) else None
+    if wanted is list and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise ParametersError(f"{name} is {value!r}; give a value of type {wanted.__name__}.")
+    return value
+
+
+def _check_names(declared: Mapping[str, type]) -> None:
+    """Refuses what was set as a parameter and is none: papermill only warns, and a misspelt name would run for real."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    for cell in shell.user_ns.get("In", []) if shell else []:
+        for name in _assigned(cell):
+            if name not in declared:
+                raise ParametersError(f"{name} is no parameter of this notebook{suggest(name, list(declared))}")
+
+
+def _assigned(cell: str) -> list[str]:
+    """The names that a parameters cell sets: papermill's own, or one of plain assignments with `mapping` among them."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:
+        return []
+    names = [
+        target.id
+        for statement in statements
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        if isinstance(target, ast.Name)
+    ]
+    only_assignments = len(names) == len(statements)
+    return names if cell.startswith("# Parameters") or (only_assignments and "mapping" in names) else []
+
+
+def _on_error(report_error: Callable[[BaseException], None]) -> None:
+    """Calls `report_error` when a cell fails; one such call at a time, however often the notebook is begun."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def after_cell(result) -> None:
+        error = result.error_in_exec or result.error_before_exec
+        if error is not None:
+            report_error(error)
+
+    if earlier := getattr(shell, "_runbook_after_cell", None):
+        shell.events.unregister("post_run_cell", earlier)
+    shell._runbook_after_cell = after_cell
+    shell.events.register("post_run_cell", after_cell)

@@ -1,0 +1,65 @@
+"""Which run a stage belongs to: the one named, the latest of the same migration, or a new one."""
+
+from pathlib import Path
+
+from .errors import Refused
+from .mapping import Mapping
+from .parameters import Parameters, resolve_path
+from .run import Run, identify, latest_run, new_run_id, open_run, runs
+from .stage import Stage
+
+FIRST = "01_analyze"
+
+
+def select_run(
+    stage: str,
+    parameters: Parameters,
+    mapping: Mapping,
+    *,
+    outputs: str = "outputs",
+    run_id: str | None = None,
+    name: str | None = None,
+    tables: list[str] | None = None,
+) -> Run:
+    """The run for a stage; made where there is none. Writes a new run's folder.
+
+    A run that is named is taken as it is. Else 01 begins a new one, and the others take the latest of the same
+    migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
+    """
+    identity = identify(parameters, mapping, name or Path(parameters.mapping).stem)
+    if run_id:
+        return open_run(outputs, run_id, identity)
+    found = latest_run(outputs, identity["fingerprint"]) if stage != FIRST else None
+    if found is None or _is_over(found, stage, tables or list(mapping.entries)):
+        wanted = new_run_id(identity["name"])
+        while (resolve_path(outputs) / wanted).exists():
+            wanted = _next_id(wanted)
+        return open_run(outputs, wanted, identity)
+    return found
+
+
+def latest_checkpoint(outputs: str, fingerprint: str) -> Path:
+    """The newest checkpoint of the latest run that has one, 03's before 02's. Refused where there is none."""
+    for run in runs(outputs, fingerprint):
+        for name in ("migrate", "test"):
+            files = [event["file"] for event in Stage(run, name).events("checkpoint")]
+            if files:
+                return run.folder / files[-1]
+    raise Refused("no run of these parameters has a checkpoint; nothing was inserted that could be rolled back.")
+
+
+def _is_over(run: Run, stage: str, tables: list[str]) -> bool:
+    migrated = Stage(run, "migrate")
+    if stage == "04_validate" or not migrated.exists():
+        return False
+    state = migrated.state()
+    if state.rolled_back or state.rolling_back:
+        return True
+    begun = {entry for event in migrated.events("execution") for entry in event["entries"]}
+    return stage == "03_migrate" and state.finished and set(tables) <= begun
+
+
+def _next_id(run_id: str) -> str:
+    """An id after this one, for two runs begun in the same second."""
+    head, _, tail = run_id.rpartition("-")
+    return f"{head}-{int(tail) + 1}" if tail.isdigit() and len(tail) < 6 else f"{run_id[:62]}-2"

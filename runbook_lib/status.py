@@ -1,0 +1,84 @@
+"""What a run is doing, or did, read from its journal alone: works while another process writes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .run import Run
+from .stage import COUNTED, Stage, State
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run as its folder tells it."""
+
+    run_id: str
+    state: str  # analyzed, running, interrupted, complete, rolled back, ...
+    holder: str | None  # who is writing it now
+    tables: dict[str, dict[str, int]]  # entry -> counts of the migration
+    totals: dict[str, int]
+    verdict: str | None  # of the newest report
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as plain data."""
+        return vars(self)
+
+    def text(self) -> str:
+        """The status as lines for a terminal."""
+        lines = [f"{self.run_id}: {self.state}" + (f", written by {self.holder}" if self.holder else "")]
+        if self.verdict:
+            lines.append(f"latest report: {self.verdict}")
+        if self.tables:
+            width = max(len(name) for name in (*self.tables, "all"))
+            heads = [name.replace("_", " ") for name in COUNTED]
+            lines.append(" " * width + "".join(f"{head:>15}" for head in heads))
+            for name, counts in (*self.tables.items(), ("all", self.totals)):
+                lines.append(f"{name:<{width}}" + "".join(f"{counts[key]:>15,}" for key in COUNTED))
+            if self.totals["unrouted"]:
+                lines.append(f"unrouted: {self.totals['unrouted']:,}")
+        return "\n".join(lines)
+
+
+def status(run: Run) -> RunStatus:
+    """The status of a run. Read-only."""
+    migrate, holder = Stage(run, "migrate"), run.holder()
+    state = migrate.state() if migrate.exists() else None
+    names = list(dict.fromkeys(entry for event in migrate.events("execution") for entry in event["entries"]))
+    zeros = dict.fromkeys(COUNTED, 0)
+    tables = {name: zeros | dict(state.tables.get(name, {})) for name in names} if state else {}
+    totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
+    report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
+    unrouted = state.unrouted if state else 0
+    return RunStatus(
+        run.id, _word(run, state, holder), holder, tables, {**totals, "unrouted": unrouted}, report.get("verdict")
+    )
+
+
+def stage_line(stage: Stage) -> str:
+    """A stage in one line, or "" where it never began. Read-only."""
+    if not stage.exists():
+        return ""
+    state = stage.state()
+    counts = ", ".join(
+        f"{sum(table[key] for table in state.tables.values()):,} {key.replace('_', ' ')}"
+        for key in COUNTED
+        if any(table[key] for table in state.tables.values())
+    )
+    return f"{stage.name}: {_stage_word(state)}" + (f" ({counts})" if counts else "")
+
+
+def _word(run: Run, state: State | None, holder: str | None) -> str:
+    if holder:
+        return "running"
+    if state:
+        return _stage_word(state)
+    if Stage(run, "test").exists():
+        return f"tested ({_stage_word(Stage(run, 'test').state())})"
+    return "analyzed" if run.latest_json("migration-analysis") else "new"
+
+
+def _stage_word(state: State) -> str:
+    if state.rolled_back:
+        return "rolled back"
+    if state.rolling_back:
+        return "rollback interrupted"
+    return "complete" if state.finished else "interrupted"

@@ -1,0 +1,76 @@
+"""What 05_rollback does, step by step, around `rollback.undo`: finding the checkpoint, connecting, concluding."""
+
+from typing import Any
+
+from .checkpoint import Checkpoint, read_checkpoint
+from .dynamo import session
+from .dynamo.session import Connection
+from .errors import Refused
+from .guard import check_endpoint
+from .mapping import load_mapping
+from .parameters import Parameters
+from .rollback import Preview, Undone, preview, undo
+from .run import identify
+from .selection import latest_checkpoint
+from .teardown import TableDeletion, delete_tables, resolve_tables
+from .verdict import REVIEW, Alert, plural
+
+
+class Undoing:
+    """One rollback from one checkpoint."""
+
+    def __init__(self, path: str, outputs: str, parameters: Parameters):
+        """The checkpoint at `path`; where it is empty the latest of the same migration. Raises Refused."""
+        if not path:
+            identity = identify(parameters, load_mapping(parameters), "")
+            path = str(latest_checkpoint(outputs or "outputs", identity["fingerprint"]))
+        self.checkpoint: Checkpoint = read_checkpoint(path)
+        self._target: Connection | None = None
+
+    def target(self) -> Connection:
+        """The target, opened with the rollback role where one is given. Raises Refused."""
+        if self._target is None:
+            parameters = self.checkpoint.parameters
+            side = parameters.target
+            self._target = session.connect(
+                side, "target", workers=parameters.limits.workers, role_arn=side.rollback_role_arn
+            )
+            check_endpoint(side, self._target.endpoint_url)
+            held, now = self.checkpoint.target_account, self._target.account
+            if held and now and held != now:
+                raise Refused(f"the checkpoint was written for account {held}, these credentials belong to {now}.")
+        return self._target
+
+    def preview(self, delete: list[str]) -> Preview:
+        """What would be looked at. Read-only. Refused where `delete` names a table that the run did not create."""
+        resolve_tables(self.checkpoint, delete)
+        return preview(self.checkpoint)
+
+    def undo(self) -> Undone:
+        """Deletes what the stage inserted. Writes to the target and the journal."""
+        return undo(self.checkpoint, self.target())
+
+    def delete_tables(self, names: list[str]) -> list[TableDeletion]:
+        """Deletes created tables that are empty now. Writes to the target's account."""
+        return delete_tables(self.checkpoint, self.target(), names)
+
+    def sides(self) -> dict[str, Any]:
+        """Source and target as the report names them."""
+        return self.checkpoint.sides
+
+    def alerts(self, undone: Undone, deletions: list[TableDeletion]) -> list[Alert]:
+        """What the rollback left open."""
+        alerts = []
+        if undone.kept_edited:
+            message = f"{plural(undone.kept_edited, 'item')} edited since they were inserted, and kept"
+            alerts.append(Alert(REVIEW, "", message, "See kept.jsonl; decide on each by hand."))
+        if undone.not_found:
+            message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else"
+            alerts.append(Alert("", "", message, "Nothing to do."))
+        if self.checkpoint.code_changed:
+            message = "the program is not the version that inserted the items"
+            alerts.append(Alert("", "", message, "Nothing to do: undo compares what is stored with what was written."))
+        for deletion in deletions:
+            if not deletion.deleted:
+                alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Look at it by hand."))
+        return alerts

@@ -1,0 +1,73 @@
+"""Results as HTML and DataFrames for the notebooks: all is escaped, and no value of an item is ever shown.
+
+Of any result: alerts. Of an Analysis: decision, overview, profile, profile_html, references, samples, targets,
+quarantine, and edges for figures.reference_map. Of what was done: created, canary, migration, progress, preview, undone.
+Of a Validation: validation, differences, differences_html, patterns.
+"""
+
+import re
+from collections.abc import Iterable
+
+from .html import Raw, badge, chip, details, muted, note, table, text
+from .verdict import FAIL, REVIEW, Alert
+from .views_analysis import decision, edges, overview, profile, profile_html, quarantine, references, targets
+from .views_run import canary, created, migration, preview, progress, undone
+from .views_samples import samples
+from .views_validation import differences, differences_html, patterns, validation
+
+__all__ = [
+    "alerts", "canary", "created", "decision", "differences", "differences_html", "edges", "migration", "overview",
+    "patterns", "preview", "profile", "profile_html", "progress", "quarantine", "references", "samples", "targets",
+    "undone", "validation",
+]  # fmt: skip
+
+NAMED = 6  # tables that are named in an alert; more unfold
+_COUNTED = re.compile(r"([\d,]+) (.*?\b(?:item|conflict|reference|value|key))s?\b(.*)", re.DOTALL)
+_PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
+
+
+def alerts(open_items: Iterable[Alert]) -> Raw:
+    """What is open, the worst first: what, where, what to do. One row for what is the same in many tables."""
+    groups: dict[tuple[str, str, str], list[Alert]] = {}
+    for alert in open_items:
+        groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
+    if not groups:
+        return note("Nothing open.", "good")
+    rows, marks = [], []
+    for (level, _, action), members in sorted(groups.items(), key=lambda g: (FAIL, REVIEW, "").index(g[0][0])):
+        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), action])
+        marks.append({FAIL: "bad", REVIEW: "look"}.get(level, "quiet"))
+    return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
+
+
+def _kind(message: str) -> str:
+    """The message without its number and paths, the same for every table."""
+    counted = _COUNTED.fullmatch(message)
+    if not counted:
+        return message
+    return f"# {counted[2]}s{_PATHS.sub('', counted[3])}"
+
+
+def _message(members: list[Alert]) -> str:
+    if len(members) == 1:
+        return members[0].message
+    total = sum(_number(alert.message) for alert in members)
+    return _kind(members[0].message).replace("#", f"{total:,}", 1)
+
+
+def _number(message: str) -> int:
+    counted = _COUNTED.fullmatch(message)
+    return int(counted[1].replace(",", "")) if counted else 0
+
+
+def _where(members: list[Alert]) -> Raw:
+    if len(members) == 1:
+        return Raw(text(members[0].table) or muted("the whole migration"))
+    parts = []
+    for alert in members:
+        number, paths = _number(alert.message), _PATHS.search(alert.message)
+        count = f" {number:,}" if number else ""
+        parts.append(f"{text(alert.table)}{count}{muted(f' ({paths[1] or paths[2]})') if paths else ''}")
+    if len(parts) <= NAMED:
+        return Raw(" · ".join(parts))
+    return details(f"{len(parts)} tables", " · ".join(parts))

@@ -1,0 +1,82 @@
+"""Views around the work itself: what is planned, what a run left, what to type to do it again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .html import Raw, chip, details, mono, note, number, table
+from .plan import Plan
+from .run import Run
+from .teardown import TableDeletion
+
+COMMANDS = {
+    "01_analyze": "analyze",
+    "02_test": "test",
+    "03_migrate": "migrate",
+    "04_validate": "validate",
+    "05_rollback": "rollback",
+}
+
+
+def plan(result: Plan) -> Raw:
+    """Which entry goes from where to where, parents first."""
+    levels = result.mapping.levels()
+    rows = []
+    for name in sorted(result.routes, key=lambda entry: (levels[entry], entry)):
+        entry = result.routes[name].entry
+        target = result.target_tables[entry.target]
+        items = result.source_tables[entry.source].items
+        rows.append([number(levels[name]), name, mono(entry.source), mono(entry.target), number(items), _state(target)])
+    head = ["level", "entry", "source table", "target table", "items in the source table", "target"]
+    return table(head, rows, align="rlllrl")
+
+
+def _state(target: Any) -> Raw:
+    return chip("missing", "bad") if target is None else chip("there", "good")
+
+
+def deletions(results: Sequence[TableDeletion]) -> Raw:
+    """What became of the tables that were to be deleted."""
+    rows = [
+        [mono(result.table), chip("deleted", "good") if result.deleted else chip("left", "look"), result.reason]
+        for result in results
+    ]
+    return table(["table", "", "why"], rows, align="llw")
+
+
+def files(run: Run) -> Raw:
+    """What lies in the run's folder."""
+    meaning = {
+        "migration-analysis": "what 01 found",
+        "migration-checkpoint": "what 05 needs to roll back",
+        "migration-report": "figures of a stage and those before it",
+        "id-map": "old id and new id of every item",
+        "quarantine": "items not written, because a value does not fit",
+        "conflicts": "items whose target key is taken",
+        "unrouted": "items that no entry selects",
+        "failed": "items that could not be written",
+        "kept": "items that a rollback left alone",
+        "run.log": "what happened, step by step",
+    }
+    rows = []
+    for path in sorted(run.folder.iterdir()):
+        about = next((text for start, text in meaning.items() if path.name.startswith(start)), None)
+        if about and path.is_file():
+            rows.append([mono(path.name), about, number(path.stat().st_size)])
+    return table(["file", "what it is", "bytes"], rows, align="lwr", caption=f"outputs: {run.id}")
+
+
+def reproduce(stage: str, run: Run, file: str | None, values: Mapping[str, Any]) -> Raw:
+    """How to do the same from a terminal."""
+    command = f"runbook {COMMANDS[stage]}"
+    if stage == "05_rollback":
+        command += " --checkpoint FILE"
+    else:
+        command += f" PARAMS --run-id {run.id}"
+    if stage == "02_test":
+        command += f" {values['table'] or 'TABLE'} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
+    if values.get("tables"):
+        command += f" --tables {','.join(values['tables'])}"
+    if "execute" in values:
+        command += " --execute --confirm ENVIRONMENT"
+    body = note(mono(command)) + (note(f"The figures of this notebook as data: {file}") if file else "")
+    return details("How to do the same from a terminal", body)

@@ -1,0 +1,153 @@
+"""Each folder here is a migration with what must come of it: every table, item for item, after every stage.
+
+mapping.yaml and parameters.yaml are ordinary ones; source.yaml and target.yaml hold the tables before; expected.yaml
+holds the figures and the target after the migration, or the refusal. See support_worlds.py for how tables are written.
+"""
+
+from pathlib import Path
+
+import pytest
+import support_worlds as worlds
+from support_flows import Flow
+
+from runbook_lib.errors import Refused
+from runbook_lib.parameters import load_parameters
+
+HERE = Path(__file__).parent
+CASES = {path.parent.name: worlds.read(path) for path in sorted(HERE.glob("*/expected.yaml"))}
+MIGRATIONS = [name for name, expected in CASES.items() if "refused" not in expected]
+REFUSALS = [name for name, expected in CASES.items() if "refused" in expected]
+COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
+
+
+@pytest.fixture
+def world(engine, monkeypatch):
+    """A world of its own for each test, gone afterwards."""
+    world = worlds.World(engine)
+    monkeypatch.setenv("CASE_ENDPOINT", engine.endpoint_url)
+    monkeypatch.setenv("CASE_SUFFIX", world.suffix)
+    yield world
+    world.drop()
+
+
+def begin(name: str, world: worlds.World, outputs: Path) -> Flow:
+    """The case's tables on the engine, and its migration not yet begun."""
+    world.build(worlds.read(HERE / name / "source.yaml"), worlds.SOURCE)
+    world.build(worlds.read(HERE / name / "target.yaml"), worlds.TARGET)
+    return Flow(load_parameters(HERE / name / "parameters.yaml"), outputs)
+
+
+@pytest.mark.parametrize("name", MIGRATIONS)
+def test_a_migration_makes_exactly_the_expected_tables_and_its_rollback_unmakes_them(name, world, tmp_path):
+    """Analyze, create, migrate, validate, roll back: figures and tables are as expected after each; the source never
+    changes, nor does the target where a stage only reads."""
+    expected = CASES[name]
+    flow = begin(name, world, tmp_path)
+    source, before = world.digest(worlds.SOURCE), world.content(worlds.TARGET)
+    assert any(world.content(worlds.SOURCE).values())  # a case without data would prove nothing
+
+    check_analysis(expected, flow.analyze())
+    assert world.content(worlds.TARGET) == before
+    made = flow.create()
+    assert world.content(worlds.TARGET) == before | {table.rsplit("-", 2)[0]: [] for table in made}
+    empty = world.content(worlds.TARGET)
+
+    report = flow.migrate()
+    assert world.content(worlds.TARGET) == target_of(expected)
+    check_migration(expected, report, flow)
+
+    after = world.digest(worlds.TARGET)
+    validation = flow.validate()
+    assert world.digest(worlds.TARGET) == after
+    check_validation(expected, validation)
+
+    undone = flow.rollback()
+    if expected["migration"]["verdict"] != "ROLLED_BACK":
+        assert undone["rollback"]["deleted"] == report["totals"]["inserted"]
+    assert undone["rollback"]["kept_edited"] == 0
+    assert world.content(worlds.TARGET) == empty
+    assert world.digest(worlds.SOURCE) == source
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_is_one_sentence_and_changes_nothing(name, world, tmp_path):
+    """What the contract refuses is refused before the first insert, in one sentence that says where and what to do."""
+    refused = CASES[name]["refused"]
+    source, target = worlds.SOURCE, worlds.TARGET
+    world.build(worlds.read(HERE / name / "source.yaml"), source)
+    world.build(worlds.read(HERE / name / "target.yaml"), target)
+    before = world.content(source), world.content(target)
+    with pytest.raises(Refused) as raised:
+        Flow(load_parameters(HERE / name / "parameters.yaml"), tmp_path).migrate()
+    sentence = str(raised.value).replace(world.suffix, "SUFFIX")
+    assert "\n" not in sentence
+    assert raised.value.exit_code == 2
+    for part in refused:
+        assert part in sentence
+    assert (world.content(source), world.content(target)) == before
+
+
+def check_analysis(expected: dict, analysis: dict) -> None:
+    """The dry run foretells what the migration does."""
+    wanted = expected["analysis"]
+    tables = analysis["tables"]
+    assert {name: table["records"] for name, table in tables.items()} == wanted["records"]
+    assert analysis["totals"]["records"] == sum(wanted["records"].values())
+    for figure in ("dangling", "unreadable", "sparse"):
+        assert {n: table[figure] for n, table in tables.items() if table[figure]} == wanted.get(figure, {}), figure
+    assert analysis["totals"]["unrouted"] == wanted.get("unrouted", 0)
+    if "levels" in wanted:
+        assert {name: table["level"] for name, table in tables.items()} == wanted["levels"]
+    assert analysis["verdict"] == wanted["verdict"], analysis["alerts"]
+    if expected["migration"]["verdict"] == "ROLLED_BACK":
+        return
+    migration = expected["migration"]["tables"]
+    for figure in ("quarantined", "conflicts", "already_there"):
+        foretold = {name: table[figure] for name, table in tables.items()}
+        assert foretold == {name: counts.get(figure, 0) for name, counts in migration.items()}, figure
+
+
+def check_migration(expected: dict, report: dict, flow: Flow) -> None:
+    """Counts per entry and in sum, listings and id map."""
+    wanted = expected["migration"]
+    assert report["verdict"] == wanted["verdict"], report["alerts"]
+    assert report["tables"] == {name: dict.fromkeys(COUNTED, 0) | counts for name, counts in wanted["tables"].items()}
+    for counts in report["tables"].values():
+        assert counts["scanned"] == sum(counts[key] for key in COUNTED[1:])
+    sums = {key: sum(counts[key] for counts in report["tables"].values()) for key in COUNTED}
+    assert report["totals"] == sums | {"unrouted": wanted.get("unrouted", 0)}
+    for name in ("quarantine", "conflicts", "unrouted", "failed"):
+        found = [{key: value for key, value in line.items() if key != "reason"} for line in flow.listing(name)]
+        assert sorted(map(_listed, found)) == sorted(map(_listed, expected.get("listings", {}).get(name, ()))), name
+    check_id_map(expected, report, flow)
+
+
+def _listed(line: dict) -> str:
+    table = line["table"].partition("-dev-")[0]  # unrouted items are listed under their source table
+    return worlds.as_text([table, worlds.plain_item(line["key"]), line.get("attribute", "")])
+
+
+def check_id_map(expected: dict, report: dict, flow: Flow) -> None:
+    """One row for each routed item, with the ids the design describes."""
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_table(flow.outputs / flow.run_id / "id-map.parquet").to_pylist()
+    assert report["id_map"]["rows"] == len(rows)
+    assert len(rows) == report["totals"]["scanned"] - report["totals"]["quarantined"]
+    found = [(row["table"], row["source_id"], row["target_id"]) for row in rows]
+    for row in expected.get("id_map", ()):
+        assert tuple(row) in found
+
+
+def check_validation(expected: dict, report: dict) -> None:
+    """The proof agrees with what is there."""
+    for figure, number in expected["validation"].items():
+        assert report["validation"][figure] == number, (figure, report["validation"], report["alerts"])
+    for query in report["validation"]["queries"]:
+        assert query["proved"], query
+    assert len(report["validation"]["queries"]) == expected.get("queries", 0)
+
+
+def target_of(expected: dict) -> dict[str, list[dict]]:
+    """Table → items, as they must be after the migration."""
+    return {table: worlds.plain_items(items) for table, items in sorted(expected["target"].items())}

@@ -1,0 +1,34 @@
+"""Mapping text → checked mapping, or compiled routes, without any table behind it."""
+
+import tempfile
+from pathlib import Path
+
+from runbook_lib.mapping import Mapping, load_mapping
+from runbook_lib.parameters import build_parameters
+from runbook_lib.routes import Route, Shape, compile_route, parents_of
+
+
+def mapping_of(text: str, **target) -> Mapping:
+    """The mapping in a YAML text, for source environment dev and target environment prod."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mapping.yaml")
+        path.write_text(text, encoding="utf-8")
+        sides = {"source": {"environment": "dev"}, "target": {"environment": "prod", **target}}
+        return load_mapping(build_parameters({"mapping": str(path), **sides}))
+
+
+def routes_of(text: str, keys: dict[str, dict[str, str]] | None = None, exists=None, targets=None) -> dict[str, Route]:
+    """The routes of a mapping in a YAML text.
+
+    `keys`: entry → key of its source table (default {id: S}); `targets`: entry → key of its target table (default: what
+    `create` says, else that of the source).
+    """
+    mapping = mapping_of(text)
+    shapes = {}
+    for name, entry in mapping.entries.items():
+        source, create = (keys or {}).get(name, {"id": "S"}), entry.model.create
+        target = (targets or {}).get(name) or (create.key if create else source)
+        indexes = {attribute: letter for index in (create.indexes if create else {}).values() for attribute, letter in index.items()}
+        shapes[name] = Shape(tuple(source.items()), tuple(target.items()), indexes)
+    parents = parents_of(mapping.entries, shapes, "prod", exists)
+    return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}

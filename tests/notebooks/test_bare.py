@@ -1,0 +1,95 @@
+"""The notebooks without the command: bare papermill, and as they are opened."""
+
+import subprocess
+import sys
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from runbook_lib.demo import World
+
+from .conftest import ROOT
+
+STAGES = ("01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback")
+
+
+def executed(shop, stage, tmp_path, **parameters):
+    """The executed copy of a stage with the shop's parameters file, as `papermill … -f` runs it."""
+    copy = tmp_path / f"{stage}-out.ipynb"
+    content = yaml.safe_load(shop.params.read_text()) | {"outputs": str(shop.outputs)} | parameters
+    papermill.execute_notebook(ROOT / "notebooks" / f"{stage}.ipynb", copy, content, progress_bar=False)
+    return nbformat.read(copy, 4)
+
+
+def text(notebook) -> str:
+    """All output text of a notebook."""
+    return "\n".join(
+        str(output.get("data", {}).get("text/html", "")) + str(output.get("text", ""))
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+    )
+
+
+def test_every_notebook_runs_with_a_parameters_file_alone(shop, tmp_path):
+    """`papermill notebooks/X.ipynb OUT.ipynb -f PARAMS` works for each stage, one handing over to the next."""
+    confirmed = {"execute": True, "confirm": f"{shop.name}prod"}
+    assert "REVIEW" in text(executed(shop, "01_analyze", tmp_path))
+    assert "PASS" in text(executed(shop, "02_test", tmp_path, table="Orders", **confirmed))
+    assert "REVIEW" in text(executed(shop, "03_migrate", tmp_path, **confirmed))
+    assert len(shop.items("Orders", "prod")) == 20
+    assert "REVIEW" in text(executed(shop, "04_validate", tmp_path))
+    checkpoint = str(sorted(shop.outputs.glob("*/migration-checkpoint-*.json"))[-1])
+    assert "ROLLED_BACK" in text(executed(shop, "05_rollback", tmp_path, checkpoint=checkpoint, **confirmed))
+    assert shop.items("Orders", "prod") == []
+    assert len(list(shop.outputs.glob("*/run.json"))) == 1
+
+
+def test_a_misspelt_parameter_is_refused(shop, tmp_path):
+    """papermill only warns of an unknown name; the notebook refuses it before it connects to anything."""
+    with pytest.raises(papermill.PapermillExecutionError, match="exceute is no parameter.*did you mean 'execute'"):
+        executed(shop, "03_migrate", tmp_path, exceute=True)
+    assert not shop.outputs.exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("execute", "yes"), ("limit", "many"), ("keep", 1)])
+def test_a_parameter_of_another_type_is_refused(shop, tmp_path, name, value):
+    """Types are checked: a text for a switch is not true."""
+    with pytest.raises(papermill.PapermillExecutionError, match=f"{name} is"):
+        executed(shop, "02_test", tmp_path, **{name: value})
+
+
+def test_in_batch_a_missing_confirmation_is_an_error(shop, tmp_path):
+    """Nothing waits for input: without `confirm` the notebook stops, and nothing is written."""
+    with pytest.raises(papermill.PapermillExecutionError, match="--confirm"):
+        executed(shop, "02_test", tmp_path, table="Orders", execute=True)
+    assert not shop.exists("Orders", "prod")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_banner_comes_first_and_says_the_verdict(shop, tmp_path, stage):
+    """The first output of every notebook is its verdict, also where nothing is executed."""
+    if stage == "05_rollback":
+        pytest.skip("without a checkpoint there is nothing to show: see the default run")
+    if stage in ("03_migrate", "04_validate"):
+        executed(shop, "02_test", tmp_path, execute=True, confirm=f"{shop.name}prod")
+    notebook = executed(shop, stage, tmp_path)
+    first = next(cell for cell in notebook.cells if cell.get("outputs"))
+    banner = first.outputs[0]["data"]
+    assert banner["text/plain"].startswith(f"{stage}: ")
+    assert "NOT FINISHED" not in banner["text/html"]
+
+
+def test_the_notebooks_run_as_they_are_opened(tmp_path):
+    """nbval, lax: top to bottom with their own defaults, on the embedded world."""
+    with World():
+        result = subprocess.run(
+            [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+            + [f"--rootdir={tmp_path}", *(str(ROOT / "notebooks" / f"{stage}.ipynb") for stage in STAGES[:1])],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 0, result.stdout[-3000:]

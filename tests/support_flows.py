@@ -1,0 +1,84 @@
+"""The stages as the notebooks run them, without a kernel: same functions, same order, same files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook_lib import report
+from runbook_lib.analyze import analyze
+from runbook_lib.canary import Canary, create_tables, run_canary
+from runbook_lib.migrate import migrate
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import open_plan
+from runbook_lib.run import Run, identify, open_run
+from runbook_lib.undoing import Undoing
+from runbook_lib.validate import validate
+
+
+@dataclass
+class Flow:
+    """One run of one migration. Every method writes its report and returns the content."""
+
+    parameters: Parameters
+    outputs: Path
+    run_id: str = "the-first-run"
+
+    def run(self) -> Run:
+        """The run's folder, made where it is missing."""
+        plan = self._plan()
+        return open_run(self.outputs, self.run_id, identify(self.parameters, plan.mapping, "flow"))
+
+    def analyze(self) -> dict[str, Any]:
+        """01."""
+        plan = self._plan()
+        return report.write_analysis(self.run(), plan, analyze(plan))[0]
+
+    def create(self) -> list[str]:
+        """02, tables only: the names of those it made."""
+        run = self.run()
+        with run.lock("02_test"):
+            return [created.table for created in create_tables(run, self._plan())]
+
+    def test(self, table: str, limit: int = 1, *, keep: bool = False) -> Canary:
+        """02."""
+        run = self.run()
+        with run.lock("02_test"):
+            canary = run_canary(run, self._plan(), table, limit, keep=keep)
+        report.write_test(run, self._plan(), [], canary, [])
+        return canary
+
+    def migrate(self, tables: list[str] | None = None) -> dict[str, Any]:
+        """03."""
+        run, plan = self.run(), self._plan(tables)
+        with run.lock("03_migrate"):
+            return report.write_migration(run, plan, migrate(run, plan))[0]
+
+    def validate(self, tables: list[str] | None = None) -> dict[str, Any]:
+        """04."""
+        run, plan = self.run(), self._plan(tables)
+        return report.write_validation(run, plan, validate(run, plan))[0]
+
+    def rollback(self, stage: str = "migrate") -> dict[str, Any]:
+        """05, from the checkpoint of a stage."""
+        undoing = Undoing(str(self.checkpoint(stage)), str(self.outputs), self.parameters)
+        run = undoing.checkpoint.run
+        with run.lock("05_rollback"):
+            undone = undoing.undo()
+        return report.write_rollback(run, undoing.sides(), undone, [], undoing.alerts(undone, []), stage)[0]
+
+    def checkpoint(self, stage: str = "migrate") -> Path:
+        """The checkpoint file that a stage of this run wrote."""
+        import json
+
+        paths = sorted((self.outputs / self.run_id).glob("migration-checkpoint-*.json"))
+        return next(path for path in paths if json.loads(path.read_text())["stage"] == stage)
+
+    def listing(self, name: str) -> list[dict[str, Any]]:
+        """The objects of a listing file; [] where there is none."""
+        import json
+
+        path = self.outputs / self.run_id / f"{name}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _plan(self, chosen: list[str] | None = None):
+        return open_plan(self.parameters, chosen=chosen)

@@ -1,0 +1,189 @@
+"""Made-up worlds on an engine, and what is in them, read and compared without any of runbook_lib.
+
+Table files are YAML: `Name: {key: {id: S}, indexes: {byX: {x: S}}, items: [{id: {S: a}}, …]}`, values in DynamoDB JSON.
+On the engine the table is `Name-dev-SUFFIX` or `Name-prod-SUFFIX`, so that worlds live side by side on one engine.
+In every text `<Orgs uuid S acme>` stands for the new id of the old id `acme` (type S) of entry Orgs.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import uuid
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import engines
+import yaml
+
+SOURCE, TARGET = "dev", "prod"  # the two environments of every world
+_NEW_ID = re.compile(r"<(\w+) (uuid|short|number) ([SNB]) ([^>]*)>")
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass
+class World:
+    """The tables of one test on an engine."""
+
+    engine: engines.Engine
+    suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    def __post_init__(self):
+        self.client = self.engine.client()
+        self.keys: dict[str, dict[str, str]] = {}  # real name -> key
+
+    def name(self, table: str, environment: str) -> str:
+        """The name of a table on the engine."""
+        return f"{table}-{environment}-{self.suffix}"
+
+    def build(self, tables: dict[str, Any], environment: str) -> None:
+        """Makes and fills tables as a table file describes them."""
+        for table, about in tables.items():
+            self.create(self.name(table, environment), about["key"], about.get("indexes", {}))
+            for item in about.get("items", ()):
+                self.put(self.name(table, environment), item)
+
+    def create(self, name: str, key: dict[str, str], indexes: dict[str, dict[str, str]] | None = None) -> None:
+        """Makes an empty table."""
+        types = dict(key)
+        for index in (indexes or {}).values():
+            types |= index
+        secondary = [
+            {"IndexName": n, "KeySchema": _schema(k), "Projection": {"ProjectionType": "ALL"}}
+            for n, k in (indexes or {}).items()
+        ]
+        self.client.create_table(
+            TableName=name,
+            KeySchema=_schema(key),
+            AttributeDefinitions=[{"AttributeName": a, "AttributeType": t} for a, t in types.items()],
+            BillingMode="PAY_PER_REQUEST",
+            **({"GlobalSecondaryIndexes": secondary} if secondary else {}),
+        )
+        self.client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
+        self.keys[name] = key
+
+    def put(self, name: str, item: dict) -> None:
+        """Writes one item, over what is there."""
+        self.client.put_item(TableName=name, Item=_to_boto3({"M": item})["M"])
+
+    def names(self, environment: str) -> list[str]:
+        """The tables of one side that are on the engine now."""
+        end = f"-{environment}-{self.suffix}"
+        pages = self.client.get_paginator("list_tables").paginate()
+        return sorted(name for page in pages for name in page["TableNames"] if name.endswith(end))
+
+    def items(self, name: str) -> list[dict]:
+        """All items of a table in plain form, in a fixed order."""
+        pages = self.client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True)
+        return sorted((plain_item(_from_boto3(item)) for page in pages for item in page["Items"]), key=as_text)
+
+    def content(self, environment: str) -> dict[str, list[dict]]:
+        """Table (without environment and suffix) → its items, for one side."""
+        end = f"-{environment}-{self.suffix}"
+        return {name.removesuffix(end): self.items(name) for name in self.names(environment)}
+
+    def digest(self, environment: str) -> str:
+        """SHA-256 over all tables and items of one side."""
+        return hashlib.sha256(as_text(self.content(environment)).encode()).hexdigest()
+
+    def drop(self) -> None:
+        """Deletes all tables of this world."""
+        for environment in (SOURCE, TARGET):
+            for name in self.names(environment):
+                self.client.delete_table(TableName=name)
+
+
+def read(path: Path) -> Any:
+    """A YAML file with its new ids filled in; {} where it does not exist."""
+    return filled(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+
+
+def filled(content: Any) -> Any:
+    """Content with every `<Entry format T old>` replaced by the new id."""
+    if isinstance(content, str):
+        return _NEW_ID.sub(lambda match: new_id(TARGET, *match.groups()), content)
+    if isinstance(content, dict):
+        return {key: filled(value) for key, value in content.items()}
+    return [filled(value) for value in content] if isinstance(content, list) else content
+
+
+def new_id(environment: str, entry: str, id_format: str, letter: str, old: str) -> str:
+    """The new id as the design describes it: a second implementation, so that the first is not its own judge."""
+    raw = base64.b64decode(old) if letter == "B" else old.encode()
+    parts = (b"runbook-id-1", environment.encode(), entry.encode(), letter.encode(), raw)
+    hashed = hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
+    number = int.from_bytes(hashed[:16], "big")
+    if id_format == "number":
+        return str(10**19 + number % (9 * 10**19))
+    if id_format == "short":
+        rest = int.from_bytes(hashed[4:20], "big")
+        digits = [_BASE36[rest // 36**place % 36] for place in range(7, -1, -1)]
+        return hashed[:4].hex() + "-" + "".join(digits)
+    number = number & ~(0xF << 76) | 8 << 76  # version 8
+    number = number & ~(3 << 62) | 2 << 62  # variant
+    return base64.b64encode(number.to_bytes(16, "big")).decode() if letter == "B" else str(uuid.UUID(int=number))
+
+
+def plain(value: dict) -> dict:
+    """A typed value in one form: numbers by value, sets in order."""
+    ((letter, content),) = value.items()
+    if letter == "N":
+        return {"N": _number(content)}
+    if letter == "NS":
+        return {"NS": sorted(map(_number, content))}
+    if letter in ("SS", "BS"):
+        return {letter: sorted(content)}
+    if letter == "L":
+        return {"L": [plain(member) for member in content]}
+    if letter == "M":
+        return {"M": plain_item(content)}
+    return value
+
+
+def plain_item(item: dict) -> dict:
+    """An item (or map) in one form."""
+    return {name: plain(value) for name, value in item.items()}
+
+
+def plain_items(items: list[dict]) -> list[dict]:
+    """Items in one form and a fixed order, as `World.items` gives them."""
+    return sorted((plain_item(item) for item in items), key=as_text)
+
+
+def as_text(content: Any) -> str:
+    """JSON with sorted keys."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False)
+
+
+def _number(text: str) -> str:
+    number = Decimal(text)
+    return format(number.normalize() if number else Decimal(0), "f")
+
+
+def _schema(key: dict[str, str]) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)]
+
+
+def _to_boto3(value: dict) -> dict:
+    """The typed value with binary as bytes."""
+    ((letter, content),) = value.items()
+    if letter == "B":
+        return {"B": base64.b64decode(content)}
+    if letter == "BS":
+        return {"BS": [base64.b64decode(member) for member in content]}
+    if letter == "L":
+        return {"L": [_to_boto3(member) for member in content]}
+    if letter == "M":
+        return {"M": {name: _to_boto3(member) for name, member in content.items()}}
+    return value
+
+
+def _from_boto3(content: Any) -> Any:
+    """What boto3 gives, with binary as base64 text."""
+    if isinstance(content, bytes):
+        return base64.b64encode(content).decode()
+    if isinstance(content, dict):
+        return {key: _from_boto3(value) for key, value in content.items()}
+    return [_from_boto3(member) for member in content] if isinstance(content, list) else content

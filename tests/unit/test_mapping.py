@@ -1,0 +1,332 @@
+"""The mapping language: what it accepts, and one sentence for each mistake."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from compiled import mapping_of
+
+from runbook_lib.errors import MappingError
+from runbook_lib.jsontext import EACH, JSON
+from runbook_lib.mapping import load_mapping
+from runbook_lib.parameters import build_parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAD = "defaults: {source: '{table}-s', target: '{table}-t'}\n"
+
+
+def entry(body, head=HEAD):
+    """A mapping with the entries Contacts and Leads, the latter with this body."""
+    return f"{head}tables:\n  Contacts: {{}}\n  Leads: {{{body}}}"
+
+
+FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}, fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        # unknown keys, with a suggestion or what is known
+        (entry("refrences: {a: Contacts}"), "tables.Leads.refrences: unknown key; did you mean 'references'?"),
+        (entry("fields: {a: {form: b}}"), "tables.Leads.fields.a.form: unknown key; did you mean 'from'?"),
+        (entry("references: {a: {too: Contacts}}"), "tables.Leads.references.a.too: unknown key; did you mean 'to'?"),
+        (entry("create: {keys: {id: S}}"), "tables.Leads.create.key is missing; add it."),
+        (entry("queries: {q: {key: {id: a}, indx: b}}"), "tables.Leads.queries.q.indx: unknown key; did you mean 'index'?"),
+        (entry("") + "\nunruoted: ignore", "unruoted: unknown key; did you mean 'unrouted'?"),
+        (entry("zzz: 1"), re.compile(r"tables\.Leads\.zzz: unknown key; known are create, drop, fields, id, .*\.")),
+        (entry("", head="defaults: {sorce: a}\n"), "defaults.sorce: unknown key; did you mean 'source'?"),
+        # tables
+        (HEAD, "tables is missing; add it."),
+        (HEAD + "tables:", re.compile(r"tables: .*at least 1 item.*")),
+        (HEAD + "tables: [A]", "tables is ['A']; write {key: value}."),
+        (HEAD + "tables: {A: 5}", "tables.A is 5; write {key: value}."),
+        ("defaults: 7\ntables: {A: {}}", "defaults is 7; write {key: value}."),
+        ("tables: {A: {target: t}}", "tables.A.source is missing; name the source table here or in defaults."),
+        ("tables: {A: {source: s}}", "tables.A.target is missing; name the target table here or in defaults."),
+        (entry("source: 'a b'"), "tables.Leads.source: 'a b' is no table name; use letters, digits, '_', '-' and '.', 255 at most."),
+        (entry("source: '{tabel}'"), "tables.Leads.source: unknown hole {tabel}; did you mean 'table'?"),
+        (entry("source: '{table:%Y}'"), re.compile(r"tables\.Leads\.source: unknown hole \{table\}.*")),
+        (entry("source: '{source.region}-x'"), "tables.Leads.source: '{source.region}-x' needs a value that the parameters do not give; add it there."),
+        (entry("source: '{table'"), "tables.Leads.source: a single '{' in '{table'; write '{{' for a brace."),
+        (entry("source: 5"), "tables.Leads.source: input should be a valid string; correct the value."),
+        (entry("") + "\nunrouted: maybe", "unrouted is 'maybe'; use 'review' or 'ignore'."),
+        (entry("id_format: uid"), "tables.Leads.id_format is 'uid'; use 'uuid', 'short', 'number' or 'keep'."),
+        # references
+        (entry("references: {a: Contcts}"), "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?"),
+        (entry("references: {a: 'C#{Contcts}'}"), "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?"),
+        (entry("references: {a: {dangling: map}}"), "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute)."),
+        (entry("references: {a: {to: Contacts, table_named_by: b}}"), "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute)."),
+        (entry("references: {a: {to: Contacts, dangling: drop}}"), "tables.Leads.references.a.dangling is 'drop'; use 'map', 'keep', 'null' or 'stop'."),
+        (entry("references: {a: '{Contacts}{Leads}'}"), "tables.Leads.references.a: two ids with nothing between them cannot be told apart; add the separator."),
+        (entry("references: {a: '{Contacts|x}'}"), "tables.Leads.references.a: {Contacts} takes no format or default; name the entry alone."),
+        (entry("references: {a: '{{x}}'}"), "tables.Leads.references.a: names no entry; write one in braces, as in 'ORG#{Orgs}'."),
+        (entry("references: {a: '{Contacts'}"), "tables.Leads.references.a: a single '{' in '{Contacts'; write '{{' for a brace."),
+        (entry("references: {id: Contacts}"), "tables.Leads.references.id: is the id attribute itself; take the reference out (the id is always rewritten)."),
+        (entry("references: {a: 5}"), "tables.Leads.references.a is 5; write {key: value} or text in quotes."),
+        (entry("references: [a]"), "tables.Leads.references is ['a']; write {key: value}."),
+        # fields, rest, drop
+        (entry("fields: {a: 5}"), "tables.Leads.fields.a is 5; write {key: value} or text in quotes."),
+        (entry("fields: {a: {type: number}}"), "tables.Leads.fields.a: needs text (a template) or {from: attribute}; put a constant in quotes."),
+        (entry("fields: {a: {template: x, from: b}}"), re.compile(r"tables\.Leads\.fields\.a: needs text \(a template\) or .*")),
+        (entry("fields: {a: {template: x, default: b}}"), "tables.Leads.fields.a: a template takes no type, default or on_error; write {from: …} instead."),
+        (entry("fields: {a: '{b:%Q}'}"), re.compile(r"tables\.Leads\.fields\.a: date format '%Q' in '\{b:%Q\}'; known directives are %Y .*\.")),
+        (entry("fields: {a: '{}'}"), "tables.Leads.fields.a: a hole without a name in '{}'."),
+        (entry("fields: {a: {from: b, type: date}}"), "tables.Leads.fields.a.type is 'date'; use 'string', 'number', 'boolean', 'list' or 'map'."),
+        (entry("fields: {a: {from: b, on_error: rest}}"), "tables.Leads.fields.a: on_error without a type can never happen; add the type or take it out."),
+        (entry("fields: {a: {from: b, type: list, on_error: default}}"), "tables.Leads.fields.a: on_error: default needs a default; add it."),
+        (entry("fields: {a: {from: b, type: list, on_error: rest}}"), "tables.Leads.fields.a: on_error: rest needs the entry's rest; add `rest: NAME`."),
+        (entry("fields: {a: {from: b}}, rest: a"), "tables.Leads.rest: 'a' is also a field; give one of them another name."),
+        (entry("rest: a"), "tables.Leads.rest: has no meaning without fields; without fields everything is copied."),
+        (entry("fields: {a: '{b}', b: '{c}', c: '{a}', d: '{a}'}"), "tables.Leads.fields: a, b, c, d read each other in a ring; let one of them read the source."),
+        (entry("create: {key: {PK: S}}, fields: {a: x}"), "tables.Leads.fields: the key attribute 'PK' of the target is missing; add it."),
+        (entry("drop: x"), "tables.Leads.drop: input should be a valid list; correct the value."),
+        (entry("fields: {a: {from: b, default: .nan}}"), "tables.Leads.fields.a: not a finite number; write a value that DynamoDB can hold."),
+        (entry(f"fields: {{a: {{from: b, default: {'1' * 39}}}}}"), "tables.Leads.fields.a: a number of more than 38 digits; write a value that DynamoDB can hold."),
+        (entry("fields: {a: {from: b, default: !!binary aGk=}}"), "tables.Leads.fields.a: a value of type bytes; write a value that DynamoDB can hold."),
+        # where, create
+        (entry("where: {a: {begins_with: b}}"), "tables.Leads.where.a: is a map; give a value, or a list of values, to compare with."),
+        (entry("where: {a: [1, !!set {b}]}"), "tables.Leads.where.a: a value of type set; write a value that DynamoDB can hold."),
+        (entry("where: {a: 1.0e+200}"), "tables.Leads.where.a: a number out of DynamoDB's range; write a value that DynamoDB can hold."),
+        (entry("create: {key: {id: X}}"), "tables.Leads.create.key.id is 'X'; use 'S', 'N' or 'B'."),
+        (entry("create: {key: {a: S, b: S, c: S}}"), re.compile(r"tables\.Leads\.create\.key: .*at most 2 items.*")),
+        (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
+        (
+            HEAD + "tables: {A: {target: t, create: {key: {a: S}}}, B: {target: t}}",
+            "tables.B.create differs from that of A, but both write to t; make them the same.",
+        ),
+        # queries
+        (entry(FIELDS + ", queries: {q: {index: GSI2, key: {GSI1PK: x}}}"), "tables.Leads.queries.q: index 'GSI2' is unknown; did you mean 'GSI1'?"),
+        (entry(FIELDS + ", queries: {q: {key: {SK: x}}}"), "tables.Leads.queries.q: key must give PK and SK (the partition key at least)."),
+        (entry(FIELDS + ", queries: {q: {index: GSI1, key: {PK: x}}}"), "tables.Leads.queries.q: key must give GSI1PK and GSI1SK (the partition key at least)."),
+        (entry(FIELDS + ", queries: {q: {key: {PK: {begins_with: L}}}}"), "tables.Leads.queries.q: the partition key PK needs one value; compare the sort key."),
+        (entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {contains: L}}}}"), "tables.Leads.queries.q: SK needs a value or one of begins_with, between, <, <=, >, >=."),
+        (entry(FIELDS + ", queries: {q: {key: {PK: L}, filter: {a: {'<': 1, '>': 2}}}}"), "tables.Leads.queries.q: a needs a value or one of begins_with, between, <, <=, >, >=."),
+        (entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {between: [a]}}}}"), "tables.Leads.queries.q: SK: between needs two values; write [from, to]."),
+        (entry(FIELDS + ", queries: {q: {key: {PK: L}, filter: {n: {between: 5}}}}"), "tables.Leads.queries.q: n: between needs two values; write [from, to]."),
+        # YAML
+        (HEAD + "tables:\n  A: {}\n  A: {}", "line 4: the key 'A' twice; correct the YAML there."),
+        (entry("fields: {a: x, a: y}"), "line 4: the key 'a' twice; correct the YAML there."),
+        (HEAD + "tables: {NO: {}}", "line 2: the key 'NO' is not text; put it in quotes; correct the YAML there."),
+        (entry("fields: {on: x}"), "line 4: the key 'on' is not text; put it in quotes; correct the YAML there."),
+        (entry("where: {12: x}"), "line 4: the key '12' is not text; put it in quotes; correct the YAML there."),
+        ("tables: !!python/object/apply:os.system ['exit 1']", re.compile(r"line 1: could not determine a constructor for the tag .*python/object.*; correct the YAML there\.")),
+        (HEAD + "tables: {A: !!python/name:os.system }", re.compile(r"line 2: could not determine a constructor for the tag .*")),
+        (HEAD + "tables:\n\tA: {}", re.compile(r"line 3: .*tab.*|line 3: found character.*")),
+        (HEAD + "tables: &t {A: *t}", "not readable as YAML; correct the YAML there."),
+        (entry("where: {a: !!int ''}"), "not readable as YAML; correct the YAML there."),
+        (entry("where: {a: !!bool maybe}"), "not readable as YAML; correct the YAML there."),
+        ("", "holds no keys; see the files in parameters/ for the form."),
+        ("- a", "holds no keys; see the files in parameters/ for the form."),
+        ("just text", "holds no keys; see the files in parameters/ for the form."),
+        # variables
+        (entry("source: '${NOT_SET_ANYWHERE}'"), "${NOT_SET_ANYWHERE} is not set; export NOT_SET_ANYWHERE or write ${NOT_SET_ANYWHERE:-default}."),
+    ],
+)
+def test_a_mistake_is_one_sentence(text, sentence):
+    """It names the file, the entry, what is wrong and the mend."""
+    with pytest.raises(MappingError) as problem:
+        mapping_of(text)
+    message = str(problem.value)
+    assert message.startswith("mapping.yaml: ")
+    assert "\n" not in message
+    said = message.removeprefix("mapping.yaml: ")
+    assert sentence.fullmatch(said) if isinstance(sentence, re.Pattern) else said == sentence
+
+
+@pytest.mark.parametrize("path", ["", "[]", ".", "a.", ".a", "a..b", "a[", "a]", "a[0]", "a[]b", "a:jsonx", "a:", ":json", "a.:json", "a:json:", "a:yaml"])
+def test_bad_paths(path):
+    """One sentence that shows the three steps a path can take."""
+    with pytest.raises(MappingError, match=r"tables\.Leads\.references\..*: is no path; (write a\.b|it ends)"):
+        mapping_of(entry(f"references: {{'{path}': Contacts}}"))
+
+
+@pytest.mark.parametrize(
+    ("path", "steps"),
+    [
+        ("a", ("a",)),
+        ("a.b.c", ("a", "b", "c")),
+        ("a[]", ("a", EACH)),
+        ("a[][].b", ("a", EACH, EACH, "b")),
+        ("a:json", ("a", JSON)),
+        ("a:json[].b:json.c", ("a", JSON, EACH, "b", JSON, "c")),
+        ("größe.emoji 🏠-x", ("größe", "emoji 🏠-x")),
+        ("json", ("json",)),
+        ("a b", ("a b",)),
+    ],
+)
+def test_paths(path, steps):
+    """Names, `[]` and `:json`, in any order that makes sense."""
+    assert mapping_of(entry(f"references: {{'{path}': Contacts}}")).entries["Leads"].paths == {path: steps}
+
+
+def test_missing_unreadable_and_too_large_files(tmp_path):
+    """Each is said with its name."""
+
+    def load(path):
+        return load_mapping(build_parameters({"mapping": str(path), "source": {"environment": "a"}, "target": {"environment": "b"}}))
+
+    with pytest.raises(MappingError, match=r"nowhere\.yaml: no such file; check the path"):
+        load(tmp_path / "nowhere.yaml")
+    with pytest.raises(MappingError, match=r"cannot be read"):
+        load(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"tables: {\xe9: {}}")
+    with pytest.raises(MappingError, match=r"latin\.yaml: cannot be read: it is not UTF-8 text"):
+        load(tmp_path / "latin.yaml")
+    (tmp_path / "large.yaml").write_text("# " + "x" * 5_000_001)
+    with pytest.raises(MappingError, match=r"large\.yaml: larger than 5,000,000 bytes"):
+        load(tmp_path / "large.yaml")
+
+
+def test_variables_in_every_value(monkeypatch):
+    """Of the environment, with a default; a set but empty one takes the default, too."""
+    text = "tables: {A: {source: '${SOURCE_:-old}', target: 'x-${TARGET_:-new}-${T2_:-z}', where: {a: ['${W_:-w}']}, drop: ['${D_:-}']}}"
+    plain = mapping_of(text).entries["A"]
+    assert (plain.source, plain.target, plain.model.where, plain.model.drop) == ("old", "x-new-z", {"a": ["w"]}, [""])
+    monkeypatch.setenv("SOURCE_", "Old2")
+    monkeypatch.setenv("TARGET_", "")
+    changed = mapping_of(text)
+    assert (changed.entries["A"].source, changed.entries["A"].target) == ("Old2", "x-new-z")
+    assert changed.fingerprint != mapping_of(text.replace("SOURCE_", "NONE_")).fingerprint
+
+
+def test_table_names_from_the_environments():
+    """The entry's name, and environment, region and account of both sides; an entry's own name wins over defaults."""
+    text = "defaults: {source: '{table}-{source.environment}-NONE', target: '{table}-{target.environment}-{target.region|eu}'}\n"
+    entries = mapping_of(text + "tables:\n  A:\n  B: {target: b.{target.account}}", account="123456789012").entries
+    assert (entries["A"].source, entries["A"].target) == ("A-dev-NONE", "A-prod-eu")
+    assert entries["B"].target == "b.123456789012"
+
+
+def test_defaults_hold_for_every_entry():
+    """An entry's own keys replace them whole."""
+    text = HEAD[:-2] + ", id: key, id_format: short, drop: [x]}\ntables: {A: {}, B: {id: null, id_format: keep, drop: []}}"
+    entries = mapping_of(text).entries
+    assert [entries["A"].model.id, entries["A"].model.id_format, entries["A"].model.drop] == ["key", "short", ["x"]]
+    assert [entries["B"].model.id, entries["B"].model.id_format, entries["B"].model.drop] == [None, "keep", []]
+
+
+@pytest.mark.parametrize("written", ["null", "'null'", "~", ""])
+def test_dangling_null_is_written_without_quotes(written):
+    """YAML reads `dangling: null` as no value; it means the policy."""
+    model = mapping_of(entry(f"references: {{a: {{to: Contacts, dangling: {written}}}}}")).entries["Leads"].model
+    assert model.references["a"].dangling == "null"
+
+
+def test_numbers_keep_their_digits():
+    """In where, defaults and queries; dates stay text."""
+    text = entry(f"where: {{a: 0.10, b: {'1' * 38}, c: 2025-08-01}}, fields: {{x: {{from: y, default: 1.{'3' * 30}}}}}")
+    model = mapping_of(text).entries["Leads"].model
+    assert str(model.where["a"]) == "0.10"
+    assert model.where["b"] == int("1" * 38)
+    assert model.where["c"] == "2025-08-01"
+    assert str(model.fields["x"].default) == f"1.{'3' * 30}"
+
+
+def test_the_fingerprint_is_of_the_meaning():
+    """Order, comments and spelled-out defaults do not count; every value does, with its type."""
+    base = entry("where: {a: 1.5}, references: {b: Contacts}")
+    same = [
+        base + "  # why",
+        entry("references: {b: {to: Contacts, dangling: map}}, where: {a: 1.5}"),
+        base.replace("Contacts: {}", "Contacts:"),
+    ]
+    others = [
+        entry("where: {a: '1.5'}, references: {b: Contacts}"),
+        entry("where: {a: 1.25}, references: {b: Contacts}"),
+        entry("where: {a: 1.5}, references: {b: Leads}"),
+        entry("where: {a: 1.5}, references: {b: {to: Contacts, dangling: keep}}"),
+        entry("where: {a: 1.5}, references: {b: Contacts}, id_format: keep"),
+        entry("where: {a: true}, references: {b: Contacts}"),
+        entry("where: {a: 1}, references: {b: Contacts}"),
+        base + "\nunrouted: ignore",
+        base.replace("{table}-s", "{table}-s2"),
+    ]
+    fingerprint = mapping_of(base).fingerprint
+    assert re.fullmatch("[0-9a-f]{64}", fingerprint)
+    assert {mapping_of(text).fingerprint for text in same} == {fingerprint}
+    assert len({mapping_of(text).fingerprint for text in [base, *others]}) == len(others) + 1
+
+
+def test_levels_come_from_the_references():
+    """Parents first; a cycle shares a level; what an attribute names at run time does not count."""
+    text = HEAD + (
+        "tables: {C: {references: {a: B, l: {table_named_by: x}}}, B: {references: {a: A, c: B2}}, A: {}, B2: {references: {b: B}},"
+        " D: {references: {t: 'x#{A}#{C}', me: D}}}"
+    )
+    assert mapping_of(text).levels() == {"A": 1, "B": 2, "B2": 2, "C": 3, "D": 4}
+
+
+def test_chosen_tables_must_be_entries():
+    """A misspelt name is refused with a suggestion."""
+    mapping = mapping_of(entry(""))
+    mapping.check_names(["Leads", "Contacts"])
+    with pytest.raises(MappingError, match=r"^mapping.yaml: no entry 'Contact'; did you mean 'Contacts'\?$"):
+        mapping.check_names(["Leads", "Contact"])
+
+
+DESIGN_COPY = """
+defaults:
+  source: "{table}-{source.environment}-NONE"
+  target: "{table}-{target.environment}-NONE"
+  id: id
+  id_format: uuid
+tables:
+  Properties:
+  Contacts: {}
+  NotificationTemplate: {}
+  Requests:
+    references: {agentContactId: Contacts, homeownerContactId: Contacts, addressId: Properties}
+  Projects:
+    references: {addressId: {to: Properties, dangling: stop}}
+  NotificationQueue:
+    references: {templateId: NotificationTemplate, "recipientIds:json[]": Contacts}
+  AuditLog:
+    references: {recordId: {table_named_by: tableName}}
+"""
+DESIGN_SPLIT = """
+defaults: {id_format: keep}
+tables:
+  Leads:
+    source: "${OLD_TABLE_NAME_:-expressnext-crm}"
+    where: {entity_type: LEAD}
+    target: "${LEADS_TABLE_:-CRM-Leads-v2}"
+    create:
+      key: {PK: S, SK: S}
+      indexes: {GSI1: {GSI1PK: S, GSI1SK: S}, GSI2: {GSI2PK: S, GSI2SK: S}}
+      tags: {application: crm}
+    fields:
+      PK: LEAD
+      SK: "{created_at:%Y-%m|0000-00}#{id}"
+      GSI1PK: "STATUS#{status|new}"
+      id: {from: id}
+      followers: {from: followers, type: number, default: 0}
+      tags: {from: tags, type: list, default: []}
+    rest: custom_fields
+    drop: [pk, sk, entity_type]
+    queries:
+      by_month: {key: {PK: LEAD, SK: {begins_with: "2025-08"}}}
+      by_status: {index: GSI1, key: {GSI1PK: "STATUS#new"}}
+      by_industry: {key: {PK: LEAD}, filter: {custom_fields.industry: Healthcare}}
+"""
+
+
+def test_the_examples_of_the_design_are_accepted():
+    """Word by word (with the tables that its copy example refers to)."""
+    copy = mapping_of(DESIGN_COPY)
+    assert copy.entries["Requests"].target == "Requests-prod-NONE"
+    assert copy.levels()["AuditLog"] == 1
+    assert copy.levels()["NotificationQueue"] == 2
+    leads = mapping_of(DESIGN_SPLIT).entries["Leads"]
+    assert (leads.source, leads.target) == ("expressnext-crm", "CRM-Leads-v2")
+    assert leads.model.create.billing == "PAY_PER_REQUEST"
+    assert leads.model.fields["tags"].default == []
+    assert not mapping_of(DESIGN_SPLIT).ignore_unrouted
+    assert mapping_of(DESIGN_SPLIT + "unrouted: ignore\n").ignore_unrouted
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "parameters" / "mappings").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_mappings_that_come_along_are_accepted(path):
+    """And hold no key twice, which another YAML reader would not notice."""
+    mapping = mapping_of(path.read_text(encoding="utf-8"))
+    assert list(mapping.entries) == list(yaml.safe_load(path.read_text(encoding="utf-8"))["tables"])

@@ -1,0 +1,135 @@
+"""Templates: holes, braces, dates, and matching a text against a template."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import combinations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import texts
+
+from runbook_lib.templates import Hole, format_date, holes, matcher, parse
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="{}|:"), min_size=1, max_size=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("LEAD", ("LEAD",)),
+        ("", ("",)),
+        ("{id}", (Hole("id"),)),
+        ("STATUS#{status|new}", ("STATUS#", Hole("status", None, "new"))),
+        ("{created_at:%Y-%m|0000-00}#{id}", (Hole("created_at", "%Y-%m", "0000-00"), "#", Hole("id"))),
+        ("{a|}", (Hole("a", None, ""),)),
+        ("{a|x:y|z}", (Hole("a", None, "x:y|z"),)),
+        ("{a}{b}", (Hole("a"), Hole("b"))),
+        ("{{a}}", ("{a}",)),
+        ("{{{a}}}", ("{", Hole("a"), "}")),
+        ("a{{b{c}d}}e", ("a{b", Hole("c"), "d}e")),
+        ("{{{{", ("{{",)),
+        ("100%", ("100%",)),
+        ("{t:%Y%%%m}", (Hole("t", "%Y%%%m"),)),
+        ("{t:%Y-%m-%dT%H:%M:%S|-}", (Hole("t", "%Y-%m-%dT%H:%M:%S", "-"),)),
+    ],
+)
+def test_parsing(text, parts):
+    """Text, holes with format and default, doubled braces."""
+    assert parse(text) == parts
+
+
+@pytest.mark.parametrize("text", ["{", "}", "{a", "a}", "{a}}", "{{a}", "{}", "{|x}", "{:%Y}", "{a:}", "{a:x}", "{a:%Q}", "{a:%Y-%}", "{a:%-m}", "{a{b}}"])
+def test_bad_templates_are_refused_in_one_sentence(text):
+    """ValueError that shows the template and the mend."""
+    with pytest.raises(ValueError, match=r"^(a single|a hole|date format)") as problem:
+        parse(text)
+    assert "\n" not in str(problem.value)
+
+
+@given(st.lists(texts.map(lambda text: ("text", text)) | names.map(lambda name: ("hole", name)), max_size=6))
+def test_a_template_written_from_its_parts_is_read_back(parts):
+    """Whatever the literals hold, doubled braces bring it through."""
+    text = "".join("{" + part + "}" if kind == "hole" else part.replace("{", "{{").replace("}", "}}") for kind, part in parts)
+    assert "".join(part if isinstance(part, str) else f"<{part.name}>" for part in parse(text)) == "".join(
+        f"<{part}>" if kind == "hole" else part for kind, part in parts
+    )
+    assert [hole.name for hole in holes(parse(text))] == [part for kind, part in parts if kind == "hole"]
+
+
+moments = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29))
+offsets = st.integers(-23 * 60 - 59, 23 * 60 + 59)
+
+
+@given(moments, offsets)
+@example(datetime(2025, 8, 1, 0, 30), 60)
+def test_dates_with_a_zone_are_taken_to_utc(moment, offset):
+    """A month can change: 2025-08-01T00:30+01:00 is July."""
+    zone = timezone(timedelta(minutes=offset))
+    utc = moment.replace(tzinfo=zone).astimezone(UTC)
+    sign, (hours, minutes) = "-" if offset < 0 else "+", divmod(abs(offset), 60)
+    for spelled in (f"{sign}{hours:02}:{minutes:02}", f"{sign}{hours:02}{minutes:02}"):
+        text = f"{moment:%m-%dT%H:%M:%S}{spelled}"
+        assert format_date(f"{moment.year:04}-{text}", "%Y-%m") == f"{utc.year:04}-{utc.month:02}"
+        assert format_date(f"{moment.year:04}-{text}", "%d %H:%M:%S %j %y %%") == utc.strftime("%d %H:%M:%S %j ") + f"{utc.year % 100:02} %"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2025-08-03", "20250803", "2025-08-03T00", "2025-08-03T00:00", "2025-08-03T00:00:00", "20250803T000000Z"),
+        *("2025-08-03T00:00:00Z", "2025-08-03T00:00:00.123456789Z", "2025-08-03 00:00:00", "2025-08-03T00:00:00,5"),
+        *("2025-08-03T02:00:00+02", "2025-08-02T22:00-0200", "2025-08-03t00:00:00z"),
+    ],
+)
+def test_iso_8601_dates(text):
+    """Dates and times, long and short, with and without zone (then UTC)."""
+    assert format_date(text, "%Y-%m-%d") == "2025-08-03"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "soon", "31/12/2024", "2025-13-01", "2025-02-29", "2025-00-10", "0000-01-01", "2025-8-3", "25-08-03"),
+        *("2025-08-03T", "2025-08-03Z", "2025-08-03T25:00", "2025-08-03T10:60", "2025-08-03T10:00+25:00", "2025-08-03T10:00+02:60"),
+        *(" 2025-08-03", "2025-08-03\n", "1754179200", "1754179200000", "2025-08-03T10:00:00 UTC", "Sun, 03 Aug 2025 00:00:00 GMT"),
+        *("0001-01-01T00:00+01:00", "9999-12-31T23:00-02:00"),
+        "٢٠٢٥-٠٨-٠٣",  # digits of another script are digits to `re` and to int()
+        "2025-0803",
+        "202508-03",
+    ],
+)
+def test_what_is_no_date_has_no_format(text):
+    """None: the template takes its default, or the item is quarantined. Never today's date."""
+    assert format_date(text, "%Y-%m") is None
+
+
+def ways(parts, text):
+    """All ways in which a text matches: the pieces that stand in the holes. By trying."""
+    if not parts:
+        return [()] if not text else []
+    if isinstance(parts[0], str):
+        return ways(parts[1:], text[len(parts[0]) :]) if text.startswith(parts[0]) else []
+    return [(text[:n], *more) for n in range(1, len(text) + 1) for more in ways(parts[1:], text[n:])]
+
+
+@given(
+    st.sampled_from(["{A}#{B}", "{A}", "ORG#{A}#USER#{B}", "x{A}", "{A}x", "{A}#{B}#{C}", "{A}##{B}", "#{A}#"]),
+    st.text("#xOR\n", max_size=7) | st.tuples(st.text("#x", max_size=4), st.text("#x", max_size=4)).map(lambda p: f"ORG#{p[0]}#USER#{p[1]}"),
+)
+def test_the_two_patterns_agree_exactly_where_there_is_one_way_to_match(template, text):
+    """The shortest and the longest match are the same pieces only if there is no third way."""
+    parts = parse(template)
+    shortest, longest = (pattern.fullmatch(text) for pattern in matcher(parts))
+    found = ways(parts, text)
+    assert (shortest is None, longest is None) == (not found, not found)
+    if found:
+        assert (shortest.groups() == longest.groups()) == (len(found) == 1)
+        assert shortest.groups() in found
+        assert all(shortest.groups() != longest.groups() for _ in combinations(found, 2))
+
+
+def test_literals_in_a_pattern_mean_themselves():
+    """Dots, brackets and line ends are characters like others; a hole takes all of them."""
+    shortest, _ = matcher(parse("a.b[{A}]*"))
+    assert shortest.fullmatch("a.b[x\ny]*").groups() == ("x\ny",)
+    assert shortest.fullmatch("axb[x]*") is None

@@ -1,0 +1,684 @@
+"""Wire against a stub endpoint that answers as scripted: what is retried, what is raised, what is sent."""
+
+import pickle
+import random
+import socket
+import struct
+import threading
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from email.utils import formatdate
+
+import orjson
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+
+from runbook_lib.dynamo.pace import Pace
+from runbook_lib.dynamo.wire import ConditionFailed, DynamoError, Wire
+from runbook_lib.errors import Interrupted
+
+CANARY = "canary-of-a-value"
+ITEM = {"id": {"S": "a"}, "secret": {"S": CANARY}}
+
+
+# What the stub can do with a request.
+
+
+def reply(content, status=200, *, raw=None, crc=None, length=None, version="1.1", headers=""):
+    """The bytes of a reply; `crc` and `length` override what is true, `raw` the body."""
+    body = orjson.dumps(content) if raw is None else raw
+    head = (
+        f"HTTP/{version} {status} X\r\nContent-Type: application/x-amz-json-1.0\r\n{headers}"
+        f"x-amz-crc32: {zlib.crc32(body) if crc is None else crc}\r\n"
+    )
+    if version == "1.1":
+        head += f"Content-Length: {len(body) if length is None else length}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def error(code, status=400, message="", headers="", **more):
+    content = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
+    return reply(content, status, headers=headers)
+
+
+HANG_UP, RESET = object(), object()  # close the connection politely, or with a reset; either way without a reply
+THROTTLED = error("ProvisionedThroughputExceededException", message=f"too much {CANARY}")
+TRUNCATED = reply({"Item": ITEM}, length=5000) + b"\0close"
+HTTP_1_0 = reply({"Item": ITEM}, version="1.0") + b"\0close"
+GOOD = reply({"Item": ITEM})
+REFUSED_WITH_ITEM = error("ConditionalCheckFailedException", message="The conditional request failed", Item=ITEM)
+REFUSED_BARE = error("ConditionalCheckFailedException", message="The conditional request failed")
+
+
+class Stub:
+    """An HTTP/1.1 server with keep-alive. Answers each request with the next of `script`, a function of the body or
+    fixed; the last one for ever."""
+
+    def __init__(self):
+        self.script: list = [GOOD]
+        self.requests: list[tuple[str, dict]] = []  # operation, body
+        self.headers: list[dict[str, str]] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, connection.makefile("rb") as stream:
+            while stream.readline():
+                headers = {}
+                while line := stream.readline().strip():
+                    name, _, value = line.decode().partition(":")
+                    headers[name.lower()] = value.strip()
+                body = orjson.loads(stream.read(int(headers["content-length"])))
+                self.requests.append((headers["x-amz-target"].rpartition(".")[2], body))
+                self.headers.append(headers)
+                answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+                if isinstance(answer, Callable):
+                    answer = answer(body)
+                if answer is RESET:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if answer in (RESET, HANG_UP):
+                    return
+                connection.sendall(answer.removesuffix(b"\0close"))
+                if answer.endswith(b"\0close"):
+                    return
+
+
+class Keys:
+    """Credentials; `spare` are what a renewal brings."""
+
+    def __init__(self, *spare):
+        self.now = ReadOnlyCredentials("AKID", "secret", "token-0")
+        self.spare = list(spare)
+
+    def frozen(self):
+        return self.now
+
+    def renew(self, stale):
+        if self.spare:
+            self.now = self.spare.pop(0)
+        return self.now != stale
+
+
+@pytest.fixture
+def stub():
+    server = Stub()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def wire(stub):
+    return make(stub)
+
+
+def make(stub, keys=None, **options):
+    return Wire(stub.url, "us-west-1", keys or Keys(), label="target", base_delay=0.001, **options)
+
+
+def operations(stub):
+    return [operation for operation, _ in stub.requests]
+
+
+# Retries
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(THROTTLED, id="throttled"),
+        pytest.param(error("ThrottlingException"), id="throttling"),
+        pytest.param(error("RequestLimitExceeded"), id="account-limit"),
+        pytest.param(error("InternalServerError", 500), id="500"),
+        pytest.param(reply({}, 503, raw=b"<html>busy</html>"), id="503-html"),
+        pytest.param(error("TransactionConflictException"), id="conflict-with-a-transaction"),
+        pytest.param(HANG_UP, id="hang-up"),
+        pytest.param(RESET, id="reset"),
+        pytest.param(TRUNCATED, id="truncated"),
+        pytest.param(reply({}, raw=b'{"Item": {"id": {"S": "\xff\xfe"}}}'), id="no-utf8"),
+        pytest.param(reply({}, raw=b'{"Item": {"id"'), id="cut-json"),
+        pytest.param(reply({}, raw=b"[]"), id="no-object"),
+        pytest.param(reply({"Item": {"id": {"S": "other"}}}, crc=1), id="wrong-checksum"),
+        pytest.param(reply({}, 400, raw=b"garbage"), id="400-garbage"),
+        pytest.param(reply({"__type": "x#Condi\u0001"}, 400), id="garbled-code"),
+    ],
+)
+def test_a_passing_fault_is_retried(stub, wire, fault):
+    """A fault that passes costs one more request, and the caller sees only the good reply."""
+    stub.script = [fault, GOOD]
+    assert wire.get("T", {"id": {"S": "a"}}) == ITEM
+    assert operations(stub) == ["GetItem", "GetItem"]
+    assert wire.retries.total() == 1
+    assert CANARY not in str(wire.retries)
+
+
+def test_a_late_reply_is_retried(stub):
+    """A reply that does not come within the read timeout counts as lost."""
+
+    def late(_):
+        time.sleep(0.4)
+        return GOOD
+
+    stub.script = [late, GOOD]
+    wire = make(stub, read_timeout=0.1)
+    assert wire.get("T", {"id": {"S": "a"}}) == ITEM
+    assert dict(wire.retries) == {"no reply in time": 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(THROTTLED, "ProvisionedThroughputExceededException"), (HANG_UP, "the connection broke"), (TRUNCATED, "cut off")],
+)
+def test_an_exhausted_budget_interrupts(stub, fault, reason):
+    """After the last attempt: Interrupted, naming side, operation, table and the last reason, without a value."""
+    stub.script = [fault]
+    with pytest.raises(
+        Interrupted, match=f"target: PutItem on T: gave up after 4 attempts.*{reason}.*resume"
+    ) as raised:
+        make(stub, attempts=4).put_new("T", ITEM, "id")
+    assert len(stub.requests) == 4
+    assert CANARY not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_closed_port_interrupts():
+    """An endpoint that is gone is Interrupted as well: the run can be resumed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(Interrupted, match="the endpoint refuses connections"):
+        Wire(url, "us-west-1", Keys(), base_delay=0.001, attempts=3).get("T", {"id": {"S": "a"}})
+
+
+def test_a_stopping_run_does_not_go_on_trying(stub):
+    """Once the run stops, the first failed attempt is the last."""
+    stub.script = [THROTTLED]
+    pace = Pace()
+    pace.stopping.set()
+    with pytest.raises(Interrupted):
+        make(stub, pace=pace).get("T", {"id": {"S": "a"}})
+    assert len(stub.requests) == 1
+
+
+def test_a_table_that_takes_others_requests_gets_more_patience(stub):
+    """Throttled again and again while other requests go through: not given up after the first ten attempts."""
+
+    def unlucky(body):
+        return THROTTLED if body["Key"]["id"]["S"] == "unlucky" else GOOD
+
+    stub.script = [unlucky]
+    wire = make(stub, attempts=4)
+    done = threading.Event()
+
+    def others():
+        while not done.is_set():
+            wire.get("T", {"id": {"S": "lucky"}})
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(others)
+        with pytest.raises(Interrupted, match="gave up after 12 attempts"):
+            wire.get("T", {"id": {"S": "unlucky"}})
+        done.set()
+
+
+def test_throttling_slows_that_table_and_names_the_index(stub):
+    """Throttling is passed on to the pace, under side and table, with the index that DynamoDB names."""
+    arn = "arn:aws:dynamodb:us-west-1:123456789012:table/T/index/GSI1"
+    reasons = [{"reason": "IndexWriteProvisionedThroughputExceeded", "resource": arn}]
+    stub.script = [error("ProvisionedThroughputExceededException", ThrottlingReasons=reasons), GOOD]
+    seen = []
+    pace = Pace()
+    pace.refused = lambda lane, reason: seen.append((lane, reason))
+    make(stub, pace=pace).get("T", {"id": {"S": "a"}})
+    assert seen == [("target T", "IndexWriteProvisionedThroughputExceeded (table/T/index/GSI1)")]
+
+
+def test_lost_connections_do_not_slow(stub):
+    """A lost reply is retried but says nothing about load."""
+    stub.script = [HANG_UP, GOOD]
+    pace = Pace()
+    pace.refused = lambda *_: pytest.fail("slowed")
+    make(stub, pace=pace).get("T", {"id": {"S": "a"}})
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
+def test_a_permanent_refusal_is_raised_at_once(stub, wire, code):
+    """No retry; the error has code, operation and table, and nothing of what the engine quotes."""
+    stub.script = [error(code, message=f"The parameter cannot be converted to a numeric value: {CANARY}")]
+    with pytest.raises(DynamoError, match=f"target: PutItem on T was refused: {code}") as raised:
+        wire.put_new("T", ITEM, "id")
+    assert (raised.value.code, raised.value.operation, raised.value.table) == (code, "PutItem", "T")
+    assert len(stub.requests) == 1
+    assert CANARY not in "".join(traceback.format_exception(raised.value)) + raised.value.message
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Item size has exceeded the maximum allowed size",
+        "Missing the key id in the item",
+        "Type mismatch for key id expected: S actual: N",
+        "not authorized to perform: dynamodb:PutItem on resource: arn:aws:dynamodb:us-west-1:123456789012:table/T",
+    ],
+)
+def test_what_helps_and_holds_no_value_is_passed_on(stub, wire, sentence):
+    """Known sentences about sizes, names and types reach the user; what stands around them does not."""
+    stub.script = [error("ValidationException", message=f"One or more {CANARY}: {sentence} {CANARY}")]
+    with pytest.raises(DynamoError) as raised:
+        wire.put_new("T", ITEM, "id")
+    assert raised.value.message == sentence
+    assert CANARY not in str(raised.value)
+
+
+def test_errors_survive_pickling():
+    """An error crosses a process border with its attributes."""
+    copy = pickle.loads(pickle.dumps(ConditionFailed("text", "code", "message", "PutItem", "T", "id")))
+    assert (str(copy), copy.code, copy.table, copy.item) == ("text", "code", "T", None)
+
+
+# Credentials and signatures
+
+
+def test_an_expired_token_is_renewed_once(stub):
+    """The retry is signed anew, with the new token."""
+    stub.script = [error("ExpiredTokenException"), GOOD]
+    make(stub, Keys(ReadOnlyCredentials("AKID2", "secret", "token-1"))).get("T", {"id": {"S": "a"}})
+    assert [headers["x-amz-security-token"] for headers in stub.headers] == ["token-0", "token-1"]
+    assert "AKID2" in stub.headers[1]["authorization"]
+
+
+@pytest.mark.parametrize("spare", [(), (ReadOnlyCredentials("AKID2", "secret", "token-1"),)])
+def test_an_expired_token_that_stays_expired_interrupts(stub, spare):
+    """Without other credentials, or with others that are expired too: Interrupted, no storm of requests."""
+    stub.script = [error("ExpiredTokenException")]
+    with pytest.raises(Interrupted, match="have expired; renew them and resume"):
+        make(stub, Keys(*spare)).get("T", {"id": {"S": "a"}})
+    assert len(stub.requests) == 1 + len(spare)
+
+
+def test_a_wrong_clock_is_explained(stub, wire):
+    """A refused signature is not retried; the reply's date tells that the clock is off."""
+    date = f"Date: {formatdate(time.time() - 3600, usegmt=True)}\r\n"
+    stub.script = [error("InvalidSignatureException", headers=date)]
+    with pytest.raises(
+        Interrupted, match=r"InvalidSignatureException\); this machine's clock is 3[56]\d\d seconds fast"
+    ):
+        wire.get("T", {"id": {"S": "a"}})
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize("token", [None, "token-0"])
+def test_the_signature_is_botocores(stub, token):
+    """What arrives carries the signature that botocore computes for such a request."""
+    keys = Keys()
+    keys.now = ReadOnlyCredentials("AKID", "secret", token)
+    make(stub, keys).put_new("T", {"id": {"S": "ü"}}, "id")
+    got = stub.headers[0]
+    signed = got["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    assert {"host", "x-amz-date", "x-amz-target", "content-type"} <= set(signed)
+    request = AWSRequest("POST", stub.url, {name: got[name] for name in signed}, orjson.dumps(stub.requests[0][1]))
+    request.context["timestamp"] = got["x-amz-date"]
+    signer = SigV4Auth(keys.now, "dynamodb", "us-west-1")
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    assert got["authorization"].endswith(f"Signature={signature}")
+    assert got["user-agent"] == "runbook"
+
+
+# Connections
+
+
+def test_connections_are_kept(stub, wire):
+    """One caller needs one connection."""
+    for _ in range(5):
+        wire.get("T", {"id": {"S": "a"}})
+    assert stub.connections == 1
+
+
+def test_a_server_that_closes_each_connection_is_no_fault(stub, wire):
+    """HTTP/1.0 without keep-alive: a new connection each time, and no retry."""
+    stub.script = [HTTP_1_0]
+    for _ in range(5):
+        assert wire.get("T", {"id": {"S": "a"}}) == ITEM
+    assert stub.connections == 5
+    assert wire.retries.total() == 0
+
+
+def test_workers_bound_what_is_in_flight(stub):
+    """However many threads call, no more than `workers` requests are under way."""
+    flying, most, lock = [], [], threading.Lock()
+
+    def slow(_):
+        with lock:
+            flying.append(1)
+            most.append(len(flying))
+        time.sleep(0.02)
+        with lock:
+            flying.pop()
+        return GOOD
+
+    stub.script = [slow]
+    wire = make(stub, workers=3)
+    threads = [threading.Thread(target=wire.get, args=("T", {"id": {"S": "a"}})) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 12
+    assert max(most) == 3
+
+
+def test_a_proxy_gets_the_whole_address(stub, monkeypatch):
+    """HTTP_PROXY and NO_PROXY count, as for botocore."""
+    monkeypatch.setenv("HTTP_PROXY", stub.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    assert Wire("http://dynamo.invalid:8000", "r", Keys(), attempts=1).get("T", {"id": {"S": "a"}}) == ITEM
+    assert stub.headers[0]["host"] == "dynamo.invalid:8000"
+    monkeypatch.setenv("NO_PROXY", "dynamo.invalid")
+    with pytest.raises(Interrupted, match="name cannot be resolved"):
+        Wire("http://dynamo.invalid:8000", "r", Keys(), attempts=1).get("T", {"id": {"S": "a"}})
+
+
+def test_the_source_cannot_be_written(stub):
+    """A wire that is read only refuses before anything is sent."""
+    wire = make(stub, read_only=True)
+    with pytest.raises(AssertionError):
+        wire.put_new("T", ITEM, "id")
+    with pytest.raises(AssertionError):
+        wire.delete_if("T", {"id": {"S": "a"}}, [])
+    assert stub.requests == []
+
+
+# put_new
+
+
+def test_put_new_never_overwrites(stub, wire):
+    """The one put is on the condition that the key is absent, and asks for what is there."""
+    stub.script = [reply({})]
+    assert wire.put_new("T", ITEM, "id") is None
+    ((operation, body),) = stub.requests
+    assert operation == "PutItem"
+    assert body == {
+        "TableName": "T",
+        "Item": ITEM,
+        "ConditionExpression": "attribute_not_exists(#k)",
+        "ExpressionAttributeNames": {"#k": "id"},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def test_put_new_returns_what_is_there(stub, wire):
+    """A refused put costs no further read where the engine sends the item."""
+    stub.script = [REFUSED_WITH_ITEM]
+    assert wire.put_new("T", {"id": {"S": "a"}}, "id") == ITEM
+    assert operations(stub) == ["PutItem"]
+
+
+def test_put_new_after_a_lost_reply(stub, wire):
+    """The insert landed, the reply was lost: the retry is refused, and the caller gets its own item to compare."""
+    stub.script = [HANG_UP, REFUSED_WITH_ITEM]
+    assert wire.put_new("T", ITEM, "id") == ITEM
+    assert operations(stub) == ["PutItem", "PutItem"]
+
+
+def test_no_insert_is_lost_or_doubled_when_replies_are(stub):
+    """Of 400 inserts by 8 threads every third loses its request or its reply; each ends with its item stored once."""
+    stored, lock, dice = {}, threading.Lock(), random.Random(7)
+
+    def table(body):
+        key = body["Item"]["id"]["S"]
+        with lock:
+            fate = dice.random()
+            if fate < 0.15:
+                return RESET  # before the commit
+            there = stored.setdefault(key, body["Item"])
+            if fate < 0.30:
+                return HANG_UP  # after it
+            known = there is not body["Item"]
+            return error("ConditionalCheckFailedException", Item=there) if known else reply({})
+
+    stub.script = [table]
+    wire = make(stub, attempts=30)
+    items = [{"id": {"S": f"{n}"}, "v": {"N": f"{n}"}} for n in range(400)]
+    with ThreadPoolExecutor(8) as pool:
+        held = list(pool.map(lambda item: wire.put_new("T", item, "id"), items))
+    assert all(there in (None, item) for there, item in zip(held, items, strict=True))
+    assert sorted(stored.values(), key=lambda item: int(item["v"]["N"])) == items
+    assert wire.retries.total() > 100
+    assert any(held)
+
+
+def test_put_new_reads_where_the_engine_does_not_tell(stub, wire):
+    """Without the item in the refusal it is read, consistently and by its whole key; the schema is asked for once."""
+    item = {"PK": {"S": "a"}, "SK": {"N": "1"}, "x": {"S": CANARY}}
+    schema = {"Table": {"KeySchema": [{"AttributeName": "PK"}, {"AttributeName": "SK"}]}}
+    found = reply({"Item": item})
+    stub.script = [REFUSED_BARE, reply(schema), found, REFUSED_BARE, found]
+    assert wire.put_new("T", item, "PK") == item
+    assert wire.put_new("T", item, "PK") == item
+    assert operations(stub) == ["PutItem", "DescribeTable", "GetItem", "PutItem", "GetItem"]
+    assert stub.requests[2][1] == {
+        "TableName": "T",
+        "Key": {"PK": {"S": "a"}, "SK": {"N": "1"}},
+        "ConsistentRead": True,
+    }
+
+
+def test_put_new_tries_again_when_the_item_has_vanished(stub, wire):
+    """Refused, but nothing there on reading: somebody deleted it; the put is tried again."""
+    schema = {"Table": {"KeySchema": [{"AttributeName": "id"}]}}
+    stub.script = [REFUSED_BARE, reply(schema), reply({}), reply({})]
+    assert wire.put_new("T", ITEM, "id") is None
+    assert operations(stub) == ["PutItem", "DescribeTable", "GetItem", "PutItem"]
+
+
+def test_put_new_gives_up_on_an_item_that_comes_and_goes(stub, wire):
+    """Bounded: after a few rounds ConditionFailed, without a value in its text."""
+    schema = reply({"Table": {"KeySchema": [{"AttributeName": "id"}]}})
+
+    def answer(body):
+        return REFUSED_BARE if "Item" in body else reply({}) if "Key" in body else schema
+
+    stub.script = [answer]
+    with pytest.raises(ConditionFailed) as raised:
+        wire.put_new("T", ITEM, "id")
+    assert operations(stub).count("PutItem") == 5
+    assert CANARY not in "".join(traceback.format_exception(raised.value))
+
+
+# delete_if
+
+
+def test_delete_if_deletes_on_all_conditions(stub, wire):
+    """Each attribute must still have its value; what was deleted comes back."""
+    stub.script = [reply({"Attributes": ITEM})]
+    assert wire.delete_if("T", {"id": {"S": "a"}}, [("id", {"S": "a"}), ("size", {"N": "1"})]) == ITEM
+    assert stub.requests[0][1] == {
+        "TableName": "T",
+        "Key": {"id": {"S": "a"}},
+        "ReturnValues": "ALL_OLD",
+        "ConditionExpression": "#a0 = :v0 AND #a1 = :v1",
+        "ExpressionAttributeNames": {"#a0": "id", "#a1": "size"},
+        "ExpressionAttributeValues": {":v0": {"S": "a"}, ":v1": {"N": "1"}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+@pytest.mark.parametrize("script", [[REFUSED_WITH_ITEM], [REFUSED_BARE, reply({"Item": ITEM})]], ids=["told", "read"])
+def test_delete_if_keeps_what_changed(stub, wire, script):
+    """A changed item raises with the item as an attribute; no value gets into text, repr or traceback."""
+    stub.script = script
+    with pytest.raises(ConditionFailed) as raised:
+        wire.delete_if("T", {"id": {"S": "a"}}, [("id", {"S": "b"})])
+    assert raised.value.item == ITEM
+    assert CANARY not in repr(raised.value) + "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [[REFUSED_BARE, reply({})], [reply({})], [HANG_UP, REFUSED_BARE, reply({})]],
+    ids=["condition", "no-condition", "lost-reply"],
+)
+def test_delete_if_counts_absent_as_done(stub, wire, script):
+    """What is not there needs no delete; that includes our own delete whose reply was lost."""
+    stub.script = script
+    assert wire.delete_if("T", {"id": {"S": "a"}}, [("id", {"S": "a"})]) is None
+
+
+# get_many
+
+
+def table_of(count, *, skip=()):
+    """A stub's answer to BatchGetItem: the items with numbers below `count`, in reverse order."""
+
+    def answer(body):
+        keys = body["RequestItems"]["T"]["Keys"]
+        assert len(keys) <= 100
+        assert body["RequestItems"]["T"]["ConsistentRead"]
+        items = [
+            number(value(key)) | {"v": {"S": "x"}}
+            for key in reversed(keys)
+            if value(key) < count and value(key) not in skip
+        ]
+        return reply({"Responses": {"T": items}, "UnprocessedKeys": {}})
+
+    return answer
+
+
+def number(n):
+    return {"n": {"N": str(n)}}
+
+
+def value(key):
+    return int(Decimal(key["n"]["N"]))
+
+
+def test_get_many_returns_items_in_the_order_of_the_keys(stub, wire):
+    """250 keys in three requests; None where there is no item."""
+    stub.script = [table_of(250, skip={7})]
+    found = wire.get_many("T", [number(n) for n in range(250)])
+    assert [item and int(item["n"]["N"]) for item in found] == [None if n == 7 else n for n in range(250)]
+    assert [len(body["RequestItems"]["T"]["Keys"]) for _, body in stub.requests] == [100, 100, 50]
+
+
+def test_get_many_asks_for_each_key_once(stub, wire):
+    """Equal keys, also numbers written differently, are one key; each place gets the item."""
+    stub.script = [table_of(10)]
+    found = wire.get_many("T", [number(1), number("1.0"), number("10e-1"), number(2)])
+    assert [item["n"]["N"] for item in found] == ["1", "1", "1", "2"]
+    assert len(stub.requests[0][1]["RequestItems"]["T"]["Keys"]) == 2
+
+
+def test_get_many_of_nothing_asks_nothing(stub, wire):
+    """No keys, no request."""
+    assert wire.get_many("T", []) == []
+    assert stub.requests == []
+
+
+def test_get_many_asks_again_for_what_was_left_over(stub, wire):
+    """UnprocessedKeys (a reply full at 16 MB) come without an error; they are asked for until all have come."""
+
+    def some(body):
+        keys = body["RequestItems"]["T"]["Keys"]
+        content = {"Responses": {"T": keys[:40]}}
+        if keys[40:]:
+            content["UnprocessedKeys"] = {"T": {"Keys": keys[40:], "ConsistentRead": True}}
+        return reply(content)
+
+    stub.script = [some]
+    keys = [number(n) for n in range(130)]
+    assert wire.get_many("T", keys) == keys
+    assert wire.retries.total() == 0
+
+
+def test_get_many_gives_up_when_nothing_comes(stub):
+    """All keys unprocessed every time: bounded, and loud."""
+
+    def none(body):
+        return reply({"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
+
+    stub.script = [none]
+    with pytest.raises(Interrupted, match="BatchGetItem on T: 4 times none of the keys was processed"):
+        make(stub, attempts=4).get_many("T", [number(n) for n in range(3)])
+    assert len(stub.requests) == 4
+
+
+# scan_page and query_pages
+
+
+def test_scan_page_sends_what_was_asked(stub, wire):
+    """Segment, limit, start key and projection; by default one consistent segment of everything."""
+    last = {"id": {"S": "b"}}
+    stub.script = [reply({"Items": [ITEM], "Count": 1, "LastEvaluatedKey": last}), reply({"Items": [], "Count": 0})]
+    assert wire.scan_page("T") == ([ITEM], last)
+    assert wire.scan_page("T", start=last, segment=2, segments=4, limit=5, attributes=["id", "a.b"]) == ([], None)
+    assert [body for _, body in stub.requests] == [
+        {"TableName": "T", "ConsistentRead": True},
+        {
+            "TableName": "T",
+            "ConsistentRead": True,
+            "ExclusiveStartKey": last,
+            "Segment": 2,
+            "TotalSegments": 4,
+            "Limit": 5,
+            "ProjectionExpression": "#a0,#a1",
+            "ExpressionAttributeNames": {"#a0": "id", "#a1": "a.b"},
+        },
+    ]
+
+
+def test_a_page_that_does_not_hold_what_it_says_is_not_used(stub, wire):
+    """Count and items disagree: Interrupted, so that no item is silently lost."""
+    stub.script = [reply({"Items": [ITEM], "Count": 2})]
+    with pytest.raises(Interrupted, match="says 2 items and holds 1"):
+        wire.scan_page("T")
+
+
+def test_query_pages_goes_on_through_empty_pages(stub, wire):
+    """An empty page with a LastEvaluatedKey is not the end; the caller's body stays as it was."""
+    last = {"id": {"S": "b"}}
+    stub.script = [reply({"Items": [], "Count": 0, "LastEvaluatedKey": last}), reply({"Items": [ITEM], "Count": 1})]
+    body = {"TableName": "T", "IndexName": "GSI1"}
+    assert list(wire.query_pages(body)) == [([], last), ([ITEM], None)]
+    assert body == {"TableName": "T", "IndexName": "GSI1"}
+    assert stub.requests[1][1]["ExclusiveStartKey"] == last
+
+
+# Budgets
+
+
+def test_units_are_taken_from_the_budget(stub):
+    """Reads by 4 KB of reply or number of keys, writes by 1 KB of request: never less than DynamoDB counts."""
+    taken = []
+    pace = Pace(read_units=1, write_units=1)
+    pace.wait_read = lambda units: taken.append(("read", units))
+    pace.wait_write = lambda units: taken.append(("write", units))
+    wire = make(stub, pace=pace)
+    big = {"id": {"S": "a"}, "x": {"S": "x" * 10_000}}
+    stub.script = [
+        *(reply({"Items": [big], "Count": 1}), table_of(30)),
+        *(reply({}), reply({"Attributes": big}), REFUSED_WITH_ITEM),
+    ]
+    wire.scan_page("T")
+    wire.get_many("T", [number(n) for n in range(30)])
+    wire.put_new("T", big, "id")
+    wire.delete_if("T", {"id": {"S": "a"}}, [])
+    wire.put_new("T", big, "id")  # a refused put costs as much
+    assert taken == [("read", 3), ("read", 30), ("write", 10), ("write", 10), ("write", 10)]
