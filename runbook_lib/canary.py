@@ -8,7 +8,7 @@ from .checkpoint import checkpoint_of
 from .dynamo import tables
 from .errors import Failed, Interrupted, Refused
 from .insert import Inserter
-from .lookups import prepare
+from .lookups import id_hash, prepare
 from .migrate import begin, check_can_write, look_at_targets
 from .plan import Plan
 from .references import Found
@@ -136,7 +136,7 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
     items: dict[str, list[dict]] = defaultdict(list)
     rows: list[Row] = []
     taken: set[tuple[str, str]] = set()
-    known: set[tuple[str, str]] = set()  # parents asked for
+    known: set[bytes] = set()  # parents asked for
     cut: list[Found] = []
     dangling = 0
 
@@ -149,7 +149,8 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
 
     wanted: list[Found] = []
     for item, row in _first(plan, table, limit, winners):
-        known.add((table, str(row.old)))
+        if row.old is not None:
+            known.add(id_hash(table, row.old))
         take(plan.routes[table], item, row)
         wanted += row.references
     while wanted:
@@ -157,19 +158,20 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
         for found in wanted:
             if found.old is None:
                 dangling += 1
-            elif (found.parent, str(found.old)) not in known:
-                known.add((found.parent, str(found.old)))
+            elif (hashed := id_hash(found.parent, found.old)) not in known:
+                known.add(hashed)
                 asked[found.parent].append(found)
         wanted = []
         for parent, references in asked.items():
             fetched = _fetch(plan, plan.routes[parent], [found.old for found in references])
-            dangling += len(references) - len(fetched)
+            there = {id_hash(parent, plan.routes[parent].id_of(item)) for item in fetched}
+            dangling += len(references) - len(there)
             for item in fetched:
                 row = plan.routes[parent].route(item)
                 if isinstance(row, Reject):
                     continue
                 if len(rows) >= MAX_ITEMS:
-                    cut += [found for found in references if found.old == row.old]
+                    cut += [f for f in references if id_hash(parent, f.old) == id_hash(parent, row.old)]
                     continue
                 take(plan.routes[parent], item, row)
                 wanted += row.references
@@ -195,10 +197,11 @@ def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
     if len(key) == 1 and key[0][0] == route.entry.model.id:
         found = wire.get_many(table, [{key[0][0]: old} for old in ids])
         return [item for item in found if item is not None and route.selects(item)]
-    wanted, found, start = {str(old) for old in ids}, [], None
+    wanted, found, start = {id_hash(route.entry.name, old) for old in ids}, [], None
     while True:
         items, start = wire.scan_page(table, start=start)
-        found += [item for item in items if route.selects(item) and str(route.id_of(item)) in wanted]
+        selected = [(route.id_of(item), item) for item in items if route.selects(item)]
+        found += [item for old, item in selected if old is not None and id_hash(route.entry.name, old) in wanted]
         if start is None:
             return found
 

@@ -1,6 +1,7 @@
 """`runbook demo` and `runbook lab`: the notebooks on the embedded world."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,17 +56,27 @@ def run_demo(outputs: str) -> int:
 
 
 def run_lab() -> int:
-    """The exit code of JupyterLab, opened on the notebooks with the embedded world behind them."""
-    print("Starting the embedded DynamoDB and filling it with made-up data; then JupyterLab.", flush=True)
+    """The exit code of JupyterLab, opened on copies of the notebooks with the embedded world behind them."""
+    folder = lab_folder()
+    print(f"Starting the embedded DynamoDB and filling it with made-up data; then JupyterLab on {folder}.", flush=True)
     with World():
-        command = [sys.executable, "-m", "jupyterlab", "--ServerApp.root_dir", str(project_root())]
-        command += ["--LabApp.default_url", "/lab/tree/notebooks/01_analyze.ipynb"]
+        command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project_root()}"]
+        command.append(f"--LabApp.default_url=/lab/tree/{folder.relative_to(project_root())}/01_analyze.ipynb")
         if os.geteuid() == 0:
             command.append("--allow-root")
         try:
             return subprocess.call(command)
         except KeyboardInterrupt:
             return 0
+
+
+def lab_folder() -> Path:
+    """A new folder in `outputs` with copies of the notebooks: what is tried out there leaves the originals as they are."""
+    folder = resolve_path("outputs") / new_run_id("lab")
+    folder.mkdir(parents=True)
+    for path in sorted((project_root() / "notebooks").glob("*.ipynb")):
+        shutil.copy(path, folder)
+    return folder
 
 
 def _stage(stage: str, run: Run, parameters: Parameters, own: dict[str, Any]) -> Execution:

@@ -1,10 +1,11 @@
 """May this run write? Checks that refuse before the first request that changes anything."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from .dynamo.session import Connection
+from .dynamo.session import Connection, is_aws
 from .errors import Refused
 from .mapping import Entry
 from .parameters import Target
@@ -12,9 +13,7 @@ from .parameters import Target
 
 def check_endpoint(target: Target, endpoint_url: str) -> None:
     """Refused where a production target lies at an endpoint that is neither AWS nor this machine."""
-    host = urlsplit(endpoint_url).hostname or ""
-    is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-    if target.production and not is_aws and not is_loopback(host):
+    if target.production and not is_aws(endpoint_url) and not is_loopback(urlsplit(endpoint_url).hostname or ""):
         raise Refused(
             f"target {target.environment} is production, but its endpoint {endpoint_url} is neither AWS nor this machine; "
             "unset AWS_ENDPOINT_URL or correct target.endpoint_url."
@@ -23,17 +22,36 @@ def check_endpoint(target: Target, endpoint_url: str) -> None:
 
 def is_loopback(host: str) -> bool:
     """Whether the host name is this machine."""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
-def check_same_table(entry: Entry, source: Connection, target: Connection) -> None:
-    """Refused where an entry would write into a table that it reads."""
-    same_place = all(getattr(source, key) == getattr(target, key) for key in ("account", "region", "endpoint_url"))
-    if same_place and entry.source == entry.target:
-        raise Refused(
-            f"{entry.name}: source and target are the same table, {entry.target}; "
-            "give the target another environment, region or table name."
-        )
+def check_same_table(entries: Iterable[Entry], source: Connection, target: Connection) -> None:
+    """Refused where an entry would write into a table that it, or another entry, reads."""
+    if _place(source) != _place(target) or (source.account and target.account and source.account != target.account):
+        return
+    readers = {entry.source: entry.name for entry in entries}
+    for entry in entries:
+        if entry.source == entry.target:
+            raise Refused(
+                f"{entry.name}: source and target are the same table, {entry.target}; "
+                "give the target another environment, region or table name."
+            )
+        if reader := readers.get(entry.target):
+            raise Refused(
+                f"{entry.name}: its target {entry.target} is the source of {reader}, and a source is never written; "
+                "give the target another environment, region or table name."
+            )
+
+
+def _place(connection: Connection) -> tuple:
+    """Region and endpoint, so that two spellings of one address are equal."""
+    parts = urlsplit(connection.endpoint_url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return connection.region, "this machine" if is_loopback(host) else host, port, parts.path.rstrip("/")
 
 
 def confirm(

@@ -13,7 +13,7 @@ from .verdict import FAIL, PASS, REVIEW, ROLLED_BACK
 
 NOT_FINISHED = "not finished"
 ACCENT = "#2f6fb3"
-LINE = "rgba(128,128,128,.3)"
+LINE = "#8884"
 MUTED = "opacity:.65"
 MONO = "font-family:monospace;font-size:.95em"
 _EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
@@ -34,7 +34,7 @@ TINTS = {  # tone -> background and text of a chip, border of a note
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ALIGN = {
     "l": "left;white-space:nowrap",
-    "r": "right;white-space:nowrap;font-variant-numeric:tabular-nums",
+    "r": "right;white-space:nowrap",
     "c": "center;white-space:nowrap",
     "w": "left;white-space:normal;min-width:14em",  # sentences, which may wrap
 }
@@ -187,6 +187,7 @@ def table(
     above = "" if caption is None else heading(caption)
     below = "" if len(shown) >= total else f'<div style="{MUTED};margin:4px 0">{len(shown):,} of {total:,} shown</div>'
     style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:inherit;line-height:1.35"
+    style += ";font-variant-numeric:tabular-nums"
     return Raw(
         f'<div style="font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0">{above}'
         f'<div style="overflow-x:auto"><table style="{style}">{"".join(body)}</table></div>{below}</div>'

@@ -33,7 +33,7 @@ class Inserter:
         stop_on_failure: bool = True,
         on_page: OnPage | None = None,
     ):
-        """`was_empty` says per target table whether it held nothing when the run began: its keys need no reading."""
+        """`was_empty` says per target table whether it held nothing when this execution began: its keys need no reading."""
         self._plan, self._stage, self._execution = plan, stage, execution
         self._was_empty, self._segments = was_empty, segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page

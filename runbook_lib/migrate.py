@@ -112,16 +112,14 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
 
 
 def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
-    """Target table → whether it was empty when the run first came to it; looked up once and recorded."""
-    known: dict[str, bool] = {}
-    for event in stage.events("targets"):
-        known |= event["empty"]
-    targets = {route.entry.target for route in plan.routes.values()}
-    if new := sorted(targets - known.keys()):
-        fresh = {name: tables.is_empty(plan.target, name) for name in new}
-        stage.record("targets", empty=fresh)
-        known |= fresh
-    return known
+    """Target table → whether it is empty now, at the beginning of this execution; recorded.
+
+    An earlier execution's answer is no use: what others have inserted since must not be taken for ours.
+    """
+    names = sorted({route.entry.target for route in plan.routes.values()})
+    empty = {name: tables.is_empty(plan.target, name) for name in names}
+    stage.record("targets", empty=empty)
+    return empty
 
 
 def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:

@@ -115,8 +115,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     target = session.connect(parameters.target, "target", workers=limits.workers, pace=pace, role_arn=role)
     check_endpoint(parameters.target, target.endpoint_url)
     entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
-    for entry in mapping.entries.values():
-        check_same_table(entry, source, target)
+    check_same_table(mapping.entries.values(), source, target)
     # Every entry's tables are described, also where only some are chosen: references need the parents' key types.
     source_tables = _describe_all(source, {entry.source for entry in mapping.entries.values()})
     target_tables = _describe_all(target, {entry.target for entry in mapping.entries.values()})

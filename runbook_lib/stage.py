@@ -151,7 +151,7 @@ class Stage:
     def state(self, execution: int | None = None) -> State:
         """The stage in sum; of one execution where it is given."""
         counts: dict[str, Counter] = defaultdict(Counter)
-        unrouted: dict[str, int] = {}
+        unrouted: dict[str, Counter] = defaultdict(Counter)  # source table -> entries of a pass -> items
         undone: Counter = Counter()
         for path in journal.logs(self.folder):
             begin = journal.begin_of(path)
@@ -167,8 +167,7 @@ class Stage:
                 here += record["unrouted"]
                 for entry, numbers in record["counts"].items():
                     counts[entry].update(numbers)
-            part = (begin["table"], begin["segment"])
-            unrouted[part] = max(unrouted.get(part, 0), here)  # each pass over a table sees the same unrouted items
+            unrouted[begin["table"]][tuple(begin["entries"])] += here
         events = list(self.events())
         kinds = [event["kind"] for event in events]
         begun = [event["at"] for event in events if event["kind"] == "execution"]
@@ -176,7 +175,7 @@ class Stage:
         last = next((kind for kind in reversed(kinds) if kind in ("execution", "end", "rollback", "rolled_back")), None)
         return State(
             tables={entry: Counter({name: numbers[name] for name in COUNTED}) for entry, numbers in counts.items()},
-            unrouted=sum(unrouted.values()),
+            unrouted=sum(max(passes.values()) for passes in unrouted.values()),  # each pass meets the same ones
             executions=len(begun),
             started=begun[0] if begun else None,
             ended=ended[-1] if ended else None,

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from .html import Raw, badge, chip, details, muted, note, table, text
 from .verdict import FAIL, REVIEW, Alert
-from .views_analysis import decision, edges, overview, profile, profile_html, quarantine, references, targets
+from .views_analysis import edges, overview, profile, profile_html, quarantine, references, targets
+from .views_decision import decision
 from .views_run import canary, created, migration, preview, progress, undone
 from .views_samples import samples
 from .views_validation import differences, differences_html, patterns, validation

@@ -13,7 +13,6 @@ from .html import (
     muted,
     note,
     number,
-    quiet,
     table,
     text,
 )
@@ -147,9 +146,7 @@ def preview(result: Preview) -> Raw:
     if result.unknown:
         announced = plural(result.unknown, "insert")
         body += note(f"{announced} announced, with no word whether they arrived: each is looked up.", "look")
-    why = (
-        "Each is deleted only if it is still exactly what was inserted; whatever was edited since stays and is listed."
-    )
+    why = "An item is deleted only if it is still exactly what was inserted; what was edited since stays and is listed."
     return Raw(body + note(muted(why)))
 
 
@@ -178,17 +175,10 @@ def progress(rows: Sequence[Progress]) -> Raw:
     if rate:
         head += f", {rate:,.0f} a second"
     blocks = [f'<div style="font-weight:600;margin:2px 0 4px 0">{text(head)}</div>']
-    cells = [
-        [
-            name,
-            _bar(done, total),
-            _of(done, total),
-            f"{speed:,.0f}/s",
-            quiet("–") if left is None else duration(left),
-            state,
-        ]
-        for name, done, total, speed, left, state in active
-    ]
+    cells = []
+    for name, done, total, speed, left, state in active:
+        until = None if left is None else duration(left)
+        cells.append([name, _bar(done, total), _of(done, total), f"{speed:,.0f}/s", until, state])
     if cells:
         blocks.append(table(["table", "", "items", "rate", "left", "state"], cells, align="llrrrw"))
     if finished:

@@ -16,17 +16,7 @@ CAUSES = 50  # rows of the differences by cause
 
 def validation(result: Validation) -> Raw:
     """One row an entry with what was compared, then what else was found in the target."""
-    names = (
-        "scanned",
-        "checked",
-        "equal",
-        "missing",
-        "different",
-        "conflicts",
-        "quarantined",
-        "references",
-        "dangling",
-    )
+    names = "scanned checked equal missing different conflicts quarantined references dangling".split()
     tones = (None, None, None, "bad", "bad", "look", "look", None, "look")
     rows, marks = [], []
     for entry, figures in sorted(result.tables.items()):

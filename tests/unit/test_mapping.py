@@ -63,6 +63,7 @@ FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}
         (entry("references: {a: '{{x}}'}"), "tables.Leads.references.a: names no entry; write one in braces, as in 'ORG#{Orgs}'."),
         (entry("references: {a: '{Contacts'}"), "tables.Leads.references.a: a single '{' in '{Contacts'; write '{{' for a brace."),
         (entry("references: {id: Contacts}"), "tables.Leads.references.id: is the id attribute itself; take the reference out (the id is always rewritten)."),
+        (entry("references: {a: Contacts}").replace("Contacts: {}", "Contacts: {id: null}"), "tables.Leads.references.a: refers to Contacts, which has no ids (`id: null`); give it an id attribute."),
         (entry("references: {a: 5}"), "tables.Leads.references.a is 5; write {key: value} or text in quotes."),
         (entry("references: [a]"), "tables.Leads.references is ['a']; write {key: value}."),
         # fields, rest, drop
@@ -193,7 +194,7 @@ def test_variables_in_every_value(monkeypatch):
 def test_table_names_from_the_environments():
     """The entry's name, and environment, region and account of both sides; an entry's own name wins over defaults."""
     text = "defaults: {source: '{table}-{source.environment}-NONE', target: '{table}-{target.environment}-{target.region|eu}'}\n"
-    entries = mapping_of(text + "tables:\n  A:\n  B: {target: b.{target.account}}", account="123456789012").entries
+    entries = mapping_of(text + "tables:\n  A:\n  B: {target: 'b.{target.account}'}", account="123456789012").entries
     assert (entries["A"].source, entries["A"].target) == ("A-dev-NONE", "A-prod-eu")
     assert entries["B"].target == "b.123456789012"
 
