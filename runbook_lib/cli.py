@@ -6,18 +6,21 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from .errors import RunbookError
 
-PROGRAM_FAULT = 70
+INTERRUPTED, PROGRAM_FAULT = 3, 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    options.words = words
     try:
         return options.command(options)
     except RunbookError as problem:
@@ -28,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return problem.exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
-        return 3
+        return INTERRUPTED
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -111,15 +114,23 @@ def _finish(options: argparse.Namespace, *executions: Any) -> int:
     lines = sys.stderr if options.json else sys.stdout
     for execution in executions:
         _tell(execution, lines)
+    if executions[-1].exit_code == INTERRUPTED:
+        print(f"Resume with: {_resume(options, executions[-1])}", file=sys.stderr)
     if options.json:
         print(json.dumps(_as_json(executions[-1])))
-    return max((execution.exit_code for execution in executions), key=(0, 1, 3, 2, PROGRAM_FAULT).index)
+    return max((execution.exit_code for execution in executions), key=(0, 1, INTERRUPTED, 2, PROGRAM_FAULT).index)
+
+
+def _resume(options: argparse.Namespace, execution: Any) -> str:
+    """The command line again, with the run's id where it was not given."""
+    named = "--run-id" in options.words or "run_id" not in options or not execution.result.get("run_id")
+    return shlex.join(["runbook", *options.words, *([] if named else ["--run-id", execution.result["run_id"]])])
 
 
 def _tell(execution: Any, lines: Any) -> None:
     result = execution.result
     headline = f"{execution.notebook.stem}: {result.get('verdict', 'STOPPED')}. {result.get('headline', '')}"
-    if execution.exit_code in (2, 3):
+    if execution.exit_code in (2, INTERRUPTED):
         print(result["headline"], file=sys.stderr)
     elif execution.traceback:
         print(execution.traceback, file=sys.stderr)

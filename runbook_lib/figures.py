@@ -27,7 +27,7 @@ TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
 INK, GREY, RED = "#1f2933", "#6b7680", "#bf2c2c"
 ROW, SIZE = 20, 11.0  # pixels of a row, of text
 LEAST = 4  # pixels of the smallest part of a bar that is not zero
-COLOURS = 96  # of the PNG: enough for text with smooth edges, a third of the bytes
+COLOURS = 255  # of the PNG: enough for text with smooth edges, a third of the bytes
 
 
 class Canvas:

@@ -58,7 +58,8 @@ class _Map:
             width = max((text_width(name) for name in boxes), default=0) + 2 * PAD
             self.x.append((x, x + width))
             x += width + (max(text_width(label, LABEL) for label in after) + BULGE + 16 if after else STUB)
-        self.width = x + MARGIN
+        legend = MARGIN + sum(text_width(words, 10) + 52 for _, words in self._shown())
+        self.width = max(x + MARGIN, legend)
 
     def _label(self, edge: Edge) -> str:
         count, dangling = self.edges[edge]
@@ -180,11 +181,17 @@ class _Map:
 
     def _legend(self, y: float) -> None:
         x = MARGIN
-        for colour, words in (
-            (PLAIN, "refers to, with the number of references"),
-            (ACCENT, "within a cycle"),
-            (RED, "dangling, the number in brackets; × no table known"),
-        ):
+        for colour, words in self._shown():
             self.canvas.line([(x, y), (x + 22, y)], [MOVETO, LINETO], colour, 1.8)
-            self.canvas.text(x + 28, y, words, size=10, colour=INK if colour != RED else RED)
+            self.canvas.text(x + 28, y, words, size=10, colour=RED if colour == RED else INK)
             x += text_width(words, 10) + 52
+
+    def _shown(self) -> list[tuple[str, str]]:
+        """The legend's colours and words, as far as they occur."""
+        known = [(PLAIN, "refers to, with the number of references")]
+        if self.same:
+            known.append((ACCENT, "a cycle, or itself"))
+        if any(dangling for _, dangling in self.edges.values()):
+            nowhere = "; × no table known" if any(parent is None for _, parent in self.edges) else ""
+            known.append((RED, f"dangling, the number in brackets{nowhere}"))
+        return known

@@ -117,7 +117,7 @@ def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, o
     colour = SOLID.get(verdict, SOLID[NOT_FINISHED])[0]
     cells = "".join(
         f'<div><div style="{MUTED};font-size:.85em">{text(label)}</div>'
-        f'<div style="font-weight:600;font-size:1.05em">{_content(value)}</div></div>'
+        f'<div style="font-weight:600;font-size:1.05em">{_content(f"{value:,}" if isinstance(value, int) else value)}</div></div>'
         for label, value in facts
     )
     return Raw(
@@ -186,7 +186,7 @@ def table(
         body.append(f'<tfoot><tr style="border-top:2px solid {LINE}">{cells}</tr></tfoot>')
     above = "" if caption is None else heading(caption)
     below = "" if len(shown) >= total else f'<div style="{MUTED};margin:4px 0">{len(shown):,} of {total:,} shown</div>'
-    style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:inherit;line-height:1.35"
+    style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:13px;line-height:1.35"
     style += ";font-variant-numeric:tabular-nums"
     return Raw(
         f'<div style="font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0">{above}'

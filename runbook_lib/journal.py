@@ -87,13 +87,17 @@ class Log:
         return not self._chain
 
     def append(self, kind: str, **record: Any) -> None:
-        """Writes one record and waits until it is on disk. Raises OSError as the disk does."""
+        """Writes one record and waits until it is on disk. Raises OSError as the disk does; the file is closed then."""
         body = orjson.dumps({"kind": kind, **record})
         chain = _link(self._chain, body)
         line = chain + b" " + body + b"\n"
-        if self._file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "the disk took only a part of a journal record")
-        os.fsync(self._file.fileno())
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "the disk took only a part of a journal record")
+            os.fsync(self._file.fileno())
+        except BaseException:
+            self._file.close()  # what is on disk is not known: nothing may be written behind it
+            raise
         self._chain = chain
 
     def number(self) -> int:

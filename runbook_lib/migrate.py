@@ -91,8 +91,8 @@ def _take_back(run: Run, plan: Plan, path: Path) -> None:
 
 
 def resume_hint(run: Run) -> str:
-    """What to type to go on."""
-    return f"Resume with: runbook migrate PARAMS --run-id {run.id} --execute --confirm ENVIRONMENT"
+    """How to go on."""
+    return f"Run it again with the run id {run.id} to go on where it was"
 
 
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:

@@ -19,13 +19,13 @@ from .dynamo.wire import DynamoError
 from .errors import Interrupted, ParametersError, Refused, RunbookError
 from .guard import confirm
 from .mapping import load_mapping
-from .migrate import Migration, migrate, resume_hint
+from .migrate import Migration, migrate
 from .parameters import build_parameters, suggest
 from .plan import Plan, open_plan
 from .progress import Progress
 from .rollback import Preview, Undone
 from .run import Run
-from .runner import RESULT
+from .runner import NOT_FINISHED, RESULT
 from .selection import select_run
 from .undoing import Undoing
 from .validate import Validation, validate
@@ -41,7 +41,7 @@ OWN: dict[str, dict[str, type]] = {
 }
 BANNER = "runbook-verdict"
 FRAME_ROWS = 50  # of a DataFrame that are shown
-NOT_FINISHED, PLANNED, REFUSED, INTERRUPTED, STOPPED = "NOT FINISHED", "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
+PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
 
 
 def interactive() -> bool:
@@ -362,7 +362,7 @@ class Book:
     def _stopped(self, error: BaseException) -> None:
         """The banner says why a cell stopped the notebook."""
         if isinstance(error, KeyboardInterrupt):
-            error = Interrupted(f"interrupted by hand; {resume_hint(self.run)}" if self.run else "interrupted by hand")
+            error = Interrupted("interrupted by hand; run it again with the same run id to go on.")
         if isinstance(error, RunbookError):
             word = {2: REFUSED, 3: INTERRUPTED}.get(error.exit_code, FAIL)
             self._show_banner(word, str(error), error.exit_code)

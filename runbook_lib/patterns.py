@@ -1,6 +1,7 @@
 """The proof of an access pattern: the query, run page by page, returns exactly the routed items that satisfy it."""
 
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from .dynamo.wire import DynamoError, Wire
@@ -19,7 +20,7 @@ class PatternProof:
     expected: int
     returned: int
     pages: int
-    foreign: int  # returned items that the mapping does not make
+    foreign: int  # returned items that the chosen entries do not make
     problem: str | None  # None: proved
 
 
@@ -27,9 +28,12 @@ PAGE_ITEMS = 100  # small pages, so that following LastEvaluatedKey is proved to
 
 
 def prove(
-    wire: Wire, pattern: Pattern, expected: HashLog, foreign: set[bytes], seconds: float = RETRY_SECONDS
+    wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Container[bytes]], seconds: float = RETRY_SECONDS
 ) -> PatternProof:
-    """The proof, tried again for up to `seconds` where an index may lag behind. Read-only."""
+    """The proof, tried again for up to `seconds` where an index may lag behind. Read-only.
+
+    `foreign`: keys of items that the chosen entries do not make, and that may be among what is returned.
+    """
     deadline = time.monotonic() + (seconds if pattern.index else 0)
     wait = 0.2
     while True:
@@ -45,7 +49,7 @@ def prove(
         wait = min(wait * 2, 5.0)
 
 
-def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: set[bytes]) -> PatternProof:
+def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Container[bytes]]) -> PatternProof:
     wanted = expected.frozen()
     returned = HashLog()
     pages = others = unexpected = 0
@@ -56,7 +60,7 @@ def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: set[bytes]) -
             hashed = key_hash({name: item[name] for name in pattern.key_names})
             if hashed in wanted:
                 returned.extend([hashed])
-            elif hashed in foreign:
+            elif any(hashed in keys for keys in foreign):
                 others += 1
             else:
                 unexpected += 1

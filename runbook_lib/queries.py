@@ -75,8 +75,11 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         letters = dict(key)
         if unknown := set(query.key) - letters.keys():
             raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is no key attribute there")
-        on_key = [_condition((attribute,), wanted, letters[attribute]) for attribute, wanted in query.key.items()]
-        on_rest = [_condition(tuple(path.split(".")), wanted) for path, wanted in query.filter.items()]
+        try:
+            on_key = [_condition((attribute,), wanted, letters[attribute]) for attribute, wanted in query.key.items()]
+            on_rest = [_condition(tuple(path.split(".")), wanted) for path, wanted in query.filter.items()]
+        except ValueError as problem:
+            raise ValueError(f"{entry.name}.{name}: a key value is {problem}") from None
         request: dict = {"TableName": entry.target, "ExpressionAttributeNames": {}, "ExpressionAttributeValues": {}}
         if query.index:
             request["IndexName"] = query.index

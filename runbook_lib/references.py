@@ -4,8 +4,6 @@ An id is read as its parent's key type (so a number kept as text still finds its
 which it stood. What cannot be read as an id stays as it is and is counted.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,7 +11,7 @@ from typing import NamedTuple
 from . import templates
 from .jsontext import EACH, JSON, NotJson, quote, rewrite
 from .mapping import Entry
-from .values import SCALARS, SETS, canonical_number, is_empty, text_of
+from .values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_of
 
 NULL = {"NULL": True}
 
@@ -188,13 +186,6 @@ def _as_type(value: dict, letter: str | None) -> dict:
         return {"S": text}
     if own == "S" and letter == "N" and canonical_number(content) == content:
         return {"N": content}
-    if own == "S" and letter == "B" and _is_base64(content):
+    if own == "S" and letter == "B" and key_bytes({"B": content}):
         return {"B": content}
     raise ValueError(f"no id of type {letter}")
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
-    except (binascii.Error, ValueError):
-        return False

@@ -16,7 +16,8 @@ from .parameters import project_root
 from .run import Run, write_atomically
 
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
-INTERRUPTED, BUG = 3, 70
+NOT_FINISHED = "NOT FINISHED"  # the verdict of a notebook that has not come to its last cell
+INTERRUPTED, BUG = 3, 70  # exit codes
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     write_index(run.folder.parent)
     if problem is None:
         return Execution(copy, html, result["exit_code"], result)
-    if result.get("exit_code") not in (None, 0):  # a refusal, a failure or an interruption that the notebook knew
+    if result and result["verdict"] != NOT_FINISHED:  # a refusal, a failure or an interruption that the notebook knew
         return Execution(copy, html, result["exit_code"], result)
     if traceback is None:
-        headline = f"{problem}; resume with --run-id {run.id}"
+        headline = f"{problem}; run it again with the run id {run.id} to go on where it was."
         return Execution(copy, html, INTERRUPTED, {**result, "verdict": "INTERRUPTED", "headline": headline})
     return Execution(copy, html, BUG, {**result, "verdict": "BUG", "headline": problem}, traceback)
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .hashlog import HashLog, HashSet
+from .hashlog import HashLog
 from .journal import CONFLICT
 from .lookups import prepare
 from .patterns import PatternProof, prove
@@ -18,7 +18,8 @@ from .references import NULL
 from .routes import Row
 from .run import Run
 from .stage import Stage
-from .values import digest, equal, is_empty, key_hash, text_of
+from .target_side import look_at_target, text_hash
+from .values import digest, equal, key_hash, text_of
 from .verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
 from .walk import Routed, walk
 
@@ -72,8 +73,8 @@ class Validation:
 class Comparer:
     """The last step that compares. Call it from any number of workers."""
 
-    def __init__(self, plan: Plan, conflicts: set[bytes], on_page: Callable[[str, Counter], None] | None):
-        """`conflicts` are the target keys that the migration listed as taken by other items."""
+    def __init__(self, plan: Plan, conflicts: dict[str, set[bytes]], on_page: Callable[[str, Counter], None] | None):
+        """`conflicts`: target table → keys that the migration listed as taken by other items."""
         self._plan, self._conflicts, self._on_page = plan, conflicts, on_page
         self._lock = threading.Lock()
         self.tables: dict[str, EntryValidation] = defaultdict(EntryValidation)
@@ -81,6 +82,9 @@ class Comparer:
         self.unrouted = 0
         self.expected: dict[str, HashLog] = defaultdict(HashLog)  # target table -> key hashes
         self.asked: dict[str, dict[str, HashLog]] = defaultdict(lambda: defaultdict(HashLog))  # parent, entry
+        self.held: dict[str, HashLog] = defaultdict(
+            HashLog
+        )  # entry -> ids of the items that are there, as they should be
         self.patterns: list[Pattern] = []
         self.problems: list[str] = []
         for route in plan.routes.values():
@@ -113,24 +117,26 @@ class Comparer:
             self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
 
     def _compare(self, row: Row, item: dict | None) -> None:
-        table = self.tables[row.entry]
+        table, target = self.tables[row.entry], self._plan.routes[row.entry].entry.target
         table.checked += 1
         if item is None:
             table.missing += 1
-            self._note(Difference(row.entry, row.key, "missing"))
+            self.note(Difference(row.entry, row.key, "missing"))
             return
         self._ask(row, table)
         if digest(item) == row.digest:
             table.equal += 1
+            if row.old is not None:
+                self.held[row.entry].extend([text_hash(row.new_id)])
             for pattern in self.patterns:
-                if pattern.entry == row.entry and pattern.matches(row.item):
+                if pattern.table == target and pattern.matches(row.item):
                     self.matching[pattern.entry, pattern.name].extend([key_hash(row.key)])
-        elif key_hash(row.key) in self._conflicts:
+        elif key_hash(row.key) in self._conflicts[target]:
             table.conflicts += 1
         else:
             table.different += 1
             for difference in _differences(row, item):
-                self._note(difference)
+                self.note(difference)
 
     def _ask(self, row: Row, table: EntryValidation) -> None:
         for found in row.references:
@@ -140,16 +146,12 @@ class Comparer:
             if found.new is None:
                 table.dangling += 1
             else:
-                self.asked[found.parent][row.entry].extend([_text_hash(found.new)])
+                self.asked[found.parent][row.entry].extend([text_hash(text_of(found.new))])
 
-    def _note(self, difference: Difference) -> None:
+    def note(self, difference: Difference) -> None:
+        """Keeps a difference to be shown, up to MAX_SHOWN."""
         if len(self.differences) < MAX_SHOWN:
             self.differences.append(difference)
-
-
-def _text_hash(value: dict) -> bytes:
-    """Identifies an id by its text, so that a reference kept in another type still finds it."""
-    return key_hash({"id": {"S": text_of(value)}})
 
 
 def _differences(row: Row, item: dict) -> list[Difference]:
@@ -168,23 +170,25 @@ def validate(run: Run, plan: Plan, on_page: Callable[[str, Counter], None] | Non
     """Both sides compared, item by item. Read-only. Raises Refused where a target table is missing."""
     plan.require_targets(shapes=False)
     prepared, winners = prepare(plan, refuse=False)
-    conflicts = _listed_conflicts(run)
+    conflicts = _listed_conflicts(run, plan)
     comparer = Comparer(prepared, conflicts, on_page)
     walk(prepared, comparer, winners=winners)
-    extra, extras, held = _target_side(prepared, comparer)
+    side = look_at_target(prepared, comparer.expected, comparer.held, set(comparer.asked), MAX_SHOWN)
+    for target, key in side.keys:
+        comparer.note(Difference(target, key, "extra"))
     for parent, asked in comparer.asked.items():
         for entry, log in asked.items():
-            comparer.tables[entry].dangling += len(log.missing_from(held[parent]))
+            comparer.tables[entry].dangling += len(log.missing_from(side.held[parent]))
     for name in plan.routes:
         comparer.tables[name]  # an entry without items has a row of zeros
-    foreign = {target: keys | conflicts for target, keys in extras.items()}
-    patterns = [
-        prove(plan.target.wire, pattern, comparer.matching[pattern.entry, pattern.name], foreign[pattern.table])
-        for pattern in comparer.patterns
-    ]
+    patterns = []
+    for pattern in comparer.patterns:
+        foreign = side.extra.get(pattern.table, set()) | conflicts[pattern.table]
+        matching = comparer.matching[pattern.entry, pattern.name]
+        patterns.append(prove(plan.target.wire, pattern, matching, [foreign, side.others.get(pattern.table, ())]))
     validation = Validation(
         {name: comparer.tables[name] for name in plan.routes},
-        extra,
+        {target: len(keys) for target, keys in side.extra.items()},
         comparer.unrouted,
         comparer.differences,
         _structure(plan) + comparer.problems,
@@ -194,74 +198,14 @@ def validate(run: Run, plan: Plan, on_page: Callable[[str, Counter], None] | Non
     return validation
 
 
-def _listed_conflicts(run: Run) -> set[bytes]:
-    """Target keys that the run's migration found taken by different items."""
-    return {
-        key_hash(row.key)
-        for _, intent in Stage(run, "migrate").intents(final=True)
-        for row, letter in zip(intent.rows, intent.outcome, strict=True)
-        if letter == CONFLICT
-    }
-
-
-def _target_side(plan: Plan, comparer: Comparer) -> tuple[dict[str, int], dict[str, set[bytes]], dict[str, HashLog]]:
-    """Extra items per target table, their key hashes, and the ids that the target holds per parent entry."""
-    targets = {route.entry.target for route in plan.routes.values()}
-    expected = {target: comparer.expected[target].frozen() for target in targets}
-    _expect_others(plan, targets, comparer, expected)
-    parents = {name: plan.mapping.entries[name] for name in comparer.asked}
-    extra: dict[str, int] = {}
-    extras: dict[str, set[bytes]] = {target: set() for target in targets}
-    held = {name: HashLog() for name in parents}
-    for target in sorted(targets | {entry.target for entry in parents.values()}):
-        if plan.target_tables[target] is None:
-            continue
-        key_names = [name for name, _ in plan.target_tables[target].key]
-        ids = [
-            (name, attribute) for name, e in parents.items() if e.target == target and (attribute := _id_attribute(e))
-        ]
-        start = None
-        while True:
-            attributes = sorted({*key_names, *(attribute for _, attribute in ids)})
-            items, start = plan.target.wire.scan_page(target, start=start, attributes=attributes)
-            for name, attribute in ids:
-                values = [item[attribute] for item in items if attribute in item]
-                held[name].extend(_text_hash(v) for v in values if next(iter(v)) in "SNB" and not is_empty(v))
-            if target in targets:
-                keys = [{name: item[name] for name in key_names} for item in items]
-                for key in keys:
-                    if (hashed := key_hash(key)) not in expected[target]:
-                        extras[target].add(hashed)
-                        comparer._note(Difference(target, key, "extra"))
-            if start is None:
-                break
-        if extras.get(target):
-            extra[target] = len(extras[target])
-    return extra, extras, held
-
-
-def _expect_others(plan: Plan, targets: set[str], comparer: Comparer, expected: dict[str, HashSet]) -> None:
-    """Keys that entries outside the chosen ones make in the same tables are not extra."""
-    others = [n for n, r in plan.all_routes.items() if r.entry.target in targets and n not in plan.routes]
-    if not others:
-        return
-    elsewhere = plan.choose(others)
-
-    def collect(routed: Routed) -> None:
-        for row in routed.rows:
-            comparer.expected[plan.all_routes[row.entry].entry.target].extend([key_hash(row.key)])
-
-    walk(elsewhere, collect)
-    expected |= {target: comparer.expected[target].frozen() for target in targets}
-
-
-def _id_attribute(entry) -> str | None:
-    """The attribute of the target that holds the entry's id."""
-    if entry.model.fields is None:
-        return entry.model.id
-    return next(
-        (name for name, rule in entry.model.fields.items() if rule.source and rule.source == entry.model.id), None
-    )
+def _listed_conflicts(run: Run, plan: Plan) -> dict[str, set[bytes]]:
+    """Target table → keys that the run's migration found taken by different items."""
+    found: dict[str, set[bytes]] = defaultdict(set)
+    for _, intent in Stage(run, "migrate").intents(final=True):
+        for row, letter in zip(intent.rows, intent.outcome, strict=True):
+            if letter == CONFLICT:
+                found[plan.mapping.entries[row.entry].target].add(key_hash(row.key))
+    return found
 
 
 def _structure(plan: Plan) -> list[str]:

@@ -6,7 +6,6 @@ what is copied is copied bit by bit. Pure.
 """
 
 import base64
-import binascii
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 from hashlib import blake2b
@@ -112,9 +111,12 @@ def key_bytes(value: dict) -> tuple[str, bytes]:
         return letter, canonical_number(content).encode()
     if letter == "B":
         try:
-            return letter, base64.b64decode(content, validate=True)
-        except binascii.Error:
-            raise ValueError("not base64") from None
+            raw = base64.b64decode(content, validate=True)
+        except ValueError:
+            raw = None
+        if raw is None or base64.b64encode(raw).decode() != content:  # DynamoDB would give it back as something else
+            raise ValueError("not base64")
+        return letter, raw
     raise ValueError(f"type {letter} cannot be a key")
 
 

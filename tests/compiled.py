@@ -28,7 +28,11 @@ def routes_of(text: str, keys: dict[str, dict[str, str]] | None = None, exists=N
     for name, entry in mapping.entries.items():
         source, create = (keys or {}).get(name, {"id": "S"}), entry.model.create
         target = (targets or {}).get(name) or (create.key if create else source)
-        indexes = {attribute: letter for index in (create.indexes if create else {}).values() for attribute, letter in index.items()}
+        indexes = {
+            attribute: letter
+            for index in (create.indexes if create else {}).values()
+            for attribute, letter in index.items()
+        }
         shapes[name] = Shape(tuple(source.items()), tuple(target.items()), indexes)
     parents = parents_of(mapping.entries, shapes, "prod", exists)
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}

@@ -14,7 +14,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "runbook"))
 
 DIGITS = 38
 # Beside ordinary letters: what sorts differently in UTF-8 and UTF-16, quotes, escapes, and what looks like our syntax.
-texts = st.text(st.sampled_from("aA0 \"\\/{}[]#:,.-\n\té\u0000\u2028\uffff\U00010000😀") | st.characters(codec="utf-8"), max_size=8)
+texts = st.text(
+    st.sampled_from('aA0 "\\/{}[]#:,.-\n\té\u0000\u2028\uffff\U00010000😀') | st.characters(codec="utf-8"), max_size=8
+)
 names = st.sampled_from(["id", "S", "N", "SS", "M", "a.b", "tags", "\uffff", "\U00010000"]) | texts.filter(bool)
 base64s = st.binary(max_size=6).map(lambda raw: base64.b64encode(raw).decode())
 
@@ -24,15 +26,16 @@ def decimals(draw) -> Decimal:
     """Every number that DynamoDB can store."""
     digits = draw(st.integers(0, 10 ** draw(st.integers(1, DIGITS)) - 1))
     top = draw(st.integers(-4, 4) | st.integers(-130, 125))  # exponent of the first digit
-    number = Decimal((draw(st.sampled_from((0, 1))), tuple(map(int, str(digits))), top + 1 - len(str(digits))))
-    return number
+    return Decimal((draw(st.sampled_from((0, 1))), tuple(map(int, str(digits))), top + 1 - len(str(digits))))
 
 
 def spellings(number: Decimal) -> st.SearchStrategy[str]:
     """Texts that all mean this number."""
     plain, sign = format(abs(number), "f"), "-" if number.is_signed() else ""
     padded = (plain if "." in plain else plain + ".0") + "00"
-    forms = [sign + form for form in (plain, "0" + plain, padded, f"{abs(number):E}", f"{abs(number):e}".replace("+", ""))]
+    forms = [
+        sign + form for form in (plain, "0" + plain, padded, f"{abs(number):E}", f"{abs(number):e}".replace("+", ""))
+    ]
     return st.sampled_from([*forms, *(["-0", "0", "0.00", "0E+3"] if not number else [])])
 
 
@@ -96,4 +99,6 @@ def respelled(value: dict) -> st.SearchStrategy[dict]:
 
 def respelled_item(item: dict) -> st.SearchStrategy[dict]:
     """The same item spelled in other ways."""
-    return st.permutations(list(item)).flatmap(lambda order: st.fixed_dictionaries({n: respelled(item[n]) for n in order}))
+    return st.permutations(list(item)).flatmap(
+        lambda order: st.fixed_dictionaries({n: respelled(item[n]) for n in order})
+    )

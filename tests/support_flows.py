@@ -1,5 +1,6 @@
 """The stages as the notebooks run them, without a kernel: same functions, same order, same files."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from runbook_lib import report
 from runbook_lib.analyze import analyze
 from runbook_lib.canary import Canary, create_tables, run_canary
+from runbook_lib.mapping import load_mapping
 from runbook_lib.migrate import migrate
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import open_plan
@@ -25,8 +27,7 @@ class Flow:
 
     def run(self) -> Run:
         """The run's folder, made where it is missing."""
-        plan = self._plan()
-        return open_run(self.outputs, self.run_id, identify(self.parameters, plan.mapping, "flow"))
+        return open_run(self.outputs, self.run_id, identify(self.parameters, load_mapping(self.parameters), "flow"))
 
     def analyze(self) -> dict[str, Any]:
         """01."""
@@ -41,10 +42,10 @@ class Flow:
 
     def test(self, table: str, limit: int = 1, *, keep: bool = False) -> Canary:
         """02."""
-        run = self.run()
+        run, plan = self.run(), self._plan()
         with run.lock("02_test"):
-            canary = run_canary(run, self._plan(), table, limit, keep=keep)
-        report.write_test(run, self._plan(), [], canary, [])
+            canary = run_canary(run, plan, table, limit, keep=keep)
+        report.write_test(run, plan, [], canary, [])
         return canary
 
     def migrate(self, tables: list[str] | None = None) -> dict[str, Any]:
@@ -68,15 +69,11 @@ class Flow:
 
     def checkpoint(self, stage: str = "migrate") -> Path:
         """The checkpoint file that a stage of this run wrote."""
-        import json
-
         paths = sorted((self.outputs / self.run_id).glob("migration-checkpoint-*.json"))
         return next(path for path in paths if json.loads(path.read_text())["stage"] == stage)
 
     def listing(self, name: str) -> list[dict[str, Any]]:
         """The objects of a listing file; [] where there is none."""
-        import json
-
         path = self.outputs / self.run_id / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -20,16 +20,6 @@ REFUSALS = [name for name, expected in CASES.items() if "refused" in expected]
 COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
 
 
-@pytest.fixture
-def world(engine, monkeypatch):
-    """A world of its own for each test, gone afterwards."""
-    world = worlds.World(engine)
-    monkeypatch.setenv("CASE_ENDPOINT", engine.endpoint_url)
-    monkeypatch.setenv("CASE_SUFFIX", world.suffix)
-    yield world
-    world.drop()
-
-
 def begin(name: str, world: worlds.World, outputs: Path) -> Flow:
     """The case's tables on the engine, and its migration not yet begun."""
     world.build(worlds.read(HERE / name / "source.yaml"), worlds.SOURCE)

@@ -61,9 +61,20 @@ def lab(project, tmp_path_factory):
             "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
             "IPYTHONDIR": str(home / "ipython"),
         }
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={port}",
+        ]
         command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="]
-        command += [f"--ServerApp.root_dir={project}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+        command += [
+            f"--ServerApp.root_dir={project}",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
         with (home / "lab.log").open("wb") as log:
             server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -125,7 +136,9 @@ def set_parameters(project: Path, stage: str, **values: object) -> None:
     notebook = nbformat.read(path, 4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     for name, value in values.items():
-        cell.source = re.sub(rf"^{name}: (\w+) = .*?(  #|$)", rf"{name}: \1 = {value!r}\2", cell.source, flags=re.MULTILINE)
+        cell.source = re.sub(
+            rf"^{name}: (\w+) = .*?(  #|$)", rf"{name}: \1 = {value!r}\2", cell.source, flags=re.MULTILINE
+        )
     nbformat.write(notebook, path)
 
 

@@ -53,7 +53,27 @@ def test_plain_decimals_become_numbers_with_every_digit(text, number):
 @pytest.mark.parametrize(
     "text",
     [
-        *("abc", " 7", "7 ", "7\n", "+7", ".5", "5.", "1e3", "1E3", "1,000", "1_000", "1.000,5", "0x10", "NaN", "Infinity", "--1", "-", "٧", "½"),
+        *(
+            "abc",
+            " 7",
+            "7 ",
+            "7\n",
+            "+7",
+            ".5",
+            "5.",
+            "1e3",
+            "1E3",
+            "1,000",
+            "1_000",
+            "1.000,5",
+            "0x10",
+            "NaN",
+            "Infinity",
+            "--1",
+            "-",
+            "٧",
+            "½",
+        ),
         *("1" * 39, "0." + "1" * 38, "1" * 500, "7 %", "$7", "true"),
     ],
 )
@@ -78,7 +98,8 @@ def test_other_text_is_no_boolean(text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [({"N": "1.50E2"}, "150"), ({"N": LONG}, LONG), ({"BOOL": True}, "true"), ({"BOOL": False}, "false")]
+    ("value", "text"),
+    [({"N": "1.50E2"}, "150"), ({"N": LONG}, LONG), ({"BOOL": True}, "true"), ({"BOOL": False}, "false")],
 )
 def test_numbers_and_booleans_become_text(value, text):
     """Numbers canonical, booleans as words."""
@@ -86,7 +107,9 @@ def test_numbers_and_booleans_become_text(value, text):
 
 
 @pytest.mark.parametrize("wanted", list(TYPES))
-@pytest.mark.parametrize("value", [{"SS": ["a"]}, {"NS": ["1"]}, {"BS": ["AA=="]}, {"B": "AA=="}, {"NULL": True}, {"M": {}}, {"L": []}])
+@pytest.mark.parametrize(
+    "value", [{"SS": ["a"]}, {"NS": ["1"]}, {"BS": ["AA=="]}, {"B": "AA=="}, {"NULL": True}, {"M": {}}, {"L": []}]
+)
 def test_types_that_have_no_exact_form_are_refused(value, wanted):
     """A set has no order, binary no text, a list is no map."""
     if TYPES[wanted] in value:
@@ -187,7 +210,10 @@ def test_json_numbers_keep_every_digit(number):
         ("[]", []),
         (" [ ] ", []),
         ('{"L": []}', []),
-        ('["a", 1, true, null, [2.50], {"x": {}}]', [{"S": "a"}, {"N": "1"}, {"BOOL": True}, {"NULL": True}, {"L": [{"N": "2.5"}]}, {"M": {"x": {"M": {}}}}]),
+        (
+            '["a", 1, true, null, [2.50], {"x": {}}]',
+            [{"S": "a"}, {"N": "1"}, {"BOOL": True}, {"NULL": True}, {"L": [{"N": "2.5"}]}, {"M": {"x": {"M": {}}}}],
+        ),
         ('[{"S": "a"}, {"N": "7.50"}]', [{"S": "a"}, {"N": "7.50"}]),
         ('[{"M": {"id": {"S": "s1"}, "order": {"N": "1"}}}]', [{"M": {"id": {"S": "s1"}, "order": {"N": "1"}}}]),
         ('{"L": [{"S": "a"}]}', [{"S": "a"}]),
@@ -228,12 +254,33 @@ def test_maps_from_json(text, content):
 
 DEEP = 2000
 BAD_JSON = [
-    *("[", "[1,]", "{'a': 1}", "[NaN]", "[Infinity]", "[-Infinity]", "[1] x", "{", "[01]", "[\"\\x\"]", "[\"a\nb\"]", "[undefined]"),
+    *(
+        "[",
+        "[1,]",
+        "{'a': 1}",
+        "[NaN]",
+        "[Infinity]",
+        "[-Infinity]",
+        "[1] x",
+        "{",
+        "[01]",
+        '["\\x"]',
+        '["a\nb"]',
+        "[undefined]",
+    ),
     '{"a": 1, "a": 2}',  # one of them would be lost
     '[{"a": {"b": 1, "b": 1}}]',
     "[" + "1" * 39 + "]",
     "[0." + "1" * 39 + "]",
-    *("[1e126]", "[1e400]", "[1e999999]", "[-1e99999999999999999999]", "[1e-131]", "[1e-500]", "[1." + "0" * 250 + "1]"),
+    *(
+        "[1e126]",
+        "[1e400]",
+        "[1e999999]",
+        "[-1e99999999999999999999]",
+        "[1e-131]",
+        "[1e-500]",
+        "[1." + "0" * 250 + "1]",
+    ),
     *('["\\ud800"]', '[{"S": "\\udfff"}]', '[{"\\ud800": 1}]', '[{"M": {"\\ud800": {"S": ""}}}]', '[[["a\\udc00b"]]]'),
     "[" * DEEP + "]" * DEEP,
     '{"a":' * DEEP + "1" + "}" * DEEP,
@@ -267,10 +314,12 @@ def test_json_that_is_no_list_is_refused(text):
 @given(texts.map(lambda text: text + "Secret"), st.sampled_from(["number", "boolean", "list", "map"]))
 def test_reasons_never_quote_the_value(text, wanted):
     """They are listed in files that may be shared."""
+    reason = ""
     try:
         convert({"S": text}, wanted)
     except ValueError as problem:
-        assert "Secret" not in str(problem)
+        reason = str(problem)
+    assert "Secret" not in reason
 
 
 @pytest.mark.parametrize("text", BAD_JSON, ids=lambda text: text[:30])

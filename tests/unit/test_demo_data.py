@@ -240,9 +240,7 @@ def test_crm_selection(crm):
     """What each entry selects, what none does, and who is quarantined for which attribute."""
     assert {entry: len(of_kind(crm, entry)) for entry in KINDS} == CRM["selected"]
     assert CRM["items"] - sum(CRM["selected"].values()) == CRM["unrouted"]
-    found = {
-        entry: Counter(n for item in of_kind(crm, entry) for n in quarantined(entry, item)) for entry in KINDS
-    }
+    found = {entry: Counter(n for item in of_kind(crm, entry) for n in quarantined(entry, item)) for entry in KINDS}
     assert found == CRM["quarantined"]
 
 

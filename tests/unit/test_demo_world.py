@@ -38,9 +38,7 @@ def test_environment_hides_the_users_aws():
         "HOME": "/home/me",
     }
     inside = demo.environment("http://127.0.0.1:1", outside)
-    assert (
-        not {"AWS_PROFILE", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_SESSION_TOKEN", "LEADS_TABLE"} & inside.keys()
-    )
+    assert not {"AWS_PROFILE", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_SESSION_TOKEN", "LEADS_TABLE"} & inside.keys()
     assert inside["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert inside["no_proxy"] == inside["NO_PROXY"] == "localhost,127.0.0.1"
     assert inside["HOME"] == "/home/me"

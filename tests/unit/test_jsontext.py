@@ -101,7 +101,11 @@ def test_only_what_stands_at_the_path_is_replaced(text, path):
 nested = documents.map(json.dumps) | texts
 
 
-@given(spaced(st.fixed_dictionaries({"a": nested, "id": st.lists(nested, max_size=3)})), st.sampled_from([("a", JSON), ("id", EACH, JSON)]), steps)
+@given(
+    spaced(st.fixed_dictionaries({"a": nested, "id": st.lists(nested, max_size=3)})),
+    st.sampled_from([("a", JSON), ("id", EACH, JSON)]),
+    steps,
+)
 def test_json_text_inside_json_text(text, outer, inner):
     """A text in a text is decoded, rewritten and put back; one that is no JSON does not keep the others from it."""
     path = (*outer, *inner)
@@ -112,7 +116,7 @@ def test_json_text_inside_json_text(text, outer, inner):
 @pytest.mark.parametrize(
     ("text", "path", "expected"),
     [
-        ('["a", "b"]', (EACH,), '[<a>, <b>]'),
+        ('["a", "b"]', (EACH,), "[<a>, <b>]"),
         (' [ "a" ,\n\t"b",null, "" ] ', (EACH,), ' [ <a> ,\n\t<b>,null, "" ] '),
         ('{"id":"a","x":{"id":"b"}}', ("id",), '{"id":<a>,"x":{"id":"b"}}'),
         ('{"id":"a","x":{"id":"b"}}', ("x", "id"), '{"id":"a","x":{"id":<b>}}'),
@@ -133,14 +137,21 @@ def test_json_text_inside_json_text(text, outer, inner):
 )
 def test_what_is_replaced(text, path, expected):
     """Escapes in names and values, numbers as they are written, names that come twice, arrays in arrays."""
-    assert rewrite(text, path, lambda content, is_number: None if content is None else f"#{content}" if is_number else f"<{content}>") == expected
+    assert (
+        rewrite(
+            text,
+            path,
+            lambda content, is_number: None if content is None else f"#{content}" if is_number else f"<{content}>",
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "path", "times"),
     [
         ('[true, "a", {"b": 1}, ["c"], 5]', (EACH,), 3),
-        ("[null, [], {}, \"\"]", (EACH,), 0),
+        ('[null, [], {}, ""]', (EACH,), 0),
         ('{"a": 1}', (EACH,), 1),
         ("[1]", ("a",), 1),
         ("[]", ("a",), 0),
@@ -160,7 +171,23 @@ def test_what_is_no_id_is_told(text, path, times):
     assert told.count(None) == times
 
 
-@pytest.mark.parametrize("text", ["", "contact-1", "[", "['a']", "[1,]", "{a: 1}", '["a"] x', "[NaN]", "-Infinity", '"a\nb"', "\ufeff[]", "[" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "contact-1",
+        "[",
+        "['a']",
+        "[1,]",
+        "{a: 1}",
+        '["a"] x',
+        "[NaN]",
+        "-Infinity",
+        '"a\nb"',
+        "\ufeff[]",
+        "[" * 5000,
+    ],
+)
 def test_text_that_is_not_json(text):
     """NotJson, however deep it is nested."""
     with pytest.raises(NotJson):

@@ -21,7 +21,8 @@ def entry(body, head=HEAD):
     return f"{head}tables:\n  Contacts: {{}}\n  Leads: {{{body}}}"
 
 
-FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}, fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
+CREATE = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}"
+FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,10 @@ FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}
         (entry("fields: {a: {form: b}}"), "tables.Leads.fields.a.form: unknown key; did you mean 'from'?"),
         (entry("references: {a: {too: Contacts}}"), "tables.Leads.references.a.too: unknown key; did you mean 'to'?"),
         (entry("create: {keys: {id: S}}"), "tables.Leads.create.key is missing; add it."),
-        (entry("queries: {q: {key: {id: a}, indx: b}}"), "tables.Leads.queries.q.indx: unknown key; did you mean 'index'?"),
+        (
+            entry("queries: {q: {key: {id: a}, indx: b}}"),
+            "tables.Leads.queries.q.indx: unknown key; did you mean 'index'?",
+        ),
         (entry("") + "\nunruoted: ignore", "unruoted: unknown key; did you mean 'unrouted'?"),
         (entry("zzz: 1"), re.compile(r"tables\.Leads\.zzz: unknown key; known are create, drop, fields, id, .*\.")),
         (entry("", head="defaults: {sorce: a}\n"), "defaults.sorce: unknown key; did you mean 'source'?"),
@@ -44,51 +48,141 @@ FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}
         ("defaults: 7\ntables: {A: {}}", "defaults is 7; write {key: value}."),
         ("tables: {A: {target: t}}", "tables.A.source is missing; name the source table here or in defaults."),
         ("tables: {A: {source: s}}", "tables.A.target is missing; name the target table here or in defaults."),
-        (entry("source: 'a b'"), "tables.Leads.source: 'a b' is no table name; use letters, digits, '_', '-' and '.', 255 at most."),
+        (
+            entry("source: 'a b'"),
+            "tables.Leads.source: 'a b' is no table name; use letters, digits, '_', '-' and '.', 255 at most.",
+        ),
         (entry("source: '{tabel}'"), "tables.Leads.source: unknown hole {tabel}; did you mean 'table'?"),
         (entry("source: '{table:%Y}'"), re.compile(r"tables\.Leads\.source: unknown hole \{table\}.*")),
-        (entry("source: '{source.region}-x'"), "tables.Leads.source: '{source.region}-x' needs a value that the parameters do not give; add it there."),
+        (
+            entry("source: '{source.region}-x'"),
+            "tables.Leads.source: '{source.region}-x' needs a value that the parameters do not give; add it there.",
+        ),
         (entry("source: '{table'"), "tables.Leads.source: a single '{' in '{table'; write '{{' for a brace."),
         (entry("source: 5"), "tables.Leads.source: input should be a valid string; correct the value."),
         (entry("") + "\nunrouted: maybe", "unrouted is 'maybe'; use 'review' or 'ignore'."),
         (entry("id_format: uid"), "tables.Leads.id_format is 'uid'; use 'uuid', 'short', 'number' or 'keep'."),
         # references
-        (entry("references: {a: Contcts}"), "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?"),
-        (entry("references: {a: 'C#{Contcts}'}"), "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?"),
-        (entry("references: {a: {dangling: map}}"), "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute)."),
-        (entry("references: {a: {to: Contacts, table_named_by: b}}"), "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute)."),
-        (entry("references: {a: {to: Contacts, dangling: drop}}"), "tables.Leads.references.a.dangling is 'drop'; use 'map', 'keep', 'null' or 'stop'."),
-        (entry("references: {a: '{Contacts}{Leads}'}"), "tables.Leads.references.a: two ids with nothing between them cannot be told apart; add the separator."),
-        (entry("references: {a: '{Contacts|x}'}"), "tables.Leads.references.a: {Contacts} takes no format or default; name the entry alone."),
-        (entry("references: {a: '{{x}}'}"), "tables.Leads.references.a: names no entry; write one in braces, as in 'ORG#{Orgs}'."),
-        (entry("references: {a: '{Contacts'}"), "tables.Leads.references.a: a single '{' in '{Contacts'; write '{{' for a brace."),
-        (entry("references: {id: Contacts}"), "tables.Leads.references.id: is the id attribute itself; take the reference out (the id is always rewritten)."),
-        (entry("references: {a: Contacts}").replace("Contacts: {}", "Contacts: {id: null}"), "tables.Leads.references.a: refers to Contacts, which has no ids (`id: null`); give it an id attribute."),
+        (
+            entry("references: {a: Contcts}"),
+            "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?",
+        ),
+        (
+            entry("references: {a: 'C#{Contcts}'}"),
+            "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?",
+        ),
+        (
+            entry("references: {a: {dangling: map}}"),
+            "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute).",
+        ),
+        (
+            entry("references: {a: {to: Contacts, table_named_by: b}}"),
+            "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute).",
+        ),
+        (
+            entry("references: {a: {to: Contacts, dangling: drop}}"),
+            "tables.Leads.references.a.dangling is 'drop'; use 'map', 'keep', 'null' or 'stop'.",
+        ),
+        (
+            entry("references: {a: '{Contacts}{Leads}'}"),
+            "tables.Leads.references.a: two ids with nothing between them cannot be told apart; add the separator.",
+        ),
+        (
+            entry("references: {a: '{Contacts|x}'}"),
+            "tables.Leads.references.a: {Contacts} takes no format or default; name the entry alone.",
+        ),
+        (
+            entry("references: {a: '{{x}}'}"),
+            "tables.Leads.references.a: names no entry; write one in braces, as in 'ORG#{Orgs}'.",
+        ),
+        (
+            entry("references: {a: '{Contacts'}"),
+            "tables.Leads.references.a: a single '{' in '{Contacts'; write '{{' for a brace.",
+        ),
+        (
+            entry("references: {id: Contacts}"),
+            "tables.Leads.references.id: is the id attribute itself; take the reference out (the id is always rewritten).",
+        ),
+        (
+            entry("references: {a: Contacts}").replace("Contacts: {}", "Contacts: {id: null}"),
+            "tables.Leads.references.a: refers to Contacts, which has no ids (`id: null`); give it an id attribute.",
+        ),
         (entry("references: {a: 5}"), "tables.Leads.references.a is 5; write {key: value} or text in quotes."),
         (entry("references: [a]"), "tables.Leads.references is ['a']; write {key: value}."),
         # fields, rest, drop
         (entry("fields: {a: 5}"), "tables.Leads.fields.a is 5; write {key: value} or text in quotes."),
-        (entry("fields: {a: {type: number}}"), "tables.Leads.fields.a: needs text (a template) or {from: attribute}; put a constant in quotes."),
-        (entry("fields: {a: {template: x, from: b}}"), re.compile(r"tables\.Leads\.fields\.a: needs text \(a template\) or .*")),
-        (entry("fields: {a: {template: x, default: b}}"), "tables.Leads.fields.a: a template takes no type, default or on_error; write {from: …} instead."),
-        (entry("fields: {a: '{b:%Q}'}"), re.compile(r"tables\.Leads\.fields\.a: date format '%Q' in '\{b:%Q\}'; known directives are %Y .*\.")),
+        (
+            entry("fields: {a: {type: number}}"),
+            "tables.Leads.fields.a: needs text (a template) or {from: attribute}; put a constant in quotes.",
+        ),
+        (
+            entry("fields: {a: {template: x, from: b}}"),
+            re.compile(r"tables\.Leads\.fields\.a: needs text \(a template\) or .*"),
+        ),
+        (
+            entry("fields: {a: {template: x, default: b}}"),
+            "tables.Leads.fields.a: a template takes no type, default or on_error; write {from: …} instead.",
+        ),
+        (
+            entry("fields: {a: '{b:%Q}'}"),
+            re.compile(r"tables\.Leads\.fields\.a: date format '%Q' in '\{b:%Q\}'; known directives are %Y .*\."),
+        ),
         (entry("fields: {a: '{}'}"), "tables.Leads.fields.a: a hole without a name in '{}'."),
-        (entry("fields: {a: {from: b, type: date}}"), "tables.Leads.fields.a.type is 'date'; use 'string', 'number', 'boolean', 'list' or 'map'."),
-        (entry("fields: {a: {from: b, on_error: rest}}"), "tables.Leads.fields.a: on_error without a type can never happen; add the type or take it out."),
-        (entry("fields: {a: {from: b, type: list, on_error: default}}"), "tables.Leads.fields.a: on_error: default needs a default; add it."),
-        (entry("fields: {a: {from: b, type: list, on_error: rest}}"), "tables.Leads.fields.a: on_error: rest needs the entry's rest; add `rest: NAME`."),
-        (entry("fields: {a: {from: b}}, rest: a"), "tables.Leads.rest: 'a' is also a field; give one of them another name."),
+        (
+            entry("fields: {a: {from: b, type: date}}"),
+            "tables.Leads.fields.a.type is 'date'; use 'string', 'number', 'boolean', 'list' or 'map'.",
+        ),
+        (
+            entry("fields: {a: {from: b, on_error: rest}}"),
+            "tables.Leads.fields.a: on_error without a type can never happen; add the type or take it out.",
+        ),
+        (
+            entry("fields: {a: {from: b, type: list, on_error: default}}"),
+            "tables.Leads.fields.a: on_error: default needs a default; add it.",
+        ),
+        (
+            entry("fields: {a: {from: b, type: list, on_error: rest}}"),
+            "tables.Leads.fields.a: on_error: rest needs the entry's rest; add `rest: NAME`.",
+        ),
+        (
+            entry("fields: {a: {from: b}}, rest: a"),
+            "tables.Leads.rest: 'a' is also a field; give one of them another name.",
+        ),
         (entry("rest: a"), "tables.Leads.rest: has no meaning without fields; without fields everything is copied."),
-        (entry("fields: {a: '{b}', b: '{c}', c: '{a}', d: '{a}'}"), "tables.Leads.fields: a, b, c, d read each other in a ring; let one of them read the source."),
-        (entry("create: {key: {PK: S}}, fields: {a: x}"), "tables.Leads.fields: the key attribute 'PK' of the target is missing; add it."),
+        (
+            entry("fields: {a: '{b}', b: '{c}', c: '{a}', d: '{a}'}"),
+            "tables.Leads.fields: a, b, c, d read each other in a ring; let one of them read the source.",
+        ),
+        (
+            entry("create: {key: {PK: S}}, fields: {a: x}"),
+            "tables.Leads.fields: the key attribute 'PK' of the target is missing; add it.",
+        ),
         (entry("drop: x"), "tables.Leads.drop: input should be a valid list; correct the value."),
-        (entry("fields: {a: {from: b, default: .nan}}"), "tables.Leads.fields.a: not a finite number; write a value that DynamoDB can hold."),
-        (entry(f"fields: {{a: {{from: b, default: {'1' * 39}}}}}"), "tables.Leads.fields.a: a number of more than 38 digits; write a value that DynamoDB can hold."),
-        (entry("fields: {a: {from: b, default: !!binary aGk=}}"), "tables.Leads.fields.a: a value of type bytes; write a value that DynamoDB can hold."),
+        (
+            entry("fields: {a: {from: b, default: .nan}}"),
+            "tables.Leads.fields.a: not a finite number; write a value that DynamoDB can hold.",
+        ),
+        (
+            entry(f"fields: {{a: {{from: b, default: {'1' * 39}}}}}"),
+            "tables.Leads.fields.a: a number of more than 38 digits; write a value that DynamoDB can hold.",
+        ),
+        (
+            entry("fields: {a: {from: b, default: !!binary aGk=}}"),
+            "tables.Leads.fields.a: a value of type bytes; write a value that DynamoDB can hold.",
+        ),
         # where, create
-        (entry("where: {a: {begins_with: b}}"), "tables.Leads.where.a: is a map; give a value, or a list of values, to compare with."),
-        (entry("where: {a: [1, !!set {b}]}"), "tables.Leads.where.a: a value of type set; write a value that DynamoDB can hold."),
-        (entry("where: {a: 1.0e+200}"), "tables.Leads.where.a: a number out of DynamoDB's range; write a value that DynamoDB can hold."),
+        (
+            entry("where: {a: {begins_with: b}}"),
+            "tables.Leads.where.a: is a map; give a value, or a list of values, to compare with.",
+        ),
+        (
+            entry("where: {a: [1, !!set {b}]}"),
+            "tables.Leads.where.a: a value of type set; write a value that DynamoDB can hold.",
+        ),
+        (
+            entry("where: {a: 1.0e+200}"),
+            "tables.Leads.where.a: a number out of DynamoDB's range; write a value that DynamoDB can hold.",
+        ),
         (entry("create: {key: {id: X}}"), "tables.Leads.create.key.id is 'X'; use 'S', 'N' or 'B'."),
         (entry("create: {key: {a: S, b: S, c: S}}"), re.compile(r"tables\.Leads\.create\.key: .*at most 2 items.*")),
         (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
@@ -97,22 +191,54 @@ FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}
             "tables.B.create differs from that of A, but both write to t; make them the same.",
         ),
         # queries
-        (entry(FIELDS + ", queries: {q: {index: GSI2, key: {GSI1PK: x}}}"), "tables.Leads.queries.q: index 'GSI2' is unknown; did you mean 'GSI1'?"),
-        (entry(FIELDS + ", queries: {q: {key: {SK: x}}}"), "tables.Leads.queries.q: key must give PK and SK (the partition key at least)."),
-        (entry(FIELDS + ", queries: {q: {index: GSI1, key: {PK: x}}}"), "tables.Leads.queries.q: key must give GSI1PK and GSI1SK (the partition key at least)."),
-        (entry(FIELDS + ", queries: {q: {key: {PK: {begins_with: L}}}}"), "tables.Leads.queries.q: the partition key PK needs one value; compare the sort key."),
-        (entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {contains: L}}}}"), "tables.Leads.queries.q: SK needs a value or one of begins_with, between, <, <=, >, >=."),
-        (entry(FIELDS + ", queries: {q: {key: {PK: L}, filter: {a: {'<': 1, '>': 2}}}}"), "tables.Leads.queries.q: a needs a value or one of begins_with, between, <, <=, >, >=."),
-        (entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {between: [a]}}}}"), "tables.Leads.queries.q: SK: between needs two values; write [from, to]."),
-        (entry(FIELDS + ", queries: {q: {key: {PK: L}, filter: {n: {between: 5}}}}"), "tables.Leads.queries.q: n: between needs two values; write [from, to]."),
+        (
+            entry(FIELDS + ", queries: {q: {index: GSI2, key: {GSI1PK: x}}}"),
+            "tables.Leads.queries.q: index 'GSI2' is unknown; did you mean 'GSI1'?",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {key: {SK: x}}}"),
+            "tables.Leads.queries.q: key must give PK and SK (the partition key at least).",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {index: GSI1, key: {PK: x}}}"),
+            "tables.Leads.queries.q: key must give GSI1PK and GSI1SK (the partition key at least).",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {key: {PK: {begins_with: L}}}}"),
+            "tables.Leads.queries.q: the partition key PK needs one value; compare the sort key.",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {contains: L}}}}"),
+            "tables.Leads.queries.q: SK needs a value or one of begins_with, between, <, <=, >, >=.",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {key: {PK: L}, filter: {a: {'<': 1, '>': 2}}}}"),
+            "tables.Leads.queries.q: a needs a value or one of begins_with, between, <, <=, >, >=.",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {between: [a]}}}}"),
+            "tables.Leads.queries.q: SK: between needs two values; write [from, to].",
+        ),
+        (
+            entry(FIELDS + ", queries: {q: {key: {PK: L}, filter: {n: {between: 5}}}}"),
+            "tables.Leads.queries.q: n: between needs two values; write [from, to].",
+        ),
         # YAML
         (HEAD + "tables:\n  A: {}\n  A: {}", "line 4: the key 'A' twice; correct the YAML there."),
         (entry("fields: {a: x, a: y}"), "line 4: the key 'a' twice; correct the YAML there."),
         (HEAD + "tables: {NO: {}}", "line 2: the key 'NO' is not text; put it in quotes; correct the YAML there."),
         (entry("fields: {on: x}"), "line 4: the key 'on' is not text; put it in quotes; correct the YAML there."),
         (entry("where: {12: x}"), "line 4: the key '12' is not text; put it in quotes; correct the YAML there."),
-        ("tables: !!python/object/apply:os.system ['exit 1']", re.compile(r"line 1: could not determine a constructor for the tag .*python/object.*; correct the YAML there\.")),
-        (HEAD + "tables: {A: !!python/name:os.system }", re.compile(r"line 2: could not determine a constructor for the tag .*")),
+        (
+            "tables: !!python/object/apply:os.system ['exit 1']",
+            re.compile(
+                r"line 1: could not determine a constructor for the tag .*python/object.*; correct the YAML there\."
+            ),
+        ),
+        (
+            HEAD + "tables: {A: !!python/name:os.system }",
+            re.compile(r"line 2: could not determine a constructor for the tag .*"),
+        ),
         (HEAD + "tables:\n\tA: {}", re.compile(r"line 3: .*tab.*|line 3: found character.*")),
         (HEAD + "tables: &t {A: *t}", "not readable as YAML; correct the YAML there."),
         (entry("where: {a: !!int ''}"), "not readable as YAML; correct the YAML there."),
@@ -121,7 +247,10 @@ FIELDS = "create: {key: {PK: S, SK: S}, indexes: {GSI1: {GSI1PK: S, GSI1SK: S}}}
         ("- a", "holds no keys; see the files in parameters/ for the form."),
         ("just text", "holds no keys; see the files in parameters/ for the form."),
         # variables
-        (entry("source: '${NOT_SET_ANYWHERE}'"), "${NOT_SET_ANYWHERE} is not set; export NOT_SET_ANYWHERE or write ${NOT_SET_ANYWHERE:-default}."),
+        (
+            entry("source: '${NOT_SET_ANYWHERE}'"),
+            "${NOT_SET_ANYWHERE} is not set; export NOT_SET_ANYWHERE or write ${NOT_SET_ANYWHERE:-default}.",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(text, sentence):
@@ -135,7 +264,27 @@ def test_a_mistake_is_one_sentence(text, sentence):
     assert sentence.fullmatch(said) if isinstance(sentence, re.Pattern) else said == sentence
 
 
-@pytest.mark.parametrize("path", ["", "[]", ".", "a.", ".a", "a..b", "a[", "a]", "a[0]", "a[]b", "a:jsonx", "a:", ":json", "a.:json", "a:json:", "a:yaml"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "[]",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "a[",
+        "a]",
+        "a[0]",
+        "a[]b",
+        "a:jsonx",
+        "a:",
+        ":json",
+        "a.:json",
+        "a:json:",
+        "a:yaml",
+    ],
+)
 def test_bad_paths(path):
     """One sentence that shows the three steps a path can take."""
     with pytest.raises(MappingError, match=r"tables\.Leads\.references\..*: is no path; (write a\.b|it ends)"):
@@ -165,7 +314,9 @@ def test_missing_unreadable_and_too_large_files(tmp_path):
     """Each is said with its name."""
 
     def load(path):
-        return load_mapping(build_parameters({"mapping": str(path), "source": {"environment": "a"}, "target": {"environment": "b"}}))
+        return load_mapping(
+            build_parameters({"mapping": str(path), "source": {"environment": "a"}, "target": {"environment": "b"}})
+        )
 
     with pytest.raises(MappingError, match=r"nowhere\.yaml: no such file; check the path"):
         load(tmp_path / "nowhere.yaml")
@@ -181,7 +332,8 @@ def test_missing_unreadable_and_too_large_files(tmp_path):
 
 def test_variables_in_every_value(monkeypatch):
     """Of the environment, with a default; a set but empty one takes the default, too."""
-    text = "tables: {A: {source: '${SOURCE_:-old}', target: 'x-${TARGET_:-new}-${T2_:-z}', where: {a: ['${W_:-w}']}, drop: ['${D_:-}']}}"
+    names = "source: '${SOURCE_:-old}', target: 'x-${TARGET_:-new}-${T2_:-z}'"
+    text = f"tables: {{A: {{{names}, where: {{a: ['${{W_:-w}}']}}, drop: ['${{D_:-}}']}}}}"
     plain = mapping_of(text).entries["A"]
     assert (plain.source, plain.target, plain.model.where, plain.model.drop) == ("old", "x-new-z", {"a": ["w"]}, [""])
     monkeypatch.setenv("SOURCE_", "Old2")
@@ -201,7 +353,9 @@ def test_table_names_from_the_environments():
 
 def test_defaults_hold_for_every_entry():
     """An entry's own keys replace them whole."""
-    text = HEAD[:-2] + ", id: key, id_format: short, drop: [x]}\ntables: {A: {}, B: {id: null, id_format: keep, drop: []}}"
+    text = (
+        HEAD[:-2] + ", id: key, id_format: short, drop: [x]}\ntables: {A: {}, B: {id: null, id_format: keep, drop: []}}"
+    )
     entries = mapping_of(text).entries
     assert [entries["A"].model.id, entries["A"].model.id_format, entries["A"].model.drop] == ["key", "short", ["x"]]
     assert [entries["B"].model.id, entries["B"].model.id_format, entries["B"].model.drop] == [None, "keep", []]
@@ -252,7 +406,8 @@ def test_the_fingerprint_is_of_the_meaning():
 def test_levels_come_from_the_references():
     """Parents first; a cycle shares a level; what an attribute names at run time does not count."""
     text = HEAD + (
-        "tables: {C: {references: {a: B, l: {table_named_by: x}}}, B: {references: {a: A, c: B2}}, A: {}, B2: {references: {b: B}},"
+        "tables: {C: {references: {a: B, l: {table_named_by: x}}}, B: {references: {a: A, c: B2}}, A: {},"
+        " B2: {references: {b: B}},"
         " D: {references: {t: 'x#{A}#{C}', me: D}}}"
     )
     assert mapping_of(text).levels() == {"A": 1, "B": 2, "B2": 2, "C": 3, "D": 4}

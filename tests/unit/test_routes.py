@@ -23,12 +23,16 @@ CREATE = "create: {key: {PK: S}, indexes: {G1: {G1PK: S, G1SK: S}, G2: {G2PK: N}
 
 def route_of(body, source=None, target=None):
     """The route of entry A with this body; source key {pk: S}, target key {PK: S} with the indexes of CREATE."""
-    return routes_of(f"{HEAD}tables: {{A: {{{body}}}}}", {"A": source or {"pk": "S"}}, targets={"A": target} if target else None)["A"]
+    return routes_of(
+        f"{HEAD}tables: {{A: {{{body}}}}}", {"A": source or {"pk": "S"}}, targets={"A": target} if target else None
+    )["A"]
 
 
 def split(fields, more="rest: rest", id_format="keep"):
     """A route that builds PK from pk, with these fields besides."""
-    return route_of(f"id_format: {id_format}, {CREATE}, fields: {{PK: '{{pk}}', {fields}}}, drop: [pk]{', ' if more else ''}{more}")
+    return route_of(
+        f"id_format: {id_format}, {CREATE}, fields: {{PK: '{{pk}}', {fields}}}, drop: [pk]{', ' if more else ''}{more}"
+    )
 
 
 def item_of(route, attributes):
@@ -73,7 +77,9 @@ def test_drop_drops_by_name_and_nothing_else(item, dropped):
     assert row.item == {name: value for name, value in {**item, **KEY, "id": NULL}.items() if name not in dropped}
 
 
-@pytest.mark.parametrize("value", [None, NULL, {"S": ""}, {"M": {"a": {"S": "x"}}}, {"L": []}, {"BOOL": True}, {"SS": ["a"]}])
+@pytest.mark.parametrize(
+    "value", [None, NULL, {"S": ""}, {"M": {"a": {"S": "x"}}}, {"L": []}, {"BOOL": True}, {"SS": ["a"]}]
+)
 def test_an_item_without_an_id_keeps_its_attributes(value):
     """Absent, null, empty, or of a type that can be no id: the listings then show the keys."""
     attributes = {} if value is None else {"id": value}
@@ -85,7 +91,8 @@ def test_an_item_without_an_id_keeps_its_attributes(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "id_format", "text"), [({"N": "7.0"}, "number", "7"), ({"B": "AP8="}, "uuid", "AP8="), ({"S": "x"}, "short", "x")]
+    ("value", "id_format", "text"),
+    [({"N": "7.0"}, "number", "7"), ({"B": "AP8="}, "uuid", "AP8="), ({"S": "x"}, "short", "x")],
 )
 def test_ids_as_text_in_the_row(value, id_format, text):
     """S as it is, N canonical, B base64; the new one has the same type."""
@@ -100,12 +107,18 @@ def test_an_id_whose_type_the_format_does_not_fit_is_quarantined():
     assert reject_of(COPY, {"id": {"N": "7"}}) == ("id", "id_format uuid does not fit a key of type N")
 
 
-@pytest.mark.parametrize(("id_format", "letter", "mend"), [("uuid", "N", "number or keep"), ("short", "B", "uuid or keep"), ("number", "S", "uuid or short or keep")])
+@pytest.mark.parametrize(
+    ("id_format", "letter", "mend"),
+    [("uuid", "N", "number or keep"), ("short", "B", "uuid or keep"), ("number", "S", "uuid or short or keep")],
+)
 def test_a_format_that_does_not_fit_the_key_type_is_refused(id_format, letter, mend):
     """Before anything is read, with the formats that fit."""
     mapping = mapping_of(f"{HEAD}tables: {{A: {{id_format: {id_format}}}}}")
     shape = Shape((("id", letter),), (("id", letter),), {})
-    with pytest.raises(Refused, match=rf"^A: id_format {id_format} does not fit A-s, whose key attribute 'id' has type {letter}; use {mend}\.$"):
+    with pytest.raises(
+        Refused,
+        match=rf"^A: id_format {id_format} does not fit A-s, whose key attribute 'id' has type {letter}; use {mend}\.$",
+    ):
         parents_of(mapping.entries, {"A": shape}, "prod")
 
 
@@ -202,12 +215,17 @@ FROM = split("a: {from: x}")
 
 def test_from_may_read_one_attribute_twice_and_rename():
     """Both fields get it; it is used up."""
-    assert item_of(split("a: {from: x}, b: {from: x, type: string}"), {"x": {"N": "1.0"}}) == {"a": {"N": "1.0"}, "b": {"S": "1"}}
+    assert item_of(split("a: {from: x}, b: {from: x, type: string}"), {"x": {"N": "1.0"}}) == {
+        "a": {"N": "1.0"},
+        "b": {"S": "1"},
+    }
 
 
 def test_from_reads_the_rewritten_copy():
     """`id` and references are rewritten before fields read."""
-    text = f"{HEAD}tables: {{P: {{}}, A: {{references: {{by: P}}, {CREATE}, fields: {{PK: '{{pk}}', id: {{from: id}}, b: {{from: by}}, t: 'X#{{by}}#{{id}}'}}, drop: [pk], rest: r}}}}"
+    fields = "PK: '{pk}', id: {from: id}, b: {from: by}, t: 'X#{by}#{id}'"
+    entry = f"references: {{by: P}}, {CREATE}, fields: {{{fields}}}, drop: [pk], rest: r"
+    text = f"{HEAD}tables: {{P: {{}}, A: {{{entry}}}}}"
     route = routes_of(text, {"A": {"pk": "S"}})["A"]
     row = route.route({**KEY, "id": {"S": "i"}, "by": {"S": "p"}})
     by, new = id_function("prod", "P", "uuid")({"S": "p"}), id_function("prod", "A", "uuid")({"S": "i"})
@@ -217,8 +235,12 @@ def test_from_reads_the_rewritten_copy():
 
 def test_conversions():
     """By the rules of `convert`, each type once."""
-    route = split("n: {from: n, type: number}, b: {from: b, type: boolean}, s: {from: s, type: string}, l: {from: l, type: list}, m: {from: m, type: map}")
-    assert item_of(route, {"n": {"S": "35000.75"}, "b": {"S": "True"}, "s": {"N": "1.50"}, "l": {"S": "a, b"}, "m": {"S": '{"x": 1}'}}) == {
+    types = {"n": "number", "b": "boolean", "s": "string", "l": "list", "m": "map"}
+    route = split(", ".join(f"{name}: {{from: {name}, type: {type_}}}" for name, type_ in types.items()))
+    assert item_of(
+        route,
+        {"n": {"S": "35000.75"}, "b": {"S": "True"}, "s": {"N": "1.50"}, "l": {"S": "a, b"}, "m": {"S": '{"x": 1}'}},
+    ) == {
         "n": {"N": "35000.75"},
         "b": {"BOOL": True},
         "s": {"S": "1.5"},
@@ -243,11 +265,16 @@ def test_on_error_default():
 def test_on_error_rest():
     """The value goes to the rest under its own name, type intact; the field is absent."""
     for value in ({"S": "many"}, {"SS": ["1"]}, {"M": {"a": {"N": "1"}}}):
-        assert item_of(split("n: {from: x, type: number, on_error: rest}"), {"x": value}) == {"rest": {"M": {"x": value}}}
+        assert item_of(split("n: {from: x, type: number, on_error: rest}"), {"x": value}) == {
+            "rest": {"M": {"x": value}}
+        }
         copy_route = split("n: {from: x, type: number, on_error: rest}", "rest: copy")
         assert item_of(copy_route, {"x": value}) == {"x": value}
     taken = split("n: {from: x, type: number, on_error: rest}, x: {from: y}", "rest: copy")
-    assert reject_of(taken, {"x": {"S": "many"}, "y": {"S": "z"}}) == ("x", "a field of the same name is made by a rule")
+    assert reject_of(taken, {"x": {"S": "many"}, "y": {"S": "z"}}) == (
+        "x",
+        "a field of the same name is made by a rule",
+    )
 
 
 def test_on_error_stop():
@@ -283,13 +310,20 @@ def test_what_a_hole_shows(value, text):
 def test_a_template_reads_the_converted_value_of_the_field_of_that_name():
     """Else the source value; whatever the order in which the fields stand."""
     fields = "t: '{n}/{d}/{x}/{y}', n: {from: x, type: number}, d: {from: gone, default: 5}, y: {from: z}"
-    assert item_of(split(fields), {"x": {"S": "07.50"}, "z": {"S": "Z"}, "y": {"S": "unread"}, "n": {"S": "unread"}})["t"] == {"S": "7.5/5/07.50/Z"}
+    assert item_of(split(fields), {"x": {"S": "07.50"}, "z": {"S": "Z"}, "y": {"S": "unread"}, "n": {"S": "unread"}})[
+        "t"
+    ] == {"S": "7.5/5/07.50/Z"}
 
 
 def test_templates_read_templates():
     """Those that are read are made first; a template of its own name reads the source."""
     route = split("a: '<{b}>', b: '[{c}]', c: '({c})'")
-    assert item_of(route, {"c": {"S": "x"}}) == {"a": {"S": "<[(x)]>"}, "b": {"S": "[(x)]"}, "c": {"S": "(x)"}, "rest": {"M": {"c": {"S": "x"}}}}
+    assert item_of(route, {"c": {"S": "x"}}) == {
+        "a": {"S": "<[(x)]>"},
+        "b": {"S": "[(x)]"},
+        "c": {"S": "(x)"},
+        "rest": {"M": {"c": {"S": "x"}}},
+    }
 
 
 @pytest.mark.parametrize("value", [None, NULL, {"L": [{"S": "a"}]}, {"M": {}}, {"SS": ["a"]}, {"B": "AA=="}])
@@ -331,7 +365,10 @@ def test_a_bad_date_without_a_default_quarantines_wherever_it_stands():
     """In a table key, an index key or a plain attribute; an absent or empty one is left out of an index."""
     for field in ("PK: '{at:%Y}#{pk}'", "PK: '{pk}', G1PK: '{at:%Y}'", "PK: '{pk}', t: '{at:%Y}'"):
         route = route_of(f"{CREATE}, fields: {{{field}}}, rest: r")
-        assert reject_of(route, {"at": {"S": "soon"}}) == ("at", f"{field.split(', ')[-1].split(':')[0]} needs it: not an ISO 8601 date")
+        assert reject_of(route, {"at": {"S": "soon"}}) == (
+            "at",
+            f"{field.split(', ')[-1].split(':')[0]} needs it: not an ISO 8601 date",
+        )
     for value in ({"S": ""}, NULL):
         assert split("G1PK: '{at:%Y}'").route({**KEY, "at": value}).sparse == ["G1PK"]
         assert reject_of(route_of(f"{CREATE}, fields: {{PK: '{{at:%Y}}#{{pk}}'}}, rest: r"), {"at": value})[0] == "at"
@@ -354,14 +391,18 @@ def test_what_no_rule_names_goes_to_the_rest_map_with_its_type(item):
     assert ("custom" in row.item) == bool(left or "custom" in item)
 
 
-REST = route_of(f"{CREATE}, id: null, fields: {{PK: '{{pk}}', a: {{from: x}}, t: '{{x}}'}}, drop: [pk, gone], rest: custom")
+REST = route_of(
+    f"{CREATE}, id: null, fields: {{PK: '{{pk}}', a: {{from: x}}, t: '{{x}}'}}, drop: [pk, gone], rest: custom"
+)
 
 
 @given(items, st.lists(plain_names, max_size=2))
 def test_every_source_attribute_is_accounted_for(item, dropped):
     """Mapped, in the rest, or dropped by name: none is lost, none is made up."""
     dropped = [name for name in dropped if name not in ("pk", "rest")]
-    route = route_of(f"{CREATE}, id: null, fields: {{PK: '{{pk}}', from_S: {{from: S}}}}, drop: {json.dumps(dropped)}, rest: rest")
+    route = route_of(
+        f"{CREATE}, id: null, fields: {{PK: '{{pk}}', from_S: {{from: S}}}}, drop: {json.dumps(dropped)}, rest: rest"
+    )
     item = {**item, **KEY}
     row = route.route(item)
     found = {"pk": KEY["pk"]} if "pk" in dropped else {}
@@ -377,7 +418,10 @@ def test_a_source_attribute_named_like_the_rest_map_is_merged():
     merged = item_of(route, {"rest": {"M": {"old": {"N": "1"}}}, "y": {"S": "Y"}})
     assert merged == {"rest": {"M": {"old": {"N": "1"}, "y": {"S": "Y"}}}}
     assert item_of(route, {"rest": {"M": {}}}) == {"rest": {"M": {}}}
-    assert reject_of(route, {"rest": {"M": {"y": {"N": "1"}}}, "y": {"N": "1"}}) == ("y", "rest already holds this name")
+    assert reject_of(route, {"rest": {"M": {"y": {"N": "1"}}}, "y": {"N": "1"}}) == (
+        "y",
+        "rest already holds this name",
+    )
     for value in ({"S": "text"}, {"L": []}, NULL):
         assert reject_of(route, {"rest": value})[0] == "rest"
         assert reject_of(route, {"rest": value, "y": {"S": "Y"}})[0] == "rest"
@@ -386,7 +430,11 @@ def test_a_source_attribute_named_like_the_rest_map_is_merged():
 def test_rest_copy_keeps_the_names():
     """And quarantines where a rule makes an attribute of that name."""
     route = split("a: {from: x}, t: 'T'", "rest: copy")
-    assert item_of(route, {"y": {"S": "Y"}, "rest": {"N": "1"}}) == {"t": {"S": "T"}, "y": {"S": "Y"}, "rest": {"N": "1"}}
+    assert item_of(route, {"y": {"S": "Y"}, "rest": {"N": "1"}}) == {
+        "t": {"S": "T"},
+        "y": {"S": "Y"},
+        "rest": {"N": "1"},
+    }
     assert reject_of(route, {"a": {"S": "A"}, "x": {"S": "X"}}) == ("a", "a field of the same name is made by a rule")
     assert item_of(route, {"a": {"S": "A"}}) == {"a": {"S": "A"}, "t": {"S": "T"}}
 
@@ -395,7 +443,10 @@ def test_without_rest_a_left_over_attribute_quarantines():
     """The first by name, so that the listing is the same each time."""
     route = split("a: {from: x}", "")
     assert item_of(route, {"x": {"S": "X"}}) == {"a": {"S": "X"}}
-    assert reject_of(route, {"z": NULL, "y": NULL}) == ("y", "no rule names this attribute, and the entry has no `rest`")
+    assert reject_of(route, {"z": NULL, "y": NULL}) == (
+        "y",
+        "no rule names this attribute, and the entry has no `rest`",
+    )
 
 
 # keys and limits
@@ -421,7 +472,10 @@ def test_table_keys_are_checked(value, reason):
 def test_a_sort_key_takes_1024_bytes():
     """Its own limit."""
     route = route_of("create: {key: {PK: S, SK: S}}, fields: {PK: a, SK: {from: x}}, drop: [pk]")
-    assert reject_of(route, {"x": {"S": "x" * 1025}}) == ("SK", "the target's sort key is 1,025 bytes; DynamoDB takes 1,024")
+    assert reject_of(route, {"x": {"S": "x" * 1025}}) == (
+        "SK",
+        "the target's sort key is 1,025 bytes; DynamoDB takes 1,024",
+    )
     assert route.route({**KEY, "x": {"S": "x" * 1024}}).key == {"PK": {"S": "a"}, "SK": {"S": "x" * 1024}}
 
 
@@ -443,7 +497,8 @@ def test_index_keys_are_checked(attributes, expected):
 
 
 @pytest.mark.parametrize(
-    "value", [{"NS": []}, {"N": "NaN"}, {"N": "1" * 39}, {"M": {"a": {"L": [{"N": "1e200"}]}}}, {"L": [{"NS": ["1", "x"]}]}]
+    "value",
+    [{"NS": []}, {"N": "NaN"}, {"N": "1" * 39}, {"M": {"a": {"L": [{"N": "1e200"}]}}}, {"L": [{"NS": ["1", "x"]}]}],
 )
 def test_what_dynamodb_cannot_hold_is_quarantined(value):
     """With a reason, in a small item and in a large one; never a crash."""
@@ -457,8 +512,13 @@ def test_400_kb():
     overhead = len("pk") + len("k1") + len("x")
     assert isinstance(COPY.route({**KEY, "x": {"S": "x" * (limit - overhead)}}), Row)
     assert isinstance(COPY.route({**KEY, "x": {"S": "\u0001" * (limit - overhead)}}), Row)  # six times as long in JSON
-    assert reject_of(COPY, {"x": {"S": "x" * (limit - overhead + 1)}}) == ("", "the target item is 409,601 bytes; DynamoDB takes 409,600")
-    assert isinstance(split("a: {from: x, type: list}").route({**KEY, "x": {"S": "[" + ",".join(["1"] * 140_000) + "]"}}), Reject)
+    assert reject_of(COPY, {"x": {"S": "x" * (limit - overhead + 1)}}) == (
+        "",
+        "the target item is 409,601 bytes; DynamoDB takes 409,600",
+    )
+    assert isinstance(
+        split("a: {from: x, type: list}").route({**KEY, "x": {"S": "[" + ",".join(["1"] * 140_000) + "]"}}), Reject
+    )
 
 
 def nested(levels, letter="M"):
@@ -506,7 +566,10 @@ EVERYTHING = [
     COPY,
     REST,
     split("a: {from: x, type: number}, b: {from: y, type: list}, G1PK: '{at:%Y-%m}', G2PK: {from: G2PK}"),
-    split("a: {from: x, type: map, on_error: rest}, m: {from: y, type: boolean, default: false, on_error: default}", "rest: copy"),
+    split(
+        "a: {from: x, type: map, on_error: rest}, m: {from: y, type: boolean, default: false, on_error: default}",
+        "rest: copy",
+    ),
     split("a: {from: x, type: string}", ""),
     route_of("references: {x: A, 'y[]': A, 'rest.a': A, 'S:json[]': 'T#{A}'}"),
 ]

@@ -38,7 +38,26 @@ def test_parsing(text, parts):
     assert parse(text) == parts
 
 
-@pytest.mark.parametrize("text", ["{", "}", "{a", "a}", "{a}}", "{{a}", "{}", "{|x}", "{:%Y}", "{a:}", "{a:x}", "{a:%Q}", "{a:%Y-%}", "{a:%-m}", "{a{b}}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "}",
+        "{a",
+        "a}",
+        "{a}}",
+        "{{a}",
+        "{}",
+        "{|x}",
+        "{:%Y}",
+        "{a:}",
+        "{a:x}",
+        "{a:%Q}",
+        "{a:%Y-%}",
+        "{a:%-m}",
+        "{a{b}}",
+    ],
+)
 def test_bad_templates_are_refused_in_one_sentence(text):
     """ValueError that shows the template and the mend."""
     with pytest.raises(ValueError, match=r"^(a single|a hole|date format)") as problem:
@@ -49,7 +68,9 @@ def test_bad_templates_are_refused_in_one_sentence(text):
 @given(st.lists(texts.map(lambda text: ("text", text)) | names.map(lambda name: ("hole", name)), max_size=6))
 def test_a_template_written_from_its_parts_is_read_back(parts):
     """Whatever the literals hold, doubled braces bring it through."""
-    text = "".join("{" + part + "}" if kind == "hole" else part.replace("{", "{{").replace("}", "}}") for kind, part in parts)
+    text = "".join(
+        "{" + part + "}" if kind == "hole" else part.replace("{", "{{").replace("}", "}}") for kind, part in parts
+    )
     assert "".join(part if isinstance(part, str) else f"<{part.name}>" for part in parse(text)) == "".join(
         f"<{part}>" if kind == "hole" else part for kind, part in parts
     )
@@ -70,7 +91,10 @@ def test_dates_with_a_zone_are_taken_to_utc(moment, offset):
     for spelled in (f"{sign}{hours:02}:{minutes:02}", f"{sign}{hours:02}{minutes:02}"):
         text = f"{moment:%m-%dT%H:%M:%S}{spelled}"
         assert format_date(f"{moment.year:04}-{text}", "%Y-%m") == f"{utc.year:04}-{utc.month:02}"
-        assert format_date(f"{moment.year:04}-{text}", "%d %H:%M:%S %j %y %%") == utc.strftime("%d %H:%M:%S %j ") + f"{utc.year % 100:02} %"
+        assert (
+            format_date(f"{moment.year:04}-{text}", "%d %H:%M:%S %j %y %%")
+            == utc.strftime("%d %H:%M:%S %j ") + f"{utc.year % 100:02} %"
+        )
 
 
 @pytest.mark.parametrize(
@@ -90,8 +114,22 @@ def test_iso_8601_dates(text):
     "text",
     [
         *("", "soon", "31/12/2024", "2025-13-01", "2025-02-29", "2025-00-10", "0000-01-01", "2025-8-3", "25-08-03"),
-        *("2025-08-03T", "2025-08-03Z", "2025-08-03T25:00", "2025-08-03T10:60", "2025-08-03T10:00+25:00", "2025-08-03T10:00+02:60"),
-        *(" 2025-08-03", "2025-08-03\n", "1754179200", "1754179200000", "2025-08-03T10:00:00 UTC", "Sun, 03 Aug 2025 00:00:00 GMT"),
+        *(
+            "2025-08-03T",
+            "2025-08-03Z",
+            "2025-08-03T25:00",
+            "2025-08-03T10:60",
+            "2025-08-03T10:00+25:00",
+            "2025-08-03T10:00+02:60",
+        ),
+        *(
+            " 2025-08-03",
+            "2025-08-03\n",
+            "1754179200",
+            "1754179200000",
+            "2025-08-03T10:00:00 UTC",
+            "Sun, 03 Aug 2025 00:00:00 GMT",
+        ),
         *("0001-01-01T00:00+01:00", "9999-12-31T23:00-02:00"),
         "٢٠٢٥-٠٨-٠٣",  # digits of another script are digits to `re` and to int()
         "2025-0803",
@@ -114,7 +152,8 @@ def ways(parts, text):
 
 @given(
     st.sampled_from(["{A}#{B}", "{A}", "ORG#{A}#USER#{B}", "x{A}", "{A}x", "{A}#{B}#{C}", "{A}##{B}", "#{A}#"]),
-    st.text("#xOR\n", max_size=7) | st.tuples(st.text("#x", max_size=4), st.text("#x", max_size=4)).map(lambda p: f"ORG#{p[0]}#USER#{p[1]}"),
+    st.text("#xOR\n", max_size=7)
+    | st.tuples(st.text("#x", max_size=4), st.text("#x", max_size=4)).map(lambda p: f"ORG#{p[0]}#USER#{p[1]}"),
 )
 def test_the_two_patterns_agree_exactly_where_there_is_one_way_to_match(template, text):
     """The shortest and the longest match are the same pieces only if there is no third way."""

@@ -8,7 +8,19 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import base64s, decimals, items, meaning, names, numbers, respelled_item, scalars, spellings, texts, values
+from strategies import (
+    base64s,
+    decimals,
+    items,
+    meaning,
+    names,
+    numbers,
+    respelled_item,
+    scalars,
+    spellings,
+    texts,
+    values,
+)
 
 from runbook_lib import values as v
 
@@ -58,7 +70,24 @@ def test_canonical_numbers(text, canonical):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "abc", "NaN", "sNaN", "Infinity", "-inf", "1_000", "1,5", "0x1F", "--1", "1e", "e1", ".", "1 2", " 5", "5\n"),
+        *(
+            "",
+            "abc",
+            "NaN",
+            "sNaN",
+            "Infinity",
+            "-inf",
+            "1_000",
+            "1,5",
+            "0x1F",
+            "--1",
+            "1e",
+            "e1",
+            ".",
+            "1 2",
+            " 5",
+            "5\n",
+        ),
         "٣",  # digits of another script are digits to Python
         *("1" * 39, "0." + "1" * 39, "1" + "0" * 37 + "1"),
         "1." + "0" * 250 + "1",  # must not be rounded to 1
@@ -85,7 +114,9 @@ def test_digest_and_equality_ignore_spelling(pair):
 
 _close = st.one_of(  # a small world, so that equal and nearly equal values meet often
     st.sampled_from(["", "1", "1.0", "true", "a"]).map(lambda text: {"S": text}),
-    st.sampled_from(["1", "1.0", "0", "-0", "10e-1", "1.0000000000000000000000000000000000001"]).map(lambda n: {"N": n}),
+    st.sampled_from(["1", "1.0", "0", "-0", "10e-1", "1.0000000000000000000000000000000000001"]).map(
+        lambda n: {"N": n}
+    ),
     st.sampled_from(["", "MQ==", "MS4w"]).map(lambda blob: {"B": blob}),
     st.sampled_from([{"BOOL": True}, {"BOOL": False}, {"NULL": True}, {"L": []}, {"M": {}}]),
     st.lists(st.sampled_from(["1", "1.0"]), min_size=1, unique=True).map(lambda m: {"SS": m}),
@@ -94,15 +125,17 @@ _close = st.one_of(  # a small world, so that equal and nearly equal values meet
 )
 _close = st.recursive(
     _close,
-    lambda m: st.lists(m, max_size=2).map(lambda c: {"L": c})
-    | st.dictionaries(st.sampled_from("NS"), m, max_size=2).map(lambda c: {"M": c}),
+    lambda m: (
+        st.lists(m, max_size=2).map(lambda c: {"L": c})
+        | st.dictionaries(st.sampled_from("NS"), m, max_size=2).map(lambda c: {"M": c})
+    ),
     max_leaves=3,
 )
 
 
 @given(_close, _close)
 def test_digests_are_equal_exactly_for_equal_values(left, right):
-    """"1" is not 1, a list is no set, absent is not null: type and value decide, for digest and equality alike."""
+    """ "1" is not 1, a list is no set, absent is not null: type and value decide, for digest and equality alike."""
     same = meaning(left) == meaning(right)
     assert v.equal(left, right) == same
     assert (v.digest({"a": left}) == v.digest({"a": right})) == same
@@ -116,7 +149,9 @@ def test_absent_is_equal_to_nothing(value):
     assert v.equal(None, None)
 
 
-@pytest.mark.parametrize("value", [{"N": "x"}, {"NS": []}, {"L": [{"N": "1" * 39}]}, {"M": {"a": {"NS": ["NaN"]}}}, {"SS": []}])
+@pytest.mark.parametrize(
+    "value", [{"N": "x"}, {"NS": []}, {"L": [{"N": "1" * 39}]}, {"M": {"a": {"NS": ["NaN"]}}}, {"SS": []}]
+)
 def test_what_is_no_legal_value_has_no_digest(value):
     """ValueError at any depth; as values they equal only themselves."""
     with pytest.raises(ValueError):
@@ -180,7 +215,11 @@ def test_the_serialized_form_is_never_shorter_than_the_size(item):
     assert len(v.serialize(item)) >= v.size(item)
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["a", "ab", "b"]), scalars, min_size=1, max_size=2), min_size=2, max_size=2))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "ab", "b"]), scalars, min_size=1, max_size=2), min_size=2, max_size=2
+    )
+)
 def test_key_hashes_tell_keys_apart(keys):
     """Equal exactly for the same attributes with the same types and values; parts cannot run into each other."""
     same = meaning({"M": keys[0]}) == meaning({"M": keys[1]})
@@ -205,14 +244,20 @@ def test_key_hashes_frame_their_parts():
     assert len(hashes) == 8
 
 
-@pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"L": []}, {"M": {}}, {"SS": ["a"]}, {"B": "?"}, {"N": "x"}])
+@pytest.mark.parametrize(
+    "value", [{"BOOL": True}, {"NULL": True}, {"L": []}, {"M": {}}, {"SS": ["a"]}, {"B": "?"}, {"B": "QR=="}, {"B": "é"}, {"B": "QQ"}, {"N": "x"}]
+)
 def test_what_is_no_key_has_no_key_bytes(value):
     """Keys are text, numbers and binary."""
     with pytest.raises(ValueError):
         v.key_bytes(value)
 
 
-@given(st.lists(decimals(), min_size=2, max_size=5), st.lists(texts, min_size=2), st.lists(st.binary(max_size=5), min_size=2))
+@given(
+    st.lists(decimals(), min_size=2, max_size=5),
+    st.lists(texts, min_size=2),
+    st.lists(st.binary(max_size=5), min_size=2),
+)
 def test_key_values_are_ordered_as_dynamodb_does(numbers_, strings, blobs):
     """Numbers by value, text by UTF-8, binary by bytes."""
     assert sorted(({"N": str(n)} for n in numbers_), key=v.order) == [{"N": str(n)} for n in sorted(numbers_)]
@@ -227,7 +272,9 @@ def test_null_and_nothing_inside_is_empty(value):
     assert v.is_empty(value)
 
 
-@pytest.mark.parametrize("value", [{"BOOL": False}, {"N": "0"}, {"S": " "}, {"L": [{"NULL": True}]}, {"S": "0"}, {"M": {"": {"S": ""}}}])
+@pytest.mark.parametrize(
+    "value", [{"BOOL": False}, {"N": "0"}, {"S": " "}, {"L": [{"NULL": True}]}, {"S": "0"}, {"M": {"": {"S": ""}}}]
+)
 def test_zero_and_false_are_not_empty(value):
     """0, false and blanks are values."""
     assert not v.is_empty(value)
@@ -252,7 +299,9 @@ def test_plain_values_become_typed_ones(plain, typed):
     assert v.from_python(plain) == typed
 
 
-@pytest.mark.parametrize("plain", [b"raw", {1, 2}, ("a",), float("nan"), float("inf"), 10**200, Decimal("1e-200"), object()])
+@pytest.mark.parametrize(
+    "plain", [b"raw", {1, 2}, ("a",), float("nan"), float("inf"), 10**200, Decimal("1e-200"), object()]
+)
 def test_what_has_no_typed_form_is_refused(plain):
     """Never turned into text that looks like a value."""
     with pytest.raises(ValueError):

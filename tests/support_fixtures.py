@@ -1,0 +1,42 @@
+"""Fixtures that tests/cases and tests/flows share; each conftest.py imports what it offers."""
+
+import functools
+import itertools
+from datetime import timedelta
+
+import pytest
+import support_worlds as worlds
+from botocore.loaders import JSONFileLoader
+
+from runbook_lib import run as runs
+
+# Every botocore session reads the same files of a megabyte anew; a flow opens ten.
+JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
+
+
+@pytest.fixture(autouse=True)
+def quick_clock(monkeypatch):
+    """File names hold seconds and never repeat: a clock that ticks at every look, so that no stage waits for the next."""
+    began, ticks = runs.now(), itertools.count()
+    monkeypatch.setattr(runs, "now", lambda: began + timedelta(seconds=next(ticks)))
+
+
+@pytest.fixture
+def world(engine, monkeypatch):
+    """A world of its own for each test and engine, gone afterwards."""
+    yield from _world(engine, monkeypatch)
+
+
+@pytest.fixture
+def moto_world(moto, monkeypatch):
+    """As `world`, on moto alone."""
+    yield from _world(moto, monkeypatch)
+
+
+def _world(engine, monkeypatch):
+    world = worlds.World(engine)
+    # What the mappings and parameters of the cases read.
+    monkeypatch.setenv("CASE_ENDPOINT", engine.endpoint_url)
+    monkeypatch.setenv("CASE_SUFFIX", world.suffix)
+    yield world
+    world.drop()

@@ -1,0 +1,295 @@
+"""The documentation says what the program does: every command, option, key, parameter, example and link in it is checked.
+
+Marks of code blocks in docs/mapping.md, behind the language:
+yaml mapping       a whole mapping file: it is loaded
+yaml entries       what stands under `tables:`: loaded with the names of tables and `id: id` given
+yaml mistake       as yaml mapping; the text block that follows is the sentence it is refused with
+json source ENTRY  an item, as plain JSON, for an entry of the mapping above; what becomes of it follows:
+json target        the item that is written
+text quarantined   `attribute: reason`
+"""
+
+import argparse
+import ast
+import json
+import re
+import typing
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from compiled import mapping_of, routes_of
+from pydantic import BaseModel
+
+from runbook_lib import cli
+from runbook_lib.errors import MappingError
+from runbook_lib.mapping import MappingModel
+from runbook_lib.notebook import COMMON, OWN
+from runbook_lib.parameters import Parameters, build_parameters, load_parameters
+from runbook_lib.routes import Reject
+from runbook_lib.values import equal, from_python
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS, MAPPING = ROOT / "docs/commands.md", ROOT / "docs/mapping.md"
+TABLE_NAMES = 'defaults: {source: "{table}-dev", target: "{table}-prod", id: id}\ntables:\n'
+FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+
+
+def by_name(path: Path) -> str:
+    return path.name
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """The code blocks of a page: what stands behind the fence, and the text."""
+    return FENCE.findall(path.read_text(encoding="utf-8"))
+
+
+def prose(path: Path) -> str:
+    """The page without its code blocks."""
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def section(path: Path, heading: str) -> str:
+    """The text under a heading, up to the next of the same or a higher level."""
+    text = path.read_text(encoding="utf-8")
+    level = heading.split(" ")[0]
+    found = re.search(rf"^{re.escape(heading)}$\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{path.name} has no heading {heading!r}"
+    return found[1]
+
+
+def first_column(text: str) -> list[str]:
+    """The code spans that begin the rows of a page's tables."""
+    return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+
+
+# commands and options
+
+PARSERS = next(a.choices for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
+SHARED = {"--outputs", "--json", "--run-id", "-p"}
+
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    return {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_every_command_has_a_section_that_names_its_options(command):
+    """The options that commands share have a section of their own."""
+    text = section(COMMANDS, f"### `runbook {command}`")
+    shared = section(COMMANDS, "### Options that commands share")
+    for option in options(PARSERS[command]):
+        assert f"`{option}" in (shared if option in SHARED else text), f"{option} is not described"
+
+
+def test_no_page_names_an_option_that_no_command_has():
+    """An option that is taken out leaves the pages, too."""
+    known = set().union(*map(options, PARSERS.values()))
+    for path in (COMMANDS, ROOT / "README.md", ROOT / "docs/rollback.md"):
+        for line in re.findall(r"runbook (?:.*)|`--[^`]*`", path.read_text(encoding="utf-8")):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= known, line
+
+
+def test_commands_in_the_pages_exist():
+    """`make X` is a target of the Makefile, `runbook X` a command."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        code = "\n".join([*re.findall(r"`([^`\n]+)`", prose(path)), *(body for _, body in blocks(path))])
+        assert set(re.findall(r"\bmake ([a-z-]+)", code)) <= targets, path.name
+        assert set(re.findall(r"^(?:\$ )?runbook ([a-z-]+)", code, re.MULTILINE)) <= PARSERS.keys(), path.name
+        assert set(re.findall(r"`runbook ([a-z-]+)", text)) <= PARSERS.keys(), path.name
+
+
+# keys of the files
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted keys that a model knows; NAME stands for the names that the user chooses."""
+    for name, field in model.model_fields.items():
+        name = prefix + (field.alias or name)
+        inner = list(models_in(field.annotation))
+        if not inner or any(typing.get_origin(part) is typing.Literal for part in typing.get_args(field.annotation)):
+            yield name
+        for found, named in inner:
+            yield from keys(found, f"{name}.NAME." if named else f"{name}.")
+
+
+def models_in(annotation, named: bool = False) -> Iterator[tuple[type[BaseModel], bool]]:
+    """The models in an annotation, and whether each is the value of a dict."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, named
+    for part in typing.get_args(annotation):
+        yield from models_in(part, named or typing.get_origin(annotation) is dict)
+
+
+def test_every_key_of_a_parameters_file_is_described():
+    """And no other: the table under its heading is the list of keys."""
+    assert set(first_column(section(COMMANDS, "## The parameters file"))) == set(keys(Parameters))
+
+
+def test_every_key_of_a_mapping_file_is_described():
+    """And no other. What an entry takes, `defaults` takes as well."""
+    entry = {key for key in keys(MappingModel) if not key.startswith("defaults.")} | {"defaults"}
+    assert set(first_column(section(MAPPING, "## Every key"))) == entry
+
+
+# notebooks
+
+
+def parameters_cell(stage: str) -> str:
+    notebook = json.loads((ROOT / f"notebooks/{stage}.ipynb").read_text(encoding="utf-8"))
+    return "".join(next(c["source"] for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])))
+
+
+@pytest.mark.parametrize("stage", OWN)
+def test_every_parameter_of_a_notebook_is_described_and_carries_a_comment(stage):
+    """The notebook declares what the program takes; papermill shows the comments as help."""
+    source = parameters_cell(stage)
+    assert {node.target.id for node in ast.parse(source).body} == {*COMMON, *OWN[stage]}
+    for line in source.splitlines():
+        assert re.search(r"  # \w", line), f"no comment: {line}"
+    assert set(OWN[stage]) <= set(first_column(section(COMMANDS, f"### {stage}")))
+
+
+def test_every_common_parameter_is_described():
+    """Once, for all notebooks."""
+    assert set(first_column(section(COMMANDS, "### Parameters of every notebook"))) == set(COMMON)
+
+
+@pytest.mark.parametrize("stage", OWN)
+def test_the_defaults_in_the_pages_are_those_of_the_notebooks(stage):
+    """The second column of the table."""
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)`", section(COMMANDS, f"### {stage}"), re.MULTILINE)
+    declared = {node.target.id: ast.literal_eval(node.value) for node in ast.parse(parameters_cell(stage)).body}
+    assert {name: ast.literal_eval(default) for name, default in rows} == {n: declared[n] for n in OWN[stage]}
+
+
+# examples
+
+
+def examples() -> Iterator[tuple[str, str, str]]:
+    """(what, mapping, text) of each block in docs/mapping.md that can be tried."""
+    mapping = ""
+    for info, text in blocks(MAPPING):
+        if info in ("yaml mapping", "yaml mistake"):
+            mapping = text
+        elif info == "yaml entries":
+            mapping = TABLE_NAMES + re.sub(r"^(?=.)", "  ", text, flags=re.MULTILINE)
+        yield info, mapping, text
+
+
+EXAMPLES = list(examples())
+
+
+def cases(*infos: str) -> list:
+    return [pytest.param(*example, id=f"{n}") for n, example in enumerate(EXAMPLES) if example[0] in infos]
+
+
+@pytest.mark.parametrize(("info", "mapping", "text"), cases("yaml mapping", "yaml entries"))
+def test_mappings_in_the_pages_are_right(info, mapping, text, monkeypatch):
+    """They load, and so do the README's."""
+    monkeypatch.delenv("OLD_TABLE", raising=False)
+    assert mapping_of(mapping, region="eu-west-1").entries
+
+
+def sequences(first: str) -> list:
+    """Each example of a kind with the block that follows it."""
+    found = [(a[1], a[0], a[2], b[0], b[2]) for a, b in zip(EXAMPLES, EXAMPLES[1:], strict=False)]
+    return [pytest.param(*case, id=f"{n}") for n, case in enumerate(found) if case[1].startswith(first)]
+
+
+@pytest.mark.parametrize(("mapping", "info", "source", "kind", "wanted"), sequences("json source"))
+def test_items_in_the_pages_become_what_the_pages_say(mapping, info, source, kind, wanted):
+    """Through the real route, for target environment prod."""
+    entry = info.split()[2]
+    keys_of_source = {"pk": "S", "sk": "S"} if '"pk"' in source else {"id": "S"}
+    route = routes_of(mapping, {entry: keys_of_source})[entry]
+    result = route.route(typed(json.loads(source, parse_float=Decimal)))
+    if kind == "text quarantined":
+        assert isinstance(result, Reject)
+        assert f"{result.attribute}: {result.reason}" == wanted.strip()
+    else:
+        assert kind == "json target"
+        assert not isinstance(result, Reject), result
+        assert equal({"M": result.item}, {"M": typed(json.loads(wanted, parse_float=Decimal))}), result.item
+
+
+def typed(item: dict) -> dict:
+    return {name: from_python(value) for name, value in item.items()}
+
+
+@pytest.mark.parametrize(("mapping", "info", "text", "kind", "sentence"), sequences("yaml mistake"))
+def test_mistakes_in_the_pages_are_reported_as_the_pages_say(mapping, info, text, kind, sentence):
+    """Word for word."""
+    assert kind == "text"
+    with pytest.raises(MappingError) as problem:
+        mapping_of(mapping)
+    assert str(problem.value) == " ".join(sentence.split())
+
+
+def test_the_readme_example_is_a_migration(tmp_path):
+    """Its mapping and its parameters file belong together and are right."""
+    yaml = [body for info, body in blocks(ROOT / "README.md") if info == "yaml"]
+    mapping, parameters = (next(body for body in yaml if body.startswith(start)) for start in ("defaults:", "mapping:"))
+    assert set(mapping_of(mapping).entries) == {"Customers", "Orders"}
+    assert mapping.count("\n") == 8
+    (tmp_path / "shop.yaml").write_text(parameters, encoding="utf-8")
+    assert load_parameters(tmp_path / "shop.yaml").target.environment in (ROOT / "README.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_parameters_example_is_right():
+    """The one in docs/commands.md."""
+    import yaml
+
+    body = next(body for info, body in blocks(COMMANDS) if info == "yaml" and body.startswith("mapping:"))
+    assert build_parameters(yaml.safe_load(body))
+
+
+# links and names
+
+
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them from headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=by_name)
+def test_links_lead_somewhere(path):
+    """Relative ones, with their anchors. A picture may still be missing."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        if link.startswith(("http:", "https:")):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists() or (ROOT / "docs/images") in target.parents, link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("path", PAGES, ids=by_name)
+def test_files_that_are_named_exist(path):
+    """Paths from the top of the project; NAME, *, < and … stand for what is not fixed."""
+    folders = "docs|parameters|notebooks|runbook_lib|tests"
+    for span in re.findall(r"`([^`\n]+)`", prose(path)):
+        for name in re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*", span):
+            rest = span[span.index(name) + len(name) :]
+            assert (ROOT / name).exists() or rest[:1] in ("*", "<", "…") or "NAME" in name or "shop" in name, span
+
+
+@pytest.mark.parametrize("path", PAGES, ids=by_name)
+def test_pages_name_no_machine(path):
+    """No path of a machine, no address of a package registry."""
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/(?:home|work|root|Users|tmp)/|[/.]pypi\.|registry\.npm", text)
+
+
+def test_every_page_is_linked_from_the_readme():
+    """Nothing to be found by luck."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in text, page.name

@@ -1,0 +1,90 @@
+"""Bags of hashes: spilled to files they answer as in memory, and as a Counter does."""
+
+import threading
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runbook_lib.hashlog import HashLog
+
+WIDTH = 3
+hashes = st.lists(
+    st.binary(min_size=WIDTH, max_size=WIDTH) | st.sampled_from([b"\x00aa", b"@aa", b"\xffaa"]), max_size=30
+)
+batches = st.lists(hashes, max_size=4)
+
+
+def bag(batches_, spill_bytes):
+    """A bag filled batch by batch."""
+    log = HashLog(WIDTH, spill_bytes)
+    for batch in batches_:
+        log.extend(batch)
+    return log
+
+
+@settings(max_examples=60)
+@given(batches, batches, st.sampled_from([0, 10, 50, 10**9]), st.sampled_from([0, 10, 10**9]))
+def test_spilled_or_not_it_answers_like_a_counter(mine, theirs, spill_mine, spill_theirs):
+    """Length, duplicates, what the other lacks, membership."""
+    left, right = bag(mine, spill_mine), bag(theirs, spill_theirs)
+    counted, others = Counter(chain(*mine)), Counter(chain(*theirs))
+    assert len(left) == counted.total()
+    assert left.duplicates() == {hashed for hashed, number in counted.items() if number > 1}
+    assert Counter(left.missing_from(right)) == Counter({h: n for h, n in counted.items() if h not in others})
+    assert left.missing_from(left) == []
+    frozen = left.frozen()
+    assert len(frozen) == len(counted)
+    assert all(hashed in frozen for hashed in counted)
+    assert not any(hashed in frozen for hashed in others if hashed not in counted)
+    left.extend([b"new"])  # reading does not change it
+    assert len(left) == counted.total() + 1
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_the_widths_that_are_used(width):
+    """Every first byte, in order and out of it."""
+    members = [bytes([first]) + bytes(width - 1) for first in range(256)]
+    log = HashLog(width, 100)
+    log.extend(reversed(members))
+    frozen = log.frozen()
+    assert all(member in frozen for member in members)
+    assert bytes([7]) + b"x" * (width - 1) not in frozen
+    assert (len(frozen), len(log), log.duplicates()) == (256, 256, set())
+
+
+def test_an_empty_bag():
+    """Holds nothing, misses nothing."""
+    log = HashLog(WIDTH)
+    assert (len(log), log.duplicates(), log.missing_from(HashLog(WIDTH)), len(log.frozen())) == (0, set(), [], 0)
+    assert b"abc" not in log.frozen()
+
+
+def test_the_files_go_with_the_object():
+    """Nothing is left in the temporary folder."""
+    log = HashLog(WIDTH, 0)
+    log.extend([b"abc"])
+    folder = Path(log._folder.name)
+    assert folder.exists()
+    del log
+    assert not folder.exists()
+
+
+def test_workers_may_add_at_the_same_time():
+    """Nothing is lost, spilled or not."""
+    log = HashLog(WIDTH, 1000)
+
+    def add(first):
+        for n in range(200):
+            log.extend([bytes([first, n, 0]), bytes([n, first, 1])])
+
+    threads = [threading.Thread(target=add, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(log) == 8 * 200 * 2
+    assert len(log.frozen()) == 8 * 200 * 2

@@ -1,0 +1,204 @@
+"""Parameters: what a file may hold, overrides, variables, paths."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runbook_lib.errors import ParametersError
+from runbook_lib.parameters import build_parameters, load_parameters, project_root, resolve_path
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = """
+mapping: m.yaml
+source: {environment: dev, region: us-west-1}
+target: {environment: prod, region: us-west-1, production: true}
+limits: {workers: 4, read_units: null, write_units: 12.5, on_failure: keep}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A function (text, overrides) that loads a file of that text."""
+
+    def load(text, overrides=None):
+        path = tmp_path / "p.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_parameters(path, overrides)
+
+    return load
+
+
+def test_a_file(load):
+    """Every value of the right type; what is not given has its default."""
+    parameters = load(GOOD)
+    assert (parameters.source.environment, parameters.source.production, parameters.source.account) == (
+        "dev",
+        False,
+        None,
+    )
+    assert (parameters.target.production, parameters.target.rollback_role_arn) == (True, None)
+    limits = parameters.limits
+    assert (limits.workers, limits.read_units, limits.write_units, limits.on_failure) == (4, None, 12.5, "keep")
+    least = load("mapping: m\nsource: {environment: a}\ntarget: {environment: b}")
+    assert (least.limits.workers, least.limits.on_failure, least.limits.segments) == (8, "rollback", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "sentence"),
+    [
+        (GOOD + "limit: {}", {}, "limit: unknown key; did you mean 'limits'?"),
+        (GOOD, {"sorce.region": "x"}, "sorce: unknown key; did you mean 'source'?"),
+        (GOOD, {"limits.worker": 2}, "limits.worker: unknown key; did you mean 'workers'?"),
+        (
+            GOOD,
+            {"source.rollback_role_arn": "x"},
+            re.compile(r"source\.rollback_role_arn: unknown key; did you mean 'role_arn'\?"),
+        ),
+        (GOOD, {"execute": True}, re.compile(r"execute: unknown key; known are limits, mapping, source, target\.")),
+        (
+            GOOD,
+            {"target.zzz": 1},
+            re.compile(r"target\.zzz: unknown key; known are account, endpoint_url, environment, .*\."),
+        ),
+        (
+            GOOD,
+            {"limits.workers": "many"},
+            re.compile(r"limits\.workers: input should be a valid integer.*; correct the value\."),
+        ),
+        (
+            GOOD,
+            {"limits.workers": 0},
+            re.compile(r"limits\.workers: .*greater than or equal to 1; correct the value\."),
+        ),
+        (GOOD, {"limits.write_units": -1}, re.compile(r"limits\.write_units: .*greater than 0; correct the value\.")),
+        (GOOD, {"limits.on_failure": "panic"}, "limits.on_failure is 'panic'; use 'rollback' or 'keep'."),
+        (
+            GOOD,
+            {"target.production": "perhaps"},
+            re.compile(r"target\.production: input should be a valid boolean.*; correct the value\."),
+        ),
+        (
+            GOOD,
+            {"target.environment": ""},
+            re.compile(r"target\.environment: .*at least 1 character; correct the value\."),
+        ),
+        (GOOD, {"target.environment": False}, "target.environment: input should be a valid string; correct the value."),
+        (GOOD, {"source": "dev"}, "source is 'dev'; write {key: value}."),
+        (GOOD, {"mapping": None}, "mapping: input should be a valid string; correct the value."),
+        (GOOD.replace("mapping: m.yaml", ""), {}, "mapping is missing; add it."),
+        ("mapping: m\nsource: {environment: a}", {}, "target is missing; add it."),
+        ("mapping: m\nsource: {region: a}\ntarget: {environment: b}", {}, "source.environment is missing; add it."),
+        (GOOD + "mapping: again.yaml", {}, "line 6: the key 'mapping' twice; correct the YAML there."),
+        (
+            GOOD + "x: !!python/object:os.system {}",
+            {},
+            re.compile(r"line 6: could not determine a constructor for the tag .*; correct the YAML there\."),
+        ),
+        (
+            GOOD.replace("dev", "'${NOT_SET_ANYWHERE}'"),
+            {},
+            "${NOT_SET_ANYWHERE} is not set; export NOT_SET_ANYWHERE or write ${NOT_SET_ANYWHERE:-default}.",
+        ),
+        ("", {}, "holds no keys; see the files in parameters/ for the form."),
+    ],
+)
+def test_a_mistake_is_one_sentence(load, text, overrides, sentence):
+    """It names the file, the key, what is wrong and the mend."""
+    with pytest.raises(ParametersError) as problem:
+        load(text, overrides)
+    message = str(problem.value)
+    assert message.startswith("p.yaml: ")
+    assert "\n" not in message
+    said = message.removeprefix("p.yaml: ")
+    assert sentence.fullmatch(said) if isinstance(sentence, re.Pattern) else said == sentence
+
+
+def test_an_override_of_what_is_no_group(load):
+    """`mapping` has no keys of its own."""
+    with pytest.raises(
+        ParametersError, match=r"^-p mapping\.x: mapping is not a group of parameters; use one of its own keys\.$"
+    ):
+        load(GOOD, {"mapping.x": 1})
+
+
+def test_overrides(load):
+    """Dotted, of the right type also where they come as text; groups that the file lacks; the file stays as it is."""
+    parameters = load(
+        GOOD, {"limits.workers": "16", "target.environment": "qa", "target.production": "false", "mapping": "n.yaml"}
+    )
+    assert (parameters.limits.workers, parameters.target.environment, parameters.target.production) == (16, "qa", False)
+    assert parameters.mapping == "n.yaml"
+    assert parameters.limits.on_failure == "keep"
+    assert load(GOOD.rpartition("limits")[0], {"limits.segments": 3}).limits.segments == 3
+    assert load(GOOD, {"source.region": None}).source.region is None
+    assert load(GOOD).limits.workers == 4
+
+
+def test_variables(load, monkeypatch):
+    """In every value; a default for what is unset or empty; with the right type afterwards."""
+    text = GOOD.replace("us-west-1", '"${REGION_:-eu-west-1}"').replace("workers: 4", 'workers: "${WORKERS_:-3}"')
+    text = text.replace("production: true", 'production: "${PRODUCTION_:-true}", profile: "${PROFILE_:-}"')
+    parameters = load(text)
+    assert (parameters.source.region, parameters.limits.workers, parameters.target.production) == ("eu-west-1", 3, True)
+    assert parameters.target.profile is None
+    monkeypatch.setenv("REGION_", "ap-southeast-2")
+    monkeypatch.setenv("WORKERS_", "")
+    monkeypatch.setenv("PROFILE_", "me")
+    parameters = load(text)
+    assert (parameters.source.region, parameters.limits.workers, parameters.target.profile) == (
+        "ap-southeast-2",
+        3,
+        "me",
+    )
+    monkeypatch.setenv("REGION_", "${WORKERS_}")
+    assert load(text).source.region == "${WORKERS_}"  # a value is not read again
+
+
+def test_an_account_may_be_written_as_a_number(load):
+    """YAML reads 123456789012 as one; an environment, too."""
+    parameters = load(GOOD, {"source.account": 123456789012, "target.environment": 2025})
+    assert (parameters.source.account, parameters.target.environment) == ("123456789012", "2025")
+
+
+def test_parameters_as_papermill_injects_them():
+    """Plain dicts, the same checks; the file is then called parameters."""
+    content = yaml.safe_load(GOOD)
+    assert build_parameters(content).target.environment == "prod"
+    with pytest.raises(ParametersError, match=r"^parameters: limits\.workers: "):
+        build_parameters({**content, "limits": {"workers": "x"}})
+    assert yaml.safe_load(GOOD) == content  # what is given is not changed
+
+
+def test_a_missing_file_is_named(tmp_path):
+    """With where relative paths start."""
+    with pytest.raises(
+        ParametersError, match=r"nowhere\.yaml: no such file; check the path \(relative paths start at "
+    ):
+        load_parameters(tmp_path / "nowhere.yaml")
+
+
+def test_relative_paths_start_at_the_project(tmp_path, monkeypatch):
+    """The nearest folder upward with notebooks/ in it, else the working directory; absolute paths stay."""
+    deep = tmp_path / "project" / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert project_root() == deep
+    assert resolve_path("x/m.yaml") == deep / "x" / "m.yaml"
+    (tmp_path / "project" / "notebooks").mkdir()
+    assert project_root() == tmp_path / "project"
+    assert resolve_path("x/m.yaml") == tmp_path / "project" / "x" / "m.yaml"
+    (tmp_path / "project" / "a" / "notebooks").mkdir()
+    assert project_root() == tmp_path / "project" / "a"
+    assert resolve_path(tmp_path / "m.yaml") == tmp_path / "m.yaml"
+    (deep / "notebooks").touch()  # a file of that name is no project
+    assert project_root() == tmp_path / "project" / "a"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "parameters").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_parameters_that_come_along_are_accepted(path, monkeypatch):
+    """They are valid for papermill, too, and hold exactly the common parameters."""
+    monkeypatch.chdir(ROOT)
+    assert load_parameters(path).mapping_path().is_file()
+    assert yaml.safe_load(path.read_text(encoding="utf-8")).keys() == {"mapping", "source", "target", "limits"}

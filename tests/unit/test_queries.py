@@ -1,0 +1,168 @@
+"""Access patterns: the request, and the condition that must give the same."""
+
+import re
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+from compiled import mapping_of
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import meaning, values
+
+from runbook_lib.queries import Condition, compile_patterns
+
+KEY = (("PK", "S"), ("SK", "S"))
+INDEXES = {"G1": (("G1PK", "S"), ("G1SK", "S")), "NUM": (("PK", "S"), ("n", "N")), "BIN": (("b", "B"),)}
+
+
+def pattern(query):
+    """The compiled query of an entry whose table has these keys and indexes."""
+    entry = mapping_of(f"tables: {{A: {{source: s, target: t, queries: {{q: {query}}}}}}}").entries["A"]
+    indexes = {name: SimpleNamespace(key=key) for name, key in INDEXES.items()}
+    plan = SimpleNamespace(target_tables={"t": SimpleNamespace(key=KEY, indexes=indexes)})
+    (compiled,) = compile_patterns(plan, entry)
+    return compiled
+
+
+def resolved(request, part):
+    """An expression with its placeholders filled in."""
+    text = request[part]
+    names_ = request["ExpressionAttributeNames"] | request["ExpressionAttributeValues"]
+    return re.sub(r"[#:]\w+", lambda m: str(names_[m[0]]), text)
+
+
+@pytest.mark.parametrize(
+    ("query", "index", "key", "filter_"),
+    [
+        ("{key: {PK: LEAD}}", None, "PK = {'S': 'LEAD'}", None),
+        (
+            "{key: {PK: LEAD, SK: {begins_with: '2025-08'}}}",
+            None,
+            "PK = {'S': 'LEAD'} AND begins_with(SK, {'S': '2025-08'})",
+            None,
+        ),
+        (
+            "{key: {PK: a, SK: {between: [b, c]}}}",
+            None,
+            "PK = {'S': 'a'} AND SK BETWEEN {'S': 'b'} AND {'S': 'c'}",
+            None,
+        ),
+        (
+            "{index: G1, key: {G1PK: 'S#new', G1SK: {'>=': x}}}",
+            "G1",
+            "G1PK = {'S': 'S#new'} AND G1SK >= {'S': 'x'}",
+            None,
+        ),
+        ("{index: NUM, key: {PK: a, n: {'<': 1.50}}}", "NUM", "PK = {'S': 'a'} AND n < {'N': '1.5'}", None),
+        ("{index: NUM, key: {PK: a, n: '7.0'}}", "NUM", "PK = {'S': 'a'} AND n = {'N': '7'}", None),
+        ("{index: BIN, key: {b: AP8=}}", "BIN", "b = {'B': 'AP8='}", None),
+        (
+            "{key: {PK: a}, filter: {custom.industry: Health, custom.PK: true, n: {'>': 3}}}",
+            None,
+            "PK = {'S': 'a'}",
+            "custom.industry = {'S': 'Health'} AND custom.PK = {'BOOL': True} AND n > {'N': '3'}",
+        ),
+    ],
+)
+def test_requests(query, index, key, filter_):
+    """Names and values by placeholder, so that no reserved word and no quote can do harm; tables are read consistently."""
+    compiled = pattern(query)
+    request = compiled.request
+    assert request["TableName"] == "t"
+    assert request.get("IndexName") == index == compiled.index
+    assert ("ConsistentRead" in request) == (index is None)
+    assert resolved(request, "KeyConditionExpression") == key
+    assert (resolved(request, "FilterExpression") if filter_ else request.get("FilterExpression")) == filter_
+    assert not re.search(r"(?<![#:\w])(?!BETWEEN|AND|begins_with)[A-Za-z]\w*", request["KeyConditionExpression"])
+    assert compiled.sort_key == {None: "SK", "G1": "G1SK", "NUM": "n", "BIN": None}[index]
+    assert compiled.key_names == ["PK", "SK"]
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("{index: G9, key: {PK: a}}", "A.q: t has no index G9"),
+        ("{key: {G1PK: a}}", "A.q: G1PK is no key attribute there"),
+        ("{index: NUM, key: {PK: a, n: many}}", "A.q: a key value is not a number"),
+    ],
+)
+def test_what_does_not_fit_the_table(query, sentence):
+    """A table that the mapping does not describe is known only now."""
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        pattern(query)
+
+
+def test_an_item_without_the_index_keys_is_not_in_the_index():
+    """However well it satisfies the condition."""
+    matches = pattern("{index: G1, key: {G1PK: x}}").matches
+    assert matches({"G1PK": {"S": "x"}, "G1SK": {"S": "1"}})
+    assert not matches({"G1PK": {"S": "x"}})
+    assert not matches({"G1PK": {"S": "y"}, "G1SK": {"S": "1"}})
+
+
+def test_all_conditions_must_hold():
+    """Key and filter together."""
+    matches = pattern("{key: {PK: a, SK: {begins_with: b}}, filter: {c.d: 1}}").matches
+    item = {"PK": {"S": "a"}, "SK": {"S": "bc"}, "c": {"M": {"d": {"N": "1.0"}}}}
+    assert matches(item)
+    for change in (
+        {"PK": {"S": "b"}},
+        {"SK": {"S": "c"}},
+        {"c": {"M": {}}},
+        {"c": {"S": "d"}},
+        {"c": {"M": {"d": {"S": "1"}}}},
+    ):
+        assert not matches(item | change)
+
+
+@given(values, values)
+def test_equality_is_typed(left, right):
+    """As in DynamoDB: numbers by value, sets without order, types must agree."""
+    condition = Condition(("a",), "=", (right,))
+    assert condition.holds({"a": left}) == (meaning(left) == meaning(right))
+    assert Condition(("a",), "=", (left,)).holds({"a": left})
+    assert not condition.holds({"b": right})
+
+
+comparable = st.one_of(
+    st.sampled_from(["", "a", "ab", "b", "é", "\uffff", "\U00010000"]).map(lambda s: {"S": s}),
+    st.sampled_from(["-1", "0", "-0", "1", "1.0", "2", "10", "9.5", "1E1"]).map(lambda n: {"N": n}),
+    st.sampled_from(["", "AA==", "AAA=", "AP8=", "/w=="]).map(lambda b: {"B": b}),
+    st.sampled_from([{"BOOL": True}, {"NULL": True}, {"L": []}, {"SS": ["a"]}]),
+)
+
+
+def ordered(value):
+    """Python's own order of what a value means."""
+    import base64
+
+    ((letter, content),) = value.items()
+    return Decimal(content) if letter == "N" else content.encode() if letter == "S" else base64.b64decode(content)
+
+
+@given(comparable, comparable, comparable)
+def test_comparisons_are_by_value_within_one_type(value, low, high):
+    """Text by UTF-8, numbers by value, binary by bytes; across types and for other types never true."""
+    item, letter = {"m": {"M": {"a": value}}}, next(iter(value))
+
+    def holds(operator, *operands):
+        return Condition(("m", "a"), operator, operands).holds(item)
+
+    same = letter in ("S", "N", "B") and letter in low
+    assert holds("<", low) == (same and ordered(value) < ordered(low))
+    assert holds("<=", low) == (same and ordered(value) <= ordered(low))
+    assert holds(">", low) == (same and ordered(value) > ordered(low))
+    assert holds(">=", low) == (same and ordered(value) >= ordered(low))
+    assert holds("between", low, high) == (same and letter in high and ordered(low) <= ordered(value) <= ordered(high))
+    assert holds("begins_with", low) == (same and letter != "N" and ordered(value).startswith(ordered(low)))
+
+
+@pytest.mark.parametrize(
+    "item", [{}, {"a": {"NULL": True}}, {"a": {"S": "b"}}, {"a": {"L": [{"S": "x"}]}}, {"a": {"M": {"c": {"S": "x"}}}}]
+)
+def test_a_path_that_leads_nowhere_is_never_true(item):
+    """Absent is not null, not less and not equal."""
+    for operator in ("=", "<", "<=", ">", ">=", "begins_with"):
+        assert not Condition(("a", "b"), operator, ({"S": "x"},)).holds(item)
+    assert not Condition(("a", "b"), "=", ({"NULL": True},)).holds(item)
