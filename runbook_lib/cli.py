@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import RunbookError
+from .errors import Refused, RunbookError
 
 INTERRUPTED, PROGRAM_FAULT = 3, 70
 
@@ -94,6 +94,40 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print("\n".join(one.text().splitlines()[0] for one in found) or f"No runs in {outputs}.")
     return 0
+
+
+def _ask(word: str):
+    def command(options: argparse.Namespace) -> int:
+        from .control import request
+        from .parameters import outputs_folder
+        from .run import check_run_id, open_run
+
+        run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+        holder = run.holder()
+        if holder is None:
+            raise Refused(f"nothing is writing run {run.id}; there is nothing to {word}.")
+        request(run, word)
+        told = f"asked {holder} to {word}; it ends with the page it is at"
+        print(json.dumps({"run_id": run.id, "asked": word, "holder": holder}) if options.json else told)
+        return 0
+
+    return command
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .audit import verify
+    from .parameters import outputs_folder
+    from .run import check_run_id, open_run
+
+    found = verify(open_run(outputs_folder(options.outputs), check_run_id(options.of)))
+    if options.json:
+        print(json.dumps(vars(found)))
+    else:
+        for problem in found.problems:
+            print(problem)
+        word = "NOT as it was left" if found.problems else "untouched"
+        print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
+    return int(bool(found.problems))
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -203,6 +237,11 @@ def _parser() -> argparse.ArgumentParser:
     _writing(added)
     added = command("status", _status, "what a run is doing or did; all runs without RUN_ID")
     added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run to look at")
+    for word in ("pause", "stop"):
+        added = command(word, _ask(word), f"{word} a run that writes: it finishes its page and can be resumed")
+        added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added = command("verify", _verify, "prove a run's folder untouched, or name what was changed")
+    added.add_argument("of", metavar="RUN_ID", help="the run to look at")
     command("demo", _demo, "both migrations on made-up data in an embedded DynamoDB")
     command("lab", _lab, "JupyterLab on the same made-up data")
     return parser

@@ -134,6 +134,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bytes]]:
             yield end, chain, body
 
 
+def links(path: Path) -> Iterator[bytes]:
+    """The link of each whole record, which stands for it and all before it. Read-only. Raises Damaged."""
+    for _, link, _ in _lines(path):
+        yield link
+
+
 def records(path: Path, *kinds: str) -> Iterator[dict]:
     """The records of a file in order, or those of some kinds. Read-only. Raises Damaged."""
     for _, _, body in _lines(path):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import audit
 from .checkpoint import checkpoint_of, write_checkpoint
 from .dynamo import tables
 from .dynamo.wire import DynamoError
@@ -101,6 +102,7 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
     if stage.name == "migrate" and (state.rolled_back or state.rolling_back):
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     stage.check_identity(plan)
+    audit.check_journals(run)
     analysis = run.latest_json("migration-analysis")
     if analysis:
         for key, value in stage.identity(plan).items():

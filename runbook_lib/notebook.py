@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
+from . import audit, control, html, report, views, views_plan
 from . import canary as canaries
-from . import html, report, views, views_plan
 from .analyze import Analysis, analyze
 from .canary import Canary, Created
 from .dynamo.wire import DynamoError
@@ -115,6 +115,8 @@ class Book:
                 tables=values.get("tables"),
             )
         self.run.logger().info("%s begins", self.stage)
+        if "RUNBOOK_HEADLESS" not in os.environ:  # the command did it before it started this kernel
+            control.clear(self.run)
         self._facts = [
             ("run", self.run.id),
             ("from", _place(self.parameters.source)),
@@ -132,7 +134,7 @@ class Book:
     @_reading
     def analyze(self, plan: Plan) -> Analysis:
         """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
-        with Progress(plan, "read") as progress:
+        with Progress(self.run, plan, "read") as progress:
             analysis = analyze(plan, progress.add)
         content, path = report.write_analysis(self.run, plan, analysis)
         open_items = sum(alert.level != "" for alert in analysis.alerts)
@@ -199,7 +201,7 @@ class Book:
         if not self._may_write():
             self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
             return None
-        with self.run.lock(self.stage), Progress(plan, "migrated") as progress:
+        with self.run.lock(self.stage), Progress(self.run, plan, "migrated") as progress:
             migration = migrate(self.run, plan, progress.add)
         content, path = report.write_migration(self.run, plan, migration)
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
@@ -218,7 +220,7 @@ class Book:
     @_reading
     def validate(self, plan: Plan) -> Validation:
         """Both sides compared, item by item. Read-only; writes the report into the run's folder."""
-        with Progress(plan, "compared") as progress:
+        with Progress(self.run, plan, "compared") as progress:
             validation = validate(self.run, plan, progress.add)
         content, path = report.write_validation(self.run, plan, validation)
         figures = content["validation"]
@@ -320,6 +322,7 @@ class Book:
         self._show_banner(verdict, self._headline, code)
         self.show(views_plan.reproduce, self.stage, self.run, self._file, self._values)
         self.run.logger().info("%s ends: %s", self.stage, verdict)
+        audit.append(self.run, self.stage)
 
     # inside
 

@@ -4,8 +4,9 @@ import threading
 import time
 from collections import Counter
 
-from . import views
+from . import control, views
 from .plan import Plan
+from .run import Run
 from .views_run import DONE, WAITING
 
 EVERY = 0.5  # seconds between two updates
@@ -14,9 +15,9 @@ EVERY = 0.5  # seconds between two updates
 class Progress:
     """A `with` block that shows how far each source table is. `add` may be called from any thread."""
 
-    def __init__(self, plan: Plan, verb: str):
+    def __init__(self, run: Run, plan: Plan, verb: str):
         """`verb` says what is done to the items, as in "read"."""
-        self._plan, self._verb = plan, verb
+        self._run, self._plan, self._verb = run, plan, verb
         self._done: Counter = Counter()
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -33,7 +34,8 @@ class Progress:
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
-        """Counts a page that is done."""
+        """Counts a page that is done. Raises Interrupted where the run was asked to stop."""
+        control.check(self._run)
         with self._lock:
             self._began.setdefault(table, time.monotonic())
             self._done[table] += counts["scanned"] or sum(counts.values())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import audit, control
 from .errors import Refused
 from .export import export
 from .index import write_index
@@ -46,10 +47,11 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
 
+    control.clear(run)
     copy = _free_name(run.folder, stage)
     problem, traceback = None, None
     try:
-        with _terminated_as_interrupt(), _headless():
+        with _stoppable(run), _headless():
             papermill.execute_notebook(
                 str(notebook_path(stage)),
                 str(copy),
@@ -70,6 +72,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "the notebook's kernel died"
     html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
+    audit.append(run, stage)
     write_index(run.folder.parent)
     if problem is None:
         return Execution(copy, html, result["exit_code"], result)
@@ -129,13 +132,27 @@ def _headless():
 
 
 @contextmanager
-def _terminated_as_interrupt():
-    """SIGTERM saves the notebook as Ctrl-C does, instead of leaving no trace."""
+def _stoppable(run: Run):
+    """Ctrl-C (or SIGTERM) asks the stage to end with its page; the second time it interrupts at once.
+
+    papermill would kill the kernel at the first.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    asked = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        control.request(run, "stop")
+        print("Stopping when the page is finished; once more to stop now.", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from . import audit, control
 from .checkpoint import Checkpoint, read_checkpoint
 from .dynamo import session
 from .dynamo.session import Connection
@@ -25,6 +26,7 @@ class Undoing:
             identity = identify(parameters, load_mapping(parameters), "")
             path = str(latest_checkpoint(outputs or "outputs", identity["fingerprint"]))
         self.checkpoint: Checkpoint = read_checkpoint(path)
+        audit.check_journals(self.checkpoint.run)
         self._target: Connection | None = None
 
     def target(self) -> Connection:
@@ -48,7 +50,8 @@ class Undoing:
 
     def undo(self) -> Undone:
         """Deletes what the stage inserted. Writes to the target and the journal."""
-        return undo(self.checkpoint, self.target())
+        run = self.checkpoint.run
+        return undo(self.checkpoint, self.target(), on_page=lambda *_: control.check(run))
 
     def delete_tables(self, names: list[str]) -> list[TableDeletion]:
         """Deletes created tables that are empty now. Writes to the target's account."""

@@ -168,7 +168,7 @@ def _share(part: int, whole: int) -> Raw:
         return quiet("100 %")
     percent = 100 * part / whole
     full = max(2, round(percent * 0.4))
-    style = f"width:{full}px;background:{ACCENT};border-right:{40 - full}px solid {LINE}"
+    style = f"width:{40 - full}px;background:{LINE};border-left:{full}px solid {ACCENT}"
     bar = f'<span style="display:inline-block;height:6px;margin:0 6px 1px 0;{style}"></span>'
     return Raw(f"{bar}{'&lt;1' if percent < 1 else f'{percent:.0f}'} %")
 

@@ -94,7 +94,7 @@ def _change(
     references = [found for found in row.references if _first(found.path) == origin]
     if references:
         return _reference(name, before, after, references, entry)
-    if before == row.old and set(after) & {"S", "N", "B"} and text_of(after) == row.new_id:
+    if before == row.old and row.old_id != row.new_id and set(after) & {"S", "N", "B"} and text_of(after) == row.new_id:
         return Change(name, before, after, "new id", "new id", _new_id(after, before))
     if rule and rule.type:
         try:
@@ -195,9 +195,10 @@ def changes_table(found: list[Change], sides: tuple[str, str] = ("before", "afte
 
 
 def _what(change: Change) -> Raw:
-    word, by_template, template = change.what.partition(" template ")
-    written = f" {mono(template)}" if by_template else ""
-    return Raw(f"{chip(word + by_template.rstrip(), TONES[change.kind])}{written}")
+    by = "made by template "
+    template = change.what.removeprefix(by) if change.kind == "made" and change.what.startswith(by) else ""
+    written = f" {mono(template)}" if template else ""
+    return Raw(f"{chip(by.strip() if template else change.what, TONES[change.kind])}{written}")
 
 
 def _after(change: Change) -> Raw:

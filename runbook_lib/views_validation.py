@@ -76,7 +76,7 @@ def differences_html(result: Validation) -> Raw:
         what, example = attribute or muted("the whole item"), examples[cause]
         rows.append([name, chip(kind, tone), what, _types(example), count, muted(f"#{key_tag(example.key)}")])
         marks.append(tone)
-    columns = ("table", "kind", "attribute", "type", "times", "for example")
+    columns = ("table", "kind", "attribute", "should be → is", "times", "for example")
     body = table(columns, rows, align="lllwrl", limit=CAUSES, marks=marks)
     return Raw(body + muted(f"{len(result.differences):,} differences listed; keys are shown as hashes."))
 

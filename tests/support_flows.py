@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import support_worlds as worlds
+
 from runbook_lib import report
 from runbook_lib.analyze import analyze
 from runbook_lib.canary import Canary, create_tables, run_canary
 from runbook_lib.mapping import load_mapping
 from runbook_lib.migrate import migrate
-from runbook_lib.parameters import Parameters
+from runbook_lib.parameters import Parameters, build_parameters, load_parameters
 from runbook_lib.plan import open_plan
 from runbook_lib.run import Run, identify, open_run
 from runbook_lib.undoing import Undoing
 from runbook_lib.validate import validate
+
+CASES = Path(__file__).parent / "cases"
 
 
 @dataclass
@@ -79,3 +83,26 @@ class Flow:
 
     def _plan(self, chosen: list[str] | None = None):
         return open_plan(self.parameters, chosen=chosen)
+
+
+def begin(case: str, world: worlds.World, outputs: Path, **limits: Any) -> Flow:
+    """The tables of a folder in tests/cases on the world's engine, and its migration, not yet begun."""
+    world.build(worlds.read(CASES / case / "source.yaml"), worlds.SOURCE)
+    world.build(worlds.read(CASES / case / "target.yaml"), worlds.TARGET)
+    settings = {f"limits.{name}": value for name, value in limits.items()}
+    return Flow(load_parameters(CASES / case / "parameters.yaml", settings), outputs)
+
+
+def flow_of(mapping: str, world: worlds.World, outputs: Path, run_id: str = "the-first-run", **limits: Any) -> Flow:
+    """A migration by the `tables` part of a mapping, as YAML text; entries are named like their tables, `id` is the id."""
+    defaults = "".join(
+        f'{side}: "{{table}}-{environment}-{world.suffix}", '
+        for side, environment in (("source", worlds.SOURCE), ("target", worlds.TARGET))
+    )
+    path = outputs / "mapping.yaml"
+    path.write_text(f"defaults: {{{defaults}id: id}}\ntables: {mapping}\n", encoding="utf-8")
+    sides = {
+        label: {"environment": environment, "region": "us-west-1", "endpoint_url": world.engine.endpoint_url}
+        for label, environment in (("source", worlds.SOURCE), ("target", worlds.TARGET))
+    }
+    return Flow(build_parameters({"mapping": str(path), **sides, "limits": limits}), outputs, run_id)

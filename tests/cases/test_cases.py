@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import support_worlds as worlds
-from support_flows import Flow
+from support_flows import Flow, begin
 
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
@@ -18,13 +18,6 @@ CASES = {path.parent.name: worlds.read(path) for path in sorted(HERE.glob("*/exp
 MIGRATIONS = [name for name, expected in CASES.items() if "refused" not in expected]
 REFUSALS = [name for name, expected in CASES.items() if "refused" in expected]
 COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
-
-
-def begin(name: str, world: worlds.World, outputs: Path) -> Flow:
-    """The case's tables on the engine, and its migration not yet begun."""
-    world.build(worlds.read(HERE / name / "source.yaml"), worlds.SOURCE)
-    world.build(worlds.read(HERE / name / "target.yaml"), worlds.TARGET)
-    return Flow(load_parameters(HERE / name / "parameters.yaml"), outputs)
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)

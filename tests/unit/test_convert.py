@@ -223,6 +223,7 @@ def test_json_numbers_keep_every_digit(number):
         ('[{"N": "٧"}]', [{"M": {"N": {"S": "٧"}}}]),
         ('[{"N": "1E400"}]', [{"M": {"N": {"S": "1E400"}}}]),
         ('[{"B": "no base64!"}]', [{"M": {"B": {"S": "no base64!"}}}]),
+        ('[{"B": "QR=="}]', [{"M": {"B": {"S": "QR=="}}}]),  # DynamoDB would give it back as QQ==
         ('[{"SS": ["a", "a"]}]', [{"M": {"SS": {"L": [{"S": "a"}, {"S": "a"}]}}}]),  # DynamoDB has no such set
         ('[{"NS": ["1", "1.0"]}]', [{"M": {"NS": {"L": [{"S": "1"}, {"S": "1.0"}]}}}]),
         ('[{"SS": []}]', [{"M": {"SS": {"L": []}}}]),

@@ -13,9 +13,11 @@ import argparse
 import ast
 import json
 import re
+import textwrap
 import typing
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,9 +34,9 @@ from runbook_lib.values import equal, from_python
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS, MAPPING = ROOT / "docs/commands.md", ROOT / "docs/mapping.md"
+COMMANDS, MAPPING, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("commands", "mapping", "design"))
 TABLE_NAMES = 'defaults: {source: "{table}-dev", target: "{table}-prod", id: id}\ntables:\n'
-FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+FENCE = re.compile(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
 
 
 def by_name(path: Path) -> str:
@@ -43,7 +45,7 @@ def by_name(path: Path) -> str:
 
 def blocks(path: Path) -> list[tuple[str, str]]:
     """The code blocks of a page: what stands behind the fence, and the text."""
-    return FENCE.findall(path.read_text(encoding="utf-8"))
+    return [(info, textwrap.dedent(text)) for _, info, text in FENCE.findall(path.read_text(encoding="utf-8"))]
 
 
 def prose(path: Path) -> str:
@@ -197,7 +199,7 @@ def test_mappings_in_the_pages_are_right(info, mapping, text, monkeypatch):
 
 def sequences(first: str) -> list:
     """Each example of a kind with the block that follows it."""
-    found = [(a[1], a[0], a[2], b[0], b[2]) for a, b in zip(EXAMPLES, EXAMPLES[1:], strict=False)]
+    found = [(a[1], a[0], a[2], b[0], b[2]) for a, b in pairwise(EXAMPLES)]
     return [pytest.param(*case, id=f"{n}") for n, case in enumerate(found) if case[1].startswith(first)]
 
 
@@ -248,6 +250,15 @@ def test_the_parameters_example_is_right():
 
     body = next(body for info, body in blocks(COMMANDS) if info == "yaml" and body.startswith("mapping:"))
     assert build_parameters(yaml.safe_load(body))
+
+
+def test_every_module_has_its_line_in_the_design():
+    """And every line its module."""
+    package = ROOT / "runbook_lib"
+    modules = {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py")}
+    column = re.findall(r"^\| (`[^|]*) \|", section(DESIGN, "## Modules"), re.MULTILINE)
+    named = re.findall(r"`([^`]+)`", "\n".join(column))
+    assert sorted(named) == sorted(name for name in modules if not name.endswith("__"))
 
 
 # links and names

@@ -1,0 +1,183 @@
+"""`audit.jsonl`: a chain of hashes over what a run left behind, and the proof that nobody touched it since.
+
+Each line holds the hash of the line before, so that none can be changed, taken out or put in without breaking the chain.
+A record names every file with its SHA-256, and every journal file with its length in records and the hash of its last:
+a journal (and `run.log`, by its length in bytes) may grow after that, but what was there stays.
+"""
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import __version__, journal
+from .errors import Refused
+from .run import Run, code_fingerprint, iso, now
+
+FILE, LOG = "audit.jsonl", "run.log"
+_PATTERNS = ("0*.ipynb", "0*.html", "migration-*.json", "*.jsonl", "id-map.parquet", "run.json")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What comparing a run's folder with its audit chain found."""
+
+    records: int
+    files: int
+    head: str  # hash of the last record: keep it elsewhere to prove the chain itself
+    problems: list[str]  # one sentence each
+
+
+def append(run: Run, stage: str) -> str:
+    """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`."""
+    path = run.folder / FILE
+    previous = _head(path)
+    content = {
+        "at": iso(now()),
+        "stage": stage,
+        "actor": f"{getpass.getuser()}@{socket.gethostname()}",
+        "version": __version__,
+        "code": code_fingerprint(),
+        "files": {name: _hash(run.folder / name) for name in _files(run.folder)},
+        "journal": {name: list(_journal_head(run.folder / name)) for name in _journals(run.folder)},
+        "log": _log_head(run.folder / LOG),
+        "previous": previous,
+    }
+    line = {**content, "hash": _seal(content)}
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+        file.write(json.dumps(line).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return line["hash"]
+
+
+def verify(run: Run) -> Verification:
+    """The folder against its chain: every file as it was when last recorded, every journal at least as long. Read-only.
+
+    Raises Refused where there is no chain.
+    """
+    path = run.folder / FILE
+    if not path.exists():
+        raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was taken away.")
+    problems: list[str] = []
+    previous, number = "", 0
+    files: dict[str, str] = {}
+    heads: dict[str, list[tuple[int, str]]] = {}
+    log: tuple[int, str] = (0, "")
+    for number, record in enumerate(_records(path), 1):
+        if record is None or record["previous"] != previous:
+            problems.append(f"{FILE}: record {number} does not continue the chain")
+            break
+        previous, log = record["hash"], tuple(record["log"])
+        files |= record["files"]
+        for name, head in record["journal"].items():
+            heads.setdefault(name, []).append(tuple(head))
+    problems += _changed_files(run.folder, files) + _changed_journals(run.folder, heads)
+    if log[0] and _log_head(run.folder / LOG, log[0]) != list(log):
+        problems.append(f"{LOG} was changed")
+    return Verification(number, len(files) + len(heads), previous, problems)
+
+
+def check_journals(run: Run) -> None:
+    """Refused where a journal has lost records that the audit chain knows. Read-only."""
+    path = run.folder / FILE
+    heads: dict[str, list[tuple[int, str]]] = {}
+    for record in _records(path) if path.exists() else ():
+        for name, head in (record or {"journal": {}})["journal"].items():
+            heads.setdefault(name, []).append(tuple(head))
+    if problems := _changed_journals(run.folder, heads):
+        raise Refused(f"{problems[0]}; restore it from a copy.")
+
+
+def _changed_files(folder: Path, files: dict[str, str]) -> list[str]:
+    found = []
+    for name, recorded in sorted(files.items()):
+        path = folder / name
+        if not path.exists():
+            if not _may_go(name):
+                found.append(f"{name} is missing")
+        elif _hash(path) != recorded:
+            found.append(f"{name} was changed")
+    known = {*files, FILE}
+    return found + [f"{name} was added" for name in _files(folder) if name not in known]
+
+
+def _may_go(name: str) -> bool:
+    """A listing goes when a later stage finds nothing to list; what it held stands in the journal."""
+    return name.endswith(".jsonl")
+
+
+def _changed_journals(folder: Path, heads: dict[str, list[tuple[int, str]]]) -> list[str]:
+    found = []
+    for name, recorded in sorted(heads.items()):
+        path = folder / name
+        if not path.exists():
+            found.append(f"{name} is missing")
+            continue
+        try:
+            links = [""] + [link.decode() for link in journal.links(path)]
+        except journal.Damaged as problem:
+            found.append(str(problem).rstrip("."))
+            continue
+        for length, head in recorded:
+            if length >= len(links):
+                found.append(f"{name} has lost records: it held {length:,} and holds {len(links) - 1:,}")
+                break
+            if links[length] != head:
+                found.append(f"{name}: record {length} is not the one that was written")
+                break
+    return found
+
+
+def _files(folder: Path) -> list[str]:
+    names = {path.name for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    return sorted(names - {FILE})
+
+
+def _journals(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob("journal/*/*.jsonl"))
+
+
+def _journal_head(path: Path) -> tuple[int, str]:
+    number, head = 0, b""
+    for number, head in enumerate(journal.links(path), 1):  # noqa: B007 - the last ones are wanted
+        pass
+    return number, head.decode()
+
+
+def _log_head(path: Path, length: int | None = None) -> list:
+    """How long the log is and the hash of that much of it."""
+    content = path.read_bytes()[:length] if path.exists() else b""
+    return [len(content), hashlib.sha256(content).hexdigest()]
+
+
+def _records(path: Path) -> Iterator[dict[str, Any] | None]:
+    """The records; None for one that is not what was written."""
+    for line in path.read_bytes().splitlines():
+        try:
+            record = json.loads(line)
+            content = {key: value for key, value in record.items() if key != "hash"}
+            yield record if record["hash"] == _seal(content) else None
+        except (ValueError, KeyError, AttributeError):
+            yield None
+
+
+def _head(path: Path) -> str:
+    last = None
+    for last in _records(path) if path.exists() else ():  # noqa: B007
+        pass
+    return last["hash"] if last else ""
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

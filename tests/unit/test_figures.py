@@ -1,0 +1,239 @@
+"""Figures: legible at 35 tables, nothing over a name, no state, no display."""
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from runbook_lib import figures
+from runbook_lib.analyze import EntryAnalysis
+from runbook_lib.figures_layout import GAP, lay_out
+from runbook_lib.figures_map import _Map
+from runbook_lib.graph import levels
+from runbook_lib.profile import AttributeProfile
+
+# The 35 tables of an environment copy, and what refers to what.
+PARENTS = {
+    "BackOfficeAssignTo": {"Contacts"},
+    "ContactAuditLog": {"Contacts"},
+    "ContactUs": {"Contacts", "Properties"},
+    "Affiliates": {"Contacts", "Properties"},
+    "NotificationQueue": {"NotificationTemplate", "Contacts"},
+    "eSignatureDocuments": {"Properties"},
+    "Requests": {"Contacts", "Properties"},
+    "PendingAppoitments": {"Requests"},
+    "Projects": {"Contacts", "Properties", "Requests", "Quotes"},
+    "Quotes": {"Projects", "Contacts", "Properties", "Requests"},
+    "QuoteItems": {"Projects", "QuoteItems"},
+    "ProjectComments": {"Projects", "Contacts"},
+    "ProjectMilestones": {"Projects"},
+    "ProjectPermissions": {"Projects"},
+    "ProjectPaymentTerms": {"Projects", "ProjectPaymentTerms"},
+    "AuditLog": {"Contacts", "Properties", "Requests", "Projects", "Quotes", "QuoteItems", "ProjectPaymentTerms"},
+}
+ALONE = [f"BackOfficeTable{number}" for number in range(16)]
+TABLES = {name: set() for name in ("Contacts", "Properties", "NotificationTemplate", *ALONE)} | PARENTS
+LEVELS = levels(TABLES)
+EDGES = [(child, parent, 1234, len(parent) % 3) for child in TABLES for parent in sorted(TABLES[child])]
+EDGES.append(("AuditLog", None, 0, 4))
+RECORDS = dict.fromkeys(TABLES, 123_456)
+STRANGE = ["$x^{2", "<script>alert(1)</script>", "a\nb\u202e", "東京 😀", '"><img src=x onerror=alert(1)>', "x" * 80]
+
+
+def image_of(markup: str) -> Image.Image:
+    """The picture in an `<img>`."""
+    return Image.open(io.BytesIO(base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', markup)[1])))
+
+
+def alt_of(markup: str) -> str:
+    return re.search(r'<img alt="([^"]*)"', markup)[1]
+
+
+def drawn(levels_: dict, edges: list) -> _Map:
+    """A map after drawing, with its figure."""
+    map_ = _Map(levels_, {(child, parent): (count, dangling) for child, parent, count, dangling in edges}, RECORDS)
+    map_.image()
+    return map_
+
+
+def test_a_figure_is_an_image_of_twice_the_pixels_that_shrinks_with_the_page():
+    markup = figures.reference_map(LEVELS, EDGES, RECORDS)
+    width = int(re.search(r'width="(\d+)"', markup)[1])
+    assert image_of(markup).size[0] == pytest.approx(2 * width, abs=2)
+    assert "max-width:100%" in markup
+    assert "data:image/png" in markup
+    assert len(markup) < 400_000
+
+
+def test_tables_without_references_stand_below_the_map():
+    markup = figures.reference_map(LEVELS, EDGES, RECORDS)
+    below = markup.partition("</div>")[2]
+    assert "16 without references:" in below
+    assert all(name in below for name in ALONE)
+    assert not any(name in alt_of(markup) for name in ALONE)
+
+
+def test_the_description_says_what_the_map_shows():
+    alt = alt_of(
+        figures.reference_map({"A": 1, "B": 2}, [("B", "A", 5, 0), ("B", "A", 1000, 3), ("B", None, 0, 4)], {})
+    )
+    assert "B to A: 1,005, 3 dangling" in alt  # one edge, however many paths
+    assert "B to no known table: 0, 4 dangling" in alt
+
+
+@pytest.mark.parametrize(
+    ("levels_", "edges"),
+    [
+        ({}, []),
+        ({"A": 1, "B": 2}, []),
+        ({"A": 1}, [("A", "A", 5, 0)]),
+        ({"A": 1}, [("A", None, 0, 5)]),
+        ({"A": 1, "B": 1, "C": 1}, [("A", "B", 1, 0), ("B", "C", 1, 1), ("C", "A", 1, 0)]),
+        ({"A": 1, "B": 7}, [("A", "B", 1, 0)]),  # against the levels, as a table named by an attribute can be
+        ({"A": 1, "B": 2}, [("A", "unknown", 3, 1), ("unknown", "A", 1, 0)]),
+    ],
+)
+def test_maps_of_odd_shapes(levels_, edges):
+    assert figures.reference_map(levels_, edges, {})
+
+
+def test_no_name_of_a_map_touches_another_or_a_foreign_box():
+    """35 tables, with cycles, tables that refer to themselves, and dangling references."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.patches import FancyBboxPatch
+
+    canvas = drawn(LEVELS, EDGES).canvas
+    renderer = FigureCanvasAgg(canvas.figure).get_renderer()
+    texts = [(text.get_text(), text.get_window_extent(renderer)) for text in canvas.axes.texts]
+    boxes = [p.get_window_extent(renderer) for p in canvas.axes.patches if isinstance(p, FancyBboxPatch)]
+    assert len(boxes) == 19
+    assert len(texts) > 60
+    page = canvas.figure.bbox
+    for words, extent in texts:
+        assert page.x0 <= extent.x0 <= extent.x1 <= page.x1, words
+        assert page.y0 <= extent.y0 <= extent.y1 <= page.y1, words
+        for box in boxes:
+            inside = box.x0 <= extent.x0 and extent.x1 <= box.x1 and box.y0 <= extent.y0 and extent.y1 <= box.y1
+            assert inside or not extent.overlaps(box), words
+    for (one, left), (other, right) in combinations(texts, 2):
+        assert not left.overlaps(right), (one, other)
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+@st.composite
+def graphs(draw):
+    names = [f"T{number}" for number in range(draw(st.integers(1, 14)))]
+    pairs = st.tuples(st.sampled_from(names), st.sampled_from(names))
+    return (
+        names,
+        draw(st.lists(pairs, unique=True, max_size=30)),
+        draw(st.lists(st.integers(1, 5), min_size=14, max_size=14)),
+    )
+
+
+@given(graphs())
+@settings(deadline=None)
+def test_nothing_in_a_column_lies_over_anything_else(graph):
+    """Boxes and passing lines keep their distance, whatever the levels and references."""
+    names, edges, level = graph
+    heights = {name: 20.0 + 7 * index for index, name in enumerate(names)}
+    layout = lay_out(dict(zip(names, level, strict=False)), edges, heights)
+    assert sorted(n for column in layout.columns for n in column if isinstance(n, str)) == sorted(names)
+    for column in layout.columns:
+        for upper, lower in pairwise(column):
+            between = layout.middle[lower] - layout.half(lower) - layout.middle[upper] - layout.half(upper)
+            assert between >= GAP - 1e-6
+    for child, parent in edges:
+        for node in layout.way(child, parent) if layout.column_of[child] != layout.column_of[parent] else ():
+            assert node in layout.middle
+
+
+def test_the_layout_crosses_no_lines_where_none_need_cross():
+    """A and B each have a child of their own; the children stand in the parents' order."""
+    heights = dict.fromkeys("ABab", 20.0)
+    layout = lay_out({"A": 1, "B": 1, "a": 2, "b": 2}, [("a", "B"), ("b", "A")], heights)
+    assert (layout.middle["A"] < layout.middle["B"]) == (layout.middle["b"] < layout.middle["a"])
+
+
+def test_counts_keep_the_smallest_part_visible():
+    """One failed item among a million has its pixels, in its colour."""
+    markup = figures.counts({"Large": {"inserted": 1_000_000, "failed": 1}, "Small": {"conflicts": 1}, "None": {}})
+    picture = image_of(markup).convert("RGB")
+    bars = picture.crop((0, 2 * 34, *picture.size))  # below the legend
+    colours = {colour: count for count, colour in bars.getcolors(1 << 24)}
+    for part in ("inserted", "conflicts", "failed"):
+        wanted = bytes.fromhex(figures.PARTS[part][1][1:])
+        assert (
+            max(
+                count
+                for colour, count in colours.items()
+                if sum(abs(a - b) for a, b in zip(colour, wanted, strict=True)) < 12
+            )
+            > 100
+        )
+    assert "1,000,000 inserted" in alt_of(markup)
+    assert "1 failed" in alt_of(markup)
+
+
+def test_figures_of_nothing_are_a_sentence():
+    assert "No tables" in figures.counts({})
+    assert "No tables" in figures.reference_map({}, [], {})
+
+    class Empty:
+        tables = {"T": EntryAnalysis()}
+
+    assert "No items" in figures.types(Empty())
+
+
+def test_types_of_35_tables():
+    class Many:
+        tables = {name: EntryAnalysis(profile={"a": AttributeProfile(Counter(S=3, N=1, NS=1))}) for name in TABLES}
+
+    markup = figures.types(Many())
+    assert alt_of(markup) == "Attribute types of 35 tables: S, N, NS."
+    assert image_of(markup).size[1] > 35 * 2 * figures.ROW
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.filterwarnings("error")
+def test_strange_names_are_drawn_as_they_are(name):
+    """No formula is read into them, no markup, and a character that the font lacks is no warning."""
+
+    class One:
+        tables = {name: EntryAnalysis(profile={"a": AttributeProfile(Counter(S=1))})}
+
+    for markup in (
+        figures.reference_map({name: 1, "B": 2}, [("B", name, 1, 1)], {}),
+        figures.reference_map({name: 1}, [], {}),
+        figures.counts({name: {"inserted": 1}}),
+        figures.types(One()),
+    ):
+        assert "<script" not in markup
+        assert markup.count("<img") <= 1
+        assert "\u202e" not in markup
+
+
+def test_figures_can_be_made_on_any_thread():
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: figures.counts({"A": {"inserted": 3}}), range(8)))
+    assert len(set(made)) == 1
+
+
+def test_pyplot_and_its_state_are_not_used():
+    code = (
+        "import sys; from runbook_lib import figures; assert 'matplotlib' not in sys.modules; "
+        "figures.counts({'A': {'inserted': 1}}); figures.reference_map({'A': 1}, [('A', 'A', 1, 0)], {}); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

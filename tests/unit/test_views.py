@@ -1,0 +1,685 @@
+"""What the notebooks show: escaped, without values, well formed, in styles that an untrusted JupyterLab keeps."""
+
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from compiled import mapping_of, routes_of
+
+from runbook_lib import figures, html, views
+from runbook_lib.analyze import Analysis, EntryAnalysis, TargetState
+from runbook_lib.canary import Canary, Closure, Created, Pair
+from runbook_lib.patterns import PatternProof
+from runbook_lib.profile import AttributeProfile, profile_items
+from runbook_lib.references import Found
+from runbook_lib.rollback import Preview, Undone
+from runbook_lib.routes import Row
+from runbook_lib.stage import State
+from runbook_lib.validate import Difference, EntryValidation, Validation
+from runbook_lib.verdict import FAIL, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
+from runbook_lib.views_samples import changes
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</td></table><style>*{display:none}</style>",
+    "<a href=javascript:alert(1)>x</a>",
+    "&lt;b&gt; & $x^2$ {{7*7}} `code`",
+    "right\u202eleft\x00\x1b[31m\n",
+]
+SECRET = "Quokka Zanzibar 4711"  # no part of it may be seen anywhere
+TAGS = set("div span b table thead tbody tfoot tr th td details summary progress img".split())
+ATTRIBUTES = {"style", "open", "max", "value", "alt", "width", "src"}
+# What JupyterLab 4.6 keeps of inline styles in an untrusted output, as far as used here; the last two groups it drops.
+KEPT = set(
+    "align-items background border border-bottom border-collapse border-left border-radius border-right border-top "
+    "box-sizing color cursor display flex-wrap font-family font-size font-weight gap height justify-content "
+    "letter-spacing line-height margin max-width min-width opacity overflow-x padding page-break-inside table-layout "
+    "text-align vertical-align white-space width".split()
+)
+DROPPED = set("font-variant-numeric print-color-adjust -webkit-print-color-adjust".split())
+
+
+class Checker(HTMLParser):
+    """Well formed, and nothing but the tags, attributes and styles that are meant."""
+
+    def __init__(self, markup: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.words = ""
+        self.seen: Counter = Counter()
+        self.feed(markup)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.seen[tag] += 1
+        assert tag in TAGS, tag
+        if tag != "img":
+            self.open.append(tag)
+        for name, value in attributes:
+            self.seen[f"{tag} {name}"] += 1
+            assert name in ATTRIBUTES, f"{tag} {name}={value}"
+            if name == "src":
+                assert value.startswith("data:image/png;base64,")
+            if name == "alt":
+                self.words += value
+            if name == "style":
+                for declaration in value.split(";"):
+                    assert declaration.partition(":")[0].strip() in KEPT | DROPPED, declaration
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def row_of(source: dict, item: dict, entry: str = "Contacts", **more) -> Row:
+    """A row with what the views need of it."""
+    values = {
+        "source_key": {"id": source["id"]},
+        "key": {"id": item["id"]},
+        "old": source["id"],
+        "old_id": source["id"].get("S", ""),
+        "new_id": item["id"].get("S", ""),
+        "references": [],
+        "unreadable": [],
+        "sparse": [],
+        **more,
+    }
+    return Row(entry=entry, item=item, raw=b"", digest="", **values)
+
+
+def analysis_of(tables: dict[str, EntryAnalysis], **more) -> Analysis:
+    """An analysis with what is given, all else empty."""
+    values = {
+        "levels": dict.fromkeys(tables, 1),
+        "targets": {},
+        "unrouted": {},
+        "seconds": 1.0,
+        "estimated_seconds": 2.0,
+        "alerts": [],
+        "listed": {},
+        **more,
+    }
+    return Analysis(tables=tables, **values)
+
+
+def state_of(tables: dict[str, dict], **more) -> State:
+    """A stage that ended."""
+    values = {
+        "unrouted": 0,
+        "executions": 1,
+        "started": "2025-01-01T00:00:00Z",
+        "ended": None,
+        "finished": True,
+        "rolled_back": False,
+        "rolling_back": False,
+        "undone": Counter(),
+        **more,
+    }
+    return State(tables={name: Counter(counts) for name, counts in tables.items()}, **values)
+
+
+def filled(name: str, attribute: str, value: str) -> dict[str, str]:
+    """Every view of results in which tables, attributes and reasons have these names, and items this value."""
+    item = {
+        "id": {"S": f"{value} id"},
+        attribute: {"S": value},
+        f"{attribute}-n": {"N": "4711.4711"},
+        f"{attribute}-l": {"L": [{"S": value}]},
+        f"{attribute}-m": {"M": {value: {"S": value}}},
+        f"{attribute}-b": {"B": "UXVva2th"},
+        f"{attribute}-ss": {"SS": [value]},
+        f"{attribute}-ref": {"S": f"{value} parent"},
+        f"{attribute}-dropped": {"S": value},
+        f"{attribute}-moved": {"S": value},
+        f"{attribute}-renamed": {"S": f"{value} renamed"},
+    }
+    target = {n: v for n, v in item.items() if not n.endswith(("dropped", "moved", "renamed"))}
+    target |= {
+        "id": {"S": "0a1b2c3d-new"},
+        f"{attribute}-ref": {"S": "9f8e7d6c-new"},
+        f"{attribute}-n": {"S": "4711.4711"},
+        "rest": {"M": {f"{attribute}-moved": {"S": value}}},
+        "other": {"S": f"{value} renamed"},
+        "made": {"S": f"PREFIX#{value}"},
+    }
+    found = Found(f"{attribute}-ref", name, item[f"{attribute}-ref"], target[f"{attribute}-ref"])
+    row = row_of(item, target, name, references=[found])
+    entry = EntryAnalysis(
+        records=3,
+        routed=2,
+        quarantined=1,
+        losers=1,
+        collisions=1,
+        references=Counter({attribute: 5}),
+        dangling=Counter({attribute: 2}),
+        unreadable=Counter({attribute: 1}),
+        reasons=Counter({(attribute, f"{name} wants a number: text that is none"): 1}),
+        parents=Counter({(attribute, name): 3, (attribute, "Other"): 2}),
+        profile=profile_items([item, target]),
+        samples=[(item, row)],
+    )
+    alerts = [
+        Alert(FAIL, name, f"2 items at {attribute}: bad", name),
+        Alert(REVIEW, name, name, name),
+        Alert("", name, name, name),
+    ]
+    alerts += [dangling_alert(f"{name}{n}", n, [attribute]) for n in range(1, 9)]
+    targets = {
+        name: TargetState(True, False, [f"index {attribute} is missing"], True),
+        f"{name}2": TargetState(False, True, []),
+    }
+    listed = {"quarantine": [{"table": name, "key": {"id": item["id"]}, "attribute": attribute, "reason": name}]}
+    analysis = analysis_of({name: entry}, alerts=alerts, targets=targets, unrouted={name: 1}, listed=listed)
+    edited = {**target, attribute: {"S": f"{value} edited"}, "extra": {"N": "4711"}}
+    pairs = [Pair(item, row, target), Pair(item, row, edited), Pair(item, row, None)]
+    undone = Undone(1, 1, 1, [{"table": name, "key": {"id": item["id"]}, "reason": name}])
+    counts = {"scanned": 5, "inserted": 3, "conflicts": 1, "failed": 2}
+    state = state_of({name: counts}, unrouted=2, rolled_back=True)
+    closure = Closure({name: [item]}, [row], [found], 1)
+    validation = Validation(
+        {name: EntryValidation(5, 4, 1, 1, 2, 1, 1, 3, 1)},
+        {name: 1},
+        1,
+        [
+            Difference(name, {"id": item["id"]}, "different", attribute, "S", "N"),
+            Difference(name, {"id": item["id"]}, "extra"),
+        ],
+        [f"{name}: index {attribute} is missing"],
+        [
+            PatternProof(name, attribute, name, 3, 2, 1, 0, f"{name}: 1 is missing"),
+            PatternProof(name, attribute, None, 3, 3, 1, 1, None),
+        ],
+        alerts,
+    )
+    edges = [(name, name, 3, 1), (name, None, 0, 2), (f"{name}2", name, 4, 1)]
+    shown = {
+        "banner": html.banner(name, REVIEW, name, [(name, name), (name, 3)]),
+        "alerts": views.alerts(alerts),
+        "decision": views.decision(analysis),
+        "overview": views.overview(analysis),
+        "profile_html": views.profile_html(analysis),
+        "references": views.references(analysis),
+        "samples": views.samples(analysis),
+        "targets": views.targets(analysis),
+        "quarantine": views.quarantine(analysis),
+        "created": views.created([Created(name, name, 1.5)]),
+        "canary": views.canary(Canary(name, 2, closure, state, pairs, undone)),
+        "kept canary": views.canary(Canary(name, 2, closure, state, pairs[:1], None)),
+        "migration": views.migration(state),
+        "preview": views.preview(Preview({name: 3}, 2)),
+        "undone": views.undone(undone),
+        "progress": views.progress(
+            [(name, 1, 2, 3.0, 4.0, name), (name, 2, 2, 0, None, "done"), (name, 0, None, 0, None, "waiting")]
+        ),
+        "validation": views.validation(validation),
+        "differences_html": views.differences_html(validation),
+        "patterns": views.patterns(validation),
+        "map": figures.reference_map({name: 1, f"{name}2": 2, f"{name}3": 2}, edges, {name: 3}),
+        "counts": figures.counts({name: counts}),
+        "types": figures.types(analysis),
+    }
+    frames = [views.profile(analysis), views.differences(validation)]
+    assert "<script" not in "".join(frame._repr_html_() for frame in frames)
+    return {**shown, "frames": html.text("".join(frame.to_csv() for frame in frames))}
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_names_and_reasons_are_escaped_everywhere(words):
+    """Hostile table names, attribute names and reasons are text, never markup, and nothing in them stays invisible."""
+    for view, markup in filled(words, words, words).items():
+        checked = Checker(markup)
+        assert view in ("counts", "types", "frames") or html.visible(words).strip() in checked.words, view
+        assert not set(checked.words) & set("\u202e\x00\x1b"), view
+
+
+def test_no_value_of_an_item_is_shown():
+    """Not as text, not inside containers or names of maps, not in keys, not in pictures' descriptions or DataFrames."""
+    secrets = [*SECRET.split(), "4711.4711", "UXVva2th"]
+    for view, markup in filled("Contacts", "attribute", SECRET).items():
+        words = Checker(markup).words.lower()
+        assert [secret for secret in secrets if secret.lower() in words] == [], view
+
+
+def test_the_tables_scroll_and_nothing_loads():
+    for markup in filled("Contacts", "attribute", SECRET).values():
+        assert markup.count("<table") == markup.count("overflow-x:auto")
+        assert "http" not in markup
+        assert "url(" not in markup
+
+
+@pytest.mark.parametrize("verdict", [PASS, REVIEW, FAIL, ROLLED_BACK, "not finished"])
+def test_a_banner_says_its_verdict_in_words(verdict):
+    checked = Checker(html.banner("01 Analyze", verdict, "All is well", [("records", 3071), ("dangling", 0)]))
+    for words in ("01 Analyze", verdict, "All is well", "records", "3,071", "0"):
+        assert words in checked.words
+
+
+def test_what_has_a_background_has_a_colour():
+    """Else it could not be read in the other theme."""
+    for label in (html.badge(FAIL), html.chip("x", "look"), html.flagged(3)):
+        assert "background:#" in label
+        assert ";color:#" in label
+
+
+def test_a_table_says_how_many_of_its_rows_it_shows():
+    rows = [[f"row {number}", number * 1000] for number in range(5)]
+    cut = Checker(html.table(["name", "items"], rows, align="lr", limit=2)).words
+    assert "row 1" in cut
+    assert "row 2" not in cut
+    assert "2 of 5 shown" in cut
+    assert "2 of 90 shown" in html.table(["name", "items"], rows, align="lr", limit=2, total=90)
+    assert "shown" not in html.table(["name", "items"], rows, align="lr", foot=["in all", 10_000])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "·"),
+        (1234567, "1,234,567"),
+        (None, "–"),
+        (True, "yes"),
+        ("<b>", "<b>"),
+        (html.Raw("<b>x</b>"), "x"),
+        (1.5, "1.5"),
+    ],
+)
+def test_cells(value, words):
+    """Counts have separators, zeroes are quiet dots, text is escaped unless it is made here."""
+    assert Checker(html.table([""], [[value]], align="r")).words == words
+
+
+def test_a_table_refuses_rows_of_another_width():
+    with pytest.raises(ValueError):
+        html.table(["a", "b"], [[1]], align="lr")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
+)
+def test_durations(seconds, words):
+    assert html.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "·"), (947, "947 B"), (1536, "1.5 KB"), (409_600, "400 KB"), (5 * 1024**4, "5.0 TB")]
+)
+def test_sizes(size, words):
+    assert Checker(html.size(size)).words == words
+
+
+def test_alerts_come_worst_first():
+    alerts = [
+        Alert("", "A", "a note", "nothing"),
+        Alert(REVIEW, "B", "a review", "look"),
+        Alert(FAIL, "C", "a failure", "mend"),
+    ]
+    words = Checker(views.alerts(alerts)).words
+    assert words.index("a failure") < words.index("a review") < words.index("a note")
+    assert "the whole migration" in Checker(views.alerts([unrouted_alert(5)])).words
+
+
+def test_alerts_without_any():
+    assert Checker(views.alerts([])).words == "Nothing open."
+
+
+def test_the_same_alert_of_many_tables_is_one_row():
+    """Numbers are summed, each table keeps its own number and paths; more than a few tables unfold."""
+    alerts = [
+        dangling_alert("Requests", 2, ["agentContactId", "addressId"]),
+        dangling_alert("Quotes", 1, ["requestId"]),
+    ]
+    checked = Checker(views.alerts(alerts))
+    assert checked.seen["tr"] == 2
+    assert "3 dangling references: the item referred to does not exist" in checked.words
+    assert "Requests 2 (agentContactId, addressId) · Quotes 1 (requestId)" in checked.words
+    notes = [Alert("", f"T{number}", "already holds items", "Nothing to do.") for number in range(35)]
+    checked = Checker(views.alerts(notes))
+    assert "35 tables" in checked.words
+    assert checked.seen["details"] == 1
+
+
+def test_alerts_that_differ_in_more_than_numbers_stay_apart():
+    alerts = [
+        Alert(FAIL, "A", "3 items missing", "x"),
+        Alert(FAIL, "A", "3 items different", "x"),
+        Alert(FAIL, "A", "3 items missing", "y"),
+    ]
+    assert Checker(views.alerts(alerts)).seen["tr"] == 4
+
+
+def test_overview_lists_all_by_level_with_totals():
+    tables = {f"T{number:02}": EntryAnalysis(records=number, routed=number, write_units=1) for number in range(35)}
+    analysis = analysis_of(tables, levels={name: 2 if name < "T20" else 1 for name in tables})
+    checked = Checker(views.overview(analysis))
+    assert checked.seen["tr"] == 35 + 2
+    assert checked.words.index("T34") < checked.words.index("T00")
+    assert "35 in all595595" in checked.words.replace(" ", "").replace("inall", " in all")
+
+
+def test_profile_has_a_row_an_attribute():
+    items = [{"id": {"S": "a"}, "n": {"N": "1"}}, {"id": {"S": "bcd"}, "n": {"S": ""}, "x": {"NULL": True}}]
+    frame = views.profile(analysis_of({"T": EntryAnalysis(records=2, profile=profile_items(items))}))
+    assert frame.columns.tolist() == [
+        "entry",
+        "attribute",
+        "items",
+        "present %",
+        "types",
+        "empty",
+        "shortest",
+        "longest",
+        "mixed",
+    ]
+    rows = {row["attribute"]: row for row in frame.to_dict("records")}
+    assert [rows["id"][c] for c in ("types", "shortest", "longest", "mixed")] == ["S 2", 1, 3, False]
+    assert [rows["n"][c] for c in ("types", "empty", "mixed")] == ["N 1 · S 1", 1, True]
+    assert [rows["x"][c] for c in ("present %", "empty", "mixed")] == [50.0, 1, False]
+
+
+def test_profile_of_nothing():
+    assert views.profile(analysis_of({})).empty
+    assert Checker(views.profile_html(analysis_of({"T": EntryAnalysis()}))).seen["details"] == 1
+
+
+def test_profile_unfolds_two_entries_with_something_to_see():
+    mixed = {"a": AttributeProfile(Counter(S=1, N=1))}
+    tables = {f"T{number}": EntryAnalysis(records=2, profile=mixed if number else {}) for number in range(5)}
+    checked = Checker(views.profile_html(analysis_of(tables)))
+    assert checked.seen["details"] == 5
+    assert checked.seen["details open"] == 2
+    assert Checker(views.profile_html(analysis_of(tables), ["T1"])).seen["details"] == 1
+
+
+def test_null_beside_a_type_is_not_mixed():
+    tables = {"T": EntryAnalysis(records=2, profile={"a": AttributeProfile(Counter(S=120, NULL=3))})}
+    checked = Checker(views.profile_html(analysis_of(tables)))
+    assert "S 120 · NULL 3" in checked.words
+    assert checked.seen["details open"] == 0
+
+
+def test_references_of_a_path_to_several_tables_unfold():
+    entry = EntryAnalysis(
+        references=Counter({"recordId": 7, "contactId": 2}),
+        dangling=Counter({"recordId": 3}),
+        parents=Counter({("recordId", "A"): 3, ("recordId", "B"): 2, ("contactId", "Contacts"): 2}),
+    )
+    words = Checker(views.references(analysis_of({"AuditLog": entry}))).words
+    assert "2 tablesA 3 · B 2" in words
+    assert "contactIdContacts2" in words
+
+
+def test_edges_for_the_map():
+    """A dangling reference belongs to the path's one parent, or to none that could be told."""
+    entry = EntryAnalysis(
+        dangling=Counter({"recordId": 3, "contactId": 1}),
+        parents=Counter({("recordId", "A"): 3, ("recordId", "B"): 2, ("contactId", "A"): 2, ("other", "A"): 5}),
+    )
+    assert sorted(views.edges(analysis_of({"Log": entry})), key=str) == [
+        ("Log", "A", 10, 1),
+        ("Log", "B", 2, 0),
+        ("Log", None, 0, 3),
+    ]
+
+
+MAPPING = """
+defaults: {id_format: uuid}
+tables:
+  Orgs: {source: orgs, target: new-orgs}
+  Leads:
+    source: leads
+    target: new-leads
+    references: {orgId: Orgs, path: "ORG#{Orgs}"}
+    fields:
+      id: {from: id}
+      PK: LEAD
+      GSI: "STATUS#{status|new}"
+      month: "{created:%Y-%m|0000-00}"
+      name: {from: name}
+      title: {from: label}
+      orgId: {from: orgId}
+      path: {from: path}
+      score: {from: score, type: number}
+      size: {from: size, type: number, default: 0}
+      rank: {from: rank, type: number, default: 0, on_error: default}
+    rest: custom_fields
+    drop: [entity]
+"""
+LEAD = {
+    "id": {"S": "lead-1"},
+    "name": {"S": "Quokka"},
+    "label": {"S": "Zanzibar"},
+    "orgId": {"S": "org-1"},
+    "path": {"S": "ORG#org-1"},
+    "score": {"S": "7.5"},
+    "rank": {"S": "none"},
+    "entity": {"S": "LEAD"},
+    "created": {"S": "2025-08-01"},
+    "email": {"S": "quokka@example.com"},
+}
+
+
+def changes_of(item: dict, mapping: bool = True) -> dict:
+    """What became of each attribute of a lead."""
+    row = routes_of(MAPPING)["Leads"].route(item)
+    assert isinstance(row, Row), row
+    entry = mapping_of(MAPPING).entries["Leads"] if mapping else None
+    return {change.attribute: change for change in changes(item, row, entry)}
+
+
+def test_samples_name_what_happened_to_each_attribute():
+    assert {name: change.what for name, change in changes_of(LEAD).items()} == {
+        "id": "new id",
+        "PK": "made by template LEAD",
+        "GSI": "made by template STATUS#{status|new}",
+        "month": "made by template {created:%Y-%m|0000-00}",
+        "name": "copied",
+        "title": "renamed from label",
+        "orgId": "reference → Orgs",
+        "path": "reference → Orgs",
+        "score": "converted S → N",
+        "size": "default",
+        "rank": "default, because it does not convert",
+        "entity": "dropped",
+        "created": "moved to custom_fields",
+        "email": "moved to custom_fields",
+    }
+
+
+def test_samples_without_a_mapping_tell_it_from_the_values():
+    lead = {**LEAD, "entity": {"S": "a lead"}}  # or PK would seem to be a copy of it
+    found = {name: change.what for name, change in changes_of(lead, mapping=False).items()}
+    assert found["id"] == "new id"
+    assert found["orgId"] == "reference → Orgs"
+    assert found["title"] == "renamed from label"
+    assert found["email"] == "moved to custom_fields"
+    assert found["PK"] == "made by a rule"
+    assert found["entity"] == "dropped"
+
+
+def test_samples_show_the_mappings_own_text_and_the_start_of_new_ids_only():
+    found = changes_of(LEAD)
+    row = routes_of(MAPPING)["Leads"].route(LEAD)
+    assert found["PK"].shown == "<b>LEAD</b>"
+    assert found["GSI"].shown == "<b>STATUS#</b><b>new</b>"  # absent in the source: the template's default
+    assert found["month"].shown == "9999-99"
+    assert found["id"].shown == f"{row.new_id[:8]}…"
+    assert found["path"].shown == f"<b>ORG#</b>{row.item['path']['S'][4:12]}…"
+    assert found["size"].shown == "<b>0</b>"
+    assert found["score"].shown is None
+    assert found["name"].shown is None
+
+
+def test_a_templates_default_in_the_data_is_not_shown_as_such():
+    """Whether a value is the default's word is the data's secret."""
+    found = changes_of({**LEAD, "status": {"S": "new"}})
+    assert found["GSI"].shown == "<b>STATUS#</b>xxx"
+
+
+def test_kept_ids_are_not_shown():
+    text = MAPPING.replace("uuid", "keep")
+    row = routes_of(text)["Leads"].route(LEAD)
+    found = {change.attribute: change for change in changes(LEAD, row, mapping_of(text).entries["Leads"])}
+    assert [found[name].what for name in ("id", "orgId", "path")] == ["copied"] * 3
+
+
+def test_a_kept_id_of_another_type_is_converted_and_not_shown():
+    """It is the source's own id, whatever its type."""
+    text = MAPPING.replace("uuid", "keep").replace("id: {from: id}", "id: {from: id, type: string}")
+    lead = {**LEAD, "id": {"N": "4711"}}
+    row = routes_of(text, {"Leads": {"id": "N"}}, targets={"Leads": {"id": "S"}})["Leads"].route(lead)
+    found = {change.attribute: change for change in changes(lead, row, mapping_of(text).entries["Leads"])}
+    assert found["id"].what == "converted N → S"
+    assert found["id"].shown is None
+
+
+def test_a_reference_set_to_null_is_said():
+    text = MAPPING.replace("orgId: Orgs", "orgId: {to: Orgs, dangling: 'null'}")
+    row = routes_of(text, exists=lambda entry, old: False)["Leads"].route(LEAD)
+    found = {change.attribute: change for change in changes(LEAD, row, mapping_of(text).entries["Leads"])}
+    assert found["orgId"].what == "reference → Orgs: set to null"
+
+
+def test_samples_collapse_what_is_copied():
+    item = {"id": {"S": "a"}, **{f"a{number}": {"S": "x"} for number in range(17)}}
+    entry = EntryAnalysis(samples=[(item, row_of(item, {**item, "id": {"S": "new"}}))])
+    checked = Checker(views.samples(analysis_of({"T": entry})))
+    assert "17 attributes copied unchanged" in checked.words
+    assert checked.seen["tr"] == 2
+    assert "No items" in views.samples(analysis_of({"T": EntryAnalysis()}))
+    assert "No items" in views.samples(analysis_of({"T": entry}), [])
+
+
+def checks_of(analysis: Analysis) -> dict[str, str]:
+    """Check → ok, look or stop."""
+    from runbook_lib.views_decision import _checks
+
+    return {name: state for name, state, _ in _checks(analysis)}
+
+
+def test_decision_is_go_where_nothing_is_open():
+    analysis = analysis_of({"T": EntryAnalysis(records=3, routed=3)}, targets={"t": TargetState(True, True, [])})
+    assert set(checks_of(analysis).values()) == {"ok"}
+    assert "Go. Nothing stands against" in Checker(views.decision(analysis)).words
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "check", "state"),
+    [
+        ({"collisions": 1}, {}, "target keys", "stop"),
+        ({"losers": 1}, {}, "target keys", "look"),
+        (
+            {"reasons": Counter({("", "the target item is 500,000 bytes; DynamoDB takes 409,600"): 1})},
+            {},
+            "400 KB limit",
+            "look",
+        ),
+        ({"dangling": Counter(a=1)}, {}, "references", "look"),
+        ({"unreadable": Counter(a=1)}, {}, "references", "look"),
+        ({"quarantined": 1}, {}, "quarantined", "look"),
+        ({}, {"unrouted": {"s": 5}, "alerts": [unrouted_alert(5)]}, "unrouted", "look"),
+        ({}, {"unrouted": {"s": 5}}, "unrouted", "ok"),  # the mapping ignores them
+        ({}, {"targets": {"t": TargetState(True, False, [])}}, "target contents", "look"),
+        ({}, {"targets": {"t": TargetState(True, True, [], True)}}, "target contents", "look"),
+        ({}, {"targets": {"t": TargetState(False, True, [])}}, "target tables", "ok"),  # will be created
+        ({}, {"targets": {"t": TargetState(True, True, ["no index"])}}, "target tables", "stop"),
+        (
+            {},
+            {"targets": {"t": TargetState(False, True, [])}, "alerts": [Alert(FAIL, "t", "does not exist", "")]},
+            "target tables",
+            "stop",
+        ),
+    ],
+)
+def test_decision_checks(entry, more, check, state):
+    analysis = analysis_of({"T": EntryAnalysis(records=3, **entry)}, **more)
+    assert checks_of(analysis)[check] == state
+    words = Checker(views.decision(analysis)).words
+    assert {"stop": "No go.", "look": "Go, after a look.", "ok": "Go."}[state] in words
+
+
+def test_a_migration_adds_up_or_says_by_how_much_it_does_not():
+    good = {"scanned": 10, "inserted": 7, "already_there": 1, "conflicts": 1, "quarantined": 1, "failed": 0}
+    words = Checker(views.migration(state_of({"A": good}))).words
+    assert "10 scanned = 7 inserted + 1 already there + 1 conflicts + 1 quarantined + 0 failed ✓" in words
+    assert "✗" not in words
+    assert "✗ +2" in Checker(views.migration(state_of({"A": good | {"scanned": 12}}))).words
+    rolled_back = views.migration(state_of({"A": good}, rolled_back=True, undone=Counter(deleted=6, kept_edited=1)))
+    assert "Rolled back: 6 deleted again, 1 kept, 0 not found." in Checker(rolled_back).words
+
+
+def test_differences_are_grouped_by_cause():
+    key = {"id": {"S": SECRET}}
+    found = [Difference("T", key, "different", "score", "N", "S")] * 3 + [Difference("T", key, "missing")]
+    found += [Difference("T", key, "different", "name", "S", "S")]
+    validation = Validation({}, {}, 0, found, [], [])
+    checked = Checker(views.differences_html(validation))
+    assert checked.seen["tr"] == 4
+    assert "scoreN → S3" in checked.words
+    assert "nameS another value1" in checked.words
+    frame = views.differences(validation)
+    assert frame.columns.tolist() == ["table", "kind", "attribute", "expected type", "found type", "key"]
+    assert frame["key"].str.fullmatch("[0-9a-f]{6}").all()
+    assert "No item is missing" in views.differences_html(Validation({}, {}, 0, [], [], []))
+
+
+def test_patterns_say_what_is_proved():
+    proofs = [
+        PatternProof("T", "by_month", None, 3, 3, 2, 0, None),
+        PatternProof("T", "by_status", "GSI1", 3, 2, 1, 0, "1 missing"),
+    ]
+    words = Checker(views.patterns(Validation({}, {}, 0, [], [], proofs))).words
+    assert "1 of 2 queries" in words
+    assert "by_monthtable332·proved" in words
+    assert "by_statusGSI1321·1 missing" in words
+    assert "no queries" in views.patterns(Validation({}, {}, 0, [], [], []))
+
+
+def test_a_canary_says_what_is_not_as_it_should_be():
+    source, wanted = {"id": {"S": "a"}, "n": {"N": "1"}}, {"id": {"S": "b"}, "n": {"N": "1"}}
+    row = row_of(source, wanted)
+    pairs = [Pair(source, row, {**wanted, "n": {"S": "1"}}), Pair(source, row, None)]
+    canary = Canary("Contacts", 2, Closure({}, [row], [], 0), state_of({"Contacts": {"inserted": 2}}), pairs, None)
+    words = Checker(views.canary(canary)).words
+    assert "2 items of Contacts asked for; with everything they refer to: 2 items, 0 equal in the target." in words
+    assert "not equal" in words
+    assert "not found" in words
+    assert "Not as it should be" in words
+    assert "Kept in the target" in words
+
+
+def test_progress_tells_the_finished_in_one_line():
+    rows = [(f"T{number}", 10, 10, 0.0, None, "done") for number in range(30)]
+    rows += [("Busy", 5, 4, 12.0, 60.0, "throttled: 40 units a second"), ("New", 3, None, 1.0, None, "reading")]
+    rows += [("Later", 0, 9, 0.0, None, "waiting")]
+    checked = Checker(views.progress(rows))
+    assert "30 of 33 tables finished, 308 items, 13 a second" in checked.words
+    assert checked.seen["progress"] == 2
+    assert checked.seen["progress value"] == 1  # without a total there is nothing to fill
+    assert "throttled: 40 units a second" in checked.words
+    assert "waiting 1: Later" in checked.words
+
+
+def test_nothing_made_or_to_undo_is_said():
+    assert "none was created" in views.created([])
+    assert "nothing to undo" in views.preview(Preview({}, 0))
+    assert "3 inserts announced" in views.preview(Preview({}, 3))
+    assert "nothing" not in Checker(views.undone(Undone(0, 0, 0, []))).words
+
+
+def test_importing_the_views_loads_nothing_heavy():
+    code = (
+        "import sys; import runbook_lib.html, runbook_lib.views, runbook_lib.figures; "
+        "print(sorted({'pandas', 'matplotlib', 'PIL', 'IPython', 'papermill'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    code = "import sys; import runbook_lib.html; print(sorted({'boto3', 'botocore', 'pydantic'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
