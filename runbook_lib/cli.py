@@ -250,6 +250,9 @@ def _parser() -> argparse.ArgumentParser:
 def _writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
     parser.add_argument("--confirm", metavar="ENVIRONMENT", help="the target environment, whole, as the confirmation")
+    parser.add_argument(
+        "--break-lock", default="", metavar="PID@HOST", help="take the lock of this holder, which hangs"
+    )
 
 
 def _choosing(parser: argparse.ArgumentParser) -> None:

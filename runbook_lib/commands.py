@@ -29,7 +29,7 @@ def run_writing_stage(
     _check_names(parameters, own)
     given = _confirmed(options, parameters.target, action, always=always)
     run = _select(options, stage, parameters, own.get("tables"), own.get("table"))
-    return _execute(options, stage, run, parameters, {**own, "execute": options.execute, "confirm": given})
+    return _execute(options, stage, run, parameters, {**own, **_writing(options, given)})
 
 
 def full_migration(options: argparse.Namespace) -> list[Execution]:
@@ -37,7 +37,7 @@ def full_migration(options: argparse.Namespace) -> list[Execution]:
     parameters = load_parameters(options.params, override(options.set))
     given = _confirmed(options, parameters.target, "full-migration", always=True)
     run = _select(options, "03_migrate", parameters)
-    own = {"execute": options.execute, "confirm": given}
+    own = _writing(options, given)
     done = [_execute(options, "02_test", run, parameters, own)]
     for stage in ("03_migrate", "04_validate") if done[0].exit_code == 0 else ():
         if stage == "04_validate" and not options.execute:
@@ -56,8 +56,7 @@ def run_rollback(options: argparse.Namespace) -> Execution:
     own = {
         "checkpoint": str(path),
         "delete_tables": options.delete_tables,
-        "execute": options.execute,
-        "confirm": given,
+        **_writing(options, given),
     }
     options.outputs, options.run_id = str(checkpoint.run.folder.parent), checkpoint.run.id
     return _execute(options, "05_rollback", checkpoint.run, checkpoint.parameters, own)
@@ -89,6 +88,10 @@ def _check_names(parameters: Parameters, own: dict[str, Any]) -> None:
     mapping.check_names([*own.get("tables", []), *([own["table"]] if own.get("table") else [])])
     if own.get("limit", 1) < 1:
         raise Refused(f"--limit {own['limit']}: test at least one item.")
+
+
+def _writing(options: argparse.Namespace, confirmed: str) -> dict[str, Any]:
+    return {"execute": options.execute, "confirm": confirmed, "break_lock": options.break_lock}
 
 
 def _confirmed(options: argparse.Namespace, target: Target, action: str, *, always: bool) -> str:

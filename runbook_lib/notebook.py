@@ -7,7 +7,8 @@ is refused, or fails. Without `execute` the steps that write show what they woul
 import ast
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -15,9 +16,11 @@ from . import audit, control, html, report, views, views_plan
 from . import canary as canaries
 from .analyze import Analysis, analyze
 from .canary import Canary, Created
+from .dynamo.session import Connection
 from .dynamo.wire import DynamoError
 from .errors import Interrupted, ParametersError, Refused, RunbookError
 from .guard import confirm
+from .locks import Held, hold_targets
 from .mapping import load_mapping
 from .migrate import Migration, migrate
 from .parameters import build_parameters, suggest
@@ -32,12 +35,13 @@ from .validate import Validation, validate
 from .verdict import FAIL, REVIEW, ROLLED_BACK, Alert, plural, worst
 
 COMMON = {"mapping": str, "source": dict, "target": dict, "limits": dict, "run_id": str, "outputs": str}
+WRITING = {"execute": bool, "confirm": str, "break_lock": str}
 OWN: dict[str, dict[str, type]] = {
     "01_analyze": {},
-    "02_test": {"table": str, "limit": int, "keep": bool, "execute": bool, "confirm": str},
-    "03_migrate": {"tables": list, "execute": bool, "confirm": str},
+    "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
+    "03_migrate": {"tables": list, **WRITING},
     "04_validate": {"tables": list},
-    "05_rollback": {"checkpoint": str, "delete_tables": list, "execute": bool, "confirm": str},
+    "05_rollback": {"checkpoint": str, "delete_tables": list, **WRITING},
 }
 BANNER = "runbook-verdict"
 FRAME_ROWS = 50  # of a DataFrame that are shown
@@ -188,7 +192,7 @@ class Book:
             per_entry = Counter(row.entry for row in closure.rows)
             self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
             return None
-        with self.run.lock(self.stage):
+        with self._writing(plan.target, plan.target_names()):
             canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
         alerts = _canary_alerts(canary)
         content, path = report.write_test(self.run, plan, self._created, canary, alerts)
@@ -201,7 +205,10 @@ class Book:
         if not self._may_write():
             self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
             return None
-        with self.run.lock(self.stage), Progress(self.run, plan, "migrated") as progress:
+        with (
+            self._writing(plan.target, plan.target_names()) as held,
+            Progress(self.run, plan, "migrated", held) as progress,
+        ):
             migration = migrate(self.run, plan, progress.add)
         content, path = report.write_migration(self.run, plan, migration)
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
@@ -246,8 +253,8 @@ class Book:
         if not self._may_write():
             self._planned([])
             return None
-        with self.run.lock(self.stage):
-            undone = self._undoing.undo()
+        with self._writing(self._undoing.target(), self._undoing.tables()) as held:
+            undone = self._undoing.undo(held)
         self._conclude_rollback(undone, [])
         return undone
 
@@ -325,6 +332,13 @@ class Book:
         audit.append(self.run, self.stage)
 
     # inside
+
+    @contextmanager
+    def _writing(self, target: Connection, tables: list[str]) -> Iterator[Held]:
+        """Holds this run and the target tables. Refused where another process writes one of them."""
+        broken = self._values["break_lock"]
+        with self.run.lock(self.stage), hold_targets(target, tables, self.run, break_lock=broken) as held:
+            yield held
 
     def _may_write(self) -> bool:
         if self.execute and not self._confirmed:

@@ -52,6 +52,10 @@ class Plan:
         limits = self.parameters.limits
         return limits.segments or max(1, min(limits.workers, self.source_tables[table].size_bytes // SEGMENT_BYTES))
 
+    def target_names(self) -> list[str]:
+        """The target tables of the chosen entries."""
+        return sorted({route.entry.target for route in self.routes.values()})
+
     def missing_targets(self) -> list[Entry]:
         """One entry for each target table that does not exist."""
         missing = {r.entry.target: r.entry for r in self.routes.values() if self.target_tables[r.entry.target] is None}

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 from . import control, views
+from .locks import Held
 from .plan import Plan
 from .run import Run
 from .views_run import DONE, WAITING
@@ -15,9 +16,9 @@ EVERY = 0.5  # seconds between two updates
 class Progress:
     """A `with` block that shows how far each source table is. `add` may be called from any thread."""
 
-    def __init__(self, run: Run, plan: Plan, verb: str):
-        """`verb` says what is done to the items, as in "read"."""
-        self._run, self._plan, self._verb = run, plan, verb
+    def __init__(self, run: Run, plan: Plan, verb: str, held: Held | None = None):
+        """`verb` says what is done to the items, as in "read"; `held` are the locks that writing needs."""
+        self._run, self._plan, self._verb, self._held = run, plan, verb, held
         self._done: Counter = Counter()
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -34,8 +35,10 @@ class Progress:
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
-        """Counts a page that is done. Raises Interrupted where the run was asked to stop."""
+        """Counts a page that is done. Raises Interrupted where the run was asked to stop or lost its lock."""
         control.check(self._run)
+        if self._held:
+            self._held.check()
         with self._lock:
             self._began.setdefault(table, time.monotonic())
             self._done[table] += counts["scanned"] or sum(counts.values())

@@ -8,6 +8,7 @@ from .dynamo import session
 from .dynamo.session import Connection
 from .errors import Refused
 from .guard import check_endpoint
+from .locks import Held
 from .mapping import load_mapping
 from .parameters import Parameters
 from .rollback import Preview, Undone, preview, undo
@@ -48,10 +49,18 @@ class Undoing:
         resolve_tables(self.checkpoint, delete)
         return preview(self.checkpoint)
 
-    def undo(self) -> Undone:
+    def tables(self) -> list[str]:
+        """The target tables of the checkpoint's entries."""
+        return sorted({about["target"] for about in self.checkpoint.entries.values()})
+
+    def undo(self, held: Held) -> Undone:
         """Deletes what the stage inserted. Writes to the target and the journal."""
-        run = self.checkpoint.run
-        return undo(self.checkpoint, self.target(), on_page=lambda *_: control.check(run))
+
+        def check(*_: object) -> None:
+            control.check(self.checkpoint.run)
+            held.check()
+
+        return undo(self.checkpoint, self.target(), on_page=check)
 
     def delete_tables(self, names: list[str]) -> list[TableDeletion]:
         """Deletes created tables that are empty now. Writes to the target's account."""

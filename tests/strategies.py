@@ -31,10 +31,11 @@ def decimals(draw) -> Decimal:
 
 def spellings(number: Decimal) -> st.SearchStrategy[str]:
     """Texts that all mean this number."""
-    plain, sign = format(abs(number), "f"), "-" if number.is_signed() else ""
+    size, sign = number.copy_abs(), "-" if number.is_signed() else ""  # abs() would round
+    plain = format(size, "f")
     padded = (plain if "." in plain else plain + ".0") + "00"
     forms = [
-        sign + form for form in (plain, "0" + plain, padded, f"{abs(number):E}", f"{abs(number):e}".replace("+", ""))
+        sign + form for form in (plain, "0" + plain, padded, f"{size:E}", f"{size:e}".replace("+", ""))
     ]
     return st.sampled_from([*forms, *(["-0", "0", "0.00", "0E+3"] if not number else [])])
 

@@ -1,0 +1,323 @@
+"""Whatever kills the program, wherever: the same run goes on to the same end, and the way back is as exact as before."""
+
+import itertools
+
+import pytest
+import support_worlds as worlds
+from support_crashes import KILLED, at_record, at_request, in_child, lose_replies, small_pages
+from support_flows import flow_of
+
+from runbook_lib import run as runs
+from runbook_lib.dynamo.faults import Again
+from runbook_lib.dynamo.transport import Transport
+from runbook_lib.dynamo.wire import Wire
+from runbook_lib.errors import Interrupted, Refused
+
+SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
+MAPPING = """{
+  Ports: {},
+  Ships: {references: {portId: Ports, "sisters[]": Ships}},
+  Crews: {references: {shipId: Ships}, fields: {id: {from: id}, wage: {from: wage, type: number}}, rest: copy}}"""
+INSERTED = 21  # of 24: one is already there, one is a conflict, one quarantined
+
+
+def new(entry, old):
+    """The new id of an old one, typed."""
+    return {"S": worlds.new_id(TARGET, entry, "uuid", "S", old)}
+
+
+def build(world):
+    """Ports, ships and crews, and three residents in the target: equal, different, unrelated."""
+    ports = [{"id": {"S": f"p{n}"}, "depth": {"N": str(n)}} for n in range(6)]
+    ships = [
+        {"id": {"S": f"s{n}"}, "portId": {"S": f"p{n % 6}"}, "sisters": {"L": [{"S": f"s{(n + 1) % 9}"}]}}
+        for n in range(9)
+    ]
+    crews = [
+        {"id": {"S": f"c{n}"}, "shipId": {"S": f"s{n}"}, "wage": {"S": "much" if n == 5 else f"{n}.50"}}
+        for n in range(9)
+    ]
+    key = {"key": {"id": "S"}}
+    world.build(
+        {"Ports": key | {"items": ports}, "Ships": key | {"items": ships}, "Crews": key | {"items": crews}}, SOURCE
+    )
+    residents = {
+        "Ports": [{"id": new("Ports", "p3"), "depth": {"N": "3.0"}}, {"id": {"S": "nobody's"}}],
+        "Ships": [{"id": new("Ships", "s7"), "theirs": {"BOOL": True}}],
+    }
+    world.build({name: key | {"items": residents.get(name, [])} for name in ("Ports", "Ships", "Crews")}, TARGET)
+
+
+@pytest.fixture(autouse=True)
+def pages(monkeypatch):
+    """Many pages, and retries that do not wait."""
+    small_pages(monkeypatch)
+    monkeypatch.setattr(Wire, "_back_off", lambda wire, attempt: None)
+
+
+@pytest.fixture(scope="module")
+def untouched(engine_pool, tmp_path_factory):
+    """What a run that nothing happens to leaves: the target, and the report's counts."""
+    world = worlds.World(engine_pool("moto"))
+    build(world)
+    report = flow_of(MAPPING, world, tmp_path_factory.mktemp("untouched")).migrate()
+    content = world.content(TARGET)
+    world.drop()
+    assert report["totals"]["inserted"] == INSERTED
+    assert [report["totals"][key] for key in ("already_there", "conflicts", "quarantined")] == [1, 1, 1]
+    return content, report
+
+
+def begin(world, outputs, **limits):
+    """The tables, and their migration; what the target held before."""
+    build(world)
+    return flow_of(MAPPING, world, outputs, **limits), world.content(TARGET)
+
+
+def check_same(report, world, untouched):
+    """The run is as complete as one that nothing happened to."""
+    content, wanted = untouched
+    assert world.content(TARGET) == content
+    for key in ("tables", "totals", "verdict", "relationships", "relationships_preserved"):
+        assert report[key] == wanted[key], key
+    assert report["id_map"]["rows"] == wanted["id_map"]["rows"]
+
+
+DEATHS = {
+    "before-the-checkpoint": at_record("execution", 1, "after"),
+    "before-the-first-intent": at_record("intent", 1, "before"),
+    "in-an-intent": at_record("intent", 4, "middle"),
+    "after-an-intent": at_record("intent", 3, "after"),
+    "before-a-put": at_request("PutItem", 6, "before"),
+    "after-a-put": at_request("PutItem", 13, "after"),
+    "before-an-outcome": at_record("outcome", 2, "before"),
+    "in-an-outcome": at_record("outcome", 5, "middle"),
+    "after-an-outcome": at_record("outcome", 3, "after"),
+    "before-the-end": at_record("end", 1, "before"),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
+def test_a_killed_migration_goes_on_to_the_same_end(death, moto_world, tmp_path, untouched):
+    """The same run id: same target, same counts as if nothing had happened; then the way back is the whole way."""
+    flow, before = begin(moto_world, tmp_path)
+    source = moto_world.digest(SOURCE)
+    assert in_child(flow.migrate, death) == KILLED
+    report = flow.migrate()
+    check_same(report, moto_world, untouched)
+    assert "took over the lock" in (tmp_path / flow.run_id / "run.log").read_text()
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    assert moto_world.content(TARGET) == before
+    assert moto_world.digest(SOURCE) == source
+
+
+@pytest.mark.parametrize("death", list(DEATHS.values())[1:], ids=list(DEATHS)[1:])
+def test_a_killed_migration_can_be_rolled_back_at_once(death, moto_world, tmp_path):
+    """Without resuming: whatever had landed, with an outcome or without, is taken back, and nothing else."""
+    flow, before = begin(moto_world, tmp_path)
+    assert in_child(flow.migrate, death) == KILLED
+    flow.rollback()
+    assert moto_world.content(TARGET) == before
+    with pytest.raises(Refused, match="was rolled back"):
+        flow.migrate()
+
+
+def test_a_run_that_died_before_its_checkpoint_has_written_nothing(moto_world, tmp_path):
+    """No checkpoint, no insert."""
+    flow, before = begin(moto_world, tmp_path)
+    assert in_child(flow.migrate, DEATHS["before-the-checkpoint"]) == KILLED
+    assert not list((tmp_path / flow.run_id).glob("migration-checkpoint-*"))
+    assert moto_world.content(TARGET) == before
+
+
+def test_a_migration_killed_again_and_again_still_arrives(moto_world, tmp_path, untouched):
+    """Three deaths in a row, in the same page and in others, and the undo of it all is exact."""
+    flow, before = begin(moto_world, tmp_path, workers=1)
+    for death in (
+        at_request("PutItem", 3, "after"),
+        at_request("PutItem", 2, "after"),
+        at_record("outcome", 3, "before"),
+    ):
+        assert in_child(flow.migrate, death) == KILLED
+    report = flow.migrate()
+    check_same(report, moto_world, untouched)
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    assert moto_world.content(TARGET) == before
+
+
+@pytest.mark.parametrize(
+    "death",
+    [at_request("DeleteItem", 7, "before"), at_request("DeleteItem", 7, "after"), at_record("undone", 2, "before")],
+    ids=["before-a-delete", "after-a-delete", "before-the-word-of-it"],
+)
+def test_a_killed_rollback_goes_on_to_the_same_end(death, moto_world, tmp_path):
+    """A second rollback deletes the rest; each item counts once."""
+    flow, before = begin(moto_world, tmp_path)
+    flow.migrate()
+    assert in_child(flow.rollback, death) == KILLED
+    with pytest.raises(Refused, match="was rolled back"):
+        flow.migrate()
+    counts = flow.rollback()["rollback"]
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (INSERTED, 0, 0)
+    assert moto_world.content(TARGET) == before
+
+
+@pytest.mark.parametrize(
+    "death",
+    [at_record("intent", 1, "after"), at_request("PutItem", 2, "after"), at_record("outcome", 2, "before")],
+    ids=["after-an-intent", "after-a-put", "before-an-outcome"],
+)
+def test_a_killed_test_can_be_undone_and_done_again(death, moto_world, tmp_path):
+    """Its checkpoint takes back what had landed; another test of the run works and leaves nothing of its own."""
+    flow, before = begin(moto_world, tmp_path)
+    assert in_child(lambda: flow.test("Crews", 2), death) == KILLED
+    flow.test("Crews", 2)
+    flow.rollback("test")
+    assert moto_world.content(TARGET) == before
+    assert flow.test("Crews", 2).wrong == 0
+    assert moto_world.content(TARGET) == before
+
+
+def test_an_item_edited_while_the_run_lay_dead_is_a_conflict_and_stays(moto_world, tmp_path):
+    """Landed without a word, then changed by its new owner: not ours any more, neither to resume nor to undo."""
+    flow, before = begin(moto_world, tmp_path, workers=1)
+    assert in_child(flow.migrate, at_request("PutItem", 2, "after")) == KILLED
+    landed = [item for item in moto_world.content(TARGET)["Ports"] if item not in before["Ports"]]
+    edited = landed[0] | {"depth": {"N": "99"}}
+    moto_world.put(moto_world.name("Ports", TARGET), edited)
+    report = flow.migrate()
+    assert report["totals"]["conflicts"] == 2
+    assert report["totals"]["inserted"] == INSERTED - 1
+    flow.rollback()
+    assert moto_world.content(TARGET)["Ports"] == worlds.plain_items([*before["Ports"], edited])
+
+
+def test_a_resumed_run_does_not_claim_what_another_run_inserted_meanwhile(moto_world, tmp_path):
+    """The other's items are already there to it, and its rollback leaves them."""
+    moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": f"s{n}"}} for n in range(10)]}}, SOURCE)
+    moto_world.build({"Ships": {"key": {"id": "S"}}}, TARGET)
+    dead, other = (
+        flow_of("{Ships: {}}", moto_world, tmp_path, run_id) for run_id in ("the-first-run", "the-second-run")
+    )
+    assert in_child(dead.migrate, at_record("outcome", 1, "after")) == KILLED
+    theirs = other.migrate()["totals"]
+    assert (theirs["already_there"], theirs["inserted"]) == (4, 6)
+    mine = dead.migrate()["totals"]
+    assert (mine["inserted"], mine["already_there"]) == (4, 6)
+    assert dead.rollback()["rollback"]["deleted"] == 4
+    assert len(moto_world.content(TARGET)["Ships"]) == 6
+
+
+# replies and endpoints that get lost
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_an_insert_whose_reply_is_lost_counts_as_inserted(every, moto_world, tmp_path, untouched, monkeypatch):
+    """The put landed, its retry is refused: equal and ours, counted once, and rolled back with the rest."""
+    flow, before = begin(moto_world, tmp_path)
+    once = itertools.count()
+    post = Transport.post
+
+    def first_reply_lost(transport, keys, operation, body):  # each item's first reply: the retry must get through
+        reply = post(transport, keys, operation, body)
+        if operation == "PutItem" and reply[0] == 200 and next(once) % every == 0:
+            raise Again("the connection broke")
+        return reply
+
+    monkeypatch.setattr(Transport, "post", first_reply_lost)
+    report = flow.migrate()
+    monkeypatch.undo()
+    check_same(report, moto_world, untouched)
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    assert moto_world.content(TARGET) == before
+
+
+def test_a_delete_whose_reply_is_lost_is_done(moto_world, tmp_path, monkeypatch):
+    """Absent at the retry is deleted, by whom else."""
+    flow, before = begin(moto_world, tmp_path)
+    flow.migrate()
+    lose_replies(monkeypatch, "DeleteItem")
+    counts = flow.rollback()["rollback"]
+    assert counts["deleted"] + counts["not_found"] == INSERTED
+    assert counts["kept_edited"] == 0
+    assert moto_world.content(TARGET) == before
+
+
+def test_a_lost_endpoint_interrupts_and_the_run_goes_on(moto_world, tmp_path, untouched, monkeypatch):
+    """Interrupted with the command that resumes, nothing rolled back; a reply that never came is no conflict."""
+    flow, _ = begin(moto_world, tmp_path)
+    post, calls = Transport.post, itertools.count()
+
+    def lost(transport, keys, operation, body):
+        if operation == "PutItem" and next(calls) >= 9:
+            raise Again("the endpoint refuses connections")
+        return post(transport, keys, operation, body)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transport, "post", lost)
+        with pytest.raises(Interrupted, match=r"runbook migrate PARAMS --run-id the-first-run --execute") as raised:
+            flow.migrate()
+    assert raised.value.exit_code == 3
+    assert "the endpoint refuses connections" in str(raised.value)
+    assert len(worlds.as_text(moto_world.content(TARGET))) > len(worlds.as_text(before_of(moto_world)))
+    check_same(flow.migrate(), moto_world, untouched)
+
+
+def before_of(world):
+    """The residents alone."""
+    return {name: [i for i in items if i["id"]["S"] == "nobody's"] for name, items in world.content(TARGET).items()}
+
+
+# two at once
+
+
+def test_a_run_that_another_process_writes_is_refused(moto_world, tmp_path, monkeypatch):
+    """The second is told who holds it, and writes nothing."""
+    flow, before = begin(moto_world, tmp_path)
+    monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
+    with flow.run().lock("03_migrate"):
+        codes = in_child(lambda: refused(flow))
+    assert codes == 0
+    assert moto_world.content(TARGET) == before
+
+
+def refused(flow):
+    with pytest.raises(Refused, match="is being written by process"):
+        flow.migrate()
+
+
+def test_two_runs_at_once_insert_everything_once(moto_world, tmp_path, untouched):
+    """Neither overwrites the other; what both claim between them is in the target exactly once."""
+    first, _ = begin(moto_world, tmp_path)
+    second = flow_of(MAPPING, moto_world, tmp_path, "the-second-run")
+    both = [lambda: in_child(first.migrate), lambda: in_child(second.migrate)]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda work: work(), both)) == [0, 0]
+    assert moto_world.content(TARGET) == untouched[0]
+
+
+# every point there is
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["resume", "rollback"])
+def test_every_death_there_is(way, moto, tmp_path, untouched):
+    """The Nth journal record, the Nth request, N = 1 until the run gets through: each death, then on or back."""
+    for kind, moment in (("intent", "after"), ("outcome", "before"), ("PutItem", "before"), ("PutItem", "after")):
+        at = at_request if kind == "PutItem" else at_record
+        for number in itertools.count(1):
+            world = worlds.World(moto)
+            outputs = tmp_path / f"{kind}-{moment}-{number}"
+            outputs.mkdir()
+            flow, before = begin(world, outputs)
+            died = in_child(flow.migrate, at(kind, number, moment)) == KILLED
+            if way == "resume":
+                check_same(flow.migrate(), world, untouched)
+            flow.rollback()
+            assert world.content(TARGET) == before, (kind, moment, number)
+            world.drop()
+            if not died:
+                break
+        assert number > 5
