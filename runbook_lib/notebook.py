@@ -88,6 +88,7 @@ class Book:
         self.stage = stage
         self.run: Run | None = None
         self.execute = False
+        self._undoing: Undoing | None = None
         self._alerts: list[Alert] = []
         self._verdict: str | None = None  # given by the step, else the worst of the alerts
         self._headline = ""
@@ -107,7 +108,13 @@ class Book:
         self.parameters = build_parameters(content)
         self._values, self.execute = values, bool(values.get("execute"))
         if self.stage == "05_rollback":
-            self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters)
+            try:
+                self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters)
+            except Refused:
+                if values["checkpoint"] or self.execute:
+                    raise
+                self._headline = "There is nothing to roll back: no run of these parameters has a checkpoint."
+                return
             self.run, self.parameters = self._undoing.checkpoint.run, self._undoing.checkpoint.parameters
         else:
             self.run = select_run(
@@ -242,6 +249,8 @@ class Book:
 
     def preview(self) -> Preview:
         """What the rollback would look at, from the journal alone. Read-only."""
+        if self._undoing is None:
+            return Preview({}, 0)
         self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
         preview = self._undoing.preview(self._values["delete_tables"])
         for entry, number in preview.entries.items() if not self.execute else ():
@@ -323,10 +332,12 @@ class Book:
         """Updates the verdict at the top and shows the open items here."""
         if self._content is None:
             self._verdict, self._exit_code = PLANNED, 0
-            self._headline = "Nothing was written: execute is False. The plan is below."
+            self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
         verdict = self._verdict or worst(self._alerts)
         code = self._exit_code if self._exit_code is not None else int(verdict != "PASS")
         self._show_banner(verdict, self._headline, code)
+        if self.run is None:
+            return
         self.show(views_plan.reproduce, self.stage, self.run, self._file, self._values)
         self.run.logger().info("%s ends: %s", self.stage, verdict)
         audit.append(self.run, self.stage)

@@ -67,6 +67,8 @@ class Pattern:
 def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
     """The entry's queries. ValueError, as a sentence, where one does not fit the target table."""
     table = plan.target_tables[entry.target]
+    if table is None:
+        return []
     patterns = []
     for name, query in entry.model.queries.items():
         if query.index is not None and query.index not in table.indexes:

@@ -11,9 +11,10 @@ from .guard import check_endpoint
 from .locks import Held
 from .mapping import load_mapping
 from .parameters import Parameters
-from .rollback import Preview, Undone, preview, undo
-from .run import identify
+from .rollback import DELETED, GONE, Preview, Undone, preview, undo
+from .run import identify, runs
 from .selection import latest_checkpoint
+from .stage import Stage
 from .teardown import TableDeletion, delete_tables, resolve_tables
 from .verdict import REVIEW, Alert, plural
 
@@ -45,13 +46,21 @@ class Undoing:
         return self._target
 
     def preview(self, delete: list[str]) -> Preview:
-        """What would be looked at. Read-only. Refused where `delete` names a table that the run did not create."""
+        """What would be looked at. Read-only.
+
+        Refused where `delete` names a table that the run did not create, or a later run built on this one.
+        """
         resolve_tables(self.checkpoint, delete)
+        if later := later_run(self.checkpoint):
+            raise Refused(
+                f"run {later} inserted into the same target after this one and is not rolled back; what it inserted may "
+                "build on this. Roll it back first."
+            )
         return preview(self.checkpoint)
 
     def tables(self) -> list[str]:
         """The target tables of the checkpoint's entries."""
-        return sorted({about["target"] for about in self.checkpoint.entries.values()})
+        return tables_of(self.checkpoint)
 
     def undo(self, held: Held) -> Undone:
         """Deletes what the stage inserted. Writes to the target and the journal."""
@@ -86,3 +95,30 @@ class Undoing:
             if not deletion.deleted:
                 alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Look at it by hand."))
         return alerts
+
+
+def tables_of(checkpoint: Checkpoint) -> list[str]:
+    """The target tables of a checkpoint's entries."""
+    return sorted({about["target"] for about in checkpoint.entries.values()})
+
+
+def later_run(checkpoint: Checkpoint) -> str | None:
+    """A run begun after the checkpoint's stage whose inserts lie in one of its target tables still. Read-only."""
+    mine = checkpoint.stage_journal().state().started or ""
+    tables = set(tables_of(checkpoint))
+    for run in runs(checkpoint.run.folder.parent):
+        for name in ("test", "migrate"):
+            stage = Stage(run, name)
+            if run.id == checkpoint.run.id or not stage.exists():
+                continue
+            state = stage.state()
+            standing = (
+                sum(counts["inserted"] for counts in state.tables.values()) - state.undone[DELETED] - state.undone[GONE]
+            )
+            if standing <= 0 or (state.started or "") <= mine:
+                continue
+            files = [event["file"] for event in stage.events("checkpoint")]
+            other = read_checkpoint(run.folder / files[-1]) if files else None
+            if other and other.sides["target"] == checkpoint.sides["target"] and tables & set(tables_of(other)):
+                return run.id
+    return None

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import logging
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import support_worlds as worlds
 from botocore.loaders import JSONFileLoader
 
 from runbook_lib import run as runs
+from runbook_lib import stage
 
 # Every botocore session reads the same files of a megabyte anew; a flow opens ten.
 JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
@@ -18,7 +20,19 @@ JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
 def quick_clock(monkeypatch):
     """File names hold seconds and never repeat: a clock that ticks at every look, so that no stage waits for the next."""
     began, ticks = runs.now(), itertools.count()
-    monkeypatch.setattr(runs, "now", lambda: began + timedelta(seconds=next(ticks)))
+    for module in (runs, stage):
+        monkeypatch.setattr(module, "now", lambda: began + timedelta(seconds=next(ticks)))
+
+
+@pytest.fixture(autouse=True)
+def closed_logs():
+    """Runs of the same name in other folders get a run.log of their own."""
+    yield
+    for name in [name for name in logging.Logger.manager.loggerDict if name.startswith("runbook.")]:
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The stages as the notebooks run them, without a kernel: same functions, same order, same files."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import support_worlds as worlds
 from runbook_lib import report
 from runbook_lib.analyze import analyze
 from runbook_lib.canary import Canary, create_tables, run_canary
+from runbook_lib.dynamo.session import Connection
+from runbook_lib.locks import Held, hold_targets
 from runbook_lib.mapping import load_mapping
 from runbook_lib.migrate import migrate
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
@@ -47,7 +51,7 @@ class Flow:
     def test(self, table: str, limit: int = 1, *, keep: bool = False) -> Canary:
         """02."""
         run, plan = self.run(), self._plan()
-        with run.lock("02_test"):
+        with self._writing("02_test", run, plan.target, plan.target_names()):
             canary = run_canary(run, plan, table, limit, keep=keep)
         report.write_test(run, plan, [], canary, [])
         return canary
@@ -55,7 +59,7 @@ class Flow:
     def migrate(self, tables: list[str] | None = None) -> dict[str, Any]:
         """03."""
         run, plan = self.run(), self._plan(tables)
-        with run.lock("03_migrate"):
+        with self._writing("03_migrate", run, plan.target, plan.target_names()):
             return report.write_migration(run, plan, migrate(run, plan))[0]
 
     def validate(self, tables: list[str] | None = None) -> dict[str, Any]:
@@ -67,8 +71,9 @@ class Flow:
         """05, from the checkpoint of a stage."""
         undoing = Undoing(str(self.checkpoint(stage)), str(self.outputs), self.parameters)
         run = undoing.checkpoint.run
-        with run.lock("05_rollback"):
-            undone = undoing.undo()
+        undoing.preview([])
+        with self._writing("05_rollback", run, undoing.target(), undoing.tables()) as held:
+            undone = undoing.undo(held)
         return report.write_rollback(run, undoing.sides(), undone, [], undoing.alerts(undone, []), stage)[0]
 
     def checkpoint(self, stage: str = "migrate") -> Path:
@@ -80,6 +85,11 @@ class Flow:
         """The objects of a listing file; [] where there is none."""
         path = self.outputs / self.run_id / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @contextmanager
+    def _writing(self, stage: str, run: Run, target: Connection, tables: list[str]) -> Iterator[Held]:
+        with run.lock(stage), hold_targets(target, tables, run) as held:
+            yield held
 
     def _plan(self, chosen: list[str] | None = None):
         return open_plan(self.parameters, chosen=chosen)

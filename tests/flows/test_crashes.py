@@ -1,12 +1,14 @@
 """Whatever kills the program, wherever: the same run goes on to the same end, and the way back is as exact as before."""
 
 import itertools
+import os
 
 import pytest
 import support_worlds as worlds
 from support_crashes import KILLED, at_record, at_request, in_child, lose_replies, small_pages
 from support_flows import flow_of
 
+from runbook_lib import locks
 from runbook_lib import run as runs
 from runbook_lib.dynamo.faults import Again
 from runbook_lib.dynamo.transport import Transport
@@ -245,7 +247,7 @@ def test_a_delete_whose_reply_is_lost_is_done(moto_world, tmp_path, monkeypatch)
 
 def test_a_lost_endpoint_interrupts_and_the_run_goes_on(moto_world, tmp_path, untouched, monkeypatch):
     """Interrupted with the command that resumes, nothing rolled back; a reply that never came is no conflict."""
-    flow, _ = begin(moto_world, tmp_path)
+    flow, before = begin(moto_world, tmp_path)
     post, calls = Transport.post, itertools.count()
 
     def lost(transport, keys, operation, body):
@@ -255,47 +257,48 @@ def test_a_lost_endpoint_interrupts_and_the_run_goes_on(moto_world, tmp_path, un
 
     with monkeypatch.context() as patched:
         patched.setattr(Transport, "post", lost)
-        with pytest.raises(Interrupted, match=r"runbook migrate PARAMS --run-id the-first-run --execute") as raised:
+        with pytest.raises(Interrupted, match=r"again with the run id the-first-run") as raised:
             flow.migrate()
     assert raised.value.exit_code == 3
     assert "the endpoint refuses connections" in str(raised.value)
-    assert len(worlds.as_text(moto_world.content(TARGET))) > len(worlds.as_text(before_of(moto_world)))
+    assert sum(map(len, moto_world.content(TARGET).values())) > sum(map(len, before.values()))
     check_same(flow.migrate(), moto_world, untouched)
-
-
-def before_of(world):
-    """The residents alone."""
-    return {name: [i for i in items if i["id"]["S"] == "nobody's"] for name, items in world.content(TARGET).items()}
 
 
 # two at once
 
 
-def test_a_run_that_another_process_writes_is_refused(moto_world, tmp_path, monkeypatch):
-    """The second is told who holds it, and writes nothing."""
+@pytest.mark.parametrize("run_id", ["the-first-run", "the-second-run"])
+def test_what_another_process_writes_is_refused(run_id, moto_world, tmp_path, monkeypatch):
+    """The same run, or another run into the same tables: the second is told who holds them, and writes nothing."""
     flow, before = begin(moto_world, tmp_path)
+    second = flow_of(MAPPING, moto_world, tmp_path, run_id)
     monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
-    with flow.run().lock("03_migrate"):
-        codes = in_child(lambda: refused(flow))
-    assert codes == 0
+    monkeypatch.setattr(locks, "LOCK_PATIENCE", 0.1)
+    plan = flow._plan()
+
+    def refused():
+        with pytest.raises(Refused, match=rf"is being written by .*process {os.getppid()}"):
+            second.migrate()
+
+    with flow._writing("03_migrate", flow.run(), plan.target, plan.target_names()):
+        assert in_child(refused) == 0
     assert moto_world.content(TARGET) == before
 
 
-def refused(flow):
-    with pytest.raises(Refused, match="is being written by process"):
-        flow.migrate()
-
-
-def test_two_runs_at_once_insert_everything_once(moto_world, tmp_path, untouched):
-    """Neither overwrites the other; what both claim between them is in the target exactly once."""
-    first, _ = begin(moto_world, tmp_path)
-    second = flow_of(MAPPING, moto_world, tmp_path, "the-second-run")
-    both = [lambda: in_child(first.migrate), lambda: in_child(second.migrate)]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda work: work(), both)) == [0, 0]
-    assert moto_world.content(TARGET) == untouched[0]
+def test_a_run_that_a_later_one_built_on_is_not_rolled_back_before_it(moto_world, tmp_path):
+    """Only after the later run was taken back; until then nothing is deleted."""
+    flow, before = begin(moto_world, tmp_path)
+    flow.migrate(["Ports"])
+    later = flow_of(MAPPING, moto_world, tmp_path, "the-second-run")
+    later.migrate()
+    after = moto_world.digest(TARGET)
+    with pytest.raises(Refused, match="the-second-run"):
+        flow.rollback()
+    assert moto_world.digest(TARGET) == after
+    later.rollback()
+    flow.rollback()
+    assert moto_world.content(TARGET) == before
 
 
 # every point there is

@@ -142,3 +142,24 @@ def test_status_reads_the_journal(shop, capsys):
     _, result = run(shop, capsys, "full-migration", *CONFIRMED, target)
     code, told = run(shop, capsys, "status", result["run_id"], params=False)
     assert (code, told["state"], told["totals"]["inserted"]) == (0, "complete", 26)
+
+
+def test_a_rollback_is_refused_while_a_later_run_stands_on_it(shop, capsys):
+    """Row 58: what a later run inserted into the same target may build on the first; it is rolled back first."""
+    target = f"{shop.name}prod"
+    _, first = run(shop, capsys, "full-migration", *CONFIRMED, target)
+    shop.client.put_item(TableName=f"Orders-{shop.name}dev", Item={"id": {"S": "late"}, "customerId": {"S": "c1"}})
+    _, second = run(shop, capsys, "migrate", *CONFIRMED, target)
+    assert (second["totals"]["inserted"], second["totals"]["already_there"]) == (1, 26)
+
+    def roll_back(run_id):
+        (checkpoint,) = (shop.outputs / run_id).glob("migration-checkpoint-*.json")
+        return run(shop, capsys, "rollback", "--checkpoint", str(checkpoint), *CONFIRMED, target, params=False)
+
+    code, refused = roll_back(first["run_id"])
+    assert (code, second["run_id"] in refused["headline"]) == (2, True)
+    assert len(shop.items("Orders", "prod")) == 21
+    assert roll_back(second["run_id"])[0] == 0
+    assert len(shop.items("Orders", "prod")) == 20
+    assert roll_back(first["run_id"])[0] == 0
+    assert shop.items("Orders", "prod") == []

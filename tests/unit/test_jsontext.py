@@ -67,7 +67,7 @@ def replaced(value, path, new):
         if not isinstance(value, str) or not value:
             return value
         try:
-            inner = json.loads(value, parse_constant=float.fromhex)  # NaN is no JSON
+            inner = json.loads(value, parse_constant=int)  # NaN is no JSON
         except ValueError:
             return value
         changed = replaced(inner, path[1:], new)
