@@ -81,9 +81,10 @@ class Run:
 
     def logger(self) -> logging.Logger:
         """The run's log, `run.log`. It holds counts, names and codes, never values."""
-        logger = logging.getLogger(f"runbook.{self.id}")
-        if not logger.handlers:
-            handler = logging.FileHandler(self.folder / "run.log", encoding="utf-8")
+        path = (self.folder / "run.log").absolute()
+        logger = logging.getLogger(f"runbook.{path}")  # runs of one name may lie in several folders
+        if not any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
+            handler = logging.FileHandler(path, encoding="utf-8")
             formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
             formatter.converter = time.gmtime
             handler.setFormatter(formatter)

@@ -34,9 +34,7 @@ def spellings(number: Decimal) -> st.SearchStrategy[str]:
     size, sign = number.copy_abs(), "-" if number.is_signed() else ""  # abs() would round
     plain = format(size, "f")
     padded = (plain if "." in plain else plain + ".0") + "00"
-    forms = [
-        sign + form for form in (plain, "0" + plain, padded, f"{size:E}", f"{size:e}".replace("+", ""))
-    ]
+    forms = [sign + form for form in (plain, "0" + plain, padded, f"{size:E}", f"{size:e}".replace("+", ""))]
     return st.sampled_from([*forms, *(["-0", "0", "0.00", "0E+3"] if not number else [])])
 
 

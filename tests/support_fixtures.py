@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import logging
 from datetime import timedelta
 
 import pytest
@@ -22,17 +21,6 @@ def quick_clock(monkeypatch):
     began, ticks = runs.now(), itertools.count()
     for module in (runs, stage):
         monkeypatch.setattr(module, "now", lambda: began + timedelta(seconds=next(ticks)))
-
-
-@pytest.fixture(autouse=True)
-def closed_logs():
-    """Runs of the same name in other folders get a run.log of their own."""
-    yield
-    for name in [name for name in logging.Logger.manager.loggerDict if name.startswith("runbook.")]:
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
 
 
 @pytest.fixture
