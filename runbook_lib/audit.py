@@ -104,7 +104,8 @@ def _changed_files(folder: Path, files: dict[str, str]) -> list[str]:
         elif _hash(path) != recorded:
             found.append(f"{name} was changed")
     known = {*files, FILE}
-    return found + [f"{name} was added" for name in _files(folder) if name not in known]
+    added = [name for name in _files(folder) if name not in known]
+    return found + [f"{name} is in no record: added, or left by an execution that was killed" for name in added]
 
 
 def _may_go(name: str) -> bool:

@@ -80,7 +80,10 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
     missing = plan.missing_targets()
     for entry in missing:
         if not entry.model.create:
-            plan.require_targets()
+            raise Refused(
+                f"{entry.name}: target table {entry.target} does not exist, and the mapping does not describe it; "
+                "deploy it, or add `create`."
+            )
     for route in plan.routes.values():
         if differences := plan.shape_differences(route.entry):
             raise Refused(f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}.")
@@ -103,6 +106,11 @@ def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = Fal
 
     Writes to the target and to the run's folder. Raises Refused before, Failed or Interrupted while writing.
     """
+    with run.saving():
+        return _run_canary(run, plan, table, limit, keep)
+
+
+def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Canary:
     plan.mapping.check_names([table])
     stage = Stage(run, "test")
     check_can_write(run, stage, plan)

@@ -180,7 +180,7 @@ def _tell(execution: Any, lines: Any) -> None:
 
 
 def _as_json(execution: Any) -> dict[str, Any]:
-    result = {key: value for key, value in execution.result.items() if key != "file"}
+    result = {key: value for key, value in execution.result.items() if key not in ("file", "stage")}
     if name := execution.result.get("file"):
         path = execution.notebook.parent / name
         result = {**json.loads(path.read_text(encoding="utf-8")), **result, "file": str(path)}

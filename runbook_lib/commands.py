@@ -8,7 +8,7 @@ from .checkpoint import read_checkpoint
 from .errors import Refused
 from .guard import confirm, terminal
 from .mapping import load_mapping
-from .parameters import Parameters, Target, load_parameters, outputs_folder
+from .parameters import Parameters, Target, load_parameters, outputs_folder, parse_value
 from .run import Run
 from .runner import Execution, execute
 from .selection import select_run
@@ -116,15 +116,10 @@ def _execute(
 
 def override(settings: list[str]) -> dict[str, Any]:
     """`-p KEY=VALUE` settings as a dict, values read as YAML. Refused for a key that is none of PARAMS."""
-    import yaml
-
     found = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits"):
             raise Refused(f"-p {setting}: set a key of PARAMS, such as limits.workers=16.")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            found[key] = value
+        found[key] = parse_value(value)
     return found

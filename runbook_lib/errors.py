@@ -6,6 +6,7 @@ RunbookError                 base; `exit_code` is what the command returns
 │   └── MappingError            a mistake in a mapping file
 ├── Interrupted              3: stopped half-way; the journal knows where; the same run id resumes
 └── Failed                   1: the migration cannot be completed (a lost table, a `stop` policy, an item nobody can write)
+    └── Stopped                 the mapping says `stop` at what was found; resuming cannot help
 """
 
 
@@ -43,3 +44,7 @@ class Failed(RunbookError):
     """The work cannot be completed; `limits.on_failure` says what happens to what is already there."""
 
     exit_code = 1
+
+
+class Stopped(Failed):
+    """The mapping says `stop` at what was found: the source or the mapping has to be corrected first."""

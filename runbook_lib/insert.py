@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from . import relations
 from .dynamo.wire import DynamoError
-from .errors import Failed, Interrupted
+from .errors import Failed, Interrupted, Stopped
 from .journal import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, Log
 from .plan import Plan
 from .routes import Row
@@ -90,16 +90,16 @@ class Inserter:
         except OSError as problem:
             raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
         unknown.clear()  # they belonged to the page that was open when an earlier execution ended
+        self._stop_where_needed(routed, outcome, errors, lost)
         if self._on_page:
             self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
-        self._stop_where_needed(routed, outcome, errors, lost)
 
     def _stop_where_needed(self, routed: Routed, outcome: str, errors: dict[str, str], lost: str | None) -> None:
         if lost:
             raise Failed(lost)
         for reject in routed.rejects:
             if reject.stop:
-                raise Failed(f"{reject.entry}: {reject.attribute}: {reject.reason} (`on_error: stop`).")
+                raise Stopped(f"{reject.entry}: {reject.attribute}: {reject.reason} (`on_error: stop`)")
         if FAILED in outcome and self._stop_on_failure:
             index = outcome.index(FAILED)
             row = routed.rows[index]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from . import failpoints
 from .errors import Refused
 
 SCHEMA = 1
@@ -68,7 +69,8 @@ class Log:
     def __init__(self, path: Path):
         """Opens or creates the file; a torn last line is cut. Raises Damaged for any other damage."""
         self.path = path
-        fresh = not path.exists()
+        if failpoints.armed:
+            failpoints.reach("journal.open.before")
         self._file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0)  # noqa: SIM115
         self._chain, self._next, good = b"", 0, 0
         for end, link, body in _lines(path):
@@ -78,8 +80,8 @@ class Log:
         self.cut = path.stat().st_size - good  # bytes of a torn last line
         if self.cut:
             self._file.truncate(good)
-        if fresh:
-            _sync_folder(path.parent)
+        if not good:  # new, or its first record never came: the folder may not know it yet
+            sync_folder(path.parent)
 
     @property
     def empty(self) -> bool:
@@ -92,9 +94,15 @@ class Log:
         chain = _link(self._chain, body)
         line = chain + b" " + body + b"\n"
         try:
+            if failpoints.armed:
+                failpoints.reach("journal.append.before")
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, "the disk took only a part of a journal record")
+            if failpoints.armed:
+                failpoints.reach("journal.fsync.before")
             os.fsync(self._file.fileno())
+            if failpoints.armed:
+                failpoints.reach("journal.append.after")
         except BaseException:
             self._file.close()  # what is on disk is not known: nothing may be written behind it
             raise
@@ -189,7 +197,8 @@ def logs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if path.stem.rpartition(".")[2].isdigit())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Waits until the folder's entries are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from . import graph, templates
-from .convert import TYPES
+from .convert import TYPES, convert
 from .errors import MappingError
 from .jsontext import EACH, JSON
 from .parameters import Parameters, Strict, expand, explain, read_yaml, suggest
-from .values import from_python
+from .values import from_python, is_empty
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
@@ -196,6 +196,8 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
     _check_fields(model)
     _check_queries(model)
     for attribute, wanted in model.where.items():
+        if wanted == []:
+            raise ValueError(f".where.{attribute}: is an empty list, which selects nothing; give a value.")
         if isinstance(wanted, dict):
             raise ValueError(f".where.{attribute}: is a map; give a value, or a list of values, to compare with.")
         _check_value(wanted, f".where.{attribute}")
@@ -298,15 +300,26 @@ def _check_fields(model: EntryModel) -> None:
             raise ValueError(f"{where}: on_error without a type can never happen; add the type or take it out.")
         if rule.on_error == "default" and not rule.has_default:
             raise ValueError(f"{where}: on_error: default needs a default; add it.")
+        _check_value(rule.default, where)
+        if rule.has_default:
+            try:
+                default_of(rule)
+            except ValueError as problem:
+                raise ValueError(f"{where}: the default is no {rule.type}: {problem}; correct it.") from None
         if rule.on_error == "rest" and model.rest is None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
-        _check_value(rule.default, where)
     if model.rest in model.fields:
         raise ValueError(f".rest: {model.rest!r} is also a field; give one of them another name.")
     for name in model.create.key if model.create else ():
         if name not in model.fields and model.rest != "copy":
             raise ValueError(f".fields: the key attribute {name!r} of the target is missing; add it.")
     _check_cycles(model)
+
+
+def default_of(rule: FieldRule) -> dict:
+    """A rule's default as a typed value, of the rule's type. ValueError where it does not convert."""
+    default = from_python(rule.default)
+    return convert(default, rule.type) if rule.type and not is_empty(default) else default
 
 
 def _check_cycles(model: EntryModel) -> None:

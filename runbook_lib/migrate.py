@@ -7,11 +7,11 @@ from . import audit
 from .checkpoint import checkpoint_of, write_checkpoint
 from .dynamo import tables
 from .dynamo.wire import DynamoError
-from .errors import Failed, Interrupted, Refused
+from .errors import Failed, Interrupted, Refused, Stopped
 from .insert import Inserter, OnPage
 from .lookups import prepare
 from .plan import Plan
-from .rollback import undo
+from .rollback import Undone, undo
 from .run import Run
 from .stage import Part, Stage, State
 from .walk import walk
@@ -25,6 +25,7 @@ class Migration:
     checkpoint: Path | None
     wrote_nothing: bool  # the run was finished before
     failure: str | None  # why it could not be completed
+    undone: Undone | None = None  # what taking it back did, after a failure
 
 
 def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
@@ -33,9 +34,17 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
     Raises Refused (nothing written) and Interrupted (the same run id resumes). A failure is not raised: it is in the
     result, after the undo that `limits.on_failure` asks for.
     """
+    with run.saving():
+        return _migrate(run, plan, on_page)
+
+
+def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     stage = Stage(run, "migrate")
     check_can_write(run, stage, plan)
     plan.require_targets()
+    for event in stage.events("failed"):
+        if event["stop"]:
+            raise Refused(f"run {run.id} was stopped: {event['reason']}. Correct that, and begin a new run.")
     passes = _passes(plan, stage)
     if not passes:
         if not stage.state().finished:
@@ -43,9 +52,12 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
         return Migration(stage.state(), checkpoint_path(stage), True, None)
     chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
     plan = plan.choose(chosen)
-    plan, winners = prepare(plan)
-    was_empty = look_at_targets(stage, plan)
-    failure = None
+    try:
+        plan, winners = prepare(plan)
+        was_empty = look_at_targets(stage, plan)
+    except DynamoError as problem:
+        raise Refused(str(problem)) from None
+    failure, undone = None, None
     try:
         path = begin(stage, plan, chosen)
         execution = stage.executions()
@@ -68,22 +80,20 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
     except (Failed, DynamoError) as problem:
         failure = str(problem)
         run.logger().error("failed: %s", failure)
-        stage.record("failed", reason=failure)
+        stage.record("failed", reason=failure, stop=isinstance(problem, Stopped))
         if not keep_going:
-            _take_back(run, plan, path)
+            undone = _take_back(run, plan, path)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
     except Interrupted as problem:
         run.logger().error("interrupted: %s", problem)
         raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
-    except OSError as problem:
-        raise Interrupted(f"{problem.filename or run.folder}: {problem.strerror}. {resume_hint(run)}.") from problem
-    return Migration(stage.state(), path, False, failure)
+    return Migration(stage.state(), path, False, failure, undone)
 
 
-def _take_back(run: Run, plan: Plan, path: Path) -> None:
+def _take_back(run: Run, plan: Plan, path: Path) -> Undone:
     try:
-        undo(checkpoint_of(run, "migrate", plan))
+        return undo(checkpoint_of(run, "migrate", plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
         raise Interrupted(
             f"the migration failed, and taking it back was interrupted ({problem or 'by hand'}). "

@@ -202,9 +202,11 @@ class Book:
         with self._writing(plan.target, plan.target_names()):
             canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
         alerts = _canary_alerts(canary)
+        inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
         content, path = report.write_test(self.run, plan, self._created, canary, alerts)
         end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
-        self._done(content, path, alerts, f"{plural(len(canary.closure.rows), 'item')} inserted and compared; {end}.")
+        headline = f"{plural(len(canary.closure.rows), 'item')} compared, {inserted:,} of them inserted; {end}."
+        self._done(content, path, alerts, headline)
         return canary
 
     def migrate(self, plan: Plan) -> Migration | None:
@@ -221,7 +223,7 @@ class Book:
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
         totals = content["totals"]
         if content["verdict"] == ROLLED_BACK:
-            headline = f"Failed, and everything it had inserted was taken back: {migration.failure}"
+            headline = f"Failed: {migration.failure}{report.taken_back(migration)}"
         else:
             again = "Nothing was written: this run was complete. " if migration.wrote_nothing else ""
             headline = (
@@ -418,6 +420,12 @@ def _canary_alerts(canary: Canary) -> list[Alert]:
     if canary.undone and canary.undone.kept_edited:
         message = f"{plural(canary.undone.kept_edited, 'test item')} edited meanwhile and left in the target"
         alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))
+    if not canary.pairs:
+        message = "no item that a route takes; nothing was tested"
+        alerts.append(Alert(REVIEW, canary.table, message, "Choose an entry that has items."))
+    if canary.limit > canaries.MAX_ITEMS:
+        message = f"{canary.limit:,} items asked for, cut to {canaries.MAX_ITEMS:,}"
+        alerts.append(Alert("", canary.table, message, "The test is a sample; 03 migrates all."))
     if canary.closure.cut:
         message = f"{plural(len(canary.closure.cut), 'reference')} beyond {canaries.MAX_ITEMS:,} items not followed"
         alerts.append(Alert("", "", message, "The test is a sample; 03 migrates all."))

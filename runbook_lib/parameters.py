@@ -149,8 +149,26 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     return number
 
 
+def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    # YAML 1.1 reads 012345670123 as an octal number: an account number, or an environment, is meant.
+    return (
+        node.value
+        if node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
+        else loader.construct_yaml_int(node)
+    )
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _exact_float)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)  # a date in a mapping is text
+
+
+def parse_value(text: str) -> Any:
+    """One value as it would stand in a YAML file; the text itself where it is no YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError):
+        return text
 
 
 def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,24 @@ from .rollback import Undone
 from .run import Run, code_fingerprint, environments_fingerprint, iso, now
 from .stage import COUNTED, Stage, State
 from .validate import Validation
-from .verdict import FAIL, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, worst
+from .verdict import FAIL, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, plural, worst
 
 SCHEMA = 1
 NOTHING = Counter()
 
 
+def _saved(write):
+    """The writing of files where a disk that refuses one interrupts: all of them can be written again."""
+
+    @wraps(write)
+    def guarded(run: Run, *arguments, **named):
+        with run.saving():
+            return write(run, *arguments, **named)
+
+    return guarded
+
+
+@_saved
 def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
     """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Gives the content and the path."""
     for name in ("quarantine", "conflicts", "unrouted"):
@@ -74,6 +87,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
     return content, run.write_json("migration-analysis", content)
 
 
+@_saved
 def write_test(
     run: Run, plan: Plan, created: list[Created], canary: Canary | None, alerts: list[Alert]
 ) -> tuple[dict[str, Any], Path]:
@@ -96,6 +110,7 @@ def write_test(
     return _write(run, plan, "test", sections, alerts)
 
 
+@_saved
 def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
     """Writes the report of 03, the listings and the id map."""
     stage = Stage(run, "migrate")
@@ -114,6 +129,8 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     }
     if migration.state.rolled_back:
         sections["rollback"] = _rollback(migration.state.undone)
+    if migration.undone:
+        write_listing(run.folder, "kept", migration.undone.kept)
     verdict = ROLLED_BACK if migration.state.rolled_back else None
     return _write(run, plan, "migrate", sections, alerts, verdict)
 
@@ -124,15 +141,26 @@ def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[st
     if dangling:
         alerts.append(dangling_alert("", dangling))
     if migration.failure:
-        undone = " Everything it had inserted was taken back." if migration.state.rolled_back else ""
-        alerts.insert(
-            0, Alert(FAIL, "", f"the migration failed: {migration.failure}{undone}", "Mend the cause, run again.")
-        )
+        message = f"the migration failed: {migration.failure}{taken_back(migration)}"
+        alerts.insert(0, Alert(FAIL, "", message, "Mend the cause, run again."))
     elif not migration.state.finished:
         alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run id."))
     return alerts
 
 
+def taken_back(migration: Migration) -> str:
+    """What became of the inserts of a failed migration, as a sentence; "" where they were kept."""
+    if not migration.undone:
+        return ""
+    left = (
+        f"; {plural(migration.undone.kept_edited, 'item')} edited meanwhile stay"
+        if migration.undone.kept_edited
+        else ""
+    )
+    return f" What it had inserted was taken back{left}."
+
+
+@_saved
 def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
     """Writes the report of 04."""
     sections = _migration_sections(run)
@@ -166,6 +194,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
     return _write(run, plan, "validate", sections, validation.alerts)
 
 
+@_saved
 def write_rollback(
     run: Run, sides: dict[str, Any], undone: Undone, deleted_tables: list[str], alerts: list[Alert], stage: str
 ) -> tuple[dict[str, Any], Path]:

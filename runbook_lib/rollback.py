@@ -13,9 +13,11 @@ from pathlib import Path
 from . import journal
 from .checkpoint import Checkpoint
 from .dynamo import session
+from .dynamo.pace import Pace
 from .dynamo.session import Connection
 from .dynamo.wire import ConditionFailed, Wire
 from .journal import INSERTED, Intent, JournalRow, Log
+from .stage import Stage
 from .values import SCALARS, digest, key_hash
 
 BATCH = 100
@@ -70,14 +72,32 @@ def undo(
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
     target = target or session.connect(
-        parameters.target, "target", workers=parameters.limits.workers, role_arn=parameters.target.rollback_role_arn
+        parameters.target,
+        "target",
+        workers=parameters.limits.workers,
+        pace=Pace(parameters.limits.read_units, parameters.limits.write_units),
+        role_arn=parameters.target.rollback_role_arn,
     )
+    with stage.run.saving():
+        kept = _undo(checkpoint, stage, target, execution, on_page)
+    counts = stage.state(execution).undone
+    return Undone(counts[DELETED], counts[KEPT], counts[GONE], kept)
+
+
+def _undo(
+    checkpoint: Checkpoint,
+    stage: Stage,
+    target: Connection,
+    execution: int | None,
+    on_page: Callable[[str, Counter], None] | None,
+) -> list[dict]:
+    """Does it; gives what was kept."""
     if execution is None:
         stage.record("rollback")
     kept: list[dict] = []
     levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
     paths = [(begin["table"], path) for path in journal.logs(stage.folder) if (begin := journal.begin_of(path))]
-    with ThreadPoolExecutor(parameters.limits.workers, thread_name_prefix="undo") as pool:
+    with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
         for table, path in sorted(paths, key=lambda place: (-levels[place[0]], place)):
             log = Log(path)
             try:
@@ -91,8 +111,7 @@ def undo(
                 log.close()
     if execution is None:
         stage.record("rolled_back")
-    counts = stage.state(execution).undone
-    return Undone(counts[DELETED], counts[KEPT], counts[GONE], kept)
+    return kept
 
 
 def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, list[int]]]:
@@ -149,7 +168,13 @@ class _UndoFile:
             if state == KEPT:
                 row = intent.rows[index]
                 self._kept.append(
-                    {"table": row.entry, "key": row.key, "reason": "changed since it was inserted; left as it is"}
+                    {
+                        "table": row.entry,
+                        "key": row.source_key,
+                        "target_key": row.key,
+                        "attribute": "",
+                        "reason": "changed since it was inserted; left as it is",
+                    }
                 )
         return counts
 

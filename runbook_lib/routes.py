@@ -3,7 +3,7 @@
 The dry run, the migration and the validation all call the same route, so what one shows the others do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from . import templates
 from .convert import convert
 from .errors import Refused
 from .ids import FORMATS, id_function
-from .mapping import Entry, FieldRule
+from .mapping import Entry, FieldRule, default_of
 from .references import Finds, Found, Parents, compile_references
 from .values import (
     MAX_ITEM_BYTES,
@@ -190,7 +190,7 @@ def _compile_copy(entry: Entry) -> Callable[[dict], tuple[dict, list]]:
 def _compile_fields(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, list]]:
     model = entry.model
     used_up = set(model.drop) | {rule.source for rule in model.fields.values() if rule.source}
-    copies = [(name, rule, from_python(rule.default)) for name, rule in model.fields.items() if rule.source]
+    copies = [(name, rule, default_of(rule)) for name, rule in model.fields.items() if rule.source]
     texts = _template_order(model.fields)
     key_names = {name for name, _ in shape.target_key}
     to_map = model.rest if model.rest != "copy" else None
@@ -210,7 +210,7 @@ def _compile_fields(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, 
             elif text is not None:
                 target[name] = {"S": text}
         if left:
-            _place_rest(left, target, to_map, model.rest)
+            _place_rest(left, target, to_map, model.rest, model.fields.keys())
         return target, sparse
 
     return transform
@@ -277,12 +277,12 @@ def _hole_text(hole: templates.Hole, value: dict | None) -> tuple[str | None, st
     return (hole.default if not text and hole.default is not None else text), reason
 
 
-def _place_rest(left: dict, target: dict, to_map: str | None, rest: str | None) -> None:
+def _place_rest(left: dict, target: dict, to_map: str | None, rest: str | None, made: Collection[str]) -> None:
     if rest is None:
         raise _Quarantine(min(left), "no rule names this attribute, and the entry has no `rest`")
     if to_map is None:
         for name in left:
-            if name in target:
+            if name in made:
                 raise _Quarantine(name, "a field of the same name is made by a rule")
         target.update(left)
         return

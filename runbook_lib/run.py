@@ -16,7 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .errors import Refused
+from . import failpoints
+from .errors import Interrupted, Refused
+from .journal import sync_folder
 from .mapping import Mapping
 from .parameters import Parameters, resolve_path
 
@@ -94,6 +96,17 @@ class Run:
         return logger
 
     @contextmanager
+    def saving(self):
+        """A block that writes files: what the disk refuses is Interrupted, as the journal tells where to go on."""
+        try:
+            yield
+        except OSError as problem:
+            raise Interrupted(
+                f"{problem.filename or self.folder}: {problem.strerror or problem}; make room, or mend the disk, and give "
+                "the same command with the same run id: it goes on where it was."
+            ) from problem
+
+    @contextmanager
     def lock(self, stage: str):
         """Holds the run for writing. Refused, naming the holder, where another live process holds it."""
         path = self.folder / ".lock"
@@ -108,12 +121,14 @@ class Run:
                         raise Refused(f"{self.id} is being written by {_holder(file)}; wait for it to end.") from None
                     time.sleep(0.2)
             left_over = file.seek(0) or file.read()
-            if left_over.strip():
-                self.logger().warning("took over the lock of a process that ended without giving it up: %s", left_over)
-            file.seek(0)
-            file.truncate()
-            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}, file)
-            file.flush()
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}
+            with self.saving():
+                if left_over.strip():
+                    self.logger().warning("took over the lock of a process that ended without giving it up: %s", left_over)
+                file.seek(0)
+                file.truncate()
+                json.dump(holder, file)
+                file.flush()
             try:
                 yield
             finally:
@@ -144,17 +159,24 @@ def _holder(file) -> str:
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a mix; on disk when it returns."""
+    point = f"file.{path.name}"
+    failpoints.reach(f"{point}.write.before")
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
+            failpoints.reach(f"{point}.fsync.before")
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
+        failpoints.reach(f"{point}.rename.before")
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    failpoints.reach(f"{point}.folder.before")
+    sync_folder(path.parent)
+    failpoints.reach(f"{point}.after")
 
 
 def new_run_id(name: str) -> str:
@@ -215,11 +237,6 @@ def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
         if (known := _identity(path)) and fingerprint in (None, known["fingerprint"])
     ]
     return [Run(name, folder / name) for _, name in sorted(found, reverse=True)]
-
-
-def latest_run(outputs: str | Path, fingerprint: str) -> Run | None:
-    """The newest run of the same migration, or None. Read-only."""
-    return next(iter(runs(outputs, fingerprint)), None)
 
 
 def _identity(folder: Path) -> dict[str, Any] | None:

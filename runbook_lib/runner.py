@@ -77,7 +77,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     if problem is None:
         return Execution(copy, html, result["exit_code"], result)
     if result and result["verdict"] != NOT_FINISHED:  # a refusal, a failure or an interruption that the notebook knew
-        return Execution(copy, html, result["exit_code"], result)
+        return Execution(copy, html, result["exit_code"], result, traceback if result["exit_code"] == BUG else None)
     if traceback is None:
         headline = f"{problem}; run it again with the run id {run.id} to go on where it was."
         return Execution(copy, html, INTERRUPTED, {**result, "verdict": "INTERRUPTED", "headline": headline})

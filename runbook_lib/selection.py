@@ -5,7 +5,7 @@ from pathlib import Path
 from .errors import Refused
 from .mapping import Mapping
 from .parameters import Parameters, resolve_path
-from .run import Run, identify, latest_run, new_run_id, open_run, runs
+from .run import Run, identify, new_run_id, open_run, runs
 from .stage import Stage
 
 FIRST = "01_analyze"
@@ -29,7 +29,7 @@ def select_run(
     identity = identify(parameters, mapping, name or Path(parameters.mapping).stem)
     if run_id:
         return open_run(outputs, run_id, identity)
-    found = latest_run(outputs, identity["fingerprint"]) if stage != FIRST else None
+    found = _latest(stage, outputs, identity["fingerprint"]) if stage != FIRST else None
     if found is None or _is_over(found, stage, tables or list(mapping.entries)):
         wanted = new_run_id(identity["name"])
         while (resolve_path(outputs) / wanted).exists():
@@ -38,13 +38,28 @@ def select_run(
     return found
 
 
+def _latest(stage: str, outputs: str, fingerprint: str) -> Run | None:
+    """The latest run; for the validation the latest that has migrated, as there is nothing to compare in the others."""
+    known = runs(outputs, fingerprint)
+    migrated = [run for run in known if Stage(run, "migrate").exists()] if stage == "04_validate" else []
+    return next(iter(migrated or known), None)
+
+
 def latest_checkpoint(outputs: str, fingerprint: str) -> Path:
-    """The newest checkpoint of the latest run that has one, 03's before 02's. Refused where there is none."""
+    """The checkpoint of the latest run whose inserts still stand, 03's before 02's; else of the latest that has one.
+
+    Refused where there is none.
+    """
+    found: list[Path] = []
     for run in runs(outputs, fingerprint):
         for name in ("migrate", "test"):
-            files = [event["file"] for event in Stage(run, name).events("checkpoint")]
-            if files:
+            stage = Stage(run, name)
+            files = [event["file"] for event in stage.events("checkpoint")]
+            if files and stage.state().standing > 0:
                 return run.folder / files[-1]
+            found += [run.folder / file for file in files[-1:]]
+    if found:
+        return found[0]
     raise Refused("no run of these parameters has a checkpoint; nothing was inserted that could be rolled back.")
 
 

@@ -49,6 +49,12 @@ class State:
     rolling_back: bool
     undone: Counter  # deleted, kept_edited, not_found
 
+    @property
+    def standing(self) -> int:
+        """Inserted items that are neither deleted by an undo nor found gone."""
+        inserted = sum(counts["inserted"] for counts in self.tables.values())
+        return inserted - self.undone["deleted"] - self.undone["not_found"]
+
 
 class Stage:
     """The journal of one stage of one run."""

@@ -5,13 +5,14 @@ from typing import Any
 from . import audit, control
 from .checkpoint import Checkpoint, read_checkpoint
 from .dynamo import session
+from .dynamo.pace import Pace
 from .dynamo.session import Connection
 from .errors import Refused
 from .guard import check_endpoint
 from .locks import Held
 from .mapping import load_mapping
 from .parameters import Parameters
-from .rollback import DELETED, GONE, Preview, Undone, preview, undo
+from .rollback import Preview, Undone, preview, undo
 from .run import identify, runs
 from .selection import latest_checkpoint
 from .stage import Stage
@@ -36,8 +37,13 @@ class Undoing:
         if self._target is None:
             parameters = self.checkpoint.parameters
             side = parameters.target
+            limits = parameters.limits
             self._target = session.connect(
-                side, "target", workers=parameters.limits.workers, role_arn=side.rollback_role_arn
+                side,
+                "target",
+                workers=limits.workers,
+                pace=Pace(limits.read_units, limits.write_units),
+                role_arn=side.rollback_role_arn,
             )
             check_endpoint(side, self._target.endpoint_url)
             held, now = self.checkpoint.target_account, self._target.account
@@ -112,10 +118,7 @@ def later_run(checkpoint: Checkpoint) -> str | None:
             if run.id == checkpoint.run.id or not stage.exists():
                 continue
             state = stage.state()
-            standing = (
-                sum(counts["inserted"] for counts in state.tables.values()) - state.undone[DELETED] - state.undone[GONE]
-            )
-            if standing <= 0 or (state.started or "") <= mine:
+            if state.standing <= 0 or (state.started or "") <= mine:
                 continue
             files = [event["file"] for event in stage.events("checkpoint")]
             other = read_checkpoint(run.folder / files[-1]) if files else None

@@ -67,15 +67,18 @@ def files(run: Run) -> Raw:
 
 def reproduce(stage: str, run: Run, file: str | None, values: Mapping[str, Any]) -> Raw:
     """How to do the same from a terminal."""
-    command = f"runbook {COMMANDS[stage]}"
+    creating = stage == "02_test" and not values["table"]
+    command = f"runbook {'create-tables' if creating else COMMANDS[stage]}"
     if stage == "05_rollback":
         command += " --checkpoint FILE"
     else:
         command += f" PARAMS --run-id {run.id}"
-    if stage == "02_test":
-        command += f" {values['table'] or 'TABLE'} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
+    if stage == "02_test" and values["table"]:
+        command += f" {values['table']} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
     if values.get("tables"):
         command += f" --tables {','.join(values['tables'])}"
+    if values.get("delete_tables"):
+        command += f" --delete-tables {','.join(values['delete_tables'])}"
     if "execute" in values:
         command += " --execute --confirm ENVIRONMENT"
     body = note(mono(command)) + (note(f"The figures of this notebook as data: {file}") if file else "")

@@ -41,9 +41,12 @@ class World:
     def build(self, tables: dict[str, Any], environment: str) -> None:
         """Makes and fills tables as a table file describes them."""
         for table, about in tables.items():
-            self.create(self.name(table, environment), about["key"], about.get("indexes", {}))
-            for item in about.get("items", ()):
-                self.put(self.name(table, environment), item)
+            name = self.name(table, environment)
+            self.create(name, about["key"], about.get("indexes", {}))
+            items = [{"PutRequest": {"Item": _to_boto3({"M": item})["M"]}} for item in about.get("items", ())]
+            for at in range(0, len(items), 25):
+                left = self.client.batch_write_item(RequestItems={name: items[at : at + 25]})["UnprocessedItems"]
+                assert not left
 
     def create(self, name: str, key: dict[str, str], indexes: dict[str, dict[str, str]] | None = None) -> None:
         """Makes an empty table."""

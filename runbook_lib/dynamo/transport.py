@@ -18,6 +18,7 @@ from urllib3 import exceptions as broken
 from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_ import create_urllib3_context
 
+from .. import failpoints
 from .faults import Again
 
 CONNECT_TIMEOUT = 5.0
@@ -95,9 +96,13 @@ class Transport:
         request = _Request(self._url, prepared.copy(), body)
         SigV4Auth(keys, "dynamodb", self._region).add_auth(request)
         try:
+            if failpoints.armed:
+                failpoints.reach(f"wire.{operation}.before")
             reply = self._pool.urlopen(
                 "POST", self._target, body=body, headers=request.headers, retries=False, assert_same_host=False
             )
+            if failpoints.armed:
+                failpoints.reach(f"wire.{operation}.after")
         except (broken.HTTPError, OSError) as problem:
             raise Again(_reason(problem)) from None
         headers, raw = reply.headers, reply.data

@@ -99,7 +99,16 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
+def deaths(*quick):
+    """The deaths as parameters; all but some only in the slow tier."""
+    return [
+        pytest.param(death, id=name, marks=() if name in quick else pytest.mark.slow)
+        for name, death in DEATHS.items()
+        if name != "before-the-checkpoint"
+    ]
+
+
+@pytest.mark.parametrize("death", deaths("after-an-intent", "after-a-put", "before-an-outcome", "in-an-outcome"))
 def test_a_killed_migration_goes_on_to_the_same_end(death, moto_world, tmp_path, untouched):
     """The same run id: same target, same counts as if nothing had happened; then the way back is the whole way."""
     flow, before = begin(moto_world, tmp_path)
@@ -113,7 +122,7 @@ def test_a_killed_migration_goes_on_to_the_same_end(death, moto_world, tmp_path,
     assert moto_world.digest(SOURCE) == source
 
 
-@pytest.mark.parametrize("death", list(DEATHS.values())[1:], ids=list(DEATHS)[1:])
+@pytest.mark.parametrize("death", deaths("in-an-intent", "after-a-put"))
 def test_a_killed_migration_can_be_rolled_back_at_once(death, moto_world, tmp_path):
     """Without resuming: whatever had landed, with an outcome or without, is taken back, and nothing else."""
     flow, before = begin(moto_world, tmp_path)
@@ -124,12 +133,13 @@ def test_a_killed_migration_can_be_rolled_back_at_once(death, moto_world, tmp_pa
         flow.migrate()
 
 
-def test_a_run_that_died_before_its_checkpoint_has_written_nothing(moto_world, tmp_path):
-    """No checkpoint, no insert."""
+def test_a_run_that_died_before_its_checkpoint_has_written_nothing(moto_world, tmp_path, untouched):
+    """No checkpoint, no insert; the run goes on like any other."""
     flow, before = begin(moto_world, tmp_path)
     assert in_child(flow.migrate, DEATHS["before-the-checkpoint"]) == KILLED
     assert not list((tmp_path / flow.run_id).glob("migration-checkpoint-*"))
     assert moto_world.content(TARGET) == before
+    check_same(flow.migrate(), moto_world, untouched)
 
 
 def test_a_migration_killed_again_and_again_still_arrives(moto_world, tmp_path, untouched):

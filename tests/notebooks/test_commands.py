@@ -85,7 +85,7 @@ STAGES = ("01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback")
 def test_full_migration_creates_migrates_and_validates(shop, capsys):
     """One command makes the tables, inserts everything and proves it."""
     code, result = run(shop, capsys, "full-migration", *CONFIRMED, f"{shop.name}prod")
-    assert (code, result["stage"], result["validation"]["missing"]) == (1, "04_validate", 0)
+    assert (code, result["stage"], result["validation"]["missing"]) == (1, "validate", 0)
     assert len(shop.items("Orders", "prod")) == 20
 
 

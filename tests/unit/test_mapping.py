@@ -170,7 +170,19 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             entry("fields: {a: {from: b, default: !!binary aGk=}}"),
             "tables.Leads.fields.a: a value of type bytes; write a value that DynamoDB can hold.",
         ),
+        (
+            entry("fields: {a: {from: b, type: number, default: many}}"),
+            "tables.Leads.fields.a: the default is no number: text that is not a plain decimal number; correct it.",
+        ),
+        (
+            entry("fields: {a: {from: b, type: list, default: 0}}"),
+            "tables.Leads.fields.a: the default is no list: type N does not convert to list; correct it.",
+        ),
         # where, create
+        (
+            entry("where: {a: []}"),
+            "tables.Leads.where.a: is an empty list, which selects nothing; give a value.",
+        ),
         (
             entry("where: {a: {begins_with: b}}"),
             "tables.Leads.where.a: is a map; give a value, or a list of values, to compare with.",

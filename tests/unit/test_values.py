@@ -245,7 +245,19 @@ def test_key_hashes_frame_their_parts():
 
 
 @pytest.mark.parametrize(
-    "value", [{"BOOL": True}, {"NULL": True}, {"L": []}, {"M": {}}, {"SS": ["a"]}, {"B": "?"}, {"B": "QR=="}, {"B": "é"}, {"B": "QQ"}, {"N": "x"}]
+    "value",
+    [
+        {"BOOL": True},
+        {"NULL": True},
+        {"L": []},
+        {"M": {}},
+        {"SS": ["a"]},
+        {"B": "?"},
+        {"B": "QR=="},
+        {"B": "é"},
+        {"B": "QQ"},
+        {"N": "x"},
+    ],
 )
 def test_what_is_no_key_has_no_key_bytes(value):
     """Keys are text, numbers and binary."""

@@ -1,0 +1,206 @@
+"""One small migration that is made to fail at any point, and what must hold after that.
+
+Two tables, parents and children, two pages each; in the target items of others: equal to ours, different under our key,
+unrelated. One world serves many failures, because each of them leaves it as it was: the source is never written, and a
+rollback gives the target's first content back. That this is so is what is tested.
+"""
+
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import support_worlds as worlds
+from support_flows import Flow, flow_of
+
+from runbook_lib import failpoints, rollback
+from runbook_lib import run as runs
+from runbook_lib.dynamo import session
+from runbook_lib.dynamo.wire import Wire
+from runbook_lib.errors import Interrupted, Refused
+
+SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
+KILLED = -signal.SIGKILL
+PAGE = 4  # source items a page
+MAPPING = "{Ports: {where: {kind: port}}, Ships: {references: {portId: Ports, 'sisters[]': Ships}}}"
+# Of 6 ports and 7 ships one ship is already there, and the key of another is taken; a lighthouse is selected by nobody.
+PORTS, SHIPS, INSERTED = 6, 7, 11
+COMPARED = ("tables", "totals", "verdict", "relationships", "relationships_preserved")
+
+
+def new_id(entry: str, old: str) -> dict:
+    """The new id of an old one, typed."""
+    return {"S": worlds.new_id(TARGET, entry, "uuid", "S", old)}
+
+
+def ship(number: int) -> dict:
+    """A source item."""
+    sister = {"S": f"s{(number + 1) % SHIPS}"}
+    return {"id": {"S": f"s{number}"}, "portId": {"S": f"p{number % PORTS}"}, "sisters": {"L": [sister]}}
+
+
+def sea(world: worlds.World) -> None:
+    """Builds the tables of both sides."""
+    key = {"key": {"id": "S"}}
+    ports = [{"id": {"S": f"p{n}"}, "kind": {"S": "port"}, "depth": {"N": str(n)}} for n in range(PORTS)]
+    ports.append({"id": {"S": "l0"}, "kind": {"S": "lighthouse"}})
+    ships = [ship(number) for number in range(SHIPS)]
+    world.build({"Ports": key | {"items": ports}, "Ships": key | {"items": ships}}, SOURCE)
+    equal = {
+        "id": new_id("Ships", "s2"),
+        "portId": new_id("Ports", "p2"),
+        "sisters": {"L": [new_id("Ships", "s3")]},
+    }
+    residents = [equal, {"id": new_id("Ships", "s5"), "theirs": {"BOOL": True}}, {"id": {"S": "nobody's"}}]
+    world.build({"Ports": key, "Ships": key | {"items": residents}}, TARGET)
+
+
+class Bench:
+    """The world, what it was first, and what an untouched migration makes of it."""
+
+    def __init__(self, world: worlds.World, folder: Path, **limits: Any):
+        """Runs the untouched migration and takes it back."""
+        self.world, self._folder, self._limits = world, folder, {"workers": 1} | limits
+        self._numbers = itertools.count()
+        sea(world)
+        self.source, self.first = world.digest(SOURCE), world.content(TARGET)
+        flow = self.flow()
+        self.report = flow.migrate()
+        self.after = world.content(TARGET)
+        assert self.report["totals"] == {
+            "scanned": PORTS + SHIPS,
+            "inserted": INSERTED,
+            "already_there": 1,
+            "conflicts": 1,
+            "quarantined": 0,
+            "failed": 0,
+            "unrouted": 1,
+        }
+        assert self.report["relationships"] == 2 * (SHIPS - 1)  # those of the conflict do not count
+        flow.rollback()
+        self.check_back()
+
+    def flow(self, **limits: Any) -> Flow:
+        """A migration of this world in a run of its own, not yet begun."""
+        outputs = self._folder / f"{next(self._numbers):05}"
+        outputs.mkdir()
+        return flow_of(MAPPING, self.world, outputs, **self._limits | limits)
+
+    def landed(self) -> int:
+        """How many items the target holds that were not there first."""
+        now = self.world.content(TARGET)
+        return sum(item not in self.first[table] for table, items in now.items() for item in items)
+
+    def check_unharmed(self) -> None:
+        """The source is as it was, and so is every item that was in the target first."""
+        assert self.world.digest(SOURCE) == self.source
+        now = self.world.content(TARGET)
+        for table, items in self.first.items():
+            for item in items:
+                assert item in now[table]
+
+    def check_whole(self, report: dict[str, Any]) -> None:
+        """Target and counts are those of the untouched run."""
+        assert self.world.content(TARGET) == self.after
+        for key in COMPARED:
+            assert report[key] == self.report[key], key
+        assert report["id_map"]["rows"] == self.report["id_map"]["rows"]
+
+    def check_back(self) -> None:
+        """The target is as it was first."""
+        assert self.world.content(TARGET) == self.first
+        assert self.world.digest(SOURCE) == self.source
+
+    def edit(self) -> list[tuple[str, dict]]:
+        """Changes one migrated item and lets another grow by an attribute, as an application does; gives both."""
+        found = []
+        now = self.world.content(TARGET)["Ports"]
+        mine = [item for item in now if item not in self.first["Ports"]]
+        for item, change in zip(mine, ({"depth": {"N": "99"}}, {"extra": {"S": "theirs"}}), strict=False):
+            self.world.put(self.world.name("Ports", TARGET), item | change)
+            found.append(("Ports", item | change))
+        return found
+
+    def check_back_but(self, edited: list[tuple[str, dict]]) -> None:
+        """The target is as it was first, and holds what was edited; then that goes, too."""
+        wanted = {
+            name: worlds.plain_items([*items, *(i for n, i in edited if n == name)])
+            for name, items in self.first.items()
+        }
+        assert self.world.content(TARGET) == wanted
+        for table, item in edited:
+            self.world.client.delete_item(TableName=self.world.name(table, TARGET), Key={"id": item["id"]})
+        self.check_back()
+
+
+@contextlib.contextmanager
+def armed(points: str | Callable[[str], object]) -> Iterator[None]:
+    """A block in which points fail."""
+    failpoints.arm(points)
+    try:
+        yield
+    finally:
+        failpoints.disarm()
+
+
+def killed(work: Callable[[], Any], points: str) -> bool:
+    """Whether the work, done in a child process, was killed at one of the points."""
+
+    def child() -> None:
+        failpoints.arm(points)
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError("the child hangs")
+    assert process.exitcode in (0, KILLED), points
+    return process.exitcode == KILLED
+
+
+def interrupted(work: Callable[[], Any], points: str) -> bool:
+    """Whether the work, done in this process, was interrupted or refused at one of the points, in one sentence."""
+    with armed(points):
+        try:
+            work()
+        except (Interrupted, Refused) as problem:
+            assert "\n" not in str(problem), points
+            return True
+    return False
+
+
+def has_checkpoint(flow: Flow) -> bool:
+    """Whether the run came so far as to write its checkpoint."""
+    return any((flow.outputs / flow.run_id).glob("migration-checkpoint-*.json"))
+
+
+def quicken(monkeypatch) -> None:
+    """Small pages, no waiting before retries, connections opened once, a clock that ticks at every look."""
+    scan_page, connect = Wire.scan_page, session.connect
+    began, ticks = runs.now(), itertools.count()
+
+    def few(wire: Wire, table: str, **options: Any):
+        return scan_page(wire, table, **({"limit": PAGE} if wire.label == "source" else {}) | options)
+
+    @functools.cache
+    def known(endpoint: str, label: str, workers: int):
+        return connect(sides[endpoint, label], label, workers=workers)
+
+    sides: dict = {}
+
+    def connect_once(side: Any, label: str, *, workers: int = 8, **_: Any):
+        sides[side.endpoint_url, label] = side
+        return known(side.endpoint_url, label, workers)
+
+    monkeypatch.setattr(Wire, "scan_page", few)
+    monkeypatch.setattr(Wire, "_back_off", lambda wire, attempt: None)
+    monkeypatch.setattr(session, "connect", connect_once)
+    monkeypatch.setattr(runs, "now", lambda: began + timedelta(seconds=next(ticks)))
+    assert rollback.session is session  # both ways of connecting go through the same name

@@ -1,0 +1,332 @@
+"""What is refused: in one sentence, with exit code 2, before anything is written."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import engines
+import pytest
+import support_worlds as worlds
+import yaml
+from support_flows import CASES, begin, flow_of
+
+from runbook_lib import cli
+from runbook_lib.dynamo import session
+from runbook_lib.errors import Refused
+from runbook_lib.parameters import load_parameters
+
+TARGET = worlds.TARGET
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def shop(moto_world, tmp_path, monkeypatch):
+    """The shop with its parameters file, all target tables made, and a run that was migrated: `the-first-run`."""
+    monkeypatch.chdir(ROOT)
+    flow = begin("shop", moto_world, tmp_path / "outputs")
+    flow.create()
+    flow.migrate()
+    return flow
+
+
+def command(*arguments, capsys):
+    """Exit code and stderr of a command line, in this process."""
+    code = cli.main([str(argument) for argument in arguments])
+    return code, capsys.readouterr().err.strip()
+
+
+def content_of(folder):
+    """Every file below a folder."""
+    return {
+        path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != "run.log"
+    }
+
+
+def check_refused(arguments, parts, flow, world, capsys):
+    """Refused by the command in one sentence that holds the parts; target and outputs are as they were."""
+    before = world.digest(TARGET), content_of(flow.outputs)
+    code, error = command(*arguments, capsys=capsys)
+    assert code == 2
+    assert "\n" not in error
+    assert error.endswith((".", "?"))
+    for part in parts:
+        assert part in error
+    assert (world.digest(TARGET), content_of(flow.outputs)) == before
+
+
+PARAMS = CASES / "shop" / "parameters.yaml"
+WRITE = ("--execute", "--confirm", TARGET)
+COMMANDS = {
+    "a missing file": (["analyze", "nowhere.yaml"], ["nowhere.yaml", "no such file"]),
+    "a folder for a file": (["analyze", "tests"], ["tests", "cannot be read"]),
+    "a missing mapping": (["analyze", PARAMS, "-p", "mapping=nowhere.yaml"], ["nowhere.yaml", "no such file"]),
+    "an unknown key": (["analyze", PARAMS, "-p", "limits.wokers=2"], ["limits.wokers", "did you mean 'workers'"]),
+    "a value out of range": (
+        ["analyze", PARAMS, "-p", "limits.workers=0"],
+        ["limits.workers", "greater than or equal to 1"],
+    ),
+    "a text for a number": (["analyze", PARAMS, "-p", "limits.workers=many"], ["limits.workers"]),
+    "an unknown policy": (
+        ["analyze", PARAMS, "-p", "limits.on_failure=ignore"],
+        ["limits.on_failure", "'rollback' or 'keep'"],
+    ),
+    "execute by -p": (["migrate", PARAMS, "-p", "execute=true"], ["execute=true", "key of PARAMS"]),
+    "code by -p": (["analyze", PARAMS, "-p", "x=1; import os"], ["key of PARAMS"]),
+    "an unset variable": (["analyze", PARAMS, "-p", "source.region=${NOT_SET}"], ["NOT_SET", "is not set"]),
+    "an unknown entry to test": (["test", PARAMS, "Order", *WRITE], ["Order", "did you mean 'Orders'"]),
+    "an unknown entry to migrate": (
+        ["migrate", PARAMS, "--tables", "Orders,Linse", *WRITE],
+        ["Linse", "did you mean 'Lines'"],
+    ),
+    "an unknown entry to validate": (["validate", PARAMS, "--tables", "X"], ["no entry 'X'"]),
+    "a test of nothing": (["test", PARAMS, "Orders", "--limit", "0", *WRITE], ["at least one"]),
+    "a run id with a path": (["migrate", PARAMS, "--run-id", "../../etc", *WRITE], ["../../etc", "not allowed"]),
+    "a run id with capitals": (["analyze", PARAMS, "--run-id", "The-First-Run"], ["The-First-Run", "not allowed"]),
+    "a run id too short": (["analyze", PARAMS, "--run-id", "short"], ["short", "8 to 64"]),
+    "no confirmation": (["migrate", PARAMS, "--execute"], ["--confirm prod"]),
+    "a wrong confirmation": (["migrate", PARAMS, "--execute", "--confirm", "dev"], ["'dev'", "--confirm prod"]),
+    "half a confirmation": (["full-migration", PARAMS, "--execute", "--confirm", "pro"], ["'pro'", "--confirm prod"]),
+    "a run of another migration": (
+        ["migrate", PARAMS, "--run-id", "the-first-run", "-p", "source.environment=stage", *WRITE],
+        ["the-first-run", "other environments"],
+    ),
+    "the status of no run": (["status", "20240101-000000-none"], ["20240101-000000-none"]),
+    "the proof of no run": (["verify", "20240101-000000-none"], ["20240101-000000-none"]),
+}
+
+
+def test_a_command_line_that_cannot_be_is_refused(shop, moto_world, capsys):
+    """Bad files, keys, names, ids and confirmations: one sentence on stderr, exit code 2, not a file more than before."""
+    for name, (arguments, parts) in COMMANDS.items():
+        print(name)
+        check_refused([*arguments, "--outputs", shop.outputs], parts, shop, moto_world, capsys)
+
+
+def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_path, capsys):
+    """Missing, damaged in any place, cut short, moved, or of another run: nothing is deleted."""
+    good = shop.checkpoint()
+    text = good.read_text(encoding="utf-8")
+    other = flow_of("{Lines: {}}", moto_world, shop.outputs, "the-second-run").run().folder
+    (other / "journal" / "migrate").mkdir(parents=True)
+
+    def refuse(path, *parts):
+        check_refused(["rollback", "--checkpoint", path, *WRITE], [path.name, *parts], shop, moto_world, capsys)
+
+    refuse(good.with_name("migration-checkpoint-19990101T000000Z.json"), "no such checkpoint")
+    bad = good.with_name("migration-checkpoint-20000101T000000Z.json")
+    middle = len(text) // 2
+    spoiled = {
+        "another table": text.replace("Sales-prod", "Sales-dev"),
+        "another target": text.replace('"environment": "prod"', '"environment": "dev"'),
+        "another run": text.replace("the-first-run", "the-second-run"),
+        "one bit": text[:middle] + chr(ord(text[middle]) ^ 1) + text[middle + 1 :],
+        "cut": text[:middle],
+        "empty": "",
+        "a list": "[]",
+        "a number": "7",
+        "no seal": json.dumps({k: v for k, v in json.loads(text).items() if k != "sha256"}),
+    }
+    for name, content in spoiled.items():
+        assert content != text, name
+        bad.write_text(content, encoding="utf-8")
+        refuse(bad, "damaged")
+    bad.write_bytes(b"\xff\xfe\x00")
+    refuse(bad, "damaged")
+    bad.unlink()
+    for place in (tmp_path / good.name, other / good.name):
+        shutil.copy(good, place)
+        refuse(place, "the-first-run", "put it back")
+
+
+def test_a_rollback_needs_its_confirmation_too(shop, moto_world, capsys):
+    """The checkpoint's own target environment, whole."""
+    checkpoint = ["rollback", "--checkpoint", shop.checkpoint(), "--execute"]
+    check_refused(checkpoint, ["--confirm prod"], shop, moto_world, capsys)
+    check_refused([*checkpoint, "--confirm", "dev"], ["'dev'", "--confirm prod"], shop, moto_world, capsys)
+
+
+def test_a_damaged_journal_is_refused_by_all_who_read_it(shop, moto_world):
+    """One changed byte: neither resumed, nor reported, nor rolled back; the record is named."""
+    path = next((shop.outputs / shop.run_id / "journal" / "migrate").glob("Shop-*.jsonl"))
+    content = bytearray(path.read_bytes())
+    lines = content.splitlines(keepends=True)
+    content[len(lines[0]) + len(lines[1]) // 2] ^= 1
+    path.write_bytes(content)
+    before = moto_world.digest(TARGET)
+    for stage in (shop.migrate, shop.rollback, shop.validate):
+        with pytest.raises(Refused, match="record 2 is damaged"):
+            stage()
+    assert moto_world.digest(TARGET) == before
+
+
+# where the data lie
+
+
+def side(flow, label, **changes):
+    """The flow with another source or target."""
+    changed = getattr(flow.parameters, label).model_copy(update=changes)
+    flow.parameters = flow.parameters.model_copy(update={label: changed})
+    return flow
+
+
+@pytest.mark.parametrize("label", ["source", "target"])
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"endpoint_url": f"http://127.0.0.1:{engines.free_port()}"}, ["does not answer", "127.0.0.1", "us-west-1"]),
+        ({"account": "999999999999"}, ["123456789012", "999999999999"]),
+        ({"profile": "nobody"}, ["nobody"]),
+        ({"region": "eu-central-1"}, ["does not exist in eu-central-1"]),
+        ({"endpoint_url": "nonsense"}, ["nonsense"]),
+    ],
+    ids=["closed-port", "wrong-account", "no-profile", "wrong-region", "no-endpoint"],
+)
+def test_a_side_that_cannot_be_opened_is_refused(label, changes, parts, moto_world, tmp_path, monkeypatch):
+    """The sentence names the side and the mend; the other side's tables are as they were."""
+    flow = begin("shop", moto_world, tmp_path)
+    if "endpoint_url" in changes:  # botocore's own retries are not what is tested
+        monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    flow.create()
+    flow.run_id = "another-run"
+    before = moto_world.content(worlds.SOURCE), moto_world.content(TARGET)
+    with pytest.raises(Refused) as raised:
+        side(flow, label, **changes).migrate()
+    sentence = str(raised.value)
+    assert label in sentence
+    assert "\n" not in sentence
+    for part in parts:
+        assert part in sentence
+    assert (moto_world.content(worlds.SOURCE), moto_world.content(TARGET)) == before
+
+
+@pytest.mark.parametrize(
+    "missing", [("AWS_ACCESS_KEY_ID", "no AWS credentials"), ("region", "no region")], ids=["keys", "region"]
+)
+def test_without_credentials_or_region_the_sentence_says_what_to_set(missing, moto_world, tmp_path, monkeypatch):
+    """Before anything else."""
+    flow = begin("shop", moto_world, tmp_path)
+    name, words = missing
+    if name == "region":
+        side(flow, "target", region=None)
+    else:
+        monkeypatch.delenv(name)
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(Refused, match=words):
+        flow.analyze()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://dynamodb.example.com",
+        "http://10.0.0.7:8000",
+        "http://127.0.0.1.example.com",
+        "https://x.amazonaws.com.example.org",
+    ],
+)
+def test_a_production_target_at_a_strange_endpoint_is_refused(endpoint, moto_world, tmp_path, monkeypatch):
+    """Neither AWS nor this machine; also where the address only looks like one, or comes from AWS_ENDPOINT_URL."""
+    monkeypatch.setattr(session.Login, "check", lambda *_: None)  # nobody is asked there
+    flow = side(begin("shop", moto_world, tmp_path), "target", endpoint_url=endpoint, production=True)
+    with pytest.raises(Refused, match=r"is production, but its endpoint .* is neither AWS nor this machine"):
+        flow.migrate()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(Refused, match=r"is production, but its endpoint .* is neither AWS nor this machine"):
+        side(flow, "target", endpoint_url=None).migrate()
+
+
+def test_a_production_target_on_this_machine_is_not_refused(moto_world, tmp_path):
+    """Loopback is the demo's and the tests' place."""
+    flow = side(begin("shop", moto_world, tmp_path), "target", production=True)
+    assert flow.analyze()["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("spelling", ["http://localhost:{port}", "http://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}"])
+def test_a_source_is_known_as_the_target_however_its_address_is_spelled(spelling, moto_world, tmp_path):
+    """Two spellings of one endpoint are one place."""
+    moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": "s"}}]}}, worlds.SOURCE)
+    before = moto_world.digest(worlds.SOURCE)
+    flow = flow_of(f"{{Ships: {{target: Ships-dev-{moto_world.suffix}}}}}", moto_world, tmp_path)
+    address = spelling.format(port=moto_world.engine.endpoint_url.rpartition(":")[2])
+    with pytest.raises(Refused, match="source and target are the same table"):
+        side(flow, "target", endpoint_url=address).migrate()
+    assert moto_world.digest(worlds.SOURCE) == before
+
+
+# what was begun with something else
+
+
+def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
+    """Another mapping under the same name is refused where the run was begun, and where it was analyzed."""
+    moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": "s"}}]}}, worlds.SOURCE)
+    moto_world.build({"Ships": {"key": {"id": "S"}}}, TARGET)
+    flow_of("{Ships: {}}", moto_world, tmp_path, "was-analyzed").analyze()
+    flow_of("{Ships: {}}", moto_world, tmp_path, "was-migrated").migrate()
+    after = moto_world.digest(TARGET)
+    for run_id in ("was-analyzed", "was-migrated"):
+        with pytest.raises(Refused, match="another mapping"):
+            flow_of("{Ships: {id_format: short}}", moto_world, tmp_path, run_id).migrate()
+        with pytest.raises(Refused, match="other environments"):
+            side(flow_of("{Ships: {}}", moto_world, tmp_path, run_id), "target", environment="prod2").migrate()
+    assert moto_world.digest(TARGET) == after
+    assert (
+        flow_of("{Ships: {}}", moto_world, tmp_path, "was-analyzed", workers=1).migrate()["totals"]["already_there"]
+        == 1
+    )
+
+
+# the whole command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (
+            ["analyze", "-p", f"target.endpoint_url=http://127.0.0.1:{engines.free_port()}"],
+            ["target", "does not answer"],
+        ),
+        (["analyze", "-p", "source.region=eu-central-1"], ["source table", "does not exist in eu-central-1"]),
+        (
+            ["migrate", "-p", "target.environment=other", "--execute", "--confirm", "other"],
+            ["does not exist", "create-tables"],
+        ),
+        (["migrate", "--run-id", "rolled-back", *WRITE], ["rolled-back", "was rolled back"]),
+    ],
+    ids=["closed-port", "wrong-region", "missing-target", "rolled-back"],
+)
+def test_a_refusal_inside_the_notebook_reaches_the_terminal(arguments, parts, moto_world, tmp_path):
+    """Through papermill and the kernel: still one sentence on stderr, exit code 2, and nothing in the target."""
+    flow = begin("shop", moto_world, tmp_path / "outputs")
+    flow.create()
+    flow.run_id = "rolled-back"
+    flow.migrate()
+    flow.rollback()
+    name, *rest = arguments
+    before = moto_world.digest(TARGET)
+    done = subprocess.run(
+        [sys.executable, "-m", "runbook_lib", name, str(PARAMS), *rest, "--outputs", str(flow.outputs), "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    sentence = done.stderr.strip().splitlines()[0]
+    for part in parts:
+        assert part in sentence
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 2
+    assert moto_world.digest(TARGET) == before
+
+
+def test_the_parameters_of_every_case_are_parameters(monkeypatch):
+    """The files here are of the same form as those a user writes."""
+    monkeypatch.setenv("CASE_ENDPOINT", "http://127.0.0.1:1")
+    files = sorted(CASES.glob("*/parameters.yaml"))
+    assert len(files) > 10
+    for path in files:
+        assert load_parameters(path).mapping_path() == path.with_name("mapping.yaml")
+        assert set(yaml.safe_load(path.read_text())) <= {"mapping", "source", "target", "limits"}
