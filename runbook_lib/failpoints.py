@@ -53,11 +53,12 @@ armed = False  # callers look at this first
 _reached: Callable[[str], object] | None = None
 
 
-def arm(points: str | Callable[[str], object]) -> None:
-    """Makes points fail, or tells a function of each. Raises Refused for a rule that fits no point."""
+def arm(points: str | Callable[[str], object]) -> Callable[[str], object]:
+    """Makes points fail, or tells a function of each. Gives what is armed. Raises Refused for a rule that fits no point."""
     global armed, _reached
-    _reached = points if callable(points) else _Rules(points)
+    _reached = points if callable(points) else Rules(points)
     armed = True
+    return _reached
 
 
 def disarm() -> None:
@@ -82,10 +83,11 @@ class _Rule:
 
 
 @dataclass
-class _Rules:
+class Rules:
     """The rules of one text; counts how often each was reached. Thread-safe."""
 
     text: str
+    fired: bool = False  # whether one of them made something fail
     rules: list[_Rule] = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -100,6 +102,7 @@ class _Rules:
                     rule.reached += 1
                     if rule.reached == rule.number or (rule.lasting and rule.reached > rule.number):
                         due = due or rule.action
+                        self.fired = True
         if due:
             _fail(point, due)
 

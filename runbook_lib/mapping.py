@@ -176,8 +176,8 @@ def load_mapping(parameters: Parameters) -> Mapping:
     resolved = {
         name: [entry.source, entry.target, entry.model.model_dump(by_alias=True)] for name, entry in entries.items()
     }
-    # repr for Decimal: 1.5 and "1.5" are not the same mapping
-    fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], sort_keys=True, default=repr).encode())
+    # repr for Decimal: 1.5 and "1.5" are not the same mapping. In the order of the file, which {PK, SK} depends on.
+    fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], default=repr).encode())
     return Mapping(file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest())
 
 
@@ -308,6 +308,8 @@ def _check_fields(model: EntryModel) -> None:
                 raise ValueError(f"{where}: the default is no {rule.type}: {problem}; correct it.") from None
         if rule.on_error == "rest" and model.rest is None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
+        if rule.on_error == "rest" and model.rest == "copy" and rule.source in model.fields:
+            raise ValueError(f"{where}: with `rest: copy` the value has no free name to keep; use `rest: NAME`.")
     if model.rest in model.fields:
         raise ValueError(f".rest: {model.rest!r} is also a field; give one of them another name.")
     for name in model.create.key if model.create else ():

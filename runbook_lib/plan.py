@@ -14,7 +14,7 @@ from .errors import Refused
 from .guard import check_endpoint, check_same_table
 from .mapping import Create, Entry, Mapping, load_mapping
 from .parameters import Parameters
-from .routes import Route, Shape, compile_route, parents_of
+from .routes import Key, Route, Shape, compile_route, parents_of
 
 SEGMENT_BYTES = 100_000_000  # a table gets one scan segment for each of these, up to the number of workers
 
@@ -145,12 +145,18 @@ def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:
 def _shape(entry: Entry, source: Table, target: Table | None) -> Shape:
     create: Create | None = entry.model.create
     if target is not None:
-        index_keys = {name: letter for index in target.indexes.values() for name, letter in index.key}
-        return Shape(source.key, target.key, index_keys)
+        return Shape(source.key, target.key, *_index_keys([index.key for index in target.indexes.values()]))
     if create is not None:
-        index_keys = {name: letter for index in create.indexes.values() for name, letter in index.items()}
-        return Shape(source.key, tuple(create.key.items()), index_keys)
+        keys = [tuple(key.items()) for key in create.indexes.values()]
+        return Shape(source.key, tuple(create.key.items()), *_index_keys(keys))
     return Shape(source.key, source.key, {})
+
+
+def _index_keys(keys: list[Key]) -> tuple[dict[str, str], frozenset[str]]:
+    """The key attributes of all indexes with their types, and those of them that some index sorts by."""
+    return {name: letter for key in keys for name, letter in key}, frozenset(
+        name for key in keys for name, _ in key[1:]
+    )
 
 
 def _is_injective(route: Route) -> bool:

@@ -71,6 +71,7 @@ class Shape:
     source_key: Key
     target_key: Key
     index_keys: Mapping[str, str]  # index key attribute -> type letter
+    index_sort_keys: frozenset[str] = frozenset()  # those that an index sorts by
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,8 @@ def _compile_key_check(shape: Shape) -> Callable[[dict], None]:
             _check_key_value(name, letter, target[name], f"the target's {role} key", MAX_KEY_BYTES[role])
         for name, letter in indexed:
             if name in target:
-                _check_key_value(name, letter, target[name], "an index key of the target", MAX_KEY_BYTES["partition"])
+                role = "sort" if name in shape.index_sort_keys else "partition"
+                _check_key_value(name, letter, target[name], "an index key of the target", MAX_KEY_BYTES[role])
 
     return check
 

@@ -124,7 +124,9 @@ class Run:
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}
             with self.saving():
                 if left_over.strip():
-                    self.logger().warning("took over the lock of a process that ended without giving it up: %s", left_over)
+                    self.logger().warning(
+                        "took over the lock of a process that ended without giving it up: %s", left_over
+                    )
                 file.seek(0)
                 file.truncate()
                 json.dump(holder, file)

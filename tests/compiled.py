@@ -33,6 +33,7 @@ def routes_of(text: str, keys: dict[str, dict[str, str]] | None = None, exists=N
             for index in (create.indexes if create else {}).values()
             for attribute, letter in index.items()
         }
-        shapes[name] = Shape(tuple(source.items()), tuple(target.items()), indexes)
+        sorts = frozenset(n for index in (create.indexes if create else {}).values() for n in list(index)[1:])
+        shapes[name] = Shape(tuple(source.items()), tuple(target.items()), indexes, sorts)
     parents = parents_of(mapping.entries, shapes, "prod", exists)
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}

@@ -126,6 +126,17 @@ class Bench:
             found.append(("Ports", item | change))
         return found
 
+    def clear(self) -> None:
+        """Makes the target what it was first, for the next test, where one left it otherwise."""
+        if self.world.content(TARGET) == self.first:
+            return
+        for table, items in self.first.items():
+            name = self.world.name(table, TARGET)
+            for item in self.world.items(name):
+                self.world.client.delete_item(TableName=name, Key={"id": item["id"]})
+            for item in items:
+                self.world.put(name, item)
+
     def check_back_but(self, edited: list[tuple[str, dict]]) -> None:
         """The target is as it was first, and holds what was edited; then that goes, too."""
         wanted = {
@@ -136,16 +147,6 @@ class Bench:
         for table, item in edited:
             self.world.client.delete_item(TableName=self.world.name(table, TARGET), Key={"id": item["id"]})
         self.check_back()
-
-
-@contextlib.contextmanager
-def armed(points: str | Callable[[str], object]) -> Iterator[None]:
-    """A block in which points fail."""
-    failpoints.arm(points)
-    try:
-        yield
-    finally:
-        failpoints.disarm()
 
 
 def killed(work: Callable[[], Any], points: str) -> bool:
@@ -160,13 +161,13 @@ def killed(work: Callable[[], Any], points: str) -> bool:
     process.join(60)
     if process.exitcode is None:
         process.kill()
-        raise AssertionError("the child hangs")
+        raise AssertionError(f"{points}: the child hangs")
     assert process.exitcode in (0, KILLED), points
     return process.exitcode == KILLED
 
 
-def interrupted(work: Callable[[], Any], points: str) -> bool:
-    """Whether the work, done in this process, was interrupted or refused at one of the points, in one sentence."""
+def stopped(work: Callable[[], Any], points: str) -> bool:
+    """Whether the work, done in this process, was stopped at one of the points: interrupted or refused, in one sentence."""
     with armed(points):
         try:
             work()
@@ -174,6 +175,15 @@ def interrupted(work: Callable[[], Any], points: str) -> bool:
             assert "\n" not in str(problem), points
             return True
     return False
+
+
+@contextlib.contextmanager
+def armed(points: str | Callable[[str], object]) -> Iterator[Any]:
+    """A block in which points fail; gives what is armed."""
+    try:
+        yield failpoints.arm(points)
+    finally:
+        failpoints.disarm()
 
 
 def has_checkpoint(flow: Flow) -> bool:

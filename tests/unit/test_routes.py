@@ -496,6 +496,7 @@ def test_a_sort_key_takes_1024_bytes():
         ({"G1SK": {"S": ""}}, ("G1SK", "an index key of the target is empty")),
         ({"G2PK": {"S": "1"}}, ("G2PK", "an index key of the target has type N, the value S")),
         ({"G2PK": {"N": "one"}}, ("G2PK", "an index key of the target is not a number")),
+        ({"G1SK": {"S": "x" * 1025}}, ("G1SK", "an index key of the target is 1,025 bytes; DynamoDB takes 1,024")),
         ({"G1PK": {"S": "x" * 2049}}, ("G1PK", "an index key of the target is 2,049 bytes; DynamoDB takes 2,048")),
     ],
 )

@@ -1,0 +1,195 @@
+"""The Nth call fails, N = 1, 2, ... until a run gets through: every write, fsync, rename and request of a small migration.
+
+After each failure: the source is untouched, and nothing that was in the target first is altered; the same run, resumed,
+ends with target and counts of a run that nothing happened to, or, rolled back without resuming, gives the first target
+back; so does the rollback after resuming, which fails at its own Nth call, and leaves alone what was edited meanwhile.
+
+The default tier takes every STEP-th call, the slow one all of them.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import pytest
+from faults import harness
+from faults.harness import INSERTED, killed, stopped
+
+STEP = 13
+
+
+class Fault(NamedTuple):
+    """A way to fail at the Nth of some points."""
+
+    rule: str
+    least: int  # so many points there are, or the test would prove nothing
+
+    def __call__(self, work, number: int) -> bool:
+        """Whether the work was ended by it."""
+        end = killed if "kill" in self.rule else stopped
+        return end(work, self.rule.format(number))
+
+
+FAULTS = {
+    "killed": Fault("*=kill@{}", 90),
+    "disk-error": Fault("[jf]*=eio@{}", 55),
+    "disk-full": Fault("[jf]*=enospc@{}", 55),
+    "endpoint-lost": Fault("wire.*=error@{}+", 30),
+}
+
+
+def fail_and_resume(bench, fault: Fault, number: int) -> bool:
+    """Whether the migration failed; then it is resumed, edited every third time, and rolled back with failures."""
+    flow = bench.flow()
+    failed = fault(flow.migrate, number)
+    bench.check_unharmed()
+    if failed:
+        bench.check_whole(flow.migrate())
+    edited = bench.edit() if number % 3 == 0 else []
+    fault(flow.rollback, number)
+    bench.check_unharmed()
+    counts = flow.rollback()["rollback"]
+    bench.check_back_but(edited)
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (INSERTED - len(edited), len(edited), 0)
+    return failed
+
+
+def fail_and_roll_back(bench, fault: Fault, number: int) -> bool:
+    """Whether the migration failed; then what had landed is rolled back, with failures, and counted once."""
+    flow = bench.flow()
+    failed = fault(flow.migrate, number)
+    bench.check_unharmed()
+    landed = bench.landed()
+    if not harness.has_checkpoint(flow):
+        assert landed == 0
+        return failed
+    fault(flow.rollback, number)
+    bench.check_unharmed()
+    counts = flow.rollback()["rollback"]
+    bench.check_back()
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (landed, 0, 0)
+    return failed
+
+
+def until_through(once, bench, fault: Fault, first: int = 1, step: int = 1) -> None:
+    """Fails at one call after the other until a run gets through."""
+    for number in itertools.count(first, step):
+        try:
+            failed = once(bench, fault, number)
+        except BaseException as problem:
+            problem.add_note(f"at {fault.rule.format(number)}")
+            raise
+        if not failed:
+            break
+    assert number > fault.least
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_failure_here_and_there_and_on(fault, bench):
+    """Rows 1, 2, 4, 6, 14, 16, 23, 36, 57, a sample: resumed, as if nothing had happened; then rolled back."""
+    until_through(fail_and_resume, bench, fault, first=5, step=STEP)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_failure_here_and_there_and_back(fault, bench):
+    """Rows 1, 2, 4, 6, 14, 16, 23, 36, 57, a sample: rolled back as it was left."""
+    until_through(fail_and_roll_back, bench, fault, first=11, step=STEP)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_failure_at_every_call_and_on(fault, bench):
+    """Rows 1, 2, 4, 6, 14, 16, 23, 36, 57: resumed, as if nothing had happened; then rolled back."""
+    until_through(fail_and_resume, bench, fault)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_failure_at_every_call_and_back(fault, bench):
+    """Rows 1, 2, 4, 6, 14, 16, 23, 36, 57: rolled back as it was left."""
+    until_through(fail_and_roll_back, bench, fault)
+
+
+# a request that fails once
+
+
+def fail_once(bench, rule: str) -> bool:
+    """Whether a request of the migration failed; its retry gets through, in the migration and in the rollback."""
+    flow = bench.flow()
+    with harness.armed(rule) as points:
+        bench.check_whole(flow.migrate())
+    with harness.armed(rule):
+        counts = flow.rollback()["rollback"]
+    bench.check_back()
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (INSERTED, 0, 0)
+    return points.fired
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_a_lost_request_or_reply_here_and_there_changes_nothing(first, bench):
+    """Rows 18, 19, 59, a sample: an insert whose reply is lost counts as inserted, a delete as deleted."""
+    for number in itertools.count(first, 7):
+        if not fail_once(bench, f"wire.*=error@{number}"):
+            break
+    assert number > 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["wire.*.before=error@{}", "wire.*.after=lost-reply@{}"])
+def test_any_lost_request_or_reply_changes_nothing(rule, bench):
+    """Rows 18, 19, 59: each request, before it leaves and after it was done."""
+    for number in itertools.count(1):
+        if not fail_once(bench, rule.format(number)):
+            break
+    assert number > 15
+
+
+# a second failure while the first is being mended
+
+
+def open_page(bench, rule: str = "wire.PutItem.after=kill@9"):
+    """A migration that died with a page open, of which some items have landed."""
+    flow = bench.flow()
+    assert killed(flow.migrate, rule)
+    assert 0 < bench.landed() < INSERTED
+    return flow
+
+
+def kill_twice_and_resume(bench, fault: Fault, number: int) -> bool:
+    """Whether the resumed migration died, too."""
+    flow = open_page(bench)
+    failed = fault(flow.migrate, number)
+    bench.check_unharmed()
+    bench.check_whole(flow.migrate())
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()
+    return failed
+
+
+def kill_twice_and_roll_back(bench, fault: Fault, number: int) -> bool:
+    """Whether the rollback of what the migration left died, too."""
+    flow = open_page(bench)
+    landed = bench.landed()
+    failed = fault(flow.rollback, number)
+    bench.check_unharmed()
+    counts = flow.rollback()["rollback"]
+    bench.check_back()
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (landed, 0, 0)
+    return failed
+
+
+TWICE = {"resume": (kill_twice_and_resume, 45), "rollback": (kill_twice_and_roll_back, 30)}
+
+
+@pytest.mark.parametrize("way", TWICE)
+def test_a_second_death_here_and_there(way, bench):
+    """Rows 3, 57, a sample: the resumed run, or the rollback, of an open page dies as well."""
+    once, least = TWICE[way]
+    until_through(once, bench, Fault("*=kill@{}", least), first=7, step=2 * STEP)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", TWICE)
+def test_a_second_death_at_every_call(way, bench):
+    """Rows 3, 57: the resumed run, or the rollback, of an open page dies as well, anywhere."""
+    once, least = TWICE[way]
+    until_through(once, bench, Fault("*=kill@{}", least))
