@@ -308,8 +308,6 @@ def _check_fields(model: EntryModel) -> None:
                 raise ValueError(f"{where}: the default is no {rule.type}: {problem}; correct it.") from None
         if rule.on_error == "rest" and model.rest is None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
-        if rule.on_error == "rest" and model.rest == "copy" and rule.source in model.fields:
-            raise ValueError(f"{where}: with `rest: copy` the value has no free name to keep; use `rest: NAME`.")
     if model.rest in model.fields:
         raise ValueError(f".rest: {model.rest!r} is also a field; give one of them another name.")
     for name in model.create.key if model.create else ():

@@ -195,6 +195,8 @@ def _compile_fields(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, 
     texts = _template_order(model.fields)
     key_names = {name for name, _ in shape.target_key}
     to_map = model.rest if model.rest != "copy" else None
+    # With `rest: copy`, a value that does not convert may keep the name that it has in both tables.
+    made = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.source != name}
 
     def transform(copy: dict) -> tuple[dict, list]:
         target: dict[str, dict] = {}
@@ -211,7 +213,7 @@ def _compile_fields(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, 
             elif text is not None:
                 target[name] = {"S": text}
         if left:
-            _place_rest(left, target, to_map, model.rest, model.fields.keys())
+            _place_rest(left, target, to_map, model.rest, made)
         return target, sparse
 
     return transform

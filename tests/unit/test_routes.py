@@ -279,6 +279,7 @@ def test_on_error_rest():
         }
         copy_route = split("n: {from: x, type: number, on_error: rest}", "rest: copy")
         assert item_of(copy_route, {"x": value}) == {"x": value}
+        assert item_of(split("x: {from: x, type: number, on_error: rest}", "rest: copy"), {"x": value}) == {"x": value}
     taken = split("n: {from: x, type: number, on_error: rest}, x: {from: y}", "rest: copy")
     assert reject_of(taken, {"x": {"S": "many"}, "y": {"S": "z"}}) == (
         "x",
