@@ -35,7 +35,14 @@ class Verification:
 
 def append(run: Run, stage: str) -> str:
     """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`."""
+    with run.saving():
+        return _append(run, stage)
+
+
+def _append(run: Run, stage: str) -> str:
     path = run.folder / FILE
+    if path.exists() and not (chain := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, chain.rfind(b"\n") + 1)  # a disk that was full took only a part of the last record
     previous = _head(path)
     content = {
         "at": iso(now()),

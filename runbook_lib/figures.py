@@ -4,13 +4,12 @@ Drawn in pixels on matplotlib's Figure, without pyplot: no state, no display, sa
 ground of their own, so that they look the same in every theme and in print.
 """
 
-import base64
-import io
-import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .html import ACCENT, LINE, MUTED, Raw, note, text, visible
+from .figures_canvas import GREY, INK, RED, Canvas, text_width
+from .figures_map import draw
+from .html import ACCENT, MUTED, Raw, note, text
 from .profile import Profile
 
 if TYPE_CHECKING:
@@ -24,74 +23,8 @@ PARTS = {  # where items went -> its name and colour
     "failed": ("failed", "#bf2c2c"),
 }
 TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
-INK, GREY, RED = "#1f2933", "#6b7680", "#bf2c2c"
-ROW, SIZE = 20, 11.0  # pixels of a row, of text
+ROW = 20  # pixels of a row
 LEAST = 4  # pixels of the smallest part of a bar that is not zero
-COLOURS = 255  # of the PNG: enough for text with smooth edges, a third of the bytes
-
-
-class Canvas:
-    """A white ground on which things are drawn in pixels, from the top left."""
-
-    def __init__(self, width: float, height: float):
-        """The size in CSS pixels; the PNG has twice as many."""
-        from matplotlib.figure import Figure
-
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width / 72, height / 72), dpi=144, facecolor="white")
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-        self.axes.axis("off")
-
-    def text(self, x: float, y: float, words: object, *, size: float = SIZE, colour: str = INK, **style: Any) -> None:
-        """One line of text, by default from x to the right, its middle at y."""
-        style = {"ha": "left", "va": "center_baseline", **style}
-        self.axes.text(x, y, visible(words), size=size, color=colour, parse_math=False, **style)
-
-    def box(self, x: float, y: float, width: float, height: float, *, fill: str, edge: str = "none", round_: float = 0):
-        """A rectangle, its corners rounded."""
-        from matplotlib.patches import FancyBboxPatch
-
-        style = f"round,pad=0,rounding_size={round_}" if round_ else "square,pad=0"
-        self.axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, fc=fill, ec=edge, lw=1))
-
-    def line(
-        self, points: list[tuple[float, float]], codes: list[int], colour: str, width: float, order: int = 1
-    ) -> None:
-        """A path of matplotlib's codes."""
-        from matplotlib.patches import PathPatch
-        from matplotlib.path import Path
-
-        self.axes.add_patch(
-            PathPatch(Path(points, codes), fc="none", ec=colour, lw=width, zorder=order, capstyle="round")
-        )
-
-    def image(self, alt: str) -> Raw:
-        """The `<img>`."""
-        from PIL import Image
-
-        drawn = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a character the font lacks is drawn as a box; that needs no warning
-            self.figure.savefig(drawn, format="png")
-        small = io.BytesIO()
-        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-        data = base64.b64encode(small.getvalue()).decode()
-        style = f"max-width:100%;height:auto;box-sizing:border-box;border:1px solid {LINE};border-radius:6px;background:#ffffff"
-        return Raw(
-            f'<img alt="{text(alt)}" width="{self.width:.0f}" style="{style}" src="data:image/png;base64,{data}">'
-        )
-
-
-def text_width(words: object, size: float = SIZE) -> float:
-    """Pixels that a line of text takes."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    font = get_font(findfont(FontProperties()))
-    font.set_size(size, 72)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        font.set_text(visible(words))
-    return font.get_width_height()[0] / 64
 
 
 def reference_map(
@@ -103,8 +36,6 @@ def reference_map(
 
     An edge whose parent is None is one for which no table could be told. Tables without references stand below.
     """
-    from .figures_map import draw
-
     levels = getattr(levels, "levels", levels)
     merged: dict[tuple[str, str | None], list[int]] = {}
     for child, parent, count, dangling in edges:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from .figures import GREY, INK, RED, Canvas, text_width
+from .figures_canvas import GREY, INK, RED, Canvas, text_width
 from .figures_layout import lay_out
 from .html import ACCENT, Raw
 

@@ -37,7 +37,7 @@ class Inserter:
         self._plan, self._stage, self._execution = plan, stage, execution
         self._was_empty, self._segments = was_empty, segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
-        self._logs: dict[tuple[str, int], tuple[Log, dict[bytes, str]]] = {}
+        self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], str]]] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="insert")
 
@@ -59,9 +59,7 @@ class Inserter:
         log, unknown = self._log(page.table, page.segment)
         try:
             there = self._read_there(routed.rows, unknown)
-            present = [
-                d is not None and unknown.get(key_hash(r.key)) != d for r, d in zip(routed.rows, there, strict=True)
-            ]
+            present = [d is not None and unknown.get(_place(r)) != d for r, d in zip(routed.rows, there, strict=True)]
             number = log.number()
             log.append(
                 "intent",
@@ -89,7 +87,8 @@ class Inserter:
             )
         except OSError as problem:
             raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
-        unknown.clear()  # they belonged to the page that was open when an earlier execution ended
+        for row in routed.rows if unknown else ():  # settled; what is left comes with the next page: it may be cut anew
+            unknown.pop(_place(row), None)
         self._stop_where_needed(routed, outcome, errors, lost)
         if self._on_page:
             self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
@@ -105,7 +104,7 @@ class Inserter:
             row = routed.rows[index]
             raise Failed(f"{row.entry}: {outcome.count(FAILED)} items cannot be written: {errors[str(index)]}.")
 
-    def _log(self, table: str, segment: int) -> tuple[Log, dict[bytes, str]]:
+    def _log(self, table: str, segment: int) -> tuple[Log, dict[tuple[str, bytes], str]]:
         with self._lock:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
@@ -114,12 +113,12 @@ class Inserter:
                 self._logs[table, segment] = (log, self._stage.open_keys(log.path))
             return self._logs[table, segment]
 
-    def _read_there(self, rows: list[Row], unknown: dict[bytes, str]) -> list[str | None]:
+    def _read_there(self, rows: list[Row], unknown: dict[tuple[str, bytes], str]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
         by_table: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             target = self._target(row)
-            if not self._was_empty[target] or key_hash(row.key) in unknown:
+            if not self._was_empty[target] or _place(row) in unknown:
                 by_table[target].append(index)
         found: list[str | None] = [None] * len(rows)
         for target, indexes in by_table.items():
@@ -161,6 +160,11 @@ class Inserter:
         held = self._plan.target.wire.put_new(self._target(row), row.item, partition_key)
         # Refused although absent at intent, and equal: the reply to our own insert was lost.
         return INSERTED if held is None or digest(held) == row.digest else CONFLICT
+
+
+def _place(row: Row) -> tuple[str, bytes]:
+    """The item a row stands for: one key may be in the tables of several entries."""
+    return row.entry, key_hash(row.key)
 
 
 def _journal_row(row: Row, present: bool) -> list:

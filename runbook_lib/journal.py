@@ -197,6 +197,14 @@ def logs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if path.stem.rpartition(".")[2].isdigit())
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the folder, and those above it that are missing, mode 0700; on disk when it returns."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Waits until the folder's entries are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)

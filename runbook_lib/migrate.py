@@ -14,6 +14,7 @@ from .plan import Plan
 from .rollback import Undone, undo
 from .run import Run
 from .stage import Part, Stage, State
+from .verdict import plural
 from .walk import walk
 
 
@@ -154,8 +155,15 @@ def checkpoint_path(stage: Stage) -> Path | None:
 def _passes(plan: Plan, stage: Stage) -> list[list[Part]]:
     """What is left to do: first the passes an earlier execution left unfinished, then those never begun."""
     begun = stage.parts()
+    stage.check_complete(begun)
     unfinished = [part for part in begun if not part.done and set(part.entries) & plan.routes.keys()]
+    segments = plan.parameters.limits.segments
     for part in unfinished:
+        if segments not in (None, part.segments):
+            raise Refused(
+                f"the pass over {part.table} was begun in {plural(part.segments, 'segment')}, and limits.segments says "
+                f"{segments}; take that out to resume."
+            )
         if not set(part.entries) <= plan.routes.keys():
             raise Refused(
                 f"the pass over {part.table} was begun for {', '.join(part.entries)}; resume it with --tables naming all."

@@ -4,7 +4,6 @@ The verdict stands at the top from the first moment ("NOT FINISHED") and is upda
 is refused, or fails. Without `execute` the steps that write show what they would do and return None.
 """
 
-import ast
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +17,13 @@ from .analyze import Analysis, analyze
 from .canary import Canary, Created
 from .dynamo.session import Connection
 from .dynamo.wire import DynamoError
-from .errors import Interrupted, ParametersError, Refused, RunbookError
+from .errors import Interrupted, Refused, RunbookError
 from .guard import confirm
 from .locks import Held, hold_targets
 from .mapping import load_mapping
 from .migrate import Migration, migrate
-from .parameters import build_parameters, suggest
+from .notebook_parameters import COMMON, OWN, check_names, typed
+from .parameters import build_parameters
 from .plan import Plan, open_plan
 from .progress import Progress
 from .rollback import Preview, Undone
@@ -32,17 +32,8 @@ from .runner import NOT_FINISHED, RESULT
 from .selection import select_run
 from .undoing import Undoing
 from .validate import Validation, validate
-from .verdict import FAIL, REVIEW, ROLLED_BACK, Alert, plural, worst
+from .verdict import FAIL, ROLLED_BACK, Alert, plural, worst
 
-COMMON = {"mapping": str, "source": dict, "target": dict, "limits": dict, "run_id": str, "outputs": str}
-WRITING = {"execute": bool, "confirm": str, "break_lock": str}
-OWN: dict[str, dict[str, type]] = {
-    "01_analyze": {},
-    "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
-    "03_migrate": {"tables": list, **WRITING},
-    "04_validate": {"tables": list},
-    "05_rollback": {"checkpoint": str, "delete_tables": list, **WRITING},
-}
 BANNER = "runbook-verdict"
 FRAME_ROWS = 50  # of a DataFrame that are shown
 PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
@@ -102,8 +93,8 @@ class Book:
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
         declared = COMMON | OWN[self.stage]
-        _check_names(declared)
-        values = {name: _typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
+        check_names(declared)
+        values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
         content = {name: values[name] for name in ("mapping", "source", "target", "limits") if values[name]}
         self.parameters = build_parameters(content)
         self._values, self.execute = values, bool(values.get("execute"))
@@ -201,7 +192,7 @@ class Book:
             return None
         with self._writing(plan.target, plan.target_names()):
             canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
-        alerts = _canary_alerts(canary)
+        alerts = report.canary_alerts(canary)
         inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
         content, path = report.write_test(self.run, plan, self._created, canary, alerts)
         end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
@@ -409,72 +400,8 @@ class _Chosen:
         self.value = value
 
 
-def _canary_alerts(canary: Canary) -> list[Alert]:
-    alerts = []
-    if canary.wrong > 0:
-        alerts.append(Alert(FAIL, "", f"{plural(canary.wrong, 'item')} not as expected", "See the comparison below."))
-    for name, counts in canary.state.tables.items():
-        if counts["conflicts"]:
-            message = f"{plural(counts['conflicts'], 'conflict')}: the key is taken by a different item"
-            alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing was overwritten."))
-    if canary.undone and canary.undone.kept_edited:
-        message = f"{plural(canary.undone.kept_edited, 'test item')} edited meanwhile and left in the target"
-        alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))
-    if not canary.pairs:
-        message = "no item that a route takes; nothing was tested"
-        alerts.append(Alert(REVIEW, canary.table, message, "Choose an entry that has items."))
-    if canary.limit > canaries.MAX_ITEMS:
-        message = f"{canary.limit:,} items asked for, cut to {canaries.MAX_ITEMS:,}"
-        alerts.append(Alert("", canary.table, message, "The test is a sample; 03 migrates all."))
-    if canary.closure.cut:
-        message = f"{plural(len(canary.closure.cut), 'reference')} beyond {canaries.MAX_ITEMS:,} items not followed"
-        alerts.append(Alert("", "", message, "The test is a sample; 03 migrates all."))
-    if canary.closure.dangling:
-        message = f"{plural(canary.closure.dangling, 'reference')} to items that do not exist"
-        alerts.append(Alert("", "", message, "01 lists them by path."))
-    return alerts
-
-
 def _place(side: Any) -> str:
     return side.environment + (f" ({side.region})" if side.region else "")
-
-
-def _typed(name: str, value: Any, wanted: type) -> Any:
-    if value is None:
-        return wanted() if wanted in (str, list, dict) else None
-    if wanted is list and isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise ParametersError(f"{name} is {value!r}; give a value of type {wanted.__name__}.")
-    return value
-
-
-def _check_names(declared: Mapping[str, type]) -> None:
-    """Refuses what was set as a parameter and is none: papermill only warns, and a misspelt name would run for real."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    for cell in shell.user_ns.get("In", []) if shell else []:
-        for name in _assigned(cell):
-            if name not in declared:
-                raise ParametersError(f"{name} is no parameter of this notebook{suggest(name, list(declared))}")
-
-
-def _assigned(cell: str) -> list[str]:
-    """The names that a parameters cell sets: papermill's own, or one of plain assignments with `mapping` among them."""
-    try:
-        statements = ast.parse(cell).body
-    except SyntaxError:
-        return []
-    names = [
-        target.id
-        for statement in statements
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
-        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
-        if isinstance(target, ast.Name)
-    ]
-    only_assignments = len(names) == len(statements)
-    return names if cell.startswith("# Parameters") or (only_assignments and "mapping" in names) else []
 
 
 def _on_error(report_error: Callable[[BaseException], None]) -> None:

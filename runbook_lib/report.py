@@ -8,7 +8,7 @@ from typing import Any
 
 from . import relations
 from .analyze import Analysis
-from .canary import Canary, Created
+from .canary import MAX_ITEMS, Canary, Created
 from .checkpoint import side_summary
 from .listings import write_id_map, write_listing, write_listings
 from .migrate import Migration
@@ -17,7 +17,7 @@ from .rollback import Undone
 from .run import Run, code_fingerprint, environments_fingerprint, iso, now
 from .stage import COUNTED, Stage, State
 from .validate import Validation
-from .verdict import FAIL, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, plural, worst
+from .verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, plural, worst
 
 SCHEMA = 1
 NOTHING = Counter()
@@ -108,6 +108,33 @@ def write_test(
             "verdict": worst(alerts),
         }
     return _write(run, plan, "test", sections, alerts)
+
+
+def canary_alerts(canary: Canary) -> list[Alert]:
+    """The open items of a test."""
+    alerts = []
+    if canary.wrong > 0:
+        alerts.append(Alert(FAIL, "", f"{plural(canary.wrong, 'item')} not as expected", "See the comparison below."))
+    for name, counts in canary.state.tables.items():
+        if counts["conflicts"]:
+            message = f"{plural(counts['conflicts'], 'conflict')}: the key is taken by a different item"
+            alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing was overwritten."))
+    if canary.undone and canary.undone.kept_edited:
+        message = f"{plural(canary.undone.kept_edited, 'test item')} edited meanwhile and left in the target"
+        alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))
+    if not canary.pairs:
+        message = "no item that a route takes; nothing was tested"
+        alerts.append(Alert(REVIEW, canary.table, message, "Choose an entry that has items."))
+    if canary.limit > MAX_ITEMS:
+        message = f"{canary.limit:,} items asked for, cut to {MAX_ITEMS:,}"
+        alerts.append(Alert("", canary.table, message, "The test is a sample; 03 migrates all."))
+    if canary.closure.cut:
+        message = f"{plural(len(canary.closure.cut), 'reference')} beyond {MAX_ITEMS:,} items not followed"
+        alerts.append(Alert("", "", message, "The test is a sample; 03 migrates all."))
+    if canary.closure.dangling:
+        message = f"{plural(canary.closure.dangling, 'reference')} to items that do not exist"
+        alerts.append(Alert("", "", message, "01 lists them by path."))
+    return alerts
 
 
 @_saved

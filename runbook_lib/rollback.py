@@ -15,7 +15,8 @@ from .checkpoint import Checkpoint
 from .dynamo import session
 from .dynamo.pace import Pace
 from .dynamo.session import Connection
-from .dynamo.wire import ConditionFailed, Wire
+from .dynamo.wire import ConditionFailed, DynamoError, Wire
+from .errors import Interrupted
 from .journal import INSERTED, Intent, JournalRow, Log
 from .stage import Stage
 from .values import SCALARS, digest, key_hash
@@ -48,7 +49,7 @@ def preview(checkpoint: Checkpoint, execution: int | None = None) -> Preview:
     """What an undo would look at, from the journal alone. Read-only."""
     counts: Counter = Counter()
     unknown = 0
-    for path in journal.logs(checkpoint.stage_journal().folder):
+    for path, _ in checkpoint.stage_journal().files():
         for intent, indexes in _candidates(path, execution):
             if intent.outcome is None:
                 unknown += len(indexes)
@@ -92,14 +93,15 @@ def _undo(
     on_page: Callable[[str, Counter], None] | None,
 ) -> list[dict]:
     """Does it; gives what was kept."""
+    stage.check_complete(stage.parts())  # reads every file to its end: damage is found before the first delete
     if execution is None:
         stage.record("rollback")
     kept: list[dict] = []
     levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
-    paths = [(begin["table"], path) for path in journal.logs(stage.folder) if (begin := journal.begin_of(path))]
+    paths = [(begin["table"], path) for path, begin in stage.files()]
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
         for table, path in sorted(paths, key=lambda place: (-levels[place[0]], place)):
-            log = Log(path)
+            log = stage.open(path)
             try:
                 undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept)
                 for intent, indexes in _candidates(path, execution):
@@ -116,29 +118,33 @@ def _undo(
 
 def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, list[int]]]:
     """Intents with the indexes of their rows that are, or may be, ours and still there."""
-    claimed: dict[int, set[bytes]] = defaultdict(set)  # page -> keys that a later, complete intent says are inserted
-    open_pages = {intent.page for intent in journal.intents(path) if intent.outcome is None}
-    for intent in journal.intents(path) if open_pages else ():
-        if intent.outcome is not None and intent.page in open_pages:
-            claimed[intent.page] |= {
-                key_hash(row.key) for row, o in zip(intent.rows, intent.outcome, strict=True) if o == INSERTED
-            }
+    unsettled = {_place(row) for intent in journal.intents(path) if intent.outcome is None for row in intent.rows}
+    claimed: set[tuple[str, bytes]] = set()  # of these, what a complete intent says is inserted: it has them
+    for intent in journal.intents(path) if unsettled else ():
+        for row, letter in zip(intent.rows, intent.outcome or "", strict=False):
+            if letter == INSERTED and (place := _place(row)) in unsettled:
+                claimed.add(place)
+    given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page that was open twice holds its rows twice
     for intent in journal.intents(path):
         if execution not in (None, intent.execution):
             continue
-        indexes = [
-            index
-            for index, row in enumerate(intent.rows)
-            if intent.undone.get(index, KEPT) == KEPT and _may_be_ours(intent, index, row, claimed)
-        ]
+        indexes = []
+        for index, row in enumerate(intent.rows):
+            if intent.outcome is None:
+                place = _place(row)
+                ours = not row.present and place not in claimed and (*place, row.digest) not in given
+                given.add((*place, row.digest))
+            else:
+                ours = intent.outcome[index] == INSERTED
+            if ours and intent.undone.get(index, KEPT) == KEPT:
+                indexes.append(index)
         if indexes:
             yield intent, indexes
 
 
-def _may_be_ours(intent: Intent, index: int, row: JournalRow, claimed: dict[int, set[bytes]]) -> bool:
-    if intent.outcome is not None:
-        return intent.outcome[index] == INSERTED
-    return not row.present and key_hash(row.key) not in claimed[intent.page]
+def _place(row: JournalRow) -> tuple[str, bytes]:
+    """The item a row stands for: one key may be in the tables of several entries."""
+    return row.entry, key_hash(row.key)
 
 
 class _UndoFile:
@@ -149,14 +155,15 @@ class _UndoFile:
 
     def batch(self, intent: Intent, indexes: list[int]) -> Counter:
         """Looks at the rows and deletes those that are ours and unchanged."""
-        self._log.append("undo", n=intent.n, execution=intent.execution, rows=indexes)
         there: dict[int, dict | None] = {}
         by_table: dict[str, list[int]] = defaultdict(list)
         for index in indexes:
             by_table[self._table(intent.rows[index])].append(index)
         for table, places in by_table.items():
-            items = self._wire.get_many(table, [intent.rows[index].key for index in places])
+            items = self._look(table, [intent.rows[index].key for index in places])
             there |= dict(zip(places, items, strict=True))
+        if mine := [index for index in indexes if _is_as_inserted(there[index], intent.rows[index])]:
+            self._log.append("undo", n=intent.n, execution=intent.execution, rows=mine)
         results = self._pool.map(lambda index: self._undo_row(intent, index, there[index]), indexes)
         states = dict(zip(indexes, results, strict=True))
         counts = Counter(states.values())
@@ -178,29 +185,51 @@ class _UndoFile:
                 )
         return counts
 
+    def _look(self, table: str, keys: list[dict]) -> list[dict | None]:
+        """What is stored. A table that is gone took its items with it; where all are gone, this is the wrong place."""
+        try:
+            return self._wire.get_many(table, keys)
+        except DynamoError as problem:
+            if problem.code != "ResourceNotFoundException":
+                raise
+        if not any(self._exists(name) for name in {about["target"] for about in self._entries.values()}):
+            raise Interrupted("none of the target tables is there; check region and endpoint, then roll back again.")
+        return [None] * len(keys)
+
+    def _exists(self, table: str) -> bool:
+        try:
+            self._wire.scan_page(table, limit=1)
+        except DynamoError as problem:
+            if problem.code != "ResourceNotFoundException":
+                raise
+            return False
+        return True
+
     def _table(self, row: JournalRow) -> str:
         return self._entries[row.entry]["target"]
 
     def _undo_row(self, intent: Intent, index: int, item: dict | None) -> str:
-        row, unknown = intent.rows[index], intent.outcome is None
+        row = intent.rows[index]
         if item is None:
-            if unknown:
-                return NEVER
-            # Announced in an earlier attempt and absent now: that attempt's delete arrived.
-            return DELETED if index in intent.undoing and index not in intent.undone else GONE
-        if digest(item) != row.digest:
+            # Announced in an earlier attempt, when it was there, and absent now: that attempt's delete arrived.
+            if index in intent.undoing and index not in intent.undone:
+                return DELETED
+            return NEVER if intent.outcome is None else GONE
+        if not _is_as_inserted(item, row):
             return KEPT
         table = self._table(row)
         try:
             old = self._wire.delete_if(table, row.key, _conditions(item, row.key))
         except ConditionFailed:
             return KEPT
-        if (
-            old is not None and digest(old) != row.digest
-        ):  # edited between our look and our delete, beyond its condition
+        if old is not None and not _is_as_inserted(old, row):  # edited since our look, beyond the delete's condition
             self._wire.put_new(table, old, next(iter(row.key)))
             return KEPT
         return DELETED
+
+
+def _is_as_inserted(item: dict | None, row: JournalRow) -> bool:
+    return item is not None and digest(item) == row.digest
 
 
 def _conditions(item: dict, key: dict) -> list[tuple[str, dict]]:

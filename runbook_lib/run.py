@@ -204,6 +204,7 @@ def open_run(outputs: str | Path, run_id: str, identity: dict[str, Any] | None =
             raise Refused(f"no run {run_id} in {outputs}; see `runbook status` for the runs there.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
             write_atomically(folder / "run.json", json.dumps({"run_id": run_id, **identity}, indent=2).encode())
         except OSError as problem:
             raise Refused(f"{folder} cannot be written: {problem.strerror}; give another --outputs.") from None

@@ -3,6 +3,7 @@
 A stage's folder holds `stage.jsonl` (executions, checkpoints, ends) and the table files. Nothing here talks to DynamoDB.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -76,8 +77,8 @@ class Stage:
 
     def record(self, kind: str, **content: Any) -> None:
         """Writes one of the stage's own records."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = Log(self._events)
+        journal.make_folder(self.folder)
+        log = self.open(self._events)
         log.append(kind, at=iso(now()), **content)
         log.close()
 
@@ -85,19 +86,62 @@ class Stage:
         """How often the stage was begun."""
         return sum(1 for _ in self.events("execution"))
 
+    def files(self) -> list[tuple[Path, dict]]:
+        """The table files that were begun, with their first records.
+
+        Raises Damaged; Refused where one is of another run or stage, is there twice, or is of an unknown schema.
+        """
+        found: dict[tuple, tuple[Path, dict]] = {}
+        for event in itertools.islice(self.events("execution"), 1):
+            self._check_origin(self._events, event)
+        for path in journal.logs(self.folder):
+            if (begin := journal.begin_of(path)) is None:
+                continue
+            self._check_origin(path, begin)
+            place = (begin["table"], *begin["entries"], begin["segment"])
+            if place in found:
+                raise Refused(f"{path.name} and {found[place][0].name} are of the same segment; take away the copy.")
+            found[place] = (path, begin)
+        return list(found.values())
+
+    def _check_origin(self, path: Path, first: dict) -> None:
+        if first["schema"] != SCHEMA:
+            raise Refused(
+                f"{path.name} has schema {first['schema']}, this program knows {SCHEMA}; use the version that wrote it."
+            )
+        if (first["run"], first["stage"]) != (self.run.id, self.name):
+            raise Refused(
+                f"{path.name} belongs to run {first['run']} ({first['stage']}); put the file back where it came from."
+            )
+
+    def open(self, path: Path) -> Log:
+        """A file of the stage for appending; a torn last record is cut, and the run's log says so."""
+        log = Log(path)
+        if log.cut:
+            self.run.logger().warning("%s: a torn last record of %d bytes was cut", path.name, log.cut)
+        return log
+
     def parts(self) -> list[Part]:
         """All passes with where their segments stand."""
         found: dict[tuple, Part] = {}
-        for path in journal.logs(self.folder):
-            begin = journal.begin_of(path)
-            if begin is None:
-                continue
-            if begin["run"] != self.run.id:
-                raise Refused(f"{path.name} belongs to run {begin['run']}; put the file back where it came from.")
+        for path, begin in self.files():
             place = (begin["table"], tuple(begin["entries"]))
             part = found.setdefault(place, Part(begin["table"], begin["entries"], begin["segments"]))
             part.positions[begin["segment"]] = _position(path)
         return list(found.values())
+
+    def check_complete(self, parts: list[Part]) -> None:
+        """Refused where an execution ended and a pass of it is not done: no execution ends before its passes do."""
+        begun: list[str] = []
+        ended: set[str] = set()
+        for event in self.events("execution", "end"):
+            if event["kind"] == "execution":
+                begun = event["entries"]
+            else:
+                ended.update(begun)
+        done = {entry for part in parts if part.done for entry in part.entries}
+        if lost := ", ".join(sorted(ended - done)):
+            raise Refused(f"{self.folder}: the journal of {lost} has lost records; restore it from a copy.")
 
     def path(self, table: str, entries: list[str], segment: int) -> Path:
         """The file of a segment of a pass: the one it has, or the next free name."""
@@ -111,9 +155,7 @@ class Stage:
 
     def open_log(self, plan: Plan, table: str, entries: list[str], segment: int, segments: int) -> Log:
         """The segment's file, its first record written."""
-        log = Log(self.path(table, entries, segment))
-        if log.cut:
-            self.run.logger().warning("%s: a torn last record of %d bytes was cut", log.path.name, log.cut)
+        log = self.open(self.path(table, entries, segment))
         if log.empty:
             log.append("begin", table=table, entries=entries, segment=segment, segments=segments, **self.identity(plan))
         return log
@@ -148,9 +190,8 @@ class Stage:
 
     def intents(self, *, final: bool = False) -> Iterator[tuple[str, Intent]]:
         """(source table, intent) over all files; `final` gives only those with an outcome."""
-        for path in journal.logs(self.folder):
-            begin = journal.begin_of(path)
-            for intent in journal.intents(path) if begin else ():
+        for path, begin in self.files():
+            for intent in journal.intents(path):
                 if not final or intent.outcome is not None:
                     yield begin["table"], intent
 
@@ -159,10 +200,7 @@ class Stage:
         counts: dict[str, Counter] = defaultdict(Counter)
         unrouted: dict[str, Counter] = defaultdict(Counter)  # source table -> entries of a pass -> items
         undone: Counter = Counter()
-        for path in journal.logs(self.folder):
-            begin = journal.begin_of(path)
-            if begin is None:
-                continue
+        for path, begin in self.files():
             here = 0
             for record in journal.records(path, "outcome", "undone"):
                 if execution not in (None, record["execution"]):
@@ -191,15 +229,17 @@ class Stage:
             undone=undone,
         )
 
-    def open_keys(self, path: Path) -> dict[bytes, str]:
-        """Key hash → digest of a file's rows that may have been written without a word: absent at intent, no outcome."""
-        return {
-            key_hash(row.key): row.digest
-            for intent in (journal.intents(path) if path.exists() else ())
-            if intent.outcome is None
-            for row in intent.rows
-            if not row.present
-        }
+    def open_keys(self, path: Path) -> dict[tuple[str, bytes], str]:
+        """(Entry, key hash) → digest of a file's rows that may have been written without a word: absent at intent, no
+        outcome. The entry belongs to it: two entries may make one key in two tables."""
+        found: dict[tuple[str, bytes], str] = {}
+        for intent in journal.intents(path) if path.exists() else ():
+            if intent.outcome is None:
+                found |= {(row.entry, key_hash(row.key)): row.digest for row in intent.rows if not row.present}
+            elif found:  # the page was done again, and this is what became of it
+                for row in intent.rows:
+                    found.pop((row.entry, key_hash(row.key)), None)
+        return found
 
 
 def _position(path: Path) -> Position:

@@ -12,7 +12,8 @@ from runbook_lib import run as runs
 from runbook_lib import stage
 
 # Every botocore session reads the same files of a megabyte anew; a flow opens ten.
-JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)
+_loaded = functools.cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda self, path: _loaded(path)
 
 
 @pytest.fixture(autouse=True)

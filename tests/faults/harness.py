@@ -21,6 +21,7 @@ from support_flows import Flow, flow_of
 from runbook_lib import failpoints, rollback
 from runbook_lib import run as runs
 from runbook_lib.dynamo import session
+from runbook_lib.dynamo.faults import Again
 from runbook_lib.dynamo.wire import Wire
 from runbook_lib.errors import Interrupted, Refused
 
@@ -172,9 +173,11 @@ def stopped(work: Callable[[], Any], points: str) -> bool:
         try:
             work()
         except (Interrupted, Refused) as problem:
-            assert "\n" not in str(problem), points
-            return True
-    return False
+            sentence = str(problem)
+        else:
+            return False
+    assert "\n" not in sentence, points
+    return True
 
 
 @contextlib.contextmanager
@@ -184,6 +187,14 @@ def armed(points: str | Callable[[str], object]) -> Iterator[Any]:
         yield failpoints.arm(points)
     finally:
         failpoints.disarm()
+
+
+def open_page(bench: Bench) -> Flow:
+    """A migration that died with a page open, of which some items have landed."""
+    flow = bench.flow()
+    assert killed(flow.migrate, "wire.PutItem.after=kill@9")
+    assert 0 < bench.landed() < INSERTED
+    return flow
 
 
 def has_checkpoint(flow: Flow) -> bool:

@@ -204,6 +204,59 @@ def test_an_item_edited_while_the_run_lay_dead_is_a_conflict_and_stays(moto_worl
     assert moto_world.content(TARGET)["Ports"] == worlds.plain_items([*before["Ports"], edited])
 
 
+@pytest.mark.parametrize(
+    "death", [at_request("PutItem", 7, "after"), at_record("outcome", 1, "before")], ids=["put", "outcome"]
+)
+@pytest.mark.parametrize(
+    "fields", ["", ", fields: {id: {from: id}, n: {from: n, default: 0}}"], ids=["equal", "different"]
+)
+def test_one_item_in_two_tables_under_one_key_is_two_items(death, fields, moto_world, tmp_path):
+    """Two entries copy one source table into two, the ids kept: what landed in each is resumed, and undone, in each."""
+    moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": f"s{n}"}} for n in range(6)]}}, SOURCE)
+    moto_world.build({"Live": {"key": {"id": "S"}}, "Old": {"key": {"id": "S"}}}, TARGET)
+    source = f"source: Ships-dev-{moto_world.suffix}, id_format: keep"
+    mapping = f"{{Live: {{{source}}}, Old: {{{source}{fields}}}}}"
+    for run_id, resumed in (("rolled-back", False), ("resumed-first", True)):
+        flow = flow_of(mapping, moto_world, tmp_path, run_id, workers=1)
+        assert in_child(flow.migrate, death) == KILLED
+        if resumed:
+            assert flow.migrate()["totals"]["inserted"] == 12
+        flow.rollback()
+        assert moto_world.content(TARGET) == {"Live": [], "Old": []}, run_id
+
+
+def test_a_table_that_is_lost_half_way_does_not_hold_up_the_way_back(moto_world, tmp_path, monkeypatch):
+    """Somebody deletes a target table: the migration fails, and what it had inserted into the others is taken back."""
+    flow, _ = begin(moto_world, tmp_path, workers=1)
+    put_new, puts = Wire.put_new, itertools.count()
+
+    def losing(wire, table, item, partition_key):
+        if next(puts) == 8:  # five of six ports are inserted; this is the fourth ship
+            moto_world.client.delete_table(TableName=moto_world.name("Ships", TARGET))
+        return put_new(wire, table, item, partition_key)
+
+    monkeypatch.setattr(Wire, "put_new", losing)
+    report = flow.migrate()
+    assert report["verdict"] == "ROLLED_BACK"
+    assert (report["rollback"]["deleted"], report["rollback"]["not_found"]) == (5, 3)
+    assert "Ships" not in moto_world.content(TARGET)
+    assert len(moto_world.content(TARGET)["Ports"]) == 2
+
+
+def test_a_rollback_where_none_of_the_tables_is_leaves_its_journal_as_it_was(moto_world, tmp_path, monkeypatch):
+    """At the wrong endpoint nothing counts as undone: at the right one everything is."""
+    flow, before = begin(moto_world, tmp_path)
+    flow.migrate()
+    get_many, scan_page = Wire.get_many, Wire.scan_page
+    with monkeypatch.context() as elsewhere:
+        for method, real in (("get_many", get_many), ("scan_page", scan_page)):
+            elsewhere.setattr(Wire, method, lambda wire, table, *a, real=real, **o: real(wire, f"{table}-not", *a, **o))
+        with pytest.raises(Interrupted, match="none of the target tables is there; check region and endpoint"):
+            flow.rollback()
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    assert moto_world.content(TARGET) == before
+
+
 def test_a_resumed_run_does_not_claim_what_another_run_inserted_meanwhile(moto_world, tmp_path):
     """The other's items are already there to it, and its rollback leaves them."""
     moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": f"s{n}"}} for n in range(10)]}}, SOURCE)

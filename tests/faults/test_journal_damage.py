@@ -1,0 +1,322 @@
+"""A journal that was damaged is refused, by name, before anything is done; one that was torn by a crash is recovered.
+
+What cannot be found, because nothing tells it from a crash: whole records missing from the end of a file that no
+execution ended after (an end is anchored in audit.jsonl, and in stage.jsonl). Only the last record of a run can be missing after
+a crash, as each is on disk before the next is written; so it takes somebody who cuts the file. Even then nothing is overwritten and
+the target becomes what it should: `test_records_lost_without_a_trace` shows what is lost, the knowledge of what was inserted.
+"""
+
+import json
+import shutil
+
+import pytest
+from faults.harness import INSERTED, TARGET, killed
+
+from runbook_lib import audit, journal
+from runbook_lib.errors import Refused
+from runbook_lib.journal import Damaged, Log
+from runbook_lib.stage import Stage
+
+FILES = ["stage.jsonl", "Ports", "Ships"]
+WHOLE = pytest.param(1, marks=pytest.mark.slow)
+
+
+@pytest.fixture
+def flow(bench):
+    """A finished migration, with its audit record."""
+    flow = bench.flow()
+    flow.migrate()
+    audit.append(flow.run(), "03_migrate")
+    return flow
+
+
+def file_of(flow, name):
+    """A journal file, by the table it is about."""
+    folder = flow.run().journal("migrate")
+    return folder / name if name == "stage.jsonl" else next(folder.glob(f"{name}-dev-*.00000.jsonl"))
+
+
+def check_refused(bench, flow, match):
+    """Neither resumed nor rolled back: both say why, and nothing is done."""
+    before = bench.world.content(TARGET)
+    files = {path: path.read_bytes() for path in flow.run().folder.rglob("*.jsonl")}
+    for command in (flow.migrate, flow.rollback):
+        with pytest.raises(Refused, match=match):
+            command()
+    assert bench.world.content(TARGET) == before
+    assert {path: path.read_bytes() for path in flow.run().folder.rglob("*.jsonl")} == files
+
+
+def forget_audit(flow):
+    """As if no execution had ended: the journal alone has to tell."""
+    (flow.run().folder / audit.FILE).unlink(missing_ok=True)
+
+
+# bits
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("bits", [range(1), pytest.param(range(1, 8), marks=pytest.mark.slow)], ids=["one", "others"])
+def test_a_bit_flipped_in_any_byte_is_found_and_the_record_named(name, bits, flow):
+    """Row 7: each byte of each file, in turn. The last line's end is the exception: without it the line counts as torn."""
+    path, stage = file_of(flow, name), Stage(flow.run(), "migrate")
+    content = path.read_bytes()
+    records = list(journal.records(path))
+    for at in range(len(content)):
+        number = content[:at].count(b"\n") + 1
+        for bit in bits:
+            changed = bytearray(content)
+            changed[at] ^= 1 << (at + bit) % 8
+            path.write_bytes(changed)
+            if at == len(content) - 1:
+                assert list(journal.records(path)) == records[:-1]
+                continue
+            with pytest.raises(Damaged, match=rf"^{path.name}: record {number} is damaged"):
+                stage.state()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damage_stops_everything_before_anything_is_done(name, bench, flow):
+    """Row 7: migrate and rollback read all files to their ends first, also where no audit chain helps."""
+    path = file_of(flow, name)
+    content = path.read_bytes()
+    for at in range(len(content) // 10, len(content), len(content) // 3):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        check_refused(bench, flow, rf"^{path.name}: record \d+ is damaged|migrate/{path.name}: record \d+ is damaged")
+    forget_audit(flow)
+    check_refused(bench, flow, rf"^{path.name}: record \d+ is damaged")
+
+
+# ends
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("step", [7, WHOLE])
+def test_a_file_cut_anywhere_is_found_where_an_execution_ended(name, step, bench, flow):
+    """Row 8: shorter than the audit chain knows it, by a byte or by all."""
+    path = file_of(flow, name)
+    content = path.read_bytes()
+    for length in range(0, len(content), step):
+        path.write_bytes(content[:length])
+        with pytest.raises(Refused, match=rf"{path.name} has lost records: it held \d+ and holds \d+"):
+            audit.check_journals(flow.run())
+    check_refused(bench, flow, f"{path.name} has lost records")
+    path.unlink()
+    check_refused(bench, flow, f"{path.name} is missing")
+
+
+FEW = (1, 3, 4, 5, 8, 13)
+
+
+@pytest.mark.parametrize("number", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 15)])
+def test_a_torn_last_record_is_cut_and_its_page_done_again(number, bench):
+    """Row 5: the Nth record was torn, at any of its bytes: the file opens as if it had never been begun; the run goes on to
+    the same end, says in its log what was cut, and can be taken back."""
+    flow = bench.flow()
+    assert killed(flow.migrate, f"journal.fsync.before=kill@{number}")
+    path, whole = tear(flow, 1)
+    last = path.read_bytes()[len(whole) :]
+    for length in range(len(last) + 1):
+        path.write_bytes(whole + last[:length])
+        log = Log(path)
+        log.close()
+        assert (log.cut, path.read_bytes()) == (length, whole)
+    path.write_bytes(whole + last)
+    bench.check_whole(flow.migrate())
+    assert (
+        f"{path.name}: a torn last record of {len(last)} bytes was cut" in (flow.run().folder / "run.log").read_text()
+    )
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()
+
+
+def tear(flow, length):
+    """The journal file that was written last, its last record without its last bytes; and what stands before that."""
+    path = max(flow.run().journal("migrate").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    *before, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*before, last[:-length]]))
+    return path, b"".join(before)
+
+
+@pytest.mark.parametrize("number", [5, 8, 13])
+def test_a_torn_last_record_does_not_disturb_the_rollback(number, bench):
+    """Row 5: rolled back without resuming."""
+    flow = bench.flow()
+    assert killed(flow.migrate, f"journal.fsync.before=kill@{number}")
+    path, _ = tear(flow, 9)
+    landed = bench.landed()
+    assert flow.rollback()["rollback"]["deleted"] == landed
+    assert f"{path.name}: a torn last record" in (flow.run().folder / "run.log").read_text()
+    bench.check_back()
+
+
+def test_a_torn_line_of_the_audit_chain_is_no_end_of_it(flow):
+    """Row 8: a disk that was full tore it; the next record goes on from the last whole one."""
+    path = flow.run().folder / audit.FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:100])
+    assert audit.verify(flow.run()).problems == ["audit.jsonl: record 2 does not continue the chain"]
+    audit.append(flow.run(), "03_migrate")
+    found = audit.verify(flow.run())
+    assert (found.records, found.problems) == (2, [])
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_a_stage_that_ended_before_its_pages_has_lost_records(name, bench, flow):
+    """Row 8: without an audit chain the stage's own end tells that a table was walked to its end."""
+    forget_audit(flow)
+    path = file_of(flow, name)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number in range(1, len(lines)):
+        path.write_bytes(b"".join(lines[:number]))
+        check_refused(bench, flow, f"migrate: the journal of {name} has lost records")
+    path.unlink()
+    check_refused(bench, flow, f"migrate: the journal of {name} has lost records")
+
+
+def test_records_lost_without_a_trace(bench):
+    """Row 8: where nothing ended, a file without its last records is what a crash would have left: nobody can tell. The
+    target still becomes what it should and nothing is overwritten, but what had landed is taken for others', and stays."""
+    flow = bench.flow()
+    assert killed(flow.migrate, "wire.PutItem.after=kill@10")
+    path = file_of(flow, "Ports")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))  # the second page's records are gone
+    report = flow.migrate()
+    assert bench.world.content(TARGET) == bench.after
+    lost = INSERTED - report["totals"]["inserted"]
+    assert lost == report["totals"]["already_there"] - 1 > 0
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED - lost
+    bench.check_unharmed()
+    assert bench.landed() == lost
+
+
+# records
+
+
+def moved(lines, other):
+    """Every way to drop, swap, repeat or splice whole records, apart from dropping the last ones."""
+    for at in range(len(lines)):
+        if at < len(lines) - 1:
+            yield f"drop {at}", lines[:at] + lines[at + 1 :]
+        yield f"repeat {at}", lines[: at + 1] + lines[at:]
+        yield f"splice {at}", [*lines[:at], other[at % len(other)], *lines[at + 1 :]]
+        yield f"insert {at}", [*lines[:at], other[at % len(other)], *lines[at:]]
+        for to in range(at + 1, len(lines)):
+            swapped = list(lines)
+            swapped[at], swapped[to] = lines[to], lines[at]
+            yield f"swap {at} {to}", swapped
+    yield "append", [*lines, other[-1]]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_records_dropped_swapped_repeated_or_spliced_are_found(name, bench, flow):
+    """Row 9: each is chained to all before it; those of another run of the same migration fit nowhere."""
+    path, stage = file_of(flow, name), Stage(flow.run(), "migrate")
+    twin = bench.flow()
+    twin.run_id = "another-run"
+    twin.migrate()
+    lines, other = (file_of(f, name).read_bytes().splitlines(keepends=True) for f in (flow, twin))
+    for what, changed in moved(lines, other):
+        path.write_bytes(b"".join(changed))
+        with pytest.raises(Refused, match=rf"^{path.name}(: record \d+ is damaged| belongs to run another-run)"):
+            stage.state()
+            pytest.fail(what)
+    forget_audit(flow)
+    check_refused(bench, flow, rf"^{path.name}: record \d+ is damaged")
+
+
+# files
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_another_run_is_refused(name, bench, flow):
+    """Row 9: whole and valid, but not this run's; nobody's items are deleted for it."""
+    twin = bench.flow()
+    twin.run_id = "another-run"
+    twin.migrate()
+    forget_audit(flow)
+    shutil.copy(file_of(twin, name), file_of(flow, name))
+    check_refused(bench, flow, rf"^{file_of(flow, name).name} belongs to run another-run \(migrate\)")
+
+
+def test_a_file_of_another_stage_is_refused(bench):
+    """Row 9: what a test kept is not the migration's."""
+    flow = bench.flow()
+    flow.test("Ships", 2, keep=True)
+    flow.migrate()
+    tested = flow.run().journal("test") / file_of(flow, "Ships").name
+    shutil.copy(tested, file_of(flow, "Ships"))
+    check_refused(bench, flow, r"Ships-.* belongs to run the-first-run \(test\)")
+
+
+def test_a_file_that_is_there_twice_is_refused(bench, flow):
+    """Row 9: or everything in it would count twice."""
+    forget_audit(flow)
+    path = file_of(flow, "Ships")
+    copy = path.with_name(path.name.replace(".00000.", ".00001."))
+    shutil.copy(path, copy)
+    check_refused(bench, flow, f"^{copy.name} and {path.name} are of the same segment")
+
+
+def rewrite(path, **changes):
+    """A file with a changed first record and a valid chain, as another version might have written it."""
+    records = list(journal.records(path))
+    records[0] |= changes
+    path.unlink()
+    log = Log(path)
+    for record in records:
+        log.append(record.pop("kind"), **record)
+    log.close()
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_a_journal_of_an_unknown_schema_is_refused(name, bench, flow):
+    """Row 11: which version it is, and which one this program knows."""
+    forget_audit(flow)
+    rewrite(file_of(flow, name), schema=99)
+    check_refused(bench, flow, rf"^{file_of(flow, name).name} has schema 99, this program knows {journal.SCHEMA}; ")
+
+
+def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
+    """Row 11: likewise; a checkpoint that was changed without its seal is no checkpoint."""
+    from runbook_lib import checkpoint
+
+    path = flow.checkpoint()
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    content["schema"] = 99
+    path.write_text(json.dumps({**content, "sha256": checkpoint._seal(content)}))
+    with pytest.raises(Refused, match="has schema 99, this program knows 1"):
+        checkpoint.read_checkpoint(path)
+    path.write_text(json.dumps({**content, "schema": 1, "sha256": checkpoint._seal(content)}))
+    with pytest.raises(Refused, match="is damaged or no checkpoint"):
+        checkpoint.read_checkpoint(path)
+    assert bench.world.content(TARGET) == bench.after
+
+
+def test_every_byte_of_a_checkpoint_counts(bench, flow):
+    """Row 6: a bit flipped anywhere, or a file cut anywhere, is refused."""
+    from runbook_lib.checkpoint import read_checkpoint
+
+    path = flow.checkpoint()
+    content = path.read_bytes()
+    whole = json.loads(content)
+    for at in range(0, len(content), 3):
+        for damaged in (content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :], content[:at]):
+            path.write_bytes(damaged)
+            try:
+                read_checkpoint(path)
+            except Refused:
+                continue
+            assert json.loads(damaged) == whole, at  # white space between the values says nothing
+
+
+def test_an_old_copy_of_the_checkpoint_undoes_all_executions(bench):
+    """Row 10: it holds no progress, so it cannot be behind: the journal tells what to undo."""
+    flow = bench.flow()
+    assert killed(flow.migrate, "wire.PutItem.after=kill@5")
+    old = flow.checkpoint().read_bytes()
+    bench.check_whole(flow.migrate())
+    assert flow.checkpoint().read_bytes() == old
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()
