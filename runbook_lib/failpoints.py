@@ -36,7 +36,6 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import NoReturn
 
 from .errors import Refused
@@ -98,7 +97,7 @@ class Rules:
         due = None
         with self.lock:
             for rule in self.rules:
-                if fnmatchcase(point, rule.pattern):
+                if _meet(rule.pattern, point):
                     rule.reached += 1
                     if rule.reached == rule.number or (rule.lasting and rule.reached > rule.number):
                         due = due or rule.action
@@ -111,12 +110,23 @@ def _rule(text: str) -> _Rule:
     pattern, _, rest = text.partition("=")
     action, _, when = rest.partition("@")
     number = when.removesuffix("+") or "1"
-    fits = [point for point in POINTS if fnmatchcase(pattern, point) or fnmatchcase(point.replace("*", "X"), pattern)]
+    fits = [point for point in POINTS if _meet(pattern, point)]
     if not fits or action not in ACTIONS or not number.isdecimal() or number == "0":
         raise Refused(f"{VARIABLE}: {text!r} is no rule PATTERN=ACTION@N for a point; see runbook_lib/failpoints.py.")
     if action == "lost-reply" and any(not point.endswith(".after") or point[0] != "w" for point in fits):
         raise Refused(f"{VARIABLE}: {text!r}: a reply is lost at wire.OPERATION.after only.")
     return _Rule(pattern, action, int(number), when.endswith("+"))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether some name fits both patterns."""
+    if not one or not other:
+        return not (one + other).strip("*")
+    if one[0] == "*":
+        return _meet(one[1:], other) or _meet(one, other[1:])
+    if other[0] == "*":
+        return _meet(other, one)
+    return one[0] == other[0] and _meet(one[1:], other[1:])
 
 
 def _fail(point: str, action: str) -> NoReturn:

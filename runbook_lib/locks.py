@@ -77,10 +77,9 @@ def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]
         file.close()
     with file:
         held = {"pid": os.getpid(), "host": socket.gethostname(), "run": run.id, "since": iso(now())}
-        file.seek(0)
-        file.truncate()
-        json.dump(held, file)
-        file.flush()
+        with run.saving():
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), json.dumps(held).encode(), 0)
         yield file
         if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
             path.unlink()

@@ -43,6 +43,11 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     stage = Stage(run, "migrate")
     check_can_write(run, stage, plan)
     plan.require_targets()
+    keep_going = plan.parameters.limits.on_failure == "keep"
+    if (failure := _unanswered_failure(stage)) and not keep_going:
+        path = checkpoint_path(stage)
+        undone = _take_back(run, plan, path)
+        return Migration(stage.state(), path, False, failure, undone)
     for event in stage.events("failed"):
         if event["stop"]:
             raise Refused(f"run {run.id} was stopped: {event['reason']}. Correct that, and begin a new run.")
@@ -62,7 +67,6 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     try:
         path = begin(stage, plan, chosen)
         execution = stage.executions()
-        keep_going = plan.parameters.limits.on_failure == "keep"
         for parts in passes:
             part_plan = plan.choose([entry for part in parts for entry in part.entries])
             segments = {part.table: part.segments for part in parts}
@@ -90,6 +94,17 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
         run.logger().error("interrupted: %s", problem)
         raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
     return Migration(stage.state(), path, False, failure, undone)
+
+
+def _unanswered_failure(stage: Stage) -> str | None:
+    """Why the last execution failed, where it died before it could do something about it."""
+    reason, last = None, None
+    for event in stage.events("execution", "failed", "end"):
+        last, reason = event["kind"], event.get("reason")
+    failed = sum(counts["failed"] for counts in stage.state().tables.values())
+    if last == "execution" and failed:
+        return f"{plural(failed, 'item')} could not be written, see failed.jsonl"
+    return reason
 
 
 def _take_back(run: Run, plan: Plan, path: Path) -> Undone:

@@ -109,8 +109,9 @@ class Run:
     @contextmanager
     def lock(self, stage: str):
         """Holds the run for writing. Refused, naming the holder, where another live process holds it."""
-        path = self.folder / ".lock"
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
+        with self.saving():
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with open(descriptor, "r+", encoding="utf-8") as file:
             deadline = time.monotonic() + LOCK_PATIENCE
             while True:
                 try:
@@ -127,15 +128,12 @@ class Run:
                     self.logger().warning(
                         "took over the lock of a process that ended without giving it up: %s", left_over
                     )
-                file.seek(0)
-                file.truncate()
-                json.dump(holder, file)
-                file.flush()
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
             try:
                 yield
             finally:
-                file.seek(0)
-                file.truncate()
+                os.ftruncate(descriptor, 0)
 
     def holder(self) -> str | None:
         """Who is writing this run now, or None. Read-only."""

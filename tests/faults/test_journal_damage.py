@@ -1,12 +1,13 @@
 """A journal that was damaged is refused, by name, before anything is done; one that was torn by a crash is recovered.
 
 What cannot be found, because nothing tells it from a crash: whole records missing from the end of a file that no
-execution ended after (an end is anchored in audit.jsonl, and in stage.jsonl). Only the last record of a run can be missing after
-a crash, as each is on disk before the next is written; so it takes somebody who cuts the file. Even then nothing is overwritten and
-the target becomes what it should: `test_records_lost_without_a_trace` shows what is lost, the knowledge of what was inserted.
+execution ended after (an end is anchored in audit.jsonl, and in stage.jsonl). After a crash only the last record of a run
+can be missing, as each is on disk before the next is written; so it takes somebody who cuts the file. Even then nothing is
+overwritten and the target becomes what it should: `test_records_lost_without_a_trace` shows what is lost.
 """
 
 import json
+import re
 import shutil
 
 import pytest
@@ -38,12 +39,12 @@ def file_of(flow, name):
 
 def check_refused(bench, flow, match):
     """Neither resumed nor rolled back: both say why, and nothing is done."""
-    before = bench.world.content(TARGET)
+    before = bench.content(TARGET)
     files = {path: path.read_bytes() for path in flow.run().folder.rglob("*.jsonl")}
     for command in (flow.migrate, flow.rollback):
         with pytest.raises(Refused, match=match):
             command()
-    assert bench.world.content(TARGET) == before
+    assert bench.content(TARGET) == before
     assert {path: path.read_bytes() for path in flow.run().folder.rglob("*.jsonl")} == files
 
 
@@ -91,7 +92,7 @@ def test_damage_stops_everything_before_anything_is_done(name, bench, flow):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("step", [7, WHOLE])
+@pytest.mark.parametrize("step", [29, WHOLE])
 def test_a_file_cut_anywhere_is_found_where_an_execution_ended(name, step, bench, flow):
     """Row 8: shorter than the audit chain knows it, by a byte or by all."""
     path = file_of(flow, name)
@@ -105,7 +106,7 @@ def test_a_file_cut_anywhere_is_found_where_an_execution_ended(name, step, bench
     check_refused(bench, flow, f"{path.name} is missing")
 
 
-FEW = (1, 3, 4, 5, 8, 13)
+FEW = (3, 5, 13)
 
 
 @pytest.mark.parametrize("number", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 15)])
@@ -138,7 +139,7 @@ def tear(flow, length):
     return path, b"".join(before)
 
 
-@pytest.mark.parametrize("number", [5, 8, 13])
+@pytest.mark.parametrize("number", [5, 8])
 def test_a_torn_last_record_does_not_disturb_the_rollback(number, bench):
     """Row 5: rolled back without resuming."""
     flow = bench.flow()
@@ -182,7 +183,7 @@ def test_records_lost_without_a_trace(bench):
     path = file_of(flow, "Ports")
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))  # the second page's records are gone
     report = flow.migrate()
-    assert bench.world.content(TARGET) == bench.after
+    assert bench.content(TARGET) == bench.after
     lost = INSERTED - report["totals"]["inserted"]
     assert lost == report["totals"]["already_there"] - 1 > 0
     assert flow.rollback()["rollback"]["deleted"] == INSERTED - lost
@@ -218,9 +219,13 @@ def test_records_dropped_swapped_repeated_or_spliced_are_found(name, bench, flow
     lines, other = (file_of(f, name).read_bytes().splitlines(keepends=True) for f in (flow, twin))
     for what, changed in moved(lines, other):
         path.write_bytes(b"".join(changed))
-        with pytest.raises(Refused, match=rf"^{path.name}(: record \d+ is damaged| belongs to run another-run)"):
+        try:
             stage.state()
-            pytest.fail(what)
+        except Refused as problem:
+            found = str(problem)
+        else:
+            found = "nothing"
+        assert re.match(rf"{path.name}(: record \d+ is damaged| belongs to run another-run)", found), what
     forget_audit(flow)
     check_refused(bench, flow, rf"^{path.name}: record \d+ is damaged")
 
@@ -291,7 +296,7 @@ def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
     path.write_text(json.dumps({**content, "schema": 1, "sha256": checkpoint._seal(content)}))
     with pytest.raises(Refused, match="is damaged or no checkpoint"):
         checkpoint.read_checkpoint(path)
-    assert bench.world.content(TARGET) == bench.after
+    assert bench.content(TARGET) == bench.after
 
 
 def test_every_byte_of_a_checkpoint_counts(bench, flow):

@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from support_flows import flow_of
 
 from runbook_lib import control, journal, locks
 from runbook_lib import run as runs
+from runbook_lib.dynamo.faults import Again
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 
@@ -29,6 +29,12 @@ PREFIX = "com.amazonaws.dynamodb.v20120810#"
 def refusal(code, status=400, **more):
     """DynamoDB's reply to a request that it refuses."""
     return status, {}, orjson.dumps({"__type": PREFIX + code, "message": "no", **more})
+
+
+def some(cases, *few):
+    """Cases as parameters, all but a few of them slow."""
+    cases = cases if isinstance(cases, dict) else {case: case for case in cases}
+    return [pytest.param(c, id=str(n), marks=[] if n in few else pytest.mark.slow) for n, c in cases.items()]
 
 
 @contextlib.contextmanager
@@ -53,13 +59,14 @@ def back_again(bench, flow, deleted=INSERTED):
 
 # an endpoint in trouble
 
-INDEX = "arn:aws:dynamodb:us-west-1:123456789012:table/Ships/index/byPort"
+INDEX = {
+    "reason": "IndexWriteProvisionedThroughputExceeded",
+    "resource": "arn:aws:dynamodb:us-west-1:123456789012:table/Ships/index/byPort",
+}
 TROUBLE = {
     "throttled": lambda ask: refusal("ProvisionedThroughputExceededException"),
     "account-limit": lambda ask: refusal("RequestLimitExceeded"),
-    "index-too-slow": lambda ask: refusal(
-        "ThrottlingException", ThrottlingReasons=[{"reason": "IndexWriteProvisionedThroughputExceeded", "resource": INDEX}]
-    ),
+    "index-too-slow": lambda ask: refusal("ThrottlingException", ThrottlingReasons=[INDEX]),
     "500": lambda ask: refusal("InternalServerError", 500),
     "503-html": lambda ask: (503, {}, b"<html>busy</html>"),
     "done-but-500": lambda ask: ask() and refusal("InternalServerError", 500),
@@ -68,7 +75,7 @@ TROUBLE = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
+@pytest.mark.parametrize("trouble", some(TROUBLE, "throttled", "done-but-500", "reply-garbled"))
 def test_an_endpoint_in_trouble_costs_retries_and_nothing_else(trouble, bench):
     """Rows 22, 26, 27, 33, 34, 35: every third request, in the migration and in the rollback: nothing lost or doubled."""
     chance, met = random.Random(7), Counter()
@@ -104,14 +111,17 @@ def test_a_table_that_throttles_for_good_interrupts_and_is_named(bench):
     back_again(bench, flow)
 
 
-@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException"])
+ENDED = ("ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException")
+
+
+@pytest.mark.parametrize("code", some(ENDED, "ExpiredTokenException"))
 def test_credentials_that_end_interrupt(code, bench):
     """Rows 28, 31: resumable when they are renewed, or the clock is set; the same for the rollback."""
     asked = Counter()
 
     def expiring(operation, body, ask):
         asked[operation] += 1
-        return refusal(code) if asked.total() > 20 else ask()
+        return refusal(code) if asked.total() > (15 if asked["PutItem"] else 10) else ask()
 
     flow = bench.flow()
     with answering(expiring), pytest.raises(Interrupted, match="credentials"):
@@ -149,28 +159,46 @@ def test_a_table_that_may_no_longer_be_written_fails_the_migration(on_failure, b
 
 @pytest.mark.parametrize("on_failure", ["rollback", "keep"])
 def test_a_table_that_is_deleted_meanwhile_is_not_made_again(on_failure, bench, tmp_path):
-    """Row 65: the migration fails, and says which table is lost."""
+    """Row 65: the migration fails, and says which table is lost; the others are taken back, or kept, all the same."""
     world = worlds.World(bench.world.engine)
     harness.sea(world)
     flow = flow_of(harness.MAPPING, world, tmp_path, workers=1, on_failure=on_failure)
-    puts = Counter()
+    name, puts = world.name("Ships", TARGET), Counter()
 
-    def deleting(point):
-        puts[point] += 1
-        if puts["wire.PutItem.before"] == 9:
-            puts["wire.PutItem.before"] += 1
-            world.client.delete_table(TableName=world.name("Ships", TARGET))
+    def losing(operation, body, ask):
+        puts[operation] += 1
+        if operation == "PutItem" and puts[operation] == 9:
+            world.client.delete_table(TableName=name)
+        gone = puts["PutItem"] >= 9 and name.encode() in body  # moto answers some reads all the same
+        return refusal("ResourceNotFoundException") if gone else ask()
 
-    with armed(deleting):
-        if on_failure == "rollback":
-            with pytest.raises((Interrupted, Refused), match=r"Ships"):
-                flow.migrate()
-        else:
-            report = flow.migrate()
-            assert "is lost" in str(report["alerts"])
+    with answering(losing):
+        report = flow.migrate()
+        assert f"{name} is lost" in str(report["alerts"])
+        assert world.names(TARGET) == [world.name("Ports", TARGET)]
+        if on_failure == "keep":
             assert (report["verdict"], report["tables"]["Ports"]["inserted"]) == ("FAIL", PORTS)
-    assert world.names(TARGET) == [world.name("Ports", TARGET)]
+            assert len(world.items(world.name("Ports", TARGET))) == PORTS
+            counts = flow.rollback()["rollback"]
+        else:
+            assert report["verdict"] == "ROLLED_BACK"
+            counts = report["rollback"]
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (PORTS, 0, 2)
+    assert world.content(TARGET) == {"Ports": []}
     world.drop()
+
+
+def test_a_rollback_at_another_place_is_refused_and_leaves_the_journal_as_it_was(bench):
+    """Row 65: where no table is there, nothing is found gone; the right place is rolled back later."""
+    flow = bench.flow()
+    flow.migrate()
+    with (
+        answering(lambda operation, body, ask: refusal("ResourceNotFoundException")),
+        pytest.raises((Interrupted, Refused), match="none of the target tables"),
+    ):
+        flow.rollback()
+    assert bench.content(TARGET) == bench.after
+    back_again(bench, flow)
 
 
 def test_empty_pages_are_not_the_end(bench, monkeypatch):
@@ -201,7 +229,7 @@ def test_empty_pages_are_not_the_end(bench, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.3])
-def test_lost_requests_and_replies_by_the_hundred(share, bench, tmp_path):
+def test_lost_replies_by_the_hundred(share, bench, tmp_path):
     """Rows 18, 20: 600 items with 8 workers; each counts as inserted once, and is taken back once."""
     world, chance = worlds.World(bench.world.engine), random.Random(3)
     items = [{"id": {"S": f"i{number}"}, "n": {"N": str(number)}} for number in range(600)]
@@ -210,7 +238,7 @@ def test_lost_requests_and_replies_by_the_hundred(share, bench, tmp_path):
     flow = flow_of("{Many: {}}", world, tmp_path, workers=8)
 
     def losing(point):
-        if point.startswith("wire.") and chance.random() < share:
+        if point.startswith("wire.") and point.endswith(".after") and chance.random() < share:
             raise ConnectionResetError(104, "reset")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -243,7 +271,7 @@ def test_a_request_that_arrives_after_its_retry_changes_nothing(bench):
         try:
             return delaying(operation, body, ask)
         except TimeoutError:
-            raise harness.Again("no reply in time") from None
+            raise Again("no reply in time") from None
 
     flow = bench.flow()
     with answering(timing_out):
@@ -269,7 +297,7 @@ def tmpfs(folder: Path, kilobytes: int):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("free", [0, 4, 8, 12, 16, 20, 24, 28, 32])
+@pytest.mark.parametrize("free", some(range(0, 36, 4), 0, 8, 20))
 def test_a_full_disk_interrupts_and_the_run_goes_on_when_there_is_room(free, bench, tmp_path):
     """Row 14: a disk of 64 KiB with less and less left of it: one sentence, no write without its intent, resumable."""
     with tmpfs(tmp_path / "disk", 64) as disk:
@@ -295,18 +323,15 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_when_there_is_room(free, ben
         bench.check_unharmed()
         ballast.unlink()
         back_again(bench, flow)
-        for handler in flow.run().logger().handlers:
-            handler.close()
+        harness.close_logs()
 
 
 def test_a_read_only_disk_is_told_before_anything_is_written(bench, tmp_path):
     """Row 17: a run that was begun elsewhere, on a disk that only reads."""
     with tmpfs(tmp_path / "disk", 64) as disk:
         flow = flow_of(harness.MAPPING, bench.world, disk, workers=1)
-        flow.run().logger()
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=False, capture_output=True)
-        if os.access(disk, os.W_OK):
-            pytest.skip("the disk could not be made read-only")
+        flow.run()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises((Interrupted, Refused), match="Read-only file system"):
             flow.migrate()
     bench.check_back()
@@ -366,10 +391,10 @@ def test_what_the_first_insert_stands_on_is_on_disk_before_it_leaves(bench, monk
 
 def test_the_number_of_segments_is_the_recorded_one(bench):
     """Row 13: a limit that says nothing takes it up; another number, said in so many words, is refused."""
-    flow = bench.flow(segments=2, workers=2)
+    flow = bench.flow(segments=2)
     assert killed(flow.migrate, "journal.append.after=kill@7")
     for segments in (1, 3):
-        other = flow_of(harness.MAPPING, bench.world, flow.outputs, segments=segments)
+        other = flow_of(harness.MAPPING, bench.world, flow.outputs, segments=segments, workers=1)
         with pytest.raises(Refused, match=f"begun in 2 segments, and limits.segments says {segments}"):
             other.migrate()
     bench.check_whole(flow_of(harness.MAPPING, bench.world, flow.outputs, workers=1).migrate())
@@ -431,8 +456,9 @@ def test_a_stopped_process_holds_its_run_until_it_is_killed(bench, monkeypatch):
     finally:
         process.kill()
         process.join()
-    assert bench.landed() == 1
-    back_again(bench, flow, 1)
+    landed = bench.landed()
+    assert landed in (1, 2)  # the signal may come when the next request has left
+    back_again(bench, flow, landed)
 
 
 def test_a_pause_ends_with_the_page(bench):
@@ -442,7 +468,8 @@ def test_a_pause_ends_with_the_page(bench):
     control.request(run, "pause")
     with pytest.raises(Interrupted, match="pause"):
         migrate_watching(flow)
-    assert bench.landed() == len(list(journal.intents(next(run.journal("migrate").glob("Ports-*"))))[0].rows)
+    (page,) = journal.intents(next(run.journal("migrate").glob("Ports-*")))
+    assert bench.landed() == len(page.rows)
     control.clear(run)
     bench.check_whole(flow.migrate())
     back_again(bench, flow)
@@ -481,7 +508,7 @@ def source_change(bench, before, after):
 
 def landed_ship(bench):
     """The source item of a ship that has landed."""
-    ids = {item["id"]["S"] for item in bench.world.content(TARGET)["Ships"] if item not in bench.first["Ships"]}
+    ids = {item["id"]["S"] for item in bench.content(TARGET)["Ships"] if item not in bench.first["Ships"]}
     return next(harness.ship(n) for n in range(SHIPS) if new_id("Ships", f"s{n}")["S"] in ids)
 
 
@@ -517,7 +544,7 @@ def test_a_source_item_deleted_after_it_was_copied_is_extra_and_stays(bench):
     item = landed_ship(bench)
     with source_change(bench, item, None):
         assert flow.validate()["validation"]["extra"] == before + 1
-    assert bench.world.content(TARGET) == bench.after
+    assert bench.content(TARGET) == bench.after
     back_again(bench, flow)
 
 
@@ -525,7 +552,7 @@ def test_an_edit_between_the_look_and_the_delete_is_put_back(bench):
     """Row 55: in a list, which no condition of the delete covers: what came back differs, so it is put back and reported."""
     flow = bench.flow()
     flow.migrate()
-    ship = next(i for i in bench.world.content(TARGET)["Ships"] if i not in bench.first["Ships"])
+    ship = next(i for i in bench.content(TARGET)["Ships"] if i not in bench.first["Ships"])
     edited = ship | {"sisters": {"L": [{"S": "someone"}]}}
     done = []
 
@@ -544,24 +571,23 @@ def test_an_edit_between_the_look_and_the_delete_is_put_back(bench):
 # failing, and dying of it
 
 
-def test_a_migration_that_dies_between_its_failure_and_its_undo_takes_it_back_when_resumed(bench):
+@pytest.mark.parametrize("record", some(range(12, 21), 14, 15))
+def test_a_migration_that_dies_between_its_failure_and_its_undo_takes_it_back_when_resumed(record, bench):
     """Row 57: the same run id does what the limits ask for; it does not go on as if nothing had failed."""
 
     def refusing(operation, body, ask):
         late = operation == "PutItem" and new_id("Ships", "s6")["S"].encode() in body
         return refusal("ValidationException") if late else ask()
 
-    for moment in ("journal.append.before", "journal.append.after"):
-        for record in range(12, 18):
-            flow = bench.flow()
-            with answering(refusing):
-                died = killed(flow.migrate, f"{moment}=kill@{record}")
-                report = flow.migrate() if died and not is_rolling_back(flow) else None
-            if report:
-                assert report["verdict"] == "ROLLED_BACK", (moment, record)
-            else:
-                flow.rollback()
-            bench.check_back()
+    flow = bench.flow()
+    with answering(refusing):
+        died = killed(flow.migrate, f"journal.append.before=kill@{record}")
+        report = flow.migrate() if died and not is_rolling_back(flow) else None
+    if report:
+        assert report["verdict"] == "ROLLED_BACK"
+    else:
+        flow.rollback()
+    bench.check_back()
 
 
 def is_rolling_back(flow):
@@ -587,10 +613,10 @@ def kill_a_test(bench, number):
     return died
 
 
-@pytest.mark.parametrize("step", [19, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [60, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_killed_test_of_a_few_leaves_nothing(step, bench):
     """Rows 1 to 6, 57 for 02: at every call, or some."""
-    number = 3 if step > 1 else 1
+    number = step % 7
     while kill_a_test(bench, number):
         number += step
     assert number > 70
