@@ -8,6 +8,7 @@ import argparse
 import json
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,12 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunbookError as problem:
         print(problem, file=sys.stderr)
         if getattr(options, "json", False):
-            result = {"verdict": "REFUSED", "error": str(problem), "exit_code": problem.exit_code}
+            verdict = "INTERRUPTED" if problem.exit_code == INTERRUPTED else "REFUSED"
+            result = {"verdict": verdict, "error": str(problem), "exit_code": problem.exit_code}
             print(json.dumps(result))
         return problem.exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
+    except Exception:  # Python's own exit code for it is 1, which means something else here
+        traceback.print_exc()
+        return PROGRAM_FAULT
 
 
 def _analyze(options: argparse.Namespace) -> int:

@@ -111,7 +111,8 @@ def _execute(
         "run_id": run.id,
         "outputs": str(run.folder.parent),
     }
-    return execute(stage, run, {**common, **own})
+    with run.saving():
+        return execute(stage, run, {**common, **own})
 
 
 def override(settings: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import audit
-from .checkpoint import checkpoint_of, write_checkpoint
+from .checkpoint import checkpoint_of, read_checkpoint, write_checkpoint
 from .dynamo import tables
 from .dynamo.wire import DynamoError
 from .errors import Failed, Interrupted, Refused, Stopped
@@ -55,7 +55,7 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     if not passes:
         if not stage.state().finished:
             stage.record("end")
-        return Migration(stage.state(), checkpoint_path(stage), True, None)
+        return Migration(stage.state(), _checkpoint(stage, plan), True, None)
     chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
     plan = plan.choose(chosen)
     try:
@@ -153,11 +153,23 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
 def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
     """Records a new execution and, at the first, writes the checkpoint. Gives the checkpoint's path."""
     stage.record("execution", entries=chosen, **stage.identity(plan))
-    path = checkpoint_path(stage)
-    if path is None:
-        path = write_checkpoint(checkpoint_of(stage.run, stage.name, plan), plan)
-        stage.record("checkpoint", file=path.name)
+    path = _checkpoint(stage, plan)
     stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
+    return path
+
+
+def _checkpoint(stage: Stage, plan: Plan) -> Path:
+    """The stage's checkpoint; written where there is none, or no whole one any more."""
+    path = checkpoint_path(stage)
+    if path is not None:
+        try:
+            read_checkpoint(path)
+        except Refused as problem:
+            stage.run.logger().warning("another checkpoint is written: %s", problem)
+        else:
+            return path
+    path = write_checkpoint(checkpoint_of(stage.run, stage.name, plan), plan)
+    stage.record("checkpoint", file=path.name)
     return path
 
 

@@ -90,6 +90,7 @@ class Run:
             formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
             formatter.converter = time.gmtime
             handler.setFormatter(formatter)
+            handler.handleError = lambda record: None  # a full disk is told by those who cannot do without it
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
             logger.propagate = False
@@ -102,8 +103,8 @@ class Run:
             yield
         except OSError as problem:
             raise Interrupted(
-                f"{problem.filename or self.folder}: {problem.strerror or problem}; make room, or mend the disk, and give "
-                "the same command with the same run id: it goes on where it was."
+                f"{problem.filename or self.folder}: {problem.strerror or problem}; when that is mended, give the same "
+                "command with the same run id: it goes on where it was."
             ) from problem
 
     @contextmanager

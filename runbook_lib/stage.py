@@ -105,14 +105,13 @@ class Stage:
         return list(found.values())
 
     def _check_origin(self, path: Path, first: dict) -> None:
-        if first["schema"] != SCHEMA:
+        schema, run, stage = (first.get(key) for key in ("schema", "run", "stage"))
+        if schema != SCHEMA:
             raise Refused(
-                f"{path.name} has schema {first['schema']}, this program knows {SCHEMA}; use the version that wrote it."
+                f"{path.name} has schema {schema}, this program knows {SCHEMA}; use the version that wrote it."
             )
-        if (first["run"], first["stage"]) != (self.run.id, self.name):
-            raise Refused(
-                f"{path.name} belongs to run {first['run']} ({first['stage']}); put the file back where it came from."
-            )
+        if (run, stage) != (self.run.id, self.name):
+            raise Refused(f"{path.name} belongs to run {run} ({stage}); put the file back where it came from.")
 
     def open(self, path: Path) -> Log:
         """A file of the stage for appending; a torn last record is cut, and the run's log says so."""

@@ -117,11 +117,17 @@ def later_run(checkpoint: Checkpoint) -> str | None:
             stage = Stage(run, name)
             if run.id == checkpoint.run.id or not stage.exists():
                 continue
-            state = stage.state()
-            if state.standing <= 0 or (state.started or "") <= mine:
-                continue
-            files = [event["file"] for event in stage.events("checkpoint")]
-            other = read_checkpoint(run.folder / files[-1]) if files else None
+            try:
+                state = stage.state()
+                if state.standing <= 0 or (state.started or "") <= mine:
+                    continue
+                files = [event["file"] for event in stage.events("checkpoint")]
+                other = read_checkpoint(run.folder / files[-1]) if files else None
+            except Refused as problem:
+                raise Refused(
+                    f"run {run.id} may have built on this one, but cannot be read: {str(problem).rstrip('.')}. To roll back "
+                    "without regard to it, move its folder elsewhere."
+                ) from problem
             if other and other.sides["target"] == checkpoint.sides["target"] and tables & set(tables_of(other)):
                 return run.id
     return None

@@ -325,3 +325,41 @@ def test_an_old_copy_of_the_checkpoint_undoes_all_executions(bench):
     assert flow.checkpoint().read_bytes() == old
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
     bench.check_back()
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "interrupted"])
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_checkpoint_that_was_lost_is_written_again_by_the_same_command(damage, finished, bench):
+    """Row 10: the journal is the truth; what stood in the checkpoint can be made again from parameters and mapping."""
+    flow = bench.flow()
+    if finished:
+        flow.migrate()
+    else:
+        assert killed(flow.migrate, "wire.PutItem.after=kill@5")
+    path = flow.checkpoint()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes().replace(b"Ships", b"Shops"))
+    bench.check_whole(flow.migrate())
+    if damage == "changed":
+        path.unlink()
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()
+
+
+def test_a_damaged_run_beside_it_is_named_when_it_stops_a_rollback(bench, flow):
+    """Row 58: nobody can tell whether it built on this one; moved elsewhere it is out of the way."""
+    twin = bench.flow()
+    twin.run_id = "another-run"
+    twin.outputs = flow.outputs
+    assert killed(twin.migrate, "journal.append.after=kill@3")
+    path = twin.run().journal("migrate") / "stage.jsonl"
+    path.write_bytes(path.read_bytes()[5:])
+    with pytest.raises(
+        Refused, match=r"^run another-run may have built on this one.*stage.jsonl: record 1 is damaged.*move"
+    ):
+        flow.rollback()
+    twin.run().folder.rename(bench.flow().outputs / "another-run")
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()

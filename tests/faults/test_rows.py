@@ -298,7 +298,7 @@ def tmpfs(folder: Path, kilobytes: int):
 
 
 @pytest.mark.parametrize("free", some(range(0, 36, 4), 0, 8, 20))
-def test_a_full_disk_interrupts_and_the_run_goes_on_when_there_is_room(free, bench, tmp_path):
+def test_a_full_disk_interrupts_and_the_run_goes_on_when_there_is_room(free, bench, tmp_path, capsys):
     """Row 14: a disk of 64 KiB with less and less left of it: one sentence, no write without its intent, resumable."""
     with tmpfs(tmp_path / "disk", 64) as disk:
         flow = flow_of(harness.MAPPING, bench.world, disk, workers=1)
@@ -324,6 +324,7 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_when_there_is_room(free, ben
         ballast.unlink()
         back_again(bench, flow)
         harness.close_logs()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_read_only_disk_is_told_before_anything_is_written(bench, tmp_path):
@@ -613,9 +614,9 @@ def kill_a_test(bench, number):
     return died
 
 
-@pytest.mark.parametrize("step", [60, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [60, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_killed_test_of_a_few_leaves_nothing(step, bench):
-    """Rows 1 to 6, 57 for 02: at every call, or some."""
+    """Row 57, and rows 1 to 6 for 02: at every call, or some."""
     number = step % 7
     while kill_a_test(bench, number):
         number += step
@@ -639,3 +640,26 @@ def test_a_death_among_four_workers_and_two_segments(bench, tmp_path_factory):
         wide.check_back()
         assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (landed or INSERTED, 0, 0)
     wide.world.drop()
+
+
+@pytest.mark.parametrize("number", some(range(1, 14), 2, 6))
+def test_a_killed_making_of_tables_goes_on_and_the_tables_are_known_as_the_runs(number, bench, tmp_path, monkeypatch):
+    """Row 57, and rows 1 to 4 for the tables: made once, and deleted on request by the run that made them."""
+    from support_flows import begin
+
+    from runbook_lib.checkpoint import read_checkpoint
+    from runbook_lib.teardown import created_tables
+
+    world = worlds.World(bench.world.engine)
+    monkeypatch.setenv("CASE_ENDPOINT", world.engine.endpoint_url)
+    monkeypatch.setenv("CASE_SUFFIX", world.suffix)
+    flow = begin("shop", world, tmp_path, workers=1)
+    before = world.names(TARGET)
+    killed(flow.create, f"journal.*=kill@{number}")
+    flow.create()
+    made = set(world.names(TARGET)) - set(before)
+    assert made
+    flow.migrate()
+    assert set(created_tables(read_checkpoint(flow.checkpoint()))) == made
+    flow.rollback()
+    world.drop()

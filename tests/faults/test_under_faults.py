@@ -1,0 +1,73 @@
+"""The command itself, with failpoints armed by the environment: exit code 3 and one sentence, and the same command goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runbook_lib import cli, failpoints
+from runbook_lib.demo import World
+from runbook_lib.demo_data import EXPECTED
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIRM = ("--execute", "--confirm", "democrm-v2")
+MIGRATE = ("migrate", "parameters/demo_table_split.yaml", "--run-id", "the-only-run", *CONFIRM)
+
+
+def run(outputs, *words, points=""):
+    """Exit code, JSON and stderr of a command under failpoints."""
+    process = subprocess.run(
+        [sys.executable, "-m", "runbook_lib", *words, "--outputs", str(outputs), "--json"],
+        cwd=ROOT,
+        env={**os.environ, failpoints.VARIABLE: points},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return process.returncode, json.loads(process.stdout or "{}"), process.stderr
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(tmp_path):
+    """Rows 15, 38: the kernel dies in the middle; then the notebook cannot be saved, then the index: each time exit code 3,
+    no traceback; the journal knows better than the views, and the last command ends as the first should have."""
+    with World():
+        assert run(tmp_path, "create-tables", *MIGRATE[1:2], *CONFIRM)[0] == 0
+        code, result, err = run(tmp_path, *MIGRATE, points="wire.PutItem.after=kill@400")
+        assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
+        assert "kernel died" in result["headline"]
+        for points in ("file.03_migrate*.ipynb.write.before=enospc@3+", "file.index.html.fsync.before=eio"):
+            code, result, err = run(tmp_path, *MIGRATE, points=points)
+            assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
+            assert "Traceback" not in err
+            assert "give the same command with the same run id" in err
+        code, report, err = run(tmp_path, *MIGRATE)
+        assert code == 1, err
+        assert report["totals"]["scanned"] == report["totals"]["inserted"] + sum(
+            report["totals"][key] for key in ("already_there", "conflicts", "quarantined", "failed")
+        )
+        assert report["totals"]["already_there"] == 0
+        assert report["totals"]["scanned"] + report["totals"]["unrouted"] == EXPECTED["table_split"]["items"]
+
+
+def test_a_misspelt_failpoint_is_a_sentence(tmp_path):
+    """It would prove nothing if it were passed over."""
+    code, _, err = run(tmp_path, "analyze", MIGRATE[1], points="journal.apend.after=kill")
+    assert code == 2
+    assert err.startswith("RUNBOOK_FAILPOINTS: 'journal.apend.after=kill' is no rule")
+    assert err.count("\n") == 1
+
+
+def test_a_fault_in_the_program_has_an_exit_code_of_its_own(monkeypatch, capsys):
+    """Not 1, which says that a stage is complete; with its traceback."""
+
+    def faulty(options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_status", faulty)
+    assert cli.main(["status"]) == 70
+    assert "Traceback" in capsys.readouterr().err
