@@ -70,7 +70,12 @@ def lab(project, tmp_path_factory):
             "--ip=127.0.0.1",
             f"--port={port}",
         ]
-        command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password="]
+        command += [
+            "--ServerApp.port_retries=0",
+            "--ServerApp.disable_check_xsrf=True",
+            "--IdentityProvider.token=",
+            "--ServerApp.password=",
+        ]
         command += [
             f"--ServerApp.root_dir={project}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -112,15 +117,37 @@ def browser():
 
 
 def run_all(browser, lab: str, stage: str):
-    """The page with a notebook opened and Run All Cells chosen."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(60_000)
-    page.goto(f"{lab}/lab/tree/notebooks/{stage}.ipynb?reset")
-    page.locator(".jp-NotebookPanel").wait_for()
-    page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3.*\| Idle")).wait_for()
-    page.locator("#jp-MainMenu >> text=Run").first.click()
-    page.locator(".lm-Menu-itemLabel", has_text=re.compile(r"^Run All Cells$")).click()
-    return page
+    """The page with a notebook opened and Run All Cells chosen, its first cell done.
+
+    Now and then JupyterLab loses what it asks of a kernel that has just come up: all cells stay at `[*]` and the kernel
+    idle. A person would restart the kernel and run again, and so does this.
+    """
+    from playwright.sync_api import TimeoutError as Late
+
+    for attempt in range(3):
+        _end_kernels(lab)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(f"{lab}/lab/tree/notebooks/{stage}.ipynb?reset")
+        page.locator(".jp-NotebookPanel").wait_for()
+        page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3.*\| Idle")).wait_for()
+        page.locator("#jp-MainMenu >> text=Run").first.click()
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile(r"^Run All Cells$")).click()
+        try:
+            page.locator(".jp-InputPrompt", has_text=re.compile(r"^\[1\]:?$")).first.wait_for(timeout=45_000)
+        except Late:
+            if attempt == 2:
+                raise
+            page.close()
+        else:
+            return page
+
+
+def _end_kernels(lab: str) -> None:
+    with urllib.request.urlopen(f"{lab}/api/sessions") as reply:
+        for session in json.load(reply):
+            ended = urllib.request.Request(f"{lab}/api/sessions/{session['id']}", method="DELETE")
+            urllib.request.urlopen(ended).close()
 
 
 def banner(page, word: str) -> None:

@@ -9,6 +9,7 @@ overwritten and the target becomes what it should: `test_records_lost_without_a_
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from faults.harness import INSERTED, TARGET, killed
@@ -110,12 +111,12 @@ FEW = (3, 5, 13)
 
 
 @pytest.mark.parametrize("number", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 15)])
-def test_a_torn_last_record_is_cut_and_its_page_done_again(number, bench):
+def test_a_torn_last_record_is_cut_and_its_page_done_again(number, bench, appended):
     """Row 5: the Nth record was torn, at any of its bytes: the file opens as if it had never been begun; the run goes on to
     the same end, says in its log what was cut, and can be taken back."""
     flow = bench.flow()
     assert killed(flow.migrate, f"journal.fsync.before=kill@{number}")
-    path, whole = tear(flow, 1)
+    path, whole = tear(appended(), 1)
     last = path.read_bytes()[len(whole) :]
     for length in range(len(last) + 1):
         path.write_bytes(whole + last[:length])
@@ -131,20 +132,32 @@ def test_a_torn_last_record_is_cut_and_its_page_done_again(number, bench):
     bench.check_back()
 
 
-def tear(flow, length):
-    """The journal file that was written last, its last record without its last bytes; and what stands before that."""
-    path = max(flow.run().journal("migrate").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+@pytest.fixture
+def appended(monkeypatch, tmp_path):
+    """A function that gives the journal file written last, by whatever process: file times are too coarse to tell."""
+    append, note = Log.append, tmp_path / "appended"
+
+    def noting(log, kind, **record):
+        note.write_text(str(log.path))
+        append(log, kind, **record)
+
+    monkeypatch.setattr(Log, "append", noting)
+    return lambda: Path(note.read_text())
+
+
+def tear(path, length):
+    """A file whose last record was torn: it loses its last bytes. Gives the path, and what stands before that record."""
     *before, last = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*before, last[:-length]]))
     return path, b"".join(before)
 
 
 @pytest.mark.parametrize("number", [5, 8])
-def test_a_torn_last_record_does_not_disturb_the_rollback(number, bench):
+def test_a_torn_last_record_does_not_disturb_the_rollback(number, bench, appended):
     """Row 5: rolled back without resuming."""
     flow = bench.flow()
     assert killed(flow.migrate, f"journal.fsync.before=kill@{number}")
-    path, _ = tear(flow, 9)
+    path, _ = tear(appended(), 9)
     landed = bench.landed()
     assert flow.rollback()["rollback"]["deleted"] == landed
     assert f"{path.name}: a torn last record" in (flow.run().folder / "run.log").read_text()
