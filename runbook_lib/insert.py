@@ -4,11 +4,12 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import NamedTuple
 
 from . import relations
 from .dynamo.wire import DynamoError
 from .errors import Failed, Interrupted, Stopped
-from .journal import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, Log
+from .journal import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log
 from .plan import Plan
 from .routes import Row
 from .stage import Stage
@@ -17,6 +18,15 @@ from .walk import Routed
 
 LOST_TABLE = {"ResourceNotFoundException", "AccessDeniedException"}
 OnPage = Callable[[str, Counter], None]
+
+
+class Instead(NamedTuple):
+    """What an earlier intent of the same segment said of one item."""
+
+    entry: str  # "" for an unrouted one
+    n: int
+    letter: str  # of journal: a row's outcome, LOSER, REJECT or UNROUTED
+    index: int  # in the intent's list
 
 
 class Inserter:
@@ -56,17 +66,33 @@ class Inserter:
         run is to stop for it, or a table is lost.
         """
         page = routed.page
-        log, unknown = self._log(page.table, page.segment)
+        counts = self._settle(routed, page.number, page.start, page.last, [])
+        if self._on_page:
+            self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
+
+    def again(self, routed: Routed, instead: list[Instead]) -> None:
+        """Writes to the target: rows of items that were looked at before, or that came later. Raises as a page does.
+
+        `routed.page` names table and segment, no more. `instead` is what earlier intents of the same segment said of
+        these items, and no longer holds when this has its outcome; until then it does.
+        """
+        self._settle(routed, None, None, None, instead)
+
+    def _settle(
+        self, routed: Routed, number: int | None, start: dict | None, last: dict | None, instead: list[Instead]
+    ) -> dict[str, Counter]:
+        """Intent, inserts, outcome; gives what that adds to the counts."""
+        log, unknown = self._log(routed.page.table, routed.page.segment)
         try:
             there = self._read_there(routed.rows, unknown)
             present = [d is not None and unknown.get(_place(r)) != d for r, d in zip(routed.rows, there, strict=True)]
-            number = log.number()
+            n = log.number()
             log.append(
                 "intent",
-                n=number,
+                n=n,
                 execution=self._execution,
-                page=page.number,
-                start=page.start,
+                page=number,
+                start=start,
                 rows=[_journal_row(row, p) for row, p in zip(routed.rows, present, strict=True)],
                 losers=[_journal_row(row, False) for row in routed.losers],
                 rejects=[[r.entry, r.source_key, r.attribute, r.reason] for r in routed.rejects],
@@ -74,24 +100,27 @@ class Inserter:
             )
             outcome, errors, lost = self._insert(routed.rows, there, present)
             counts = _count(routed, outcome)
+            for one in instead:
+                if one.letter != UNROUTED:
+                    counts[one.entry].subtract({"scanned": 1, COUNTS[one.letter]: 1})
             log.append(
                 "outcome",
-                n=number,
+                n=n,
                 execution=self._execution,
-                page=page.number,
-                last=page.last,
+                page=number,
+                last=last,
                 counts=counts,
-                unrouted=len(routed.unrouted),
+                unrouted=len(routed.unrouted) - sum(one.letter == UNROUTED for one in instead),
                 rows=outcome,
                 errors=errors,
+                **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
             )
         except OSError as problem:
             raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
         for row in routed.rows if unknown else ():  # settled; what is left comes with the next page: it may be cut anew
             unknown.pop(_place(row), None)
         self._stop_where_needed(routed, outcome, errors, lost)
-        if self._on_page:
-            self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
+        return counts
 
     def _stop_where_needed(self, routed: Routed, outcome: str, errors: dict[str, str], lost: str | None) -> None:
         if lost:
@@ -180,8 +209,10 @@ def _journal_row(row: Row, present: bool) -> list:
     ]
 
 
-def _count(routed: Routed, outcome: str) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter] = {entry: Counter(scanned=number) for entry, number in routed.scanned.items()}
+def _count(routed: Routed, outcome: str) -> dict[str, Counter]:
+    counts: dict[str, Counter] = defaultdict(Counter)
+    for entry, number in routed.scanned.items():
+        counts[entry]["scanned"] = number
     for row, letter in zip(routed.rows, outcome, strict=True):
         counts[row.entry][COUNTS[letter]] += 1
     for row in routed.losers:

@@ -5,6 +5,7 @@ One file per (table, segment), mode 0600; one JSON record a line, each preceded 
 begin    run, stage, table, entries, segment, segments, fingerprints
 intent   n, execution, page, start, rows, losers, rejects, unrouted   before the page's first request leaves
 outcome  n, execution, page, last, counts, unrouted, rows, errors     after its last answer came; rows: a letter each
+         instead                                                      what was settled before and is anew: n, letter, index
 undo     n, execution, rows                                          before the first delete leaves
 undone   n, execution, rows, counts                                  rows: index -> what became of it
 """
@@ -23,8 +24,17 @@ from . import failpoints
 from .errors import Refused
 
 SCHEMA = 1
-INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"
-COUNTS = {INSERTED: "inserted", ALREADY_THERE: "already_there", CONFLICT: "conflicts", FAILED: "failed"}
+INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"  # what became of a row
+REPLACED = "-"  # a later intent stands for the row
+LOSER, REJECT, UNROUTED = "lqu"  # an intent's other lists
+COUNTS = {
+    INSERTED: "inserted",
+    ALREADY_THERE: "already_there",
+    CONFLICT: "conflicts",
+    FAILED: "failed",
+    LOSER: "conflicts",
+    REJECT: "quarantined",
+}
 
 
 class Damaged(Refused):
@@ -46,11 +56,15 @@ class JournalRow(NamedTuple):
 
 @dataclass
 class Intent:
-    """One page's intent with what followed it."""
+    """One page's intent with what followed it.
+
+    Without a page it is of items that earlier intents of the file had already: see `Inserter.again`. What was replaced is
+    no longer in the lists; a row keeps its place, its letter is REPLACED.
+    """
 
     n: int = 0
     execution: int = 1
-    page: int = 0
+    page: int | None = 0
     start: dict | None = None
     rows: list[JournalRow] = field(default_factory=list)
     losers: list[JournalRow] = field(default_factory=list)
@@ -155,19 +169,31 @@ def records(path: Path, *kinds: str) -> Iterator[dict]:
             yield orjson.loads(body)
 
 
-def intents(path: Path) -> Iterator[Intent]:
-    """The intents of a file, in order, each with its outcome and its undo, one in memory at a time. Read-only."""
+def intents(path: Path, *, whole: bool = False) -> Iterator[Intent]:
+    """The intents of a file, in order, each with its outcome and its undo, one in memory at a time. Read-only.
+
+    `whole` leaves what was replaced in the lists, so that their indexes hold.
+    """
     undo: dict[int, Intent] = {}
-    for record in records(path, "undo", "undone"):
-        marks = undo.setdefault(record["n"], Intent())
-        if record["kind"] == "undo":
-            marks.undoing.update(record["rows"])
-        else:
-            marks.undone |= {int(index): state for index, state in record["rows"].items()}
+    replaced: dict[int, set[tuple[str, int]]] = {}
+    for _, _, body in _lines(path):
+        kind = _kind(body)
+        if kind == "outcome" and b'"instead":' in body:
+            for n, letter, index in orjson.loads(body).get("instead", ()):
+                replaced.setdefault(n, set()).add((letter, index))
+        elif kind in ("undo", "undone"):
+            record = orjson.loads(body)
+            marks = undo.setdefault(record["n"], Intent())
+            if kind == "undo":
+                marks.undoing.update(record["rows"])
+            else:
+                marks.undone |= {int(index): state for index, state in record["rows"].items()}
     waiting: Intent | None = None
     for record in records(path, "intent", "outcome"):
         if record.pop("kind") == "outcome":
             waiting.outcome, waiting.last, waiting.errors = record["rows"], record["last"], record["errors"]
+            if waiting.n in replaced and not whole:
+                _take_out(waiting, replaced[waiting.n])
             yield waiting
             waiting = None
             continue
@@ -180,6 +206,18 @@ def intents(path: Path) -> Iterator[Intent]:
         waiting.undoing, waiting.undone = marks.undoing, marks.undone
     if waiting is not None:
         yield waiting
+
+
+def _take_out(intent: Intent, replaced: set[tuple[str, int]]) -> None:
+    """Leaves out of an intent what a later one stands for."""
+    letters = list(intent.outcome)
+    for index in (index for letter, index in replaced if letter not in (LOSER, REJECT, UNROUTED)):
+        letters[index] = REPLACED
+        intent.errors.pop(str(index), None)
+    intent.outcome = "".join(letters)
+    for letter, name in ((LOSER, "losers"), (REJECT, "rejects"), (UNROUTED, "unrouted")):
+        kept = [one for index, one in enumerate(getattr(intent, name)) if (letter, index) not in replaced]
+        setattr(intent, name, kept)
 
 
 def log_name(table: str, segment: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from .journal import CONFLICT, FAILED
+from .journal import CONFLICT, FAILED, REPLACED
 from .run import Run
 from .stage import Stage
 
@@ -90,7 +90,8 @@ def write_id_map(run: Run, stage: Stage) -> dict[str, Any]:
 def _batches(stage: Stage) -> Iterator[list[tuple[str, str, str]]]:
     batch: list[tuple[str, str, str]] = []
     for _, intent in stage.intents(final=True):
-        batch += [(row.entry, row.old_id, row.new_id) for row in (*intent.rows, *intent.losers)]
+        rows = (row for row, letter in zip(intent.rows, intent.outcome, strict=True) if letter != REPLACED)
+        batch += [(row.entry, row.old_id, row.new_id) for row in (*rows, *intent.losers)]
         if len(batch) >= _ROWS:
             yield batch
             batch = []

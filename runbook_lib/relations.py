@@ -3,7 +3,7 @@
 import base64
 
 from .hashlog import HashLog
-from .journal import CONFLICT, FAILED
+from .journal import CONFLICT, FAILED, REPLACED
 from .lookups import id_hash
 from .routes import Row
 from .stage import Stage
@@ -28,7 +28,7 @@ def count(stage: Stage) -> tuple[int, int]:
     parents, asked = HashLog(WIDTH), HashLog(WIDTH)
     for _, intent in stage.intents(final=True):
         for row, letter in zip(intent.rows, intent.outcome, strict=True):
-            if letter == FAILED:
+            if letter in (FAILED, REPLACED):
                 continue
             blob = base64.b64decode(row.ids)
             parents.extend([blob[:WIDTH]] if blob[:WIDTH] != _NOWHERE else [])

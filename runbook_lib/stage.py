@@ -209,7 +209,7 @@ class Stage:
                     continue
                 here += record["unrouted"]
                 for entry, numbers in record["counts"].items():
-                    counts[entry].update(numbers)
+                    counts[entry].update(numbers)  # of an intent that replaces something: what that changes
             unrouted[begin["table"]][tuple(begin["entries"])] += here
         events = list(self.events())
         kinds = [event["kind"] for event in events]
@@ -242,8 +242,7 @@ class Stage:
 
 
 def _position(path: Path) -> Position:
-    outcomes = list(journal.records(path, "outcome"))
-    if not outcomes:
-        return Position()
-    last = outcomes[-1]
-    return Position(last["page"] + 1, last["last"], last["last"] is None)
+    last = None
+    for record in journal.records(path, "outcome"):
+        last = last if record["page"] is None else record
+    return Position(last["page"] + 1, last["last"], last["last"] is None) if last else Position()
