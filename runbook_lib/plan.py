@@ -39,13 +39,17 @@ class Plan:
             grouped[route.entry.source].append(route)
         return dict(grouped)
 
-    def levels(self) -> dict[str, int]:
-        """Source table → level; parents first. Entries that share a table share its level."""
+    def parents(self) -> dict[str, set[str]]:
+        """Source table → the tables that its items refer to."""
         entries = self.mapping.entries
         parents: dict[str, set[str]] = {route.entry.source: set() for route in self.routes.values()}
         for route in self.routes.values():
             parents[route.entry.source] |= {entries[name].source for name in route.entry.parents()}
-        return graph.levels(parents)
+        return parents
+
+    def levels(self) -> dict[str, int]:
+        """Source table → level; parents first. Entries that share a table share its level."""
+        return graph.levels(self.parents())
 
     def segments(self, table: str) -> int:
         """How many scan segments a source table gets."""

@@ -1,14 +1,14 @@
 """The one walk: every page of every source table through its routes, to one last step.
 
-A page is one Scan response of one segment of one table. Tables go by level, parents before children; within a level the
-segments run side by side. The last step (observe, insert, compare) gets each page with its routed rows, one page of a
+A page is one Scan response of one segment of one table. A table is walked when those it refers to have been; otherwise
+segments and tables run side by side. The last step (observe, insert, compare) gets each page with its routed rows, one page of a
 segment after the other, and may raise to stop the walk.
 """
 
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from .plan import Plan
@@ -101,53 +101,87 @@ def walk(
     `resume` says where segments go on. The first exception, from reading or from the step, stops every segment after the
     page it is at, and is raised.
     """
-    by_source = plan.by_source()
-    levels = plan.levels()
     stop = threading.Event()
+
+    def work(segment: Segment) -> None:
+        segment.walk(segment.position, step, stop.is_set)
+
+    found = segments_of(plan, winners or {}, resume or {}, segments or {})
     with ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="walk") as pool:
-        for level in sorted({levels[table] for table in by_source}):
-            units: list[Future] = []
-            for table in (table for table in by_source if levels[table] == level):
-                total = (segments or {}).get(table) or plan.segments(table)
-                for segment in range(total):
-                    position = (resume or {}).get((table, segment), Position())
-                    if not position.done:
-                        unit = _Unit(plan, table, segment, total, winners or {})
-                        units.append(pool.submit(unit.run, position, step, stop))
-            _await(units, stop)
-
-
-def _await(units: list[Future], stop: threading.Event) -> None:
-    try:
-        wait(units, return_when=FIRST_EXCEPTION)
-    finally:  # all done, or an exception there, or Ctrl-C here: the others end with the page they are at
-        stop.set()
-        wait(units)
-    for unit in units:
-        unit.result()
-    stop.clear()
+        in_order(plan, found, lambda segment: pool.submit(work, segment), stop.set)
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """One segment of one table."""
+class Segment:
+    """One segment of one source table, and where its walk begins."""
 
     plan: Plan
     table: str
-    segment: int
-    segments: int
+    number: int
+    total: int
     winners: Winners
+    position: Position = Position()
 
-    def run(self, position: Position, step: Step, stop: threading.Event) -> None:
+    def walk(self, position: Position, step: Step, stopping: Callable[[], bool]) -> Position:
+        """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then."""
         routes = self.plan.by_source()[self.table]
         others = [r for r in self.plan.all_routes.values() if r.entry.source == self.table and r not in routes]
-        number, start = position.number, position.start
-        while not stop.is_set():
-            items, last = self.plan.source.wire.scan_page(
-                self.table, start=start, segment=self.segment, segments=self.segments
-            )
-            page = Page(self.table, self.segment, number, start, last, items)
+        scan_page = self.plan.source.wire.scan_page
+        while not position.done and not stopping():
+            items, last = scan_page(self.table, start=position.start, segment=self.number, segments=self.total)
+            page = Page(self.table, self.number, position.number, position.start, last, items)
             step(route_items(page, routes, others, self.winners))
-            if last is None:
-                return
-            number, start = number + 1, last
+            position = Position(position.number + 1, last, last is None)
+        return position
+
+
+def segments_of(
+    plan: Plan, winners: Winners, resume: dict[tuple[str, int], Position], segments: dict[str, int]
+) -> list[Segment]:
+    """What is left of the plan's source tables."""
+    return [
+        segment
+        for table in plan.by_source()
+        for total in (segments.get(table) or plan.segments(table),)
+        for number in range(total)
+        for segment in (Segment(plan, table, number, total, winners, resume.get((table, number), Position())),)
+        if not segment.position.done
+    ]
+
+
+def in_order(
+    plan: Plan, segments: list[Segment], start: Callable[[Segment], Future], stop: Callable[[], object]
+) -> None:
+    """Starts every segment once the tables that its own refers to are walked; waits for all.
+
+    Tables that refer to each other in a circle do not wait for one another. The first exception of a segment calls
+    `stop`, and is raised when those that run have ended.
+    """
+    parents, levels = plan.parents(), plan.levels()
+    waiting = {table: [s for s in segments if s.table == table] for table in sorted(levels, key=lambda t: levels[t])}
+    running: dict[Future, str] = {}
+    open_tables = {table for table, found in waiting.items() if found}
+    try:
+        while open_tables:
+            for table in [table for table in waiting if not (_before(table, parents, levels) & open_tables)]:
+                running |= {start(segment): table for segment in waiting.pop(table)}
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                running.pop(future)
+            open_tables = set(running.values()) | {table for table, found in waiting.items() if found}
+    finally:  # all done, or an exception there, or Ctrl-C here: the others end with the page they are at
+        stop()
+        wait(running)
+
+
+def _before(table: str, parents: dict[str, set[str]], levels: dict[str, int]) -> set[str]:
+    """All tables that have to be walked before this one, however many references away."""
+    found: set[str] = set()
+    left = [table]
+    while left:
+        for parent in parents.get(left.pop(), ()):
+            if levels.get(parent, levels[table]) < levels[table] and parent not in found:
+                found.add(parent)
+                left.append(parent)
+    return found
