@@ -55,6 +55,9 @@ def serve(port: int = 0) -> None:
         server = make_server("127.0.0.1", port, application, threaded=False, request_handler=Handler)
     except SystemExit:  # werkzeug has told stderr that the port is taken
         sys.exit(1)
+    log = server.log
+    # moto breaks over the question whether it takes batches; its 500 is answer enough.
+    server.log = lambda kind, message, *values: "batch_execute" in message or log(kind, message, *values)
     print(f"ready {server.port}", flush=True)
     sys.stdout.close()
     server.serve_forever()

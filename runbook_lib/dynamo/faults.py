@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import orjson
 
@@ -28,6 +29,17 @@ REJECTED = frozenset(  # Interrupted: no request can succeed with these credenti
 )
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
+# What BatchExecuteStatement says of one statement, in the words of a single request.
+_OF_STATEMENTS = {
+    "AccessDenied": "AccessDeniedException",
+    "ConditionalCheckFailed": CONDITION_FAILED,
+    "DuplicateItem": "DuplicateItemException",
+    "ItemCollectionSizeLimitExceeded": "ItemCollectionSizeLimitExceededException",
+    "ProvisionedThroughputExceeded": "ProvisionedThroughputExceededException",
+    "ResourceNotFound": "ResourceNotFoundException",
+    "TransactionConflict": "TransactionConflictException",
+    "ValidationError": "ValidationException",
+}
 _CODE = re.compile(r"[A-Za-z0-9_]{3,80}")
 _INDEX = re.compile(r"table/[\w.-]+/index/[\w.-]+|global secondary index", re.IGNORECASE)
 _MAX_SKEW = 240  # seconds; AWS refuses from 300 on
@@ -82,12 +94,19 @@ class ConditionFailed(DynamoError):
     item: dict | None = None
 
 
-class Again(Exception):
-    """The attempt failed in a way that passes: try again. `overload`: because too much was asked."""
+class NotSent(Interrupted):
+    """A write was held back by a guard of this process (see wire.guarded): no copy of it ever left."""
 
-    def __init__(self, reason: str, overload: bool = False):
+
+class Again(Exception):
+    """The attempt failed in a way that passes: try again.
+
+    `overload`: because too much was asked. `by_server`: with a status from 500 up.
+    """
+
+    def __init__(self, reason: str, overload: bool = False, by_server: bool = False):
         super().__init__(reason)
-        self.reason, self.overload = reason, overload
+        self.reason, self.overload, self.by_server = reason, overload, by_server
 
 
 class Expired(Exception):
@@ -106,7 +125,7 @@ def from_reply(
     content = _content(raw)
     code = str(content.get("__type", "")).rpartition("#")[2]
     if status >= 500 or code in TRANSIENT:
-        return Again(code if _CODE.fullmatch(code) else f"HTTP status {status}", overload=True)
+        return Again(code if _CODE.fullmatch(code) else f"HTTP status {status}", overload=True, by_server=status >= 500)
     if not _CODE.fullmatch(code):
         return Again(f"the reply (HTTP status {status}) is not DynamoDB's")
     text = str(content.get("message") or content.get("Message") or "")
@@ -125,6 +144,24 @@ def from_reply(
     if isinstance(error, ConditionFailed):
         error.item = content.get("Item")
     return error
+
+
+def from_statement(label: str, operation: str, table: str | None, error: Any) -> "Again | DynamoError":
+    """Return the exception that stands for the `Error` of one statement: Again, or a DynamoError with a single request's code."""
+    content = error if isinstance(error, dict) else {}
+    code = str(content.get("Code", ""))
+    code = _OF_STATEMENTS.get(code, code)
+    text = str(content.get("Message") or "")
+    if code in THROTTLED:
+        return Again(_throttle_reason(code, content, text), overload=True)
+    if code in TRANSIENT:
+        return Again(code, overload=True)
+    if not _CODE.fullmatch(code):
+        code = "unknown error"
+    detail = safe_detail(text)
+    return DynamoError(
+        f"{where(label, operation, table)} was refused: {code}: {detail}.", code, detail, operation, table
+    )
 
 
 def safe_detail(text: str) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ class Connection:
     endpoint_url: str
     wire: Wire  # the data path
     client: Any  # boto3's low-level client, for table operations only
+    open_wire: Callable[..., Wire]  # another data path with these credentials; takes what Wire takes by name
 
 
 def connect(
@@ -54,17 +57,18 @@ def connect(
         )
         login.use_endpoint(client.meta.endpoint_url, given=bool(side.endpoint_url))
         login.check(side.account)
-    wire = Wire(
+    open_wire = partial(
+        Wire,
         client.meta.endpoint_url,
         login.region,
         login,
         label=label,
-        workers=workers,
-        pace=pace,
         read_only=label == "source",
         ca_bundle=login.ca_bundle(),
     )
-    return Connection(label, side.environment, login.region, login.account, client.meta.endpoint_url, wire, client)
+    wire = open_wire(workers=workers, pace=pace)
+    endpoint_url = client.meta.endpoint_url
+    return Connection(label, side.environment, login.region, login.account, endpoint_url, wire, client, open_wire)
 
 
 def is_aws(endpoint_url: str) -> bool:

@@ -62,9 +62,9 @@ def create(connection: Connection, name: str, spec: Any) -> None:
     """
     _may_write(connection)
     request = _create_request(name, spec)
-    for pause in _pauses(DEADLINE):
+    for pause in pauses(DEADLINE):
         try:
-            with _sentences(connection, "CreateTable", name):
+            with sentences(connection, "CreateTable", name):
                 connection.client.create_table(**request)
             return
         except DynamoError as refused:
@@ -77,7 +77,7 @@ def create(connection: Connection, name: str, spec: Any) -> None:
 def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) -> Table:
     """Return the table once it and all its indexes are active. Read-only. Raises Interrupted at the deadline."""
     state = "missing"
-    for pause in _pauses(timeout):
+    for pause in pauses(timeout):
         if content := _describe(connection, name):
             indexes = content.get("GlobalSecondaryIndexes", [])
             states = {content["TableStatus"], *(index.get("IndexStatus", "ACTIVE") for index in indexes)}
@@ -94,7 +94,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
     Raises DynamoError where it is protected against deletion, Refused without access, Interrupted at the deadline.
     """
     _may_write(connection)
-    for pause in _pauses(timeout):
+    for pause in pauses(timeout):
         if (content := _describe(connection, name)) is None:
             return
         if content.get("DeletionProtectionEnabled"):
@@ -107,7 +107,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
             )
         if content["TableStatus"] != "DELETING":
             try:
-                with _sentences(connection, "DeleteTable", name):
+                with sentences(connection, "DeleteTable", name):
                     connection.client.delete_table(TableName=name)
             except DynamoError as refused:  # gone meanwhile, or still being made or changed: look again
                 if refused.code not in SETTLING:
@@ -133,6 +133,16 @@ def difference(table: Table, spec: Any) -> list[str]:
     return found
 
 
+def ttl_attribute(connection: Connection, name: str) -> str | None:
+    """Return the attribute that says when an item expires, None where the table has none. Read-only.
+
+    Raises DynamoError where the engine does not know the call, Refused as `describe` does.
+    """
+    with sentences(connection, "DescribeTimeToLive", name):
+        about = connection.client.describe_time_to_live(TableName=name).get("TimeToLiveDescription", {})
+    return about.get("AttributeName") if about.get("TimeToLiveStatus") != "DISABLED" else None
+
+
 def is_empty(connection: Connection, name: str) -> bool:
     """Return whether a consistent Scan finds no item. Read-only. Raises as Wire does."""
     start = None
@@ -148,7 +158,7 @@ def _may_write(connection: Connection) -> None:
 
 def _describe(connection: Connection, name: str) -> dict | None:
     try:
-        with _sentences(connection, "DescribeTable", name):
+        with sentences(connection, "DescribeTable", name):
             for _ in range(GARBLED):
                 try:
                     reply = connection.client.describe_table(TableName=name)
@@ -156,7 +166,7 @@ def _describe(connection: Connection, name: str) -> dict | None:
                     continue
                 if "Table" in reply:
                     return reply["Table"]
-            raise Refused(f"{_place(connection, 'DescribeTable', name)}: {NOT_DYNAMODB}.")
+            raise Refused(f"{place_of(connection, 'DescribeTable', name)}: {NOT_DYNAMODB}.")
     except DynamoError as refused:
         if refused.code == "ResourceNotFoundException":
             return None
@@ -223,7 +233,7 @@ def _key_text(key: Any) -> str:
     return " + ".join(f"{name} ({letter})" for name, letter in key)
 
 
-def _pauses(timeout: float) -> Iterator[Callable[[], None]]:
+def pauses(timeout: float) -> Iterator[Callable[[], None]]:
     """Yield a function that waits before the next look; the last look is when the time is up."""
     deadline, delay = time.monotonic() + timeout, POLL
 
@@ -238,16 +248,17 @@ def _pauses(timeout: float) -> Iterator[Callable[[], None]]:
         delay = min(2 * delay, MAX_POLL)
 
 
-def _place(connection: Connection, operation: str, name: str) -> str:
+def place_of(connection: Connection, operation: str, name: str) -> str:
+    """The opening of a sentence: side, operation, table, region, endpoint."""
     return f"{connection.label}: {operation} on {name} in {connection.region} ({connection.endpoint_url})"
 
 
 @contextmanager
-def _sentences(connection: Connection, operation: str, name: str) -> Iterator[None]:
+def sentences(connection: Connection, operation: str, name: str) -> Iterator[None]:
     """Turns botocore's exceptions into Refused (mend something), Interrupted (wait) or DynamoError (caller decides)."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-    place = _place(connection, operation, name)
+    place = place_of(connection, operation, name)
     try:
         yield
     except ClientError as problem:

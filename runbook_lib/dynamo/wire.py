@@ -5,148 +5,28 @@ the endpoint does not recover within the attempts, or the credentials are not ac
 DynamoError for a refusal that no retry mends.
 """
 
-import logging
-import random
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
-
-import orjson
 
 from ..errors import Interrupted
 from . import faults
-from .faults import Again, ConditionFailed, DynamoError, Expired
-from .pace import Pace
+from .batch import Batches, Outcome, identity
+from .faults import Again, ConditionFailed, DynamoError, NotSent
+from .retries import WORKERS, Requests, guarded, table_of
 
-__all__ = ["ConditionFailed", "DynamoError", "Wire"]
+__all__ = ["ConditionFailed", "DynamoError", "NotSent", "Wire", "guarded"]
 
-ATTEMPTS = 10
-PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
-BASE_DELAY = 0.05  # seconds; the n-th retry waits up to BASE_DELAY * 2**n, at random, so that threads spread out
-MAX_DELAY = 5.0
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
 VANISHING = 5  # how often a put may be refused for an item that is gone when looked at
 
-READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
-WRITES = frozenset({"PutItem", "DeleteItem"})
-_READ_UNIT, _WRITE_UNIT = 4096, 1024  # bytes
 
-log = logging.getLogger(__name__)
+class Wire(Requests):
+    """The data path to one side's tables. Thread-safe; takes what Requests takes."""
 
-
-class Wire:
-    """Requests to the tables of one side. Thread-safe; at most `workers` requests are in flight.
-
-    `keys` gives what signs them: `frozen()` and `renew(stale)`, as session.Login has them.
-    """
-
-    def __init__(
-        self,
-        endpoint_url: str,
-        region: str,
-        keys: Any,
-        *,
-        label: str = "",
-        workers: int = 8,
-        pace: Pace | None = None,
-        read_only: bool = False,
-        ca_bundle: str | None = None,
-        attempts: int = ATTEMPTS,
-        base_delay: float = BASE_DELAY,
-        max_delay: float = MAX_DELAY,
-        **timeouts: float,
-    ):
-        from .transport import Transport
-
-        self.label = label
-        self.retries: Counter[str] = Counter()  # reason -> attempts that failed with it
-        self._transport = Transport(endpoint_url, region, connections=workers, ca_bundle=ca_bundle, **timeouts)
-        self._keys = keys
+    def __init__(self, *about: Any, workers: int = WORKERS, **more: Any):
+        super().__init__(*about, workers=workers, **more)
         self._key_schemas: dict[str, list[str]] = {}
-        self._counting = threading.Lock()
-        self._slots = threading.BoundedSemaphore(workers)
-        self._pace = pace or Pace()
-        self._read_only = read_only
-        self._attempts, self._base_delay, self._max_delay = attempts, base_delay, max_delay
-
-    # requests
-
-    def call(self, operation: str, body: dict) -> dict:
-        """Return DynamoDB's reply to one operation; what it does is the operation's. Retries inside."""
-        assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
-        table = _table(body)
-        lane = f"{self.label} {table}"
-        data = orjson.dumps(body)
-        pace = self._pace
-        renewed = False
-        attempt = 0
-        while True:
-            pace.wait_turn(lane)
-            keys = self._keys.frozen()
-            try:
-                reply, size = self._attempt(keys, operation, table, data)
-                break
-            except Expired:
-                if renewed or not self._keys.renew(keys):
-                    place = faults.where(self.label, operation, table)
-                    raise Interrupted(f"{place}: the credentials have expired; renew them and resume.") from None
-                renewed = True
-            except ConditionFailed:  # refused, but it cost what a write costs
-                self._accept(lane, operation, body, len(data), 0)
-                raise
-            except Again as again:
-                attempt += 1
-                if attempt == 1:
-                    accepts = pace.accepts(lane)
-                self._note(operation, table, lane, attempt, again)
-                # A table that takes others' requests, only not this one yet, is worth more patience.
-                alive = again.overload and pace.accepts(lane) > accepts
-                if attempt >= self._attempts * (PATIENCE if alive else 1) or pace.stopping.is_set():
-                    place = faults.where(self.label, operation, table)
-                    raise Interrupted(
-                        f"{place}: gave up after {attempt} attempts, the last time because of this: {again.reason}; "
-                        "resume when that is mended."
-                    ) from None
-                self._back_off(attempt)
-        self._accept(lane, operation, body, len(data), size)
-        return reply
-
-    def _attempt(self, keys: Any, operation: str, table: str | None, data: bytes) -> tuple[dict, int]:
-        with self._slots:
-            status, headers, raw = self._transport.post(keys, operation, data)
-        if status != 200:
-            raise faults.from_reply(self.label, operation, table, status, headers, raw)
-        try:
-            reply = orjson.loads(raw)
-        except orjson.JSONDecodeError:  # its text is safe, but it carries the document
-            raise Again("the reply is not JSON") from None
-        if not isinstance(reply, dict):
-            raise Again("the reply is not a JSON object")
-        return reply, len(raw)
-
-    def _note(self, operation: str, table: str | None, lane: str, attempt: int, again: Again) -> None:
-        with self._counting:
-            self.retries[again.reason] += 1
-        log.debug("%s: attempt %d: %s", faults.where(self.label, operation, table), attempt, again.reason)
-        if again.overload:
-            self._pace.refused(lane, again.reason)
-
-    def _back_off(self, attempt: int) -> None:
-        ceiling = min(self._max_delay, self._base_delay * 2 ** (attempt - 1))
-        self._pace.pause(random.uniform(0, ceiling))  # full jitter
-
-    def _accept(self, lane: str, operation: str, body: dict, sent: int, received: int) -> None:
-        """Takes the units from the budget: by the bytes on the wire, so not less than DynamoDB counts for the table."""
-        self._pace.accepted(lane)
-        if not self._pace.limited:
-            return
-        if operation in READS:
-            keys = sum(len(part["Keys"]) for part in body.get("RequestItems", {}).values())
-            self._pace.wait_read(max(1, keys, -(-received // _READ_UNIT)))
-        elif operation in WRITES:
-            self._pace.wait_write(max(1, -(-max(sent, received) // _WRITE_UNIT)))
+        self._batches = Batches(self, workers)
 
     # reads
 
@@ -192,7 +72,7 @@ class Wire:
         items = reply.get("Items", [])
         if (count := reply.get("Count", len(items))) != len(items):
             raise Interrupted(
-                f"{faults.where(self.label, operation, _table(body))}: the reply says {count} items "
+                f"{faults.where(self.label, operation, table_of(body))}: the reply says {count} items "
                 f"and holds {len(items)}; resume to read that page again."
             )
         return items, reply.get("LastEvaluatedKey")
@@ -206,7 +86,7 @@ class Wire:
 
         Consistent reads of up to 100 keys, each key once; what DynamoDB leaves over is asked for again.
         """
-        wanted = {_identity(key, key): key for key in keys}
+        wanted = {identity(key, key): key for key in keys}
         found: dict[tuple, dict] = {}
         left = list(wanted.values())
         stalled = 0
@@ -214,7 +94,7 @@ class Wire:
             batch, left = left[:BATCH_GET_KEYS], left[BATCH_GET_KEYS:]
             reply = self.call("BatchGetItem", {"RequestItems": {table: {"Keys": batch, "ConsistentRead": True}}})
             for item in reply.get("Responses", {}).get(table, ()):
-                found[_identity(batch[0], item)] = item
+                found[identity(batch[0], item)] = item
             over = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
             left = over + left
             # Left over after 16 MB is no reason to wait; nothing at all having come through is.
@@ -222,22 +102,24 @@ class Wire:
                 stalled = 0
                 continue
             stalled += 1
-            self._note("BatchGetItem", table, f"{self.label} {table}", stalled, Again("UnprocessedKeys", overload=True))
+            self._note("BatchGetItem", table, stalled, Again("UnprocessedKeys", overload=True))
             if stalled >= self._attempts:
                 place = faults.where(self.label, "BatchGetItem", table)
                 raise Interrupted(
                     f"{place}: {stalled} times none of the keys was processed; the table is overloaded: resume later."
                 )
             self._back_off(stalled)
-        return [found.get(_identity(key, key)) for key in keys]
+        return [found.get(identity(key, key)) for key in keys]
 
     # writes: every one of them on a condition
 
-    def put_new(self, table: str, item: dict, partition_key: str) -> dict | None:
+    def put_new(self, table: str, item: dict, partition_key: str, *, guarded: bool = True) -> dict | None:
         """Return None when the item was inserted, else the item that has its key already. Writes to the table.
 
         Never overwrites. After a lost reply the item that is there already may be the one that was to be inserted: the
         caller compares. Raises ConditionFailed where an item appears and vanishes again and again.
+
+        `guarded=False` is for putting back what this process has taken away: that has to be done, whatever has changed.
         """
         body = {
             "TableName": table,
@@ -250,7 +132,7 @@ class Wire:
             if again:
                 self._back_off(again)
             try:
-                self.call("PutItem", body)
+                self.call("PutItem", body, guarded=guarded)
                 return None
             except ConditionFailed as refused:
                 last = refused
@@ -259,6 +141,36 @@ class Wire:
             if there is not None:
                 return there
         raise last
+
+    def takes_batches(self, table: str, key_names: tuple[str, ...]) -> bool:
+        """Return whether insert_many sends batches to this table. Read-only: what it may send to know lacks the key."""
+        assert not self._read_only, f"{self.label} is only read, never written"
+        return self._batches.taken(table, key_names)
+
+    def insert_many(
+        self,
+        table: str,
+        items: list[dict],
+        key_names: tuple[str, ...],
+        unsent: list[int] | None = None,
+        *,
+        keys: Sequence[Hashable] | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> list[Outcome]:
+        """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
+
+        Writes to the table; never overwrites. In batches where the table takes them, else by put_new, as many requests at
+        once as there are workers, in any order; equal keys in the order given. After a lost reply the item that is
+        there may be the one that was to be inserted: the caller compares. Raises Interrupted when all requests under
+        way have ended, and NotSent where guards held back whatever was not done; then `unsent` gets the numbers of
+        items of which no copy has left.
+
+        `keys` tell equal keys apart from others, and `sizes` are the items' bytes as JSON, about: where the caller knows
+        them, they need not be worked out again.
+        """
+        assert not self._read_only, f"{self.label} is only read, never written"
+        self._key_schemas.setdefault(table, list(key_names))
+        return self._batches.insert(table, items, key_names, unsent, keys, sizes)
 
     def _key_names(self, table: str) -> list[str]:
         if table not in self._key_schemas:
@@ -288,16 +200,3 @@ class Wire:
             if refused.item is None:
                 return None
             raise
-
-
-def _table(body: dict) -> str | None:
-    return body.get("TableName") or next(iter(body.get("RequestItems", ())), None)
-
-
-def _identity(names: dict, attributes: dict) -> tuple:
-    """What makes two keys the same to DynamoDB: numbers by value, everything else as written."""
-    return tuple(
-        (name, letter, Decimal(value) if letter == "N" else value)
-        for name in sorted(names)
-        for letter, value in attributes[name].items()
-    )

@@ -3,12 +3,9 @@
 import pickle
 import random
 import socket
-import struct
 import threading
 import time
 import traceback
-import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from email.utils import formatdate
@@ -18,105 +15,28 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
+from support_wire import (
+    CANARY,
+    GOOD,
+    HANG_UP,
+    HTTP_1_0,
+    ITEM,
+    REFUSED_BARE,
+    REFUSED_WITH_ITEM,
+    RESET,
+    THROTTLED,
+    TRUNCATED,
+    Keys,
+    Stub,
+    error,
+    make,
+    operations,
+    reply,
+)
 
 from runbook_lib.dynamo.pace import Pace
 from runbook_lib.dynamo.wire import ConditionFailed, DynamoError, Wire
 from runbook_lib.errors import Interrupted
-
-CANARY = "canary-of-a-value"
-ITEM = {"id": {"S": "a"}, "secret": {"S": CANARY}}
-
-
-# What the stub can do with a request.
-
-
-def reply(content, status=200, *, raw=None, crc=None, length=None, version="1.1", headers=""):
-    """The bytes of a reply; `crc` and `length` override what is true, `raw` the body."""
-    body = orjson.dumps(content) if raw is None else raw
-    head = (
-        f"HTTP/{version} {status} X\r\nContent-Type: application/x-amz-json-1.0\r\n{headers}"
-        f"x-amz-crc32: {zlib.crc32(body) if crc is None else crc}\r\n"
-    )
-    if version == "1.1":
-        head += f"Content-Length: {len(body) if length is None else length}\r\n"
-    return head.encode() + b"\r\n" + body
-
-
-def error(code, status=400, message="", headers="", **more):
-    content = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
-    return reply(content, status, headers=headers)
-
-
-HANG_UP, RESET = object(), object()  # close the connection politely, or with a reset; either way without a reply
-THROTTLED = error("ProvisionedThroughputExceededException", message=f"too much {CANARY}")
-TRUNCATED = reply({"Item": ITEM}, length=5000) + b"\0close"
-HTTP_1_0 = reply({"Item": ITEM}, version="1.0") + b"\0close"
-GOOD = reply({"Item": ITEM})
-REFUSED_WITH_ITEM = error("ConditionalCheckFailedException", message="The conditional request failed", Item=ITEM)
-REFUSED_BARE = error("ConditionalCheckFailedException", message="The conditional request failed")
-
-
-class Stub:
-    """An HTTP/1.1 server with keep-alive. Answers each request with the next of `script`, a function of the body or
-    fixed; the last one for ever."""
-
-    def __init__(self):
-        self.script: list = [GOOD]
-        self.requests: list[tuple[str, dict]] = []  # operation, body
-        self.headers: list[dict[str, str]] = []
-        self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        with connection, connection.makefile("rb") as stream:
-            while stream.readline():
-                headers = {}
-                while line := stream.readline().strip():
-                    name, _, value = line.decode().partition(":")
-                    headers[name.lower()] = value.strip()
-                body = orjson.loads(stream.read(int(headers["content-length"])))
-                self.requests.append((headers["x-amz-target"].rpartition(".")[2], body))
-                self.headers.append(headers)
-                answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                if isinstance(answer, Callable):
-                    answer = answer(body)
-                if answer is RESET:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                if answer in (RESET, HANG_UP):
-                    return
-                connection.sendall(answer.removesuffix(b"\0close"))
-                if answer.endswith(b"\0close"):
-                    return
-
-
-class Keys:
-    """Credentials; `spare` are what a renewal brings."""
-
-    def __init__(self, *spare):
-        self.now = ReadOnlyCredentials("AKID", "secret", "token-0")
-        self.spare = list(spare)
-
-    def frozen(self):
-        return self.now
-
-    def renew(self, stale):
-        if self.spare:
-            self.now = self.spare.pop(0)
-        return self.now != stale
 
 
 @pytest.fixture
@@ -129,14 +49,6 @@ def stub():
 @pytest.fixture
 def wire(stub):
     return make(stub)
-
-
-def make(stub, keys=None, **options):
-    return Wire(stub.url, "us-west-1", keys or Keys(), label="target", base_delay=0.001, **options)
-
-
-def operations(stub):
-    return [operation for operation, _ in stub.requests]
 
 
 # Retries
@@ -246,9 +158,9 @@ def test_throttling_slows_that_table_and_names_the_index(stub):
     stub.script = [error("ProvisionedThroughputExceededException", ThrottlingReasons=reasons), GOOD]
     seen = []
     pace = Pace()
-    pace.refused = lambda lane, reason: seen.append((lane, reason))
+    pace.refused = lambda lane, reason, share: seen.append((lane, reason, share))
     make(stub, pace=pace).get("T", {"id": {"S": "a"}})
-    assert seen == [("target T", "IndexWriteProvisionedThroughputExceeded (table/T/index/GSI1)")]
+    assert seen == [("target T", "IndexWriteProvisionedThroughputExceeded (table/T/index/GSI1)", 1.0)]
 
 
 def test_lost_connections_do_not_slow(stub):
@@ -682,3 +594,31 @@ def test_units_are_taken_from_the_budget(stub):
     wire.delete_if("T", {"id": {"S": "a"}}, [])
     wire.put_new("T", big, "id")  # a refused put costs as much
     assert taken == [("read", 3), ("read", 30), ("write", 10), ("write", 10), ("write", 10)]
+
+
+def test_units_are_those_that_the_reply_tells(stub):
+    """With a budget each request asks for the units it takes, indexes included; they count, and not the bytes."""
+    taken = []
+    pace = Pace(read_units=1, write_units=1)
+    pace.wait_read = lambda units: taken.append(("read", units))
+    pace.wait_write = lambda units: taken.append(("write", units))
+    wire = make(stub, pace=pace)
+    told = {"ConsumedCapacity": {"TableName": "T", "CapacityUnits": 7.5}}
+    stub.script = [
+        reply({"Items": [], "Count": 0} | told),
+        reply({"Responses": {"T": []}, "ConsumedCapacity": [{"CapacityUnits": 2}, {"CapacityUnits": 0.5}]}),
+        reply(told),
+        reply({"Items": [], "Count": 0, "ConsumedCapacity": {"CapacityUnits": 0}}),
+    ]
+    wire.scan_page("T")
+    wire.get_many("T", [number(1)])
+    wire.put_new("T", ITEM, "id")
+    wire.scan_page("T")
+    assert taken == [("read", 7.5), ("read", 2.5), ("write", 7.5), ("read", 1)]
+    assert {body["ReturnConsumedCapacity"] for _, body in stub.requests} == {"TOTAL"}
+
+
+def test_without_a_budget_no_units_are_asked_for(stub, wire):
+    """They would cost bytes in every reply."""
+    wire.get("T", {"id": {"S": "a"}})
+    assert "ReturnConsumedCapacity" not in stub.requests[0][1]
