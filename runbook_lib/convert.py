@@ -49,11 +49,13 @@ def _number(text: str) -> dict:
 def _structure(read: Callable[[str], dict], text: str) -> dict:
     try:
         value = read(text)
-        too_deep = levels({"": value}) > MAX_LEVELS
+        too_deep = text.count("[") + text.count("{") >= MAX_LEVELS and levels({"": value}) > MAX_LEVELS
     except RecursionError:
         too_deep = True
     if too_deep:
         raise ValueError(f"JSON text nested more than {MAX_LEVELS} levels deep")
+    if text.isascii() and "\\" not in text:
+        return value
     try:
         serialize(value)
     except TypeError:
@@ -94,16 +96,18 @@ def _refuse(constant: str):
 
 
 def _unique(pairs: list) -> dict:
-    if len({name for name, _ in pairs}) < len(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
         raise ValueError("JSON text with the same name twice")
-    return dict(pairs)
+    return found
+
+
+_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=_unique)
 
 
 def _json(text: str):
     try:
-        return json.loads(
-            text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=_unique
-        )
+        return _decoder.decode(text)
     except json.JSONDecodeError:
         raise ValueError("text that is not JSON") from None
 

@@ -2,15 +2,23 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from json.encoder import encode_basestring, encode_basestring_ascii
+
+import orjson
 
 EACH, JSON = object(), object()  # path steps beside attribute names: each element of a list or set; decode text
 
 Replace = Callable[[str | None, bool], str | None]
+ReplaceAt = Callable[[int, str | None, bool], str | None]  # with the number of the path
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,?[ \t\n\r]*")
+# In text that is JSON for sure: a string without escapes; a name without, with its value if that is as plain, or a number
+_MEMBER = re.compile(r'"([^"\\]*)"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*"|[-+.0-9A-Za-z]*)[ \t\n\r]*,?[ \t\n\r]*')
+_PLAIN = re.compile(r'"([^"\\]+)"')
 _HALF = re.compile("[\ud800-\udfff]")  # half a character: has no UTF-8 form, only an escape
-_EMPTY = (None, "", [], {})
+_DEEP = 100  # brackets from which on Python's own decoder has to say whether it can go so deep
 
 
 class NotJson(ValueError):
@@ -28,16 +36,44 @@ def _refuse(constant: str):
 _decoder = json.JSONDecoder(parse_int=_Literal, parse_float=_Literal, parse_constant=_refuse, strict=True)
 
 
+class Paths:
+    """Numbered paths into a JSON text, as a tree: one pass over the text finds what stands at any of them."""
+
+    def __init__(self, numbered: Iterable[tuple[int, Sequence]]):
+        """Raises ValueError where one path ends at a text that another one decodes."""
+        below: dict = {}
+        for number, steps in numbered:
+            below.setdefault(steps[0] if steps else None, []).append((number, steps[1:]))
+        self.all = [number for paths in below.values() for number, _ in paths]
+        ends = [number for number, _ in below.pop(None, ())]
+        if len(ends) > 1 or (ends and JSON in below):
+            raise ValueError("a path ends at a text that another one reads")
+        self.end = ends[0] if ends else None
+        self.is_leaf = self.all == ends
+        self.below = {step: Paths(paths) for step, paths in below.items()}
+        # Whom to tell of a value that is neither a list, a map nor text
+        wanting_list = self.below[EACH].all if EACH in self.below else []
+        wanting_text = [*ends, *(self.below[JSON].all if JSON in self.below else ())]
+        self.not_list = [number for number in self.all if number not in wanting_list]
+        self.not_map = [*wanting_list, *wanting_text]
+        self.not_text = [number for number in self.all if number not in wanting_text]
+
+
 def rewrite(text: str, steps: Sequence, replace: Replace) -> str:
     """The text with each string or number at `steps` replaced by what `replace(content, is_number)` gives.
 
     `replace` gives raw JSON to put there, or None to leave it; it is called with None where the path meets a value that
     is no id. Null, absent and empty values are left alone. Raises NotJson for text that is not JSON.
     """
+    return rewrite_all(text, Paths([(0, steps)]), lambda number, content, is_number: replace(content, is_number))
+
+
+def rewrite_all(text: str, paths: Paths, replace: ReplaceAt) -> str:
+    """The same for several paths in one pass."""
     spans: list[tuple[int, int, str]] = []
     try:
-        _decoder.decode(text)
-        _find(text, _skip(text, 0), tuple(steps), replace, spans)
+        _check(text)
+        _find(text, _SPACE.match(text).end(), paths, replace, spans)
     except (json.JSONDecodeError, RecursionError):
         raise NotJson("not JSON") from None
     pieces, done = [], 0
@@ -49,63 +85,96 @@ def rewrite(text: str, steps: Sequence, replace: Replace) -> str:
 
 def quote(content: str, like: str = "") -> str:
     """The content as a JSON string; with the non-ASCII characters escaped unless `like`, the text around, has some."""
-    return json.dumps(content, ensure_ascii=like.isascii() or bool(_HALF.search(content)))
+    is_ascii = like.isascii() or _HALF.search(content)
+    return encode_basestring_ascii(content) if is_ascii else encode_basestring(content)  # what json.dumps calls
 
 
-def _skip(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()
+def _check(text: str) -> None:
+    if text.count("[") + text.count("{") < _DEEP:
+        try:
+            orjson.loads(text)  # stricter than Python's decoder, and several times as fast
+            return
+        except orjson.JSONDecodeError:
+            pass
+    _decoder.decode(text)
 
 
-def _find(text: str, at: int, steps: tuple, replace: Replace, spans: list) -> int:
+def _find(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> int:
     """Collect the replacements in the value that starts at `at`; gives where the value ends."""
-    if not steps or steps[0] is JSON:
-        return _leaf(text, at, steps, replace, spans)
-    if text[at] == "[" and steps[0] is EACH:
-        return _members(text, at, "]", lambda start: _find(text, start, steps[1:], replace, spans))
-    if text[at] == "{" and steps[0] is not EACH:
-
-        def member(start: int) -> int:
-            name, start = json.decoder.scanstring(text, start + 1, True)
-            start = _skip(text, _skip(text, start) + 1)  # past the colon
-            if name == steps[0]:
-                return _find(text, start, steps[1:], replace, spans)
-            return _decoder.raw_decode(text, start)[1]
-
-        return _members(text, at, "}", member)
+    if plain := paths.is_leaf and _PLAIN.match(text, at):
+        raw = replace(paths.end, plain[1], False)
+        if raw is not None:
+            spans.append((at, plain.end(), raw))
+        return plain.end()
+    if text[at] == "[":
+        return _elements(text, at, paths, replace, spans)
+    if text[at] == "{":
+        return _members(text, at, paths, replace, spans)
     value, end = _decoder.raw_decode(text, at)
-    if value not in _EMPTY:
-        replace(None, False)
-    return end
-
-
-def _members(text: str, at: int, close: str, member: Callable[[int], int]) -> int:
-    at = _skip(text, at + 1)
-    while text[at] != close:
-        at = _skip(text, member(at))
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return at + 1
-
-
-def _leaf(text: str, at: int, steps: tuple, replace: Replace, spans: list) -> int:
-    value, end = _decoder.raw_decode(text, at)
+    if value is None or value == "":
+        return end
+    if not isinstance(value, str):  # true, false
+        _tell(paths.all, replace)
+        return end
+    _tell(paths.not_text, replace)
     is_number, raw = isinstance(value, _Literal), None
-    if isinstance(value, str) and value and not steps:
-        raw = replace(str(value), is_number)
-    elif isinstance(value, str) and value and not is_number:
-        raw = _rewrite_inside(value, steps[1:], replace, text)
-    elif value not in _EMPTY:
-        replace(None, False)
+    if paths.end is not None:
+        raw = replace(paths.end, str(value), is_number)
+    elif JSON in paths.below:
+        if is_number:
+            _tell(paths.below[JSON].all, replace)
+        else:
+            raw = _rewrite_inside(value, paths.below[JSON], replace, text)
     if raw is not None:
         spans.append((at, end, raw))
     return end
 
 
-def _rewrite_inside(content: str, steps: tuple, replace: Replace, around: str) -> str | None:
+def _tell(paths: list[int], replace: ReplaceAt) -> None:
+    for path in paths:
+        replace(path, None, False)
+
+
+def _elements(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> int:
+    inner, start = paths.below.get(EACH), at
+    at = _SPACE.match(text, at + 1).end()
+    if text[at] == "]":
+        return at + 1
+    _tell(paths.not_list, replace)
+    if inner is None:
+        return _decoder.raw_decode(text, start)[1]
+    while text[at] != "]":
+        at = _COMMA.match(text, _find(text, at, inner, replace, spans)).end()
+    return at + 1
+
+
+def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> int:
+    at = _SPACE.match(text, at + 1).end()
+    if text[at] == "}":
+        return at + 1
+    _tell(paths.not_map, replace)
+    below = paths.below
+    while text[at] != "}":
+        member = _MEMBER.match(text, at)
+        if member:
+            name, (start, end), after = member[1], member.span(2), member.end()
+        else:
+            name, end = json.decoder.scanstring(text, at + 1, True)
+            start = end = after = _SPACE.match(text, _SPACE.match(text, end).end() + 1).end()  # past the colon
+        if name in below:
+            at = _COMMA.match(text, _find(text, start, below[name], replace, spans)).end()
+        elif start < end:
+            at = after
+        else:
+            at = _COMMA.match(text, _decoder.raw_decode(text, start)[1]).end()
+    return at + 1
+
+
+def _rewrite_inside(content: str, paths: Paths, replace: ReplaceAt, around: str) -> str | None:
     """JSON text inside JSON text, quoted again where something in it was replaced."""
     try:
-        new = rewrite(content, steps, replace)
+        new = rewrite_all(content, paths, replace)
     except NotJson:
-        replace(None, False)
+        _tell(paths.all, replace)
         return None
     return None if new == content else quote(new, around)

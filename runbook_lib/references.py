@@ -2,35 +2,40 @@
 
 An id is read as its parent's key type (so a number kept as text still finds its parent) and put back in the form in
 which it stood. What cannot be read as an id stays as it is and is counted.
+
+Each path is compiled once to a function that walks straight to its ids. Values are never changed in place: what is
+rewritten is built anew around what is not, which the old and the new item share.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from . import templates
-from .jsontext import EACH, JSON, NotJson, quote, rewrite
+from .ids import id_hash, id_head
+from .jsontext import EACH, JSON, NotJson, Paths, quote, rewrite_all
 from .mapping import Entry
 from .values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_of
 
 NULL = {"NULL": True}
+LINK_BYTES = 8  # enough to count by
+NOWHERE = b"\0" * LINK_BYTES
+REMEMBERED = 5000  # ids of each parent
 
 
 class Found(NamedTuple):
-    """One reference in one item: `parent` and `old` are None where no entry could be told."""
+    """One reference in one item: `parent`, `old` and `new` are None where no entry could be told."""
 
     path: str
     parent: str | None
     old: dict | None
     new: dict | None
+    link: bytes = NOWHERE  # a hash of parent and old id
 
 
-@dataclass
-class Finds:
-    """What rewriting one item found."""
-
-    references: list[Found] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)  # paths whose value is no id, not JSON, or matches no template
+_found = partial(tuple.__new__, Found)  # the same in half the time
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,17 @@ class Parents:
     new_id: Mapping[str, Callable[[dict], dict]]
     id_type: Mapping[str, str | None]  # S, N or B where the id is a key of the source table, else None
     exists: Callable[[str, dict], bool] = lambda entry, old: True  # asked only for `dangling: keep` and `null`
+    known: dict[str, dict[str, tuple[dict, bytes]]] = field(default_factory=dict)  # by old id as text: new id, link
 
 
-Leaf = Callable[[dict, dict, Finds], dict]
+# (value, source item, references found, paths whose value is no id, not JSON, or matches no template) -> new value
+Rewrite = Callable[[dict, dict, list[Found], list[str]], dict]
+Path = tuple[tuple, str, Rewrite]  # steps, as written, what to do with the values at its end
 
 
-def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, Finds], None]:
-    """A function (item, copy, finds) that rewrites the references in `copy` and notes them in `finds`."""
-    rewrites = []
+def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, list[Found], list[str]], None]:
+    """A function (item, copy, found, unreadable) that rewrites the references in `copy` and appends what it found."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
     for path, steps in entry.paths.items():
         rule, parts = entry.model.references[path], entry.references_to[path]
         if not parts:
@@ -56,118 +64,190 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
             leaf = _id_leaf(path, parts[0].name, rule.dangling, parents)
         else:
             leaf = _text_leaf(path, parts, rule.dangling, parents)
-        rewrites.append((path, steps[0], steps[1:], leaf))
+        by_name[steps[0]].append((steps[1:], path, leaf))
+    rewrites = [(name, rewrite) for name, paths in by_name.items() for rewrite in _walkers(paths)]
 
-    def rewrite_all(item: dict, copy: dict, finds: Finds) -> None:
-        for path, name, steps, leaf in rewrites:
+    def rewrite_references(item: dict, copy: dict, found: list[Found], unreadable: list[str]) -> None:
+        for name, rewrite_value in rewrites:
             value = copy.get(name)
-            if value is not None and not is_empty(value):
-                copy[name] = _rewrite(value, steps, path, leaf, item, finds)
+            if value is not None:
+                copy[name] = rewrite_value(value, item, found, unreadable)
 
-    return rewrite_all
+    return rewrite_references
 
 
-def _rewrite(value: dict, steps: tuple, path: str, leaf: Leaf, item: dict, finds: Finds) -> dict:
-    """The value with its leaves at `steps` replaced; never changes `value` itself."""
-    if is_empty(value):
-        return value
+def _walkers(paths: list[Path]) -> list[Rewrite]:
+    """Functions that one after the other give a value with its leaves at these paths replaced."""
+    if len(paths) > 1 and all(steps and steps[0] is JSON for steps, _, _ in paths):
+        try:
+            return [_inside_json(paths)]
+        except ValueError:  # one ends where another goes on: the first of them decides what the other finds
+            pass
+    return [_walker(*path) for path in paths]
+
+
+def _walker(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
     if not steps:
-        return leaf(value, item, finds)
-    ((letter, content),) = value.items()
-    step, rest = steps[0], steps[1:]
-    if step is EACH:
-        if letter == "L":
-            return {"L": [_rewrite(member, rest, path, leaf, item, finds) for member in content]}
-        if letter in SETS and not rest:
-            return _rewrite_set(letter, content, leaf, item, finds)
-    elif step is JSON:
-        if letter == "S":
-            return _rewrite_json(content, rest, path, leaf, item, finds)
-    elif letter == "M":
-        if step not in content:
+        return leaf
+    if steps[0] is JSON:
+        return _inside_json([(steps, path, leaf)])
+    return (_each if steps[0] is EACH else _member)(steps, path, leaf)
+
+
+def _each(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
+    at_end, rewrite_member = len(steps) == 1, _walker(steps[1:], path, leaf)
+
+    def rewrite_each(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        members = value.get("L")
+        if members:
+            return {"L": [rewrite_member(member, item, found, unreadable) for member in members]}
+        ((letter, content),) = value.items()
+        if letter in SETS and content and at_end:
+            return _rewrite_set(letter, content, leaf, item, found, unreadable)
+        return _left(value, path, unreadable)
+
+    return rewrite_each
+
+
+def _member(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
+    step, rewrite_member = steps[0], _walker(steps[1:], path, leaf)
+
+    def rewrite_inside(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        members = value.get("M")
+        if not members:
+            return _left(value, path, unreadable)
+        member = members.get(step)
+        if member is None:
             return value
-        return {"M": {**content, step: _rewrite(content[step], rest, path, leaf, item, finds)}}
-    finds.unreadable.append(path)
+        return {"M": {**members, step: rewrite_member(member, item, found, unreadable)}}
+
+    return rewrite_inside
+
+
+def _left(value: dict, path: str, unreadable: list[str]) -> dict:
+    """A value that is not what its path expects: it stays, and is counted unless it is empty."""
+    if not is_empty(value):
+        unreadable.append(path)
     return value
 
 
-def _rewrite_set(letter: str, members: list, leaf: Leaf, item: dict, finds: Finds) -> dict:
+def _rewrite_set(
+    letter: str, members: list, leaf: Rewrite, item: dict, found: list[Found], unreadable: list[str]
+) -> dict:
     kind = SETS[letter]
-    rewritten = [leaf({kind: member}, item, finds) for member in members]
+    rewritten = [leaf({kind: member}, item, found, unreadable) for member in members]
     kept = list(dict.fromkeys(value[kind] for value in rewritten if kind in value))
     return {letter: kept} if kept else NULL  # a set cannot be empty
 
 
-def _rewrite_json(text: str, steps: tuple, path: str, leaf: Leaf, item: dict, finds: Finds) -> dict:
-    inside = Finds()
+def _inside_json(inside: list[Path]) -> Rewrite:
+    """For paths into JSON text that stands at the same place: they are followed in one pass over the text."""
+    paths = Paths((number, steps[1:]) for number, (steps, _, _) in enumerate(inside))
 
-    def replace(content: str | None, is_number: bool) -> str | None:
-        if content is None:
-            inside.unreadable.append(path)
-            return None
-        value = {"N": content} if is_number else {"S": content}
-        new = leaf(value, item, inside)
-        if new == value:
-            return None
-        if new == NULL:
-            return "null"
-        return new["N"] if "N" in new else quote(new["S"], text)
-
-    try:
-        new_text = rewrite(text, steps, replace)
-    except NotJson:
-        finds.unreadable.append(path)
-        return {"S": text}
-    finds.references += inside.references
-    finds.unreadable += inside.unreadable
-    return {"S": new_text}
-
-
-def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Leaf:
-    new_id, id_type = parents.new_id[parent], parents.id_type[parent]
-
-    def leaf(value: dict, item: dict, finds: Finds) -> dict:
-        if next(iter(value)) not in SCALARS:
-            finds.unreadable.append(path)
+    def rewrite_json(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        text = value.get("S")
+        if not text:
+            for _, path, _ in inside:
+                _left(value, path, unreadable)
             return value
+        found_at: dict[int, list[Found]] = defaultdict(list)
+        unreadable_at: dict[int, list[str]] = defaultdict(list)
+
+        def replace(number: int, content: str | None, is_number: bool) -> str | None:
+            _, path, leaf = inside[number]
+            if content is None:
+                unreadable_at[number].append(path)
+                return None
+            old = {"N": content} if is_number else {"S": content}
+            new = leaf(old, item, found_at[number], unreadable_at[number])
+            if new == old:
+                return None
+            if new == NULL:
+                return "null"
+            return new["N"] if "N" in new else quote(new["S"], text)
+
+        try:
+            new_text = rewrite_all(text, paths, replace)
+        except NotJson:
+            unreadable += [path for _, path, _ in inside]
+            return value
+        for number in sorted(found_at):
+            found += found_at[number]
+        for number in sorted(unreadable_at):
+            unreadable += unreadable_at[number]
+        return {"S": new_text}
+
+    return rewrite_json
+
+
+def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite:
+    new_id, id_type = parents.new_id[parent], parents.id_type[parent]
+    known, begun_link = parents.known.setdefault(parent, {}), id_head(parent, "S", LINK_BYTES)
+    is_text = id_type in ("S", None)
+    asks = dangling in ("keep", "null")
+
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        text = value.get("S")
+        if not text or not is_text or asks:
+            return rarer(value, found, unreadable)
+        pair = known.get(text)
+        if pair is None:
+            try:
+                new = new_id(value)
+            except ValueError:
+                return rarer(value, found, unreadable)
+            link = begun_link.copy()
+            link.update(text.encode())
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[text] = pair = new, link.digest()
+        new, link = pair
+        found.append(_found((path, parent, value, new, link)))
+        return new
+
+    def rarer(value: dict, found: list[Found], unreadable: list[str]) -> dict:
+        letter = next(iter(value))
+        if letter not in SCALARS or is_empty(value):
+            return _left(value, path, unreadable)
         try:
             old = _as_type(value, id_type)
-            new = _as_type(new_id(old), next(iter(value)))
+            new = _as_type(new_id(old), letter)
         except ValueError:  # no item of the parent can have this id
-            finds.references.append(Found(path, None, None, None))
+            found.append(Found(path, None, None, None))
             return value
-        if dangling in ("keep", "null") and not parents.exists(parent, old):
+        if asks and not parents.exists(parent, old):
             new = value if dangling == "keep" else NULL
-        finds.references.append(Found(path, parent, old, new))
+        found.append(Found(path, parent, old, new, id_hash(parent, old, LINK_BYTES)))
         return new
 
     return leaf
 
 
-def _named_leaf(path: str, attribute: str, dangling: str, parents: Parents) -> Leaf:
+def _named_leaf(path: str, attribute: str, dangling: str, parents: Parents) -> Rewrite:
     leaves = {name: _id_leaf(path, name, dangling, parents) for name in parents.new_id}
 
-    def leaf(value: dict, item: dict, finds: Finds) -> dict:
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         named = leaves.get(item.get(attribute, NULL).get("S"))
         if named:
-            return named(value, item, finds)
-        finds.references.append(Found(path, None, None, None))
+            return named(value, item, found, unreadable)
+        if not is_empty(value):
+            found.append(Found(path, None, None, None))
         return value
 
     return leaf
 
 
-def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Leaf:
+def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewrite:
     shortest, longest = templates.matcher(parts)
     leaves = [_id_leaf(path, hole.name, dangling, parents) for hole in templates.holes(parts)]
 
-    def leaf(value: dict, item: dict, finds: Finds) -> dict:
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         text = value.get("S", "")
         match, other = shortest.fullmatch(text), longest.fullmatch(text)
         if not match or match.groups() != other.groups():
-            finds.unreadable.append(path)
-            return value
-        new = [id_leaf({"S": old}, item, finds) for id_leaf, old in zip(leaves, match.groups(), strict=True)]
+            return _left(value, path, unreadable)
+        olds = zip(leaves, match.groups(), strict=True)
+        new = [id_leaf({"S": old}, item, found, unreadable) for id_leaf, old in olds]
         if NULL in new:
             return NULL
         ids = iter(new)

@@ -3,36 +3,41 @@
 import base64
 
 from .hashlog import HashLog
-from .journal import CONFLICT, FAILED, REPLACED
-from .lookups import id_hash
+from .ids import id_hash
+from .journal import CONFLICT, FAILED, REPLACED, Intent
+from .references import LINK_BYTES as WIDTH
+from .references import NOWHERE
 from .routes import Row
-from .stage import Stage
-
-WIDTH = 8
-_NOWHERE = b"\0" * WIDTH  # a reference for which no entry could be told, or an item without an id
 
 
 def encode(row: Row) -> str:
     """Base64 of a hash of the row's own id, then one of each id it refers to."""
-    blob = id_hash(row.entry, row.old, WIDTH) if row.old else _NOWHERE
-    for found in row.references:
-        blob += id_hash(found.parent, found.old, WIDTH) if found.old else _NOWHERE
-    return base64.b64encode(blob).decode()
+    own = id_hash(row.entry, row.old, WIDTH) if row.old else NOWHERE
+    return base64.b64encode(own + b"".join([found.link for found in row.references])).decode()
 
 
-def count(stage: Stage) -> tuple[int, int]:
-    """(references of items that arrived, those of them whose parent is in the target as well).
+class Relations:
+    """References of items that arrived: inserted or already there."""
 
-    An item arrived when it was inserted or already there. Read-only.
-    """
-    parents, asked = HashLog(WIDTH), HashLog(WIDTH)
-    for _, intent in stage.intents(final=True):
+    def __init__(self) -> None:
+        """Counts what `add` is given."""
+        self._parents, self._asked = HashLog(WIDTH), HashLog(WIDTH)
+
+    def add(self, intent: Intent) -> None:
+        """Takes an intent with its outcome."""
+        parents, asked = [], []
         for row, letter in zip(intent.rows, intent.outcome, strict=True):
             if letter in (FAILED, REPLACED):
                 continue
             blob = base64.b64decode(row.ids)
-            parents.extend([blob[:WIDTH]] if blob[:WIDTH] != _NOWHERE else [])
-            if letter != CONFLICT:
-                asked.extend(blob[at : at + WIDTH] for at in range(WIDTH, len(blob), WIDTH))
-    total = len(asked)
-    return total, total - len(asked.missing_from(parents))
+            if (own := blob[:WIDTH]) != NOWHERE:
+                parents.append(own)
+            if letter != CONFLICT and len(blob) > WIDTH:
+                asked += [blob[at : at + WIDTH] for at in range(WIDTH, len(blob), WIDTH)]
+        self._parents.extend(parents)
+        self._asked.extend(asked)
+
+    def count(self) -> tuple[int, int]:
+        """(references, those of them whose parent is in the target as well)."""
+        total = len(self._asked)
+        return total, total - len(self._asked.missing_from(self._parents))

@@ -3,27 +3,26 @@
 The dry run, the migration and the validation all call the same route, so what one shows the others do.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from . import templates
-from .convert import convert
 from .errors import Refused
+from .fields import Quarantine, compile_fields, feeding
 from .ids import FORMATS, id_function
-from .mapping import Entry, FieldRule, default_of
-from .references import Finds, Found, Parents, compile_references
+from .mapping import Entry
+from .references import Found, Parents, compile_references
 from .values import (
     MAX_ITEM_BYTES,
     MAX_KEY_BYTES,
     MAX_LEVELS,
     SCALARS,
-    canonical_number,
     digest_of,
     equal,
     from_python,
     is_empty,
     key_bytes,
+    key_hash,
     key_text,
     levels,
     serialize,
@@ -32,11 +31,14 @@ from .values import (
 )
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
-NO_DATE = "not an ISO 8601 date"
 
 
-class Row(NamedTuple):
-    """One item on its way: what is written, under which key, and how it is recognised."""
+@dataclass(slots=True)
+class Row:
+    """One item on its way: what is written, under which key, and how it is recognised.
+
+    Its item shares with the source item what no rule rewrites: neither is changed in place.
+    """
 
     entry: str
     source_key: dict
@@ -50,6 +52,14 @@ class Row(NamedTuple):
     references: list[Found]
     unreadable: list[str]  # reference paths that could not be read
     sparse: list[str]  # index key attributes left out
+    _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def key_hash(self) -> bytes:
+        """16 bytes that identify the key within its table."""
+        if self._key_hash is None:
+            self._key_hash = key_hash(self.key)
+        return self._key_hash
 
 
 class Reject(NamedTuple):
@@ -83,11 +93,9 @@ class Route:
     selects: Callable[[dict], bool]
     route: Callable[[dict], Row | Reject]
     id_of: Callable[[dict], dict | None]  # source item -> its id as a typed value
-
-
-class _Quarantine(Exception):
-    def __init__(self, attribute: str, reason: str, stop: bool = False):
-        self.attribute, self.reason, self.stop = attribute, reason, stop
+    key_of: Callable[
+        [dict], dict | None
+    ]  # source item -> its target key; None where it has none, or is quarantined for it
 
 
 def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], environment: str, exists=None) -> Parents:
@@ -111,219 +119,165 @@ def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], enviro
 
 def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     """The route of an entry. Pure; the functions in it never change the item they are given."""
-    rewrite = compile_references(entry, parents)
-    transform = _compile_fields(entry, shape) if entry.model.fields is not None else _compile_copy(entry)
-    new_id, id_attribute = parents.new_id[entry.name], entry.model.id
-    source_names = [name for name, _ in shape.source_key]
+    name, id_attribute, new_id = entry.name, entry.model.id, parents.new_id[entry.name]
+    rewrite = compile_references(entry, parents) if entry.paths else None
+    build = _compile_build(entry, shape)
+    source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
     check_keys = _compile_key_check(shape)
-    target_names = [name for name, _ in shape.target_key]
 
     def id_of(item: dict) -> dict | None:
         value = item.get(id_attribute)
-        return value if value and next(iter(value)) in SCALARS and not is_empty(value) else None
+        if value is None or value.get("S"):
+            return value
+        return value if next(iter(value)) in SCALARS and not is_empty(value) else None
+
+    def key_of_source(item: dict) -> dict | None:
+        old, target = id_of(item), item.copy()
+        try:
+            if old is not None:
+                target[id_attribute] = _mint(new_id, old, id_attribute)
+            if rewrite is not None:
+                rewrite(item, target, [], [])
+            if build is not None:
+                target, _ = build(target)
+            check_keys(target)
+        except Quarantine:
+            return None
+        return key_of(target)
 
     def route(item: dict) -> Row | Reject:
-        source_key = {name: item[name] for name in source_names}
-        finds, old = Finds(), id_of(item)
+        source_key, old = source_key_of(item), id_of(item)
+        found: list[Found] = []
+        unreadable: list[str] = []
+        sparse: list[str] = []
         try:
-            copy = dict(item)
+            target = item.copy()
             if old is not None:
-                copy[id_attribute] = new = _mint(new_id, old, id_attribute)
-            rewrite(item, copy, finds)
-            target, sparse = transform(copy)
+                target[id_attribute] = new = _mint(new_id, old, id_attribute)
+            if rewrite is not None:
+                rewrite(item, target, found, unreadable)
+            if build is not None:
+                target, sparse = build(target)
             check_keys(target)
-            key = {name: target[name] for name in target_names}
             raw = serialize(target)
             digest = _digest(target, raw)
-        except _Quarantine as problem:
-            return Reject(
-                entry.name, source_key, problem.attribute, problem.reason, problem.stop, old, tuple(finds.references)
-            )
-        ids = (key_text(source_key), key_text(key)) if old is None else (text_of(old), text_of(new))
-        return Row(
-            entry.name, source_key, key, target, raw, digest, old, *ids, finds.references, finds.unreadable, sparse
-        )
+        except Quarantine as problem:
+            return Reject(name, source_key, problem.attribute, problem.reason, problem.stop, old, tuple(found))
+        key = key_of(target)
+        if old is None:
+            old_id, new_id_ = key_text(source_key), key_text(key)
+        else:
+            old_id, new_id_ = text_of(old), text_of(new)
+        return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse)
 
-    return Route(entry, shape, _compile_where(entry), route, id_of)
+    return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
+
+
+def key_attributes(entry: Entry, shape: Shape) -> set[str]:
+    """The source attributes that decide whether an entry selects an item, and what its source and target keys are."""
+    model = entry.model
+    wanted = {name for name, _ in (*shape.source_key, *shape.target_key)} | set(model.where)
+    if model.id:
+        wanted.add(model.id)
+    if model.fields is not None:
+        wanted |= feeding(model.fields, {name for name, _ in shape.target_key})
+    for path, steps in entry.paths.items():
+        if steps[0] in wanted and (named_by := model.references[path].table_named_by):
+            wanted.add(named_by)
+    return wanted
+
+
+def _attributes_of(key: Key) -> Callable[[dict], dict]:
+    """A function from an item to its key."""
+    names = [name for name, _ in key]
+    if len(names) == 1:
+        (only,) = names
+        return lambda item: {only: item[only]}
+    partition, sort = names
+    return lambda item: {partition: item[partition], sort: item[sort]}
 
 
 def _mint(new_id: Callable[[dict], dict], old: dict, attribute: str) -> dict:
     try:
         return new_id(old)
     except ValueError as problem:
-        raise _Quarantine(attribute, str(problem)) from None
+        raise Quarantine(attribute, str(problem)) from None
 
 
 def _digest(item: dict, raw: bytes) -> str:
-    containers = raw.count(b'{"M":') + raw.count(b'{"L":')
-    if containers >= MAX_LEVELS and levels(item) > MAX_LEVELS:
-        raise _Quarantine("", f"the target item is nested more than {MAX_LEVELS} levels deep")
+    # Every level takes a list or a map: counted first, because that is cheap.
+    if raw.count(b'"M":{') + raw.count(b'"L":[') >= MAX_LEVELS and levels(item) > MAX_LEVELS:
+        raise Quarantine("", f"the target item is nested more than {MAX_LEVELS} levels deep")
     try:
         # The serialized form is never shorter than what DynamoDB counts, so small items need no exact count.
         if len(raw) > MAX_ITEM_BYTES and (bytes_ := size(item)) > MAX_ITEM_BYTES:
-            raise _Quarantine("", f"the target item is {bytes_:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}")
+            raise Quarantine("", f"the target item is {bytes_:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}")
         return digest_of(item, raw)
     except ValueError as problem:
-        raise _Quarantine("", f"it holds {problem}") from None
+        raise Quarantine("", f"it holds {problem}") from None
 
 
 def _compile_where(entry: Entry) -> Callable[[dict], bool]:
-    wanted = [
-        (name, [from_python(choice) for choice in (values if isinstance(values, list) else [values])])
-        for name, values in entry.model.where.items()
-    ]
+    wanted = [_compile_choice(name, values) for name, values in entry.model.where.items()]
     if not wanted:
         return lambda item: True
-
-    def selects(item: dict) -> bool:
-        return all(any(equal(item.get(name), choice) for choice in choices) for name, choices in wanted)
-
-    return selects
+    return wanted[0] if len(wanted) == 1 else lambda item: all(selects(item) for selects in wanted)
 
 
-def _compile_copy(entry: Entry) -> Callable[[dict], tuple[dict, list]]:
+def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
+    choices = [from_python(value) for value in (values if isinstance(values, list) else [values])]
+    # Text, booleans and null are spelled in one way only.
+    plain = [choice for choice in choices if not choice.keys() & {"N", "L", "M"}]
+    others = [choice for choice in choices if choice.keys() & {"N", "L", "M"}]
+    if not others:
+        return lambda item: item.get(name) in plain
+    return lambda item: item.get(name) in plain or any(equal(item.get(name), choice) for choice in others)
+
+
+def _compile_build(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, list[str]]] | None:
+    """What is made of the rewritten copy; None where that is the target item."""
+    if entry.model.fields is not None:
+        return compile_fields(entry, {name for name, _ in shape.target_key}, shape.index_keys)
     drop = set(entry.model.drop)
     if not drop:
-        return lambda copy: (copy, [])
+        return None
     return lambda copy: ({name: value for name, value in copy.items() if name not in drop}, [])
 
 
-def _compile_fields(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, list]]:
-    model = entry.model
-    used_up = set(model.drop) | {rule.source for rule in model.fields.values() if rule.source}
-    copies = [(name, rule, default_of(rule)) for name, rule in model.fields.items() if rule.source]
-    texts = _template_order(model.fields)
-    key_names = {name for name, _ in shape.target_key}
-    to_map = model.rest if model.rest != "copy" else None
-    # With `rest: copy`, a value that does not convert may keep the name that it has in both tables.
-    made = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.source != name}
-
-    def transform(copy: dict) -> tuple[dict, list]:
-        target: dict[str, dict] = {}
-        sparse: list[str] = []
-        left = {name: value for name, value in copy.items() if name not in used_up}
-        for name, rule, default in copies:
-            value = _copied(name, rule, default, copy, left)
-            if value is not None:
-                target[name] = value
-        for name, parts in texts:
-            text = _filled(name, parts, target, copy, name in key_names)
-            if name in shape.index_keys and name not in key_names and not text:
-                sparse.append(name)  # an index takes no empty key; without it the item is just not in the index
-            elif text is not None:
-                target[name] = {"S": text}
-        if left:
-            _place_rest(left, target, to_map, model.rest, made)
-        return target, sparse
-
-    return transform
-
-
-def _copied(name: str, rule: FieldRule, default: dict, copy: dict, left: dict) -> dict | None:
-    value = copy.get(rule.source)
-    if value is None or is_empty(value):
-        return default if rule.has_default else value
-    if rule.type is None:
-        return value
-    try:
-        return convert(value, rule.type)
-    except ValueError as problem:
-        if rule.on_error == "default":
-            return default
-        if rule.on_error == "rest":
-            left[rule.source] = value
-            return None
-        raise _Quarantine(rule.source, f"{name} wants a {rule.type}: {problem}", rule.on_error == "stop") from None
-
-
-def _template_order(fields: Mapping[str, FieldRule]) -> list[tuple[str, tuple]]:
-    """Templates, those that others read first."""
-    waiting = {name: templates.parse(rule.template) for name, rule in fields.items() if rule.template is not None}
-    ordered = []
-    while waiting:
-        for name, parts in list(waiting.items()):
-            if not any(hole.name in waiting and hole.name != name for hole in templates.holes(parts)):
-                ordered.append((name, waiting.pop(name)))
-    return ordered
-
-
-def _filled(name: str, parts: tuple, target: dict, copy: dict, is_key: bool) -> str | None:
-    text = ""
-    for part in parts:
-        if not isinstance(part, templates.Hole):
-            text += part
-            continue
-        piece, reason = _hole_text(part, target.get(part.name, copy.get(part.name)))
-        if piece is None:
-            if is_key or reason == NO_DATE:
-                raise _Quarantine(part.name, f"{name} needs it: {reason}")
-            return None
-        text += piece
-    return text
-
-
-def _hole_text(hole: templates.Hole, value: dict | None) -> tuple[str | None, str]:
-    """The text for a hole, or None and the reason."""
-    ((letter, content),) = (value or {"NULL": True}).items()
-    text, reason = None, "absent" if value is None else "null" if letter == "NULL" else f"type {letter} is no text"
-    if letter == "S":
-        text = content
-    elif letter == "N":
-        try:
-            text = canonical_number(content)
-        except ValueError as problem:
-            reason = str(problem)
-    elif letter == "BOOL":
-        text = "true" if content else "false"
-    if text is not None and hole.format:
-        text, reason = (templates.format_date(text, hole.format), NO_DATE) if text else (None, "empty")
-    return (hole.default if not text and hole.default is not None else text), reason
-
-
-def _place_rest(left: dict, target: dict, to_map: str | None, rest: str | None, made: Collection[str]) -> None:
-    if rest is None:
-        raise _Quarantine(min(left), "no rule names this attribute, and the entry has no `rest`")
-    if to_map is None:
-        for name in left:
-            if name in made:
-                raise _Quarantine(name, "a field of the same name is made by a rule")
-        target.update(left)
-        return
-    own = left.pop(to_map, {"M": {}})
-    if "M" not in own:
-        raise _Quarantine(to_map, "it is no map, so that the other attributes cannot be put into it")
-    for name in left:
-        if name in own["M"]:
-            raise _Quarantine(name, f"{to_map} already holds this name")
-    target[to_map] = {"M": {**own["M"], **left}}
-
-
 def _compile_key_check(shape: Shape) -> Callable[[dict], None]:
-    roles = list(zip(("partition", "sort"), shape.target_key, strict=False))
-    key_names = {name for name, _ in shape.target_key}
-    indexed = [(name, letter) for name, letter in shape.index_keys.items() if name not in key_names]
+    checks = [
+        (name, letter, f"the target's {role} key", MAX_KEY_BYTES[role], True)
+        for role, (name, letter) in zip(("partition", "sort"), shape.target_key, strict=False)
+    ]
+    for name, letter in shape.index_keys.items():
+        if name not in dict(shape.target_key):
+            role = "sort" if name in shape.index_sort_keys else "partition"
+            checks.append((name, letter, "an index key of the target", MAX_KEY_BYTES[role], False))
+
+    # So many characters surely fit, because one has 4 bytes at most; numbers and binary are looked at more closely.
+    sure = [(*one, one[3] // 4 if one[1] == "S" else 0) for one in checks]
 
     def check(target: dict) -> None:
-        for role, (name, letter) in roles:
-            if name not in target:
-                raise _Quarantine(name, f"the target's {role} key is absent")
-            _check_key_value(name, letter, target[name], f"the target's {role} key", MAX_KEY_BYTES[role])
-        for name, letter in indexed:
-            if name in target:
-                role = "sort" if name in shape.index_sort_keys else "partition"
-                _check_key_value(name, letter, target[name], "an index key of the target", MAX_KEY_BYTES[role])
+        for name, letter, what, limit, is_needed, enough in sure:
+            value = target.get(name)
+            if value is not None:
+                text = value.get(letter)
+                if not text or len(text) > enough:
+                    _check_key_value(name, letter, value, what, limit)
+            elif is_needed:
+                raise Quarantine(name, f"{what} is absent")
 
     return check
 
 
 def _check_key_value(name: str, letter: str, value: dict, what: str, limit: int) -> None:
     if letter not in value:
-        raise _Quarantine(name, f"{what} has type {letter}, the value {next(iter(value))}")
+        raise Quarantine(name, f"{what} has type {letter}, the value {next(iter(value))}")
     try:
         length = len(key_bytes(value)[1])
     except ValueError as problem:
-        raise _Quarantine(name, f"{what} is {problem}") from None
+        raise Quarantine(name, f"{what} is {problem}") from None
     if not length:
-        raise _Quarantine(name, f"{what} is empty")
+        raise Quarantine(name, f"{what} is empty")
     if letter != "N" and length > limit:
-        raise _Quarantine(name, f"{what} is {length:,} bytes; DynamoDB takes {limit:,}")
+        raise Quarantine(name, f"{what} is {length:,} bytes; DynamoDB takes {limit:,}")

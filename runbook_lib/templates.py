@@ -1,6 +1,7 @@
 """Text with holes: ``STATUS#{status|new}``, ``{created_at:%Y-%m|0000-00}#{id}``, ``ORG#{Orgs}#USER#{Users}``. Pure."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -9,6 +10,10 @@ _DATE = re.compile(
     r"(\d{4})(-?)(\d\d)\2(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
+_UTC_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?)?[Zz]?)?", re.ASCII
+)
+REMEMBERED = 1000  # days
 _DIRECTIVES = {
     "%Y": lambda t: f"{t.year:04}",
     "%m": lambda t: f"{t.month:02}",
@@ -81,6 +86,27 @@ def format_date(text: str, date_format: str) -> str | None:
     except (ValueError, OverflowError):
         return None
     return re.sub(r"%.", lambda directive: _DIRECTIVES[directive[0]](moment), date_format)
+
+
+def date_function(date_format: str) -> Callable[[str], str | None]:
+    """`format_date` for one format, which remembers days where the format shows no time."""
+    if any(directive in ("%H", "%M", "%S") for directive in re.findall(r"%.", date_format)):
+        return lambda text: format_date(text, date_format)
+    days: dict[str, str | None] = {}
+
+    def formatted(text: str) -> str | None:
+        match = _UTC_TIME.fullmatch(text)  # a time of day that is right, and in UTC, leaves the day as it is
+        if match is None:
+            return format_date(text, date_format)
+        day = match[1]
+        known = days.get(day, "")
+        if known == "":
+            if len(days) >= REMEMBERED:
+                days.clear()
+            days[day] = known = format_date(day, date_format)
+        return known
+
+    return formatted
 
 
 def _zone(text: str | None) -> timezone:

@@ -200,6 +200,47 @@ def test_json_text_keeps_its_meaning_beside_the_ids(document):
             assert after[name] == value
 
 
+def test_an_empty_member_of_a_set_is_left_alone():
+    """As in a list: it is no reference, and not dangling."""
+    row = moved('{"by[]": People}', {"by": {"SS": ["", "p"]}})
+    assert row.item["by"] == {"SS": ["", new("p")]}
+    assert (len(row.references), row.unreadable) == (1, [])
+
+
+def test_paths_into_one_json_text_that_cross():
+    """Where one path ends at a text that another one decodes, they go one after the other, in the order of the mapping."""
+    inner = json.dumps({"id": "p"})
+    text = {"S": json.dumps({"was": inner})}
+    decoded = moved('{"d:json.was:json.id": People, "d:json.was": People}', {"d": text})
+    replaced = json.dumps({"was": json.dumps({"id": new("p")})})
+    assert decoded.item["d"]["S"] == json.dumps({"was": new(json.loads(replaced)["was"])})
+    assert [f.path for f in decoded.references] == ["d:json.was:json.id", "d:json.was"]
+    whole = moved('{"d:json.was": People, "d:json.was:json.id": People}', {"d": text})
+    assert whole.item["d"]["S"] == json.dumps({"was": new(inner)})
+    assert whole.unreadable == ["d:json.was:json.id"]
+
+
+@given(
+    st.permutations(["a:json.b", "a:json.b.c", "a:json.c[]", "a:json.c[].b", "a:json.d:json.b", "a:json[].b"]),
+    st.dictionaries(
+        st.sampled_from("bcd"),
+        st.sampled_from(["p", "", '{"b":"p"}', True, None, 7, ["p", "q"], [{"b": "p"}], {"c": "p"}, {"c": [1]}]),
+    )
+    | st.lists(st.sampled_from([{"b": "p"}, {"b": True}, "x", []])),
+)
+def test_paths_into_one_json_text_find_what_each_finds_alone(paths, document):
+    """One pass over the text; as if each of them had been the only one, in the order of the mapping."""
+    attributes = {"id": {"S": "n"}, "a": {"S": json.dumps(document)}}
+    together = _route(tuple(paths)).route(attributes)
+    alone = [_route((path,)).route(attributes) for path in paths]
+    assert together.references == [f for row in alone for f in row.references]
+    assert together.unreadable == [p for row in alone for p in row.unreadable]
+    one_by_one = attributes
+    for path in paths:
+        one_by_one = {**attributes, "a": _route((path,)).route(one_by_one).item["a"]}
+    assert together.item["a"] == one_by_one["a"]
+
+
 # Templates: ids inside text
 
 

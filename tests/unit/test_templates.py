@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import texts
 
-from runbook_lib.templates import Hole, format_date, holes, matcher, parse
+from runbook_lib.templates import REMEMBERED, Hole, date_function, format_date, holes, matcher, parse
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="{}|:"), min_size=1, max_size=5)
 
@@ -139,6 +139,31 @@ def test_iso_8601_dates(text):
 def test_what_is_no_date_has_no_format(text):
     """None: the template takes its default, or the item is quarantined. Never today's date."""
     assert format_date(text, "%Y-%m") is None
+
+
+@given(
+    st.sampled_from(["%Y-%m", "%j", "%y%%%d", "%Y-%m-%dT%H", "%H:%M:%S"]),
+    st.lists(
+        st.from_regex(
+            r"\A(20(24|25)|0000|9999)-?(02|08|13)-?(28|29|30)([T ]([012][0-9])(:?[0-6][0-9](:?[0-6][0-9](\.[0-9])?)?)?"
+            r"(Z|z|[+-]0[01](:?[06]0)?)?)?\Z"
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_a_format_that_remembers_days_gives_the_same(date_format, written):
+    """Also the second time, for days that are none, and for times and zones that make another day of it."""
+    formatted = date_function(date_format)
+    for text in written * 2:
+        assert formatted(text) == format_date(text, date_format)
+
+
+def test_remembered_days_are_bounded():
+    """More days than are remembered: the same answers."""
+    formatted = date_function("%j")
+    days = [(datetime(2000, 1, 1) + timedelta(days=number)).date() for number in range(3 * REMEMBERED)]
+    assert [formatted(day.isoformat()) for day in days] == [f"{day.timetuple().tm_yday:03}" for day in days]
 
 
 def ways(parts, text):
