@@ -1,6 +1,7 @@
-"""One operator at a time: a lock on this machine for every target table that is written to.
+"""One operator at a time: a lock on this machine for every target table that is written to; a lease across machines.
 
-A lock is a file held by `flock`, so that it goes with its process, however that ends. It tells who holds it.
+A lock is a file held by `flock`, so that it goes with its process, however that ends. It tells who holds it. Behind it,
+where the parameters name a table for them, are the leases.
 """
 
 import fcntl
@@ -10,13 +11,15 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from . import lease as leases
 from .dynamo.session import Connection
 from .errors import Interrupted, Refused
+from .parameters import Lease
 from .run import LOCK_PATIENCE, Run, iso, now
 
 FOLDER = Path(tempfile.gettempdir()) / "runbook-locks"
@@ -25,12 +28,14 @@ FOLDER = Path(tempfile.gettempdir()) / "runbook-locks"
 class Held:
     """The locks that this process holds."""
 
-    def __init__(self, files: dict[Path, IO[str]]):
+    def __init__(self, files: dict[Path, IO[str]], held: Sequence[leases.Lease] = ()):
         """`files` are the open lock files by path."""
-        self._files = files
+        self._files, self._leases = files, held
 
     def check(self) -> None:
-        """Raises Interrupted where another operator broke a lock: its file is not the one that is held."""
+        """Raises Interrupted where another operator broke a lock (its file is not the one that is held) or took a lease."""
+        for lease in self._leases:
+            lease.check()
         for path, file in self._files.items():
             try:
                 if os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
@@ -41,10 +46,13 @@ class Held:
 
 
 @contextmanager
-def hold_targets(target: Connection, tables: list[str], run: Run, *, break_lock: str = "") -> Iterator[Held]:
+def hold_targets(
+    target: Connection, tables: list[str], run: Run, *, break_lock: str = "", lease: Lease | None = None
+) -> Iterator[Held]:
     """Holds the tables for writing. Refused, naming the holder, where another live process holds one of them.
 
-    `break_lock` is that holder, `PID@HOST`: its lock is taken away. Writes to the machine's temporary folder.
+    `break_lock` is that holder, `PID@HOST`: its lock is taken away. Writes to the machine's temporary folder and to the
+    lease's table.
     """
     FOLDER.mkdir(mode=0o1777, exist_ok=True)
     with ExitStack() as stack:
@@ -53,7 +61,10 @@ def hold_targets(target: Connection, tables: list[str], run: Run, *, break_lock:
             place = "|".join((target.account or "", target.region, target.endpoint_url, table))
             path = FOLDER / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.lock"
             files[path] = stack.enter_context(_hold(path, table, run, break_lock))
-        yield Held(files)
+        held = []
+        if lease and tables:
+            held = stack.enter_context(leases.hold(target, tables, run, lease, break_lock=break_lock))
+        yield Held(files, held)
 
 
 @contextmanager
