@@ -1,6 +1,7 @@
 """What the target really holds, for the validation: items the mapping does not make, and ids that references look for."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .hashlog import HashLog, HashSet
@@ -26,12 +27,18 @@ def text_hash(text: str) -> bytes:
 
 
 def look_at_target(
-    plan: Plan, expected: dict[str, HashLog], held: dict[str, HashLog], parents: set[str], shown: int
+    plan: Plan,
+    expected: dict[str, HashLog],
+    held: dict[str, HashLog],
+    parents: set[str],
+    shown: int,
+    on_page: Callable[[], object],
 ) -> TargetSide:
     """The target's own side. Read-only.
 
     `expected`: target table → keys that the chosen entries make. `held`: entry → ids of its items that were found equal.
-    `parents`: the entries that are referred to, chosen or not. `shown`: how many extra items to name.
+    `parents`: the entries that are referred to, chosen or not. `shown`: how many extra items to name. `on_page` is
+    called after each page of a target table, and may raise.
     """
     targets = {route.entry.target for route in plan.routes.values()}
     side = TargetSide({name: held.get(name) or HashLog() for name in parents})
@@ -58,6 +65,7 @@ def look_at_target(
                     side.extra.setdefault(target, set()).add(key_hash(key))
                     if len(side.keys) < shown:
                         side.keys.append((target, key))
+            on_page()
             if start is None:
                 break
     return side

@@ -3,54 +3,32 @@
 Read-only. Every item, both directions; equality is typed; the references are looked up among what the target really holds.
 """
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .hashlog import HashLog
+from . import control, validation_journal
+from . import run as runs
+from .comparison import MAX_SHOWN, Difference, EntryValidation, PageComparer
+from .dynamo import tables
+from .dynamo.wire import DynamoError
+from .errors import Interrupted, Refused
 from .journal import CONFLICT
 from .lookups import prepare
+from .migrate import resume_hint
+from .origins import FIGURES, Origins
+from .origins import alerts as alerts_of_drift
 from .patterns import PatternProof, prove
 from .plan import Plan
 from .queries import Pattern, compile_patterns
-from .references import NULL
-from .routes import Row
 from .run import Run
 from .stage import Stage
-from .target_side import look_at_target, text_hash
-from .values import digest, equal, key_hash, text_of
+from .target_side import look_at_target
+from .values import key_hash
 from .verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
 from .walk import Routed, walk
 
-MAX_SHOWN = 1_000  # differences kept in memory; all are counted
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One attribute, or one item, that is not as the mapping says. Holds types, never values."""
-
-    table: str
-    key: dict  # target key
-    kind: str  # missing, different, extra
-    attribute: str = ""
-    expected: str = ""  # type letter, or "absent"
-    found: str = ""
-
-
-@dataclass
-class EntryValidation:
-    """One entry in figures."""
-
-    scanned: int = 0
-    checked: int = 0
-    equal: int = 0
-    missing: int = 0
-    different: int = 0
-    conflicts: int = 0
-    quarantined: int = 0
-    references: int = 0
-    dangling: int = 0
+OnPage = Callable[[str, Counter], None]
 
 
 @dataclass(frozen=True)
@@ -64,140 +42,106 @@ class Validation:
     structure: list[str]  # sentences: what the target's tables lack
     patterns: list[PatternProof]
     alerts: list[Alert] = field(default_factory=list)
+    earlier_pages: int = 0  # compared by an execution that was interrupted
+    drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
 
     def total(self, name: str) -> int:
         """The sum of one figure over all entries."""
         return sum(getattr(table, name) for table in self.tables.values())
 
 
-class Comparer:
-    """The last step that compares. Call it from any number of workers."""
+def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
+    """Both sides compared, item by item, begun or gone on with. Reads both sides; writes its journal into the run's folder.
 
-    def __init__(self, plan: Plan, conflicts: dict[str, set[bytes]], on_page: Callable[[str, Counter], None] | None):
-        """`conflicts`: target table → keys that the migration listed as taken by other items."""
-        self._plan, self._conflicts, self._on_page = plan, conflicts, on_page
-        self._lock = threading.Lock()
-        self.tables: dict[str, EntryValidation] = defaultdict(EntryValidation)
-        self.differences: list[Difference] = []
-        self.unrouted = 0
-        self.expected: dict[str, HashLog] = defaultdict(HashLog)  # target table -> key hashes
-        self.asked: dict[str, dict[str, HashLog]] = defaultdict(lambda: defaultdict(HashLog))  # parent, entry
-        self.held: dict[str, HashLog] = defaultdict(
-            HashLog
-        )  # entry -> ids of the items that are there, as they should be
-        self.patterns: list[Pattern] = []
-        self.problems: list[str] = []
-        for route in plan.routes.values():
-            try:
-                self.patterns += compile_patterns(plan, route.entry)
-            except ValueError as problem:
-                self.problems.append(str(problem))
-        self.matching: dict[tuple[str, str], HashLog] = {(p.entry, p.name): HashLog() for p in self.patterns}
-
-    def __call__(self, routed: Routed) -> None:
-        """Reads the target under every row's key and compares."""
-        by_table: dict[str, list[Row]] = defaultdict(list)
-        for row in routed.rows:
-            by_table[self._plan.routes[row.entry].entry.target].append(row)
-        for target, rows in by_table.items():
-            there = self._plan.target_tables[target] is not None
-            items = self._plan.target.wire.get_many(target, [row.key for row in rows]) if there else [None] * len(rows)
-            self.expected[target].extend(key_hash(row.key) for row in rows)
-            with self._lock:
-                for row, item in zip(rows, items, strict=True):
-                    self._compare(row, item)
-        with self._lock:
-            for entry, number in routed.scanned.items():
-                self.tables[entry].scanned += number
-            for row in routed.losers:
-                self.tables[row.entry].conflicts += 1
-            for reject in routed.rejects:
-                self.tables[reject.entry].quarantined += 1
-            self.unrouted += len(routed.unrouted)
-        if self._on_page:
-            self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
-
-    def _compare(self, row: Row, item: dict | None) -> None:
-        table, target = self.tables[row.entry], self._plan.routes[row.entry].entry.target
-        table.checked += 1
-        if item is None:
-            table.missing += 1
-            self.note(Difference(row.entry, row.key, "missing"))
-            return
-        self._ask(row, table)
-        if digest(item) == row.digest:
-            table.equal += 1
-            if row.old is not None:
-                self.held[row.entry].extend([text_hash(row.new_id)])
-            for pattern in self.patterns:
-                if pattern.table == target and pattern.matches(row.item):
-                    self.matching[pattern.entry, pattern.name].extend([key_hash(row.key)])
-        elif key_hash(row.key) in self._conflicts[target]:
-            table.conflicts += 1
-        else:
-            table.different += 1
-            for difference in _differences(row, item):
-                self.note(difference)
-
-    def _ask(self, row: Row, table: EntryValidation) -> None:
-        for found in row.references:
-            if found.new == NULL:
-                continue
-            table.references += 1
-            if found.new is None:
-                table.dangling += 1
-            else:
-                self.asked[found.parent][row.entry].extend([text_hash(text_of(found.new))])
-
-    def note(self, difference: Difference) -> None:
-        """Keeps a difference to be shown, up to MAX_SHOWN."""
-        if len(self.differences) < MAX_SHOWN:
-            self.differences.append(difference)
-
-
-def _differences(row: Row, item: dict) -> list[Difference]:
-    names = sorted(n for n in row.item.keys() | item.keys() if not equal(row.item.get(n), item.get(n)))
-    return [
-        Difference(row.entry, row.key, "different", name, _type(row.item.get(name)), _type(item.get(name)))
-        for name in names
-    ]
-
-
-def _type(value: dict | None) -> str:
-    return "absent" if value is None else next(iter(value))
-
-
-def validate(run: Run, plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -> Validation:
-    """Both sides compared, item by item. Read-only. Raises Refused where no target table is there at all."""
+    Raises Refused where no target table is there at all, Interrupted (the same run id goes on).
+    """
     if all(plan.target_tables[name] is None for name in plan.target_names()):
         plan.require_targets(shapes=False)
+    try:
+        with run.saving():
+            return _validate(run, plan, on_page)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
+    except Interrupted as problem:
+        run.logger().error("interrupted: %s", problem)
+        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
+
+
+def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     prepared, winners = prepare(plan, refuse=False)
     conflicts = _listed_conflicts(run, plan)
-    comparer = Comparer(prepared, conflicts, on_page)
-    walk(prepared, comparer, winners=winners)
-    side = look_at_target(prepared, comparer.expected, comparer.held, set(comparer.asked), MAX_SHOWN)
+    patterns, problems = _patterns(prepared)
+    expiry, blind = _expiry(plan)
+    origins = Origins(run, prepared)
+    compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
+    journal, totals = validation_journal.go_on(run, plan)
+
+    def step(routed: Routed) -> None:
+        page = compare(routed)
+        page.differences = page.differences[: max(0, totals.room())]
+        journal.append(routed.page, page)
+        totals.add(page)
+        if on_page:
+            on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
+
+    def look() -> None:
+        control.check(run)
+
+    with journal, origins:
+        walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments)
+        side = look_at_target(prepared, totals.expected, totals.held, set(totals.asked), MAX_SHOWN, look)
+        drift = origins.of_extra(side.extra, totals.notes)
+    for name in FIGURES:
+        drift[name] += sum(getattr(table, name, 0) for table in totals.tables.values())
     for target, key in side.keys:
-        comparer.note(Difference(target, key, "extra"))
-    for parent, asked in comparer.asked.items():
+        totals.note(Difference(target, key, "extra"))
+    for parent, asked in totals.asked.items():
         for entry, log in asked.items():
-            comparer.tables[entry].dangling += len(log.missing_from(side.held[parent]))
-    for name in plan.routes:
-        comparer.tables[name]  # an entry without items has a row of zeros
-    patterns = []
-    for pattern in comparer.patterns:
+            totals.tables[entry].dangling += len(log.missing_from(side.held[parent]))
+    proofs = []
+    for pattern in patterns:
+        look()
         foreign = side.extra.get(pattern.table, set()) | conflicts[pattern.table]
-        matching = comparer.matching[pattern.entry, pattern.name]
-        patterns.append(prove(plan.target.wire, pattern, matching, [foreign, side.others.get(pattern.table, ())]))
+        matching = totals.matching[pattern.entry, pattern.name]
+        proofs.append(prove(plan.target.wire, pattern, matching, [foreign, side.others.get(pattern.table, ())]))
     validation = Validation(
-        {name: comparer.tables[name] for name in plan.routes},
+        {name: totals.tables[name] for name in plan.routes},  # an entry without items has a row of zeros
         {target: len(keys) for target, keys in side.extra.items()},
-        comparer.unrouted,
-        comparer.differences,
-        _structure(plan) + comparer.problems,
-        patterns,
+        totals.unrouted,
+        totals.differences,
+        _structure(plan) + problems,
+        proofs,
+        earlier_pages=journal.pages,
+        drift=drift,
     )
-    validation.alerts.extend(_alerts(plan, validation))
+    totals.notes.write(run.folder)
+    validation.alerts.extend(_alerts(plan, validation, blind) + alerts_of_drift(run, validation.drift))
     return validation
+
+
+def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
+    """The queries of the chosen entries, and sentences on those that do not fit their tables."""
+    patterns, problems = [], []
+    for route in plan.routes.values():
+        try:
+            patterns += compile_patterns(plan, route.entry)
+        except ValueError as problem:
+            problems.append(str(problem))
+    return patterns, problems
+
+
+def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
+    """Target table → the attribute by which its items expire, and the tables of which that cannot be told. Read-only."""
+    found: dict[str, str | None] = {}
+    blind = []
+    for name in plan.target_names():
+        if plan.target_tables[name] is None:
+            continue
+        try:
+            found[name] = tables.ttl_attribute(plan.target, name)
+        except (DynamoError, Refused):  # an engine without the call, or a role without the right
+            blind.append(name)
+    return found, blind
 
 
 def _listed_conflicts(run: Run, plan: Plan) -> dict[str, set[bytes]]:
@@ -224,7 +168,8 @@ def _structure(plan: Plan) -> list[str]:
     return sorted(set(found))
 
 
-def _alerts(plan: Plan, validation: Validation) -> list[Alert]:
+def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]:
+    """`blind`: target tables whose time to live could not be looked at."""
     alerts = [
         Alert(FAIL, "", sentence, "Correct the table, or the mapping's `create`.") for sentence in validation.structure
     ]
@@ -235,6 +180,12 @@ def _alerts(plan: Plan, validation: Validation) -> list[Alert]:
                     FAIL, name, f"{plural(table.missing, 'item')} missing in the target", "Resume 03, or migrate again."
                 )
             )
+        if table.missing and plan.routes[name].entry.target in blind:
+            message = "whether missing items have expired cannot be told: DescribeTimeToLive is not available here"
+            alerts.append(Alert("", name, message, "Allow it, or check the time to live of the missing items."))
+        if table.expired:
+            message = f"{plural(table.expired, 'item')} not in the target any more, whose time to live is over"
+            alerts.append(Alert("", name, message, "Nothing to do: the target has let them expire."))
         if table.different:
             alerts.append(
                 Alert(
