@@ -1,5 +1,7 @@
 """Sets of short hashes of any size: in memory up to a limit, then in files. For duplicates and for joins by id."""
 
+import mmap
+import os
 import tempfile
 import threading
 from bisect import bisect_left
@@ -82,15 +84,22 @@ def _without(hashes: list[bytes], known: set[bytes]) -> list[bytes]:
 class HashSet:
     """A sorted blob of hashes with membership by bisection: 16 bytes an id instead of a hundred."""
 
-    def __init__(self, blob: bytes, width: int):
+    def __init__(self, blob: bytes | mmap.mmap, width: int):
         self._width = width
         self._blob = blob
-        starts = [0] * (_PARTS + 1)
-        for at in range(0, len(blob), width):
-            starts[blob[at] % _PARTS + 1] += 1
-        for number in range(_PARTS):
-            starts[number + 1] += starts[number]
-        self._starts = starts
+        places = range(len(blob) // width)
+        self._starts = [bisect_left(places, part, key=lambda at: blob[at * width] % _PARTS) for part in range(_PARTS + 1)]
+
+    def save(self, path: Path) -> None:
+        """Writes the set to a file, mode 0600."""
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(self._blob)
+
+    @classmethod
+    def open(cls, path: str | Path, width: int = 16) -> "HashSet":
+        """The set that was saved; the file is read where it is needed. Read-only."""
+        with open(path, "rb") as file:
+            return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.stat(path).st_size else b"", width)
 
     def __contains__(self, hashed: bytes) -> bool:
         low, high = self._starts[hashed[0] % _PARTS : hashed[0] % _PARTS + 2]

@@ -4,20 +4,21 @@ Read-only. Only the tables that need it are read, and only where the mapping mak
 """
 
 import threading
-from hashlib import blake2b
+from collections import defaultdict
+from typing import NamedTuple
 
 from .errors import Refused
 from .hashlog import HashLog, HashSet
+from .ids import id_hash
 from .plan import Plan
-from .routes import Row
-from .values import key_bytes, key_hash, key_text, order
-from .walk import Routed, Winners, walk
+from .routes import Route, Row, key_attributes
+from .values import key_hash, key_text, order
+from .walk import Page, Routed, Winners, route_items, walk
 
 
-def id_hash(entry: str, value: dict, width: int = 16) -> bytes:
-    """A hash that identifies an old id of an entry."""
-    letter, content = key_bytes(value)
-    return blake2b(b"\0".join((entry.encode(), letter.encode(), content)), digest_size=width).digest()
+def with_known(plan: Plan, known: HashSet) -> Plan:
+    """The plan with routes that know which items the source holds."""
+    return plan.with_exists(lambda entry, old: id_hash(entry, old) in known, known)
 
 
 def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
@@ -33,27 +34,78 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
     stopping = {name for name, found in policies.items() if refuse and "stop" in found}
     if any(found & {"keep", "null"} for found in policies.values()) or stopping:
         known = _source_ids(plan)
-        plan = plan.with_exists(lambda entry, old: id_hash(entry, old) in known)
+        plan = with_known(plan, known)
     else:
         known = HashSet(b"", 16)
     targets = {route.entry.target for route in plan.routes.values() if plan.shares_target_keys(route)}
     # All entries that write to such a table take part, chosen or not, so that the choice does not change the winner.
     sharing = {name for name, route in plan.all_routes.items() if route.entry.target in targets}
-    if not sharing and not stopping:
+    if stopping:
+
+        def check(routed: Routed) -> None:
+            for row in routed.rows:
+                _refuse_dangling(plan, row, known)
+
+        walk(plan.choose(list(stopping)), check)
+    if not sharing:
         return plan, {}
-    whole = plan.choose(list(sharing | stopping))
+    whole = plan.choose(list(sharing))
     logs = {target: HashLog() for target in targets}
 
-    def collect(routed: Routed) -> None:
-        for row in routed.rows:
-            if row.entry in stopping:
-                _refuse_dangling(plan, row, known)
-            if row.entry in sharing:
-                logs[plan.all_routes[row.entry].entry.target].extend([key_hash(row.key)])
+    def collect(keyed: _Keyed) -> None:
+        by_target = defaultdict(list)
+        for target, hashed, _ in keyed.found:
+            by_target[target].append(hashed)
+        for row in _whole_rows(whole, keyed.page.table, keyed.doubtful):
+            by_target[whole.routes[row.entry].entry.target].append(row.key_hash)
+        for target, hashes in by_target.items():
+            logs[target].extend(hashes)
 
-    walk(whole, collect)
+    walk(whole, collect, attributes=_key_attributes(whole), route=_keyed)
     duplicates = {target: found for target, log in logs.items() if (found := log.duplicates())}
     return plan, _winners(whole, duplicates) if duplicates else {}
+
+
+def _key_attributes(plan: Plan) -> dict[str, list[str]]:
+    """Source table → the attributes that are enough to know the target keys of its items.
+
+    Where an item without its others does not pass its route, it has to be read whole.
+    """
+    return {
+        table: sorted(set().union(*(key_attributes(route.entry, route.shape) for route in routes)))
+        for table, routes in plan.by_source().items()
+    }
+
+
+class _Keyed(NamedTuple):
+    """A page of items of which only what makes their keys was read."""
+
+    page: Page
+    found: list[tuple[str, bytes, dict]]  # target table, hash of the target key, source key
+    doubtful: list[dict]  # source keys of items that perhaps have a target key: to be read whole
+
+
+def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
+    found, doubtful = [], []
+    names = [name for name, _ in routes[0].shape.source_key]
+    for item in page.items:
+        for route in routes:
+            if not route.selects(item):
+                continue
+            key, source_key = route.key_of(item), {name: item[name] for name in names}
+            if key is None:
+                doubtful.append(source_key)
+            else:
+                found.append((route.entry.target, key_hash(key), source_key))
+    return _Keyed(page, found, doubtful)
+
+
+def _whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
+    """What the routes make of items of a source table."""
+    if not keys:
+        return []
+    items = [item for item in plan.source.wire.get_many(table, keys) if item is not None]
+    return route_items(Page(table, 0, 0, None, None, items), plan.by_source()[table], [], {}).rows
 
 
 def _source_ids(plan: Plan) -> HashSet:
@@ -89,9 +141,10 @@ def _winners(plan: Plan, duplicates: dict[str, set[bytes]]) -> Winners:
     best: dict[tuple[str, bytes], tuple] = {}
     lock = threading.Lock()
 
-    def collect(routed: Routed) -> None:
-        for row in routed.rows:
-            target, hashed = plan.routes[row.entry].entry.target, key_hash(row.key)
+    def collect(keyed: _Keyed) -> None:
+        shared = [key for target, hashed, key in keyed.found if hashed in duplicates.get(target, ())]
+        for row in _whole_rows(plan, keyed.page.table, keyed.doubtful + shared):
+            target, hashed = plan.routes[row.entry].entry.target, row.key_hash
             if hashed not in duplicates.get(target, ()):
                 continue
             names = [name for name, _ in plan.routes[row.entry].shape.source_key]
@@ -100,5 +153,5 @@ def _winners(plan: Plan, duplicates: dict[str, set[bytes]]) -> Winners:
                 if (target, hashed) not in best or rank < best[target, hashed][0]:
                     best[target, hashed] = (rank, row.entry, key_text(row.source_key))
 
-    walk(plan, collect)
+    walk(plan, collect, attributes=_key_attributes(plan), route=_keyed)
     return {place: (entry, source_key) for place, (_, entry, source_key) in best.items()}

@@ -11,7 +11,7 @@ from .dynamo.pace import Pace
 from .dynamo.session import Connection
 from .dynamo.tables import Table
 from .errors import Refused
-from .guard import check_endpoint, check_same_table
+from .guard import check_endpoint, check_engine, check_lease, check_same_table
 from .mapping import Create, Entry, Mapping, load_mapping
 from .parameters import Parameters
 from .routes import Key, Route, Shape, compile_route, parents_of
@@ -31,6 +31,8 @@ class Plan:
     target_tables: dict[str, Table | None]  # None: does not exist
     routes: dict[str, Route]  # by entry, those chosen
     all_routes: dict[str, Route]  # by entry, chosen or not
+    pace: Pace  # of both sides
+    known: Any = None  # hashed ids of the source, where the routes ask whether an item exists
 
     def by_source(self) -> dict[str, list[Route]]:
         """Source table → routes that read it, in mapping order."""
@@ -87,10 +89,10 @@ class Plan:
         same_target = [r for r in self.all_routes.values() if r.entry.target == route.entry.target]
         return len(same_target) > 1 or not _is_injective(route)
 
-    def with_exists(self, exists: Callable[[str, dict], bool]) -> "Plan":
-        """The plan with routes that know which items the source holds."""
+    def with_exists(self, exists: Callable[[str, dict], bool], known: Any = None) -> "Plan":
+        """The plan with routes that know which items the source holds; `known` is what they ask."""
         routes = _compile(self.mapping, self.shapes(), self.parameters, exists)
-        return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes)
+        return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)
 
     def shapes(self) -> dict[str, Shape]:
         """Entry → the keys of its tables."""
@@ -112,11 +114,13 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     """The plan for the parameters; `chosen` names the entries to work on (default all). Read-only.
 
     Raises Refused (with MappingError, ParametersError): bad input, no access, a missing source table, source equal to
-    target, a production target at an unknown endpoint, an id format that does not fit.
+    target, a production target at an unknown endpoint, an engine that cannot be had, an id format that does not fit.
     """
     mapping = load_mapping(parameters)
     mapping.check_names(chosen or [])
     limits = parameters.limits
+    if not undo:
+        check_engine(limits)
     pace = Pace(limits.read_units, limits.write_units)
     role = parameters.target.rollback_role_arn if undo else None
     source = session.connect(parameters.source, "source", workers=limits.workers, pace=pace)
@@ -124,6 +128,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     check_endpoint(parameters.target, target.endpoint_url)
     entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
     check_same_table(mapping.entries.values(), source, target)
+    check_lease(parameters.lease, mapping.entries.values())
     # Every entry's tables are described, also where only some are chosen: references need the parents' key types.
     source_tables = _describe_all(source, {entry.source for entry in mapping.entries.values()})
     target_tables = _describe_all(target, {entry.target for entry in mapping.entries.values()})
@@ -139,7 +144,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     }
     routes = _compile(mapping, shapes, parameters)
     chosen_routes = {name: routes[name] for name in entries}
-    return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes)
+    return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, pace)
 
 
 def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:

@@ -3,14 +3,35 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from . import control, views
+from .html import note
 from .locks import Held
 from .plan import Plan
 from .run import Run
+from .tuning import Tuning
 from .views_run import DONE, WAITING
 
 EVERY = 0.5  # seconds between two updates
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """A block with a function that shows a line of text, in the place of the one before."""
+    from IPython.display import HTML, DisplayHandle
+
+    handle = DisplayHandle()
+    handle.display(HTML(""))
+    shown = [0.0]
+
+    def tell(line: str) -> None:
+        if time.monotonic() - shown[0] >= EVERY:
+            shown[0] = time.monotonic()
+            handle.update(HTML(note(line)))
+
+    yield tell
 
 
 class Progress:
@@ -23,6 +44,7 @@ class Progress:
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
         self._last = 0.0
+        self._tuning = Tuning(run, plan.pace)
 
     def __enter__(self) -> "Progress":
         from IPython.display import HTML, display
@@ -37,6 +59,7 @@ class Progress:
     def add(self, table: str, counts: Counter) -> None:
         """Counts a page that is done. Raises Interrupted where the run was asked to stop or lost its lock."""
         control.check(self._run)
+        self._tuning.apply()
         if self._held:
             self._held.check()
         with self._lock:
@@ -45,7 +68,7 @@ class Progress:
             if time.monotonic() - self._last < EVERY:
                 return
             self._last = time.monotonic()
-            self._handle.update(self._html(views.progress(self._rows())))
+            self._handle.update(self._html(views.progress(self._rows(), self._plan.pace.slowed())))
 
     def _rows(self, ended: bool = False) -> list[tuple]:
         rows = []

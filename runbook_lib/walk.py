@@ -5,17 +5,32 @@ segments and tables run side by side. The last step (observe, insert, compare) g
 segment after the other, and may raise to stop the walk.
 """
 
+import gc
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+from .errors import Interrupted
 from .plan import Plan
 from .routes import Reject, Route, Row
-from .values import key_hash, key_text
+from .values import key_text
+
+LARGE_PAGES = (
+    2  # of tables of several pages, in memory at a time: one interpreter does not route more of them side by side
+)
+SMALL_BYTES = 1_000_000  # a table of one page
 
 Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -> (entry, source key) that is written
+
+COLLECT_EVERY = 200_000  # new objects: two or three pages
+
+
+class Stuck(Interrupted):
+    """A segment cannot go on; others can, where their tables do not refer to its own."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +79,18 @@ def route_items(page: Page, routes: list[Route], others: list[Route], winners: W
     losers: list[Row] = []
     rejects: list[Reject] = []
     unrouted: list[dict] = []
+    compiled = [(route.entry.name, route.entry.target, route.selects, route.route) for route in routes]
     for item in page.items:
         selected = False
-        for route in routes:
-            if not route.selects(item):
+        for name, target, selects, route in compiled:
+            if not selects(item):
                 continue
             selected = True
-            scanned[route.entry.name] += 1
-            result = route.route(item)
-            if isinstance(result, Reject):
+            scanned[name] += 1
+            result = route(item)
+            if result.__class__ is Reject:
                 rejects.append(result)
-            elif winners and _loses(result, route, winners):
+            elif winners and _loses(result, target, winners):
                 losers.append(result)
             else:
                 rows.append(result)
@@ -83,8 +99,8 @@ def route_items(page: Page, routes: list[Route], others: list[Route], winners: W
     return Routed(page, scanned, rows, losers, rejects, unrouted)
 
 
-def _loses(row: Row, route: Route, winners: Winners) -> bool:
-    winner = winners.get((route.entry.target, key_hash(row.key)))
+def _loses(row: Row, target: str, winners: Winners) -> bool:
+    winner = winners.get((target, row.key_hash))
     return winner is not None and winner != (row.entry, key_text(row.source_key))
 
 
@@ -95,16 +111,28 @@ def walk(
     winners: Winners | None = None,
     resume: dict[tuple[str, int], Position] | None = None,
     segments: dict[str, int] | None = None,
+    attributes: dict[str, list[str]] | None = None,
+    route: Callable[..., Any] | None = None,
 ) -> None:
     """Calls `step` with every page of the plan's source tables. Reads the source; the rest is the step's.
 
-    `resume` says where segments go on. The first exception, from reading or from the step, stops every segment after the
+    `resume` says where segments go on, `attributes` what to bring of a table's items (default: all), `route` what to make
+    of a page (default: `route_items`). The first exception, from reading or from the step, stops every segment after the
     page it is at, and is raised.
     """
     stop = threading.Event()
+    large = threading.BoundedSemaphore(LARGE_PAGES)
 
     def work(segment: Segment) -> None:
-        segment.walk(segment.position, step, stop.is_set)
+        small = plan.source_tables[segment.table].size_bytes < SMALL_BYTES
+        segment.walk(
+            segment.position,
+            step,
+            stop.is_set,
+            attributes=(attributes or {}).get(segment.table),
+            room=None if small else large,
+            route=route or route_items,
+        )
 
     found = segments_of(plan, winners or {}, resume or {}, segments or {})
     with ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="walk") as pool:
@@ -122,17 +150,46 @@ class Segment:
     winners: Winners
     position: Position = Position()
 
-    def walk(self, position: Position, step: Step, stopping: Callable[[], bool]) -> Position:
-        """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then."""
+    def walk(
+        self,
+        position: Position,
+        step: Step,
+        stopping: Callable[[], bool],
+        *,
+        attributes: list[str] | None = None,
+        room: AbstractContextManager | None = None,
+        route: Callable[..., Any] = route_items,
+    ) -> Position:
+        """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then.
+
+        `attributes` names what to bring of the items; `room` is held while a page is in memory; `route` makes of it what
+        the step gets.
+        """
+        _collect_rarely()
         routes = self.plan.by_source()[self.table]
         others = [r for r in self.plan.all_routes.values() if r.entry.source == self.table and r not in routes]
         scan_page = self.plan.source.wire.scan_page
         while not position.done and not stopping():
-            items, last = scan_page(self.table, start=position.start, segment=self.number, segments=self.total)
-            page = Page(self.table, self.number, position.number, position.start, last, items)
-            step(route_items(page, routes, others, self.winners))
+            with room or nullcontext():
+                items, last = scan_page(
+                    self.table, start=position.start, segment=self.number, segments=self.total, attributes=attributes
+                )
+                page = Page(self.table, self.number, position.number, position.start, last, items)
+                step(route(page, routes, others, self.winners))
+                del items, page
             position = Position(position.number + 1, last, last is None)
         return position
+
+
+def _collect_rarely() -> None:
+    """Makes the interpreter look for unreachable cycles less often, for as long as it runs.
+
+    A page is thousands of small objects without a cycle, which go when the page does. To look through them, and through
+    all that the kernel holds, again and again takes longer than to route them.
+    """
+    youngest, *older = gc.get_threshold()
+    if 0 < youngest < COLLECT_EVERY:  # 0: somebody has turned it off
+        gc.set_threshold(COLLECT_EVERY, *older)
 
 
 def segments_of(
@@ -155,21 +212,27 @@ def in_order(
     """Starts every segment once the tables that its own refers to are walked; waits for all.
 
     Tables that refer to each other in a circle do not wait for one another. The first exception of a segment calls
-    `stop`, and is raised when those that run have ended.
+    `stop`, and is raised when those that run have ended; Stuck is raised when the others have come as far as they can.
     """
     parents, levels = plan.parents(), plan.levels()
     waiting = {table: [s for s in segments if s.table == table] for table in sorted(levels, key=lambda t: levels[t])}
     running: dict[Future, str] = {}
     open_tables = {table for table, found in waiting.items() if found}
+    stuck: dict[str, Stuck] = {}
     try:
         while open_tables:
             for table in [table for table in waiting if not (_before(table, parents, levels) & open_tables)]:
                 running |= {start(segment): table for segment in waiting.pop(table)}
+            if not running:
+                raise next(iter(stuck.values()))
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                future.result()
+                try:
+                    future.result()
+                except Stuck as problem:
+                    stuck[running[future]] = problem
                 running.pop(future)
-            open_tables = set(running.values()) | {table for table, found in waiting.items() if found}
+            open_tables = {*running.values(), *stuck} | {table for table, found in waiting.items() if found}
     finally:  # all done, or an exception there, or Ctrl-C here: the others end with the page they are at
         stop()
         wait(running)

@@ -1,0 +1,128 @@
+"""The same migration by threads and by several processes, also where one of them dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import support_worlds as worlds
+from support_flows import flow_of
+
+from runbook_lib import engines, journal
+from runbook_lib.errors import Interrupted
+
+ITEMS = 120
+MAPPING = "{Ports: {}, Ships: {references: {portId: {to: Ports, dangling: 'null'}}}}"
+COUNTED = ("tables", "totals", "relationships", "relationships_preserved", "verdict")
+
+
+@pytest.fixture
+def sea(world):
+    """Two tables; every tenth ship is of a port that is not there."""
+    key = {"key": {"id": "S"}}
+    ports = [{"id": {"S": f"p{n}"}} for n in range(ITEMS)]
+    ships = [{"id": {"S": f"s{n}"}, "portId": {"S": f"p{n if n % 10 else -1}"}} for n in range(ITEMS)]
+    world.build({"Ports": key | {"items": ports}, "Ships": key | {"items": ships}}, worlds.SOURCE)
+    world.build({"Ports": key, "Ships": key}, worlds.TARGET)
+    return world
+
+
+def content(world):
+    """Table → the items of the target."""
+    return {table: world.items(world.name(table, worlds.TARGET)) for table in ("Ports", "Ships")}
+
+
+def migrated(world, folder: Path, **limits):
+    """A migration's report and what it made; taken back."""
+    folder.mkdir()
+    flow = flow_of(MAPPING, world, folder, **limits)
+    report = flow.migrate()
+    made = content(world)
+    validation = flow.validate()
+    assert validation["validation"]["verdict"] == "PASS", (validation["alerts"], report["totals"], len(made["Ships"]))
+    assert flow.rollback()["rollback"]["deleted"] == report["totals"]["inserted"]
+    assert content(world) == {"Ports": [], "Ships": []}
+    return {key: report[key] for key in COUNTED}, made
+
+
+def test_processes_do_what_threads_do(sea, tmp_path):
+    """Counts, ids and items are the same; the ids that references ask for reach the workers."""
+    by_threads = migrated(sea, tmp_path / "threads")
+    by_processes = migrated(sea, tmp_path / "processes", engine="processes", segments=3)
+    assert by_processes == by_threads
+
+
+def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
+    """Its segment goes on with another one, from what the journal says."""
+    by_threads = migrated(sea, tmp_path / "threads")
+    killed = []
+
+    class Mortal(engines._Process):
+        def advance(self, job, table, number, budget):
+            if table.startswith("Ships") and not killed:
+                victim = self._pool.submit(os.getpid).result()
+                killed.append(victim)
+                threading.Timer(1.5, os.kill, (victim, signal.SIGKILL)).start()
+            return super().advance(job, table, number, budget)
+
+    monkeypatch.setattr(engines, "_Process", Mortal)
+    assert migrated(sea, tmp_path / "processes", engine="processes", segments=2) == by_threads
+    assert killed
+
+
+def test_workers_that_die_again_and_again_interrupt(sea, tmp_path, monkeypatch):
+    """A segment that kills its workers is given up after three; the run resumes when that is mended."""
+    alive = engines._Process.advance
+
+    def dying(self, job, table, number, budget):
+        if table.startswith("Ships"):
+            self._pool.submit(os.kill, self._pool.submit(os.getpid).result(), signal.SIGKILL)
+        return alive(self, job, table, number, budget)
+
+    monkeypatch.setattr(engines._Process, "advance", dying)
+    flow = flow_of(MAPPING, sea, tmp_path, engine="processes", segments=2)
+    with pytest.raises(Interrupted, match="3 workers died over it"):
+        flow.migrate()
+    monkeypatch.setattr(engines._Process, "advance", alive)
+    report = flow.migrate()
+    assert report["totals"]["inserted"] == 2 * ITEMS, report["tables"]
+
+
+def test_a_worker_follows_what_started_it(tmp_path):
+    """A worker whose parent is gone ends by itself."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os\n"
+        "from runbook_lib import engines\n"
+        "if __name__ == '__main__':\n"
+        "    lane = engines._Process()\n"
+        "    print(lane._pool.submit(os.getpid).result(), flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    worker = int(told.stdout)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker lives on")
+
+
+def test_who_writes_a_segment_holds_its_file(tmp_path, monkeypatch):
+    """A worker that outlived what started it is waited for; what it wrote meanwhile is seen."""
+    monkeypatch.setattr(journal, "PATIENCE", 0.2)
+    first = journal.Log(tmp_path / "A.00000.jsonl")
+    with pytest.raises(Interrupted, match="still being written by a worker"):
+        journal.Log(first.path)
+    first.pause()
+    second = journal.Log(first.path)
+    second.append("begin")
+    second.close()
+    assert not first.resume()
