@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import support_worlds as worlds
+from support_cluster import in_the_middle
 from support_flows import flow_of
 
 from runbook_lib import engines, journal
@@ -39,7 +39,11 @@ def content(world):
 def migrated(world, folder: Path, **limits):
     """A migration's report and what it made; taken back."""
     folder.mkdir()
-    flow = flow_of(MAPPING, world, folder, **limits)
+    return settled(world, flow_of(MAPPING, world, folder, **limits))
+
+
+def settled(world, flow):
+    """A migration's report and what it made; taken back."""
     report = flow.migrate()
     made = content(world)
     validation = flow.validate()
@@ -61,16 +65,16 @@ def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
     by_threads = migrated(sea, tmp_path / "threads")
     killed = []
 
-    class Mortal(engines._Process):
-        def advance(self, job, table, number, budget):
-            if table.startswith("Ships") and not killed:
-                victim = self._pool.submit(os.getpid).result()
-                killed.append(victim)
-                threading.Timer(1.5, os.kill, (victim, signal.SIGKILL)).start()
-            return super().advance(job, table, number, budget)
+    def kill(worker):
+        os.kill(worker, signal.SIGKILL)
+        killed.append(worker)
 
-    monkeypatch.setattr(engines, "_Process", Mortal)
-    assert migrated(sea, tmp_path / "processes", engine="processes", segments=2) == by_threads
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    flow = flow_of(MAPPING, sea, folder, engine="processes", segments=2, write_units=80)
+    watch = in_the_middle(flow, "Ships", kill)
+    assert settled(sea, flow) == by_threads
+    watch.join()
     assert killed
 
 
