@@ -13,7 +13,8 @@ from .plan import Plan
 from .profile import Profile, merge_into, profile_items
 from .references import Found
 from .routes import Reject, Row
-from .values import digest, key_hash, size
+from .spool import Spool
+from .values import digest, size
 from .verdict import Alert, alerts_of_analysis
 from .walk import Page, Routed, walk
 
@@ -66,7 +67,7 @@ class Analysis:
     seconds: float  # that reading took
     estimated_seconds: float
     alerts: list[Alert]
-    listed: dict[str, list[dict]]  # quarantine, conflicts, unrouted: entries of the listing files
+    listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
 
     @property
     def records(self) -> int:
@@ -103,7 +104,7 @@ class Observer:
         self._lock = threading.Lock()
         self.tables: dict[str, EntryAnalysis] = {name: EntryAnalysis() for name in plan.routes}
         self.unrouted: Counter = Counter()
-        self.listed: dict[str, list[dict]] = defaultdict(list)
+        self.listed: dict[str, Spool] = defaultdict(Spool)
         self._ids: dict[str, HashLog] = defaultdict(HashLog)
         self._asked: dict[tuple[str, str, str], HashLog] = defaultdict(HashLog)  # entry, path, parent
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
@@ -167,7 +168,7 @@ class Observer:
         table.write_units += -(-bytes_ // UNIT_BYTES) * (1 + indexes)
         table.unreadable.update(row.unreadable)
         table.sparse.update(row.sparse)
-        self._keys[target].extend([key_hash(row.key)])
+        self._keys[target].extend([row.key_hash])
         self._count_references(row.entry, row.old, row.references)
         if held == row.digest:
             table.already_there += 1

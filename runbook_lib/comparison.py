@@ -3,7 +3,7 @@
 import base64
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
@@ -110,7 +110,7 @@ class PageComparer:
         self,
         plan: Plan,
         patterns: list[Pattern],
-        conflicts: Mapping[str, set[bytes]],
+        conflicts: Mapping[str, Container[bytes]],
         expiry: Mapping[str, str | None],
         now: float,
         origins: Origins | None = None,

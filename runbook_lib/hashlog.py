@@ -7,6 +7,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 SPILL_BYTES = 64_000_000
 _PARTS = 64
@@ -56,8 +57,14 @@ class HashLog:
         ]
 
     def frozen(self) -> "HashSet":
-        """A read-only set of the hashes, for looking single ones up."""
-        return HashSet(b"".join(b"".join(sorted(set(part))) for part in self._each()), self.width)
+        """A read-only set of the hashes, for looking single ones up; in a file where the bag is."""
+        parts = (b"".join(sorted(set(part))) for part in self._each())
+        if self._folder is None:
+            return HashSet(b"".join(parts), self.width)
+        with tempfile.TemporaryFile(prefix="runbook-") as file:
+            file.writelines(parts)
+            file.flush()
+            return HashSet(_mapped(file), self.width)
 
     def _part(self, number: int) -> bytes:
         spilled = Path(self._folder.name, str(number)) if self._folder else None
@@ -81,6 +88,12 @@ def _without(hashes: list[bytes], known: set[bytes]) -> list[bytes]:
     return [hashed for hashed in hashes if hashed not in known]
 
 
+def _mapped(file: IO[bytes]) -> mmap.mmap | bytes:
+    """The file's content, read where it is needed; it is kept when the file is closed, or has no name."""
+    size = os.fstat(file.fileno()).st_size
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+
+
 class HashSet:
     """A sorted blob of hashes with membership by bisection: 16 bytes an id instead of a hundred."""
 
@@ -99,7 +112,7 @@ class HashSet:
     def open(cls, path: str | Path, width: int = 16) -> "HashSet":
         """The set that was saved; the file is read where it is needed. Read-only."""
         with open(path, "rb") as file:
-            return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.stat(path).st_size else b"", width)
+            return cls(_mapped(file), width)
 
     def __contains__(self, hashed: bytes) -> bool:
         low, high = self._starts[hashed[0] % _PARTS : hashed[0] % _PARTS + 2]

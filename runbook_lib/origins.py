@@ -8,6 +8,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from .drift import ADDED, CHANGED, DELETED, UNSELECTED, Notes
+from .hashlog import HashSet
 from .journal import ALREADY_THERE, CONFLICT, INSERTED
 from .journal_index import BY_TARGET, GONE, OF_NO_ENTRY, OPEN, Index, Said, place, place_of
 from .plan import Plan
@@ -77,13 +78,13 @@ class Origins:
             return Drifted("changed", CHANGED)
         return Drifted("edited_in_target", BOTH)
 
-    def of_extra(self, extra: dict[str, set[bytes]], notes: Notes) -> Counter:
+    def of_extra(self, extra: dict[str, HashSet], notes: Notes) -> Counter:
         """What is known of items that the source does not make; `extra`: target table → key hashes. Notes each."""
         counts: Counter = Counter()
         for target, hashes in extra.items() if extra and self._known() else ():
-            left = list(hashes)
-            for at in range(0, len(left), BATCH):
-                places = [place_of(target, hashed, BY_TARGET) for hashed in left[at : at + BATCH]]
+            for at in range(0, len(hashes), BATCH):
+                some = [hashes[index] for index in range(at, min(at + BATCH, len(hashes)))]
+                places = [place_of(target, hashed, BY_TARGET) for hashed in some]
                 found = [said[-1] for said in self._journal().find(places).values()]
                 for (entry, key), drifted in self._of_copies(target, found):
                     if drifted.figure:

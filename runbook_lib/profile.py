@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from .values import is_empty
 
+MAX_ATTRIBUTES = 2_000  # of a table, so that names made of data do not fill the memory
+FURTHER = "(further attributes)"
+
 
 @dataclass
 class AttributeProfile:
@@ -47,6 +50,7 @@ def profile_items(items: list[dict]) -> Profile:
 
 
 def merge_into(whole: Profile, page: Profile) -> None:
-    """Adds a page's profile to that of the table."""
+    """Adds a page's profile to that of the table; names beyond MAX_ATTRIBUTES share one line."""
     for name, attribute in page.items():
-        whole.setdefault(name, AttributeProfile()).merge(attribute)
+        place = name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
+        whole.setdefault(place, AttributeProfile()).merge(attribute)

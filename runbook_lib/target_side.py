@@ -16,7 +16,7 @@ class TargetSide:
     """The chosen entries' target tables, read to their end."""
 
     held: dict[str, HashLog]  # entry that is referred to -> hashes of the ids that are there
-    extra: dict[str, set[bytes]] = field(default_factory=dict)  # target table -> key hashes, where there are any
+    extra: dict[str, HashSet] = field(default_factory=dict)  # target table -> key hashes, where there are any
     keys: list[tuple[str, dict]] = field(default_factory=list)  # the first extra items: table, key
     others: dict[str, HashSet] = field(default_factory=dict)  # target table -> keys that entries not chosen make there
 
@@ -48,7 +48,7 @@ def look_at_target(
     for target in sorted(targets | {plan.mapping.entries[name].target for name in ids}):
         if (table := plan.target_tables[target]) is None:
             continue
-        key_names = [name for name, _ in table.key]
+        key_names, extra = [name for name, _ in table.key], HashLog()
         here = {name: attribute for name, attribute in ids.items() if plan.mapping.entries[name].target == target}
         attributes = sorted({*key_names, *here.values()})
         start = None
@@ -62,12 +62,14 @@ def look_at_target(
             for item in items if target in targets else ():
                 key = {name: item[name] for name in key_names}
                 if not any(key_hash(key) in keys for keys in known[target]):
-                    side.extra.setdefault(target, set()).add(key_hash(key))
+                    extra.extend([key_hash(key)])
                     if len(side.keys) < shown:
                         side.keys.append((target, key))
             on_page()
             if start is None:
                 break
+        if len(extra):
+            side.extra[target] = extra.frozen()
     return side
 
 

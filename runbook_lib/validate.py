@@ -13,6 +13,7 @@ from .comparison import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .dynamo import tables
 from .dynamo.wire import DynamoError
 from .errors import Interrupted, Refused
+from .hashlog import HashLog, HashSet
 from .journal import CONFLICT
 from .lookups import prepare
 from .migrate import resume_hint
@@ -101,9 +102,9 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     proofs = []
     for pattern in patterns:
         look()
-        foreign = side.extra.get(pattern.table, set()) | conflicts[pattern.table]
+        foreign = [keys[pattern.table] for keys in (side.extra, conflicts, side.others) if pattern.table in keys]
         matching = totals.matching[pattern.entry, pattern.name]
-        proofs.append(prove(plan.target.wire, pattern, matching, [foreign, side.others.get(pattern.table, ())]))
+        proofs.append(prove(plan.target.wire, pattern, matching, foreign))
     validation = Validation(
         {name: totals.tables[name] for name in plan.routes},  # an entry without items has a row of zeros
         {target: len(keys) for target, keys in side.extra.items()},
@@ -144,14 +145,14 @@ def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
     return found, blind
 
 
-def _listed_conflicts(run: Run, plan: Plan) -> dict[str, set[bytes]]:
+def _listed_conflicts(run: Run, plan: Plan) -> dict[str, HashSet]:
     """Target table → keys that the run's migration found taken by different items."""
-    found: dict[str, set[bytes]] = defaultdict(set)
+    found: dict[str, HashLog] = defaultdict(HashLog)
     for _, intent in Stage(run, "migrate").intents(final=True):
-        for row, letter in zip(intent.rows, intent.outcome, strict=True):
+        for row, letter in zip(intent.rows, intent.outcome, strict=True) if CONFLICT in intent.outcome else ():
             if letter == CONFLICT:
-                found[plan.mapping.entries[row.entry].target].add(key_hash(row.key))
-    return found
+                found[plan.mapping.entries[row.entry].target].extend([key_hash(row.key)])
+    return {target: log.frozen() for target, log in found.items()}
 
 
 def _structure(plan: Plan) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbook_lib.hashlog import HashLog
+from runbook_lib.hashlog import HashLog, HashSet
 
 WIDTH = 3
 hashes = st.lists(
@@ -88,3 +88,21 @@ def test_workers_may_add_at_the_same_time():
         thread.join()
     assert len(log) == 8 * 200 * 2
     assert len(log.frozen()) == 8 * 200 * 2
+
+
+@pytest.mark.parametrize("spill", [0, 10**6])
+def test_a_frozen_set_survives_its_bag_and_can_be_saved(spill, tmp_path):
+    """In memory or in a file without a name; saved, another process opens it."""
+    hashes = [bytes([n % 256, n // 256, 7]) for n in range(1000)]
+    log = HashLog(WIDTH, spill)
+    log.extend(hashes)
+    frozen = log.frozen()
+    del log
+    frozen.save(tmp_path / "known")
+    for found in (frozen, HashSet.open(tmp_path / "known", WIDTH)):
+        assert len(found) == 1000
+        assert all(hashed in found for hashed in hashes)
+        assert b"\0\0\0" not in found
+    empty = HashLog(WIDTH).frozen()
+    empty.save(tmp_path / "none")
+    assert b"\0\0\0" not in HashSet.open(tmp_path / "none", WIDTH)
