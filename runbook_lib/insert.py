@@ -2,19 +2,18 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import relations
 from .dynamo.wire import DynamoError
 from .errors import Failed, Interrupted, Stopped
-from .journal import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log
+from .journal import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, JournalRow, Log
 from .plan import Plan
 from .routes import Row
-from .stage import Stage
-from .values import digest, key_hash
-from .walk import Routed
+from .stage import Stage, position_of
+from .values import digest
+from .walk import Position, Routed
 
 LOST_TABLE = {"ResourceNotFoundException", "AccessDeniedException"}
 OnPage = Callable[[str, Counter], None]
@@ -47,15 +46,13 @@ class Inserter:
         self._plan, self._stage, self._execution = plan, stage, execution
         self._was_empty, self._segments = was_empty, segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
-        self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], str]]] = {}
+        self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], set[str]]]] = {}
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="insert")
 
     def __enter__(self) -> "Inserter":
         return self
 
     def __exit__(self, *exception) -> None:
-        self._pool.shutdown()
         for log, _ in self._logs.values():
             log.close()
 
@@ -66,26 +63,41 @@ class Inserter:
         run is to stop for it, or a table is lost.
         """
         page = routed.page
-        counts = self._settle(routed, page.number, page.start, page.last, [])
+        counts, _ = self._settle(routed, page.number, page.start, page.last, [])
         if self._on_page:
             self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
 
-    def again(self, routed: Routed, instead: list[Instead]) -> None:
+    def again(self, routed: Routed, instead: list[Instead], still: Sequence[tuple[JournalRow, str]] = ()) -> str:
         """Writes to the target: rows of items that were looked at before, or that came later. Raises as a page does.
 
+        Gives a letter for each row, what became of it.
+
         `routed.page` names table and segment, no more. `instead` is what earlier intents of the same segment said of
-        these items, and no longer holds when this has its outcome; until then it does.
+        these items, and no longer holds when this has its outcome; until then it does. `still` are rows of items that
+        cannot be tried, with the reason: they are failed.
         """
-        self._settle(routed, None, None, None, instead)
+        return self._settle(routed, None, None, None, instead, still)[1]
+
+    def log(self, table: str, segment: int) -> Log:
+        """The segment's journal file, for what else is to be recorded there between two pages."""
+        return self._log(table, segment)[0]
 
     def _settle(
-        self, routed: Routed, number: int | None, start: dict | None, last: dict | None, instead: list[Instead]
-    ) -> dict[str, Counter]:
-        """Intent, inserts, outcome; gives what that adds to the counts."""
+        self,
+        routed: Routed,
+        number: int | None,
+        start: dict | None,
+        last: dict | None,
+        instead: list[Instead],
+        still: Sequence[tuple[JournalRow, str]] = (),
+    ) -> tuple[dict[str, Counter], str]:
+        """Intent, inserts, outcome; gives what that adds to the counts, and a letter for each row."""
         log, unknown = self._log(routed.page.table, routed.page.segment)
         try:
             there = self._read_there(routed.rows, unknown)
-            present = [d is not None and unknown.get(_place(r)) != d for r, d in zip(routed.rows, there, strict=True)]
+            ours = [bool(unknown) and d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]
+            present = [d is not None and not mine for d, mine in zip(there, ours, strict=True)]
+            self._plan.target.wire.check_guards()
             n = log.number()
             log.append(
                 "intent",
@@ -93,13 +105,24 @@ class Inserter:
                 execution=self._execution,
                 page=number,
                 start=start,
-                rows=[_journal_row(row, p) for row, p in zip(routed.rows, present, strict=True)],
+                rows=[_journal_row(row, p) for row, p in zip(routed.rows, present, strict=True)]
+                + [list(row._replace(present=True)) for row, _ in still],  # not sent: what may be there is not ours
                 losers=[_journal_row(row, False) for row in routed.losers],
                 rejects=[[r.entry, r.source_key, r.attribute, r.reason] for r in routed.rejects],
                 unrouted=routed.unrouted,
             )
-            outcome, errors, lost = self._insert(routed.rows, there, present)
+            unsent: list[int] = []
+            try:
+                outcome, errors, lost = self._insert(routed.rows, there, present, unsent)
+            finally:
+                if unsent:  # so that another operator's equal items are not taken for ours when this is resumed
+                    log.append("unsent", n=n, execution=self._execution, rows=unsent)
             counts = _count(routed, outcome)
+            for row, reason in still:
+                errors[str(len(outcome))] = reason
+                outcome += FAILED
+                counts[row.entry].update({"scanned": 1, COUNTS[FAILED]: 1})
+            stale = [index for index, letter in enumerate(outcome) if letter == CONFLICT and ours[index]]
             for one in instead:
                 if one.letter != UNROUTED:
                     counts[one.entry].subtract({"scanned": 1, COUNTS[one.letter]: 1})
@@ -114,13 +137,14 @@ class Inserter:
                 rows=outcome,
                 errors=errors,
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
+                **({"stale": stale} if stale else {}),
             )
         except OSError as problem:
             raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
         for row in routed.rows if unknown else ():  # settled; what is left comes with the next page: it may be cut anew
             unknown.pop(_place(row), None)
         self._stop_where_needed(routed, outcome, errors, lost)
-        return counts
+        return counts, outcome
 
     def _stop_where_needed(self, routed: Routed, outcome: str, errors: dict[str, str], lost: str | None) -> None:
         if lost:
@@ -133,7 +157,7 @@ class Inserter:
             row = routed.rows[index]
             raise Failed(f"{row.entry}: {outcome.count(FAILED)} items cannot be written: {errors[str(index)]}.")
 
-    def _log(self, table: str, segment: int) -> tuple[Log, dict[tuple[str, bytes], str]]:
+    def _log(self, table: str, segment: int) -> tuple[Log, dict[tuple[str, bytes], set[str]]]:
         with self._lock:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
@@ -142,12 +166,29 @@ class Inserter:
                 self._logs[table, segment] = (log, self._stage.open_keys(log.path))
             return self._logs[table, segment]
 
-    def _read_there(self, rows: list[Row], unknown: dict[tuple[str, bytes], str]) -> list[str | None]:
+    def take(self, table: str, segment: int) -> Position | None:
+        """Holds the segment's journal file; gives where it stands if it had to be read, None if it is as it was left.
+
+        For workers that share a job. Raises Interrupted where another one does not let go of the file.
+        """
+        known = self._logs.get((table, segment))
+        if known and known[0].resume():
+            return None
+        if known:
+            del self._logs[table, segment]
+        log, _ = self._log(table, segment)
+        return position_of(log.path)
+
+    def release(self, table: str, segment: int) -> None:
+        """Lets go of the segment's journal file."""
+        self._logs[table, segment][0].pause()
+
+    def _read_there(self, rows: list[Row], unknown: dict[tuple[str, bytes], set[str]]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
         by_table: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             target = self._target(row)
-            if not self._was_empty[target] or _place(row) in unknown:
+            if not self._was_empty[target] or (unknown and _place(row) in unknown):
                 by_table[target].append(index)
         found: list[str | None] = [None] * len(rows)
         for target, indexes in by_table.items():
@@ -160,40 +201,63 @@ class Inserter:
         return self._plan.routes[row.entry].entry.target
 
     def _insert(
-        self, rows: list[Row], there: list[str | None], present: list[bool]
+        self, rows: list[Row], there: list[str | None], present: list[bool], unsent: list[int]
     ) -> tuple[str, dict[str, str], str | None]:
-        """One letter a row, the reasons of those that failed, and a sentence where a table is lost."""
+        """One letter a row, the reasons of those that failed, and a sentence where a table is lost.
+
+        `unsent` gets the rows that a guard held back; then it raises.
+        """
         outcome: list[str] = [""] * len(rows)
-        waiting = {}
-        for index, row in enumerate(rows):
-            if there[index] is None:
-                waiting[self._pool.submit(self._put, row)] = index
-            elif there[index] != row.digest:
+        absent: dict[str, list[int]] = defaultdict(list)
+        for index, (row, held) in enumerate(zip(rows, there, strict=True)):
+            if held is None:
+                absent[self._target(row)].append(index)
+            elif held != row.digest:
                 outcome[index] = CONFLICT
             else:  # equal; where it was absent when an earlier execution wrote its intent, it is ours
                 outcome[index] = ALREADY_THERE if present[index] else INSERTED
-        wait(waiting)
         errors, lost = {}, None
-        for future, index in waiting.items():
-            try:
-                outcome[index] = future.result()
-            except DynamoError as problem:
+        for target, held, index in self._write(rows, absent, unsent):
+            if isinstance(held, DynamoError):
                 outcome[index] = FAILED
-                errors[str(index)] = f"{problem.code}: {problem.message}"
-                if problem.code in LOST_TABLE:
-                    lost = f"{rows[index].entry}: {self._target(rows[index])} is lost: {problem.code}."
+                errors[str(index)] = f"{held.code}: {held.message}"
+                if held.code in LOST_TABLE:
+                    lost = f"{rows[index].entry}: {target} is lost: {held.code}."
+            else:  # refused although absent at intent, and equal: the reply to our own insert was lost
+                ours = held is None or digest(held) == rows[index].digest
+                outcome[index] = INSERTED if ours else CONFLICT
         return "".join(outcome), errors, lost
 
-    def _put(self, row: Row) -> str:
-        partition_key = self._plan.routes[row.entry].shape.target_key[0][0]
-        held = self._plan.target.wire.put_new(self._target(row), row.item, partition_key)
-        # Refused although absent at intent, and equal: the reply to our own insert was lost.
-        return INSERTED if held is None or digest(held) == row.digest else CONFLICT
+    def _write(
+        self, rows: list[Row], absent: dict[str, list[int]], unsent: list[int]
+    ) -> Iterator[tuple[str, dict | DynamoError | None, int]]:
+        """(target table, what `insert_many` says, row number). Writes to the target; `unsent` as in `_insert`."""
+        left = dict(absent)
+        for target, indexes in absent.items():
+            del left[target]
+            held_back: list[int] = []
+            route = self._plan.routes[rows[indexes[0]].entry]
+            key_names = tuple(name for name, _ in route.shape.target_key)
+            try:
+                found = self._plan.target.wire.insert_many(
+                    target,
+                    [rows[index].item for index in indexes],
+                    key_names,
+                    held_back,
+                    keys=[rows[index].key_hash for index in indexes],
+                    sizes=[len(rows[index].raw) for index in indexes],
+                )
+            except BaseException:
+                unsent += [indexes[number] for number in held_back]
+                unsent += [index for others in left.values() for index in others]
+                raise
+            for held, index in zip(found, indexes, strict=True):
+                yield target, held, index
 
 
 def _place(row: Row) -> tuple[str, bytes]:
     """The item a row stands for: one key may be in the tables of several entries."""
-    return row.entry, key_hash(row.key)
+    return row.entry, row.key_hash
 
 
 def _journal_row(row: Row, present: bool) -> list:
@@ -213,8 +277,8 @@ def _count(routed: Routed, outcome: str) -> dict[str, Counter]:
     counts: dict[str, Counter] = defaultdict(Counter)
     for entry, number in routed.scanned.items():
         counts[entry]["scanned"] = number
-    for row, letter in zip(routed.rows, outcome, strict=True):
-        counts[row.entry][COUNTS[letter]] += 1
+    for (entry, letter), number in Counter(zip([row.entry for row in routed.rows], outcome, strict=True)).items():
+        counts[entry][COUNTS[letter]] += number
     for row in routed.losers:
         counts[row.entry]["conflicts"] += 1
     for reject in routed.rejects:

@@ -20,13 +20,20 @@ def select_run(
     run_id: str | None = None,
     name: str | None = None,
     tables: list[str] | None = None,
+    migrated: bool = False,
 ) -> Run:
     """The run for a stage; made where there is none. Writes a new run's folder.
 
     A run that is named is taken as it is. Else 01 begins a new one, and the others take the latest of the same
     migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
+    With `migrated` it is the latest that has migrated, in whatever state; Refused where there is none, or not the named.
     """
     identity = identify(parameters, mapping, name or Path(parameters.mapping).stem)
+    if migrated:
+        found = open_run(outputs, run_id) if run_id else _latest("04_validate", outputs, identity["fingerprint"])
+        if found is None:
+            raise Refused(f"no run of these parameters in {outputs}; migrate first.")
+        run_id = found.id
     if run_id:
         return open_run(outputs, run_id, identity)
     found = _latest(stage, outputs, identity["fingerprint"]) if stage != FIRST else None
@@ -55,7 +62,7 @@ def latest_checkpoint(outputs: str, fingerprint: str) -> Path:
         for name in ("migrate", "test"):
             stage = Stage(run, name)
             files = [event["file"] for event in stage.events("checkpoint")]
-            if files and stage.state().standing > 0:
+            if files and stage.state().may_stand:
                 return run.folder / files[-1]
             found += [run.folder / file for file in files[-1:]]
     if found:

@@ -5,14 +5,14 @@ A stage's folder holds `stage.jsonl` (executions, checkpoints, ends) and the tab
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import journal
 from .errors import Refused
-from .journal import SCHEMA, Intent, Log
+from .journal import INSERTED, SCHEMA, Intent, Log
 from .plan import Plan
 from .run import Run, code_fingerprint, environments_fingerprint, iso, now
 from .values import key_hash
@@ -48,13 +48,20 @@ class State:
     finished: bool  # every part that was begun is done and the last execution ended
     rolled_back: bool
     rolling_back: bool
-    undone: Counter  # deleted, kept_edited, not_found
+    undone: Counter  # deleted, kept_edited, not_found; replaced: deleted for a newer version that is not in yet
+    catching_up: bool = False  # a delta was begun and has not ended
+    reopened: bool = False  # a repair left passes to be gone over again, and no execution was begun since
 
     @property
     def standing(self) -> int:
-        """Inserted items that are neither deleted by an undo nor found gone."""
+        """Inserted items that are neither deleted by an undo or a delta nor found gone."""
         inserted = sum(counts["inserted"] for counts in self.tables.values())
-        return inserted - self.undone["deleted"] - self.undone["not_found"]
+        return inserted - sum(self.undone[name] for name in ("deleted", "not_found", "replaced"))
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the target may hold something that the stage inserted and no rollback has come to its end."""
+        return (self.standing > 0 and not self.rolled_back) or self.reopened
 
 
 class Stage:
@@ -111,7 +118,10 @@ class Stage:
                 f"{path.name} has schema {schema}, this program knows {SCHEMA}; use the version that wrote it."
             )
         if (run, stage) != (self.run.id, self.name):
-            raise Refused(f"{path.name} belongs to run {run} ({stage}); put the file back where it came from.")
+            raise Refused(
+                f"{path.name} belongs to run {run} ({stage}); put the file back where it came from and the right one here, "
+                f"or see `runbook repair {self.run.id}`."
+            )
 
     def open(self, path: Path) -> Log:
         """A file of the stage for appending; a torn last record is cut, and the run's log says so."""
@@ -126,25 +136,29 @@ class Stage:
         for path, begin in self.files():
             place = (begin["table"], tuple(begin["entries"]))
             part = found.setdefault(place, Part(begin["table"], begin["entries"], begin["segments"]))
-            part.positions[begin["segment"]] = _position(path)
+            part.positions[begin["segment"]] = position_of(path)
         return list(found.values())
 
     def check_complete(self, parts: list[Part]) -> None:
         """Refused where an execution ended and a pass of it is not done: no execution ends before its passes do."""
-        begun: list[str] = []
-        ended: set[str] = set()
-        for event in self.events("execution", "end"):
-            if event["kind"] == "execution":
-                begun = event["entries"]
-            else:
-                ended.update(begun)
         done = {entry for part in parts if part.done for entry in part.entries}
-        if lost := ", ".join(sorted(ended - done)):
-            raise Refused(f"{self.folder}: the journal of {lost} has lost records; restore it from a copy.")
+        if lost := ", ".join(sorted(ended(self.events()) - done)):
+            raise Refused(
+                f"{self.folder}: the journal of {lost} has lost records; restore it from a copy, or see "
+                f"`runbook repair {self.run.id}`."
+            )
+
+    def repairs(self) -> list[dict]:
+        """What repairs found, one for each file that was damaged. An attempt that was cut off is told once."""
+        found = {}
+        for event in self.events("repaired"):
+            for name, about in event["files"].items():
+                found[name, about["was"] or event["at"]] = {"at": event["at"], "file": name, **about}
+        return list(found.values())
 
     def path(self, table: str, entries: list[str], segment: int) -> Path:
-        """The file of a segment of a pass: the one it has, or the next free name."""
-        number = 0
+        """The file of a segment of a pass: the one it has, or a free name."""
+        number = segment
         while (path := self.folder / journal.log_name(table, number)).exists():
             begin = journal.begin_of(path)
             if begin is None or (begin["entries"], begin["segment"]) == (entries, segment):
@@ -154,10 +168,17 @@ class Stage:
 
     def open_log(self, plan: Plan, table: str, entries: list[str], segment: int, segments: int) -> Log:
         """The segment's file, its first record written."""
-        log = self.open(self.path(table, entries, segment))
-        if log.empty:
-            log.append("begin", table=table, entries=entries, segment=segment, segments=segments, **self.identity(plan))
-        return log
+        while True:
+            log = self.open(self.path(table, entries, segment))
+            if log.empty:
+                log.append(
+                    "begin", table=table, entries=entries, segment=segment, segments=segments, **self.identity(plan)
+                )
+                return log
+            begin = journal.begin_of(log.path)
+            if (begin["entries"], begin["segment"]) == (entries, segment):
+                return log
+            log.close()  # another process took the name meanwhile
 
     def identity(self, plan: Plan) -> dict[str, Any]:
         """What a resumed run must have in common with the one it resumes."""
@@ -208,6 +229,7 @@ class Stage:
                     undone.update(record["counts"])
                     continue
                 here += record["unrouted"]
+                undone["replaced"] -= sum(letter == INSERTED for _, letter, _ in record.get("instead", ()))
                 for entry, numbers in record["counts"].items():
                     counts[entry].update(numbers)  # of an intent that replaces something: what that changes
             unrouted[begin["table"]][tuple(begin["entries"])] += here
@@ -216,32 +238,58 @@ class Stage:
         begun = [event["at"] for event in events if event["kind"] == "execution"]
         ended = [event["at"] for event in events if event["kind"] == "end"]
         last = next((kind for kind in reversed(kinds) if kind in ("execution", "end", "rollback", "rolled_back")), None)
+        opening = [event["kind"] for event in events if event["kind"] == "execution" or _reopens(event)]
+        reopened = opening[-1:] == ["repaired"]
+        delta = next((kind for kind in reversed(kinds) if kind in ("delta", "delta_end", "rolled_back")), None)
         return State(
             tables={entry: Counter({name: numbers[name] for name in COUNTED}) for entry, numbers in counts.items()},
             unrouted=sum(max(passes.values()) for passes in unrouted.values()),  # each pass meets the same ones
             executions=len(begun),
             started=begun[0] if begun else None,
             ended=ended[-1] if ended else None,
-            finished=last == "end",
+            finished=last == "end" and not reopened,
             rolled_back=last == "rolled_back",
             rolling_back=last == "rollback",
             undone=undone,
+            catching_up=delta == "delta",
+            reopened=reopened and last not in ("rollback", "rolled_back"),
         )
 
-    def open_keys(self, path: Path) -> dict[tuple[str, bytes], str]:
-        """(Entry, key hash) → digest of a file's rows that may have been written without a word: absent at intent, no
+    def open_keys(self, path: Path) -> dict[tuple[str, bytes], set[str]]:
+        """(Entry, key hash) → digests of a file's rows that may have been written without a word: absent at intent, no
         outcome. The entry belongs to it: two entries may make one key in two tables."""
-        found: dict[tuple[str, bytes], str] = {}
+        found: dict[tuple[str, bytes], set[str]] = {}
         for intent in journal.intents(path) if path.exists() else ():
             if intent.outcome is None:
-                found |= {(row.entry, key_hash(row.key)): row.digest for row in intent.rows if not row.present}
+                for row in intent.rows:
+                    if not row.present:  # a page that was open twice may have found another version the second time
+                        found.setdefault((row.entry, key_hash(row.key)), set()).add(row.digest)
             elif found:  # the page was done again, and this is what became of it
                 for row in intent.rows:
                     found.pop((row.entry, key_hash(row.key)), None)
         return found
 
 
-def _position(path: Path) -> Position:
+def ended(events: Iterable[dict]) -> set[str]:
+    """The entries whose passes were done when an execution ended, and that no repair opened again since."""
+    begun: set[str] = set()
+    found: set[str] = set()
+    for event in events:
+        if event["kind"] == "execution":
+            begun = set(event["entries"])
+        elif event["kind"] == "end":
+            found |= begun
+        elif event["kind"] == "repaired":
+            begun, found = begun - set(event["entries"]), found - set(event["entries"])
+    return found
+
+
+def _reopens(event: dict) -> bool:
+    return event["kind"] == "repaired" and bool(event["entries"])
+
+
+def position_of(path: Path) -> Position:
+    """Where the segment of a journal file goes on. Read-only."""
     last = None
     for record in journal.records(path, "outcome"):
         last = last if record["page"] is None else record

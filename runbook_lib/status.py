@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from . import repair, validation_journal
 from .run import Run
 from .stage import COUNTED, Stage, State
 
@@ -17,6 +18,8 @@ class RunStatus:
     tables: dict[str, dict[str, int]]  # entry -> counts of the migration
     totals: dict[str, int]
     verdict: str | None  # of the newest report
+    validation: str | None = None  # the last one: interrupted (or going on), complete
+    repaired: str | None = None  # what repairs of the migration's journal lost
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain data."""
@@ -24,9 +27,14 @@ class RunStatus:
 
     def text(self) -> str:
         """The status as lines for a terminal."""
-        lines = [f"{self.run_id}: {self.state}" + (f", written by {self.holder}" if self.holder else "")]
+        word = self.state + (", repaired" if self.repaired else "")
+        lines = [f"{self.run_id}: {word}" + (f", written by {self.holder}" if self.holder else "")]
         if self.verdict:
             lines.append(f"latest report: {self.verdict}")
+        if self.repaired:
+            lines.append(self.repaired)
+        if self.validation:
+            lines.append(f"validation: {self.validation}")
         if self.tables:
             width = max(len(name) for name in (*self.tables, "all"))
             heads = [name.replace("_", " ") for name in COUNTED]
@@ -49,7 +57,14 @@ def status(run: Run) -> RunStatus:
     report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
     unrouted = state.unrouted if state else 0
     return RunStatus(
-        run.id, _word(run, state, holder), holder, tables, {**totals, "unrouted": unrouted}, report.get("verdict")
+        run.id,
+        _word(run, state, holder),
+        holder,
+        tables,
+        {**totals, "unrouted": unrouted},
+        report.get("verdict"),
+        validation_journal.state(run),
+        repair.told(migrate) or None,
     )
 
 
@@ -81,4 +96,6 @@ def _stage_word(state: State) -> str:
         return "rolled back"
     if state.rolling_back:
         return "rollback interrupted"
+    if state.catching_up:
+        return "delta interrupted"
     return "complete" if state.finished else "interrupted"

@@ -9,7 +9,7 @@ from typing import Any
 
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.dynamo.wire import Wire
-from runbook_lib.journal import Log, _link
+from runbook_lib.journal import Log, link_of
 
 KILLED = -signal.SIGKILL
 PAGE = 4  # source items a page, so that a few dozen items make many
@@ -70,7 +70,7 @@ def at_record(kind: str, number: int, moment: str) -> Callable[[], None]:
             if here and moment == "before":
                 die()
             if here and moment == "middle":
-                line = _link(log._chain, b"{}") + b' {"kind":"' + what.encode() + b'","rows":['
+                line = link_of(log._chain, b"{}") + b' {"kind":"' + what.encode() + b'","rows":['
                 os.write(log._file.fileno(), line)
                 die()
             append(log, what, **record)
@@ -88,12 +88,12 @@ def at_request(operation: str, number: int, moment: str) -> Callable[[], None]:
     def arm() -> None:
         call, now = Wire.call, _counted(number)
 
-        def dying(wire: Wire, what: str, body: dict) -> dict:
+        def dying(wire: Wire, what: str, body: dict, **options: Any) -> dict:
             here = what == operation and now()
             if here and moment == "before":
                 die()
             try:
-                return call(wire, what, body)
+                return call(wire, what, body, **options)
             finally:
                 if here:
                     die()

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from runbook_lib import journal
 from runbook_lib.journal import Damaged, Intent, JournalRow, Log
+from runbook_lib.stage import position_of
+from runbook_lib.walk import Position
 
 ROWS = [
     ["A", {"id": {"S": f"ä{n}\n"}}, {"id": {"S": f"new-{n}"}}, f"ä{n}\n", f"new-{n}", "0" * 32, n == 1, "AAAA"]
@@ -242,3 +244,110 @@ def test_the_table_files_of_a_folder(tmp_path):
         (tmp_path / name).touch()
     assert [path.name for path in journal.logs(tmp_path)] == ["a.b.00000.jsonl", "b.00000.jsonl", "b.00001.jsonl"]
     assert journal.begin_of(tmp_path / "b.00000.jsonl") is None
+
+
+# what a later intent stands for
+
+
+def again(log, instead, rows=ROWS, outcome="ifi", **outcome_more):
+    """An intent of no page, which stands for what earlier ones said."""
+    number = log.number()
+    about = {"n": number, "execution": 2, "page": None}
+    log.append("intent", **about, start=None, rows=rows, losers=[], rejects=[], unrouted=[])
+    if outcome is not None:
+        counts = {"A": {"scanned": 0, "inserted": 1, "failed": -1}}
+        told = {"last": None, "counts": counts, "unrouted": 0, "rows": outcome, "errors": {}, "instead": instead}
+        log.append("outcome", **about, **told, **outcome_more)
+    return number
+
+
+def test_what_a_later_intent_stands_for_is_taken_out(tmp_path):
+    """A row keeps its place, its letter is REPLACED and its error goes; losers, rejects and unrouted items leave the lists."""
+    log = Log(tmp_path / "T.00000.jsonl")
+    log.append("begin", table="T")
+    first = write_page(log, 0, outcome="iaf")
+    again(log, [[first, "f", 2], [first, "l", 0], [first, "q", 0], [first, "u", 0]])
+    log.close()
+    one, two = journal.intents(log.path)
+    assert (one.outcome, one.errors, len(one.rows)) == ("ia-", {}, 3)
+    assert (one.losers, one.rejects, one.unrouted) == ([], [], [])
+    assert (two.page, two.outcome) == (None, "ifi")
+    whole, _ = journal.intents(log.path, whole=True)
+    assert (whole.outcome, whole.errors) == ("iaf", {"2": "code"})
+    assert [len(part) for part in (whole.losers, whole.rejects, whole.unrouted)] == [1, 1, 1]
+    assert whole.replaced == one.replaced == {("f", 2), ("l", 0), ("q", 0), ("u", 0)}
+
+
+def test_until_it_has_its_outcome_it_stands_for_nothing(tmp_path):
+    """A crash in between leaves what was said before."""
+    log = Log(tmp_path / "T.00000.jsonl")
+    log.append("begin", table="T")
+    first = write_page(log, 0, outcome="iaf")
+    again(log, [[first, "f", 2]], outcome=None)
+    log.close()
+    one, two = journal.intents(log.path)
+    assert (one.outcome, one.replaced, two.outcome) == ("iaf", set(), None)
+
+
+def test_what_stands_for_something_can_itself_be_replaced(tmp_path):
+    """An item that failed, failed again, and then was written."""
+    log = Log(tmp_path / "T.00000.jsonl")
+    log.append("begin", table="T")
+    first = write_page(log, 0, outcome="iaf")
+    second = again(log, [[first, "f", 2]], ROWS[2:], "f")
+    again(log, [[second, "f", 0]], ROWS[2:], "i")
+    log.close()
+    assert [intent.outcome for intent in journal.intents(log.path)] == ["ia-", "-", "i"]
+
+
+def test_a_segment_goes_on_behind_its_last_page_whatever_came_after(tmp_path):
+    """An intent of no page does not move it."""
+    log = Log(tmp_path / "T.00000.jsonl")
+    log.append("begin", table="T")
+    first = write_page(log, 0, outcome="iaf", last={"id": {"S": "k"}})
+    before = position_of(log.path)
+    again(log, [[first, "f", 2]])
+    log.close()
+    assert position_of(log.path) == before == Position(1, {"id": {"S": "k"}}, False)
+
+
+# numbers and seals
+
+
+def test_a_number_is_never_given_twice(tmp_path):
+    """Also where intents are missing from a file, or not in their order, as a repair may leave them."""
+    log = Log(tmp_path / "T.00000.jsonl")
+    log.append("begin", table="T")
+    for number in (3, 0, 2):
+        log.append("intent", n=number, execution=1, rows=[])
+    log.close()
+    assert Log(log.path).number() == 4
+
+
+def test_a_seal_tells_a_record_of_this_file_from_one_of_any_other(tmp_path):
+    """It holds run, stage and name; where the folder of the runs lies makes no difference."""
+    places = {
+        journal.place_of(tmp_path / folder / "run-1" / "journal" / stage / name)
+        for folder in ("outputs", "elsewhere")
+        for stage in ("test", "migrate")
+        for name in ("A.00000.jsonl", "A.00001.jsonl")
+    }
+    assert len(places) == len({journal.seal_of(place, b"{}") for place in places}) == 4
+    path = small(tmp_path / "T.00000.jsonl")
+    for _, link, body in journal.lines(path):
+        assert link[journal.LINK :] == journal.seal_of(journal.place_of(path), body)
+
+
+def test_records_from_before_there_were_seals_are_read(tmp_path):
+    """And go on with sealed ones."""
+    path = small(tmp_path / "T.00000.jsonl")
+    chain, lines = b"", []
+    for _, _, body in journal.lines(path):
+        chain = journal.link_of(chain, body)
+        lines.append(chain + b" " + body + b"\n")
+    records = list(journal.records(path))
+    path.write_bytes(b"".join(lines))
+    log = Log(path)
+    log.append("undo", n=0, execution=1, rows=[])
+    log.close()
+    assert list(journal.records(path))[:-1] == records
