@@ -19,10 +19,10 @@ COMPILE := .venv-lock/bin/uv --no-config pip compile --quiet --upgrade --univers
 MINISTACK_VERSION := 1.5.33
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab test test-slow test-all engines lint format lock clean
+.PHONY: help install demo lab test test-slow test-all engines bench bench-growth lint format lock clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(PROJECT) ## make .venv from the locked, hashed requirements
 
@@ -42,6 +42,12 @@ test-all: install engines ## every test
 	@$(PYTEST)
 
 engines: $(MINISTACK) $(DYNALITE) ## install the second and third DynamoDB engine for the slow tests
+
+bench: install ## measure the program beside boto3 and a floor: some minutes (docs/performance.md)
+	@$(BIN)/python -m benchmarks
+
+bench-growth: install ## measure 10,000 to 1,000,000 items: time and memory
+	@$(BIN)/python -m benchmarks growth
 
 lint: install ## check code, notebooks and their hygiene
 	@failed=0; \

@@ -160,7 +160,7 @@ class Report:
                 (f"memory, × {factor:g} items", last.memory / first.memory, 1.3),
                 ("memory in MB", last.memory / MB, 250),
             ]
-        boto3, both = self.find("start-up", "import boto3"), self.find("start-up", "import boto3 and all stages")
+        boto3, both = self.find("start-up", "import boto3"), self.find("start-up", "import boto3 and runbook_lib")
         if boto3 and both:
             found.append(("import over boto3's in ms", (both.per_item - boto3.per_item) / 1000, 60))  # CPU: less noise
         if status := self.find("start-up", "runbook status"):

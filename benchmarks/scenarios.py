@@ -38,6 +38,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 START_UPS = {
     "python": ["-c", "pass"],
     "import boto3": ["-c", "import boto3"],
+    "import boto3 and runbook_lib": ["-c", "import boto3, runbook_lib"],
     "import runbook_lib.cli": ["-c", "import runbook_lib.cli"],
     "import boto3 and all stages": [
         "-c",

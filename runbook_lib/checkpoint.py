@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import backups
 from .errors import Refused
 from .parameters import Parameters, build_parameters
 from .plan import Plan
@@ -26,6 +27,7 @@ class Checkpoint:
     code: str
     sides: dict[str, dict[str, Any]]  # source and target -> environment, region, account
     path: Path | None = None
+    backups: dict[str, dict[str, Any]] = field(default_factory=dict)  # target table -> kind, arn, ...: see backups.py
 
     def stage_journal(self) -> Stage:
         """The stage's journal."""
@@ -51,7 +53,8 @@ def checkpoint_of(run: Run, stage: str, plan: Plan) -> Checkpoint:
         for name, route in plan.all_routes.items()
     }
     sides = {label: side_summary(plan, label) for label in ("source", "target")}
-    return Checkpoint(run, stage, plan.parameters, entries, code_fingerprint(), sides)
+    taken = backups.recorded(Stage(run, stage))
+    return Checkpoint(run, stage, plan.parameters, entries, code_fingerprint(), sides, backups=taken)
 
 
 def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
@@ -73,6 +76,7 @@ def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
             },
         },
         "entries": checkpoint.entries,
+        "backups": checkpoint.backups,
         "fingerprints": {
             "mapping": plan.mapping.fingerprint,
             "environments": environments_fingerprint(plan.parameters),
@@ -105,7 +109,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     parameters = build_parameters(content["parameters"], path.name)
     sides = {label: content[label] for label in ("source", "target")}
     return Checkpoint(
-        run, content["stage"], parameters, content["entries"], content["fingerprints"]["code"], sides, path
+        run,
+        content["stage"],
+        parameters,
+        content["entries"],
+        content["fingerprints"]["code"],
+        sides,
+        path,
+        content.get("backups", {}),
     )
 
 

@@ -62,7 +62,8 @@ def _create_tables(options: argparse.Namespace) -> int:
 def _migrate(options: argparse.Namespace) -> int:
     from . import commands
 
-    return _finish(options, commands.run_writing_stage(options, "03_migrate", {"tables": options.tables}, "migrate"))
+    own = {"tables": options.tables, "retry_failed": options.retry_failed, "delta": options.delta}
+    return _finish(options, commands.run_writing_stage(options, "03_migrate", own, "migrate"))
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -119,6 +120,25 @@ def _ask(word: str):
     return command
 
 
+def _tune(options: argparse.Namespace) -> int:
+    from .commands import override
+    from .parameters import outputs_folder
+    from .run import check_run_id, open_run
+    from .tuning import request
+
+    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+    settings = override(options.settings)
+    holder = run.holder()
+    if holder is None:
+        raise Refused(f"nothing works at run {run.id} now; give the limits to the command that does: -p KEY=VALUE.")
+    asked = request(run, settings)
+    told = ", ".join(f"{key}={'no limit' if value is None else value}" for key, value in asked.items())
+    print(
+        json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else f"asked {holder}: {told}"
+    )
+    return 0
+
+
 def _verify(options: argparse.Namespace) -> int:
     from .audit import verify
     from .parameters import outputs_folder
@@ -128,11 +148,33 @@ def _verify(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(vars(found)))
     else:
-        for problem in found.problems:
-            print(problem)
+        for line in (*found.repairs, *found.problems):
+            print(line)
         word = "NOT as it was left" if found.problems else "untouched"
         print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
     return int(bool(found.problems))
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from .parameters import outputs_folder
+    from .repair import examine, repair
+    from .run import check_run_id, open_run
+
+    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+    found = (repair if options.execute else examine)(run)
+    if options.json:
+        print(json.dumps({"run_id": run.id, "repaired": options.execute and found.needed, "files": found.files()}))
+        return 0
+    for name, sentence in found.files().items():
+        print(f"{name}: {sentence}")
+    if not found.needed:
+        told = "nothing to repair"
+    elif options.execute:
+        told = "repaired; what was damaged is set aside. Resume the run, or roll it back"
+    else:
+        told = "can be repaired, with --execute; nothing was changed"
+    print(f"{run.id}: {told}.")
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -231,11 +273,23 @@ def _parser() -> argparse.ArgumentParser:
     stage("create-tables", _create_tables, "make the target tables that are missing", writes=True)
     added = stage("migrate", _migrate, "insert everything; resumes an unfinished run", writes=True)
     _choosing(added)
+    added.add_argument(
+        "--retry-failed", action="store_true", help="only try the items again that the run could not write"
+    )
+    added.add_argument(
+        "--delta", action="store_true", help="bring a finished run's target up to date with what the source has changed"
+    )
     added = stage("validate", _validate, "compare both sides, item by item (reads only)", writes=False)
     _choosing(added)
     stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True)
     added = command("rollback", _rollback, "delete what a stage inserted and nobody changed")
     added.add_argument("--checkpoint", required=True, metavar="FILE", help="migration-checkpoint-*.json of the run")
+    added.add_argument(
+        "--restore-from",
+        default="",
+        metavar="BACKUP",
+        help="then restore: a backup's ARN, TABLE@TIME, or the restored table to copy back from",
+    )
     added.add_argument(
         "--delete-tables", type=_tables, default=[], metavar="A,B", help="then delete these created tables"
     )
@@ -245,8 +299,14 @@ def _parser() -> argparse.ArgumentParser:
     for word in ("pause", "stop"):
         added = command(word, _ask(word), f"{word} a run that writes: it finishes its page and can be resumed")
         added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added = command("tune", _tune, "change the budgets of a run while it works")
+    added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")
     added = command("verify", _verify, "prove a run's folder untouched, or name what was changed")
     added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added = command("repair", _repair, "make a run's damaged journal readable again, from what is intact in it")
+    added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
     command("demo", _demo, "both migrations on made-up data in an embedded DynamoDB")
     command("lab", _lab, "JupyterLab on the same made-up data")
     return parser

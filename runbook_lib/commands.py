@@ -28,7 +28,8 @@ def run_writing_stage(
     parameters = load_parameters(options.params, override(options.set))
     _check_names(parameters, own)
     given = _confirmed(options, parameters.target, action, always=always)
-    run = _select(options, stage, parameters, own.get("tables"), own.get("table"))
+    again = own.get("retry_failed", False) or own.get("delta", False)
+    run = _select(options, stage, parameters, own.get("tables"), own.get("table"), migrated=again)
     return _execute(options, stage, run, parameters, {**own, **_writing(options, given)})
 
 
@@ -55,6 +56,7 @@ def run_rollback(options: argparse.Namespace) -> Execution:
     given = _confirmed(options, checkpoint.parameters.target, "rollback", always=True)
     own = {
         "checkpoint": str(path),
+        "restore_from": options.restore_from,
         "delete_tables": options.delete_tables,
         **_writing(options, given),
     }
@@ -68,6 +70,8 @@ def _select(
     parameters: Parameters,
     tables: list[str] | None = None,
     table: str | None = None,
+    *,
+    migrated: bool = False,
 ) -> Run:
     mapping = load_mapping(parameters)
     mapping.check_names([*(tables or []), *([table] if table else [])])
@@ -79,6 +83,7 @@ def _select(
         run_id=options.run_id,
         name=Path(options.params).stem,
         tables=tables,
+        migrated=migrated,
     )
 
 
@@ -120,7 +125,7 @@ def override(settings: list[str]) -> dict[str, Any]:
     found = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits"):
+        if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits", "lease"):
             raise Refused(f"-p {setting}: set a key of PARAMS, such as limits.workers=16.")
         found[key] = parse_value(value)
     return found

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from .dynamo.session import Connection, is_aws
 from .errors import Refused
 from .mapping import Entry
-from .parameters import Target
+from .parameters import Lease, Limits, Target
 
 
 def check_endpoint(target: Target, endpoint_url: str) -> None:
@@ -44,6 +45,44 @@ def check_same_table(entries: Iterable[Entry], source: Connection, target: Conne
                 f"{entry.name}: its target {entry.target} is the source of {reader}, and a source is never written; "
                 "give the target another environment, region or table name."
             )
+
+
+def check_lease(lease: Lease | None, entries: Iterable[Entry]) -> None:
+    """Refused where the leases would lie in a table that an entry reads or writes."""
+    for entry in entries if lease else ():
+        if lease.table in (entry.source, entry.target):  # wherever the source lies: a table named like it misleads
+            raise Refused(
+                f"lease.table {lease.table} is a table of {entry.name}; give the leases a table of their own."
+            )
+
+
+def check_engine(limits: Limits) -> None:
+    """Refused where the engine cannot be had: without its package, or by a connection that others could use.
+
+    Whoever can speak to a Dask scheduler can run programs on its workers.
+    """
+    if limits.scheduler and limits.engine != "dask":
+        raise Refused("limits.scheduler is given, but not limits.engine: dask; add that, or take the scheduler out.")
+    if limits.engine != "dask":
+        return
+    if limits.scheduler and not _is_safe(limits.scheduler):
+        raise Refused(
+            f"limits.scheduler is {limits.scheduler}; beyond this machine it has to be tls://HOST:PORT, "
+            "as docs/scale.md describes."
+        )
+    if find_spec("distributed") is None:
+        raise Refused(
+            "limits.engine: dask needs the package distributed; pip install '.[dask]' in the project's folder."
+        )
+
+
+def _is_safe(scheduler: str) -> bool:
+    try:
+        parts = urlsplit(scheduler)
+        known = bool(parts.hostname and parts.port)
+    except ValueError:  # a port that is no number
+        return False
+    return known and (parts.scheme == "tls" or (parts.scheme == "tcp" and is_loopback(parts.hostname)))
 
 
 def _place(connection: Connection) -> tuple:

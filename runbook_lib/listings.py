@@ -3,18 +3,22 @@
 import base64
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from .journal import CONFLICT, FAILED, REPLACED
-from .run import Run
+from .journal import CONFLICT, FAILED, REPLACED, Intent
+from .relations import Relations
 from .stage import Stage
 
 LISTINGS = ("quarantine", "conflicts", "unrouted", "failed")
 TAKEN = "the target holds a different item under this key"
+STALE = "the source item changed when its earlier version had landed already; `runbook migrate --delta` replaces that"
 SHARED = "another source item has the same target key and comes first"
 UNROUTED = "no entry selects it"
 _ROWS = 50_000  # of the id map in memory at a time
@@ -27,76 +31,131 @@ def entry_of(table: str, key: dict, attribute: str = "", reason: str = "") -> di
 
 def write_listing(folder: Path, name: str, entries: Iterable[dict[str, Any]]) -> int:
     """Writes `<name>.jsonl` (mode 0600), whole or not at all; removes it where there are no entries. Gives their number."""
-    path, number = folder / f"{name}.jsonl", 0
-    temporary = folder / f".{name}.jsonl"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with _Listing(folder, name) as listing:
         for entry in entries:
-            file.write(orjson.dumps(entry) + b"\n")
-            number += 1
-    if number:
-        temporary.replace(path)
-    else:
-        temporary.unlink()
-        path.unlink(missing_ok=True)
-    return number
+            listing.add(entry)
+    return listing.number
 
 
-def write_listings(stage: Stage) -> dict[str, int]:
-    """Writes the listing files of a stage from its journal. Gives how many each holds."""
-    return {name: write_listing(stage.run.folder, name, _entries(stage, name)) for name in LISTINGS}
+class _Listing:
+    """A listing file that is being written; in its place when the block ends."""
+
+    def __init__(self, folder: Path, name: str):
+        self._path, self._temporary, self.number = folder / f"{name}.jsonl", folder / f".{name}.jsonl", 0
+
+    def __enter__(self) -> "_Listing":
+        self._file = open(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        return self
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self._file.write(orjson.dumps(entry) + b"\n")
+        self.number += 1
+
+    def __exit__(self, *exception) -> None:
+        try:
+            self._file.close()  # what a full disk refuses it refuses here
+        finally:
+            if exception[0] is None and self.number:
+                self._temporary.replace(self._path)
+            else:
+                self._temporary.unlink()
+        if exception[0] is None and not self.number:
+            self._path.unlink(missing_ok=True)
 
 
-def _entries(stage: Stage, name: str) -> Iterator[dict[str, Any]]:
-    seen: set[bytes] = set()
-    for table, intent in stage.intents(final=True):
-        if name == "quarantine":
-            yield from (entry_of(*reject) for reject in intent.rejects)
-        elif name == "unrouted":
-            for key in intent.unrouted:
-                place = orjson.dumps([table, key])  # each pass over a table meets the same ones
-                if place not in seen:
+@dataclass(frozen=True)
+class Written:
+    """What one reading of a stage's journal gave."""
+
+    id_map: dict[str, Any]  # file, rows, sha256
+    relationships: int  # references of items that arrived
+    preserved: int  # those of them whose parent is in the target as well
+    errors: list[dict[str, Any]]  # failed items by entry and reason
+
+
+def write_lists(stage: Stage) -> Written:
+    """Writes the listing files and the id map of a stage, from its journal, which is read once."""
+    folder = stage.run.folder
+    passes = Counter(begin["table"] for _, begin in stage.files() if begin["segment"] == 0)
+    relations, errors = Relations(), Counter()
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(_Listing(folder, name)) for name in LISTINGS}
+        id_map = stack.enter_context(_IdMap(folder))
+        seen: set[bytes] = set()
+        for table, intent in stage.intents(final=True):
+            for name, entry in _entries(table, intent):
+                if name == "unrouted" and passes[table] > 1:  # each pass over a table meets the same ones
+                    place = orjson.dumps([table, entry["key"]])
+                    if place in seen:
+                        continue
                     seen.add(place)
-                    yield entry_of(table, key, "", UNROUTED)
-        elif name == "conflicts":
-            yield from (entry_of(row.entry, row.source_key, "", SHARED) for row in intent.losers)
-            for row, letter in zip(intent.rows, intent.outcome, strict=True):
-                if letter == CONFLICT:
-                    yield entry_of(row.entry, row.source_key, "", TAKEN)
-        else:
-            for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome, strict=True)):
-                if letter == FAILED:
-                    yield entry_of(row.entry, row.source_key, "", intent.errors[str(index)])
+                files[name].add(entry)
+            errors.update((intent.rows[int(index)].entry, reason) for index, reason in intent.errors.items())
+            relations.add(intent)
+            id_map.add(intent)
+    total, preserved = relations.count()
+    found = [{"table": table, "reason": reason, "items": number} for (table, reason), number in errors.items()]
+    return Written(id_map.as_json(), total, preserved, found)
 
 
-def write_id_map(run: Run, stage: Stage) -> dict[str, Any]:
-    """Writes `id-map.parquet` (columns table, source_id, target_id), one row per routed item. Gives file, rows, sha256."""
-    import pyarrow
-    import pyarrow.parquet
-
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("table", "source_id", "target_id")])
-    path, temporary = run.folder / "id-map.parquet", run.folder / ".id-map.parquet"
-    rows = 0
-    with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-        for batch in _batches(stage):
-            writer.write_batch(pyarrow.record_batch([list(column) for column in zip(*batch, strict=True)], schema))
-            rows += len(batch)
-    os.chmod(temporary, 0o600)
-    temporary.replace(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "rows": rows, "sha256": sha256}
+def _entries(table: str, intent: Intent) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What an intent with its outcome has for the listings: (listing, object)."""
+    for reject in intent.rejects:
+        yield "quarantine", entry_of(*reject)
+    for row in intent.losers:
+        yield "conflicts", entry_of(row.entry, row.source_key, "", SHARED)
+    for key in intent.unrouted:
+        yield "unrouted", entry_of(table, key, "", UNROUTED)
+    if CONFLICT in intent.outcome or FAILED in intent.outcome:
+        for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome, strict=True)):
+            if letter == CONFLICT:
+                yield "conflicts", entry_of(row.entry, row.source_key, "", STALE if index in intent.stale else TAKEN)
+            elif letter == FAILED:
+                yield "failed", entry_of(row.entry, row.source_key, "", intent.errors[str(index)])
 
 
-def _batches(stage: Stage) -> Iterator[list[tuple[str, str, str]]]:
-    batch: list[tuple[str, str, str]] = []
-    for _, intent in stage.intents(final=True):
+class _IdMap:
+    """`id-map.parquet` (columns table, source_id, target_id), one row per routed item; in its place when the block ends."""
+
+    def __init__(self, folder: Path):
+        self._path, self._temporary, self._rows = folder / "id-map.parquet", folder / ".id-map.parquet", 0
+        self._batch: list[tuple[str, str, str]] = []
+
+    def __enter__(self) -> "_IdMap":
+        import pyarrow
+        import pyarrow.parquet
+
+        names = ("table", "source_id", "target_id")
+        self._schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
+        self._make, self._writer = pyarrow.record_batch, pyarrow.parquet.ParquetWriter(self._temporary, self._schema)
+        return self
+
+    def add(self, intent: Intent) -> None:
         rows = (row for row, letter in zip(intent.rows, intent.outcome, strict=True) if letter != REPLACED)
-        batch += [(row.entry, row.old_id, row.new_id) for row in (*rows, *intent.losers)]
-        if len(batch) >= _ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        self._batch += [(row.entry, row.old_id, row.new_id) for row in (*rows, *intent.losers)]
+        if len(self._batch) >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batch:
+            columns = [list(column) for column in zip(*self._batch, strict=True)]
+            self._writer.write_batch(self._make(columns, self._schema))
+            self._rows += len(self._batch)
+            self._batch = []
+
+    def __exit__(self, *exception) -> None:
+        if exception[0] is None:
+            self._flush()
+        self._writer.close()
+        if exception[0] is None:
+            os.chmod(self._temporary, 0o600)
+            self._temporary.replace(self._path)
+
+    def as_json(self) -> dict[str, Any]:
+        """File, rows, sha256."""
+        with self._path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"file": self._path.name, "rows": self._rows, "sha256": sha256}
 
 
 def keyed_hash(key: dict) -> str:

@@ -1,21 +1,22 @@
 """03_migrate: the walk with insert as its last step; starting, resuming, failing, and undoing where the limits say so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import audit
+from . import audit, backups, engines, journal
 from .checkpoint import checkpoint_of, read_checkpoint, write_checkpoint
+from .drift import Drift
 from .dynamo import tables
 from .dynamo.wire import DynamoError
 from .errors import Failed, Interrupted, Refused, Stopped
-from .insert import Inserter, OnPage
+from .insert import OnPage
 from .lookups import prepare
 from .plan import Plan
 from .rollback import Undone, undo
 from .run import Run
 from .stage import Part, Stage, State
 from .verdict import plural
-from .walk import walk
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Migration:
     wrote_nothing: bool  # the run was finished before
     failure: str | None  # why it could not be completed
     undone: Undone | None = None  # what taking it back did, after a failure
+    drift: Drift | None = None  # what a second walk found and did: see delta.py
 
 
 def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
@@ -55,32 +57,34 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     if not passes:
         if not stage.state().finished:
             stage.record("end")
-        return Migration(stage.state(), _checkpoint(stage, plan), True, None)
+        return Migration(stage.state(), ensure_checkpoint(stage, plan), True, None)
     chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
     plan = plan.choose(chosen)
     try:
         plan, winners = prepare(plan)
+        backups.ensure(stage, plan)
         was_empty = look_at_targets(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None
     failure, undone = None, None
     try:
-        path = begin(stage, plan, chosen)
+        path = begin(stage, plan, chosen, [part for parts in passes for part in parts])
         execution = stage.executions()
         for parts in passes:
             part_plan = plan.choose([entry for part in parts for entry in part.entries])
             segments = {part.table: part.segments for part in parts}
             resume = {(part.table, number): at for part in parts for number, at in part.positions.items()}
-            with Inserter(
+            engines.insert(
                 part_plan,
                 stage,
                 execution,
                 was_empty,
+                winners=winners,
                 segments=segments,
+                resume=resume,
                 stop_on_failure=not keep_going,
                 on_page=on_page,
-            ) as insert:
-                walk(part_plan, insert, winners=winners, resume=resume, segments=segments)
+            )
         stage.record("end")
     except (Failed, DynamoError) as problem:
         failure = str(problem)
@@ -124,6 +128,7 @@ def resume_hint(run: Run) -> str:
 
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
     """Refused where the run was rolled back, was begun with something else, or was analyzed with something else."""
+    journal.wait_for_writers(stage.folder)
     state = stage.state()
     if stage.name == "migrate" and (state.rolled_back or state.rolling_back):
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
@@ -150,15 +155,16 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
     return empty
 
 
-def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
+def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = ()) -> Path:
     """Records a new execution and, at the first, writes the checkpoint. Gives the checkpoint's path."""
-    stage.record("execution", entries=chosen, **stage.identity(plan))
-    path = _checkpoint(stage, plan)
+    told = [[part.table, part.entries, part.segments] for part in parts]  # so that a first record can be made again
+    stage.record("execution", entries=chosen, parts=told, **stage.identity(plan))
+    path = ensure_checkpoint(stage, plan)
     stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
     return path
 
 
-def _checkpoint(stage: Stage, plan: Plan) -> Path:
+def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
     """The stage's checkpoint; written where there is none, or no whole one any more."""
     path = checkpoint_path(stage)
     if path is not None:
@@ -200,8 +206,13 @@ def _passes(plan: Plan, stage: Stage) -> list[list[Part]]:
     for table, routes in plan.by_source().items():
         if entries := [route.entry.name for route in routes if route.entry.name not in covered]:
             fresh.append(Part(table, entries, plan.segments(table)))
+    return walks_of([*unfinished, *fresh])
+
+
+def walks_of(parts: list[Part]) -> list[list[Part]]:
+    """The passes, grouped so that one walk reads a table once."""
     walks: list[list[Part]] = []
-    for part in (*unfinished, *fresh):  # one walk reads a table once
+    for part in parts:
         place = next((parts for parts in walks if part.table not in {other.table for other in parts}), None)
         place.append(part) if place is not None else walks.append([part])
     return walks

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from . import audit, control, html, report, views, views_plan
+from . import audit, backups, control, html, report, tuning, views, views_plan
 from . import canary as canaries
 from .analyze import Analysis, analyze
 from .canary import Canary, Created
+from .delta import catch_up
 from .dynamo.session import Connection
 from .dynamo.wire import DynamoError
 from .errors import Interrupted, Refused, RunbookError
@@ -25,7 +26,9 @@ from .migrate import Migration, migrate
 from .notebook_parameters import COMMON, OWN, check_names, typed
 from .parameters import build_parameters
 from .plan import Plan, open_plan
-from .progress import Progress
+from .progress import Progress, telling
+from .restore import COPY, Restored
+from .retry import failed, retry_failed
 from .rollback import Preview, Undone
 from .run import Run
 from .runner import NOT_FINISHED, RESULT
@@ -80,6 +83,7 @@ class Book:
         self.run: Run | None = None
         self.execute = False
         self._undoing: Undoing | None = None
+        self._restored: Restored | None = None
         self._alerts: list[Alert] = []
         self._verdict: str | None = None  # given by the step, else the worst of the alerts
         self._headline = ""
@@ -95,7 +99,7 @@ class Book:
         declared = COMMON | OWN[self.stage]
         check_names(declared)
         values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
-        content = {name: values[name] for name in ("mapping", "source", "target", "limits") if values[name]}
+        content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}
         self.parameters = build_parameters(content)
         self._values, self.execute = values, bool(values.get("execute"))
         if self.stage == "05_rollback":
@@ -115,10 +119,12 @@ class Book:
                 outputs=values["outputs"] or "outputs",
                 run_id=values["run_id"],
                 tables=values.get("tables"),
+                migrated=bool(values.get("retry_failed") or values.get("delta")),
             )
         self.run.logger().info("%s begins", self.stage)
         if "RUNBOOK_HEADLESS" not in os.environ:  # the command did it before it started this kernel
             control.clear(self.run)
+            tuning.clear(self.run)
         self._facts = [
             ("run", self.run.id),
             ("from", _place(self.parameters.source)),
@@ -200,36 +206,73 @@ class Book:
         self._done(content, path, alerts, headline)
         return canary
 
+    @_reading
+    def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """Target table → what stands behind it before the first insert; {} where it is not production. Read-only."""
+        found = backups.outlook(self.run, plan)
+        if not self.execute:
+            wanted = {table: about["kind"] for table, about in found.items() if not about.get("arn")}  # else taken
+            self._planned([backups.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
+        return found
+
     def migrate(self, plan: Plan) -> Migration | None:
         """The migration, begun or gone on with. Writes to the target and the run's folder, with execute."""
-        if not self._may_write():
+        again = bool(self._values["retry_failed"])
+        if self._values["delta"]:
+            return self._catch_up(plan)
+        if not self._may_write() and again:
+            waiting = failed(self.run, list(plan.routes))
+            steps = [f"try {plural(number, 'failed item')} of {entry} again" for entry, number in waiting.items()]
+            self._planned(steps or ["try nothing again: no item failed"])
+            return None
+        if not self.execute:
             self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
             return None
         with (
             self._writing(plan.target, plan.target_names()) as held,
             Progress(self.run, plan, "migrated", held) as progress,
         ):
-            migration = migrate(self.run, plan, progress.add)
+            migration = (retry_failed if again else migrate)(self.run, plan, progress.add)
         content, path = report.write_migration(self.run, plan, migration)
-        alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
+        alerts = _alerts_of(content)
         totals = content["totals"]
         if content["verdict"] == ROLLED_BACK:
             headline = f"Failed: {migration.failure}{report.taken_back(migration)}"
         else:
-            again = "Nothing was written: this run was complete. " if migration.wrote_nothing else ""
+            nothing = "no item had failed" if again else "this run was complete"
+            first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
+            left = f", {totals['failed']:,} still failed" if again and totals["failed"] else ""
             headline = (
-                f"{again}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
-                f"{totals['already_there']:,} already there."
+                f"{first}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
+                f"{totals['already_there']:,} already there{left}."
             )
         self._done(content, path, alerts, headline)
         return migration
 
+    def _catch_up(self, plan: Plan) -> Migration | None:
+        """What has changed in the source since, brought to the target; without execute only counted."""
+        if self._values["retry_failed"]:
+            raise Refused("delta and retry_failed are two things; do one after the other.")
+        if not self._may_write():
+            with Progress(self.run, plan, "compared") as progress:
+                self._planned(catch_up(self.run, plan, progress.add, write=False).drift.steps())
+            return None
+        with (
+            self._writing(plan.target, plan.target_names()) as held,
+            Progress(self.run, plan, "compared", held) as progress,
+        ):
+            migration = catch_up(self.run, plan, progress.add)
+        content, path = report.write_migration(self.run, plan, migration)
+        self._done(content, path, _alerts_of(content), migration.drift.headline())
+        return migration
+
     @_reading
     def validate(self, plan: Plan) -> Validation:
-        """Both sides compared, item by item. Read-only; writes the report into the run's folder."""
-        with Progress(self.run, plan, "compared") as progress:
-            validation = validate(self.run, plan, progress.add)
-        content, path = report.write_validation(self.run, plan, validation)
+        """Both sides compared, item by item, begun or gone on with. Reads both; writes the report into the run's folder."""
+        with self.run.lock(self.stage):
+            with Progress(self.run, plan, "compared") as progress:
+                validation = validate(self.run, plan, progress.add)
+            content, path = report.write_validation(self.run, plan, validation)
         figures = content["validation"]
         headline = (
             f"{figures['equal']:,} of {figures['checked']:,} items proved equal; {figures['missing']:,} missing, "
@@ -245,7 +288,7 @@ class Book:
         if self._undoing is None:
             return Preview({}, 0)
         self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
-        preview = self._undoing.preview(self._values["delete_tables"])
+        preview = self._undoing.preview(self._values["delete_tables"], self._values["restore_from"])
         for entry, number in preview.entries.items() if not self.execute else ():
             self._planned([f"delete {plural(number, 'item')} of {entry} where unchanged"])
         return preview
@@ -259,6 +302,21 @@ class Book:
             undone = self._undoing.undo(held)
         self._conclude_rollback(undone, [])
         return undone
+
+    def restore(self, undone: Undone | None) -> Restored | None:
+        """Restores what `restore_from` names: into a new table, or, from a restored one, what the target lacks. With execute."""
+        name = self._values["restore_from"]
+        if undone is None or not name:
+            self._planned([self._undoing.wanted(name).plan()] if name and self._undoing else [])
+            return None
+        if interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
+            raise Refused("the restore was not confirmed; nothing was restored.")
+        wanted, undoing = self._undoing.wanted(name), self._undoing
+        held_tables = [wanted.table] if wanted.kind == COPY else []
+        with telling() as tell, self._writing(undoing.target(), held_tables) as held:
+            self._restored = undoing.restore(wanted, held, tell)
+        self._conclude_rollback(undone, [])
+        return self._restored
 
     def delete_tables(self, undone: Undone | None) -> list | None:
         """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
@@ -274,10 +332,10 @@ class Book:
         return results
 
     def _conclude_rollback(self, undone: Undone, deletions: list) -> None:
-        alerts = self._undoing.alerts(undone, deletions)
+        alerts = self._undoing.alerts(undone, deletions, self._restored)
         deleted = [deletion.table for deletion in deletions if deletion.deleted]
         content, path = report.write_rollback(
-            self.run, self._undoing.sides(), undone, deleted, alerts, self._undoing.checkpoint.stage
+            self.run, self._undoing.sides(), undone, deleted, alerts, self._undoing.checkpoint.stage, self._restored
         )
         headline = (
             f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
@@ -340,8 +398,8 @@ class Book:
     @contextmanager
     def _writing(self, target: Connection, tables: list[str]) -> Iterator[Held]:
         """Holds this run and the target tables. Refused where another process writes one of them."""
-        broken = self._values["break_lock"]
-        with self.run.lock(self.stage), hold_targets(target, tables, self.run, break_lock=broken) as held:
+        broken, lease = self._values["break_lock"], self.parameters.lease
+        with self.run.lock(self.stage), hold_targets(target, tables, self.run, break_lock=broken, lease=lease) as held:
             yield held
 
     def _may_write(self) -> bool:
@@ -349,9 +407,9 @@ class Book:
             raise Refused("the confirmation cell was not run; run the cells in their order.")
         return self.execute
 
-    def _planned(self, steps: list[str]) -> None:
+    def _planned(self, steps: list[str], *, show: bool = True) -> None:
         self._steps = [*getattr(self, "_steps", []), *steps]
-        if steps:
+        if steps and show:
             self.show(html.note, "Would " + "; ".join(steps) + ".")
 
     def _done(self, content: dict[str, Any], path, alerts: list[Alert], headline: str) -> None:
@@ -398,6 +456,10 @@ class _Chosen:
 
     def __init__(self, value: str):
         self.value = value
+
+
+def _alerts_of(content: dict[str, Any]) -> list[Alert]:
+    return [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
 
 
 def _place(side: Any) -> str:

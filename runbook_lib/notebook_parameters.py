@@ -7,14 +7,22 @@ from typing import Any
 from .errors import ParametersError
 from .parameters import suggest
 
-COMMON = {"mapping": str, "source": dict, "target": dict, "limits": dict, "run_id": str, "outputs": str}
+COMMON = {
+    "mapping": str,
+    "source": dict,
+    "target": dict,
+    "limits": dict,
+    "lease": dict,
+    "run_id": str,
+    "outputs": str,
+}
 WRITING = {"execute": bool, "confirm": str, "break_lock": str}
 OWN: dict[str, dict[str, type]] = {
     "01_analyze": {},
     "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
-    "03_migrate": {"tables": list, **WRITING},
+    "03_migrate": {"tables": list, "retry_failed": bool, "delta": bool, **WRITING},
     "04_validate": {"tables": list},
-    "05_rollback": {"checkpoint": str, "delete_tables": list, **WRITING},
+    "05_rollback": {"checkpoint": str, "restore_from": str, "delete_tables": list, **WRITING},
 }
 
 

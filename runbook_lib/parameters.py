@@ -49,6 +49,7 @@ class Target(Side):
     """The side that is written to."""
 
     rollback_role_arn: str | None = None
+    backup: Literal["required", "waived"] = "required"  # before a production target is migrated into
 
 
 class Limits(Strict):
@@ -59,6 +60,15 @@ class Limits(Strict):
     write_units: float | None = Field(None, gt=0)
     segments: int | None = Field(None, ge=1, le=1_000_000)
     on_failure: Literal["rollback", "keep"] = "rollback"
+    engine: Literal["threads", "processes", "dask"] | None = None
+    scheduler: str | None = None
+
+
+class Lease(Strict):
+    """One operator for each target table, across machines: the table, beside the target's, that says who."""
+
+    table: str = Field(min_length=1)
+    seconds: float = Field(60, ge=1, le=3600)
 
 
 class Parameters(Strict):
@@ -68,6 +78,7 @@ class Parameters(Strict):
     source: Side
     target: Target
     limits: Limits = Limits()
+    lease: Lease | None = None
 
     def mapping_path(self) -> Path:
         """The mapping file, relative paths taken from the project folder."""

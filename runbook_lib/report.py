@@ -6,13 +6,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from . import relations
+from . import backups, repair, validation_journal
 from .analyze import Analysis
 from .canary import MAX_ITEMS, Canary, Created
 from .checkpoint import side_summary
-from .listings import write_id_map, write_listing, write_listings
+from .listings import write_listing, write_lists
 from .migrate import Migration
+from .origins import FIGURES
 from .plan import Plan
+from .restore import Restored
 from .rollback import Undone
 from .run import Run, code_fingerprint, environments_fingerprint, iso, now
 from .stage import COUNTED, Stage, State
@@ -141,19 +143,22 @@ def canary_alerts(canary: Canary) -> list[Alert]:
 def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
     """Writes the report of 03, the listings and the id map."""
     stage = Stage(run, "migrate")
-    total, preserved = relations.count(stage)
-    write_listings(stage)
+    written = write_lists(stage)
     counts = table_counts(migration.state, entries_of(stage))
-    alerts = migration_alerts(plan, migration, counts, total - preserved)
+    alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
+    alerts += backups.alerts(backups.recorded(stage))
     sections = {
         **_counted(counts, migration.state.unrouted),
-        "relationships": total,
-        "relationships_preserved": preserved,
-        "id_map": write_id_map(run, stage),
-        "errors": _errors(stage),
+        "relationships": written.relationships,
+        "relationships_preserved": written.preserved,
+        "id_map": written.id_map,
+        "errors": written.errors,
         "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
         "executions": migration.state.executions,
+        "backups": backups.recorded(stage),
     }
+    if migration.drift:
+        sections["drift"] = migration.drift.as_json()
     if migration.state.rolled_back:
         sections["rollback"] = _rollback(migration.state.undone)
     if migration.undone:
@@ -167,11 +172,15 @@ def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[st
     alerts = alerts_of_counts(counts, migration.state.unrouted, plan.mapping.ignore_unrouted)
     if dangling:
         alerts.append(dangling_alert("", dangling))
+    if migration.drift:
+        alerts += migration.drift.alerts()
     if migration.failure:
         message = f"the migration failed: {migration.failure}{taken_back(migration)}"
         alerts.insert(0, Alert(FAIL, "", message, "Mend the cause, run again."))
     elif not migration.state.finished:
         alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run id."))
+    elif migration.state.catching_up:
+        alerts.insert(0, Alert(FAIL, "", "a delta was begun and has not ended", "Give it again, with the run id."))
     return alerts
 
 
@@ -189,12 +198,13 @@ def taken_back(migration: Migration) -> str:
 
 @_saved
 def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
-    """Writes the report of 04."""
+    """Writes the report of 04; with it the validation has ended."""
     sections = _migration_sections(run)
     sections["validation"] = {
         "checked": validation.total("checked"),
         "equal": validation.total("equal"),
         "missing": validation.total("missing"),
+        "expired": validation.total("expired"),
         "different": validation.total("different"),
         "extra": sum(validation.extra.values()),
         "dangling": validation.total("dangling"),
@@ -202,6 +212,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "conflicts": validation.total("conflicts"),
         "quarantined": validation.total("quarantined"),
         "unrouted": validation.unrouted,
+        "drift": {name: validation.drift[name] for name in FIGURES},
         "structure": validation.structure,
         "queries": [
             {
@@ -218,12 +229,20 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "tables": {name: vars(table) for name, table in validation.tables.items()},
         "verdict": worst(validation.alerts),
     }
-    return _write(run, plan, "validate", sections, validation.alerts)
+    written = _write(run, plan, "validate", sections, validation.alerts)
+    validation_journal.end(run)
+    return written
 
 
 @_saved
 def write_rollback(
-    run: Run, sides: dict[str, Any], undone: Undone, deleted_tables: list[str], alerts: list[Alert], stage: str
+    run: Run,
+    sides: dict[str, Any],
+    undone: Undone,
+    deleted_tables: list[str],
+    alerts: list[Alert],
+    stage: str,
+    restored: Restored | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Writes the report of 05, and `kept.jsonl` with what was left alone."""
     write_listing(run.folder, "kept", undone.kept)
@@ -232,6 +251,8 @@ def write_rollback(
         **_migration_sections(run),
         "rollback": {**_rollback(counts), "stage": stage, "tables_deleted": deleted_tables},
     }
+    if restored:
+        sections["restore"] = restored.as_json()
     return _write(run, sides, "rollback", sections, alerts, ROLLED_BACK)
 
 
@@ -261,14 +282,6 @@ def _migration_sections(run: Run) -> dict[str, Any]:
 
 def _rollback(counts: Counter) -> dict[str, int]:
     return {key: counts[key] for key in ("deleted", "kept_edited", "not_found")}
-
-
-def _errors(stage: Stage) -> list[dict[str, Any]]:
-    """Failed items by entry and reason."""
-    found: Counter = Counter()
-    for _, intent in stage.intents(final=True):
-        found.update((intent.rows[int(index)].entry, reason) for index, reason in intent.errors.items())
-    return [{"table": table, "reason": reason, "items": number} for (table, reason), number in found.items()]
 
 
 def _fingerprints(plan: Plan) -> dict[str, str]:

@@ -17,12 +17,15 @@ from .dynamo.pace import Pace
 from .dynamo.session import Connection
 from .dynamo.wire import ConditionFailed, DynamoError, Wire
 from .errors import Interrupted
-from .journal import INSERTED, Intent, JournalRow, Log
+from .journal import ALREADY_THERE, CONFLICT, INSERTED, Intent, JournalRow, Log
+from .kept import listed
+from .parameters import Parameters
 from .stage import Stage
 from .values import SCALARS, digest, key_hash
 
 BATCH = 100
 DELETED, KEPT, GONE, NEVER = "deleted", "kept_edited", "not_found", "never_written"
+MADE_ROOM = "replaced"  # deleted by a delta for a newer version of the item: not the rollback's any more
 EXPRESSION_BYTES = 3_500  # of the 4 KB that DynamoDB takes; a name and a value placeholder a condition
 MAX_CONDITION_VALUE = 1_000
 
@@ -34,7 +37,15 @@ class Undone:
     deleted: int
     kept_edited: int
     not_found: int
-    kept: list[dict]  # table (entry), key (target key), reason
+    kept: list[dict]  # the lines of kept.jsonl: see kept.py
+    already_there: int = 0  # items of others, left alone: those that were equal to ours before,
+    conflicts: int = 0  # and those that differed from ours under the same key
+
+    def others(self) -> str:
+        """The items of others that were left alone, as a phrase; "" where there were none."""
+        equal = f"{self.already_there:,} that were there before, equal" if self.already_there else ""
+        other = f"{self.conflicts:,} that differed under our keys (see conflicts.jsonl)" if self.conflicts else ""
+        return ", ".join(filter(None, (equal, other)))
 
 
 @dataclass(frozen=True)
@@ -68,21 +79,31 @@ def undo(
     """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
 
     Children go before parents. Connects with `target.rollback_role_arn` where no connection is given. Resumable: what was
-    undone before is not touched again, what was kept is looked at again.
+    undone before is not touched again, what was kept is looked at again. What differs in kept items is told by the source,
+    where it can be read; nothing else depends on it.
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
-    target = target or session.connect(
-        parameters.target,
-        "target",
-        workers=parameters.limits.workers,
-        pace=Pace(parameters.limits.read_units, parameters.limits.write_units),
-        role_arn=parameters.target.rollback_role_arn,
-    )
+    target = target or connect(parameters)
     with stage.run.saving():
         kept = _undo(checkpoint, stage, target, execution, on_page)
-    counts = stage.state(execution).undone
-    return Undone(counts[DELETED], counts[KEPT], counts[GONE], kept)
+        lines = listed(checkpoint, kept, target.wire)
+    counts, letters = stage.state(execution).undone, Counter()
+    for _, intent in stage.intents(final=True):
+        letters.update(intent.outcome if execution in (None, intent.execution) else "")
+    return Undone(counts[DELETED], counts[KEPT], counts[GONE], lines, letters[ALREADY_THERE], letters[CONFLICT])
+
+
+def connect(parameters: Parameters) -> Connection:
+    """The target, opened with the rollback role where one is given. Read-only. Raises Refused."""
+    limits, side = parameters.limits, parameters.target
+    return session.connect(
+        side,
+        "target",
+        workers=limits.workers,
+        pace=Pace(limits.read_units, limits.write_units),
+        role_arn=side.rollback_role_arn,
+    )
 
 
 def _undo(
@@ -91,12 +112,12 @@ def _undo(
     target: Connection,
     execution: int | None,
     on_page: Callable[[str, Counter], None] | None,
-) -> list[dict]:
+) -> list[JournalRow]:
     """Does it; gives what was kept."""
     stage.check_complete(stage.parts())  # reads every file to its end: damage is found before the first delete
     if execution is None:
         stage.record("rollback")
-    kept: list[dict] = []
+    kept: list[JournalRow] = []
     levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
     paths = [(begin["table"], path) for path, begin in stage.files()]
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
@@ -121,8 +142,8 @@ def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, lis
     unsettled = {_place(row) for intent in journal.intents(path) if intent.outcome is None for row in intent.rows}
     claimed: set[tuple[str, bytes]] = set()  # of these, what a complete intent says is inserted: it has them
     for intent in journal.intents(path) if unsettled else ():
-        for row, letter in zip(intent.rows, intent.outcome or "", strict=False):
-            if letter == INSERTED and (place := _place(row)) in unsettled:
+        for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
+            if letter == INSERTED and intent.undone.get(index) != MADE_ROOM and (place := _place(row)) in unsettled:
                 claimed.add(place)
     given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page that was open twice holds its rows twice
     for intent in journal.intents(path):
@@ -133,7 +154,8 @@ def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, lis
             if intent.outcome is None:
                 place = _place(row)
                 ours = not row.present and place not in claimed and (*place, row.digest) not in given
-                given.add((*place, row.digest))
+                if intent.undone.get(index) != MADE_ROOM:
+                    given.add((*place, row.digest))
             else:
                 ours = intent.outcome[index] == INSERTED
             if ours and intent.undone.get(index, KEPT) == KEPT:
@@ -150,7 +172,7 @@ def _place(row: JournalRow) -> tuple[str, bytes]:
 class _UndoFile:
     """Undoes batches of one journal file."""
 
-    def __init__(self, checkpoint: Checkpoint, wire: Wire, pool: ThreadPoolExecutor, log: Log, kept: list[dict]):
+    def __init__(self, checkpoint: Checkpoint, wire: Wire, pool: ThreadPoolExecutor, log: Log, kept: list[JournalRow]):
         self._entries, self._wire, self._pool, self._log, self._kept = checkpoint.entries, wire, pool, log, kept
 
     def batch(self, intent: Intent, indexes: list[int]) -> Counter:
@@ -163,6 +185,7 @@ class _UndoFile:
             items = self._look(table, [intent.rows[index].key for index in places])
             there |= dict(zip(places, items, strict=True))
         if mine := [index for index in indexes if _is_as_inserted(there[index], intent.rows[index])]:
+            self._wire.check_guards()
             self._log.append("undo", n=intent.n, execution=intent.execution, rows=mine)
         results = self._pool.map(lambda index: self._undo_row(intent, index, there[index]), indexes)
         states = dict(zip(indexes, results, strict=True))
@@ -173,16 +196,7 @@ class _UndoFile:
         self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts=counts)
         for index, state in states.items():
             if state == KEPT:
-                row = intent.rows[index]
-                self._kept.append(
-                    {
-                        "table": row.entry,
-                        "key": row.source_key,
-                        "target_key": row.key,
-                        "attribute": "",
-                        "reason": "changed since it was inserted; left as it is",
-                    }
-                )
+                self._kept.append(intent.rows[index])
         return counts
 
     def _look(self, table: str, keys: list[dict]) -> list[dict | None]:
@@ -217,15 +231,22 @@ class _UndoFile:
             return NEVER if intent.outcome is None else GONE
         if not _is_as_inserted(item, row):
             return KEPT
-        table = self._table(row)
-        try:
-            old = self._wire.delete_if(table, row.key, _conditions(item, row.key))
-        except ConditionFailed:
-            return KEPT
-        if old is not None and not _is_as_inserted(old, row):  # edited since our look, beyond the delete's condition
-            self._wire.put_new(table, old, next(iter(row.key)))
-            return KEPT
-        return DELETED
+        return DELETED if delete_unchanged(self._wire, self._table(row), row, item) else KEPT
+
+
+def delete_unchanged(wire: Wire, table: str, row: JournalRow, item: dict) -> bool:
+    """Whether the item, which is as the row was inserted, was deleted; else it was edited meanwhile, and is there still.
+
+    Writes to the table.
+    """
+    try:
+        old = wire.delete_if(table, row.key, _conditions(item, row.key))
+    except ConditionFailed:
+        return False
+    if old is not None and not _is_as_inserted(old, row):  # edited since our look, beyond the delete's condition
+        wire.put_new(table, old, next(iter(row.key)), guarded=False)
+        return False
+    return True
 
 
 def _is_as_inserted(item: dict | None, row: JournalRow) -> bool:

@@ -9,6 +9,7 @@ import re
 import socket
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,8 +26,10 @@ from .parameters import Parameters, resolve_path
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
 LOCK_PATIENCE = 10.0  # seconds: a kernel can outlive its killed command by one
 SCHEMA = 1
+NO_THREAD = "can't start new thread"  # Python's words where the system gives no more
 TRANSFORMING = (
-    "convert", "ids", "insert", "journal", "jsontext", "lookups", "mapping", "references", "routes", "templates", "values", "walk"
+    "convert", "fields", "ids", "insert", "journal", "jsontext", "lookups", "mapping", "references", "routes",
+    "templates", "values", "walk"
 )  # fmt: skip
 
 
@@ -98,7 +101,7 @@ class Run:
 
     @contextmanager
     def saving(self):
-        """A block that writes files: what the disk refuses is Interrupted, as the journal tells where to go on."""
+        """A block of work. A disk that refuses, memory or threads that run out are Interrupted: the journal tells where to go on."""
         try:
             yield
         except OSError as problem:
@@ -106,6 +109,14 @@ class Run:
                 f"{problem.filename or self.folder}: {problem.strerror or problem}; when that is mended, give the same "
                 "command with the same run id: it goes on where it was."
             ) from problem
+        except (MemoryError, RuntimeError) as problem:
+            if isinstance(problem, RuntimeError) and NO_THREAD not in str(problem):
+                raise
+            what = "memory" if isinstance(problem, MemoryError) else "room for threads"
+            raise Interrupted(
+                f"there is not enough {what}; end other programs or lower limits.workers, then give the same command with "
+                "the same run id: it goes on where it was."
+            ) from None  # what it came from holds a page
 
     @contextmanager
     def lock(self, stage: str):
@@ -158,14 +169,14 @@ def _holder(file) -> str:
         return "another process"
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a mix; on disk when it returns."""
     point = f"file.{path.name}"
     failpoints.reach(f"{point}.write.before")
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             failpoints.reach(f"{point}.fsync.before")
             os.fsync(file.fileno())

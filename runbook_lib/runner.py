@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import audit, control
+from . import audit, control, tuning
 from .errors import Refused
 from .export import export
 from .index import write_index
@@ -48,6 +48,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     from traitlets.config import Config
 
     control.clear(run)
+    tuning.clear(run)
     copy = _free_name(run.folder, stage)
     problem, traceback = None, None
     try:

@@ -1,8 +1,9 @@
 """What 05_rollback does, step by step, around `rollback.undo`: finding the checkpoint, connecting, concluding."""
 
+from collections.abc import Callable
 from typing import Any
 
-from . import audit, control
+from . import audit, control, repair, restore
 from .checkpoint import Checkpoint, read_checkpoint
 from .dynamo import session
 from .dynamo.pace import Pace
@@ -12,6 +13,7 @@ from .guard import check_endpoint
 from .locks import Held
 from .mapping import load_mapping
 from .parameters import Parameters
+from .restore import Restored, Wanted
 from .rollback import Preview, Undone, preview, undo
 from .run import identify, runs
 from .selection import latest_checkpoint
@@ -51,12 +53,15 @@ class Undoing:
                 raise Refused(f"the checkpoint was written for account {held}, these credentials belong to {now}.")
         return self._target
 
-    def preview(self, delete: list[str]) -> Preview:
+    def preview(self, delete: list[str], restore_from: str = "") -> Preview:
         """What would be looked at. Read-only.
 
-        Refused where `delete` names a table that the run did not create, or a later run built on this one.
+        Refused where `delete` names a table that the run did not create, `restore_from` what cannot be restored, or a
+        later run built on this one.
         """
         resolve_tables(self.checkpoint, delete)
+        if restore_from:
+            restore.check(self.wanted(restore_from), self.target())
         if later := later_run(self.checkpoint):
             raise Refused(
                 f"run {later} inserted into the same target after this one and is not rolled back; what it inserted may "
@@ -81,26 +86,44 @@ class Undoing:
         """Deletes created tables that are empty now. Writes to the target's account."""
         return delete_tables(self.checkpoint, self.target(), names)
 
+    def wanted(self, restore_from: str) -> Wanted:
+        """What `restore_from` means for this checkpoint. Raises Refused."""
+        return restore.wanted(restore_from, self.checkpoint)
+
+    def restore(self, wanted: Wanted, held: Held | None, tell: Callable[[str], None]) -> Restored:
+        """Restores into a new table, or copies a restored table back. Writes to the target's account, run and journal."""
+
+        def look(told: str) -> None:
+            control.check(self.checkpoint.run)
+            if held:
+                held.check()
+            tell(told)
+
+        return restore.restore(self.checkpoint, wanted, self.target(), look)
+
     def sides(self) -> dict[str, Any]:
         """Source and target as the report names them."""
         return self.checkpoint.sides
 
-    def alerts(self, undone: Undone, deletions: list[TableDeletion]) -> list[Alert]:
+    def alerts(self, undone: Undone, deletions: list[TableDeletion], restored: Restored | None = None) -> list[Alert]:
         """What the rollback left open."""
         alerts = []
         if undone.kept_edited:
             message = f"{plural(undone.kept_edited, 'item')} edited since they were inserted, and kept"
-            alerts.append(Alert(REVIEW, "", message, "See kept.jsonl; decide on each by hand."))
+            alerts.append(Alert(REVIEW, "", message, "See kept.jsonl, with what differs; decide on each by hand."))
         if undone.not_found:
-            message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else"
+            message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else, or expired"
             alerts.append(Alert("", "", message, "Nothing to do."))
+        if others := undone.others():
+            alerts.append(Alert("", "", f"items of others were not touched: {others}", "Nothing to do."))
         if self.checkpoint.code_changed:
             message = "the program is not the version that inserted the items"
             alerts.append(Alert("", "", message, "Nothing to do: undo compares what is stored with what was written."))
         for deletion in deletions:
             if not deletion.deleted:
                 alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Look at it by hand."))
-        return alerts
+        alerts += repair.alerts(self.checkpoint.stage_journal())
+        return alerts + (restore.alerts(restored) if restored else [])
 
 
 def tables_of(checkpoint: Checkpoint) -> list[str]:
@@ -119,7 +142,7 @@ def later_run(checkpoint: Checkpoint) -> str | None:
                 continue
             try:
                 state = stage.state()
-                if state.standing <= 0 or (state.started or "") <= mine:
+                if not state.may_stand or (state.started or "") <= mine:
                     continue
                 files = [event["file"] for event in stage.events("checkpoint")]
                 other = read_checkpoint(run.folder / files[-1]) if files else None

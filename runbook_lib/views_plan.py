@@ -1,12 +1,15 @@
 """Views around the work itself: what is planned, what a run left, what to type to do it again."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .html import Raw, chip, details, mono, note, number, table
+from .html import Raw, chip, details, flagged, mono, note, number, table
 from .plan import Plan
+from .restore import COPY, NOT_CARRIED_OVER, Restored
 from .run import Run
 from .teardown import TableDeletion
+from .verdict import plural
 
 COMMANDS = {
     "01_analyze": "analyze",
@@ -34,6 +37,35 @@ def _state(target: Any) -> Raw:
     return chip("missing", "bad") if target is None else chip("there", "good")
 
 
+def backups(found: Mapping[str, Mapping[str, Any]]) -> Raw:
+    """What stands behind each target table before the first insert."""
+    if not found:
+        return note("The target is not production, or has no table yet: no backup is looked for.")
+    says = {
+        "point_in_time": ("good", "point-in-time recovery is on"),
+        "on_demand": ("good", "an on-demand backup is taken before the first insert"),
+        "waived": ("look", "none: target.backup says waived"),
+        "not_available": ("look", "none: not available here, the engine has no backups"),
+    }
+    rows = []
+    for name, about in found.items():
+        tone, words = says[about["kind"]]
+        rows.append([mono(name), chip(about["kind"].replace("_", " "), tone), about["arn"] or words])
+    return table(["target table", "backup", ""], rows, align="llw")
+
+
+def restored(result: Restored) -> Raw:
+    """What a restore did, and what it is not."""
+    if result.kind == COPY:
+        counts = {"in the backup": result.items, "copied back": result.inserted, "equal already": result.equal}
+        rows = [*counts.items(), ["different, left as they are", flagged(result.different)]]
+        body = table([f"into {result.table}", "items"], rows, align="lr")
+        return Raw(body + note("Nothing that the target held was overwritten or deleted."))
+    line = note(f"{result.source} is restored into the new table {result.table}, {plural(result.items, 'item')}.")
+    lacks = f"A restore is no undo: the old table is as it was. The new one lacks: {', '.join(NOT_CARRIED_OVER)}."
+    return Raw(line + note(lacks, "look"))
+
+
 def deletions(results: Sequence[TableDeletion]) -> Raw:
     """What became of the tables that were to be deleted."""
     rows = [
@@ -54,6 +86,8 @@ def files(run: Run) -> Raw:
         "conflicts": "items whose target key is taken",
         "unrouted": "items that no entry selects",
         "failed": "items that could not be written",
+        "drift": "items that changed on one of the sides since the migration",
+        "restore-conflicts": "items that a restored table holds otherwise",
         "kept": "items that a rollback left alone",
         "run.log": "what happened, step by step",
     }
@@ -77,6 +111,12 @@ def reproduce(stage: str, run: Run, file: str | None, values: Mapping[str, Any])
         command += f" {values['table']} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
     if values.get("tables"):
         command += f" --tables {','.join(values['tables'])}"
+    if values.get("retry_failed"):
+        command += " --retry-failed"
+    if values.get("delta"):
+        command += " --delta"
+    if values.get("restore_from"):
+        command += f" --restore-from {shlex.quote(values['restore_from'])}"
     if values.get("delete_tables"):
         command += f" --delete-tables {','.join(values['delete_tables'])}"
     if "execute" in values:

@@ -155,16 +155,29 @@ def undone(result: Undone) -> Raw:
     counts = [["deleted", result.deleted], ["kept: edited since", flagged(result.kept_edited)]]
     body = table(["undo", "items"], [*counts, ["not found any more", flagged(result.not_found)]], align="lr")
     if result.kept:
-        rows = [[k["table"], Raw(f"#{key_tag(k['key'])}"), k["reason"]] for k in result.kept]
-        columns = ("entry", "target key", "why it stays")
-        body += table(columns, rows, align="llw", limit=KEPT, caption="Left alone, for review")
+        tags = [Raw(f"#{key_tag(k.get('target_key', k['key']))}") for k in result.kept]
+        changes = [_changes(k.get("differences", ())) for k in result.kept]
+        rows = [[k["table"], tag, what, k["reason"]] for k, tag, what in zip(result.kept, tags, changes, strict=True)]
+        columns = ("entry", "target key", "attribute (was → is)", "why it stays")
+        body += table(columns, rows, align="llww", limit=KEPT, caption="Left alone, for review")
+        body += muted("All of them are in kept.jsonl.")
+    if others := result.others():
+        body += note(f"Items of others, not touched: {others}.")
     return Raw(body)
 
 
-def progress(rows: Sequence[Progress]) -> Raw:
+def _changes(differences: Sequence[dict]) -> str:
+    """The attributes that differ, with their types."""
+    kinds = ["another value" if d["was"] == d["is"] else f"{d['was']} → {d['is']}" for d in differences]
+    pairs = zip(differences, kinds, strict=True)
+    return ", ".join(f"{d['attribute']} ({kind})" for d, kind in pairs) or "not known"
+
+
+def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
     """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
 
-    Those whose state is DONE or WAITING are told in one line each; a total is an estimate and may be passed.
+    Those whose state is DONE or WAITING are told in one line each; a total is an estimate and may be passed. `slowed` says
+    what holds the run back.
     """
     finished = [row for row in rows if row[5] == DONE]
     waiting = [row for row in rows if row[5] == WAITING]
@@ -185,6 +198,7 @@ def progress(rows: Sequence[Progress]) -> Raw:
         blocks.append(_line("✓ finished", [f"{row[0]} {row[1]:,}" for row in finished]))
     if waiting:
         blocks.append(_line("waiting", [row[0] for row in waiting]))
+    blocks += [_line("slowed", [reason]) for reason in slowed]
     return Raw("".join(blocks))
 
 

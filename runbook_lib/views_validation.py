@@ -16,24 +16,33 @@ CAUSES = 50  # rows of the differences by cause
 
 def validation(result: Validation) -> Raw:
     """One row an entry with what was compared, then what else was found in the target."""
-    names = "scanned checked equal missing different conflicts quarantined references dangling".split()
-    tones = (None, None, None, "bad", "bad", "look", "look", None, "look")
+    names = "scanned checked equal missing expired different conflicts quarantined references dangling".split()
+    tones = (None, None, None, "bad", None, "bad", "look", "look", None, "look")
     rows, marks = [], []
     for entry, figures in sorted(result.tables.items()):
         values = [getattr(figures, name) for name in names]
         cells = [flagged(value, tone) if tone else value for value, tone in zip(values, tones, strict=True)]
         wrong = figures.missing or figures.different
-        sound = figures.equal == figures.checked
+        sound = figures.equal + figures.expired == figures.checked
         tick = Raw('<span style="color:#1b9a55;font-weight:700">✓</span>') if sound else quiet("·")
         rows.append([entry, *cells, chip("✗", "bad") if wrong else tick])
         marks.append("bad" if wrong else None)
     foot = [f"{len(rows)} in all", *(result.total(name) for name in names), ""]
     columns = ("entry", *names, "")
-    blocks = [_sentence(result), table(columns, rows, align="lrrrrrrrrrc", foot=foot, marks=marks)]
+    blocks = [_sentence(result), table(columns, rows, align="lrrrrrrrrrrc", foot=foot, marks=marks)]
+    if result.earlier_pages:
+        earlier = plural(result.earlier_pages, "page")
+        blocks.append(note(f"Gone on with: {earlier} were compared before an interruption, and not again.", "look"))
     if result.extra:
         extra = [[name, flagged(count)] for name, count in sorted(result.extra.items())]
         title = "Extra items: in the target, not made by the mapping, not touched"
         blocks.append(table(["target table", "items"], extra, align="lr", caption=title))
+    if any(result.drift.values()):
+        since = (
+            f"Since the migration {result.drift['added']:,} added to the source, {result.drift['changed']:,} changed there, "
+            f"{result.drift['deleted']:,} deleted from it; {result.drift['edited_in_target']:,} edited in the target."
+        )
+        blocks.append(note(since, "look"))
     if result.unrouted:
         blocks.append(note(f"{plural(result.unrouted, 'source item')} selected by no entry.", "look"))
     if result.structure:
@@ -48,9 +57,10 @@ def _sentence(result: Validation) -> Raw:
     checked, equal = result.total("checked"), result.total("equal")
     missing, different = result.total("missing"), result.total("different")
     conflicts, extra = result.total("conflicts"), sum(result.extra.values())
+    expired = f"{gone:,} expired, " if (gone := result.total("expired")) else ""
     said = (
         f"{plural(checked, 'item')} compared, every attribute with its type: {equal:,} equal, {missing:,} missing, "
-        f"{different:,} different, {conflicts:,} taken by other items; {extra:,} extra in the target."
+        f"{expired}{different:,} different, {conflicts:,} taken by other items; {extra:,} extra in the target."
     )
     return note(said, "bad" if missing or different else "look" if conflicts or extra else "good")
 
@@ -72,7 +82,7 @@ def differences_html(result: Validation) -> Raw:
     rows, marks = [], []
     for cause, count in causes.most_common():
         name, kind, attribute, _, _ = cause
-        tone = "look" if kind == "extra" else "bad"
+        tone = "look" if kind in ("extra", "expired") else "bad"
         what, example = attribute or muted("the whole item"), examples[cause]
         rows.append([name, chip(kind, tone), what, _types(example), count, muted(f"#{key_tag(example.key)}")])
         marks.append(tone)

@@ -12,6 +12,7 @@ import support_worlds as worlds
 from runbook_lib import report
 from runbook_lib.analyze import analyze
 from runbook_lib.canary import Canary, create_tables, run_canary
+from runbook_lib.delta import catch_up
 from runbook_lib.dynamo.session import Connection
 from runbook_lib.locks import Held, hold_targets
 from runbook_lib.mapping import load_mapping
@@ -62,10 +63,17 @@ class Flow:
         with self._writing("03_migrate", run, plan.target, plan.target_names()):
             return report.write_migration(run, plan, migrate(run, plan))[0]
 
+    def delta(self, tables: list[str] | None = None) -> dict[str, Any]:
+        """03 with `delta`."""
+        run, plan = self.run(), self._plan(tables)
+        with self._writing("03_migrate", run, plan.target, plan.target_names()):
+            return report.write_migration(run, plan, catch_up(run, plan))[0]
+
     def validate(self, tables: list[str] | None = None) -> dict[str, Any]:
         """04."""
         run, plan = self.run(), self._plan(tables)
-        return report.write_validation(run, plan, validate(run, plan))[0]
+        with run.lock("04_validate"):
+            return report.write_validation(run, plan, validate(run, plan))[0]
 
     def rollback(self, stage: str = "migrate") -> dict[str, Any]:
         """05, from the checkpoint of a stage."""
@@ -88,7 +96,7 @@ class Flow:
 
     @contextmanager
     def _writing(self, stage: str, run: Run, target: Connection, tables: list[str]) -> Iterator[Held]:
-        with run.lock(stage), hold_targets(target, tables, run) as held:
+        with run.lock(stage), hold_targets(target, tables, run, lease=self.parameters.lease) as held:
             yield held
 
     def _plan(self, chosen: list[str] | None = None):

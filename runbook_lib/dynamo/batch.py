@@ -8,7 +8,7 @@ a statement is refused for is put to a conditional PutItem, whose answer holds. 
 import random
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any
@@ -188,12 +188,16 @@ class Batches:
                 except Exception as problem:
                     problems.append(problem)
         else:
-            futures = [self._threads().submit(run, number) for number in range(len(tasks))]
+            futures: list[Future] = []
             try:
+                for number in range(len(tasks)):
+                    futures.append(self._threads().submit(run, number))
                 wait(futures)
-            except BaseException:  # Ctrl-C: nothing may be under way when the caller goes on
+            except BaseException:  # Ctrl-C, or no thread to be had: nothing may be under way when the caller goes on
                 failed.set()
                 wait(futures)
+                # The next one after these may lie in the pool: what becomes of it is not known here.
+                unsent += [index for owned in owners[len(futures) + 1 :] for index in owned]
                 raise
             problems = [problem for future in futures if (problem := future.exception())]
             outcomes = [] if problems else [pair for future in futures for pair in future.result()]

@@ -143,7 +143,9 @@ class Requests:
             raise faults.from_reply(self.label, operation, table, status, headers, raw)
         try:
             reply = orjson.loads(raw)
-        except orjson.JSONDecodeError:  # its text is safe, but it carries the document
+        except orjson.JSONDecodeError as problem:  # its text is safe, but it carries the document
+            if "memory" in problem.msg:  # what orjson says where there is none left
+                raise MemoryError from None
             raise Again("the reply is not JSON") from None
         if not isinstance(reply, dict):
             raise Again("the reply is not a JSON object")

@@ -124,23 +124,33 @@ def run_all(browser, lab: str, stage: str):
     """
     from playwright.sync_api import TimeoutError as Late
 
-    for attempt in range(3):
-        _end_kernels(lab)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.goto(f"{lab}/lab/tree/notebooks/{stage}.ipynb?reset")
-        page.locator(".jp-NotebookPanel").wait_for()
-        page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3.*\| Idle")).wait_for()
-        page.locator("#jp-MainMenu >> text=Run").first.click()
-        page.locator(".lm-Menu-itemLabel", has_text=re.compile(r"^Run All Cells$")).click()
+    for _ in range(2):
+        page = _open_and_run(browser, lab, stage)
         try:
-            page.locator(".jp-InputPrompt", has_text=re.compile(r"^\[1\]:?$")).first.wait_for(timeout=45_000)
+            _first_cell_done(page)
         except Late:
-            if attempt == 2:
-                raise
             page.close()
         else:
             return page
+    page = _open_and_run(browser, lab, stage)
+    _first_cell_done(page)
+    return page
+
+
+def _open_and_run(browser, lab: str, stage: str):
+    _end_kernels(lab)
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(60_000)
+    page.goto(f"{lab}/lab/tree/notebooks/{stage}.ipynb?reset")
+    page.locator(".jp-NotebookPanel").wait_for()
+    page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3.*\| Idle")).wait_for()
+    page.locator("#jp-MainMenu >> text=Run").first.click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile(r"^Run All Cells$")).click()
+    return page
+
+
+def _first_cell_done(page) -> None:
+    page.locator(".jp-InputPrompt", has_text=re.compile(r"^\[1\]:?$")).first.wait_for(timeout=45_000)
 
 
 def _end_kernels(lab: str) -> None:

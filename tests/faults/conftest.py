@@ -1,16 +1,21 @@
 """The fixtures of this folder."""
 
 import pytest
+import support_batches
 import support_worlds as worlds
 from faults import harness
 
 
 @pytest.fixture(scope="module")
-def _bench(engine_pool, tmp_path_factory):
-    """One world for all tests of a module."""
+def _bench(request, engine_pool, tmp_path_factory):
+    """One world for all tests of a module, or one for each way of inserting: see harness.by()."""
+    way = harness.WAYS[getattr(request, "param", "puts")]
+    engine = engine_pool(way.engine)
     with pytest.MonkeyPatch.context() as patch:
         harness.quicken(patch)
-        bench = harness.Bench(worlds.World(engine_pool("moto")), tmp_path_factory.mktemp("runs"))
+        if way.point == "Statement":
+            support_batches.give(patch)
+        bench = harness.Bench(worlds.World(engine), tmp_path_factory.mktemp("runs"), way)
         yield bench
         bench.world.drop()
 

@@ -14,8 +14,10 @@ import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
+import support_batches
 import support_worlds as worlds
 from support_flows import Flow, flow_of
 
@@ -32,6 +34,28 @@ MAPPING = "{Ports: {where: {kind: port}}, Ships: {references: {portId: Ports, 's
 # Of 6 ports and 7 ships one ship is already there, and the key of another is taken; a lighthouse is selected by nobody.
 PORTS, SHIPS, INSERTED = 6, 7, 11
 COMPARED = ("tables", "totals", "verdict", "relationships", "relationships_preserved")
+_wires: list[Wire] = []  # that are used by one flow after the other
+
+
+class Way(NamedTuple):
+    """How items come into the target."""
+
+    engine: str
+    operation: str
+    point: str  # of the failpoints `wire.POINT.before` and `wire.POINT.after` around an insert
+    together: int = 1  # about so many items are inserted between these
+
+    def after(self, inserts: int, action: str = "kill") -> str:
+        """The rule that fails when about so many items have landed; only the batches of ministack land as a whole."""
+        return f"wire.{self.point}.after={action}@{-(-inserts // self.together)}"
+
+
+PUTS = Way("moto", "PutItem", "PutItem")
+WAYS = {
+    "puts": PUTS,
+    "batches": Way("moto", support_batches.OPERATION, "Statement"),
+    "ministack": Way("ministack", support_batches.OPERATION, support_batches.OPERATION, 3),
+}
 
 
 def new_id(entry: str, old: str) -> dict:
@@ -61,12 +85,19 @@ def sea(world: worlds.World) -> None:
     world.build({"Ports": key, "Ships": key | {"items": residents}}, TARGET)
 
 
+def by(*ways: str) -> pytest.MarkDecorator:
+    """A mark: tests with the bench run once for each of these ways; on ministack only in the slow tier."""
+    marks = {"ministack": pytest.mark.slow}
+    values = [pytest.param(way, marks=marks.get(way, ())) for way in ways]
+    return pytest.mark.parametrize("_bench", values, indirect=True, scope="module")
+
+
 class Bench:
     """The world, what it was first, and what an untouched migration makes of it."""
 
-    def __init__(self, world: worlds.World, folder: Path, **limits: Any):
+    def __init__(self, world: worlds.World, folder: Path, way: Way = PUTS, **limits: Any):
         """Runs the untouched migration and takes it back."""
-        self.world, self._folder, self._limits = world, folder, {"workers": 1} | limits
+        self.world, self.way, self._folder, self._limits = world, way, folder, {"workers": 1} | limits
         self._numbers = itertools.count()
         sea(world)
         self.source, self.first = self.content(SOURCE), self.content(TARGET)
@@ -83,12 +114,16 @@ class Bench:
             "unrouted": 1,
         }
         assert self.report["relationships"] == 2 * (SHIPS - 1)  # those of the conflict do not count
+        assert flow._plan().target.wire.takes_batches(world.name("Ships", TARGET), ("id",)) == (way != PUTS)
         flow.rollback()
         self.check_back()
 
     def flow(self, **limits: Any) -> Flow:
         """A migration of this world in a run of its own, not yet begun."""
         close_logs()
+        if self.way.point == "Statement":  # it asks anew whether batches are taken
+            for wire in _wires:
+                wire._batches._taken.clear()
         outputs = self._folder / f"{next(self._numbers):05}"
         outputs.mkdir()
         return flow_of(MAPPING, self.world, outputs, **self._limits | limits)
@@ -158,6 +193,9 @@ def killed(work: Callable[[], Any], points: str) -> bool:
     """Whether the work, done in a child process, was killed at one of the points."""
 
     def child() -> None:
+        for wire in _wires:
+            wire._batches._pool = None  # its threads are not here
+            wire._transport._idle.clear()  # two processes on one connection would get each other's replies
         failpoints.arm(points)
         work()
 
@@ -196,7 +234,7 @@ def armed(points: str | Callable[[str], object]) -> Iterator[Any]:
 def open_page(bench: Bench) -> Flow:
     """A migration that died with a page open, of which some items have landed."""
     flow = bench.flow()
-    assert killed(flow.migrate, "wire.PutItem.after=kill@9")
+    assert killed(flow.migrate, bench.way.after(9))
     assert 0 < bench.landed() < INSERTED
     return flow
 
@@ -225,7 +263,9 @@ def quicken(monkeypatch) -> None:
 
     @functools.cache
     def known(endpoint: str, label: str, workers: int):
-        return connect(sides[endpoint, label], label, workers=workers)
+        connection = connect(sides[endpoint, label], label, workers=workers)
+        _wires.append(connection.wire)
+        return connection
 
     sides: dict = {}
 

@@ -15,14 +15,14 @@ from runbook_lib.validate import validate
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 HOUR = 3_600
+NOW = int(time.time())  # one for all: items are compared with each other
 
 
 @pytest.fixture
 def flow(moto_world, tmp_path):
     """A migration of items of which some have a time to live, and those that are gone from the target since."""
-    now = int(time.time())
-    until = {"past": {"N": str(now - HOUR)}, "future": {"N": str(now + HOUR)}, "text": {"S": str(now - HOUR)}}
-    until |= {"none": None, "decimal": {"N": f"{now - HOUR}.50"}, "there": {"N": str(now - HOUR)}}
+    until = {"past": {"N": str(NOW - HOUR)}, "future": {"N": str(NOW + HOUR)}, "text": {"S": str(NOW - HOUR)}}
+    until |= {"none": None, "decimal": {"N": f"{NOW - HOUR}.50"}, "there": {"N": str(NOW - HOUR)}}
     items = [{"id": {"S": name}} | ({"until": value} if value else {}) for name, value in until.items()]
     key = {"key": {"id": "S"}}
     moto_world.build({"Notes": key | {"items": items}, "Other": key | {"items": items}}, SOURCE)
@@ -54,8 +54,7 @@ def test_what_has_expired_is_told_from_what_is_missing(flow, moto_world):
 def test_expired_items_alone_are_no_failure(flow, moto_world):
     """PASS, with a note; the view shows them apart."""
     name = moto_world.name("Notes", TARGET)
-    now = int(time.time())
-    for old, until in (("future", {"N": str(now + HOUR)}), ("text", {"S": str(now - HOUR)}), ("none", None)):
+    for old, until in (("future", {"N": str(NOW + HOUR)}), ("text", {"S": str(NOW - HOUR)}), ("none", None)):
         moto_world.put(name, {"id": {"S": old}} | ({"until": until} if until else {}))
     assert flow.validate(["Notes"])["verdict"] == "PASS"
     shown = views.validation(validate(flow.run(), flow._plan(["Notes"])))

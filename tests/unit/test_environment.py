@@ -40,6 +40,11 @@ def test_conda_users_get_the_same_packages():
     assert dict(split(requirement) for requirement in conda) == wanted
 
 
+def test_the_tests_install_what_the_cluster_needs():
+    """The extra is for users; its tests run with the locked versions."""
+    assert set(PROJECT["optional-dependencies"]["dask"]) <= set(TEST)
+
+
 def test_every_package_is_locked_with_hashes():
     lock = locked("requirements.lock")
     direct = {split(requirement)[0] for requirement in [*RUNTIME, *TEST, *BUILD]}

@@ -146,3 +146,17 @@ def test_stopping_ends_all_waits():
     limited.stopping.set()
     limited.wait_read(10_000)  # would be hours
     limited.pause(10_000)
+
+
+def test_a_share_of_each_request_refused_slows_by_that_share(clock):
+    """Requests of which a tenth is refused are no reason to halve the rate; of which most is, they are."""
+    partly, mostly = pace(clock), pace(clock)
+    for slow, share in ((partly, 0.1), (mostly, 0.9)):
+        for _ in range(200):
+            slow.wait_turn("T")
+            clock.now += 1 / 200
+            slow.refused("T", "ThrottlingError", share)
+    assert partly.accepts("T") == 200
+    assert mostly.accepts("T") == 0
+    assert not any("slowed to 100" in line for line in partly.slowed())
+    assert any("slowed" in line for line in mostly.slowed())
