@@ -1,0 +1,235 @@
+"""Operators of the state machine: the stages as a notebook runs them, cut off in many ways, and how each ended.
+
+A death is SIGKILL in a forked child. What the child wrote to the tables before it died comes back through a pipe, record by
+record, so that nothing is lost that had arrived; what it wrote to disk is there.
+"""
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Executor, Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from faults.machine_model import Model
+from support_flows import Flow
+from support_memory import Memory
+
+from runbook_lib import audit, control, failpoints, report
+from runbook_lib.delta import catch_up
+from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.migrate import migrate
+from runbook_lib.retry import retry_failed
+from runbook_lib.rollback import undo
+from runbook_lib.undoing import Undoing
+from runbook_lib.validate import validate
+
+DONE, REFUSED, INTERRUPTED, KILLED = "done", "refused", "interrupted", "killed"
+WRITING = {"migrate": migrate, "delta": catch_up, "retry": retry_failed}
+
+
+class End(NamedTuple):
+    """How a command ended."""
+
+    how: str
+    report: dict[str, Any] | None = None
+    sentence: str = ""
+
+
+@dataclass
+class Clock:
+    """A clock that ticks at every look, so that no file name waits for the next second."""
+
+    at: datetime
+
+    def __call__(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+    def skip(self) -> None:
+        """Beyond what a child may have seen."""
+        self.at += timedelta(hours=1)
+
+
+class Operator(Flow):
+    """A run's stages; `on_page` is called after every page."""
+
+    on_page: Callable[..., None] | None = None
+
+    def command(self, name: str) -> dict[str, Any]:
+        """One stage, with its report and its record in the audit chain."""
+        content = getattr(self, f"_{name}")() if hasattr(self, f"_{name}") else self._writing_stage(name)
+        audit.append(self.run(), name)
+        return content
+
+    def _writing_stage(self, name: str) -> dict[str, Any]:
+        run, plan = self.run(), self._plan()
+        with self._writing("03_migrate", run, plan.target, plan.target_names()):
+            return report.write_migration(run, plan, WRITING[name](run, plan, self.on_page))[0]
+
+    def _validate(self) -> dict[str, Any]:
+        run, plan = self.run(), self._plan()
+        with run.lock("04_validate"):
+            return report.write_validation(run, plan, validate(run, plan, self.on_page))[0]
+
+    def _rollback(self) -> dict[str, Any]:
+        undoing = Undoing(str(self.checkpoint()), str(self.outputs), self.parameters)
+        run = undoing.checkpoint.run
+        undoing.preview([])
+        with self._writing("05_rollback", run, undoing.target(), undoing.tables()) as held:
+            undone = undo(undoing.checkpoint, undoing.target(), on_page=self.on_page) if self.on_page else undoing.undo(held)
+        return report.write_rollback(run, undoing.sides(), undone, [], undoing.alerts(undone, []), "migrate")[0]
+
+
+def ended(work: Callable[[], dict[str, Any]]) -> End:
+    """The work, done here."""
+    try:
+        return End(DONE, json.loads(json.dumps(work())))
+    except Refused as problem:
+        return End(REFUSED, sentence=str(problem))
+    except Interrupted as problem:
+        return End(INTERRUPTED, sentence=str(problem))
+    except KeyboardInterrupt:  # the notebook makes a sentence of it
+        return End(INTERRUPTED)
+
+
+def killed(work: Callable[[], dict[str, Any]], points: str, memory: Memory, clock: Clock) -> End:
+    """The work, done in a child process that SIGKILL ends at one of the points, if it comes to it."""
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.close(reading)
+            _tell_writes(memory, writing)
+            failpoints.arm(points)
+            end = ended(work)
+            os.write(writing, json.dumps({"end": end}).encode() + b"\n")
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = [json.loads(line) for line in pipe]
+    _, status = os.waitpid(child, 0)
+    clock.skip()
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, -signal.SIGKILL), f"{points}: the child ended with {code}"
+    end = End(KILLED)
+    for record in told:
+        if "end" in record:
+            end = End(*record["end"])
+        else:
+            memory.replay(tuple(record["place"]), record["after"])
+    return end if code == 0 else End(KILLED)
+
+
+def _tell_writes(memory: Memory, pipe: int) -> None:
+    before_that = memory.on_write
+
+    def tell(place: tuple[str, str], before: dict | None, after: dict | None) -> None:
+        os.write(pipe, json.dumps({"place": place, "after": after}).encode() + b"\n")
+        before_that(place, before, after)
+
+    memory.on_write = tell
+
+
+@contextlib.contextmanager
+def armed(points: str | Callable[[str], object]) -> Iterator[None]:
+    """A block in which points fail."""
+    try:
+        failpoints.arm(points)
+        yield
+    finally:
+        failpoints.disarm()
+
+
+def at_point(number: int, do: Callable[[], None]) -> Callable[[str], None]:
+    """To be armed: does something once, at the Nth request or journal record."""
+    count = itertools.count(1)
+
+    def reached(point: str) -> None:
+        if point.startswith(("wire.", "journal.")) and next(count) == number:
+            do()
+
+    return reached
+
+
+def at_page(operator: Operator, number: int, way: str) -> None:
+    """The operator asks for a pause, or presses Ctrl-C, at the Nth page."""
+    count, run = itertools.count(1), operator.run()
+
+    def on_page(*_: Any) -> None:
+        if next(count) == number:
+            if way == "by hand":
+                raise KeyboardInterrupt
+            control.request(run, "pause")
+        control.check(run)
+
+    operator.on_page = on_page
+
+
+def refusing(memory: Memory, model: Model, every: int, *, for_good: bool) -> None:
+    """The engine refuses every Nth insert: of a key for good, or a statement of a batch for the moment."""
+    count, run = itertools.count(1), model.busy
+
+    def refusal(place: tuple[str, str], in_batch: bool) -> str | None:
+        if for_good:
+            if place in run.refused or next(count) % every == 0:
+                run.refused.add(place)
+                return "ValidationException"
+        elif in_batch and next(count) % every == 0:
+            return "ThrottlingError"
+        return None
+
+    memory.refusal = refusal
+
+
+class OneByOne(Executor):
+    """In the place of a pool of threads: what is submitted is done when somebody waits for it, in that order.
+
+    With threads it is left to chance how far the others come before one's failure stops them, and no example would be the
+    same twice.
+    """
+
+    def __init__(self, *_: Any, **__: Any):
+        """Takes what a pool takes."""
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
+        """To be done later."""
+        future: Future = Future()
+        future.do = lambda: work(*arguments)
+        return future
+
+    def map(self, work: Callable[[Any], Any], *found: Iterable[Any]) -> Iterator[Any]:
+        """One after the other, as the results are asked for."""
+        return map(work, *found)
+
+    @staticmethod
+    def wait(futures: Iterable[Future], return_when: str = ALL_COMPLETED) -> tuple[set[Future], set[Future]]:
+        """Does the first of the futures, or all of them."""
+        left = [future for future in futures if not future.done()]
+        for future in left[:1] if return_when == FIRST_COMPLETED else left:
+            try:
+                future.set_result(future.do())
+            except Exception as problem:
+                future.set_exception(problem)
+        return {future for future in futures if future.done()}, {future for future in futures if not future.done()}
+
+
+def close_logs() -> None:
+    """Closes the run logs of a machine that has ended."""
+    for name in [name for name in logging.Logger.manager.loggerDict if name.startswith("runbook./")]:
+        for handler in list(logging.getLogger(name).handlers):
+            handler.close()
+        del logging.Logger.manager.loggerDict[name]

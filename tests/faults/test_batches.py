@@ -1,0 +1,378 @@
+"""Whole migrations in batches: cut in two, refused statement by statement, held back, slowed down.
+
+On an engine in this process, which takes batches of 25 as DynamoDB does. What kills the process is in test_every_call.py
+and test_rows.py, which go through batches, too.
+"""
+
+import itertools
+import random
+from functools import partial
+from types import SimpleNamespace
+
+import orjson
+import pytest
+from faults.harness import armed, new_id
+from faults.test_retry import retry
+from faults.test_rows import answering, inserts, refusing, some
+from support_fixtures import quick_clock  # noqa: F401
+from support_flows import flow_of
+from support_memory import URL, Memory, in_place
+
+from runbook_lib import journal, plan, progress
+from runbook_lib.dynamo.faults import Again
+from runbook_lib.dynamo.pace import Pace
+from runbook_lib.dynamo.retries import Requests
+from runbook_lib.dynamo.wire import Wire, guarded
+from runbook_lib.errors import Interrupted
+from runbook_lib.migrate import migrate
+
+SOURCE_TABLE, TARGET_TABLE = "Many-dev-mem", "Many-prod-mem"
+BATCH, PAGE = 25, 100
+CANARY = "a value that nobody may read"
+REFUSED = Pace.refused  # which the engine in this process leaves out, as the back-off, so that nobody waits
+
+
+class Sea:
+    """One table on both sides, and migrations of it."""
+
+    def __init__(self, folder):
+        self.memory, self._folder = Memory(page=PAGE), folder
+        for table in (SOURCE_TABLE, TARGET_TABLE):
+            self.memory.create(table, {"id": "S"})
+
+    def fill(self, count, residents=()):
+        """So many items to copy, and what is in the target already. Gives the new items by their old number."""
+        for number in range(count):
+            self.memory.put(SOURCE_TABLE, {"id": {"S": f"i{number}"}, "v": {"S": CANARY}})
+        for item in residents:
+            self.memory.put(TARGET_TABLE, item)
+        return {number: made(number) for number in range(count)}
+
+    def flow(self, run_id="the-first-run", **limits):
+        """A migration, not begun."""
+        world = SimpleNamespace(suffix="mem", engine=SimpleNamespace(endpoint_url=URL))
+        return flow_of("{Many: {}}", world, self._folder, run_id, **{"workers": 1} | limits)
+
+    def target(self):
+        """The items of the target."""
+        return in_order(self.memory.content(TARGET_TABLE).values())
+
+
+def made(number):
+    """What the migration makes of an item."""
+    return {"id": new_id("Many", f"i{number}"), "v": {"S": CANARY}}
+
+
+def in_order(items):
+    """Items in a fixed order."""
+    return sorted(items, key=lambda item: item["id"]["S"])
+
+
+@pytest.fixture
+def sea(tmp_path):
+    """Nothing is in the tables yet."""
+    sea = Sea(tmp_path)
+    with in_place(sea.memory):
+        yield sea
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """A table that refuses is not slowed down, so that nobody waits."""
+    monkeypatch.setattr(Pace, "wait_turn", lambda pace, lane: None)
+
+
+# cut in two
+
+
+@pytest.mark.parametrize("landed", some(range(BATCH + 1), 0, 1, 12, 24, 25))
+def test_a_batch_of_which_a_part_landed_when_the_endpoint_was_lost(landed, sea):
+    """Row 3: k of n statements were done, whichever: resumed, all count as inserted once; or taken back as it is."""
+    wanted = sea.fill(BATCH)
+    chance = random.Random(landed)
+
+    def cut(operation, body, ask):
+        if not inserts(operation, body):
+            return ask()
+        if landed and not sea.target():
+            statements = orjson.loads(body)["Statements"]
+            chance.shuffle(statements)
+            ask(orjson.dumps({"Statements": statements[:landed]}))
+        raise Again("the connection broke")
+
+    for run_id in ("rolled-back", "resumed-first"):
+        flow = sea.flow(run_id)
+        with (
+            answering(cut),
+            pytest.raises(Interrupted, match="BatchExecuteStatement on Many.*gave up after 10 attempts"),
+        ):
+            flow.migrate()
+        assert len(sea.target()) == landed
+        if run_id == "resumed-first":
+            totals = flow.migrate()["totals"]
+            assert (totals["inserted"], totals["already_there"], totals["conflicts"]) == (BATCH, 0, 0)
+            assert sea.target() == in_order(wanted.values())
+        counts = flow.rollback()["rollback"]
+        deleted = BATCH if run_id == "resumed-first" else landed
+        assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (deleted, 0, 0)
+        assert sea.target() == []
+
+
+# refused, statement by statement
+
+PASSING = (
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "InternalServerError",
+    "TransactionConflictException",
+)
+
+
+@pytest.mark.parametrize(
+    ("workers", "seed"), [(1, 1), (8, 2), *(pytest.param(8, n, marks=pytest.mark.slow) for n in range(3, 12))]
+)
+def test_a_storm_loses_nothing_and_doubles_nothing(workers, seed, sea, unhurried):
+    """Rows 18, 19, 20, 22, 24, 27: a third of all statements refused for now, a fifth of all requests or replies lost, items
+    of others in between: each item is counted once, what was there stays, and the way back is whole."""
+    equal = [made(number) for number in range(0, 1000, 11)]
+    taken = [made(number) | {"theirs": {"N": "1"}} for number in range(0, 1000, 7) if number % 11]
+    wanted = sea.fill(1000, [*equal, *taken, {"id": {"S": "nobody's"}}])
+    before, chance = sea.target(), random.Random(seed)
+
+    def losing(point):
+        if point.startswith("wire.") and chance.random() < 0.1:
+            raise ConnectionResetError(104, "reset")
+
+    flow = sea.flow(workers=workers)
+    with refusing(lambda *_: chance.choice(PASSING) if chance.random() < 0.3 else None) as refused, armed(losing):
+        totals = flow.migrate()["totals"]
+    assert all(refused[f"BatchExecuteStatement {code}"] > 10 for code in PASSING)
+    assert [totals[key] for key in ("already_there", "conflicts", "failed")] == [len(equal), len(taken), 0]
+    assert totals["inserted"] == 1000 - len(equal) - len(taken)
+    theirs = {item["id"]["S"] for item in before}
+    assert sea.target() == in_order([*before, *(item for item in wanted.values() if item["id"]["S"] not in theirs)])
+    with armed(losing):
+        counts = flow.rollback()["rollback"]
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (totals["inserted"], 0, 0)
+    assert sea.target() == before
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_statements_that_are_refused_for_good_as_too_many_interrupt(code, sea, unhurried):
+    """Rows 20, 23, 25: what a batch is not rid of goes singly, with a bounded number of attempts; then the run ends with table
+    and reason, and goes on later."""
+    wanted = sea.fill(250)
+    done = []
+
+    def late(table, item):
+        if len(done) >= 60:
+            return code
+        return done.append(item)
+
+    flow = sea.flow(workers=2)
+    with (
+        refusing(late) as refused,
+        pytest.raises(Interrupted, match=rf"target: PutItem on {TARGET_TABLE}: gave up after \d+ attempts.*{code[:8]}"),
+    ):
+        flow.migrate()
+    assert refused.total() < 600
+    assert len(sea.target()) == 60
+    totals = flow.migrate()["totals"]
+    assert (totals["inserted"], totals["already_there"]) == (250, 0)
+    assert sea.target() == in_order(wanted.values())
+    assert flow.rollback()["rollback"]["deleted"] == 250
+
+
+@pytest.mark.parametrize("on_failure", ["keep", "rollback"])
+@pytest.mark.parametrize("code", ["ItemCollectionSizeLimitExceededException", "ValidationException"])
+def test_statements_that_are_refused_for_good_are_listed_and_can_be_tried_again(code, on_failure, sea):
+    """Row 30, and those that are one item's fault: the others of their batch are inserted, these fail with their code and
+    without a value; kept, they can be tried again, in a batch again."""
+    wanted = sea.fill(250)
+    bad = [wanted[number]["id"] for number in range(0, 250, 50)]
+    flow = sea.flow(on_failure=on_failure)
+    with refusing(lambda table, item: code if item["id"] in bad else None):
+        report = flow.migrate()
+    if on_failure == "rollback":
+        assert (report["verdict"], sea.target()) == ("ROLLED_BACK", [])
+        return
+    assert (report["verdict"], report["totals"]["failed"], report["totals"]["inserted"]) == ("FAIL", 5, 245)
+    assert sea.target() == in_order(item for item in wanted.values() if item["id"] not in bad)
+    listed = flow.listing("failed")
+    assert sorted(line["key"]["id"]["S"] for line in listed) == sorted(f"i{number}" for number in range(0, 250, 50))
+    assert all(code in line["reason"] and CANARY not in line["reason"] for line in listed)
+    asked = []
+    with answering(lambda operation, body, ask: asked.append(len(inserts(operation, body))) or ask()):
+        report = retry(flow)
+    assert max(asked) > 1
+    assert (report["totals"]["failed"], report["totals"]["inserted"]) == (0, 250)
+    assert sea.target() == in_order(wanted.values())
+    assert flow.rollback()["rollback"]["deleted"] == 250
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+def test_a_table_that_is_lost_statement_by_statement_ends_the_migration(code, sea):
+    """Rows 30, 65: after the page in which it was met; what landed of that page, too, is accounted for."""
+    sea.fill(250)
+    done = []
+    flow = sea.flow(on_failure="keep")
+    with refusing(lambda table, item: code if len(done) >= 130 else done.append(item)):
+        report = flow.migrate()
+    assert f"{TARGET_TABLE} is lost: {code}" in str(report["alerts"])
+    assert (report["totals"]["inserted"], report["totals"]["failed"]) == (130, 70)
+    assert len(sea.target()) == 130
+    assert flow.rollback()["rollback"]["deleted"] == 130
+    assert sea.target() == []
+
+
+@pytest.mark.parametrize("answer", ["lost", "500", "throttled", "refused", "odd"])
+def test_whatever_becomes_of_the_question_whether_batches_are_taken(answer, sea):
+    """Rows 19, 33: items that are not taken in batches are put one by one; nothing depends on the answer."""
+    wanted, met = sea.fill(60), []
+
+    def answered(operation, body, ask):
+        if operation == "BatchExecuteStatement" and not inserts(operation, body):
+            met.append(operation)
+            if answer == "lost":
+                raise Again("the connection broke")
+            status = 500 if answer == "500" else 200 if answer == "odd" else 400
+            codes = {
+                "500": "InternalServerError",
+                "throttled": "ThrottlingException",
+                "refused": "AccessDeniedException",
+            }
+            return status, {}, orjson.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{codes.get(answer)}"})
+        return ask()
+
+    flow = sea.flow()
+    with answering(answered):
+        assert flow.migrate()["totals"]["inserted"] == 60
+    assert met
+    assert sea.target() == in_order(wanted.values())
+    assert flow.rollback()["rollback"]["deleted"] == 60
+
+
+# held back
+
+
+def test_rows_that_never_left_are_not_claimed_when_another_run_inserts_them(sea):
+    """Rows 43, 44: a page in the middle of which the lease is lost: its last batches did not leave, and the journal says so; what
+    another run inserts meanwhile, equal, is that run's."""
+    wanted = sea.fill(PAGE)
+    looks = itertools.count(1)
+
+    def lost():
+        if next(looks) > 3:  # before the intent, and before two batches
+            raise Interrupted("the lease is lost.")
+
+    first, second = sea.flow(), sea.flow("the-second-run")
+    with guarded(lost), pytest.raises(Interrupted, match="the lease is lost"):
+        first.migrate()
+    assert len(sea.target()) == 2 * BATCH
+    path = next(first.run().journal("migrate").glob("Many-*"))
+    (unsent,) = journal.records(path, "unsent")
+    assert len(unsent["rows"]) == PAGE - 2 * BATCH
+    totals = second.migrate()["totals"]
+    assert (totals["inserted"], totals["already_there"]) == (PAGE - 2 * BATCH, 2 * BATCH)
+    totals = first.migrate()["totals"]
+    assert (totals["inserted"], totals["already_there"]) == (2 * BATCH, PAGE - 2 * BATCH)
+    assert sea.target() == in_order(wanted.values())
+    assert second.rollback()["rollback"]["deleted"] == PAGE - 2 * BATCH
+    assert len(sea.target()) == 2 * BATCH
+    assert first.rollback()["rollback"]["deleted"] == 2 * BATCH
+
+
+# slowed down
+
+
+class Clock:
+    """Time that passes with requests and sleep."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Capacity:
+    """A table that takes `units` inserts a second from one time to another, and else any number."""
+
+    def __init__(self, clock, units, begin, end):
+        self._clock, self._units, self._begin, self._end = clock, units, begin, end
+        self._left, self._at = float(BATCH), begin
+        self.taken, self.refused = [], []  # times
+
+    def __call__(self, table, item):
+        now = self._clock.now
+        if self._begin <= now < self._end:
+            self._left = min(BATCH, self._left + (now - self._at) * self._units)
+            self._at = now
+            if self._left < 1:
+                self.refused.append(now)
+                return "ThrottlingException"
+            self._left -= 1
+        self.taken.append(now)
+        return None
+
+    def rate(self, begin, end):
+        """Inserts a second in that time."""
+        return sum(begin <= at < end for at in self.taken) / (end - begin)
+
+
+class Shown:
+    """What a notebook's cell shows, in the place of IPython's handle."""
+
+    def __init__(self):
+        self.pages = []
+
+    def update(self, html):
+        self.pages.append(html.data)
+
+
+def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recovers(sea, monkeypatch):
+    """Rows 22, 26: four seconds in which a table takes a fiftieth of what it was sent. Most of what it can take is used, with few
+    refusals; the progress names it, with the reason, as long as it is so; then the speed comes back."""
+    sea.memory.page = 2_000
+    count, clock, cell, lines = 30_000, Clock(), Shown(), []
+    sea.fill(count)
+    begin, end, units = 0.4, 4.4, 200
+    capacity = Capacity(clock, units, begin, end)
+    monkeypatch.setattr(plan, "Pace", partial(Pace, clock=clock, sleep=clock.sleep))
+    monkeypatch.setattr(Wire, "_back_off", Requests._back_off)
+    monkeypatch.setattr(Pace, "refused", REFUSED)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr("IPython.display.display", lambda *shown, display_id: cell)
+    flow = sea.flow()
+    run, opened = flow.run(), flow._plan()
+
+    def timed(operation, body, ask):
+        clock.now += 0.0025
+        lines.append((clock.now, opened.pace.slowed()))
+        return ask()
+
+    with (
+        refusing(capacity),
+        answering(timed),
+        flow._writing("03_migrate", run, opened.target, [TARGET_TABLE]),
+        progress.Progress(run, opened, "inserted") as shown,
+    ):
+        state = migrate(run, opened, shown.add).state
+    assert state.tables["Many"]["inserted"] == count == len(sea.target())
+
+    told = [line for _, found in lines for line in found]
+    rates = [int(line.split(" slowed to ")[1].split()[0]) for line in told]
+    assert {line.partition(":")[0] for line in told} == {f"target {TARGET_TABLE}"}
+    assert all("because of ThrottlingException" in line for line in told)
+    assert min(rates) < max(rates) / 2
+    assert all(found for at, found in lines if begin + 1 < at < end)
+    assert any("because of ThrottlingException" in html for html in cell.pages)
+    assert 0.75 * units < capacity.rate(begin + 1, end) < 1.1 * units
+    assert len(capacity.refused) < 1.2 * units * (end - begin)
+    assert capacity.rate(clock.now - 0.5, clock.now) > 0.8 * capacity.rate(0, begin) > 20 * units
+    assert lines[-1][1] == []
+    assert "because of" not in cell.pages[-1]

@@ -1,0 +1,371 @@
+"""Anything, in any order: two operators' runs that migrate, die, resume, catch up, try again, roll back and validate, while an
+application edits, adds and deletes on both sides, before and in the middle of each of them.
+
+The rules of a Hypothesis state machine; what must hold after each is in machine_checks.py. The default tier takes a few
+examples, always the same; `make soak` takes 500 others, and says how to see a failure again.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from faults import machine_operator
+from faults.machine_checks import Checks
+from faults.machine_model import (
+    BOOK,
+    EVENTS,
+    MAPPING,
+    NEW_PORTS,
+    NEW_SHIPS,
+    PORTS,
+    SHIPS,
+    SOURCES,
+    SUFFIX,
+    TARGETS,
+    Model,
+    RunModel,
+    expect,
+)
+from faults.machine_operator import DONE, REFUSED, Clock, OneByOne, Operator
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import seed as hypothesis_seed
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from support_flows import flow_of
+from support_memory import URL, Memory, in_place
+
+from runbook_lib import checkpoint, control, locks, rollback, second_walk, stage, walk
+from runbook_lib import run as runs
+
+RUNS = ("the-first-run", "the-second-run", "the-third-run")
+WHICH = st.integers(0, 11)
+numbers = st.integers(0, 3)
+vs = st.builds(lambda n: {"N": str(n)}, st.integers(0, 2))
+refs = {letter: st.builds(lambda n, letter=letter: {"S": f"{letter}{n}"}, st.integers(0, 4)) for letter in "ps"}
+
+
+def one_of(*words: str) -> st.SearchStrategy[dict]:
+    return st.sampled_from([{"S": word} for word in words])
+
+
+SOURCE_ITEMS = st.one_of(
+    st.tuples(
+        st.just(PORTS),
+        st.fixed_dictionaries(
+            {"id": st.builds(lambda n: {"S": f"p{n}"}, numbers), "kind": one_of("port", "port", "light"), "v": vs},
+            optional={"flagship": refs["s"]},
+        ),
+    ),
+    st.tuples(
+        st.just(SHIPS),
+        st.fixed_dictionaries(
+            {"id": st.builds(lambda n: {"S": f"s{n}"}, numbers), "v": vs},
+            optional={"portId": refs["p"], "sisters": st.lists(refs["s"], max_size=2).map(lambda found: {"L": found})},
+        ),
+    ),
+    st.tuples(
+        st.just(EVENTS),
+        st.builds(
+            lambda n, more: {"pk": {"S": f"e{n}"}, "sk": {"S": "1"}, "id": {"S": f"e{n}"}, **more},
+            numbers,
+            st.fixed_dictionaries(
+                {"kind": one_of("log", "log", "note", "other"), "num": vs},
+                optional={
+                    "month": one_of("2025-01", "2025-02"),
+                    "size": one_of("12", "7", "many"),
+                    "shipId": refs["s"],
+                },
+            ),
+        ),
+    ),
+)
+HOW = ("scalar", "grow", "list", "delete", "delete", "back", "equal", "other", "new")
+TARGET_EDITS = st.tuples(st.sampled_from(HOW), st.integers(0, 30), st.integers(0, 99))
+SOURCE_EDITS = st.tuples(SOURCE_ITEMS, st.sampled_from(("put", "put", "put", "delete")))
+points, requests, records = st.integers(1, 120), st.integers(1, 70), st.integers(1, 40)
+FAULTS = st.one_of(
+    st.none(),
+    st.none(),
+    st.tuples(st.just("kill"), points),
+    st.tuples(st.just("kill"), points),
+    st.tuples(st.just("lost"), requests),
+    st.tuples(st.just("gone"), requests),
+    st.tuples(st.sampled_from(("eio", "enospc")), records),
+    st.tuples(st.sampled_from(("pause", "by hand")), st.integers(1, 6)),
+    st.tuples(st.sampled_from(("refuse", "throttle")), st.integers(1, 6)),
+    st.tuples(st.just("operator"), points),
+    st.tuples(st.just("source"), points, SOURCE_EDITS),
+    st.tuples(st.just("target"), points, TARGET_EDITS),
+)
+RULES = {
+    "lost": "wire.*=error@{}",
+    "gone": "wire.*=error@{}+",
+    "eio": "journal.*=eio@{0};file.*=eio@{0}",
+    "enospc": "journal.*=enospc@{0};file.*=enospc@{0}",
+    "kill": "*=kill@{}",
+}
+
+
+STATS = Counter()
+
+
+def command(name):
+    """A rule for a command that makes sense now for some run; the application edits something first."""
+
+    def decorate(method):
+        @wraps(method)
+        def with_edits(self, which, edits, fault):
+            for edit in edits:
+                note(f"  edit {edit}")
+                (self.edit_source if len(edit) == 2 else self.edit_target)(edit)
+            if self.able(name):
+                method(self, which, fault)
+
+        ruled = rule(which=WHICH, edits=st.lists(st.one_of(SOURCE_EDITS, TARGET_EDITS), max_size=3), fault=FAULTS)
+        return precondition(lambda self: self.able(name))(ruled(with_edits))
+
+    return decorate
+
+
+class Machine(RuleBasedStateMachine):
+    """One world, two runs of one migration."""
+
+    def __init__(self):
+        super().__init__()
+        self.stack = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
+        self.clock = Clock(datetime(2025, 1, 1, tzinfo=UTC))
+        for module in (runs, stage, checkpoint):
+            patch.setattr(module, "now", self.clock)
+        for module in (runs, locks):
+            patch.setattr(module, "LOCK_PATIENCE", 0)
+        for module in (walk, second_walk, rollback):
+            patch.setattr(module, "ThreadPoolExecutor", OneByOne)
+        patch.setattr(walk, "wait", OneByOne.wait)
+        patch.setattr(locks, "FOLDER", self.folder / "locks")
+        patch.setattr(os, "fsync", lambda descriptor: None)  # a death loses nothing that was written; power cuts are not tried
+
+    def teardown(self):
+        self.stack.close()
+        machine_operator.close_logs()
+
+    @initialize(
+        page=st.integers(1, 5),
+        batches=st.booleans(),
+        segments=st.sampled_from((None, None, 2)),
+        on_failure=st.sampled_from(("keep", "keep", "rollback")),
+        items=st.lists(SOURCE_ITEMS, min_size=8, max_size=20),
+        residents=st.lists(TARGET_EDITS, max_size=3),
+    )
+    def begin(self, page, batches, segments, on_failure, items, residents):
+        self.memory = Memory(page=page, keys=7, batches=batches)
+        for name, key in {**SOURCES, **TARGETS}.items():
+            self.memory.create(name, key)
+        self.stack.enter_context(in_place(self.memory))
+        self.model = Model(self.memory)
+        self.checks = Checks(self.model, self.memory)
+        for table, item in items:
+            self.memory.put(table, item)
+        for how, index, value in residents:
+            self.edit_target(({"delete": "other", "back": "equal"}.get(how, how), index, value))
+        world = SimpleNamespace(suffix=SUFFIX, engine=SimpleNamespace(endpoint_url=URL))
+        limits = {"workers": 1, "on_failure": on_failure} | ({"segments": segments} if segments else {})
+        self.operators, self.on_failure = {}, on_failure
+        outputs = self.folder / "outputs"
+        outputs.mkdir()
+        for name in RUNS:
+            flow = flow_of(MAPPING, world, outputs, name, **limits)
+            self.operators[name] = Operator(flow.parameters, flow.outputs, name)
+            self.model.runs[name] = RunModel(name, outputs / name)
+
+    # the application
+
+    def edit_source(self, edit):
+        (table, item), how = edit
+        with self.model.application():
+            if how == "put":
+                self.memory.put(table, item)
+            else:
+                self.memory.delete(*self.memory.place(table, item))
+
+    def edit_target(self, edit):
+        """Edits what is there, adds what will be made or something else under its key, or puts back what was deleted."""
+        how, index, value = edit
+        there = sorted(self.model.target)
+        made = sorted(row for row in expect(self.model.source).rows.values() if row.place not in self.model.target)
+        gone = sorted(
+            (place, version)
+            for run in self.model.runs.values()
+            for place, versions in run.versions.items()
+            for version in (versions if place not in self.model.target else ())
+        )
+        with self.model.application():
+            if how in ("scalar", "grow", "list", "delete") and there:
+                place = there[index % len(there)]
+                change = {"v": {"N": f"9{value}"}, "theirs": {"N": str(value)}, "sisters": {"L": [{"N": str(value)}]}}
+                name = {"scalar": "v", "grow": "theirs", "list": "sisters"}.get(how)
+                item = self.model.target[place] | {name: change[name]} if name else None
+                self.memory.replay(place, item)
+            elif how == "back" and gone:
+                place, version = gone[index % len(gone)]
+                self.memory.replay(place, json.loads(version))
+            elif how in ("equal", "other") and made:
+                row = made[index % len(made)]
+                self.memory.replay(row.place, row.item if how == "equal" else row.item | {"theirs": {"BOOL": True}})
+            elif how == "new":
+                table = (NEW_PORTS, NEW_SHIPS, BOOK)[index % 3]
+                key = {name: {"S": f"nobody's {value % 3}"} for name in TARGETS[table]}
+                self.memory.put(table, key | {"v": {"N": str(value)}})
+
+    # the operators
+
+    @command("migrate")
+    def migrate(self, which, fault):
+        """Begins, resumes, or is given again when all is done."""
+        self.execute(which, "migrate", fault)
+
+    @command("resume")
+    def resume(self, which, fault):
+        self.execute(which, "resume", fault)
+
+    @command("delta")
+    def delta(self, which, fault):
+        """Once more where it came through: then there is nothing left to do."""
+        if self.execute(which, "delta", fault).how == DONE and not self.model.meddled:
+            wanted = self.checks.counts(self.last)
+            self.run_command(self.model.runs[self.last["migration"]["run_id"]], "delta", None)
+            assert self.model.writes == 0
+            assert self.checks.counts(self.last) == wanted
+
+    @command("retry")
+    def retry(self, which, fault):
+        self.execute(which, "retry", fault)
+
+    @command("rollback")
+    def roll_back(self, which, fault):
+        self.execute(which, "rollback", fault)
+
+    @command("validate")
+    def validate(self, which, fault):
+        self.execute(which, "validate", fault)
+
+    @precondition(lambda self: self.able("refused"))
+    @rule(which=WHICH)
+    def what_cannot_be(self, which):
+        """A command that must be refused."""
+        found = self.able("refused")
+        self.run_command(*found[which % len(found)], None)
+
+    def able(self, command):
+        """The runs for which a command makes sense now."""
+        runs_, check = self.model.runs.values(), self.checks.refusal
+        if command == "refused":
+            every = [(run, name) for run in runs_ for name in ("migrate", "delta", "retry", "rollback")]
+            return [(r, n) for r, n in every if (n != "rollback" or r.has_checkpoint()) and check(r, n)]
+        found = [run for run in runs_ if not check(run, {"resume": "migrate"}.get(command, command))]
+        if command == "resume":
+            return [run for run in found if run.last_event() == "execution"]
+        if command == "retry":
+            return [run for run in found if run.refused]
+        if command == "rollback":
+            return [run for run in found if run.has_checkpoint()]
+        if command == "validate":
+            return [run for run in found if run.started() and run.to_compare]
+        return found
+
+    def execute(self, which, command, fault):
+        runs_ = self.able(command)
+        return self.run_command(runs_[which % len(runs_)], {"resume": "migrate"}.get(command, command), fault)
+
+    def run_command(self, run, command, fault):
+        """A command of a run, with a fault; what must hold whatever became of it, and what if it was done."""
+        operator = self.operators[run.id]
+        control.clear(operator.run())
+        expected = self.checks.refusal(run, command)
+        self.checks.before(run, command)
+        deleting = command in ("delta", "rollback") or (command == "migrate" and self.on_failure == "rollback")
+        with self.model.command(run, may_delete=deleting):
+            end = self.attempt(operator, command, fault)
+        note(f"{run.id}: {command} {fault}: {end.how} {end.sentence}")
+        self.last = end.report
+        STATS[command, fault[0] if fault else "-", end.how] += 1
+        self.checks.after(run, command, fault, end, expected)
+        return end
+
+    def attempt(self, operator, command, fault):
+        operator.on_page = None
+        self.memory.refusal = lambda place, in_batch: None
+        kind, number, *more = fault or ("", 0)
+
+        def work():
+            return operator.command(command)
+
+        if kind == "kill":
+            return machine_operator.killed(work, RULES[kind].format(number), self.memory, self.clock)
+        if kind in RULES:
+            armed = RULES[kind].format(number)
+        elif kind == "source":
+            armed = machine_operator.at_point(number, lambda: self.edit_source(*more))
+        elif kind == "target":
+            armed = machine_operator.at_point(number, lambda: self.edit_target(*more))
+        elif kind == "operator":
+            armed = machine_operator.at_point(number, lambda: self.meet_the_other(operator, command))
+        else:
+            armed = ""
+        if kind in ("pause", "by hand"):
+            machine_operator.at_page(operator, number, kind)
+        elif kind in ("refuse", "throttle"):
+            machine_operator.refusing(self.memory, self.model, number, for_good=kind == "refuse")
+        with machine_operator.armed(armed):
+            return machine_operator.ended(work)
+
+    def meet_the_other(self, operator, command):
+        """Somebody else gives a command for the same run, or for the other one, which writes to the same tables."""
+        names = [operator.run_id] if command == "validate" else RUNS
+        for name in names:
+            other = Operator(operator.parameters, operator.outputs, name)
+            end = machine_operator.ended(lambda other=other: other.command("migrate"))
+            assert end.how == REFUSED, end
+            assert "being written by" in end.sentence or "rolled back" in end.sentence, end.sentence
+
+    @invariant()
+    def what_is_others_is_as_they_left_it(self):
+        if hasattr(self, "checks"):
+            self.checks.check_tables()
+
+
+def hunt(examples, steps, seed=None):
+    """Runs the machine; with a seed other examples than the usual ones."""
+    phases = [Phase.generate] if os.environ.get("NOSHRINK") else [Phase.generate, Phase.shrink]
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=seed is None,
+        database=None,
+        print_blob=False,
+        phases=phases,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    machine = Machine if seed is None else hypothesis_seed(seed)(Machine)
+    try:
+        run_state_machine_as_test(machine, settings=chosen)
+    finally:
+        if os.environ.get("STATS"):
+            for key, number in sorted(STATS.items()):
+                print(*key, number)
+
+
+def test_whatever_happens(tmp_path):
+    hunt(int(os.environ.get("N", 25)), 20, int(os.environ["SEED"]) if "SEED" in os.environ else None)
