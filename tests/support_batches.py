@@ -60,6 +60,15 @@ def inserted(statement: dict) -> tuple[str, dict]:
     return table, dict(zip(names, statement["Parameters"], strict=True))
 
 
+def inserts(operation: str, body: bytes) -> list[tuple[str, dict]]:
+    """Table and item of each insert in a request; none of another one, or of the question whether batches are taken."""
+    if operation == "PutItem":
+        content = orjson.loads(body)
+        return [(content["TableName"], content["Item"])]
+    found = map(inserted, orjson.loads(body)["Statements"]) if operation == OPERATION else ()
+    return [(table, item) for table, item in found if {name.rstrip("_") for name in item} != {"runbook"}]
+
+
 def _insert(ask: Callable[[str, dict], tuple[int, dict]], table: str, partition_key: str, item: dict) -> dict:
     """DynamoDB's response for one statement."""
     body = {

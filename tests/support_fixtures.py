@@ -4,12 +4,14 @@ import functools
 import itertools
 from datetime import timedelta
 
+import orjson
 import pytest
 import support_worlds as worlds
 from botocore.loaders import JSONFileLoader
 
 from runbook_lib import run as runs
 from runbook_lib import stage
+from runbook_lib.dynamo.transport import Transport
 
 # Every botocore session reads the same files of a megabyte anew; a flow opens ten.
 _loaded = functools.cache(JSONFileLoader().load_file)
@@ -22,6 +24,20 @@ def quick_clock(monkeypatch):
     began, ticks = runs.now(), itertools.count()
     for module in (runs, stage):
         monkeypatch.setattr(module, "now", lambda: began + timedelta(seconds=next(ticks)))
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """How many inserts each batch held that left this process: so that falling back to single ones is seen."""
+    post, sizes = Transport.post, []
+
+    def posted(transport, keys, operation, body):
+        if operation == "BatchExecuteStatement" and (size := len(orjson.loads(body)["Statements"])) > 1:
+            sizes.append(size)  # one is the question whether batches are taken
+        return post(transport, keys, operation, body)
+
+    monkeypatch.setattr(Transport, "post", posted)
+    return sizes
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ LETTERS = ("inserted", "already_there", "conflicts", "quarantined", "failed")
 BUILT_ON = "inserted into the same target after this one"
 ENDING = {  # what a fault may do to a command besides letting it through
     "kill": {KILLED},
+    "kill at a request": {KILLED},
     "lost": set(),
     "gone": {INTERRUPTED, REFUSED},
     "eio": {INTERRUPTED, REFUSED},

@@ -13,7 +13,8 @@ import orjson
 import pytest
 from faults.harness import armed, new_id
 from faults.test_retry import retry
-from faults.test_rows import answering, inserts, refusing, some
+from faults.test_rows import answering, refusing, some
+from support_batches import inserts
 from support_fixtures import quick_clock  # noqa: F401
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place

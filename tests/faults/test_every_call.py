@@ -193,7 +193,7 @@ def test_a_second_death_here_and_there(way, bench):
 def test_a_second_death_at_every_call(way, bench):
     """Rows 3, 57: the resumed run, or the rollback, of an open page dies as well, anywhere."""
     once, least = TWICE[way]
-    until_through(once, bench, Fault("*=kill@{}", least), step=slow_step(bench))
+    until_through(once, bench, Fault("*=kill@{}", least), step=1 if bench.way.point == "Statement" else 5)
 
 
 def test_an_edited_item_of_a_page_that_was_open_twice_is_kept_once(bench):

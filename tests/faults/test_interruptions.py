@@ -1,5 +1,6 @@
 """The command itself interrupted, as operators and machines do it: rows 38, 39, 40, 57 and 75 of the fault matrix."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import engines
 import pytest
 
+from runbook_lib import demo_server
 from runbook_lib.demo import World
 from runbook_lib.demo_data import EXPECTED
 
@@ -19,6 +22,18 @@ RUN = "interrupted-run"
 TOTAL = EXPECTED["env_copy"]["total"]
 FOREIGN = sum(EXPECTED["env_copy"]["foreign"].values())
 PAGES = 60  # seconds to wait for the first page
+
+
+@pytest.fixture(params=["moto", "ministack"])
+def world(request, monkeypatch):
+    """The demo's data, on the demo's own server, and on one that takes inserts in batches."""
+    with contextlib.ExitStack() as stack:
+        if request.param != "moto":
+            if reason := engines.missing(request.param):
+                pytest.skip(reason)
+            engine = stack.enter_context(engines.running(request.param))
+            monkeypatch.setattr(demo_server, "start", lambda: (engine.process, engine.endpoint_url))
+        yield stack.enter_context(World())
 
 
 def start(outputs, *words):
@@ -53,47 +68,46 @@ def target_items(world):
     return sum(client.scan(TableName=name, Select="COUNT", ConsistentRead=True)["Count"] for name in tables)
 
 
-def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(tmp_path):
+def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(world, tmp_path):
     """Ctrl-C finishes the page and exits 3 with the command that resumes; SIGKILL leaves a journal to go on from; the
     counts add up to those of an untouched run; an interrupted rollback goes on as well."""
     migrate = ("migrate", PARAMS, "--run-id", RUN, "--execute", "--confirm", "demoprod")
-    with World() as world:
-        assert run(tmp_path, "create-tables", PARAMS, "--execute", "--confirm", "demoprod")[0] == 0
+    assert run(tmp_path, "create-tables", PARAMS, "--execute", "--confirm", "demoprod")[0] == 0
 
-        process = start(tmp_path, *migrate)
-        wait_for_pages(tmp_path, "migrate", 6)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 3, err
-        assert f"Resume with: runbook migrate {PARAMS} --run-id {RUN}" in err
-        _, told = run(tmp_path, "status", RUN)
-        assert told["state"] == "interrupted"
-        assert told["totals"]["scanned"] == told["totals"]["inserted"] == target_items(world) - FOREIGN
+    process = start(tmp_path, *migrate)
+    wait_for_pages(tmp_path, "migrate", 6)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert f"Resume with: runbook migrate {PARAMS} --run-id {RUN}" in err
+    _, told = run(tmp_path, "status", RUN)
+    assert told["state"] == "interrupted"
+    assert told["totals"]["scanned"] == told["totals"]["inserted"] == target_items(world) - FOREIGN
 
-        process = start(tmp_path, *migrate)
-        wait_for_pages(tmp_path, "migrate", 40)
-        process.kill()
-        process.communicate(timeout=60)
+    process = start(tmp_path, *migrate)
+    wait_for_pages(tmp_path, "migrate", 40)
+    process.kill()
+    process.communicate(timeout=60)
 
-        code, report = run(tmp_path, *migrate)
-        assert code == 1
-        assert report["totals"]["inserted"] == report["totals"]["scanned"] == report["id_map"]["rows"] == TOTAL
-        assert target_items(world) == TOTAL + FOREIGN
-        assert run(tmp_path, "verify", RUN)[0] == 0
+    code, report = run(tmp_path, *migrate)
+    assert code == 1
+    assert report["totals"]["inserted"] == report["totals"]["scanned"] == report["id_map"]["rows"] == TOTAL
+    assert target_items(world) == TOTAL + FOREIGN
+    assert run(tmp_path, "verify", RUN)[0] == 0
 
-        (checkpoint,) = (tmp_path / RUN).glob("migration-checkpoint-*.json")
-        rollback = ("rollback", "--checkpoint", str(checkpoint), "--execute", "--confirm", "demoprod")
-        before = target_items(world)
-        process = start(tmp_path, *rollback)
-        deadline = time.monotonic() + PAGES
-        while target_items(world) == before and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.kill()
-        process.communicate(timeout=60)
-        assert FOREIGN < target_items(world) < before
+    (checkpoint,) = (tmp_path / RUN).glob("migration-checkpoint-*.json")
+    rollback = ("rollback", "--checkpoint", str(checkpoint), "--execute", "--confirm", "demoprod")
+    before = target_items(world)
+    process = start(tmp_path, *rollback)
+    deadline = time.monotonic() + PAGES
+    while target_items(world) == before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.kill()
+    process.communicate(timeout=60)
+    assert FOREIGN < target_items(world) < before
 
-        code, report = run(tmp_path, *rollback)
-        assert (code, report["verdict"]) == (0, "ROLLED_BACK")
-        assert report["rollback"]["deleted"] == TOTAL
-        assert target_items(world) == FOREIGN
-        assert run(tmp_path, *migrate)[0] == 2
+    code, report = run(tmp_path, *rollback)
+    assert (code, report["verdict"]) == (0, "ROLLED_BACK")
+    assert report["rollback"]["deleted"] == TOTAL
+    assert target_items(world) == FOREIGN
+    assert run(tmp_path, *migrate)[0] == 2

@@ -12,7 +12,6 @@ import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,7 +37,7 @@ from faults.machine_operator import DONE, REFUSED, Clock, OneByOne, Operator
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
@@ -46,7 +45,7 @@ from runbook_lib import checkpoint, control, locks, rollback, second_walk, stage
 from runbook_lib import run as runs
 
 RUNS = ("the-first-run", "the-second-run", "the-third-run")
-WHICH = st.integers(0, 11)
+WHICH = st.integers(0, 9_999)
 numbers = st.integers(0, 3)
 vs = st.builds(lambda n: {"N": str(n)}, st.integers(0, 2))
 refs = {letter: st.builds(lambda n, letter=letter: {"S": f"{letter}{n}"}, st.integers(0, 4)) for letter in "ps"}
@@ -90,12 +89,12 @@ SOURCE_ITEMS = st.one_of(
 HOW = ("scalar", "grow", "list", "delete", "delete", "back", "equal", "other", "new")
 TARGET_EDITS = st.tuples(st.sampled_from(HOW), st.integers(0, 30), st.integers(0, 99))
 SOURCE_EDITS = st.tuples(SOURCE_ITEMS, st.sampled_from(("put", "put", "put", "delete")))
-points, requests, records = st.integers(1, 120), st.integers(1, 70), st.integers(1, 40)
+points, requests, records = (st.one_of(st.integers(1, most // 3), st.integers(1, most)) for most in (120, 70, 45))
 FAULTS = st.one_of(
     st.none(),
     st.none(),
     st.tuples(st.just("kill"), points),
-    st.tuples(st.just("kill"), points),
+    st.tuples(st.just("kill at a request"), requests),
     st.tuples(st.just("lost"), requests),
     st.tuples(st.just("gone"), requests),
     st.tuples(st.sampled_from(("eio", "enospc")), records),
@@ -105,34 +104,19 @@ FAULTS = st.one_of(
     st.tuples(st.just("source"), points, SOURCE_EDITS),
     st.tuples(st.just("target"), points, TARGET_EDITS),
 )
+EDITS = st.one_of(st.just([]), st.lists(st.one_of(SOURCE_EDITS, TARGET_EDITS), max_size=3))
+COMMANDS = {"migrate": 4, "resume": 8, "delta": 6, "retry": 4, "roll_back": 3, "validate": 3, "be_refused": 1}
 RULES = {
     "lost": "wire.*=error@{}",
     "gone": "wire.*=error@{}+",
     "eio": "journal.*=eio@{0};file.*=eio@{0}",
     "enospc": "journal.*=enospc@{0};file.*=enospc@{0}",
     "kill": "*=kill@{}",
+    "kill at a request": "wire.*=kill@{}",
 }
 
 
 STATS = Counter()
-
-
-def command(name):
-    """A rule for a command that makes sense now for some run; the application edits something first."""
-
-    def decorate(method):
-        @wraps(method)
-        def with_edits(self, which, edits, fault):
-            for edit in edits:
-                note(f"  edit {edit}")
-                (self.edit_source if len(edit) == 2 else self.edit_target)(edit)
-            if self.able(name):
-                method(self, which, fault)
-
-        ruled = rule(which=WHICH, edits=st.lists(st.one_of(SOURCE_EDITS, TARGET_EDITS), max_size=3), fault=FAULTS)
-        return precondition(lambda self: self.able(name))(ruled(with_edits))
-
-    return decorate
 
 
 class Machine(RuleBasedStateMachine):
@@ -153,7 +137,9 @@ class Machine(RuleBasedStateMachine):
             patch.setattr(module, "ThreadPoolExecutor", OneByOne)
         patch.setattr(walk, "wait", OneByOne.wait)
         patch.setattr(locks, "FOLDER", self.folder / "locks")
-        patch.setattr(os, "fsync", lambda descriptor: None)  # a death loses nothing that was written; power cuts are not tried
+        patch.setattr(
+            os, "fsync", lambda descriptor: None
+        )  # a death loses nothing that was written; power cuts are not tried
 
     def teardown(self):
         self.stack.close()
@@ -166,8 +152,10 @@ class Machine(RuleBasedStateMachine):
         on_failure=st.sampled_from(("keep", "keep", "rollback")),
         items=st.lists(SOURCE_ITEMS, min_size=8, max_size=20),
         residents=st.lists(TARGET_EDITS, max_size=3),
+        edited=st.sampled_from(("both", "both", "source", "target", "nothing")),
     )
-    def begin(self, page, batches, segments, on_failure, items, residents):
+    def begin(self, page, batches, segments, on_failure, items, residents, edited):
+        self.edited = edited
         self.memory = Memory(page=page, keys=7, batches=batches)
         for name, key in {**SOURCES, **TARGETS}.items():
             self.memory.create(name, key)
@@ -229,63 +217,64 @@ class Machine(RuleBasedStateMachine):
 
     # the operators
 
-    @command("migrate")
-    def migrate(self, which, fault):
-        """Begins, resumes, or is given again when all is done."""
-        self.execute(which, "migrate", fault)
+    @rule(choice=WHICH, which=WHICH, edits=EDITS, fault=FAULTS)
+    def go_on(self, choice, which, edits, fault):
+        """The application edits something; then one of the commands that make sense now is given, for one of the runs."""
+        for edit in edits:
+            is_source = len(edit) == 2
+            if self.edited in ("both", "source" if is_source else "target"):
+                note(f"  edit {edit}")
+                (self.edit_source if is_source else self.edit_target)(edit)
+        names = [name for name, weight in COMMANDS.items() for _ in range(weight) if self.able(name)]
+        name = names[choice % len(names)]
+        found = self.able(name)
+        getattr(self, name)(found[which % len(found)], fault)
 
-    @command("resume")
-    def resume(self, which, fault):
-        self.execute(which, "resume", fault)
+    def migrate(self, run, fault):
+        """Begins, or is given again when all is done."""
+        self.run_command(run, "migrate", fault)
 
-    @command("delta")
-    def delta(self, which, fault):
+    def resume(self, run, fault):
+        self.run_command(run, "migrate", fault)
+
+    def delta(self, run, fault):
         """Once more where it came through: then there is nothing left to do."""
-        if self.execute(which, "delta", fault).how == DONE and not self.model.meddled:
+        if self.run_command(run, "delta", fault).how == DONE and not self.model.meddled:
             wanted = self.checks.counts(self.last)
-            self.run_command(self.model.runs[self.last["migration"]["run_id"]], "delta", None)
+            self.run_command(run, "delta", None)
             assert self.model.writes == 0
             assert self.checks.counts(self.last) == wanted
 
-    @command("retry")
-    def retry(self, which, fault):
-        self.execute(which, "retry", fault)
+    def retry(self, run, fault):
+        self.run_command(run, "retry", fault)
 
-    @command("rollback")
-    def roll_back(self, which, fault):
-        self.execute(which, "rollback", fault)
+    def roll_back(self, run, fault):
+        self.run_command(run, "rollback", fault)
 
-    @command("validate")
-    def validate(self, which, fault):
-        self.execute(which, "validate", fault)
+    def validate(self, run, fault):
+        self.run_command(run, "validate", fault)
 
-    @precondition(lambda self: self.able("refused"))
-    @rule(which=WHICH)
-    def what_cannot_be(self, which):
-        """A command that must be refused."""
-        found = self.able("refused")
-        self.run_command(*found[which % len(found)], None)
+    def be_refused(self, run, fault):
+        """What cannot be done now."""
+        for name in ("migrate", "delta", "retry", "rollback"):
+            if (name != "rollback" or run.has_checkpoint()) and self.checks.refusal(run, name):
+                self.run_command(run, name, None)
 
-    def able(self, command):
+    def able(self, name):
         """The runs for which a command makes sense now."""
         runs_, check = self.model.runs.values(), self.checks.refusal
-        if command == "refused":
-            every = [(run, name) for run in runs_ for name in ("migrate", "delta", "retry", "rollback")]
-            return [(r, n) for r, n in every if (n != "rollback" or r.has_checkpoint()) and check(r, n)]
-        found = [run for run in runs_ if not check(run, {"resume": "migrate"}.get(command, command))]
-        if command == "resume":
-            return [run for run in found if run.last_event() == "execution"]
-        if command == "retry":
-            return [run for run in found if run.refused]
-        if command == "rollback":
-            return [run for run in found if run.has_checkpoint()]
-        if command == "validate":
-            return [run for run in found if run.started() and run.to_compare]
-        return found
-
-    def execute(self, which, command, fault):
-        runs_ = self.able(command)
-        return self.run_command(runs_[which % len(runs_)], {"resume": "migrate"}.get(command, command), fault)
+        if name == "be_refused":
+            return [run for run in runs_ if run.started()]
+        command = {"resume": "migrate", "roll_back": "rollback"}.get(name, name)
+        found = [run for run in runs_ if not check(run, command)]
+        return {
+            "migrate": found,
+            "resume": [run for run in found if run.last_event() == "execution"],
+            "delta": found,
+            "retry": [run for run in found if run.refused],
+            "roll_back": [run for run in found if run.has_checkpoint()],
+            "validate": [run for run in found if run.started() and run.to_compare],
+        }[name]
 
     def run_command(self, run, command, fault):
         """A command of a run, with a fault; what must hold whatever became of it, and what if it was done."""
@@ -310,7 +299,7 @@ class Machine(RuleBasedStateMachine):
         def work():
             return operator.command(command)
 
-        if kind == "kill":
+        if kind.startswith("kill"):
             return machine_operator.killed(work, RULES[kind].format(number), self.memory, self.clock)
         if kind in RULES:
             armed = RULES[kind].format(number)

@@ -1,19 +1,23 @@
 """Row 74: what a run needs does not grow with its tables, and a run that gets no more memory goes on later."""
 
 import itertools
-import multiprocessing
-import resource
-from functools import partial
+import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import orjson
 import pytest
 from faults import harness
 from faults.harness import INSERTED, armed
+from faults.test_batches import quick_clock, sea  # noqa: F401
 
+from runbook_lib.dynamo import retries
 from runbook_lib.errors import Interrupted
+from runbook_lib.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-FORK = multiprocessing.get_context("fork")
 MB = 1_000_000
 STEP = 11
 
@@ -33,8 +37,7 @@ def starved(work, number):
         try:
             work()
         except Interrupted as problem:
-            assert "not enough memory" in str(problem), number
-            return True
+            return "not enough memory" in str(problem)
         except MemoryError:  # outside of what reads and writes the run's folder
             return True
     return False
@@ -65,6 +68,37 @@ def test_memory_that_runs_out_interrupts_and_the_run_goes_on(step, bench):
     assert number > 60
 
 
+@pytest.mark.parametrize(
+    ("problem", "raised", "says"),
+    [
+        (MemoryError(), Interrupted, "not enough memory; .* lower limits.workers"),
+        (RuntimeError("can't start new thread"), Interrupted, "not enough room for threads; .* lower limits.workers"),
+        (RecursionError("maximum recursion depth exceeded"), RecursionError, "maximum recursion depth"),
+        (RuntimeError("a fault"), RuntimeError, "a fault"),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Exception) else None,
+)
+def test_only_what_more_memory_mends_is_an_interruption(problem, raised, says, tmp_path):
+    """Faults of the program stay what they are."""
+    with pytest.raises(raised, match=says), Run("the-first-run", tmp_path).saving():
+        raise problem
+
+
+def test_a_reply_that_there_is_no_memory_for_is_not_called_garbled(sea, monkeypatch):  # noqa: F811
+    """The parser has one kind of error for both; a retry would not help."""
+    loads = orjson.loads
+
+    def out_of_memory(raw):
+        if b'"Items"' in raw:
+            raise orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+        return loads(raw)
+
+    sea.fill(30)
+    monkeypatch.setattr(retries, "orjson", SimpleNamespace(**{**vars(orjson), "loads": out_of_memory}))
+    with pytest.raises(Interrupted, match="not enough memory"):
+        sea.flow().migrate()
+
+
 # for real
 
 
@@ -82,8 +116,7 @@ def canned(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_twice_the_items_need_no_more_memory(canned, tmp_path):
-    """Row 74: pages are streamed; neither stage holds what it has done. 6,000 and 12,000 items of 1 kB, each stage in a process of
-    its own."""
+    """Row 74: pages are streamed; no stage holds what it has done. 6,000 and 12,000 items of 1 kB, each stage in its process."""
     from benchmarks import measure
     from benchmarks.shapes import Case
 
@@ -97,35 +130,39 @@ def test_twice_the_items_need_no_more_memory(canned, tmp_path):
             peaks[stage, items] = measure.run(stage, case, url=canned.url, folder=str(folder)).memory
         assert canned.counters()["requests"]["BatchExecuteStatement"] >= items // 25
     for (stage, items), peak in peaks.items():
-        assert peak < peaks[stage, 6_000] + 5 * MB < 200 * MB, (stage, items, peak)
+        assert peak < peaks[stage, 6_000] + 10 * MB < 200 * MB, (stage, items, peak)
 
 
-def within(limit, work):
-    """What became of the work in a child that may map so many bytes more than it has now: a word."""
-    heard, says = FORK.Pipe(duplex=False)
+LIMITED = """
+import json, resource, sys
+import boto3
+from runbook_lib import engines, migrate, plan
+from runbook_lib.dynamo import transport
+from benchmarks.contenders import Meter, migrate_items
+from benchmarks.shapes import Case
 
-    def child():
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + limit, resource.RLIM_INFINITY))
-        try:
-            work()
-            word = "done"
-        except BaseException as problem:
-            word = type(problem).__name__
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        says.send(word)
+name, items, url, folder, room = json.loads(sys.argv[1])
+with open("/proc/self/statm") as file:
+    mapped = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (mapped + room, resource.RLIM_INFINITY))
+try:
+    migrate_items(Case.named(name, items), Meter(), url=url, folder=folder, workers=4)
+    word = "done"
+except BaseException as problem:
+    word = type(problem).__name__
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(word, flush=True)
+"""
 
-    process = FORK.Process(target=child)
-    process.start()
-    says.close()
+
+def with_room(room, *about):
+    """What became of a migration in a process that may map so many bytes more than it needs to begin: a word."""
+    words = [sys.executable, "-c", LIMITED, json.dumps([*about, room])]
     try:
-        assert heard.poll(120), f"{limit}: it hangs"
-        return heard.recv()
-    except EOFError:  # not Python alone asks for memory: some code that gets none ends the process
-        return "died"
-    finally:
-        process.kill()
-        process.join()
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:  # Python waits for ever for a thread that dies of it at once: somebody kills it
+        return "hung"
+    return done.stdout.strip() or "died"  # not Python alone asks for memory: some code that gets none ends the process
 
 
 @pytest.mark.slow
@@ -136,17 +173,16 @@ def test_a_process_that_gets_no_more_memory_leaves_a_run_that_goes_on(canned, tm
     from benchmarks.shapes import Case
 
     case, words = Case.named("copy-1kB-3", 3_000), []
-    for number in itertools.count():
+    for number in itertools.count(2):
         canned.reset(case, keep=True)
         folder = tmp_path / f"{number}"
         folder.mkdir()
-        work = partial(migrate_items, case, Meter(), url=canned.url, folder=str(folder), workers=4)
-        words.append(within(number * 8 * MB, work))
-        assert words[-1] in ("done", "Interrupted", "MemoryError", "died")
-        work()
+        words.append(with_room(number * 11 * MB, case.name, case.items, canned.url, str(folder)))
+        migrate_items(case, Meter(), url=canned.url, folder=str(folder), workers=4)
         counters = canned.counters()
-        assert (counters["inserted"], counters["refused"]) == (case.items, 0), number
+        assert (counters["inserted"], counters["refused"]) == (case.items, 0), (number, words[-1])
         if words[-1] == "done":
             break
-    assert len(words) > 5
+    assert len(words) > 3
     assert "Interrupted" in words
+    assert set(words) <= {"done", "Interrupted", "MemoryError", "died", "hung"}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import orjson
 import pytest
-import support_batches
 import support_worlds as worlds
 from faults import harness
 from faults.harness import INSERTED, PORTS, SHIPS, SOURCE, TARGET, armed, killed, new_id
+from support_batches import inserts
 from support_flows import flow_of
 
 from runbook_lib import control, journal, locks
@@ -54,14 +54,6 @@ def answering(change):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Transport, "post", posted)
         yield
-
-
-def inserts(operation, body):
-    """(Table, item) of each insert in a request; none where it is another one."""
-    content = orjson.loads(body) if operation in ("PutItem", support_batches.OPERATION) else {}
-    if "Item" in content:
-        return [(content["TableName"], content["Item"])]
-    return [one for one in map(support_batches.inserted, content.get("Statements", ())) if "id" in one[1]]
 
 
 @contextlib.contextmanager

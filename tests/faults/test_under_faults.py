@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import support_worlds as worlds
+from support_flows import CASES, begin
 
 from runbook_lib import cli, failpoints
 from runbook_lib.demo import World
@@ -52,6 +54,40 @@ def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(tmp_pa
         )
         assert report["totals"]["already_there"] == 0
         assert report["totals"]["scanned"] + report["totals"]["unrouted"] == EXPECTED["table_split"]["items"]
+
+
+@pytest.mark.slow
+def test_commands_insert_in_batches_and_one_that_dies_in_a_batch_goes_on(ministack, tmp_path, monkeypatch):
+    """Rows 3, 38: where the engine takes batches, a migration without a single PutItem; killed when a batch had landed and
+    nothing was known of it, resumed to the same end; and back."""
+    world = worlds.World(ministack)
+    monkeypatch.setenv("CASE_ENDPOINT", ministack.endpoint_url)
+    monkeypatch.setenv("CASE_SUFFIX", world.suffix)
+    begin("shop", world, tmp_path)
+    expected = worlds.read(CASES / "shop" / "expected.yaml")["target"]
+    params, outputs = str(CASES / "shop" / "parameters.yaml"), tmp_path / "out"
+    words = (params, "--run-id", "the-only-run", "--execute", "--confirm", worlds.TARGET)
+    none_alone = "wire.PutItem.before=kill"
+    assert run(outputs, "create-tables", *words)[0] == 0
+
+    death = f"{none_alone};wire.BatchExecuteStatement.after=kill@2"  # the first asks whether batches are taken
+    code, result, err = run(outputs, "migrate", *words, points=death)
+    assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
+    landed = sum(map(len, world.content(worlds.TARGET).values()))
+    assert 1 < landed < 7
+    code, told, _ = run(outputs, "status", "the-only-run")
+    assert told["totals"]["inserted"] == 0
+    code, report, err = run(outputs, "migrate", *words, points=none_alone)
+    assert (code, report["verdict"]) == (0, "PASS"), err
+    assert (report["totals"]["inserted"], report["totals"]["already_there"]) == (7, 0)
+    wanted = {table: worlds.plain_items(items) for table, items in expected.items()}
+    assert {table: items for table, items in world.content(worlds.TARGET).items() if items} == wanted
+
+    (checkpoint,) = (outputs / "the-only-run").glob("migration-checkpoint-*.json")
+    code, undone, err = run(outputs, "rollback", "--checkpoint", str(checkpoint), *words[3:])
+    assert (code, undone["rollback"]["deleted"]) == (0, 7), err
+    assert not any(world.content(worlds.TARGET).values())
+    world.drop()
 
 
 def test_a_misspelt_failpoint_is_a_sentence(tmp_path):

@@ -597,6 +597,27 @@ def test_ctrl_c_waits_for_what_is_under_way_and_sends_no_more(stub, table, monke
     assert len(table.items) + len(unsent) == 1000
 
 
+def test_where_no_more_threads_are_to_be_had_nothing_is_under_way_when_it_raises(stub, table, monkeypatch):
+    """The requests that had begun are waited for; of what never began, the caller is told."""
+    submit, calls = ThreadPoolExecutor.submit, itertools.count(1)
+
+    def exhausted(pool, *work):
+        if next(calls) > 2:
+            raise RuntimeError("can't start new thread")
+        return submit(pool, *work)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", exhausted)
+    stub.script = [lambda body: time.sleep(0.05) or table(body)]
+    unsent = []
+    with pytest.raises(RuntimeError, match="new thread"):
+        make(stub, workers=4).insert_many("T", rows(250), NAMES, unsent)
+    landed = len(table.items)
+    time.sleep(0.1)
+    assert len(table.items) == landed <= 50
+    assert len(unsent) >= 175
+    assert not {f"{number}" for number in unsent} & {item["id"]["S"] for item in table.items.values()}
+
+
 # The probe
 
 
