@@ -101,7 +101,9 @@ class HashSet:
         self._width = width
         self._blob = blob
         places = range(len(blob) // width)
-        self._starts = [bisect_left(places, part, key=lambda at: blob[at * width] % _PARTS) for part in range(_PARTS + 1)]
+        self._starts = [
+            bisect_left(places, part, key=lambda at: blob[at * width] % _PARTS) for part in range(_PARTS + 1)
+        ]
 
     def save(self, path: Path) -> None:
         """Writes the set to a file, mode 0600."""

@@ -101,7 +101,7 @@ class Run:
 
     @contextmanager
     def saving(self):
-        """A block of work. A disk that refuses, memory or threads that run out are Interrupted: the journal tells where to go on."""
+        """A block of work. A disk that refuses, memory or threads that run out are Interrupted: the journal knows the rest."""
         try:
             yield
         except OSError as problem:

@@ -212,9 +212,7 @@ class Batches:
             return self._pool
 
 
-def pack(
-    table: str, items: list[dict], order: list[int], sizes: Sequence[int]
-) -> tuple[list[Numbered], list[int]]:
+def pack(table: str, items: list[dict], order: list[int], sizes: Sequence[int]) -> tuple[list[Numbered], list[int]]:
     """Return batches of (number, statement) and the numbers of the items that no statement can carry."""
     batches: list[Numbered] = []
     singles: list[int] = []

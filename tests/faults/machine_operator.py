@@ -84,7 +84,9 @@ class Operator(Flow):
         run = undoing.checkpoint.run
         undoing.preview([])
         with self._writing("05_rollback", run, undoing.target(), undoing.tables()) as held:
-            undone = undo(undoing.checkpoint, undoing.target(), on_page=self.on_page) if self.on_page else undoing.undo(held)
+            undone = (
+                undo(undoing.checkpoint, undoing.target(), on_page=self.on_page) if self.on_page else undoing.undo(held)
+            )
         return report.write_rollback(run, undoing.sides(), undone, [], undoing.alerts(undone, []), "migrate")[0]
 
 

@@ -56,7 +56,11 @@ def test_a_file(load):
             {"source.rollback_role_arn": "x"},
             re.compile(r"source\.rollback_role_arn: unknown key; did you mean 'role_arn'\?"),
         ),
-        (GOOD, {"execute": True}, re.compile(r"execute: unknown key; known are lease, limits, mapping, source, target\.")),
+        (
+            GOOD,
+            {"execute": True},
+            re.compile(r"execute: unknown key; known are lease, limits, mapping, source, target\."),
+        ),
         (
             GOOD,
             {"target.zzz": 1},
