@@ -254,6 +254,30 @@ def test_whatever_becomes_of_the_question_whether_batches_are_taken(answer, sea)
     assert flow.rollback()["rollback"]["deleted"] == 60
 
 
+def test_what_gets_there_between_the_look_and_the_batch_stays(sea):
+    """Rows 42, 53: the table was empty when the run began; every third key is taken when its batch arrives: a conflict, as it
+    differs, and left alone, the others of its batch are inserted."""
+    wanted, theirs = sea.fill(250), []
+
+    def intruding(operation, body, ask):
+        for table, item in inserts(operation, body):
+            is_free = sea.memory.place(table, item)[1] not in sea.memory.content(table)
+            if is_free and int(item["id"]["S"][-2:], 16) % 3 == 0:
+                theirs.append({"id": item["id"], "theirs": {"BOOL": True}})
+                sea.memory.put(table, theirs[-1])
+        return ask()
+
+    flow = sea.flow()
+    with answering(intruding):
+        totals = flow.migrate()["totals"]
+    assert (totals["inserted"], totals["conflicts"]) == (250 - len(theirs), len(theirs))
+    assert 50 < len(theirs) < 120
+    taken = [item["id"] for item in theirs]
+    assert sea.target() == in_order([*theirs, *(item for item in wanted.values() if item["id"] not in taken)])
+    assert flow.rollback()["rollback"]["deleted"] == 250 - len(theirs)
+    assert sea.target() == in_order(theirs)
+
+
 # held back
 
 
