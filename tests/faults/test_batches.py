@@ -359,7 +359,14 @@ class Shown:
         self.pages.append(html.data)
 
 
-def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recovers(sea, monkeypatch):
+@pytest.fixture
+def patch(sea):
+    """Patches over those of `sea`, and undone before them."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recovers(sea, patch):
     """Rows 22, 26: four seconds in which a table takes a fiftieth of what it was sent. Most of what it can take is used, with few
     refusals; the progress names it, with the reason, as long as it is so; then the speed comes back."""
     sea.memory.page = 2_000
@@ -367,11 +374,11 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     sea.fill(count)
     begin, end, units = 0.4, 4.4, 200
     capacity = Capacity(clock, units, begin, end)
-    monkeypatch.setattr(plan, "Pace", partial(Pace, clock=clock, sleep=clock.sleep))
-    monkeypatch.setattr(Wire, "_back_off", Requests._back_off)
-    monkeypatch.setattr(Pace, "refused", REFUSED)
-    monkeypatch.setattr(progress, "EVERY", 0.0)
-    monkeypatch.setattr("IPython.display.display", lambda *shown, display_id: cell)
+    patch.setattr(plan, "Pace", partial(Pace, clock=clock, sleep=clock.sleep))
+    patch.setattr(Wire, "_back_off", Requests._back_off)
+    patch.setattr(Pace, "refused", REFUSED)
+    patch.setattr(progress, "EVERY", 0.0)
+    patch.setattr("IPython.display.display", lambda *shown, display_id: cell)
     flow = sea.flow()
     run, opened = flow.run(), flow._plan()
 
