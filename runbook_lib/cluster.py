@@ -2,7 +2,7 @@
 
 Each lane is pinned to one worker and gives it one slice at a time, of some seconds. What a slice did is in the segment's
 journal file before it ends, so Dask is told to repeat nothing: a slice whose worker is lost is begun again by the driver,
-on a worker that lives, from what the journal says. The journal's folder must be the same one for the driver and all workers.
+on a worker that lives, from what the journal says. Driver and workers share the journal's folder, or `limits.journal`.
 """
 
 import contextlib
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from . import journal, units
-from .errors import Interrupted, Refused
+from .dynamo.pace import Budgets
+from .errors import Interrupted, Refused, RunbookError
 from .parameters import Limits
 from .run import write_atomically
+from .shared_journal import Ticket, hand_in, hand_out
 from .units import Job, Lane, LaneLost, Slice
 
 POLL = 1.0  # seconds between two looks at the cluster while a slice is out
@@ -47,7 +49,7 @@ def lanes(limits: Limits, segments: int) -> list[Lane]:
     return [_Pinned(cluster) for _ in range(count)]
 
 
-def work(path: str, table: str, number: int, budget: tuple[float | None, float | None]) -> Slice:
+def work(path: str | Ticket, table: str, number: int, budgets: Budgets) -> Slice:
     """What units.advance does, in a worker of the cluster: one slice at a time, whatever threads the worker has."""
     journal.PATIENCE = LOCKED
     with _one:
@@ -60,7 +62,9 @@ def work(path: str, table: str, number: int, budget: tuple[float | None, float |
         except OSError as problem:
             mend = "run driver and workers as the same user"
             return Slice(False, problem=("Refused", f"a worker cannot read {path}: {problem.strerror}; {mend}."))
-        return units.advance(job, table, number, budget)
+        except RunbookError as problem:
+            return Slice(False, problem=(type(problem).__name__, f"a worker cannot begin: {problem}"))
+        return units.advance(job, table, number, budgets)
 
 
 def dask_setup(worker: object) -> None:
@@ -72,8 +76,8 @@ _one = threading.Lock()
 
 
 @lru_cache(1)
-def _read(path: str) -> Job:
-    return pickle.loads(Path(path).read_bytes())
+def _read(path: str | Ticket) -> Job:
+    return pickle.loads(hand_out(path) if isinstance(path, Ticket) else Path(path).read_bytes())
 
 
 class _Pinned:
@@ -82,12 +86,12 @@ class _Pinned:
     def __init__(self, cluster: "_Cluster"):
         self._cluster = cluster
 
-    def advance(self, job: Job, table: str, number: int, budget: tuple[float | None, float | None]) -> Slice:
+    def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         """Raises LaneLost where the worker was lost, Interrupted where no other comes, or the scheduler is lost."""
         path, worker = self._cluster.publish(job), self._cluster.worker_of(self)
-        units_a_second = min((share for share in budget if share), default=PAGE_UNITS)
+        units_a_second = min(budgets.units.values(), default=PAGE_UNITS)
         until = time.monotonic() + units.SLICE * HUNG + PAGE_UNITS / units_a_second
-        with self._cluster.submitted(worker, work, path, table, number, budget) as future:
+        with self._cluster.submitted(worker, work, path, table, number, budgets) as future:
             while (found := self._cluster.result(future)) is None:
                 workers = self._cluster.workers()
                 if workers is not None and worker not in workers:
@@ -113,6 +117,7 @@ class _Cluster:
         self._pinned: dict[_Pinned, str] = {}
         self._avoided: set[str] = set()
         self._job: Path | None = None
+        self._ticket: Ticket | None = None
         self._seen: tuple[float, list[str] | None] = (0.0, None)
         self._silent: float | None = None  # since when the scheduler does not answer
         self._own: Any = None
@@ -126,9 +131,15 @@ class _Cluster:
             self._close()
             raise Refused(f"the Dask scheduler {scheduler} has no workers; start some.") from None
 
-    def publish(self, job: Job) -> str:
-        """The path of the job's file. Written once, into the journal's folder: a worker that reads it shares the folder."""
+    def publish(self, job: Job) -> str | Ticket:
+        """The path of the job's file. Written once, into the journal's folder: a worker that reads it shares the folder.
+
+        Where they share none, what a worker gets it for.
+        """
         with self._lock:
+            if job.shared:
+                self._ticket = self._ticket or hand_in(job.shared, pickle.dumps(job))
+                return self._ticket
             if self._job is None:
                 folder = Path(job.folder, "journal", job.stage)
                 for old in folder.glob(f"{_JOB}*"):  # of executions that were killed

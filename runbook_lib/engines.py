@@ -3,13 +3,18 @@
 import os
 import queue
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import Any
 
+from .dynamo.pace import Budgets
 from .insert import Inserter, OnPage
 from .plan import Plan
+from .routes import Route
+from .shared_journal import SharedJournal
 from .stage import Stage
 from .units import Job, Lane, LaneLost, Slice, advance, attend_parent, sides_of
 from .walk import Position, Segment, Stuck, Winners, in_order, segments_of, walk
@@ -45,8 +50,12 @@ def insert(
     if not left:
         return
     lanes: list[Lane] = _processes(plan, len(left)) if engine == "processes" else _cluster(plan, len(left))
-    try:
+    with ExitStack() as ending:
+        for lane in lanes:
+            ending.callback(lane.close)
+        ending.callback(_known_path(stage).unlink, missing_ok=True)
         limits = plan.parameters.limits
+        shared = ending.enter_context(SharedJournal(plan, stage, left)) if limits.journal else None
         parameters = plan.parameters.model_dump()
         parameters["limits"]["workers"] = max(1, limits.workers // len(lanes))
         job = Job(
@@ -60,16 +69,13 @@ def insert(
             stop_on_failure=stop_on_failure,
             segments=segments,
             winners=winners,
-            known=_saved(plan, stage),
+            known=None if shared else _saved(plan, stage),
             identity=stage.identity(plan),
             sides=sides_of(plan),
             holder=stage.run.holder(),
+            shared=shared and shared.about,
         )
-        _drive(plan, job, left, lanes, on_page)
-    finally:
-        for lane in lanes:
-            lane.close()
-        _known_path(stage).unlink(missing_ok=True)
+        _drive(plan, job, left, [shared.watched(lane) for lane in lanes] if shared else lanes, on_page)
 
 
 def engine_of(plan: Plan, segments: dict[str, int]) -> str:
@@ -88,14 +94,15 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
     for lane in lanes:
         free.put(lane)
     stop = threading.Event()
+    touched = {table: _touched(table, routes) for table, routes in plan.by_source().items()}
+    users = Counter(lane for segment in segments for lane in touched[segment.table])  # segments that may be at a table
 
     def work(segment: Segment) -> None:
         lane, strikes = free.get(), 0
         try:
             while not stop.is_set():
-                read, write = plan.pace.budget()
-                share = (read and read / len(lanes), write and write / len(lanes))
                 try:
+                    share = plan.pace.budgets.share(len(lanes), users)
                     found = lane.advance(job, segment.table, segment.number, share)
                 except LaneLost as lost:
                     strikes += lost.deaths
@@ -106,10 +113,12 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                     continue
                 strikes = strikes if not found.counts else 0
                 plan.pace.elsewhere[lane] = found.slowed
+                plan.pace.add_slowdowns(found.slowdowns, len(lanes))
                 if on_page and found.counts:
                     on_page(segment.table, found.counts)
                 found.raise_problem()
                 if found.done:
+                    users.subtract(touched[segment.table])
                     return
         finally:
             plan.pace.elsewhere.pop(lane, None)
@@ -117,6 +126,11 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
 
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
         in_order(plan, segments, lambda segment: pool.submit(work, segment), stop.set)
+
+
+def _touched(table: str, routes: list[Route]) -> list[str]:
+    """The lanes that a segment of a source table uses."""
+    return [f"source {table}", *sorted({f"target {route.entry.target}" for route in routes})]
 
 
 def _known_path(stage: Stage) -> Any:
@@ -140,9 +154,9 @@ class _Process:
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(1, get_context("spawn"), initializer=attend_parent)
 
-    def advance(self, job: Job, table: str, number: int, budget: tuple[float | None, float | None]) -> Slice:
+    def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         try:
-            return self._pool.submit(advance, job, table, number, budget).result()
+            return self._pool.submit(advance, job, table, number, budgets).result()
         except BrokenProcessPool:
             self.close()
             self._pool = self._start()

@@ -335,7 +335,14 @@ class Book:
         alerts = self._undoing.alerts(undone, deletions, self._restored)
         deleted = [deletion.table for deletion in deletions if deletion.deleted]
         content, path = report.write_rollback(
-            self.run, self._undoing.sides(), undone, deleted, alerts, self._undoing.checkpoint.stage, self._restored
+            self.run,
+            self._undoing.sides(),
+            undone,
+            deleted,
+            alerts,
+            self._undoing.checkpoint.stage,
+            self._restored,
+            self._undoing.pace,
         )
         headline = (
             f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
@@ -389,6 +396,8 @@ class Book:
         self._show_banner(verdict, self._headline, code)
         if self.run is None:
             return
+        if self._content is not None:
+            self.show(views.held_back, self._content["held_back"])
         self.show(views_plan.reproduce, self.stage, self.run, self._file, self._values)
         self.run.logger().info("%s ends: %s", self.stage, verdict)
         audit.append(self.run, self.stage)

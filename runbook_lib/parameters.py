@@ -52,16 +52,25 @@ class Target(Side):
     backup: Literal["required", "waived"] = "required"  # before a production target is migrated into
 
 
+class TableLimits(Strict):
+    """Units a second of one table."""
+
+    read_units: float | None = Field(None, gt=0)
+    write_units: float | None = Field(None, gt=0)
+
+
 class Limits(Strict):
     """How fast, and what happens on failure."""
 
     workers: int = Field(8, ge=1, le=256)
     read_units: float | None = Field(None, gt=0)
     write_units: float | None = Field(None, gt=0)
+    tables: dict[str, TableLimits] = {}  # entry, or "*" for each table that is not named
     segments: int | None = Field(None, ge=1, le=1_000_000)
     on_failure: Literal["rollback", "keep"] = "rollback"
     engine: Literal["threads", "processes", "dask"] | None = None
     scheduler: str | None = None
+    journal: str | None = None  # URL under which workers that do not see the run's folder put their records
 
 
 class Lease(Strict):

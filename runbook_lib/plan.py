@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import graph
+from .budgets import budgets_of
 from .dynamo import session, tables
 from .dynamo.pace import Pace
 from .dynamo.session import Connection
@@ -121,14 +122,14 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     limits = parameters.limits
     if not undo:
         check_engine(limits)
-    pace = Pace(limits.read_units, limits.write_units)
+    pace = Pace(budgets_of(limits, {name: (e.source, e.target) for name, e in mapping.entries.items()}))
     role = parameters.target.rollback_role_arn if undo else None
     source = session.connect(parameters.source, "source", workers=limits.workers, pace=pace)
     target = session.connect(parameters.target, "target", workers=limits.workers, pace=pace, role_arn=role)
     check_endpoint(parameters.target, target.endpoint_url)
     entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
     check_same_table(mapping.entries.values(), source, target)
-    check_lease(parameters.lease, mapping.entries.values())
+    check_lease(parameters.lease, mapping.entries.values(), limits)
     # Every entry's tables are described, also where only some are chosen: references need the parents' key types.
     source_tables = _describe_all(source, {entry.source for entry in mapping.entries.values()})
     target_tables = _describe_all(target, {entry.target for entry in mapping.entries.values()})

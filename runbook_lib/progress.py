@@ -44,7 +44,7 @@ class Progress:
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
         self._last = 0.0
-        self._tuning = Tuning(run, plan.pace)
+        self._tuning = Tuning(run, plan)
 
     def __enter__(self) -> "Progress":
         from IPython.display import HTML, display

@@ -10,6 +10,7 @@ from . import backups, repair, validation_journal
 from .analyze import Analysis
 from .canary import MAX_ITEMS, Canary, Created
 from .checkpoint import side_summary
+from .dynamo.pace import Pace
 from .listings import write_listing, write_lists
 from .migrate import Migration
 from .origins import FIGURES
@@ -83,6 +84,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
         "estimated_write_units": analysis.write_units,
         "fingerprints": _fingerprints(plan),
+        "held_back": held_back(plan.pace),
         "verdict": worst(analysis.alerts),
         "alerts": _alerts(analysis.alerts),
     }
@@ -109,7 +111,7 @@ def write_test(
             "undone": canary.undone.deleted if canary.undone else 0,
             "verdict": worst(alerts),
         }
-    return _write(run, plan, "test", sections, alerts)
+    return _write(run, _sides(plan), plan.pace, "test", sections, alerts)
 
 
 def canary_alerts(canary: Canary) -> list[Alert]:
@@ -164,7 +166,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     if migration.undone:
         write_listing(run.folder, "kept", migration.undone.kept)
     verdict = ROLLED_BACK if migration.state.rolled_back else None
-    return _write(run, plan, "migrate", sections, alerts, verdict)
+    return _write(run, _sides(plan), plan.pace, "migrate", sections, alerts, verdict)
 
 
 def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
@@ -229,7 +231,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "tables": {name: vars(table) for name, table in validation.tables.items()},
         "verdict": worst(validation.alerts),
     }
-    written = _write(run, plan, "validate", sections, validation.alerts)
+    written = _write(run, _sides(plan), plan.pace, "validate", sections, validation.alerts)
     validation_journal.end(run)
     return written
 
@@ -243,6 +245,7 @@ def write_rollback(
     alerts: list[Alert],
     stage: str,
     restored: Restored | None = None,
+    pace: Pace | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Writes the report of 05, and `kept.jsonl` with what was left alone."""
     write_listing(run.folder, "kept", undone.kept)
@@ -253,7 +256,7 @@ def write_rollback(
     }
     if restored:
         sections["restore"] = restored.as_json()
-    return _write(run, sides, "rollback", sections, alerts, ROLLED_BACK)
+    return _write(run, sides, pace, "rollback", sections, alerts, ROLLED_BACK)
 
 
 def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
@@ -296,16 +299,28 @@ def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
     return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
 
 
+def held_back(pace: Pace | None) -> list[dict[str, Any]]:
+    """What slowed the stage down, in this execution: the side and table, or "" for all, why, and for how long."""
+    return [
+        {"table": found.name, "reason": found.reason, "refused": found.refused, "seconds": round(found.seconds, 1)}
+        for found in (pace.slowdowns() if pace else ())
+    ]
+
+
+def _sides(plan: Plan) -> dict[str, Any]:
+    return {label: side_summary(plan, label) for label in ("source", "target")}
+
+
 def _write(
     run: Run,
-    plan: Plan | dict[str, Any],
+    sides: dict[str, Any],
+    pace: Pace | None,
     stage: str,
     sections: dict[str, Any],
     alerts: list[Alert],
     verdict: str | None = None,
 ) -> tuple[dict[str, Any], Path]:
     earlier = run.latest_json("migration-report") or {}
-    sides = plan if isinstance(plan, dict) else {label: side_summary(plan, label) for label in ("source", "target")}
     content = {
         "schema": SCHEMA,
         "relationships_preserved": 0,
@@ -317,6 +332,7 @@ def _write(
         "created": iso(now()),
         "migration": {"run_id": run.id, **_times(run), **sides},
         **sections,
+        "held_back": held_back(pace),
         "verdict": verdict or worst(alerts),
         "alerts": _alerts(alerts),
     }

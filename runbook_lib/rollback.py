@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import journal
+from .budgets import budgets_of
 from .checkpoint import Checkpoint
 from .dynamo import session
 from .dynamo.pace import Pace
@@ -20,6 +21,7 @@ from .errors import Interrupted
 from .journal import ALREADY_THERE, CONFLICT, INSERTED, Intent, JournalRow, Log
 from .kept import listed
 from .parameters import Parameters
+from .shared_journal import settle
 from .stage import Stage
 from .values import SCALARS, digest, key_hash
 
@@ -84,7 +86,7 @@ def undo(
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
-    target = target or connect(parameters)
+    target = target or connect(parameters, pace_of(checkpoint))
     with stage.run.saving():
         kept = _undo(checkpoint, stage, target, execution, on_page)
         lines = listed(checkpoint, kept, target.wire)
@@ -94,16 +96,16 @@ def undo(
     return Undone(counts[DELETED], counts[KEPT], counts[GONE], lines, letters[ALREADY_THERE], letters[CONFLICT])
 
 
-def connect(parameters: Parameters) -> Connection:
+def connect(parameters: Parameters, pace: Pace) -> Connection:
     """The target, opened with the rollback role where one is given. Read-only. Raises Refused."""
-    limits, side = parameters.limits, parameters.target
-    return session.connect(
-        side,
-        "target",
-        workers=limits.workers,
-        pace=Pace(limits.read_units, limits.write_units),
-        role_arn=side.rollback_role_arn,
-    )
+    workers, side = parameters.limits.workers, parameters.target
+    return session.connect(side, "target", workers=workers, pace=pace, role_arn=side.rollback_role_arn)
+
+
+def pace_of(checkpoint: Checkpoint) -> Pace:
+    """The pace of an undo, with the budgets of the checkpoint's parameters."""
+    tables = {name: (about["source"], about["target"]) for name, about in checkpoint.entries.items()}
+    return Pace(budgets_of(checkpoint.parameters.limits, tables))
 
 
 def _undo(
@@ -114,6 +116,7 @@ def _undo(
     on_page: Callable[[str, Counter], None] | None,
 ) -> list[JournalRow]:
     """Does it; gives what was kept."""
+    settle(stage)
     stage.check_complete(stage.parts())  # reads every file to its end: damage is found before the first delete
     if execution is None:
         stage.record("rollback")

@@ -5,8 +5,6 @@ from typing import Any
 
 from . import audit, control, repair, restore
 from .checkpoint import Checkpoint, read_checkpoint
-from .dynamo import session
-from .dynamo.pace import Pace
 from .dynamo.session import Connection
 from .errors import Refused
 from .guard import check_endpoint
@@ -14,7 +12,7 @@ from .locks import Held
 from .mapping import load_mapping
 from .parameters import Parameters
 from .restore import Restored, Wanted
-from .rollback import Preview, Undone, preview, undo
+from .rollback import Preview, Undone, connect, pace_of, preview, undo
 from .run import identify, runs
 from .selection import latest_checkpoint
 from .stage import Stage
@@ -33,21 +31,13 @@ class Undoing:
         self.checkpoint: Checkpoint = read_checkpoint(path)
         audit.check_journals(self.checkpoint.run)
         self._target: Connection | None = None
+        self.pace = pace_of(self.checkpoint)
 
     def target(self) -> Connection:
         """The target, opened with the rollback role where one is given. Raises Refused."""
         if self._target is None:
-            parameters = self.checkpoint.parameters
-            side = parameters.target
-            limits = parameters.limits
-            self._target = session.connect(
-                side,
-                "target",
-                workers=limits.workers,
-                pace=Pace(limits.read_units, limits.write_units),
-                role_arn=side.rollback_role_arn,
-            )
-            check_endpoint(side, self._target.endpoint_url)
+            self._target = connect(self.checkpoint.parameters, self.pace)
+            check_endpoint(self.checkpoint.parameters.target, self._target.endpoint_url)
             held, now = self.checkpoint.target_account, self._target.account
             if held and now and held != now:
                 raise Refused(f"the checkpoint was written for account {held}, these credentials belong to {now}.")

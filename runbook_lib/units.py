@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import control, lease_cell
+from .dynamo.pace import Budgets, Slowdown
 from .dynamo.wire import DynamoError, NotSent, guarded
 from .errors import Failed, Interrupted, Refused, RunbookError, Stopped
 from .hashlog import HashSet
@@ -25,6 +26,7 @@ from .lookups import with_known
 from .parameters import build_parameters
 from .plan import Plan, open_plan
 from .run import Run
+from .shared_journal import Away, Shared
 from .stage import Stage
 from .walk import Position, Segment, Winners
 
@@ -50,11 +52,12 @@ class Job:
     identity: dict[str, Any]  # of mapping, environments and code: a worker with others does not touch anything
     sides: dict[str, dict[str, Any]]  # what the driver's credentials and settings lead to
     holder: str | None  # who holds the run: when it is another one, or nobody, nothing more is begun
+    shared: Shared | None = None  # where the journal lies, for workers that do not see the folder
 
     @property
     def name(self) -> tuple:
         """What tells it from other jobs."""
-        return self.folder, self.stage, self.execution, tuple(self.chosen)
+        return self.folder, self.stage, self.execution, tuple(self.chosen), self.shared and self.shared.place
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Slice:
     done: bool
     counts: Counter = field(default_factory=Counter)
     slowed: list[str] = field(default_factory=list)  # tables that hold back, with the reason
+    slowdowns: list[Slowdown] = field(default_factory=list)  # and for how long they did
     problem: tuple[str, str] | None = None  # kind and sentence
 
     def raise_problem(self) -> None:
@@ -83,23 +87,24 @@ class LaneLost(Exception):
 class Lane(Protocol):
     """A worker that does one thing at a time."""
 
-    def advance(self, job: Job, table: str, number: int, budget: tuple[float | None, float | None]) -> Slice:
+    def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         """What units.advance gives there. Raises LaneLost where the worker died; the next call has another one."""
 
     def close(self) -> None:
         """Ends the worker."""
 
 
-def advance(job: Job, table: str, number: int, budget: tuple[float | None, float | None]) -> Slice:
+def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
     """Works on one segment for SLICE seconds. Writes to the target and to the segment's journal.
 
-    `budget` is this worker's share of read and write units a second.
+    `budgets` are this worker's share of the run's.
     """
     counts: Counter = Counter()
     try:
         worker = _Worker.of(job)
-        done = worker.advance(table, number, budget, counts)
-        return Slice(done, counts, worker.plan.pace.slowed())
+        done = worker.advance(table, number, budgets, counts)
+        pace = worker.plan.pace
+        return Slice(done, counts, pace.slowed(), pace.take_slowdowns())
     except (RunbookError, DynamoError) as problem:
         _Worker.forget()
         return Slice(False, counts, problem=(type(problem).__name__, str(problem)))
@@ -137,12 +142,15 @@ class _Worker:
             worker._guards.close()
 
     def __init__(self, job: Job):
-        self._job = job
-        self._run = Run(job.run_id, Path(job.folder))
-        self._stage = Stage(self._run, job.stage)
-        plan = open_plan(build_parameters(job.parameters), chosen=job.chosen)
-        if job.known:
-            plan = with_known(plan, HashSet.open(job.known))
+        self._job, self._guards = job, ExitStack()
+        away = self._guards.enter_context(Away(job.run_id, job.stage, job.shared)) if job.shared else None
+        self._run = away.run if away else Run(job.run_id, Path(job.folder))
+        self._stage = away.stage if away else Stage(self._run, job.stage)
+        parameters = job.parameters | ({"mapping": str(away.mapping)} if away else {})
+        plan = open_plan(build_parameters(parameters), chosen=job.chosen)
+        known = away.known() if away else job.known and HashSet.open(job.known)
+        if known is not None:
+            plan = with_known(plan, known)
         if (mine := self._stage.identity(plan)) != job.identity:
             other = next(key for key in mine if mine[key] != job.identity[key])
             raise Refused(f"a worker has another {other} than the process that started it; give all of them the same.")
@@ -154,7 +162,8 @@ class _Worker:
                         "give all of them the same AWS settings, or name it in the parameters."
                     )
         self.plan: Plan = plan
-        self._guards = ExitStack()
+        if away:
+            self._guards.enter_context(guarded(away.check))
         if plan.parameters.lease:
             self._guards.enter_context(guarded(lease_cell.follow(self._run)))
         self._counts: Counter = Counter()
@@ -175,14 +184,16 @@ class _Worker:
 
     def _check(self) -> None:
         """Raises Interrupted where the driver was asked to stop, or is no longer there: a worker may outlive it."""
+        if self._job.shared:  # there a slice ends soon, and the driver's fence ends its page
+            return
         control.check(self._run)
         if self._run.holder() != self._job.holder:
             raise Interrupted(
                 "the process that this worker works for has ended; or the folder of the run is mounted without locks."
             )
 
-    def advance(self, table: str, number: int, budget: tuple[float | None, float | None], counts: Counter) -> bool:
-        self.plan.pace.allow(*budget)
+    def advance(self, table: str, number: int, budgets: Budgets, counts: Counter) -> bool:
+        self.plan.pace.allow(budgets)
         self._counts = counts
         segment = Segment(self.plan, table, number, self._job.segments[table], self._job.winners)
         # Another worker may have gone on with the segment since: where it is, its journal says.

@@ -1,8 +1,8 @@
 """Results as HTML and DataFrames for the notebooks: all is escaped, and no value of an item is ever shown.
 
 Of any result: alerts. Of an Analysis: decision, overview, profile, profile_html, references, samples, targets,
-quarantine, and edges for figures.reference_map. Of what was done: created, canary, migration, progress, preview, undone.
-Of a Validation: validation, differences, differences_html, patterns.
+quarantine, and edges for figures.reference_map. Of what was done: created, canary, migration, progress, held_back,
+preview, undone. Of a Validation: validation, differences, differences_html, patterns.
 """
 
 import re
@@ -12,13 +12,13 @@ from .html import Raw, badge, chip, details, muted, note, table, text
 from .verdict import FAIL, REVIEW, Alert
 from .views_analysis import edges, overview, profile, profile_html, quarantine, references, targets
 from .views_decision import decision
-from .views_run import canary, created, migration, preview, progress, undone
+from .views_run import canary, created, held_back, migration, preview, progress, undone
 from .views_samples import samples
 from .views_validation import differences, differences_html, patterns, validation
 
 __all__ = [
-    "alerts", "canary", "created", "decision", "differences", "differences_html", "edges", "migration", "overview",
-    "patterns", "preview", "profile", "profile_html", "progress", "quarantine", "references", "samples", "targets",
+    "alerts", "canary", "created", "decision", "differences", "differences_html", "edges", "held_back", "migration",
+    "overview", "patterns", "preview", "profile", "profile_html", "progress", "quarantine", "references", "samples", "targets",
     "undone", "validation",
 ]  # fmt: skip
 

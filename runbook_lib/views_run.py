@@ -173,6 +173,20 @@ def _changes(differences: Sequence[dict]) -> str:
     return ", ".join(f"{d['attribute']} ({kind})" for d, kind in pairs) or "not known"
 
 
+def held_back(found: Sequence[dict]) -> Raw:
+    """What slowed a stage down, the longest first, from its report; nothing where nothing did."""
+    if not found:
+        return Raw("")
+    rows = [
+        [one["table"] or "all tables", one["reason"], flagged(one["refused"]), duration(one["seconds"])]
+        for one in found
+    ]
+    lead = "Requests waited, and nothing is lost by it. Time in which at least one of them did:"
+    return Raw(
+        heading("What held it back") + note(lead) + table(["table", "because of", "refused", "for"], rows, align="lwrr")
+    )
+
+
 def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
     """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
 

@@ -150,9 +150,10 @@ class Batches:
                     done.append((pair[0], outcome))
             if len(singles) - invalid == len(batch) > 1:  # it is not the items
                 self._taken[table] = False
-            wire._note(OPERATION, table, attempt, problem, share=len(refused) / len(batch))
+            share = len(refused) / len(batch)
+            wire._note(OPERATION, table, attempt, problem, share)
             if refused:
-                wire._back_off(attempt)
+                wire._back_off(attempt, share)
             if 2 * len(refused) > len(batch):  # no progress: one by one, with the patience that single requests have
                 singles += refused
                 break

@@ -3,71 +3,114 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-WINDOW = 0.5  # seconds over which a table's refusals are counted; longer, up to MAX_WINDOW, to have SAMPLE requests
-MAX_WINDOW = 2.0
-SAMPLE = 20
-FLOOR = 1.0  # requests a second that a table keeps
-PROBE = 1.25  # growth for each window, so that capacity that has come back is found
-KEEP_WINDOWS = 10  # how long a rate is kept that lowering did not help
-BUDGET_BURST = 1.0  # seconds of unused units that may be made up for
-LANE_BURST = 0.1
+from .lane import Lane, Slots
+
+BURST = 1.0  # seconds of unused units that may be made up for
 RECENT = 3.0  # seconds for which a wait is told
+READ, WRITE = "read", "write"
+ALL = ""  # the lane of the budgets of all tables together
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Units a second that are allowed; what is not in `units` has no limit. Plain data."""
+
+    units: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (lane, READ or WRITE) -> units a second
+
+    def of(self, lane: str = ALL) -> tuple[float | None, float | None]:
+        """Read and write units a second of a lane, of all tables together where none is given."""
+        return self.units.get((lane, READ)), self.units.get((lane, WRITE))
+
+    def share(self, workers: int, users: Mapping[str, int]) -> "Budgets":
+        """What one of several workers may use, where at most `users[lane]` of them are at a lane's table."""
+        return Budgets(
+            {
+                (lane, kind): units / max(1, min(workers, users.get(lane, workers)))
+                for (lane, kind), units in self.units.items()
+            }
+        )
+
+
+def overall(read: float | None = None, write: float | None = None) -> Budgets:
+    """Budgets of all tables together."""
+    return Budgets({(ALL, kind): units for kind, units in ((READ, read), (WRITE, write)) if units is not None})
+
+
+@dataclass
+class Slowdown:
+    """What held a run back: a lane or a budget, and why."""
+
+    name: str  # of the lane; "" for a budget of all tables together
+    reason: str
+    refused: int = 0  # requests
+    seconds: float = 0.0  # in which at least one request waited for it
+    _until: float = float("-inf")
+
+    def wait(self, now: float, seconds: float) -> None:
+        """Notes a wait that begins now."""
+        self.seconds += max(0.0, now + seconds - max(now, self._until))
+        self._until = max(self._until, now + seconds)
 
 
 class Pace:
     """Limits shared by all threads of a run. Thread-safe.
 
-    `read_units` and `write_units` are capacity units a second, None for no limit. Apart from them each lane (a table
-    of one side) is slowed while it refuses requests: to half in a window where it refused most, else towards what it
-    accepts; then a quarter up in each window, until it is no longer what holds the run back.
+    Apart from the budgets each lane (a table of one side) is slowed while it refuses requests: see lane.py.
     """
 
     def __init__(
         self,
-        read_units: float | None = None,
-        write_units: float | None = None,
+        budgets: Budgets | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ):
         self.stopping = threading.Event()  # once set, nobody waits: what is in flight shall end soon
-        self.limited = read_units is not None or write_units is not None
         self._clock = clock
         self._sleep = sleep or self.stopping.wait
         self._lock = threading.Lock()
-        self._read = _Slots(read_units, BUDGET_BURST)
-        self._write = _Slots(write_units, BUDGET_BURST)
-        self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
-        self._held_back: dict[str, float] = {}  # budget -> when something last waited for it
+        self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
+        self._slots: dict[tuple[str, str], Slots] = {}
+        self._held_back: dict[tuple[str, str], float] = {}  # budget -> when the last wait for it ends
+        self._slowdowns: dict[tuple[str, str], Slowdown] = {}
         self.elsewhere: dict[Any, list[str]] = {}  # worker of another process -> what it says of its lanes
+        self.limited = False
+        self.allow(budgets or Budgets())
 
-    def allow(self, read_units: float | None, write_units: float | None) -> None:
+    def allow(self, budgets: Budgets) -> None:
         """Sets other budgets, from now on."""
         with self._lock:
-            self._read.rate, self._write.rate = read_units, write_units
-            self.limited = read_units is not None or write_units is not None
+            self.budgets = budgets
+            for place, units in budgets.units.items():
+                self._slots.setdefault(place, Slots(units, BURST)).rate = units
+            for place in self._slots.keys() - budgets.units.keys():
+                del self._slots[place]
+            self.limited = bool(self._slots)
 
-    def budget(self) -> tuple[float | None, float | None]:
-        """Read and write units a second that are allowed now. Read-only."""
-        return self._read.rate, self._write.rate
+    def wait_read(self, units: float, lane: str = ALL) -> None:
+        """Takes read units of a table; waits while its budget, or that of all tables, is overdrawn."""
+        self._take(READ, lane, units)
 
-    def wait_read(self, units: float) -> None:
-        """Takes read units; waits while the budget is overdrawn."""
-        self._take(self._read, units, "read")
-
-    def wait_write(self, units: float) -> None:
-        """Takes write units; waits while the budget is overdrawn."""
-        self._take(self._write, units, "write")
+    def wait_write(self, units: float, lane: str = ALL) -> None:
+        """Takes write units of a table; waits while its budget, or that of all tables, is overdrawn."""
+        self._take(WRITE, lane, units)
 
     def wait_turn(self, lane: str) -> None:
         """Waits for the lane's next slot; returns at once where nothing was refused lately."""
         known = self._lanes.get(lane)
-        if known is not None and known.slots.rate is not None:
-            self._take(known.slots, 1)
+        if known is None or known.slots.rate is None:
+            return
+        with self._lock:
+            now = self._clock()
+            wait = known.slots.take(1, now)
+            if wait > 0:
+                self._slowdown(lane, known.reason).wait(now, wait)
+        if wait > 0:
+            self._sleep(wait)
 
     def accepted(self, lane: str) -> None:
         """Notes that the lane accepted a request."""
@@ -78,6 +121,7 @@ class Pace:
         """Notes that the lane refused a request, or a share of what was in it, as too many."""
         with self._lock:
             self._lanes[lane].reason = reason
+            self._slowdown(lane, reason).refused += 1
             self._lanes[lane].count(self._clock(), refused=share)
 
     def accepts(self, lane: str) -> int:
@@ -87,11 +131,12 @@ class Pace:
     def slowed(self) -> list[str]:
         """One line for each lane that is slowed now, with its reason, and for each budget that holds back. Read-only."""
         with self._lock:
-            now, budgets = self._clock(), {"read": self._read.rate, "write": self._write.rate}
+            now = self._clock()
             held = [
-                f"held to {budgets[kind]:,.0f} {kind} units a second by limits.{kind}_units"
-                for kind, at in self._held_back.items()
-                if budgets[kind] and now - at < RECENT
+                f"{f'{lane}: ' if lane else ''}held to {self._slots[lane, kind].rate:,.0f} {kind} units a second by "
+                + limit_of(lane, kind)
+                for (lane, kind), at in self._held_back.items()
+                if (lane, kind) in self._slots and now - at < RECENT
             ]
             lanes = [
                 f"{name}: slowed to {lane.slots.rate:.0f} requests a second because of {lane.reason}"
@@ -101,86 +146,47 @@ class Pace:
             ]
             return [*held, *lanes, *sorted({line for lines in self.elsewhere.values() for line in lines})]
 
+    def slowdowns(self) -> list[Slowdown]:
+        """What has held the run back so far, the longest first. Read-only."""
+        with self._lock:
+            return sorted(self._slowdowns.values(), key=lambda slowdown: (-slowdown.seconds, slowdown.name))
+
+    def take_slowdowns(self) -> list[Slowdown]:
+        """As `slowdowns`, and forgets them."""
+        with self._lock:
+            found, self._slowdowns = list(self._slowdowns.values()), {}
+        return found
+
+    def add_slowdowns(self, found: list[Slowdown], workers: int) -> None:
+        """Adds what held back one of several workers, whose times overlap."""
+        with self._lock:
+            for other in found:
+                mine = self._slowdown(other.name, other.reason)
+                mine.refused += other.refused
+                mine.seconds += other.seconds / workers
+
     def pause(self, seconds: float) -> None:
         """Waits, unless the run is stopping."""
         self._sleep(seconds)
 
-    def _take(self, slots: "_Slots", units: float, budget: str = "") -> None:
+    def _slowdown(self, lane: str, reason: str) -> Slowdown:
+        return self._slowdowns.setdefault((lane, reason), Slowdown(lane, reason))
+
+    def _take(self, kind: str, lane: str, units: float) -> None:
+        longest = 0.0
         with self._lock:
-            wait = slots.take(units, self._clock())
-            if budget and wait > 0:
-                self._held_back[budget] = self._clock()
-        if wait > 0:
-            self._sleep(wait)
+            now = self._clock()
+            for name in dict.fromkeys((ALL, lane)):
+                slots = self._slots.get((name, kind))
+                wait = slots.take(units, now) if slots else 0.0
+                if wait > 0:
+                    self._held_back[name, kind] = now + wait
+                    self._slowdown(name, limit_of(name, kind)).wait(now, wait)
+                    longest = max(longest, wait)
+        if longest > 0:
+            self._sleep(longest)
 
 
-@dataclass
-class _Slots:
-    """Places in a queue: each taker is told how long to wait until its units are due."""
-
-    rate: float | None
-    burst: float  # seconds of unused rate that may be made up for
-    due: float = float("-inf")
-
-    def take(self, units: float, now: float) -> float:
-        if self.rate is None:
-            return 0.0
-        self.due = max(self.due, now - self.burst) + units / self.rate
-        return self.due - now
-
-
-@dataclass
-class _Window:
-    rate: float
-    share: float  # of the requests that was refused
-    accepted: float  # a second
-
-
-class _Lane:
-    """A table of one side: what it accepted and refused in this window, and the rate that follows from it."""
-
-    def __init__(self) -> None:
-        self.slots = _Slots(None, LANE_BURST)
-        self.reason = ""
-        self.accepts = 0
-        self.observed = 0.0  # requests a second in the last window
-        self._before: _Window | None = None  # what the rate was lowered for
-        self._keep = 0  # windows for which the rate is not lowered
-        self._since: float | None = None
-        self._sent = 0
-        self._refused = 0.0
-
-    def count(self, now: float, refused: float = 0.0) -> None:
-        if self._since is None:  # a window begins with its first request, not when the last one ended
-            self._since = now
-        self._sent += 1
-        self._refused += refused
-        self.accepts += refused <= 0.5
-        elapsed = now - self._since
-        if elapsed < WINDOW or (self._refused and self._sent < SAMPLE and elapsed < MAX_WINDOW):
-            return
-        self.observed = self._sent / elapsed
-        self.slots.rate = self._next_rate(self.observed, self._refused / self._sent)
-        self._since, self._sent, self._refused = None, 0, 0.0
-
-    def _next_rate(self, sent: float, share: float) -> float | None:
-        """The rate that follows from the requests sent a second and the share of them that was refused."""
-        rate, accepted = self.slots.rate, sent * (1 - share)
-        before, self._before = self._before, None
-        if not share:
-            # Far above what the run asks for, the limit limits nothing any more.
-            return rate * PROBE if rate is not None and rate < 4 * sent else None
-        rate = min(rate or sent, sent)
-        if share > 0.5:
-            return max(FLOOR, rate / 2)
-        if self._keep:
-            self._keep -= 1
-            return self.slots.rate
-        if before and share > 0.8 * before.share and accepted < before.accepted * (1 + rate / before.rate) / 2:
-            # Fewer were sent, fewer accepted, as many of them refused: it is not because of how many are sent.
-            self._keep = KEEP_WINDOWS
-            return before.rate * PROBE
-        factor = min(1.0, (1 - share) * PROBE)
-        if factor < 0.95:
-            self._before = _Window(rate, share, accepted)
-        return max(FLOOR, rate * factor)
+def limit_of(lane: str, kind: str) -> str:
+    """The parameter that a budget comes from."""
+    return f"limits.tables (its {kind}_units)" if lane else f"limits.{kind}_units"

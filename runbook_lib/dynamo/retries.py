@@ -165,8 +165,9 @@ class Requests:
         if again.overload:
             self._pace.refused(lane, again.reason, share)
 
-    def _back_off(self, attempt: int) -> None:
-        ceiling = min(self._max_delay, self._base_delay * 2 ** (attempt - 1))
+    def _back_off(self, attempt: int, share: float = 1.0) -> None:
+        """Waits before the next attempt; for less where only a share of the last one was refused."""
+        ceiling = share * min(self._max_delay, self._base_delay * 2 ** (attempt - 1))
         self._pace.pause(random.uniform(0, ceiling))  # full jitter
 
     def _accept(self, lane: str, operation: str, body: dict, reply: dict, sent: int, received: int) -> None:
@@ -177,7 +178,7 @@ class Requests:
             return
         units = capacity.units(operation, body, reply, sent, received)
         if units:
-            (self._pace.wait_read if operation in READS else self._pace.wait_write)(units)
+            (self._pace.wait_read if operation in READS else self._pace.wait_write)(units, lane)
 
 
 def table_of(body: dict) -> str | None:

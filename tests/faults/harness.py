@@ -274,7 +274,7 @@ def quicken(monkeypatch) -> None:
         return known(side.endpoint_url, label, workers)
 
     monkeypatch.setattr(Wire, "scan_page", few)
-    monkeypatch.setattr(Wire, "_back_off", lambda wire, attempt: None)
+    monkeypatch.setattr(Wire, "_back_off", lambda *_: None)
     monkeypatch.setattr(session, "connect", connect_once)
     monkeypatch.setattr(runs, "now", lambda: began + timedelta(seconds=next(ticks)))
     assert rollback.session is session  # both ways of connecting go through the same name

@@ -18,6 +18,7 @@ from support_fixtures import moto_world, quick_clock  # noqa: F401
 from support_flows import flow_of
 
 from runbook_lib import cluster, engines, guard, journal, units
+from runbook_lib.dynamo.pace import Budgets
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.parameters import Limits
 from runbook_lib.stage import Stage
@@ -176,7 +177,7 @@ def test_an_execution_waits_for_the_workers_of_an_earlier_one(tmp_path, monkeypa
 
 def test_a_worker_that_does_not_share_the_folder_is_refused(tmp_path):
     """In one sentence with the mend."""
-    found = cluster.work(str(tmp_path / "journal" / ".job-1"), "A", 0, (None, None))
+    found = cluster.work(str(tmp_path / "journal" / ".job-1"), "A", 0, Budgets())
     with pytest.raises(
         Refused, match=r"a worker does not see .*journal; give --outputs a folder that driver and workers"
     ):
@@ -287,7 +288,7 @@ def scheduler(monkeypatch):
 def advance(lane, folder):
     """One slice."""
     (folder / "journal/migrate").mkdir(parents=True, exist_ok=True)
-    return lane.advance(SimpleNamespace(folder=str(folder), stage="migrate"), "A", 0, (None, None))
+    return lane.advance(SimpleNamespace(folder=str(folder), stage="migrate"), "A", 0, Budgets())
 
 
 LIMITS = Limits(engine="dask", scheduler="tls://10.0.0.7:8786")

@@ -54,7 +54,7 @@ def build(world):
 def pages(monkeypatch):
     """Many pages, and retries that do not wait."""
     small_pages(monkeypatch)
-    monkeypatch.setattr(Wire, "_back_off", lambda wire, attempt: None)
+    monkeypatch.setattr(Wire, "_back_off", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,21 @@ def test_processes_do_what_threads_do(sea, tmp_path):
     assert by_processes == by_threads
 
 
+@pytest.mark.parametrize("where", ["threads", "processes"])
+def test_a_table_is_held_to_its_budget_and_the_report_says_so(where, sea, tmp_path):
+    """By several processes, too, which share it; the other table is not held back."""
+    budgets = {"Ships": {"write_units": ITEMS / 4}}
+    flow = flow_of(MAPPING, sea, tmp_path, engine=where, segments=3, tables=budgets)
+    report = flow.migrate()
+    assert report["totals"]["inserted"] == 2 * ITEMS
+    assert report["migration"]["duration_seconds"] > 2.5  # the first second's units may come at once
+    held = {(one["table"], one["reason"]): one["seconds"] for one in report["held_back"]}
+    ((table, reason),) = held
+    assert table == f"target {sea.name('Ships', worlds.TARGET)}"
+    assert reason == "limits.tables (its write_units)"
+    assert 1 < held[table, reason] < 10
+
+
 def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
     """Its segment goes on with another one, from what the journal says."""
     by_threads = migrated(sea, tmp_path / "threads")

@@ -40,7 +40,7 @@ def new(entry, old):
 def flow(moto_world, tmp_path, monkeypatch):
     """A migration with something of everything: missing, different, extra, in conflict, quarantined, dangling, a query."""
     small_pages(monkeypatch)
-    monkeypatch.setattr(Wire, "_back_off", lambda wire, attempt: None)
+    monkeypatch.setattr(Wire, "_back_off", lambda *_: None)
     key = {"key": {"id": "S"}}
     ports = [{"id": {"S": f"p{n}"}, "depth": {"N": str(n)}} for n in range(6)]
     ships = [

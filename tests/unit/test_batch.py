@@ -17,7 +17,7 @@ from support_wire import CANARY, HANG_UP, RESET, THROTTLED, Keys, Stub, error, m
 from runbook_lib import failpoints
 from runbook_lib.dynamo import batch
 from runbook_lib.dynamo.batch import MAX_BYTES, STATEMENT_BYTES, pack, statement_text
-from runbook_lib.dynamo.pace import Pace
+from runbook_lib.dynamo.pace import Pace, overall
 from runbook_lib.dynamo.wire import DynamoError, NotSent, Wire, guarded
 from runbook_lib.errors import Interrupted
 from runbook_lib.values import digest
@@ -696,8 +696,8 @@ def test_where_batches_are_not_taken_puts_go_at_once(stub):
 def test_batches_take_their_units_from_the_budget(stub, table, told):
     """What the reply tells, indexes included; else one for each statement and one for each KB, which is not less."""
     taken = []
-    pace = Pace(write_units=1000)
-    pace.wait_write = taken.append
+    pace = Pace(overall(write=1000))
+    pace.wait_write = lambda units, lane: taken.append(units)
 
     def answer(body):
         if not told or len(body["Statements"]) < 2:

@@ -1,10 +1,12 @@
 """Pace: unit budgets, and lanes that slow down when they are refused. All on a clock of the tests' own."""
 
+import itertools
 import random
 
 import pytest
 
-from runbook_lib.dynamo.pace import FLOOR, WINDOW, Pace
+from runbook_lib.dynamo.lane import FLOOR, WINDOW
+from runbook_lib.dynamo.pace import Budgets, Pace, overall
 
 
 class Clock:
@@ -25,8 +27,8 @@ def clock():
     return Clock()
 
 
-def pace(clock, **limits):
-    return Pace(**limits, clock=clock, sleep=clock.sleep)
+def pace(clock, budgets=None):
+    return Pace(budgets, clock=clock, sleep=clock.sleep)
 
 
 def send(pace, clock, lane, seconds, *, rate=200.0, refuse=lambda n: False):
@@ -58,7 +60,7 @@ def test_without_limits_nobody_waits(clock):
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_units_per_second_are_kept(clock, kind):
     """Over a minute the units taken are those allowed, with at most one second's worth made up for."""
-    limited = pace(clock, **{f"{kind}_units": 50})
+    limited = pace(clock, overall(**{kind: 50}))
     take = getattr(limited, f"wait_{kind}")
     began, taken = clock.now, 0
     while clock.now < began + 60:
@@ -70,14 +72,76 @@ def test_units_per_second_are_kept(clock, kind):
 
 def test_limits_are_separate(clock):
     """Writes do not use up the read units."""
-    limited = pace(clock, write_units=1)
+    limited = pace(clock, overall(write=1))
     limited.wait_read(10_000)
     assert clock.now == 100.0
 
 
+def test_a_table_is_held_to_its_own_budget_and_to_that_of_all(clock):
+    """Two tables share the run's budget; one of them has less. Each wait is told with the parameter that it comes from."""
+    limits = Budgets({("", "write"): 100, ("target T", "write"): 20})
+    limited, taken = pace(clock, limits), {"target T": 0, "target U": 0}
+    began = clock.now
+    while clock.now < began + 60:
+        lane = min(taken, key=taken.get) if taken["target T"] < 20 * (clock.now - began) else "target U"
+        limited.wait_write(1, lane)
+        taken[lane] += 1
+    assert 19 * 60 <= taken["target T"] <= 20 * 61 + 1
+    assert 100 * 60 <= sum(taken.values()) <= 100 * 61 + 1
+    limited.wait_write(30, "target T")
+    assert limited.slowed() == [
+        "held to 100 write units a second by limits.write_units",
+        "target T: held to 20 write units a second by limits.tables (its write_units)",
+    ]
+    limited.allow(overall(write=100))
+    assert limited.slowed() == ["held to 100 write units a second by limits.write_units"]
+
+
+def test_workers_share_budgets():
+    """A table's budget among those that may be at it, the run's among all."""
+    whole = Budgets({("", "read"): 80, ("source T", "read"): 30, ("source U", "read"): 30})
+    share = whole.share(8, {"source T": 3, "source U": 20})
+    assert share.units == {("", "read"): 10, ("source T", "read"): 10, ("source U", "read"): 30 / 8}
+    assert whole.share(8, {"source T": 0, "source U": 1}).of("source T") == (30, None)
+
+
+def test_what_held_back_is_counted_with_its_reason(clock):
+    """Seconds in which somebody waited, not those of each waiter added up; and the requests that were refused."""
+    slow = pace(clock, overall(write=10))
+    send(slow, clock, "target T", 10, refuse=lambda n: True)
+    slow.wait_write(10, "target T")  # the burst
+    now = clock.now
+    slow.wait_write(10, "target T")
+    clock.now = now  # another thread, at the same time
+    slow.wait_write(10, "target T")
+    budget, table = sorted(slow.slowdowns(), key=lambda found: found.name)
+    assert (budget.name, budget.reason, budget.refused) == ("", "limits.write_units", 0)
+    assert budget.seconds == pytest.approx(2)
+    assert (table.name, table.reason) == ("target T", "ThrottlingException")
+    assert table.refused > 50
+    assert 5 < table.seconds < 11
+    other = pace(clock)
+    other.add_slowdowns(slow.take_slowdowns(), 2)
+    assert [found.seconds for found in other.slowdowns()] == [table.seconds / 2, 1.0]
+    assert slow.slowdowns() == []
+
+
+def test_a_rate_grows_by_the_same_amount(clock):
+    """After refusals the rate climbs in equal steps, so that others who use the table keep their part."""
+    slow = pace(clock)
+    send(slow, clock, "T", 6, refuse=lambda n: True)
+    rates = []
+    for _ in range(8):
+        send(slow, clock, "T", 1.2)
+        rates.append(slow._lanes["T"].slots.rate)
+    steps = [later - earlier for earlier, later in itertools.pairwise(rates)]
+    assert max(steps) < 3 * min(steps)
+    assert min(steps) > 0
+
+
 def test_one_large_take_delays_the_taker(clock):
     """A page larger than the budget of a second waits until its units are earned."""
-    limited = pace(clock, read_units=10)
+    limited = pace(clock, overall(read=10))
     limited.wait_read(256)
     assert clock.now == pytest.approx(100 + 24.6)
 
@@ -128,7 +192,7 @@ def test_rate_recovers(clock):
     """When refusals end the rate climbs back, and the lane is free again."""
     slow = pace(clock)
     send(slow, clock, "T", 10, refuse=lambda n: True)
-    send(slow, clock, "T", 30)
+    send(slow, clock, "T", 40)
     assert slow.slowed() == []
     assert send(slow, clock, "T", 1) == pytest.approx(200, rel=0.05)
 
@@ -142,7 +206,7 @@ def test_only_the_refusing_lane_is_slowed(clock):
 
 def test_stopping_ends_all_waits():
     """Once the run is stopping, nobody sleeps, so that what is in flight ends soon."""
-    limited = Pace(read_units=1)
+    limited = Pace(overall(read=1))
     limited.stopping.set()
     limited.wait_read(10_000)  # would be hours
     limited.pause(10_000)

@@ -2,16 +2,33 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from runbook_lib import tuning
+from runbook_lib.budgets import budgets_of
 from runbook_lib.cli import main
-from runbook_lib.dynamo.pace import Pace
-from runbook_lib.errors import Refused
+from runbook_lib.dynamo.pace import Pace, overall
+from runbook_lib.errors import ParametersError, Refused
+from runbook_lib.parameters import Limits
 from runbook_lib.run import open_run
 
 ABOUT = {"fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
+
+
+ENTRIES = {"Orders": ("orders", "new-orders"), "Notes": ("events", "book"), "Logs": ("events", "book")}
+
+
+def planned(limits):
+    """A plan, as far as budgets are concerned."""
+    checked = Limits.model_validate(limits)
+    entries = {name: SimpleNamespace(name=name, source=s, target=t) for name, (s, t) in ENTRIES.items()}
+    return SimpleNamespace(
+        parameters=SimpleNamespace(limits=checked),
+        mapping=SimpleNamespace(entries=entries),
+        pace=Pace(budgets_of(checked, ENTRIES)),
+    )
 
 
 @pytest.fixture
@@ -22,30 +39,77 @@ def run(tmp_path):
 
 def test_what_is_asked_for_holds_from_the_next_page_on(run, caplog):
     """A later request adds to an earlier one; none is asked for twice; null takes a limit away."""
-    pace = Pace(100, None)
-    tuned = tuning.Tuning(run, pace)
+    plan = planned({"read_units": 100})
+    tuned = tuning.Tuning(run, plan)
     tuned.apply()
-    assert pace.budget() == (100, None)
+    assert plan.pace.budgets.of() == (100, None)
     tuning.request(run, {"limits.write_units": 500})
     tuned.apply()
-    assert (pace.budget(), pace.limited) == ((100, 500), True)
+    assert (plan.pace.budgets.of(), plan.pace.limited) == ((100, 500), True)
     tuning.request(run, {"limits.read_units": None})
     tuned.apply()
-    assert pace.budget() == (None, 500)
-    pace.allow(1, 1)
+    assert plan.pace.budgets.of() == (None, 500)
+    plan.pace.allow(overall(1, 1))
     tuned.apply()
-    assert pace.budget() == (1, 1)  # nothing new was asked for
+    assert plan.pace.budgets.of() == (1, 1)  # nothing new was asked for
     logging.shutdown()
-    assert "tuned: limits.read_units=100, limits.write_units=500.0" in (run.folder / "run.log").read_text()
+    assert "tuned: limits.write_units=500.0" in (run.folder / "run.log").read_text()
 
 
 def test_a_stage_begins_with_its_parameters(run):
     """What was asked of the one before is forgotten."""
     tuning.request(run, {"limits.write_units": 500})
     tuning.clear(run)
-    pace = Pace(7, 8)
-    tuning.Tuning(run, pace).apply()
-    assert pace.budget() == (7, 8)
+    plan = planned({"read_units": 7, "write_units": 8})
+    tuning.Tuning(run, plan).apply()
+    assert plan.pace.budgets.of() == (7, 8)
+
+
+def test_a_table_has_budgets_of_its_own():
+    """Read units hold for each of an entry's two tables, write units for the target; of two entries the lower one."""
+    limits = {
+        "write_units": 9_000,
+        "tables": {
+            "Orders": {"read_units": 5, "write_units": 7},
+            "Notes": {"write_units": 30},
+            "*": {"write_units": 20},
+        },
+    }
+    assert budgets_of(Limits.model_validate(limits), ENTRIES).units == {
+        ("", "write"): 9_000,
+        ("source orders", "read"): 5,
+        ("target new-orders", "read"): 5,
+        ("target new-orders", "write"): 7,
+        ("target book", "write"): 20,
+    }
+    with pytest.raises(ParametersError, match="limits.tables: no entry 'Ordres'; did you mean 'Orders'"):
+        budgets_of(Limits.model_validate({"tables": {"Ordres": {"read_units": 5}}}), ENTRIES)
+
+
+def test_a_table_can_be_tuned(run):
+    """What is asked of one table leaves the others; of one that was under `*`, the rest of that stays."""
+    plan = planned({"tables": {"*": {"read_units": 3, "write_units": 20}}})
+    tuned = tuning.Tuning(run, plan)
+    tuning.request(run, {"limits.tables.Orders.write_units": 500})
+    tuned.apply()
+    assert plan.pace.budgets.of("target new-orders") == (3, 500)
+    assert plan.pace.budgets.of("target book") == (3, 20)
+    tuning.request(run, {"limits.tables.Orders.write_units": None, "limits.tables.*.write_units": 10})
+    tuned.apply()
+    assert plan.pace.budgets.of("target new-orders") == (3, None)
+    assert plan.pace.budgets.of("target book") == (3, 10)
+
+
+def test_an_entry_that_the_run_does_not_have_is_refused(run):
+    """Where there is a checkpoint, it says which there are; else the run's log tells."""
+    plan = planned({})
+    tuning.request(run, {"limits.tables.Ordres.write_units": 500})
+    tuning.Tuning(run, plan).apply()
+    assert plan.pace.budgets.units == {}
+    assert "not tuned: limits.tables: no entry 'Ordres'" in (run.folder / "run.log").read_text()
+    run.write_json("migration-checkpoint", {"entries": {"Orders": {}}})
+    with pytest.raises(Refused, match="no entry 'Ordres'; did you mean 'Orders'"):
+        tuning.request(run, {"limits.tables.Ordres.write_units": 500})
 
 
 @pytest.mark.parametrize(
@@ -80,11 +144,13 @@ def test_the_command(run, tmp_path, capsys):
 def test_a_budget_that_holds_back_is_told():
     """Progress shows why it is slow: which budget."""
     now = [0.0]
-    pace = Pace(None, 10, clock=lambda: now[0], sleep=lambda seconds: None)
+    pace = Pace(overall(write=10), clock=lambda: now[0], sleep=lambda seconds: None)
     assert pace.slowed() == []
     pace.wait_write(1_000)
     pace.elsewhere["worker"] = ["target T: slowed to 5 requests a second because of ThrottlingException"]
     assert pace.slowed() == ["held to 10 write units a second by limits.write_units", *pace.elsewhere["worker"]]
     now[0] = 60
+    assert pace.slowed()[0].startswith("held to")  # the wait is not over
+    now[0] = 120
     pace.elsewhere.clear()
     assert pace.slowed() == []

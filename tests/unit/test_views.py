@@ -218,6 +218,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "progress": views.progress(
             [(name, 1, 2, 3.0, 4.0, name), (name, 2, 2, 0, None, "done"), (name, 0, None, 0, None, "waiting")]
         ),
+        "held back": views.held_back([{"table": name, "reason": name, "refused": 1, "seconds": 2.0}]),
         "validation": views.validation(validation),
         "differences_html": views.differences_html(validation),
         "patterns": views.patterns(validation),
@@ -652,6 +653,16 @@ def test_a_canary_says_what_is_not_as_it_should_be():
     assert "not found" in words
     assert "Not as it should be" in words
     assert "Kept in the target" in words
+
+
+def test_what_held_a_stage_back_is_told_with_its_reason():
+    """A row each: the table, or all of them, the reason, for how long; nothing where nothing did."""
+    assert views.held_back([]) == ""
+    found = {"table": "", "reason": "limits.write_units", "refused": 0, "seconds": 200.0}
+    shown = views.held_back([found | {"table": "target T", "reason": "ThrottlingException (index by-date)"}, found])
+    assert [word in shown for word in ("target T", "by-date", "all tables", "limits.write_units", "3 min 20 s")] == [
+        True
+    ] * 5
 
 
 def test_progress_tells_the_finished_in_one_line():

@@ -34,7 +34,7 @@ from support_wire import (
     reply,
 )
 
-from runbook_lib.dynamo.pace import Pace
+from runbook_lib.dynamo.pace import Pace, overall
 from runbook_lib.dynamo.wire import ConditionFailed, DynamoError, Wire
 from runbook_lib.errors import Interrupted
 
@@ -579,9 +579,9 @@ def test_query_pages_goes_on_through_empty_pages(stub, wire):
 def test_units_are_taken_from_the_budget(stub):
     """Reads by 4 KB of reply or number of keys, writes by 1 KB of request: never less than DynamoDB counts."""
     taken = []
-    pace = Pace(read_units=1, write_units=1)
-    pace.wait_read = lambda units: taken.append(("read", units))
-    pace.wait_write = lambda units: taken.append(("write", units))
+    pace = Pace(overall(1, 1))
+    pace.wait_read = lambda units, lane: taken.append(("read", units))
+    pace.wait_write = lambda units, lane: taken.append(("write", units))
     wire = make(stub, pace=pace)
     big = {"id": {"S": "a"}, "x": {"S": "x" * 10_000}}
     stub.script = [
@@ -599,9 +599,9 @@ def test_units_are_taken_from_the_budget(stub):
 def test_units_are_those_that_the_reply_tells(stub):
     """With a budget each request asks for the units it takes, indexes included; they count, and not the bytes."""
     taken = []
-    pace = Pace(read_units=1, write_units=1)
-    pace.wait_read = lambda units: taken.append(("read", units))
-    pace.wait_write = lambda units: taken.append(("write", units))
+    pace = Pace(overall(1, 1))
+    pace.wait_read = lambda units, lane: taken.append(("read", units))
+    pace.wait_write = lambda units, lane: taken.append(("write", units))
     wire = make(stub, pace=pace)
     told = {"ConsumedCapacity": {"TableName": "T", "CapacityUnits": 7.5}}
     stub.script = [
