@@ -1,8 +1,9 @@
-"""What the attributes of a table hold, gathered page by page: counts, types and lengths, never values."""
+"""What the attributes of a table hold, gathered page by page: counts, types, lengths, how many values; never which."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from .distinct import Distinct, content_of
 from .values import is_empty
 
 MAX_ATTRIBUTES = 2_000  # of a table, so that names made of data do not fill the memory
@@ -17,6 +18,7 @@ class AttributeProfile:
     empty: int = 0  # null, or an empty text, list, map or set
     shortest: int | None = None  # characters of text, members of lists, maps and sets
     longest: int | None = None
+    distinct: Distinct = field(default_factory=Distinct)
 
     def add(self, value: dict) -> None:
         """Counts one value."""
@@ -32,6 +34,7 @@ class AttributeProfile:
         """Adds what another page found."""
         self.types += other.types
         self.empty += other.empty
+        self.distinct.merge(other.distinct)
         for name, choose in (("shortest", min), ("longest", max)):
             both = [length for length in (getattr(self, name), getattr(other, name)) if length is not None]
             setattr(self, name, choose(both, default=None))
@@ -43,9 +46,14 @@ Profile = dict[str, AttributeProfile]  # attribute -> its profile
 def profile_items(items: list[dict]) -> Profile:
     """The profile of some items."""
     found: Profile = defaultdict(AttributeProfile)
+    values: dict[str, set] = defaultdict(set)
     for item in items:
         for name, value in item.items():
             found[name].add(value)
+            ((letter, content),) = value.items()
+            values[name].add((letter, content_of(letter, content)))
+    for name, profile in found.items():
+        profile.distinct = Distinct(values[name])
     return found
 
 

@@ -15,6 +15,7 @@ from .listings import write_listing, write_lists
 from .migrate import Migration
 from .origins import FIGURES
 from .plan import Plan
+from .profile import AttributeProfile
 from .restore import Restored
 from .rollback import Undone
 from .run import Run, code_fingerprint, environments_fingerprint, iso, now
@@ -56,7 +57,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "sparse": dict(table.sparse),
             "bytes": table.bytes,
             "write_units": table.write_units,
-            "attributes": {n: {"types": dict(p.types), "empty": p.empty} for n, p in sorted(table.profile.items())},
+            "attributes": {n: _attribute(p) for n, p in sorted(table.profile.items())},
         }
         for name, table in analysis.tables.items()
     }
@@ -89,6 +90,16 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "alerts": _alerts(analysis.alerts),
     }
     return content, run.write_json("migration-analysis", content)
+
+
+def _attribute(profile: AttributeProfile) -> dict[str, Any]:
+    distinct = profile.distinct
+    return {
+        "types": dict(profile.types),
+        "empty": profile.empty,
+        "distinct": distinct.count,
+        "distinct_is_exact": distinct.exact,
+    }
 
 
 @_saved

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .analyze import Analysis, EntryAnalysis
+from .distinct import ERROR, KEPT
 from .html import ACCENT, LINE, Raw, chip, details, flagged, muted, note, number, quiet, size, table, text
 from .profile import AttributeProfile
 from .verdict import FAIL
@@ -72,7 +73,7 @@ def level(analysis: Analysis, name: str) -> Raw:
 
 
 def profile(analysis: Analysis) -> "pandas.DataFrame":
-    """One row an attribute: types, presence and lengths."""
+    """One row an attribute: types, presence, different values and lengths."""
     import pandas
 
     rows = [
@@ -83,6 +84,7 @@ def profile(analysis: Analysis) -> "pandas.DataFrame":
             "present %": round(100 * profile.types.total() / entry.records, 1) if entry.records else 0.0,
             "types": types(profile),
             "empty": profile.empty,
+            "distinct": profile.distinct.count,
             "shortest": profile.shortest,
             "longest": profile.longest,
             "mixed": is_mixed(profile),
@@ -90,7 +92,7 @@ def profile(analysis: Analysis) -> "pandas.DataFrame":
         for name, entry in ordered(analysis)
         for attribute, profile in _attributes(entry)
     ]
-    columns = ["entry", "attribute", "items", "present %", "types", "empty", "shortest", "longest", "mixed"]
+    columns = ["entry", "attribute", "items", "present %", "types", "empty", "distinct", "shortest", "longest", "mixed"]
     return pandas.DataFrame(rows, columns=columns).astype({"shortest": "Int64", "longest": "Int64"})
 
 
@@ -133,6 +135,8 @@ def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Ra
     columns = ["level", "entry", "records", "attributes"]
     columns += ["of mixed type", "not in every item", "empty values", "sets, binary"]
     blocks = [table(columns, rows, align="clrrrrrl", foot=foot)]
+    lead = f"Distinct: how many different values. Exact below {KEPT}; ≈ is an estimate, as a rule within {ERROR:.0%}."
+    blocks.append(note(muted(lead)))
     opened = 0
     for name, t in chosen:
         mixed = sum(map(is_mixed, t.profile.values()))
@@ -156,10 +160,21 @@ def _attribute_table(entry: EntryAnalysis) -> Raw:
                 _share(profile.types.total(), entry.records),
                 chip(types(profile), "look") if is_mixed(profile) else types(profile),
                 profile.empty,
+                _distinct(profile),
                 _lengths(profile),
             ]
         )
-    return table(["attribute", "items", "present", "types", "empty", "length"], rows, align="lrrlrr", marks=marks)
+    return table(
+        ["attribute", "items", "present", "types", "empty", "distinct", "length"], rows, align="lrrlrrr", marks=marks
+    )
+
+
+def _distinct(profile: AttributeProfile) -> Raw:
+    """How many different values: all of them different in the background, an estimate with its mark."""
+    found, items = profile.distinct, profile.types.total()
+    if found.exact:
+        return quiet(f"{found.count:,}") if found.count == items else Raw(f"{found.count:,}")
+    return Raw(f"≈ {min(found.count, items):,}")
 
 
 def _share(part: int, whole: int) -> Raw:

@@ -374,12 +374,13 @@ def test_profile_has_a_row_an_attribute():
         "present %",
         "types",
         "empty",
+        "distinct",
         "shortest",
         "longest",
         "mixed",
     ]
     rows = {row["attribute"]: row for row in frame.to_dict("records")}
-    assert [rows["id"][c] for c in ("types", "shortest", "longest", "mixed")] == ["S 2", 1, 3, False]
+    assert [rows["id"][c] for c in ("types", "distinct", "shortest", "longest", "mixed")] == ["S 2", 2, 1, 3, False]
     assert [rows["n"][c] for c in ("types", "empty", "mixed")] == ["N 1 · S 1", 1, True]
     assert [rows["x"][c] for c in ("present %", "empty", "mixed")] == [50.0, 1, False]
 
