@@ -19,6 +19,7 @@ from .delta import catch_up
 from .dynamo.session import Connection
 from .dynamo.wire import DynamoError
 from .errors import Interrupted, Refused, RunbookError
+from .front_end import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
 from .guard import confirm
 from .locks import Held, hold_targets
 from .mapping import load_mapping
@@ -38,16 +39,7 @@ from .validate import Validation, validate
 from .verdict import FAIL, ROLLED_BACK, Alert, plural, worst
 
 BANNER = "runbook-verdict"
-FRAME_ROWS = 50  # of a DataFrame that are shown
 PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
-
-
-def interactive() -> bool:
-    """Whether a person is at a front end: JupyterLab takes input, papermill, nbconvert and nbval do not."""
-    from IPython import get_ipython
-
-    kernel = getattr(get_ipython(), "kernel", None)
-    return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not os.environ.get("RUNBOOK_HEADLESS")
 
 
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
@@ -88,12 +80,14 @@ class Book:
         self._verdict: str | None = None  # given by the step, else the worst of the alerts
         self._headline = ""
         self._facts: list[tuple[str, str]] = []
+        self._steps: list[str] = []  # that would be done, without execute
         self._file: str | None = None
         self._content: dict[str, Any] | None = None
         self._exit_code: int | None = None
         self._confirmed = False
+        self._banner = Banner(BANNER)
         self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
-        _on_error(self._stopped)
+        on_error(self._stopped)
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
         declared = COMMON | OWN[self.stage]
@@ -353,38 +347,17 @@ class Book:
 
     # showing
 
-    def show(self, view: Callable[..., str], *results: Any) -> None:
-        """Displays a view of results; says so where the step that makes them did not run."""
-        from IPython.display import HTML, display
-
-        if any(result is None for result in results):
-            view, results = html.note, ("The step that fills this did not run.",)
-        display(HTML(view(*results)))
-
-    def show_frame(self, view: Callable[..., Any], *results: Any) -> None:
-        """Displays a view that gives a DataFrame, escaped."""
-        frame = None if any(result is None for result in results) else view(*results)
-        self.show(lambda f: f.head(FRAME_ROWS).to_html(index=False, escape=True, border=0), frame)
+    show = staticmethod(show)
+    show_frame = staticmethod(show_frame)
 
     def choose_table(self, plan: Plan):
         """A dropdown of the entries, set to the parameter; its value is what the test takes. In batch only text."""
-        from IPython.display import HTML, display
-
         chosen = self._values["table"]
         static = html.note(f"Entry to test: {chosen or 'none, only the tables are made'}.")
         if not interactive():
-            display(HTML(static))
-            return _Chosen(chosen)
-        import ipywidgets
-
-        names = list(plan.routes)
-        dropdown = ipywidgets.Dropdown(
-            options=[("none", ""), *((n, n) for n in names)], value=chosen, description="Test"
-        )
-        bundle = dropdown._repr_mimebundle_()
-        bundle["text/html"] = static
-        display(bundle, raw=True)
-        return dropdown
+            self.show(lambda: static)
+            return Chosen(chosen)
+        return dropdown("Test", [("none", ""), *((name, name) for name in plan.routes)], chosen, static)
 
     def finish(self) -> None:
         """Updates the verdict at the top and shows the open items here."""
@@ -396,7 +369,7 @@ class Book:
         self._show_banner(verdict, self._headline, code)
         if self.run is None:
             return
-        if self._content is not None:
+        if self._content is not None and self._content["held_back"]:
             self.show(views.held_back, self._content["held_back"])
         self.show(views_plan.reproduce, self.stage, self.run, self._file, self._values)
         self.run.logger().info("%s ends: %s", self.stage, verdict)
@@ -417,7 +390,7 @@ class Book:
         return self.execute
 
     def _planned(self, steps: list[str], *, show: bool = True) -> None:
-        self._steps = [*getattr(self, "_steps", []), *steps]
+        self._steps = [*self._steps, *steps]
         if steps and show:
             self.show(html.note, "Would " + "; ".join(steps) + ".")
 
@@ -427,25 +400,23 @@ class Book:
         self._verdict = content["verdict"]
 
     def _show_banner(self, verdict: str, headline: str, exit_code: int) -> None:
-        from IPython.display import display
-
         text = f"{self.stage}: {verdict}. {headline}"
         open_items = views.alerts(self._alerts) if self._content is not None else ""
-        data = {
-            "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
-            "text/plain": text,
-            RESULT: {
-                "stage": self.stage,
-                "verdict": verdict,
-                "exit_code": exit_code,
-                "headline": headline,
-                "run_id": self.run.id if self.run else None,
-                "file": self._file,
-                "plan": getattr(self, "_steps", []),
-            },
-        }
-        display(data, raw=True, display_id=BANNER, update=hasattr(self, "_shown"))
-        self._shown = True
+        self._banner.show(
+            {
+                "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
+                "text/plain": text,
+                RESULT: {
+                    "stage": self.stage,
+                    "verdict": verdict,
+                    "exit_code": exit_code,
+                    "headline": headline,
+                    "run_id": self.run.id if self.run else None,
+                    "file": self._file,
+                    "plan": self._steps,
+                },
+            }
+        )
 
     def _stopped(self, error: BaseException) -> None:
         """The banner says why a cell stopped the notebook."""
@@ -460,35 +431,9 @@ class Book:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
 
 
-class _Chosen:
-    """What a dropdown is in batch: its value."""
-
-    def __init__(self, value: str):
-        self.value = value
-
-
 def _alerts_of(content: dict[str, Any]) -> list[Alert]:
     return [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
 
 
 def _place(side: Any) -> str:
     return side.environment + (f" ({side.region})" if side.region else "")
-
-
-def _on_error(report_error: Callable[[BaseException], None]) -> None:
-    """Calls `report_error` when a cell fails; one such call at a time, however often the notebook is begun."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    if shell is None:
-        return
-
-    def after_cell(result) -> None:
-        error = result.error_in_exec or result.error_before_exec
-        if error is not None:
-            report_error(error)
-
-    if earlier := getattr(shell, "_runbook_after_cell", None):
-        shell.events.unregister("post_run_cell", earlier)
-    shell._runbook_after_cell = after_cell
-    shell.events.register("post_run_cell", after_cell)
