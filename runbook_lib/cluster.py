@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from . import journal, units
+from .away import Ticket, hand_in, hand_out
 from .dynamo.pace import Budgets
 from .errors import Interrupted, Refused, RunbookError
 from .parameters import Limits
 from .run import write_atomically
-from .shared_journal import Ticket, hand_in, hand_out
 from .units import Job, Lane, LaneLost, Slice
 
 POLL = 1.0  # seconds between two looks at the cluster while a slice is out

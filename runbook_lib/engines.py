@@ -60,10 +60,10 @@ def insert(
         parameters["limits"]["workers"] = max(1, limits.workers // len(lanes))
         job = Job(
             run_id=stage.run.id,
-            folder=str(stage.run.folder.absolute()),
+            folder="" if shared else str(stage.run.folder.absolute()),
             stage=stage.name,
             execution=execution,
-            parameters=parameters | {"mapping": str(plan.parameters.mapping_path())},
+            parameters=parameters | {"mapping": "" if shared else str(plan.parameters.mapping_path())},
             chosen=list(plan.routes),
             was_empty=was_empty,
             stop_on_failure=stop_on_failure,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from .dynamo.session import Connection, is_aws
 from .errors import Refused
 from .mapping import Entry
+from .objects import check_url
 from .parameters import Lease, Limits, Target
 
 
@@ -47,8 +48,10 @@ def check_same_table(entries: Iterable[Entry], source: Connection, target: Conne
             )
 
 
-def check_lease(lease: Lease | None, entries: Iterable[Entry]) -> None:
-    """Refused where the leases would lie in a table that an entry reads or writes."""
+def check_lease(lease: Lease | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
+    """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
+    if lease and limits and limits.journal:
+        raise Refused("lease and limits.journal do not go together: a worker elsewhere cannot follow it; take one out.")
     for entry in entries if lease else ():
         if lease.table in (entry.source, entry.target):  # wherever the source lies: a table named like it misleads
             raise Refused(
@@ -63,6 +66,8 @@ def check_engine(limits: Limits) -> None:
     """
     if limits.scheduler and limits.engine != "dask":
         raise Refused("limits.scheduler is given, but not limits.engine: dask; add that, or take the scheduler out.")
+    if limits.journal and limits.engine != "dask":
+        raise Refused("limits.journal is given, but not limits.engine: dask; add that, or take the journal out.")
     if limits.engine != "dask":
         return
     if limits.scheduler and not _is_safe(limits.scheduler):
@@ -74,6 +79,8 @@ def check_engine(limits: Limits) -> None:
         raise Refused(
             "limits.engine: dask needs the package distributed; pip install '.[dask]' in the project's folder."
         )
+    if limits.journal:
+        check_url(limits.journal)
 
 
 def _is_safe(scheduler: str) -> bool:

@@ -12,6 +12,7 @@ outcome  n, execution, page, last, counts, unrouted, rows, errors     after its 
          stale                                                        conflicts with what this run wrote of an earlier version
 undo     n, execution, rows                                          before the first delete leaves
 undone   n, execution, rows, counts                                  rows: index -> what became of it
+fence    writer, closed                                              see shared_journal.py; says nothing of items
 """
 
 import errno

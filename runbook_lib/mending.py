@@ -22,7 +22,7 @@ from .verdict import plural
 
 REWRITE, ASIDE, NOTE = "rewrite", "aside", "note"
 NOTHING = "no record is lost; links and order are made right"
-SURELY_NO_INTENT = ("outcome", "unsent", "undo", "undone")
+SURELY_NO_INTENT = ("outcome", "unsent", "undo", "undone", "fence")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .lookups import prepare
 from .plan import Plan
 from .rollback import Undone, undo
 from .run import Run
+from .shared_journal import settle
 from .stage import Part, Stage, State
 from .verdict import plural
 
@@ -129,6 +130,7 @@ def resume_hint(run: Run) -> str:
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
     """Refused where the run was rolled back, was begun with something else, or was analyzed with something else."""
     journal.wait_for_writers(stage.folder)
+    settle(stage)
     state = stage.state()
     if stage.name == "migrate" and (state.rolled_back or state.rolling_back):
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")

@@ -21,6 +21,7 @@ from .examination import Examination
 from .mending import ASIDE, NOTE, REWRITE, Mend
 from .run import Run, iso, now, write_atomically
 from .salvage import Kept, fingerprint, opened
+from .shared_journal import check_settled
 from .stage import Stage
 from .verdict import REVIEW, Alert, plural
 
@@ -65,6 +66,7 @@ def examine(run: Run) -> Repair:
             examined = Examination(Stage(run, name), lengths, known.get(name, 0))
             unfinished |= {folder + file: told for file, told in examined.unfinished.items()}
             if examined.mends:
+                check_settled(Stage(run, name))
                 mends[name], reopened[name] = examined.mends, examined.reopened
     return Repair(run, mends, reopened, unfinished, audit.is_damaged(run))
 

@@ -29,7 +29,7 @@ SCHEMA = 1
 NO_THREAD = "can't start new thread"  # Python's words where the system gives no more
 TRANSFORMING = (
     "convert", "fields", "ids", "insert", "journal", "jsontext", "lookups", "mapping", "references", "routes",
-    "templates", "values", "walk"
+    "shared_log", "templates", "values", "walk"
 )  # fmt: skip
 
 

@@ -58,11 +58,6 @@ class State:
         inserted = sum(counts["inserted"] for counts in self.tables.values())
         return inserted - sum(self.undone[name] for name in ("deleted", "not_found", "replaced"))
 
-    @property
-    def may_stand(self) -> bool:
-        """Whether the target may hold something that the stage inserted and no rollback has come to its end."""
-        return (self.standing > 0 and not self.rolled_back) or self.reopened
-
 
 class Stage:
     """The journal of one stage of one run."""
@@ -147,6 +142,12 @@ class Stage:
                 f"{self.folder}: the journal of {lost} has lost records; restore it from a copy, or see "
                 f"`runbook repair {self.run.id}`."
             )
+
+    def unsettled(self) -> list[dict]:
+        """The executions whose last records may lie where their workers put them, and not here: see shared_journal.py."""
+        events = list(self.events("shared", "settled"))
+        settled = {event["place"] for event in events if event["kind"] == "settled"}
+        return [event for event in events if event["kind"] == "shared" and event["place"] not in settled]
 
     def repairs(self) -> list[dict]:
         """What repairs found, one for each file that was damaged. An attempt that was cut off is told once."""
@@ -255,14 +256,24 @@ class Stage:
             reopened=reopened and last not in ("rollback", "rolled_back"),
         )
 
+    def may_stand(self) -> bool:
+        """Whether the target may hold something that the stage inserted and no rollback has come to its end. Read-only."""
+        state = self.state()
+        if state.rolled_back or state.standing > 0 or state.reopened:
+            return not state.rolled_back
+        if self.unsettled():  # nobody has looked yet at what lies elsewhere
+            return True
+        return any(self.open_keys(path) for path, _ in self.files())  # of a page that was cut off, some may have landed
+
     def open_keys(self, path: Path) -> dict[tuple[str, bytes], set[str]]:
         """(Entry, key hash) → digests of a file's rows that may have been written without a word: absent at intent, no
-        outcome. The entry belongs to it: two entries may make one key in two tables."""
+        outcome, and not looked at by an undo since. The entry belongs to it: two entries may make one key in two tables."""
         found: dict[tuple[str, bytes], set[str]] = {}
         for intent in journal.intents(path) if path.exists() else ():
             if intent.outcome is None:
-                for row in intent.rows:
-                    if not row.present:  # a page that was open twice may have found another version the second time
+                for index, row in enumerate(intent.rows):
+                    # A page that was open twice may have found another version the second time.
+                    if not row.present and index not in intent.undone:
                         found.setdefault((row.entry, key_hash(row.key)), set()).add(row.digest)
             elif found:  # the page was done again, and this is what became of it
                 for row in intent.rows:

@@ -20,6 +20,7 @@ class RunStatus:
     verdict: str | None  # of the newest report
     validation: str | None = None  # the last one: interrupted (or going on), complete
     repaired: str | None = None  # what repairs of the migration's journal lost
+    elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain data."""
@@ -33,6 +34,10 @@ class RunStatus:
             lines.append(f"latest report: {self.verdict}")
         if self.repaired:
             lines.append(self.repaired)
+        if self.elsewhere:
+            lines.append(
+                f"what was recorded last may lie at {self.elsewhere} still: resuming or rolling back fetches it"
+            )
         if self.validation:
             lines.append(f"validation: {self.validation}")
         if self.tables:
@@ -65,6 +70,7 @@ def status(run: Run) -> RunStatus:
         report.get("verdict"),
         validation_journal.state(run),
         repair.told(migrate) or None,
+        next((event["url"] for event in migrate.unsettled() if not holder), None),
     )
 
 

@@ -54,8 +54,8 @@ class Undoing:
             restore.check(self.wanted(restore_from), self.target())
         if later := later_run(self.checkpoint):
             raise Refused(
-                f"run {later} inserted into the same target after this one and is not rolled back; what it inserted may "
-                "build on this. Roll it back first."
+                f"run {later} inserted into the same target after this one, as far as its journal can tell, and is not "
+                "rolled back; what it inserted may build on this. Roll it back first."
             )
         return preview(self.checkpoint)
 
@@ -122,7 +122,7 @@ def tables_of(checkpoint: Checkpoint) -> list[str]:
 
 
 def later_run(checkpoint: Checkpoint) -> str | None:
-    """A run begun after the checkpoint's stage whose inserts lie in one of its target tables still. Read-only."""
+    """A run begun after the checkpoint's stage whose inserts lie, or may lie, in one of its target tables. Read-only."""
     mine = checkpoint.stage_journal().state().started or ""
     tables = set(tables_of(checkpoint))
     for run in runs(checkpoint.run.folder.parent):
@@ -131,8 +131,7 @@ def later_run(checkpoint: Checkpoint) -> str | None:
             if run.id == checkpoint.run.id or not stage.exists():
                 continue
             try:
-                state = stage.state()
-                if not state.may_stand or (state.started or "") <= mine:
+                if (stage.state().started or "") <= mine or not stage.may_stand():
                     continue
                 files = [event["file"] for event in stage.events("checkpoint")]
                 other = read_checkpoint(run.folder / files[-1]) if files else None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import control, lease_cell
+from .away import Away, Shared
 from .dynamo.pace import Budgets, Slowdown
 from .dynamo.wire import DynamoError, NotSent, guarded
 from .errors import Failed, Interrupted, Refused, RunbookError, Stopped
@@ -26,7 +27,6 @@ from .lookups import with_known
 from .parameters import build_parameters
 from .plan import Plan, open_plan
 from .run import Run
-from .shared_journal import Away, Shared
 from .stage import Stage
 from .walk import Position, Segment, Winners
 

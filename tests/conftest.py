@@ -14,6 +14,7 @@ LEADING_AWAY = (
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_STS",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -32,6 +33,12 @@ ENGINES = (
     pytest.param("ministack", marks=pytest.mark.slow),
     pytest.param("dynalite", marks=pytest.mark.slow),
 )
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("the state machine of faults/test_machine.py")
+    group.addoption("--soak", type=int, default=25, metavar="N", help="examples (default: %(default)s)")
+    group.addoption("--seed", type=int, default=0, metavar="N", help="which examples (default: %(default)s)")
 
 
 def pytest_configure(config):

@@ -124,7 +124,7 @@ def here(monkeypatch):
 def test_the_budget_is_divided_among_the_workers(sea, tmp_path, here):
     """The shares of all lanes are what the parameters allow, requests in flight included."""
     flow(sea, tmp_path / "run", engine="dask", segments=3, read_units=3000, write_units=900, workers=7).migrate()
-    shares = {lane: budget for lane, _, budget in here}
+    shares = {lane: budgets.of() for lane, _, budgets in here}
     assert len(shares) == 3
     assert [sum(units) for units in zip(*shares.values(), strict=True)] == [3000, 900]
     assert 3 * here[0][1].parameters["limits"]["workers"] <= 7
@@ -288,7 +288,7 @@ def scheduler(monkeypatch):
 def advance(lane, folder):
     """One slice."""
     (folder / "journal/migrate").mkdir(parents=True, exist_ok=True)
-    return lane.advance(SimpleNamespace(folder=str(folder), stage="migrate"), "A", 0, Budgets())
+    return lane.advance(SimpleNamespace(folder=str(folder), stage="migrate", shared=None), "A", 0, Budgets())
 
 
 LIMITS = Limits(engine="dask", scheduler="tls://10.0.0.7:8786")

@@ -14,6 +14,9 @@ from runbook_lib.dynamo.faults import Again
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.dynamo.wire import Wire
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.mapping import load_mapping
+from runbook_lib.run import identify
+from runbook_lib.selection import latest_checkpoint
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = """{
@@ -360,6 +363,38 @@ def test_a_run_that_a_later_one_built_on_is_not_rolled_back_before_it(moto_world
         flow.rollback()
     assert moto_world.digest(TARGET) == after
     later.rollback()
+    flow.rollback()
+    assert moto_world.content(TARGET) == before
+
+
+def test_a_later_run_that_died_in_its_first_page_counts_as_one_that_inserted(moto_world, tmp_path):
+    """What landed has no outcome yet, but stands: the earlier run is not rolled back before it, nor taken for the latest."""
+    flow, before = begin(moto_world, tmp_path)
+    flow.migrate(["Ports"])
+    later = flow_of(MAPPING, moto_world, tmp_path, "the-second-run", workers=1)
+    assert in_child(lambda: later.migrate(["Ships"]), at_request("PutItem", 1, "after")) == KILLED
+    after = moto_world.digest(TARGET)
+    with pytest.raises(Refused, match="the-second-run"):
+        flow.rollback()
+    assert moto_world.digest(TARGET) == after
+    identity = identify(flow.parameters, load_mapping(flow.parameters), "flow")
+    assert latest_checkpoint(str(tmp_path), identity["fingerprint"]) == later.checkpoint()
+    assert later.rollback()["rollback"]["deleted"] == 1
+    assert latest_checkpoint(str(tmp_path), identity["fingerprint"]) == flow.checkpoint()
+    flow.rollback()
+    assert moto_world.content(TARGET) == before
+
+
+def test_a_later_test_that_died_and_was_undone_does_not_stand_in_the_way(moto_world, tmp_path):
+    """What an undo has looked at in a page that was cut off is no longer in doubt, whatever else was tested since."""
+    flow, before = begin(moto_world, tmp_path)
+    flow.migrate(["Ports"])
+    later = flow_of(MAPPING, moto_world, tmp_path, "the-second-run", workers=1)
+    assert in_child(lambda: later.test("Crews"), at_request("PutItem", 2, "after")) == KILLED
+    with pytest.raises(Refused, match="the-second-run"):
+        flow.rollback()
+    assert later.rollback("test")["rollback"]["deleted"] == 2
+    later.test("Ports")
     flow.rollback()
     assert moto_world.content(TARGET) == before
 
