@@ -34,7 +34,7 @@ class Measured:
     items: int
     cpu: float  # seconds, user and system, of the process and its children
     seconds: float  # by the clock
-    memory: int  # bytes: the most that the process and its children held at a time
+    memory: int  # bytes: the most that the process and its children held at a time, without those that began it
 
     @property
     def per_item(self) -> float:
@@ -66,7 +66,7 @@ def spent(words: list[str]) -> tuple[str, Any, int]:
             raise RuntimeError(f"{' '.join(words[1:4])} ended with {process.returncode}")
         output.seek(0)
         unit = 1 if sys.platform == "darwin" else 1024
-        return output.read(), used, max(peak, used.ru_maxrss * unit)
+        return output.read(), used, peak or used.ru_maxrss * unit
 
 
 def environment() -> dict[str, str]:
@@ -85,11 +85,12 @@ def work_folder() -> Path:
 class _MemoryWatch:
     """The most memory that a process and its descendants held together, by looking every now and then.
 
-    Sees nothing where there is no /proc; what one process held at most is then known from its resources.
+    Sees nothing where there is no /proc. What the resources of a process tell then is no less than what the process
+    held that began it.
     """
 
     def __init__(self, pid: int):
-        self._pid, self._peak, self._over = pid, 0, threading.Event()
+        self._pid, self._peak, self._over = pid, _peak(pid), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -101,8 +102,8 @@ class _MemoryWatch:
     def _watch(self) -> None:
         while not self._over.wait(SAMPLE_SECONDS):
             pids = _tree(self._pid)
-            if len(pids) > 1:  # the peak of a single process is known without looking
-                self._peak = max(self._peak, sum(map(_resident, pids)))
+            together = sum(map(_resident, pids)) if len(pids) > 1 else 0
+            self._peak = max(self._peak, _peak(self._pid), together)
 
 
 def _tree(pid: int) -> list[int]:
@@ -117,15 +118,23 @@ def _tree(pid: int) -> list[int]:
     return [pid, *(each for child in found for each in _tree(child))]
 
 
+def _peak(pid: int) -> int:
+    """The most memory that a process has held so far, since it became the program that it is."""
+    return _figure(pid, "status", "VmHWM:")
+
+
 def _resident(pid: int) -> int:
     """Memory of a process, shared pages divided among those who share them."""
+    return _figure(pid, "smaps_rollup", "Pss:")
+
+
+def _figure(pid: int, file: str, name: str) -> int:
+    """Bytes; 0 where there is no such file, or the process has ended."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
-        pass
-    return 0
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def machine() -> dict[str, Any]:

@@ -41,7 +41,7 @@ def convert(value: dict, wanted: str) -> dict:
 def _number(text: str) -> dict:
     if not _PLAIN_DECIMAL.fullmatch(text):
         raise ValueError("text that is not a plain decimal number")
-    if sum(character.isdigit() for character in text) > 38:
+    if len(text) > 38 and sum(character.isdigit() for character in text) > 38:
         raise ValueError("a number of more than 38 digits")
     return {"N": canonical_number(text)}
 

@@ -21,17 +21,29 @@ class Quarantine(Exception):
         self.attribute, self.reason, self.stop = attribute, reason, stop
 
 
-def compile_fields(entry: Entry, key_names: Collection[str], index_names: Collection[str]) -> Build:
+def compile_fields(
+    entry: Entry, key_names: Collection[str], index_names: Collection[str], *, keys_only: bool = False
+) -> Build:
     """A function from a copy to (target item, index keys left out). It raises Quarantine, and never changes the copy.
 
-    `key_names` are the key attributes of the target table, `index_names` those of its indexes.
+    `key_names` are the key attributes of the target table, `index_names` those of its indexes. `keys_only` makes no more
+    than the keys and what they are made of, where rules make them.
     """
     model = entry.model
-    used_up = set(model.drop) | {rule.source for rule in model.fields.values() if rule.source}
-    copies = [(name, rule.source, _copied(name, rule)) for name, rule in model.fields.items() if rule.source]
+    keys_only = keys_only and all(
+        name in model.fields and model.fields[name].on_error != "rest" for name in key_names
+    )  # a key may also be one of the rest
+    made_of = feeding(model.fields, key_names)[0] if keys_only else model.fields.keys()
+    used_up = {*model.drop, *(rule.source for rule in model.fields.values() if rule.source)}
+    copies = [
+        (name, rule.source, _copied(name, rule))
+        for name, rule in model.fields.items()
+        if rule.source and name in made_of
+    ]
     texts = [
         (name, _text(name, parts, model.fields, name in key_names), name in index_names and name not in key_names)
         for name, parts in _template_order(model.fields)
+        if name in made_of
     ]
     to_map = model.rest if model.rest != "copy" else None
     # With `rest: copy`, a value that does not convert may keep the name that it has in both tables.
@@ -40,7 +52,12 @@ def compile_fields(entry: Entry, key_names: Collection[str], index_names: Collec
     def build(copy: dict) -> tuple[dict, list[str]]:
         target: dict[str, dict] = {}
         sparse: list[str] = []
-        left = {name: value for name, value in copy.items() if name not in used_up}
+        left = {}
+        if not keys_only:
+            left = copy.copy()
+            for name in used_up:
+                if name in left:
+                    del left[name]
         for name, source, copied in copies:
             value = copy.get(source)
             if copied is not None:
@@ -55,7 +72,7 @@ def compile_fields(entry: Entry, key_names: Collection[str], index_names: Collec
                 sparse.append(name)  # an index takes no empty key; without it the item is just not in the index
             elif text is not None:
                 target[name] = {"S": text}
-        if left:
+        if left and not keys_only:
             _place_rest(left, target, to_map, model.rest, made)
         return target, sparse
 
@@ -99,8 +116,11 @@ def _template_order(fields: Mapping[str, FieldRule]) -> list[tuple[str, tuple]]:
     return ordered
 
 
-def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> set[str]:
-    """The source attributes that fields of these names are made of, through templates that read other fields."""
+def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[set[str], set[str]]:
+    """The fields that those of these names are made of, themselves among them, and the source attributes.
+
+    A template may read other fields.
+    """
     found: set[str] = set()
     left, seen = list(names), set()
     while left:
@@ -113,7 +133,7 @@ def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> set[str]
             found.add(fields[name].source)
         if fields[name].template is not None:
             left += [hole.name for hole in templates.holes(templates.parse(fields[name].template))]
-    return found
+    return seen, found
 
 
 def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:

@@ -44,7 +44,9 @@ class Inserter:
     ):
         """`was_empty` says per target table whether it held nothing when this execution began: its keys need no reading."""
         self._plan, self._stage, self._execution = plan, stage, execution
-        self._was_empty, self._segments = was_empty, segments or {}
+        self._targets = {name: route.entry.target for name, route in plan.routes.items()}
+        self._held = {name for name, target in self._targets.items() if not was_empty[target]}
+        self._segments = segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
         self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], set[str]]]] = {}
         self._lock = threading.Lock()
@@ -95,7 +97,9 @@ class Inserter:
         log, unknown = self._log(routed.page.table, routed.page.segment)
         try:
             there = self._read_there(routed.rows, unknown)
-            ours = [bool(unknown) and d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]
+            ours = [False] * len(there)
+            if unknown:
+                ours = [d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]
             present = [d is not None and not mine for d, mine in zip(there, ours, strict=True)]
             self._plan.target.wire.check_guards()
             n = log.number()
@@ -185,20 +189,18 @@ class Inserter:
 
     def _read_there(self, rows: list[Row], unknown: dict[tuple[str, bytes], set[str]]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
+        found: list[str | None] = [None] * len(rows)
+        if not (unknown or self._held):
+            return found
         by_table: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
-            target = self._target(row)
-            if not self._was_empty[target] or (unknown and _place(row) in unknown):
-                by_table[target].append(index)
-        found: list[str | None] = [None] * len(rows)
+            if row.entry in self._held or (unknown and _place(row) in unknown):
+                by_table[self._targets[row.entry]].append(index)
         for target, indexes in by_table.items():
             items = self._plan.target.wire.get_many(target, [rows[index].key for index in indexes])
             for index, item in zip(indexes, items, strict=True):
                 found[index] = None if item is None else digest(item)
         return found
-
-    def _target(self, row: Row) -> str:
-        return self._plan.routes[row.entry].entry.target
 
     def _insert(
         self, rows: list[Row], there: list[str | None], present: list[bool], unsent: list[int]
@@ -211,21 +213,22 @@ class Inserter:
         absent: dict[str, list[int]] = defaultdict(list)
         for index, (row, held) in enumerate(zip(rows, there, strict=True)):
             if held is None:
-                absent[self._target(row)].append(index)
+                absent[self._targets[row.entry]].append(index)
             elif held != row.digest:
                 outcome[index] = CONFLICT
             else:  # equal; where it was absent when an earlier execution wrote its intent, it is ours
                 outcome[index] = ALREADY_THERE if present[index] else INSERTED
         errors, lost = {}, None
         for target, held, index in self._write(rows, absent, unsent):
-            if isinstance(held, DynamoError):
+            if held is None:
+                outcome[index] = INSERTED
+            elif isinstance(held, DynamoError):
                 outcome[index] = FAILED
                 errors[str(index)] = f"{held.code}: {held.message}"
                 if held.code in LOST_TABLE:
                     lost = f"{rows[index].entry}: {target} is lost: {held.code}."
             else:  # refused although absent at intent, and equal: the reply to our own insert was lost
-                ours = held is None or digest(held) == rows[index].digest
-                outcome[index] = INSERTED if ours else CONFLICT
+                outcome[index] = INSERTED if digest(held) == rows[index].digest else CONFLICT
         return "".join(outcome), errors, lost
 
     def _write(

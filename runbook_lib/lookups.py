@@ -81,7 +81,7 @@ class _Keyed(NamedTuple):
     """A page of items of which only what makes their keys was read."""
 
     page: Page
-    found: list[tuple[str, bytes, dict]]  # target table, hash of the target key, source key
+    found: list[tuple[str, bytes, dict]]  # target table, hash of the target key, source item
     doubtful: list[dict]  # source keys of items that perhaps have a target key: to be read whole
 
 
@@ -92,11 +92,11 @@ def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
         for route in routes:
             if not route.selects(item):
                 continue
-            key, source_key = route.key_of(item), {name: item[name] for name in names}
+            key = route.key_of(item)
             if key is None:
-                doubtful.append(source_key)
+                doubtful.append({name: item[name] for name in names})
             else:
-                found.append((route.entry.target, key_hash(key), source_key))
+                found.append((route.entry.target, key_hash(key), item))
     return _Keyed(page, found, doubtful)
 
 
@@ -142,7 +142,12 @@ def _winners(plan: Plan, duplicates: dict[str, set[bytes]]) -> Winners:
     lock = threading.Lock()
 
     def collect(keyed: _Keyed) -> None:
-        shared = [key for target, hashed, key in keyed.found if hashed in duplicates.get(target, ())]
+        names = [name for name, _ in plan.by_source()[keyed.page.table][0].shape.source_key]
+        shared = [
+            {name: item[name] for name in names}
+            for target, hashed, item in keyed.found
+            if hashed in duplicates.get(target, ())
+        ]
         for row in _whole_rows(plan, keyed.page.table, keyed.doubtful + shared):
             target, hashed = plan.routes[row.entry].entry.target, row.key_hash
             if hashed not in duplicates.get(target, ()):

@@ -121,7 +121,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     """The route of an entry. Pure; the functions in it never change the item they are given."""
     name, id_attribute, new_id = entry.name, entry.model.id, parents.new_id[entry.name]
     rewrite = compile_references(entry, parents) if entry.paths else None
-    build = _compile_build(entry, shape)
+    build, build_key = _compile_build(entry, shape), _compile_build(entry, shape, keys_only=True)
     source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
     check_keys = _compile_key_check(shape)
 
@@ -138,8 +138,8 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
                 target[id_attribute] = _mint(new_id, old, id_attribute)
             if rewrite is not None:
                 rewrite(item, target, [], [])
-            if build is not None:
-                target, _ = build(target)
+            if build_key is not None:
+                target, _ = build_key(target)
             check_keys(target)
         except Quarantine:
             return None
@@ -167,7 +167,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         if old is None:
             old_id, new_id_ = key_text(source_key), key_text(key)
         else:
-            old_id, new_id_ = text_of(old), text_of(new)
+            old_id, new_id_ = old.get("S") or text_of(old), new.get("S") or text_of(new)
         return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse)
 
     return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
@@ -180,7 +180,7 @@ def key_attributes(entry: Entry, shape: Shape) -> set[str]:
     if model.id:
         wanted.add(model.id)
     if model.fields is not None:
-        wanted |= feeding(model.fields, {name for name, _ in shape.target_key})
+        wanted |= feeding(model.fields, {name for name, _ in shape.target_key})[1]
     for path, steps in entry.paths.items():
         if steps[0] in wanted and (named_by := model.references[path].table_named_by):
             wanted.add(named_by)
@@ -234,10 +234,13 @@ def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
     return lambda item: item.get(name) in plain or any(equal(item.get(name), choice) for choice in others)
 
 
-def _compile_build(entry: Entry, shape: Shape) -> Callable[[dict], tuple[dict, list[str]]] | None:
+def _compile_build(
+    entry: Entry, shape: Shape, *, keys_only: bool = False
+) -> Callable[[dict], tuple[dict, list[str]]] | None:
     """What is made of the rewritten copy; None where that is the target item."""
     if entry.model.fields is not None:
-        return compile_fields(entry, {name for name, _ in shape.target_key}, shape.index_keys)
+        key_names = {name for name, _ in shape.target_key}
+        return compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
     drop = set(entry.model.drop)
     if not drop:
         return None

@@ -18,15 +18,17 @@ MAX_KEY_BYTES = {"partition": 2048, "sort": 1024}
 MAX_LEVELS = 32
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
 SCALARS = ("S", "N", "B")
+_S, _N = b"SN"
 
-_PLAIN = r"(?:0|-?[1-9][0-9]{0,37}|-?(?:0|[1-9][0-9]{0,18})\.[0-9]{0,17}[1-9])"
+_PLAIN = r"(?:-?(?:[1-9][0-9]{0,18}+(?:[0-9]{0,19}|\.[0-9]{0,17}[1-9])|0\.[0-9]{0,17}[1-9])|0)"
 _CANONICAL_NUMBER = re.compile(_PLAIN)
-_CANONICAL_NUMBER_BYTES = re.compile(_PLAIN.encode())
-# In serialized form: a number that is perhaps not canonical, and a set (whose order is not fixed). Text cannot fake
-# either, because its quotes are escaped; an attribute named "N" or "SS" is followed by a brace, not by these. Each begins
-# with a few fixed characters: what does, is found three times as fast.
-_ODD_NUMBER = re.compile(rb'N":"(?!' + _PLAIN.encode() + rb'")([^"]*)"')
-_SET = re.compile(rb'S":(\[(?:"[^"\\]*(?:\\.[^"\\]*)*",?)*\])')
+_PLAIN_BYTES = _PLAIN.encode()
+_CANONICAL_MEMBERS = re.compile(rb'"' + _PLAIN_BYTES + rb'(?:","' + _PLAIN_BYTES + rb')*+"')  # of a set of numbers
+# In serialized form: a number that is perhaps not canonical, and a set (whose order is not fixed), its members in a group
+# where none has an escape. Text cannot fake either, because its quotes are escaped; an attribute named "N" or "SS" is
+# followed by a brace, not by these. Each begins with a few fixed characters: what does, is found three times as fast.
+_ODD_NUMBER = re.compile(rb'N":"(?!' + _PLAIN_BYTES + rb'")([^"]*)"')
+_SET = re.compile(rb'S":\[(?:("[^"\\]*+"(?:,"[^"\\]*+")*+)\]|(?:"[^"\\]*+(?:\\.[^"\\]*+)*+",?)*+\])')
 # What DynamoDB calls a number: 38 digits, 1E-130 to 9.99…E+125. What does not fit raises; nothing is ever rounded.
 _EXACT = Context(prec=38, Emin=-130, Emax=125, traps=[InvalidOperation, Overflow, Subnormal, Inexact])
 
@@ -91,7 +93,7 @@ def digest_of(item: dict, raw: bytes) -> str:
     try:
         if _ODD_NUMBER.search(raw):
             raw = _ODD_NUMBER.sub(_canonical_number_part, raw)
-        if b"]" in raw and _SET.search(raw):
+        if b"]" in raw:
             raw = _SET.sub(_canonical_set_part, raw)
     except ValueError:  # what the walk through the item raises, if anything, tells which value came first
         raw = serialize({name: canonical(value) for name, value in item.items()})
@@ -103,12 +105,11 @@ def _canonical_number_part(part: re.Match) -> bytes:
 
 
 def _canonical_set_part(part: re.Match) -> bytes:
-    text, letter = part[1], chr(part.string[part.start() - 1])
-    if letter != "B" and len(text) > 2 and b"\\" not in text:  # the bytes sort as the members do
-        members = text[2:-2].split(b'","')
-        if letter == "S" or all(map(_CANONICAL_NUMBER_BYTES.fullmatch, members)):
-            return b'S":["%b"]' % b'","'.join(sorted(set(members)))
-    (members,) = canonical({f"{letter}S": orjson.loads(part[1])}).values()
+    members, letter = part[1], part.string[part.start() - 1]
+    # Of plain text and numbers the bytes sort as the members do.
+    if members and (letter == _S or (letter == _N and _CANONICAL_MEMBERS.fullmatch(members))):
+        return b'S":["' + b'","'.join(sorted(set(members[1:-1].split(b'","')))) + b'"]'
+    (members,) = canonical({f"{chr(letter)}S": orjson.loads(part[0][3:])}).values()
     return b'S":' + orjson.dumps(members)
 
 
@@ -151,7 +152,7 @@ def key_hash(key: dict) -> bytes:
     parts = b""
     for name in sorted(key):
         letter, content = key_bytes(key[name])
-        parts += _key_head(name, letter) + framed(content)
+        parts += _key_head(name, letter) + len(content).to_bytes(4, "big") + content
     return blake2b(parts, digest_size=16).digest()
 
 

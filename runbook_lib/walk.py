@@ -182,14 +182,16 @@ class Segment:
 
 
 def _collect_rarely() -> None:
-    """Makes the interpreter look for unreachable cycles less often, for as long as it runs.
+    """Makes the interpreter look for unreachable cycles less often, for as long as it runs, and not in what is there now.
 
     A page is thousands of small objects without a cycle, which go when the page does. To look through them, and through
-    all that the kernel holds, again and again takes longer than to route them.
+    all that the kernel holds, again and again takes longer than to route them. At the end of a process, looking through
+    all that was imported takes as long as a page.
     """
     youngest, *older = gc.get_threshold()
     if 0 < youngest < COLLECT_EVERY:  # 0: somebody has turned it off
         gc.set_threshold(COLLECT_EVERY, *older)
+        gc.freeze()
 
 
 def segments_of(

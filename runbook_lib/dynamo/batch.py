@@ -8,7 +8,7 @@ a statement is refused for is put to a conditional PutItem, whose answer holds. 
 import random
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any
@@ -75,8 +75,9 @@ class Batches:
             order, repeats = list(range(len(items))), []
         else:
             order, repeats = _apart(items, key_names)
-        # Neighbours of a page may go to one partition; so they are not sent together.
-        random.Random(len(order)).shuffle(order)
+        # Neighbours of a page may go to one partition: they are spread over the batches, and those go out in any order.
+        count = -(-len(order) // STATEMENTS)
+        order = [index for first in random.Random(count).sample(range(count), count) for index in order[first::count]]
         batches, singles = [], order
         if len(order) > 1 and self.taken(table, key_names):
             batches, singles = pack(table, items, order, sizes or [len(orjson.dumps(item)) for item in items])
@@ -167,44 +168,39 @@ class Batches:
 
         `unsent` gets the numbers of the items of which no copy has left this process.
         """
+        left = iter(range(len(tasks)))  # whoever is free takes the next; that is atomic
         failed = threading.Event()
 
-        def run(number: int) -> Numbered:
-            if failed.is_set():
-                unsent.extend(owners[number])
-                return []
-            try:
-                return tasks[number]()
-            except BaseException as problem:
-                failed.set()
-                if isinstance(problem, NotSent):
-                    unsent.extend(owners[number])
-                raise
-
-        if len(tasks) < 2 or self._workers < 2:
-            problems, outcomes = [], []
-            for number in range(len(tasks)):
+        def work() -> Numbered:
+            done: Numbered = []
+            while not failed.is_set() and (number := next(left, None)) is not None:
                 try:
-                    outcomes += run(number)
-                except Exception as problem:
-                    problems.append(problem)
-        else:
-            futures: list[Future] = []
-            try:
-                for number in range(len(tasks)):
-                    futures.append(self._threads().submit(run, number))
-                wait(futures)
-            except BaseException:  # Ctrl-C, or no thread to be had: nothing may be under way when the caller goes on
-                failed.set()
-                wait(futures)
-                # The next one after these may lie in the pool: what becomes of it is not known here.
-                unsent += [index for owned in owners[len(futures) + 1 :] for index in owned]
-                raise
-            problems = [problem for future in futures if (problem := future.exception())]
-            outcomes = [] if problems else [pair for future in futures for pair in future.result()]
+                    done += tasks[number]()
+                except BaseException as problem:
+                    failed.set()
+                    if isinstance(problem, NotSent):
+                        unsent.extend(owners[number])
+                    raise
+            return done
+
+        workers, futures = min(self._workers, len(tasks)), []
+        try:
+            if workers < 2:
+                return work()
+            for _ in range(workers):
+                futures.append(self._threads().submit(work))
+            wait(futures)
+        except BaseException:  # Ctrl-C, or no thread to be had: nothing may be under way when the caller goes on
+            failed.set()
+            wait(futures)
+            raise
+        finally:
+            for number in left:
+                unsent += owners[number]
+        problems = [problem for future in futures if (problem := future.exception())]
         if problems:  # one that says more than that it was held back, if there is one
             raise next((problem for problem in problems if not isinstance(problem, NotSent)), problems[0])
-        return outcomes
+        return [pair for future in futures for pair in future.result()]
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._asking:
@@ -218,10 +214,11 @@ def pack(table: str, items: list[dict], order: list[int], sizes: Sequence[int]) 
     batches: list[Numbered] = []
     singles: list[int] = []
     batch: Numbered = []
-    size = 0
+    size, names, text = 0, None, None
     for index in order:
         item = items[index]
-        text = statement_text(table, tuple(item))
+        if (own := tuple(item)) != names:  # most items of a page have the same attributes
+            names, text = own, statement_text(table, own)
         if text is None:
             singles.append(index)
             continue

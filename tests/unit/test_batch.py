@@ -195,6 +195,7 @@ def test_neighbours_are_not_sent_together(stub, wire, table):
     for _, body in stub.requests[1:]:
         numbers = sorted(int(inserted(statement)["id"]["S"]) for statement in body["Statements"])
         assert numbers[-1] - numbers[0] > 50
+        assert all(after - before > 1 for before, after in itertools.pairwise(numbers))
 
 
 def test_batches_go_out_at_once_but_no_more_than_workers(stub, table):

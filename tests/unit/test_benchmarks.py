@@ -1,6 +1,7 @@
 """The benchmarks stay alive: every contender moves every item once, and figures become ratios and targets."""
 
 import json
+import sys
 from pathlib import Path
 
 import orjson
@@ -146,3 +147,16 @@ def test_a_target_is_met_or_missed(capsys):
     assert [each["met"] for each in report.targets()] == [True, False, True]
     report.show_growth(10_000)
     assert "1.04" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="what a process holds is read in /proc")
+@pytest.mark.parametrize("in_child", [False, True], ids=["itself", "its-child"])
+def test_the_memory_of_a_command_is_its_own_and_its_children_s(in_child):
+    """What the process holds that began it does not count: a large one measures the same as a small one."""
+    from benchmarks import measure
+
+    hold = "import time; held = b'x' * 60_000_000; time.sleep(0.4)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])" if in_child else hold
+    ballast = b"x" * 400_000_000
+    _, _, memory = measure.spent([sys.executable, "-c", start])
+    assert 60_000_000 < memory < 150_000_000 < len(ballast)

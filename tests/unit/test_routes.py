@@ -12,7 +12,7 @@ from strategies import items, meaning, texts, values
 from runbook_lib import values as v
 from runbook_lib.errors import Refused
 from runbook_lib.ids import id_function
-from runbook_lib.routes import Reject, Row, Shape, parents_of
+from runbook_lib.routes import Reject, Row, Shape, key_attributes, parents_of
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NULL = {"NULL": True}
@@ -592,3 +592,35 @@ def test_the_references_of_a_quarantined_item_are_kept():
     reject = route.route({**KEY, "id": {"S": "i"}, "by": {"S": "j"}})
     assert [(f.path, f.parent, f.old) for f in reject.references] == [("by", "A", {"S": "j"})]
     assert reject.old == {"S": "i"}
+
+
+# keys alone
+
+
+KEYED = {
+    "copied": "where: {kind: [a, b]}",
+    "from": f"{CREATE}, fields: {{PK: {{from: x}}, n: {{from: n, type: number}}}}, drop: [pk], rest: r",
+    "template": f"{CREATE}, fields: {{PK: '{{n}}#{{x}}', n: {{from: x, type: number, default: 5}}, y: '{{gone}}'}}, rest: r",
+    "through an index key": f"{CREATE}, fields: {{PK: '{{G1PK}}#{{x|0}}', G1PK: '{{n}}', x: {{from: n}}}}, rest: r",
+    "one of the rest": "create: {key: {PK: S}}, fields: {n: {from: n}}, rest: copy",
+    "left over": f"{CREATE}, fields: {{PK: {{from: PK, type: string, on_error: rest}}}}, rest: copy",
+}
+
+
+@pytest.mark.parametrize("body", KEYED.values(), ids=KEYED)
+@given(
+    st.dictionaries(
+        st.sampled_from(["PK", "SK", "x", "n", "y", "G1PK", "other"]),
+        st.one_of(values, texts.map(lambda t: {"S": t})),
+        max_size=6,
+    )
+)
+def test_a_key_is_known_by_the_attributes_that_make_it(body, attributes):
+    """Of an item with no more than those, a route tells the key that it gives to the whole item, if that passes."""
+    route = route_of(body)
+    item = {**attributes, "pk": {"S": "k"}, "id": {"S": "i"}, "kind": {"S": "a"}}
+    wanted = key_attributes(route.entry, route.shape)
+    row = route.route(item)
+    key = route.key_of({name: value for name, value in item.items() if name in wanted})
+    if isinstance(row, Row):
+        assert key == row.key

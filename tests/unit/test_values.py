@@ -169,6 +169,18 @@ def test_text_that_looks_like_a_number_changes_nothing(text):
     assert v.digest({**item, "n": {"N": "1.0"}}) != v.digest(item)
 
 
+@given(
+    st.lists(st.text('ab",[]{}\\\n\u00e9\uffff\U00010000', max_size=4), min_size=2, max_size=4, unique=True),
+    st.randoms(),
+)
+def test_the_members_of_a_set_may_hold_anything(members, dice):
+    """Quotes, brackets, commas, escapes: any order gives one digest, one member less another."""
+    item = {"b": {"N": "1.0"}, "s": {"SS": members}, "t": {"NS": ["2", "10", "1e0"]}}
+    other = {"b": {"N": "1"}, "s": {"SS": dice.sample(members, len(members))}, "t": {"NS": ["1", "10", "2"]}}
+    assert v.digest(item) == v.digest(other)
+    assert v.digest(item) != v.digest({**item, "s": {"SS": members[1:]}})
+
+
 @given(st.dictionaries(names, scalars, min_size=2, max_size=6))
 def test_map_keys_are_sorted_by_utf8(item):
     """By bytes: U+FFFF before U+10000, which UTF-16 orders the other way round."""
