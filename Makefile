@@ -17,9 +17,14 @@ COMPILE := .venv-lock/bin/uv --no-config pip compile --quiet --upgrade --univers
   --generate-hashes --no-header --no-annotate --no-emit-index-url
 # It pins botocore, hence an environment of its own.
 MINISTACK_VERSION := 1.5.33
+# Of `make soak`: another seed each time, unless one is named.
+ifndef SEED
+SEED := $(shell date +%s)
+endif
+EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab test test-slow test-all engines bench bench-growth lint format lock clean
+.PHONY: help install demo lab test test-slow test-all soak engines bench bench-growth lint format lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +45,10 @@ test-slow: install engines ## the slow tests: second and third engine, faults, b
 
 test-all: install engines ## every test
 	@$(PYTEST)
+
+soak: install ## anything in any order, 500 times: some minutes (make soak SEED=7 EXAMPLES=50)
+	@echo "seed $(SEED), $(EXAMPLES) examples; again: make soak SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
+	@$(PYTEST) tests/faults/test_machine.py -rP -o faulthandler_timeout=0 --seed $(SEED) --soak $(EXAMPLES)
 
 engines: $(MINISTACK) $(DYNALITE) ## install the second and third DynamoDB engine for the slow tests
 

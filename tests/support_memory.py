@@ -33,6 +33,7 @@ _TERM = re.compile(r"(#\w+) = (:\w+)")
 
 Place = tuple[str, str]  # table, key as text
 OnWrite = Callable[[Place, dict | None, dict | None], None]  # place, item before, item after
+BeforeWrite = Callable[[str, Place], str | None]  # operation, place -> the code of a refusal
 
 
 @dataclass
@@ -50,14 +51,14 @@ class Error(Exception):
 
 
 class Memory:
-    """An engine. `on_write` is told of every change; `refusal` may give the code with which an insert is refused."""
+    """An engine. `on_write` is told of every change; `before_write` may give the code with which it is refused."""
 
     def __init__(self, *, page: int = 1_000, keys: int = 100, batches: bool = True):
         """`page`: items that a Scan looks at; `keys`: keys that a BatchGetItem answers; `batches`: takes PartiQL INSERTs."""
         self.page, self.keys, self.batches = page, keys, batches
         self.tables: dict[str, _Table] = {}
         self.on_write: OnWrite = lambda place, before, after: None
-        self.refusal: Callable[[Place, bool], str | None] = lambda place, in_batch: None
+        self.before_write: BeforeWrite = lambda operation, place: None
         self.requests = 0
         self._lock = threading.RLock()
 
@@ -154,13 +155,13 @@ class Memory:
     def _PutItem(self, body: dict) -> dict:
         self._table(body["TableName"])
         key = self._key(body["TableName"], body["Item"])
-        if code := self.refusal((body["TableName"], key), False):
-            raise Error(code)
+        self._may_write("PutItem", (body["TableName"], key))
         self._check(body, key)
         self._set(body["TableName"], key, body["Item"])
         return {}
 
     def _DeleteItem(self, body: dict) -> dict:
+        self._may_write("DeleteItem", (body["TableName"], key_text(body["Key"])))
         old = self._table(body["TableName"]).items.get(key_text(body["Key"]))
         self._check(body, key_text(body["Key"]))
         if old is None:
@@ -179,8 +180,7 @@ class Memory:
         item = dict(zip(names, statement["Parameters"], strict=True))
         try:
             key = self._key(name, item)
-            if code := self.refusal((name, key), True):
-                raise Error(code)
+            self._may_write("BatchExecuteStatement", (name, key))
             if key in self._table(name).items:
                 raise Error("DuplicateItem", "Duplicate primary key exists in table")
         except Error as refusal:
@@ -221,6 +221,10 @@ class Memory:
             shown = old is not None and body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
             more = {"Item": old} if shown else {}
             raise Error("ConditionalCheckFailedException", "The conditional request failed", **more)
+
+    def _may_write(self, operation: str, place: Place) -> None:
+        if code := self.before_write(operation, place):
+            raise Error(code)
 
     def _set(self, table: str, key: str, item: dict | None) -> None:
         items = self.tables[table].items
@@ -269,7 +273,7 @@ def in_place(memory: Memory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Transport, "_directly", send)
-        patch.setattr(Wire, "_back_off", lambda wire, attempt: None)
+        patch.setattr(Wire, "_back_off", lambda *_: None)
         patch.setattr(Pace, "refused", lambda pace, *about: None)
         patch.setattr(session, "connect", connect)
         yield

@@ -3,7 +3,19 @@
 from collections import Counter
 from typing import Any
 
-from faults.machine_model import ENTRIES, SOURCES, TARGETS, Expected, Model, Origin, RunModel, expect, text
+from faults.machine_model import (
+    ENTRIES,
+    INSERTED,
+    OPEN,
+    SOURCES,
+    TARGETS,
+    Expected,
+    Model,
+    Origin,
+    RunModel,
+    expect,
+    text,
+)
 from faults.machine_operator import DONE, INTERRUPTED, KILLED, REFUSED, End
 from support_memory import Memory, Place
 
@@ -11,7 +23,9 @@ from runbook_lib import audit
 from runbook_lib.drift import DELETED, UNSELECTED
 from runbook_lib.run import Run
 from runbook_lib.status import status
+from runbook_lib.values import digest
 
+STATES = ("deleted", "kept_edited", "not_found")
 LETTERS = ("inserted", "already_there", "conflicts", "quarantined", "failed")
 BUILT_ON = "inserted into the same target after this one"
 ENDING = {  # what a fault may do to a command besides letting it through
@@ -19,6 +33,7 @@ ENDING = {  # what a fault may do to a command besides letting it through
     "kill at a request": {KILLED},
     "lost": set(),
     "gone": {INTERRUPTED, REFUSED},
+    "gone for writes": {INTERRUPTED},
     "eio": {INTERRUPTED, REFUSED},
     "enospc": {INTERRUPTED, REFUSED},
     "pause": {INTERRUPTED},
@@ -49,8 +64,10 @@ class Checks:
         return None
 
     def may_be_refused(self, run: RunModel, command: str) -> str | None:
-        """As `refusal`, where the journal cannot know better: that others have edited all that a later run inserted."""
-        return BUILT_ON if command == "rollback" and any(any(o.versions.values()) for o in self._later(run)) else None
+        """As `refusal`, where the journal cannot know better: that others have edited all that a later run inserted, or
+        that nothing of what it announced arrived."""
+        claimed = any(row.letter in (INSERTED, OPEN) for other in self._later(run) for row in other.rows())
+        return BUILT_ON if command == "rollback" and claimed else None
 
     def _later(self, run: RunModel) -> list[RunModel]:
         return [
@@ -89,12 +106,30 @@ class Checks:
         else:
             run.note_open_intents()
             run.cut_off |= end.how != REFUSED
+        self._check_claims(run)
         if command == "validate":
             assert self.model.writes == 0
             run.comparing = run.to_compare = end.how != DONE
             run.compared_before &= run.comparing
             run.compared_before |= run.comparing and self.model.meddled
         status(Run(run.id, run.folder))
+
+    def _check_claims(self, run: RunModel) -> None:
+        """The journal claims all that the run wrote and that stands; and nothing of others' that it may know of."""
+        sure, unsure = run.claimed()
+        for place, writer in self.model.writer.items():
+            found = digest(self.model.target[place])
+            if writer == run.id:
+                assert found in sure[place] | unsure[place], (
+                    f"{place} was written by the run; its journal does not say so"
+                )
+            elif found in sure[place]:
+                assert run.claims(place, self.model.target[place]), f"{place} is others', and the journal claims it"
+        for place, digests in sure.items():
+            for one in digests - run.wrote[place]:
+                assert one in run.dubious[place] & run.others[place], (
+                    f"{place} was never inserted, and the journal says so"
+                )
 
     def check_tables(self) -> None:
         """Both sides are as the model was told."""
@@ -139,6 +174,9 @@ class Checks:
             if self._is_quiet(run, now, origin) and run.first.get(row.place) is None and row.place not in run.refused:
                 assert text(self.model.target.get(row.place) or {}) == text(row.item), origin
                 assert self.model.writer[row.place] == run.id
+                assert digest(row.item) in run.claimed()[0][row.place], (
+                    f"{origin} is inserted, and counts as something else"
+                )
 
     def _retry(self, run: RunModel, report: dict[str, Any]) -> None:
         self._migrated(run, report)
@@ -182,13 +220,16 @@ class Checks:
             return
         now, drifted = expect(self.model.source), run.listed("drift")
         listed = run.listed("drift", "conflicts", "failed")
-        stale = self._stale(run, now)
+        stale, rows = self._stale(run, now), list(run.rows())
         for origin, row in now.rows.items():
             held = self.model.target.get(row.place)
             if held is not None and text(held) == text(row.item):
                 continue
             copies = {place for place, found in run.versions.items() if origin in found.values()}
+            settled = {(one.place, one.digest) for one in rows if one.letter in "iac"}
+            is_new = copies and (row.place, digest(row.item)) not in settled
             if run.touched & {row.place, *copies} or row.place in run.first:
+                assert origin in listed or not is_new, f"{origin} changed, is left as it was, and not listed"
                 continue
             assert origin in listed, f"{origin} is neither brought to the target nor listed"
             excused = row.place in run.refused or row.place in stale
@@ -218,14 +259,19 @@ class Checks:
     def _rollback(self, run: RunModel, report: dict[str, Any]) -> None:
         self._taken_back(run)
         counts = report["rollback"]
-        assert min(counts[name] for name in ("deleted", "kept_edited", "not_found")) >= 0
-        assert len(run.listed("kept")) <= counts["kept_edited"]
-        if not run.cut_off and not run.caught_up:
-            inserted = report["totals"]["inserted"]
-            assert counts["deleted"] + counts["kept_edited"] + counts["not_found"] == inserted, counts
-            if self._was == "end" and not self.model.meddled:
-                kept = [place for place, found in run.versions.items() if found and place in self.model.target]
-                assert counts["kept_edited"] == len(kept)
+        rows = [row for row in run.rows() if row.letter in (INSERTED, OPEN) and row.undone != "replaced"]
+        states = Counter(row.undone for row in rows)
+        for state in STATES:
+            assert counts[state] == states[state], (state, counts, states)
+        told = Counter((row.place, row.digest) for row in rows if row.letter == OPEN and row.undone in STATES[:2])
+        assert not told or max(told.values()) == 1, "an item of a page that was open twice is counted twice"
+        for row in rows:
+            assert row.undone or row.letter == OPEN, f"{row.place} was inserted, and nothing became of it"
+            if row.undone == "not_found":
+                assert row.place in run.touched, f"{row.place} was deleted by the run, and counts as not found"
+            if row.undone == "kept_edited" and not self.model.meddled:
+                item = self.model.target.get(row.place)
+                assert item is None or digest(item) != row.digest, f"{row.place} is as it was inserted, and kept"
 
     def _taken_back(self, run: RunModel) -> None:
         assert run.last_event() == "rolled_back"

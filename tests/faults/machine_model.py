@@ -35,6 +35,7 @@ NEW_PORTS, NEW_SHIPS, BOOK = (f"{name}-prod-{SUFFIX}" for name in ("Ports", "Shi
 SOURCES = {PORTS: {"id": "S"}, SHIPS: {"id": "S"}, EVENTS: {"pk": "S", "sk": "S"}}
 TARGETS = {NEW_PORTS: {"id": "S"}, NEW_SHIPS: {"id": "S"}, BOOK: {"PK": "S", "SK": "S"}}
 ENTRIES = {"Ports": PORTS, "Ships": SHIPS, "Logs": EVENTS, "Notes": EVENTS}
+TABLES = {"Ports": NEW_PORTS, "Ships": NEW_SHIPS, "Logs": BOOK, "Notes": BOOK}
 KINDS = {"port": "Ports", "log": "Logs", "note": "Notes"}
 
 Content = dict[Place, dict]
@@ -152,6 +153,19 @@ def possible(source: Content) -> Iterator[tuple[Origin, Row]]:
                 yield (entry, place[1]), row
 
 
+INSERTED, OPEN, OTHERS, REPLACED = "i", "open", "others'", "-"
+NO_OUTCOME = (OPEN, OTHERS)
+
+
+class Claim(NamedTuple):
+    """A row of a journal."""
+
+    place: Place
+    digest: str
+    letter: str  # of its outcome; where it has none OPEN, or OTHERS where it was there before or was never sent
+    undone: str  # what became of it, "" where nothing did
+
+
 @dataclass
 class RunModel:
     """What is known of one run from outside."""
@@ -160,6 +174,8 @@ class RunModel:
     folder: Path
     first: Content | None = None  # the target when it began
     versions: dict[Place, dict[str, Origin]] = field(default_factory=lambda: defaultdict(dict))  # what it wrote
+    wrote: dict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))  # the same as digests
+    others: dict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))  # what others put there, as digests
     dubious: dict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))  # digests it may claim, in doubt
     touched: set[Place] = field(default_factory=set)  # in the target, by others, since it began
     changed: set[Place] = field(default_factory=set)  # in the source, since it began
@@ -193,18 +209,41 @@ class RunModel:
         """Whether it can be rolled back."""
         return any(self.folder.glob("migration-checkpoint-*.json"))
 
-    def note_open_intents(self) -> None:
-        """What was announced, and has no outcome: the run may claim what it finds there."""
+    def rows(self) -> Iterator[Claim]:
+        """The rows of its journal, as it says of them now."""
         for path in (self.folder / "journal/migrate").glob("*.0*.jsonl"):
             rows: dict[int, list] = {}
+            letters: dict[int, list[str]] = {}
+            states: dict[int, dict[int, str]] = defaultdict(dict)
             for record in self.records(path.name):
-                if record["kind"] == "intent":
-                    rows[record["n"]] = [(row[0], row[2], row[5]) for row in record["rows"] if not row[6]]
-                elif record["kind"] == "outcome":
-                    rows.pop(record["n"])
-            for entry, key, found in (row for announced in rows.values() for row in announced):
-                table = {"Ports": NEW_PORTS, "Ships": NEW_SHIPS}.get(entry, BOOK)
-                self.dubious[table, key_text(key)].add(found)
+                n, kind = record.get("n"), record["kind"]
+                if kind == "intent":
+                    rows[n], letters[n] = record["rows"], [OTHERS if row[6] else OPEN for row in record["rows"]]
+                elif kind == "unsent":
+                    letters[n] = [OTHERS if i in record["rows"] else one for i, one in enumerate(letters[n])]
+                elif kind == "outcome":
+                    letters[n] = list(record["rows"])
+                    for other, _, index in (one for one in record.get("instead", ()) if one[1] in "iacf"):
+                        letters[other][index] = REPLACED
+                elif kind == "undone":
+                    states[n] |= {int(index): state for index, state in record["rows"].items()}
+            for n, found in rows.items():
+                for index, (row, letter) in enumerate(zip(found, letters[n], strict=True)):
+                    yield Claim((TABLES[row[0]], key_text(row[2])), row[5], letter, states[n].get(index, ""))
+
+    def claimed(self) -> tuple[dict[Place, set[str]], dict[Place, set[str]]]:
+        """What its journal claims as its own, and is not undone: place → digests; of complete intents, and of open ones."""
+        sure: dict[Place, set[str]] = defaultdict(set)
+        unsure: dict[Place, set[str]] = defaultdict(set)
+        for row in self.rows():
+            if row.letter in (INSERTED, OPEN) and row.undone in ("", "kept_edited"):
+                (sure if row.letter == INSERTED else unsure)[row.place].add(row.digest)
+        return sure, unsure
+
+    def note_open_intents(self) -> None:
+        """What was announced, and has no outcome: the run may claim what it finds there."""
+        for place, digests in self.claimed()[1].items():
+            self.dubious[place] |= digests
 
     def listed(self, *names: str) -> dict[tuple[str, str], str]:
         """(Entry, source key) → reason, over listing files."""
@@ -284,13 +323,15 @@ class Model:
         for run in self.runs.values():
             if self._application or run is not self.busy:
                 run.touched.add(place)
+                run.others[place] |= {digest(after)} if after is not None else set()
         _set(self.target, place, after)
 
     def _edited(self, place: Place, after: dict | None) -> None:
         self.writer.pop(place, None)
         if after is not None:
             self.writer[place] = ""
-            if self.busy:  # between its look and its insert an equal item cannot be told from its own
+            if self.busy and place not in self.target:
+                # Between its look and its insert an equal item cannot be told from its own.
                 self.busy.dubious[place].add(digest(after))
 
     def _inserted(self, place: Place, before: dict | None, after: dict) -> None:
@@ -303,6 +344,7 @@ class Model:
             return
         if origin := self._allowed.get(place, {}).get(text(after)):
             run.versions[place][text(after)] = origin
+            run.wrote[place].add(digest(after))
         else:
             self.wrong.append(f"{run.id} wrote what the source does not make: {place}")
         self.writer[place] = run.id

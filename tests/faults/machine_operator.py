@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from faults.machine_model import Model
 from support_flows import Flow
-from support_memory import Memory
+from support_memory import Memory, Place
 
 from runbook_lib import audit, control, failpoints, report
 from runbook_lib.delta import catch_up
@@ -185,16 +185,29 @@ def refusing(memory: Memory, model: Model, every: int, *, for_good: bool) -> Non
     """The engine refuses every Nth insert: of a key for good, or a statement of a batch for the moment."""
     count, run = itertools.count(1), model.busy
 
-    def refusal(place: tuple[str, str], in_batch: bool) -> str | None:
+    def refusal(operation: str, place: Place) -> str | None:
+        if operation == "DeleteItem":
+            return None
         if for_good:
             if place in run.refused or next(count) % every == 0:
                 run.refused.add(place)
                 return "ValidationException"
-        elif in_batch and next(count) % every == 0:
+        elif operation == "BatchExecuteStatement" and next(count) % every == 0:
             return "ThrottlingError"
         return None
 
-    memory.refusal = refusal
+    memory.before_write = refusal
+
+
+def racing(memory: Memory, number: int, edit: Callable[[Place], None], *, deletes: bool) -> None:
+    """The application writes to the very place of the Nth insert, or the Nth delete, in the instant before it."""
+    count = itertools.count(1)
+
+    def raced(operation: str, place: Place) -> None:
+        if (operation == "DeleteItem") == deletes and next(count) == number:
+            edit(place)
+
+    memory.before_write = raced
 
 
 class OneByOne(Executor):
