@@ -20,16 +20,15 @@ INTERRUPTED, PROGRAM_FAULT = 3, 70
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words)
-    options.words = words
     try:
+        options = _parser().parse_args(words)
+        options.words = words
         return options.command(options)
     except RunbookError as problem:
-        print(problem, file=sys.stderr)
-        if getattr(options, "json", False):
+        print(_sentence(problem), file=sys.stderr)
+        if "--json" in words:
             verdict = "INTERRUPTED" if problem.exit_code == INTERRUPTED else "REFUSED"
-            result = {"verdict": verdict, "error": str(problem), "exit_code": problem.exit_code}
-            print(json.dumps(result))
+            print(json.dumps({"verdict": verdict, "error": _sentence(problem), "exit_code": problem.exit_code}))
         return problem.exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -37,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # Python's own exit code for it is 1, which means something else here
         traceback.print_exc()
         return PROGRAM_FAULT
+
+
+def _sentence(problem: object) -> str:
+    """What is wrong, on one line: what it quotes from elsewhere may have several."""
+    return " ".join(str(problem).split())
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -212,7 +216,7 @@ def _tell(execution: Any, lines: Any) -> None:
     result = execution.result
     headline = f"{execution.notebook.stem}: {result.get('verdict', 'STOPPED')}. {result.get('headline', '')}"
     if execution.exit_code in (2, INTERRUPTED):
-        print(result["headline"], file=sys.stderr)
+        print(_sentence(result["headline"]), file=sys.stderr)
     elif execution.traceback:
         print(execution.traceback, file=sys.stderr)
     else:
@@ -231,6 +235,8 @@ def _as_json(execution: Any) -> dict[str, Any]:
     if name := execution.result.get("file"):
         path = execution.notebook.parent / name
         result = {**json.loads(path.read_text(encoding="utf-8")), **result, "file": str(path)}
+    if execution.exit_code in (2, INTERRUPTED):
+        result["error"] = _sentence(result["headline"])
     return {
         **result,
         "exit_code": execution.exit_code,
@@ -240,11 +246,27 @@ def _as_json(execution: Any) -> dict[str, Any]:
 
 
 def _tables(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:  # an empty variable of a script must not mean all tables
+        raise argparse.ArgumentTypeError("no table is named; name one, or leave the option out")
+    return names
+
+
+def _run_id(text: str) -> str:
+    from .run import check_run_id
+
+    return check_run_id(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A mistake in the command line is a refusal like any other: one sentence, exit code 2, and JSON where asked for."""
+
+    def error(self, message: str):
+        raise Refused(f"{message}; see `{self.prog} --help`.")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("runbook", description="Moves DynamoDB data safely, one notebook a stage.")
+    parser = _Parser("runbook", description="Moves DynamoDB data safely, one notebook a stage.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function, summary: str) -> argparse.ArgumentParser:
@@ -257,7 +279,9 @@ def _parser() -> argparse.ArgumentParser:
     def stage(name: str, function, summary: str, *, writes: bool) -> argparse.ArgumentParser:
         added = command(name, function, summary)
         added.add_argument("params", metavar="PARAMS", help="parameters file, such as parameters/env_copy.yaml")
-        added.add_argument("--run-id", metavar="ID", help="the run to begin or go on with (8 to 64 of a-z, 0-9, -)")
+        added.add_argument(
+            "--run-id", type=_run_id, metavar="ID", help="the run to begin or go on with (8 to 64 of a-z, 0-9, -)"
+        )
         added.add_argument(
             "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="set a key of PARAMS, dotted"
         )

@@ -17,19 +17,20 @@ def interactive() -> bool:
     return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not os.environ.get("RUNBOOK_HEADLESS")
 
 
-def show(view: Callable[..., str], *results: Any) -> None:
-    """Displays a view of results; says so where the step that makes them did not run."""
+def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
+    """Displays a view of results; the sentence `without` where a step gave none."""
     from IPython.display import HTML, display
 
     if any(result is None for result in results):
-        view, results = html.note, ("The step that fills this did not run.",)
+        view, results = html.note, (without,)
     display(HTML(view(*results)))
 
 
 def show_frame(view: Callable[..., Any], *results: Any) -> None:
-    """Displays a view that gives a DataFrame, escaped."""
-    frame = None if any(result is None for result in results) else view(*results)
-    show(lambda f: f.head(FRAME_ROWS).to_html(index=False, escape=True, border=0), frame)
+    """Displays a view that gives a DataFrame, escaped; nothing where it has no rows."""
+    frame = view(*results)
+    if len(frame):
+        show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0))
 
 
 class Chosen:

@@ -20,6 +20,7 @@ from .parameters import Parameters, Strict, expand, explain, read_yaml, suggest
 from .values import from_python, is_empty
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_INDEX_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
 OPERATORS = ("begins_with", "between", "<", "<=", ">", ">=")
 IdFormat = Literal["uuid", "short", "number", "keep"]
@@ -68,6 +69,14 @@ class Create(Strict):
     indexes: dict[str, dict[str, KeyType]] = {}
     tags: dict[str, str] = {}
     billing: Literal["PAY_PER_REQUEST"] | Units = "PAY_PER_REQUEST"
+
+    @field_validator("indexes")
+    @classmethod
+    def _names(cls, indexes: dict) -> dict:
+        for name in indexes:
+            if not _INDEX_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no index name; use 3 to 255 letters, digits, '_', '-' and '.'")
+        return indexes
 
 
 class Query(Strict):

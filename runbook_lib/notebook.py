@@ -139,10 +139,9 @@ class Book:
         with Progress(self.run, plan, "read") as progress:
             analysis = analyze(plan, progress.add)
         content, path = report.write_analysis(self.run, plan, analysis)
-        open_items = sum(alert.level != "" for alert in analysis.alerts)
         headline = (
             f"{analysis.records:,} records in {plural(len(analysis.tables), 'table')}, "
-            f"{analysis.relationships:,} references; {plural(open_items, 'open item')}."
+            f"{analysis.relationships:,} references; {report.left_open(plan, content['totals'], analysis.alerts)}."
         )
         self._done(content, path, analysis.alerts, headline)
         return analysis
@@ -166,12 +165,12 @@ class Book:
             self._planned([f"create {table} for {entry}" for entry, table in missing] or ["create no table: all exist"])
             return None
         with self.run.lock(self.stage):
-            created = canaries.create_tables(self.run, plan)
-        self._created = created
-        if not self._values["table"]:
-            alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
-            content, path = report.write_test(self.run, plan, created, None, alerts)
-            self._done(content, path, alerts, f"{plural(len(created), 'table')} created; every target table is there.")
+            self._created = created = canaries.create_tables(self.run, plan)
+            if not self._values["table"]:
+                alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
+                content, path = report.write_test(self.run, plan, created, None, alerts)
+                headline = f"{plural(len(created), 'table')} created; every target table is there."
+                self._done(content, path, alerts, headline)
         return created
 
     @_reading
@@ -192,9 +191,9 @@ class Book:
             return None
         with self._writing(plan.target, plan.target_names()):
             canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
-        alerts = report.canary_alerts(canary)
+            alerts = report.canary_alerts(canary)
+            content, path = report.write_test(self.run, plan, self._created, canary, alerts)
         inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
-        content, path = report.write_test(self.run, plan, self._created, canary, alerts)
         end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
         headline = f"{plural(len(canary.closure.rows), 'item')} compared, {inserted:,} of them inserted; {end}."
         self._done(content, path, alerts, headline)
@@ -222,12 +221,10 @@ class Book:
         if not self.execute:
             self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
             return None
-        with (
-            self._writing(plan.target, plan.target_names()) as held,
-            Progress(self.run, plan, "migrated", held) as progress,
-        ):
-            migration = (retry_failed if again else migrate)(self.run, plan, progress.add)
-        content, path = report.write_migration(self.run, plan, migration)
+        with self._writing(plan.target, plan.target_names()) as held:
+            with Progress(self.run, plan, "migrated", held) as progress:
+                migration = (retry_failed if again else migrate)(self.run, plan, progress.add)
+            content, path = report.write_migration(self.run, plan, migration)
         alerts = _alerts_of(content)
         totals = content["totals"]
         if content["verdict"] == ROLLED_BACK:
@@ -251,12 +248,10 @@ class Book:
             with Progress(self.run, plan, "compared") as progress:
                 self._planned(catch_up(self.run, plan, progress.add, write=False).drift.steps())
             return None
-        with (
-            self._writing(plan.target, plan.target_names()) as held,
-            Progress(self.run, plan, "compared", held) as progress,
-        ):
-            migration = catch_up(self.run, plan, progress.add)
-        content, path = report.write_migration(self.run, plan, migration)
+        with self._writing(plan.target, plan.target_names()) as held:
+            with Progress(self.run, plan, "compared", held) as progress:
+                migration = catch_up(self.run, plan, progress.add)
+            content, path = report.write_migration(self.run, plan, migration)
         self._done(content, path, _alerts_of(content), migration.drift.headline())
         return migration
 
@@ -294,7 +289,7 @@ class Book:
             return None
         with self._writing(self._undoing.target(), self._undoing.tables()) as held:
             undone = self._undoing.undo(held)
-        self._conclude_rollback(undone, [])
+            self._conclude_rollback(undone, [])
         return undone
 
     def restore(self, undone: Undone | None) -> Restored | None:
@@ -309,7 +304,7 @@ class Book:
         held_tables = [wanted.table] if wanted.kind == COPY else []
         with telling() as tell, self._writing(undoing.target(), held_tables) as held:
             self._restored = undoing.restore(wanted, held, tell)
-        self._conclude_rollback(undone, [])
+            self._conclude_rollback(undone, [])
         return self._restored
 
     def delete_tables(self, undone: Undone | None) -> list | None:
@@ -322,7 +317,7 @@ class Book:
             raise Refused("the tables were not confirmed; none was deleted.")
         with self.run.lock(self.stage):
             results = self._undoing.delete_tables(names)
-        self._conclude_rollback(undone, results)
+            self._conclude_rollback(undone, results)
         return results
 
     def _conclude_rollback(self, undone: Undone, deletions: list) -> None:
@@ -347,7 +342,11 @@ class Book:
 
     # showing
 
-    show = staticmethod(show)
+    def show(self, view: Callable[..., str], *results: Any) -> None:
+        """Displays a view of what steps gave; where one gave nothing, why."""
+        without = "Not asked for: nothing was done here." if self.execute else "Nothing to show: execute is False."
+        show(view, *results, without=without)
+
     show_frame = staticmethod(show_frame)
 
     def choose_table(self, plan: Plan):
@@ -371,7 +370,7 @@ class Book:
             return
         if self._content is not None and self._content["held_back"]:
             self.show(views.held_back, self._content["held_back"])
-        self.show(views_plan.reproduce, self.stage, self.run, self._file, self._values)
+        self.show(lambda: views_plan.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
         self.run.logger().info("%s ends: %s", self.stage, verdict)
         audit.append(self.run, self.stage)
 
@@ -379,7 +378,7 @@ class Book:
 
     @contextmanager
     def _writing(self, target: Connection, tables: list[str]) -> Iterator[Held]:
-        """Holds this run and the target tables. Refused where another process writes one of them."""
+        """Holds this run and the target tables, until the report is written. Refused where another process writes one."""
         broken, lease = self._values["break_lock"], self.parameters.lease
         with self.run.lock(self.stage), hold_targets(target, tables, self.run, break_lock=broken, lease=lease) as held:
             yield held

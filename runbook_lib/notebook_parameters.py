@@ -30,7 +30,9 @@ def typed(name: str, value: Any, wanted: type) -> Any:
     if value is None:
         return wanted() if wanted in (str, list, dict) else None
     if wanted is list and isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        text, value = value, [part.strip() for part in value.split(",") if part.strip()]
+        if text and not value:  # an empty list would mean all
+            raise ParametersError(f"{name} is {text!r}, which names nothing; name one, or leave the parameter out.")
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise ParametersError(f"{name} is {value!r}; give a value of type {wanted.__name__}.")
     return value

@@ -1,6 +1,7 @@
 """Results → the JSON files of a run. Each report repeats the earlier sections and adds its own."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -10,8 +11,9 @@ from . import backups, repair, validation_journal
 from .analyze import Analysis
 from .canary import MAX_ITEMS, Canary, Created
 from .checkpoint import side_summary
+from .comparison import Difference
 from .dynamo.pace import Pace
-from .listings import write_listing, write_lists
+from .listings import entry_of, write_listing, write_lists
 from .migrate import Migration
 from .origins import FIGURES
 from .plan import Plan
@@ -90,6 +92,17 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "alerts": _alerts(analysis.alerts),
     }
     return content, run.write_json("migration-analysis", content)
+
+
+def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
+    """What of an analysis waits for a decision, in items and references; then what would stop the migration."""
+    names = {"dangling": "dangling", "quarantined": "quarantined", "conflicts": "in conflict", "unrouted": "unrouted"}
+    if plan.mapping.ignore_unrouted:
+        del names["unrouted"]
+    found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]
+    if obstacles := sum(alert.level == FAIL for alert in alerts):
+        found.append(f"{plural(obstacles, 'obstacle')} to the migration")
+    return ", ".join(found) or "nothing open"
 
 
 def _attribute(profile: AttributeProfile) -> dict[str, Any]:
@@ -211,7 +224,8 @@ def taken_back(migration: Migration) -> str:
 
 @_saved
 def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
-    """Writes the report of 04; with it the validation has ended."""
+    """Writes the report of 04, and `differences.jsonl` with the first differences; with it the validation has ended."""
+    write_listing(run.folder, "differences", (_different(found) for found in validation.differences))
     sections = _migration_sections(run)
     sections["validation"] = {
         "checked": validation.total("checked"),
@@ -245,6 +259,15 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
     written = _write(run, _sides(plan), plan.pace, "validate", sections, validation.alerts)
     validation_journal.end(run)
     return written
+
+
+def _different(found: Difference) -> dict[str, Any]:
+    """One line of `differences.jsonl`; the key is the target's, because an extra item has no other."""
+    reason = found.kind
+    if found.expected or found.found:
+        same = found.expected == found.found
+        reason += f": another {found.expected}" if same else f": should be {found.expected}, is {found.found}"
+    return entry_of(found.table, found.key, found.attribute, reason)
 
 
 @_saved

@@ -91,7 +91,9 @@ def _word(run: Run, state: State | None, holder: str | None) -> str:
     if holder:
         return "running"
     if state:
-        return _stage_word(state)
+        word = _stage_word(state)
+        halted = word == "interrupted" and any(event["stop"] for event in Stage(run, "migrate").events("failed"))
+        return "stopped by the mapping" if halted else word
     if Stage(run, "test").exists():
         return f"tested ({_stage_word(Stage(run, 'test').state())})"
     return "analyzed" if run.latest_json("migration-analysis") else "new"

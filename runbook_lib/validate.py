@@ -193,7 +193,7 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
                     FAIL,
                     name,
                     f"{plural(table.different, 'item')} different in the target",
-                    "See the differences below.",
+                    "See differences.jsonl.",
                 )
             )
         counts = {"quarantined": table.quarantined, "conflicts": table.conflicts}
@@ -207,7 +207,7 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
                 REVIEW,
                 target,
                 f"{plural(number, 'extra item')} that the mapping does not make",
-                "Not touched; check whose they are.",
+                "Not touched; see differences.jsonl, and check whose they are.",
             )
         )
     for proof in validation.patterns:

@@ -80,7 +80,8 @@ def dangling_alert(table: str, number: int, paths: Iterable[str] = ()) -> Alert:
         REVIEW,
         table,
         f"{plural(number, 'dangling reference')}{at}: the item referred to does not exist",
-        "Kept consistent by rule: a reference resolves when its parent is migrated later. Check the source if unexpected.",
+        "Written as `dangling` says; with `map`, the default, it resolves when its parent is migrated later. "
+        "Check the source if unexpected.",
     )
 
 

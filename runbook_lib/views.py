@@ -8,7 +8,7 @@ preview, undone. Of a Validation: validation, differences, differences_html, pat
 import re
 from collections.abc import Iterable
 
-from .html import Raw, badge, chip, details, muted, note, table, text
+from .html import Raw, badge, chip, details, mono, muted, note, table, text
 from .verdict import FAIL, REVIEW, Alert
 from .views_analysis import edges, overview, profile, profile_html, quarantine, references, targets
 from .views_decision import decision
@@ -36,9 +36,17 @@ def alerts(open_items: Iterable[Alert]) -> Raw:
         return note("Nothing open.", "good")
     rows, marks = [], []
     for (level, _, action), members in sorted(groups.items(), key=lambda g: (FAIL, REVIEW, "").index(g[0][0])):
-        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), action])
+        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), _with_code(action)])
         marks.append({FAIL: "bad", REVIEW: "look"}.get(level, "quiet"))
     return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
+
+
+def _with_code(sentence: str) -> Raw:
+    """The sentence with what stands in backticks as code."""
+    pieces = sentence.split("`")
+    if len(pieces) % 2 == 0:
+        return Raw(text(sentence))
+    return Raw("".join(mono(piece) if number % 2 else text(piece) for number, piece in enumerate(pieces)))
 
 
 def _kind(message: str) -> str:

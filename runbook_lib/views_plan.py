@@ -86,6 +86,7 @@ def files(run: Run) -> Raw:
         "conflicts": "items whose target key is taken",
         "unrouted": "items that no entry selects",
         "failed": "items that could not be written",
+        "differences": "first items that 04 found missing, different or extra",
         "drift": "items that changed on one of the sides since the migration",
         "restore-conflicts": "items that a restored table holds otherwise",
         "kept": "items that a rollback left alone",

@@ -88,7 +88,7 @@ def differences_html(result: Validation) -> Raw:
         marks.append(tone)
     columns = ("table", "kind", "attribute", "should be → is", "times", "for example")
     body = table(columns, rows, align="lllwrl", limit=CAUSES, marks=marks)
-    return Raw(body + muted(f"{len(result.differences):,} differences listed; keys are shown as hashes."))
+    return Raw(body + muted(f"{plural(len(result.differences), 'difference')} listed; keys are shown as hashes."))
 
 
 def _types(difference: Difference) -> Raw | str:

@@ -82,6 +82,13 @@ COMMANDS = {
     ),
     "an unknown entry to validate": (["validate", PARAMS, "--tables", "X"], ["no entry 'X'"]),
     "a test of nothing": (["test", PARAMS, "Orders", "--limit", "0", *WRITE], ["at least one"]),
+    "tables of an empty variable": (["migrate", PARAMS, "--tables", "", *WRITE], ["--tables", "no table is named"]),
+    "nothing but commas": (["validate", PARAMS, "--tables", " , "], ["--tables", "no table is named"]),
+    "a run id of an empty variable": (["migrate", PARAMS, "--run-id", "", *WRITE], ["run id ''", "8 to 64"]),
+    "no table to test": (["test", PARAMS, *WRITE], ["TABLE", "--help"]),
+    "a limit in words": (["test", PARAMS, "Orders", "--limit", "many"], ["--limit", "'many'"]),
+    "an option that is none": (["analyze", PARAMS, "--fast"], ["--fast", "--help"]),
+    "a command that is none": (["mirgate", PARAMS], ["'mirgate'", "--help"]),
     "a run id with a path": (["migrate", PARAMS, "--run-id", "../../etc", *WRITE], ["../../etc", "not allowed"]),
     "a run id with capitals": (["analyze", PARAMS, "--run-id", "The-First-Run"], ["The-First-Run", "not allowed"]),
     "a run id too short": (["analyze", PARAMS, "--run-id", "short"], ["short", "8 to 64"]),
@@ -102,6 +109,16 @@ def test_a_command_line_that_cannot_be_is_refused(shop, moto_world, capsys):
     for name, (arguments, parts) in COMMANDS.items():
         print(name)
         check_refused([*arguments, "--outputs", shop.outputs], parts, shop, moto_world, capsys)
+
+
+def test_a_mistake_in_the_command_line_is_told_as_json_too(capsys):
+    """With --json whatever is refused has an object on stdout, and one sentence on stderr."""
+    for words in (["analyze", "--json"], ["fly", "--json"], ["migrate", "x", "--tables", ",", "--json"]):
+        assert cli.main(words) == 2
+        told = capsys.readouterr()
+        result = json.loads(told.out)
+        assert (result["verdict"], result["exit_code"]) == ("REFUSED", 2)
+        assert result["error"] == told.err.strip()
 
 
 def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_path, capsys):

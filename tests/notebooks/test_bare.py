@@ -54,6 +54,12 @@ def test_a_misspelt_parameter_is_refused(shop, tmp_path):
     assert not shop.outputs.exists()
 
 
+def test_a_list_that_names_nothing_is_refused(shop, tmp_path):
+    """papermill gives a list as text; commas alone must not mean all tables."""
+    with pytest.raises(papermill.PapermillExecutionError, match="tables is ',', which names nothing"):
+        executed(shop, "03_migrate", tmp_path, tables=",")
+
+
 @pytest.mark.parametrize(("name", "value"), [("execute", "yes"), ("limit", "many"), ("keep", 1)])
 def test_a_parameter_of_another_type_is_refused(shop, tmp_path, name, value):
     """Types are checked: a text for a switch is not true."""

@@ -1,8 +1,10 @@
 """The five notebooks through the command line, on a server on a port: what they do to the tables, say and leave."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from runbook_lib.cli import main
 
@@ -134,6 +136,128 @@ def test_a_refusal_in_the_notebook_is_one_sentence_and_exit_code_2(shop, capsys)
     assert "does not exist" in captured.err
     assert "Traceback" not in captured.err
     assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_refusal_in_the_notebook_has_its_sentence_as_error(shop, capsys):
+    """In JSON a refusal reads the same wherever it comes from."""
+    code, refused = run(shop, capsys, "migrate", *CONFIRMED, f"{shop.name}prod")
+    assert (code, refused["verdict"]) == (2, "REFUSED")
+    assert "does not exist" in refused["error"]
+
+
+def _text(notebook):
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    return "".join("".join(o.get("data", {}).get("text/html", "")) for c in cells for o in c.get("outputs", []))
+
+
+def test_what_differs_is_listed_by_key_and_nothing_is_shown_where_nothing_does(shop, capsys):
+    """04 leaves the keys of missing, different and extra items in `differences.jsonl`; without any: no list, no table."""
+    _, done = run(shop, capsys, "full-migration", *CONFIRMED, f"{shop.name}prod")
+    listing = shop.outputs / done["run_id"] / "differences.jsonl"
+    assert not listing.exists()
+    assert "expected type" not in _text(done["notebook"])
+
+    name = f"Customers-{shop.name}prod"
+    gone, edited = [item["id"] for item in shop.items("Customers", "prod")[:2]]
+    shop.client.delete_item(TableName=name, Key={"id": gone})
+    shop.client.put_item(TableName=name, Item={"id": edited, "name": {"N": "1"}, "credit": {"N": "0.50"}})
+    shop.client.put_item(TableName=name, Item={"id": {"S": "a-stranger"}})
+    _, done = run(shop, capsys, "validate", "--run-id", done["run_id"])
+    assert "expected type" in _text(done["notebook"])
+    lines = [json.loads(line) for line in listing.read_text().splitlines()]
+    found = {(line["table"], line["key"]["id"]["S"], line["attribute"], line["reason"]) for line in lines}
+    assert ("Customers", gone["S"], "", "missing") in found
+    assert ("Customers", edited["S"], "name", "different: should be S, is N") in found
+    assert (name, "a-stranger", "", "extra") in found
+    assert listing.stat().st_mode & 0o777 == 0o600
+
+
+def test_steps_that_were_not_asked_for_say_so(shop, capsys):
+    """05 without a restore and without tables to delete says that neither was asked for; a plan says what it is."""
+    _, done = run(shop, capsys, "full-migration", *CONFIRMED, f"{shop.name}prod")
+    checkpoint = next((shop.outputs / done["run_id"]).glob("migration-checkpoint-*.json"))
+    words = ["rollback", "--checkpoint", str(checkpoint)]
+    _, planned = run(shop, capsys, *words, params=False)
+    assert _text(planned["notebook"]).count("Nothing to show: execute is False.") == 3
+    assert "How to do the same from a terminal" in _text(planned["notebook"])
+    _, done = run(shop, capsys, *words, *CONFIRMED, f"{shop.name}prod", params=False)
+    assert _text(done["notebook"]).count("Not asked for: nothing was done here.") == 2
+
+
+def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
+    """A second process that waits for the run does not write the same lists at the same time."""
+    from runbook_lib import notebook, report
+    from runbook_lib.parameters import load_parameters
+
+    parameters, seen = load_parameters(str(shop.params), {}), {}
+
+    def watched(name):
+        write = getattr(report, name)
+
+        def writing(run, *arguments):
+            seen[name] = run.holder()
+            return write(run, *arguments)
+
+        monkeypatch.setattr(report, name, writing)
+
+    class NoProgress:
+        def __init__(self, *_):
+            self.add = None
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(notebook, "Progress", NoProgress)  # it needs a kernel to show itself in
+    for name in ("write_test", "write_migration", "write_validation", "write_rollback"):
+        watched(name)
+    common = {**parameters.model_dump(mode="json"), "outputs": str(shop.outputs), "run_id": "the-only-run"}
+    confirmed = {"execute": True, "confirm": f"{shop.name}prod"}
+
+    def book(stage, **own):
+        opened = notebook.begin(stage, {**common, **confirmed, **own})
+        if stage != "04_validate":
+            opened.confirm("writing")
+        return opened
+
+    tables = book("02_test", table="", limit=1, keep=False)
+    tables.create_tables(tables.plan())
+    migrating = book("03_migrate", tables=[], retry_failed=False, delta=False)
+    migrating.migrate(migrating.plan())
+    validating = book("04_validate", tables=[])
+    validating.validate(validating.plan())
+    checkpoint = str(next(shop.outputs.glob("*/migration-checkpoint-*.json")))
+    book("05_rollback", checkpoint=checkpoint, restore_from="", delete_tables=[]).undo()
+    assert len(seen) == 4
+    assert all(seen.values()), seen
+
+
+def test_what_a_rule_stopped_is_not_resumed(shop, capsys):
+    """`on_error: stop` under `on_failure: keep`: FAIL, then refused; the status says so; a new run finds what was kept."""
+    rules = {"id": {"from": "id"}, "name": {"from": "name", "type": "string", "on_error": "stop"}}
+    create = {"key": {"id": "S"}}
+    mapping = {
+        "defaults": {"source": "{table}-{source.environment}", "target": "{table}-{target.environment}"},
+        "tables": {"Customers": {"create": create, "fields": rules, "rest": "copy"}},
+    }
+    Path(shop.params).with_name("shop.yaml").write_text(yaml.safe_dump(mapping))
+    name = f"Customers-{shop.name}dev"
+    sound = shop.items("Customers", "dev")[0]
+    shop.client.put_item(TableName=name, Item={**sound, "name": {"L": [{"S": "a"}]}})
+    run(shop, capsys, "create-tables", *CONFIRMED, f"{shop.name}prod", "--run-id", "the-first-run")
+    words = ["migrate", *CONFIRMED, f"{shop.name}prod", "-p", "limits.on_failure=keep", "--run-id"]
+    code, failed = run(shop, capsys, *words, "the-first-run")
+    assert (code, failed["verdict"]) == (1, "FAIL")
+    code, refused = run(shop, capsys, *words, "the-first-run")
+    assert code == 2
+    assert "begin a new run" in refused["error"]
+    assert run(shop, capsys, "status", "the-first-run", params=False)[1]["state"] == "stopped by the mapping"
+    shop.client.put_item(TableName=name, Item=sound)
+    code, done = run(shop, capsys, *words, "the-second-run")
+    assert (code, done["totals"]["scanned"]) == (0, 6)
+    assert done["totals"]["inserted"] + done["totals"]["already_there"] == 6
 
 
 def test_status_reads_the_journal(shop, capsys):

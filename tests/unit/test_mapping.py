@@ -197,6 +197,10 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         (entry("create: {key: {id: X}}"), "tables.Leads.create.key.id is 'X'; use 'S', 'N' or 'B'."),
         (entry("create: {key: {a: S, b: S, c: S}}"), re.compile(r"tables\.Leads\.create\.key: .*at most 2 items.*")),
+        (
+            entry("create: {key: {id: S}, indexes: {G1: {a: S}}}"),
+            "tables.Leads.create.indexes: 'G1' is no index name; use 3 to 255 letters, digits, '_', '-' and '.'.",
+        ),
         (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
         (
             HEAD + "tables: {A: {target: t, create: {key: {a: S}}}, B: {target: t}}",

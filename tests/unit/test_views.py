@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from compiled import mapping_of, routes_of
@@ -14,6 +15,7 @@ from runbook_lib.canary import Canary, Closure, Created, Pair
 from runbook_lib.patterns import PatternProof
 from runbook_lib.profile import AttributeProfile, profile_items
 from runbook_lib.references import Found
+from runbook_lib.report import left_open
 from runbook_lib.rollback import Preview, Undone
 from runbook_lib.routes import Row
 from runbook_lib.stage import State
@@ -324,6 +326,24 @@ def test_alerts_come_worst_first():
     words = Checker(views.alerts(alerts)).words
     assert words.index("a failure") < words.index("a review") < words.index("a note")
     assert "the whole migration" in Checker(views.alerts([unrouted_alert(5)])).words
+
+
+def test_what_to_type_stands_out_in_an_alert():
+    """Text in backticks is code, escaped; a backtick alone stays."""
+    shown = views.alerts([Alert("REVIEW", "", "5 items", "Say `unrouted: <ignore>` there.")])
+    assert "`" not in shown
+    assert ">unrouted: &lt;ignore&gt;</span> there." in shown
+    assert "a ` alone" in views.alerts([Alert("REVIEW", "", "5 items", "a ` alone")])
+
+
+def test_the_headline_of_a_dry_run_counts_what_is_open():
+    """Items and references, not alerts; what would stop the migration; what the mapping ignores is not open."""
+    plan = SimpleNamespace(mapping=SimpleNamespace(ignore_unrouted=False))
+    totals = {"records": 9, "dangling": 1_400, "quarantined": 2, "conflicts": 0, "unrouted": 3}
+    said = left_open(plan, totals, [Alert(FAIL, "A", "no table", "make it"), Alert(REVIEW, "A", "x", "y")])
+    assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 1 obstacle to the migration"
+    plan.mapping.ignore_unrouted = True
+    assert left_open(plan, dict.fromkeys(totals, 0) | {"unrouted": 3}, []) == "nothing open"
 
 
 def test_alerts_without_any():
