@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .errors import ParametersError, RunbookError
 
 MAX_FILE_BYTES = 5_000_000
+MAX_SHOWN = 80  # characters of a wrong value that are repeated
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -246,14 +247,21 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{file}: {where} is missing; add it."
     if kind == "literal_error":
-        return f"{file}: {where} is {first['input']!r}; use {context['expected']}."
+        return f"{file}: {where} is {_short(first['input'])}; use {context['expected']}."
     if kind in ("model_type", "dict_type"):
         text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
-        return f"{file}: {where} is {first['input']!r}; write {{key: value}}{text}."
+        return f"{file}: {where} is {_short(first['input'])}; write {{key: value}}{text}."
+    if kind == "too_short":
+        return f"{file}: {where} is empty; give at least {context['min_length']}."
     message = str(context.get("error", first["msg"])).rstrip(".")
     if kind == "value_error":
         return f"{file}: {where}: {message}."
     return f"{file}: {where}: {message[:1].lower()}{message[1:]}; correct the value."
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def suggest(name: str, known: list[str]) -> str:

@@ -10,18 +10,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from .crew import Crew
 from .errors import Interrupted
 from .plan import Plan
 from .routes import Reject, Route, Row
 from .values import key_text
 
-LARGE_PAGES = (
-    2  # of tables of several pages, in memory at a time: one interpreter does not route more of them side by side
-)
+LARGE_PAGES = 4  # of tables of several pages, at most, in memory at a time: see crew.py
 SMALL_BYTES = 1_000_000  # a table of one page
 
 Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -> (entry, source key) that is written
@@ -121,22 +119,30 @@ def walk(
     page it is at, and is raised.
     """
     stop = threading.Event()
-    large = threading.BoundedSemaphore(LARGE_PAGES)
+    workers = plan.parameters.limits.workers
 
-    def work(segment: Segment) -> None:
-        small = plan.source_tables[segment.table].size_bytes < SMALL_BYTES
+    def work(segment: Segment, between_pages: Callable[[], object] = lambda: None) -> None:
         segment.walk(
             segment.position,
             step,
             stop.is_set,
             attributes=(attributes or {}).get(segment.table),
-            room=None if small else large,
+            between_pages=between_pages,
             route=route or route_items,
         )
 
     found = segments_of(plan, winners or {}, resume or {}, segments or {})
-    with ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="walk") as pool:
-        in_order(plan, found, lambda segment: pool.submit(work, segment), stop.set)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="walk") as small,
+        Crew(min(LARGE_PAGES, workers), plan.pace.slowed) as large,
+    ):
+
+        def start(segment: Segment) -> Future:
+            if plan.source_tables[segment.table].size_bytes < SMALL_BYTES:
+                return small.submit(work, segment)
+            return large.submit(work, segment, large.between_pages)
+
+        in_order(plan, found, start, stop.set)
 
 
 @dataclass(frozen=True)
@@ -157,27 +163,27 @@ class Segment:
         stopping: Callable[[], bool],
         *,
         attributes: list[str] | None = None,
-        room: AbstractContextManager | None = None,
+        between_pages: Callable[[], object] = lambda: None,
         route: Callable[..., Any] = route_items,
     ) -> Position:
         """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then.
 
-        `attributes` names what to bring of the items; `room` is held while a page is in memory; `route` makes of it what
-        the step gets.
+        `attributes` names what to bring of the items; `between_pages` is called after each page; `route` makes of a page
+        what the step gets.
         """
         _collect_rarely()
         routes = self.plan.by_source()[self.table]
         others = [r for r in self.plan.all_routes.values() if r.entry.source == self.table and r not in routes]
         scan_page = self.plan.source.wire.scan_page
         while not position.done and not stopping():
-            with room or nullcontext():
-                items, last = scan_page(
-                    self.table, start=position.start, segment=self.number, segments=self.total, attributes=attributes
-                )
-                page = Page(self.table, self.number, position.number, position.start, last, items)
-                step(route(page, routes, others, self.winners))
-                del items, page
+            items, last = scan_page(
+                self.table, start=position.start, segment=self.number, segments=self.total, attributes=attributes
+            )
+            page = Page(self.table, self.number, position.number, position.start, last, items)
+            step(route(page, routes, others, self.winners))
+            del items, page
             position = Position(position.number + 1, last, last is None)
+            between_pages()
         return position
 
 

@@ -42,7 +42,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("", head="defaults: {sorce: a}\n"), "defaults.sorce: unknown key; did you mean 'source'?"),
         # tables
         (HEAD, "tables is missing; add it."),
-        (HEAD + "tables:", re.compile(r"tables: .*at least 1 item.*")),
+        (HEAD + "tables:", "tables is empty; give at least 1."),
         (HEAD + "tables: [A]", "tables is ['A']; write {key: value}."),
         (HEAD + "tables: {A: 5}", "tables.A is 5; write {key: value}."),
         ("defaults: 7\ntables: {A: {}}", "defaults is 7; write {key: value}."),

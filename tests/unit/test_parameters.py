@@ -90,6 +90,7 @@ def test_a_file(load):
         ),
         (GOOD, {"target.environment": False}, "target.environment: input should be a valid string; correct the value."),
         (GOOD, {"source": "dev"}, "source is 'dev'; write {key: value}."),
+        (GOOD, {"source": "d" * 500}, f"source is '{'d' * 79}…; write {{key: value}}."),
         (GOOD, {"mapping": None}, "mapping: input should be a valid string; correct the value."),
         (GOOD.replace("mapping: m.yaml", ""), {}, "mapping is missing; add it."),
         ("mapping: m\nsource: {environment: a}", {}, "target is missing; add it."),
