@@ -15,8 +15,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import journal, units
 from .away import Ticket, hand_in, hand_out
@@ -49,19 +50,26 @@ def lanes(limits: Limits, segments: int) -> list[Lane]:
     return [_Pinned(cluster) for _ in range(count)]
 
 
-def work(path: str | Ticket, table: str, number: int, budgets: Budgets) -> Slice:
+class JobFile(NamedTuple):
+    """Where a worker that shares the folder finds the job. It comes by way of Dask, and proves what the folder gives."""
+
+    path: str
+    sha256: str
+
+
+def work(place: JobFile | Ticket, table: str, number: int, budgets: Budgets) -> Slice:
     """What units.advance does, in a worker of the cluster: one slice at a time, whatever threads the worker has."""
     journal.PATIENCE = LOCKED
     with _one:
         try:
-            job = _read(path)
+            job = _read(place)
         except FileNotFoundError:
-            folder = Path(path).parent
+            folder = Path(place.path).parent
             mend = "give --outputs a folder that driver and workers share under one path"
             return Slice(False, problem=("Refused", f"a worker does not see {folder}; {mend}."))
         except OSError as problem:
             mend = "run driver and workers as the same user"
-            return Slice(False, problem=("Refused", f"a worker cannot read {path}: {problem.strerror}; {mend}."))
+            return Slice(False, problem=("Refused", f"a worker cannot read {place.path}: {problem.strerror}; {mend}."))
         except RunbookError as problem:
             return Slice(False, problem=(type(problem).__name__, f"a worker cannot begin: {problem}"))
         return units.advance(job, table, number, budgets)
@@ -76,8 +84,13 @@ _one = threading.Lock()
 
 
 @lru_cache(1)
-def _read(path: str | Ticket) -> Job:
-    return pickle.loads(hand_out(path) if isinstance(path, Ticket) else Path(path).read_bytes())
+def _read(place: JobFile | Ticket) -> Job:
+    if isinstance(place, Ticket):
+        return pickle.loads(hand_out(place))
+    data = Path(place.path).read_bytes()
+    if sha256(data).hexdigest() != place.sha256:  # to unpickle is to run what it says
+        raise Refused(f"{place.path} is not the job that was handed in; see who else writes there, and resume.")
+    return pickle.loads(data)
 
 
 class _Pinned:
@@ -88,10 +101,10 @@ class _Pinned:
 
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         """Raises LaneLost where the worker was lost, Interrupted where no other comes, or the scheduler is lost."""
-        path, worker = self._cluster.publish(job), self._cluster.worker_of(self)
+        place, worker = self._cluster.publish(job), self._cluster.worker_of(self)
         units_a_second = min(budgets.units.values(), default=PAGE_UNITS)
         until = time.monotonic() + units.SLICE * HUNG + PAGE_UNITS / units_a_second
-        with self._cluster.submitted(worker, work, path, table, number, budgets) as future:
+        with self._cluster.submitted(worker, work, place, table, number, budgets) as future:
             while (found := self._cluster.result(future)) is None:
                 workers = self._cluster.workers()
                 if workers is not None and worker not in workers:
@@ -117,6 +130,7 @@ class _Cluster:
         self._pinned: dict[_Pinned, str] = {}
         self._avoided: set[str] = set()
         self._job: Path | None = None
+        self._digest = ""
         self._ticket: Ticket | None = None
         self._seen: tuple[float, list[str] | None] = (0.0, None)
         self._silent: float | None = None  # since when the scheduler does not answer
@@ -131,8 +145,8 @@ class _Cluster:
             self._close()
             raise Refused(f"the Dask scheduler {scheduler} has no workers; start some.") from None
 
-    def publish(self, job: Job) -> str | Ticket:
-        """The path of the job's file. Written once, into the journal's folder: a worker that reads it shares the folder.
+    def publish(self, job: Job) -> JobFile | Ticket:
+        """The job's file. Written once, into the journal's folder: a worker that reads it shares the folder.
 
         Where they share none, what a worker gets it for.
         """
@@ -145,14 +159,15 @@ class _Cluster:
                 for old in folder.glob(f"{_JOB}*"):  # of executions that were killed
                     old.unlink(missing_ok=True)
                 # A name that was never there: no worker's cache of the folder can say that it is not.
-                self._job = folder / f"{_JOB}{uuid.uuid4().hex}"
+                self._job, content = folder / f"{_JOB}{uuid.uuid4().hex}", pickle.dumps(job)
+                self._digest = sha256(content).hexdigest()
                 try:
-                    write_atomically(self._job, pickle.dumps(job), 0o600)
+                    write_atomically(self._job, content, 0o600)
                 except OSError as problem:
                     raise Interrupted(
                         f"the journal cannot be written: {problem.strerror}; make room and resume."
                     ) from None
-            return str(self._job)
+            return JobFile(str(self._job), self._digest)
 
     @contextlib.contextmanager
     def submitted(self, worker: str, *call: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook_lib import cluster
+from runbook_lib.dynamo.pace import Budgets
 from runbook_lib.units import Slice
 
 
@@ -76,11 +77,11 @@ def running(folder: Path, workers: int, *options: str, **environment: str) -> It
             found.kill(process)
 
 
-def poisoned(path: str, table: str, number: int, budget: tuple[float | None, float | None]) -> Slice:
+def poisoned(place: cluster.JobFile, table: str, number: int, budgets: Budgets) -> Slice:
     """As `cluster.work`, but one segment kills whoever takes it."""
     if table.startswith("Ships") and number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return cluster.work(path, table, number, budget)
+    return cluster.work(place, table, number, budgets)
 
 
 def in_the_middle(ended, table, act):

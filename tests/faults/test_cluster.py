@@ -1,6 +1,7 @@
 """Dask: rows 70 to 73 of the fault matrix, and what keeps a cluster from doing harm."""
 
 import gc
+import hashlib
 import os
 import pickle
 import signal
@@ -177,16 +178,31 @@ def test_an_execution_waits_for_the_workers_of_an_earlier_one(tmp_path, monkeypa
 
 def test_a_worker_that_does_not_share_the_folder_is_refused(tmp_path):
     """In one sentence with the mend."""
-    found = cluster.work(str(tmp_path / "journal" / ".job-1"), "A", 0, Budgets())
+    found = cluster.work(cluster.JobFile(str(tmp_path / "journal" / ".job-1"), ""), "A", 0, Budgets())
     with pytest.raises(
         Refused, match=r"a worker does not see .*journal; give --outputs a folder that driver and workers"
     ):
         found.raise_problem()
 
 
+def job_file(folder):
+    """A job, handed in."""
+    content = pickle.dumps("job")
+    (folder / "job").write_bytes(content)
+    return cluster.JobFile(str(folder / "job"), hashlib.sha256(content).hexdigest())
+
+
+def test_a_job_file_that_somebody_has_changed_is_not_read(tmp_path):
+    """To read it would be to do what it says."""
+    job = job_file(tmp_path)
+    (tmp_path / "job").write_bytes(pickle.dumps("another job"))
+    with pytest.raises(Refused, match="a worker cannot begin: .*job is not the job that was handed in"):
+        cluster.work(job, "A", 0, Budgets()).raise_problem()
+
+
 def test_a_worker_does_one_slice_at_a_time(tmp_path, monkeypatch):
     """Whatever threads it has: what it keeps open is for one job and one thread."""
-    (tmp_path / "job").write_bytes(pickle.dumps("job"))
+    job = job_file(tmp_path)
     running, most = [], []
 
     def advance(*_):
@@ -197,7 +213,7 @@ def test_a_worker_does_one_slice_at_a_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr(units, "advance", advance)
     monkeypatch.setattr(journal, "PATIENCE", journal.PATIENCE)
-    threads = [threading.Thread(target=cluster.work, args=(str(tmp_path / "job"), "A", n, None)) for n in range(4)]
+    threads = [threading.Thread(target=cluster.work, args=(job, "A", n, None)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -18,7 +18,7 @@ HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NULL = {"NULL": True}
 plain_names = st.sampled_from(["id", "S", "N", "SS", "M", "a.b", "tags", "rest", "gone"])
 KEY = {"pk": {"S": "k1"}}
-CREATE = "create: {key: {PK: S}, indexes: {G1: {G1PK: S, G1SK: S}, G2: {G2PK: N}}}"
+CREATE = "create: {key: {PK: S}, indexes: {GSI1: {G1PK: S, G1SK: S}, GSI2: {G2PK: N}}}"
 
 
 def route_of(body, source=None, target=None):
