@@ -45,7 +45,7 @@ class Inserter:
         """`was_empty` says per target table whether it held nothing when this execution began: its keys need no reading."""
         self._plan, self._stage, self._execution = plan, stage, execution
         self._targets = {name: route.entry.target for name, route in plan.routes.items()}
-        self._held = {name for name, target in self._targets.items() if not was_empty[target]}
+        self._held = {name for name, target in self._targets.items() if not was_empty.get(target)}
         self._segments = segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
         self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], set[str]]]] = {}
