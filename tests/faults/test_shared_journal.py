@@ -13,6 +13,7 @@ import pytest
 import support_cluster
 import support_worlds as worlds
 from faults.test_cluster import ITEMS, Here, by_threads, flow, outcome, sea  # noqa: F401
+from faults.test_rows import some
 from support_crashes import KILLED, in_child, small_pages
 from support_fixtures import moto_world, quick_clock  # noqa: F401
 
@@ -76,7 +77,7 @@ def test_workers_without_the_folder_make_the_same(sea, tmp_path, by_threads, her
     assert sea.content(worlds.TARGET) == {"Ports": [], "Ships": []}
 
 
-@pytest.mark.parametrize("slices", [0, 4])
+@pytest.mark.parametrize("slices", some([0, 4], 4))
 @pytest.mark.parametrize("then", ["the same", "another URL", "threads", "rollback"])
 def test_what_a_dead_driver_had_not_fetched_is_fetched_before_anything_is_decided(
     sea,  # noqa: F811
@@ -200,7 +201,7 @@ def test_a_repair_waits_for_what_lies_elsewhere(sea, tmp_path, by_threads, here,
     assert path.read_bytes().startswith(content)
 
 
-@pytest.mark.parametrize("number", [1, -1])
+@pytest.mark.parametrize("number", some([1, -1], -1))
 def test_a_fence_that_is_damaged_costs_nothing(sea, tmp_path, by_threads, here, number):  # noqa: F811
     """It announces no items: a repair claims as much without it."""
     ended = shared(sea, tmp_path / "run")
