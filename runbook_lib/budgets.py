@@ -4,9 +4,15 @@ from collections.abc import Mapping
 
 from .dynamo.pace import ALL, READ, WRITE, Budgets
 from .errors import ParametersError
+from .mapping import Entry
 from .parameters import Limits, suggest
 
 EACH = "*"  # in `limits.tables`: every table that is not named
+
+
+def tables_of(entries: Mapping[str, Entry]) -> dict[str, tuple[str, str]]:
+    """Entry → source table, target table."""
+    return {name: (entry.source, entry.target) for name, entry in entries.items()}
 
 
 def budgets_of(limits: Limits, tables: Mapping[str, tuple[str, str]]) -> Budgets:

@@ -93,6 +93,20 @@ def _read(place: JobFile | Ticket) -> Job:
     return pickle.loads(data)
 
 
+def _put(job: Job, content: bytes) -> JobFile:
+    """The job in the journal's folder. Writes it. Raises Interrupted."""
+    folder = Path(job.folder, "journal", job.stage)
+    for old in folder.glob(f"{_JOB}*"):  # of executions that were killed
+        old.unlink(missing_ok=True)
+    # A name that was never there: no worker's cache of the folder can say that it is not.
+    path = folder / f"{_JOB}{uuid.uuid4().hex}"
+    try:
+        write_atomically(path, content, 0o600)
+    except OSError as problem:
+        raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from None
+    return JobFile(str(path), sha256(content).hexdigest())
+
+
 class _Pinned:
     """A lane: one worker, another one when that is lost."""
 
@@ -129,9 +143,7 @@ class _Cluster:
         self._lock, self._look = threading.Lock(), threading.Lock()
         self._pinned: dict[_Pinned, str] = {}
         self._avoided: set[str] = set()
-        self._job: Path | None = None
-        self._digest = ""
-        self._ticket: Ticket | None = None
+        self._place: JobFile | Ticket | None = None  # where workers find the job
         self._seen: tuple[float, list[str] | None] = (0.0, None)
         self._silent: float | None = None  # since when the scheduler does not answer
         self._own: Any = None
@@ -151,23 +163,10 @@ class _Cluster:
         Where they share none, what a worker gets it for.
         """
         with self._lock:
-            if job.shared:
-                self._ticket = self._ticket or hand_in(job.shared, pickle.dumps(job))
-                return self._ticket
-            if self._job is None:
-                folder = Path(job.folder, "journal", job.stage)
-                for old in folder.glob(f"{_JOB}*"):  # of executions that were killed
-                    old.unlink(missing_ok=True)
-                # A name that was never there: no worker's cache of the folder can say that it is not.
-                self._job, content = folder / f"{_JOB}{uuid.uuid4().hex}", pickle.dumps(job)
-                self._digest = sha256(content).hexdigest()
-                try:
-                    write_atomically(self._job, content, 0o600)
-                except OSError as problem:
-                    raise Interrupted(
-                        f"the journal cannot be written: {problem.strerror}; make room and resume."
-                    ) from None
-            return JobFile(str(self._job), self._digest)
+            if self._place is None:
+                content = pickle.dumps(job)
+                self._place = hand_in(job.shared, content) if job.shared else _put(job, content)
+            return self._place
 
     @contextlib.contextmanager
     def submitted(self, worker: str, *call: Any) -> Iterator[Any]:
@@ -269,8 +268,8 @@ class _Cluster:
             self.users -= 1
             last = self.users == 0
         if last:
-            if self._job:
-                self._job.unlink(missing_ok=True)
+            if isinstance(self._place, JobFile):
+                Path(self._place.path).unlink(missing_ok=True)
             self._close()
 
     def _close(self) -> None:

@@ -95,14 +95,15 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
         free.put(lane)
     stop = threading.Event()
     touched = {table: _touched(table, routes) for table, routes in plan.by_source().items()}
-    users = Counter(lane for segment in segments for lane in touched[segment.table])  # segments that may be at a table
+    left = {(segment.table, segment.number) for segment in segments}
 
     def work(segment: Segment) -> None:
         lane, strikes = free.get(), 0
         try:
             while not stop.is_set():
+                users = Counter(used for table, _ in left.copy() for used in touched[table])  # that may be at a table
+                share = plan.pace.budgets.share(len(lanes), users)
                 try:
-                    share = plan.pace.budgets.share(len(lanes), users)
                     found = lane.advance(job, segment.table, segment.number, share)
                 except LaneLost as lost:
                     strikes += lost.deaths
@@ -118,7 +119,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                     on_page(segment.table, found.counts)
                 found.raise_problem()
                 if found.done:
-                    users.subtract(touched[segment.table])
+                    left.discard((segment.table, segment.number))
                     return
         finally:
             plan.pace.elsewhere.pop(lane, None)

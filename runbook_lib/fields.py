@@ -72,7 +72,7 @@ def compile_fields(
                 sparse.append(name)  # an index takes no empty key; without it the item is just not in the index
             elif text is not None:
                 target[name] = {"S": text}
-        if left and not keys_only:
+        if left:
             _place_rest(left, target, to_map, model.rest, made)
         return target, sparse
 

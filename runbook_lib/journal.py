@@ -102,8 +102,8 @@ class Log:
         self._chain, self._next, self._place, good = b"", 0, place_of(path), 0
         for end, link, body in lines(path):
             good, self._chain = end, link
-            if _kind(body) == "intent":
-                self._next = max(self._next, _number(body) + 1)
+            if kind_of(body) == "intent":
+                self._next = max(self._next, number_of(body) + 1)
         self.cut = path.stat().st_size - good  # bytes of a torn last line
         if self.cut:
             self._file.truncate(good)
@@ -118,8 +118,7 @@ class Log:
     def append(self, kind: str, **record: Any) -> None:
         """Writes one record and waits until it is on disk. Raises OSError as the disk does; the file is closed then."""
         body = orjson.dumps({"kind": kind, **record})
-        chain = link_of(self._chain, body, seal_of(self._place, body))
-        line = chain + b" " + body + b"\n"
+        chain, line = line_of(self._chain, self._place, body)
         try:
             if failpoints.armed:
                 failpoints.reach("journal.append.before")
@@ -201,12 +200,20 @@ def link_of(chain: bytes, body: bytes, seal: bytes = b"") -> bytes:
     return blake2b(chain + seal + body, digest_size=LINK // 2).hexdigest().encode() + seal
 
 
-def _number(body: bytes) -> int:
+def line_of(chain: bytes, place: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """The link of a record behind another one's, and its line."""
+    link = link_of(chain, body, seal_of(place, body))
+    return link, link + b" " + body + b"\n"
+
+
+def number_of(body: bytes) -> int:
+    """The number of an intent."""
     begin = len(b'{"kind":"intent","n":')  # every intent begins so: no need to read all of it
     return int(body[begin : body.index(b",", begin)])
 
 
-def _kind(body: bytes) -> str:
+def kind_of(body: bytes) -> str:
+    """A record's kind."""
     return body[9 : body.index(b'"', 9)].decode()  # every record begins {"kind":"
 
 
@@ -236,7 +243,7 @@ def links(path: Path) -> Iterator[bytes]:
 def records(path: Path, *kinds: str) -> Iterator[dict]:
     """The records of a file in order, or those of some kinds. Read-only. Raises Damaged."""
     for _, _, body in lines(path):
-        if not kinds or _kind(body) in kinds:
+        if not kinds or kind_of(body) in kinds:
             yield orjson.loads(body)
 
 
@@ -248,7 +255,7 @@ def intents(path: Path, *, whole: bool = False) -> Iterator[Intent]:
     undo: dict[int, Intent] = {}
     replaced: dict[int, set[tuple[str, int]]] = {}
     for _, _, body in lines(path):
-        kind = _kind(body)
+        kind = kind_of(body)
         if kind == "outcome" and b'"instead":' in body:
             for n, letter, index in orjson.loads(body).get("instead", ()):
                 replaced.setdefault(n, set()).add((letter, index))
@@ -261,7 +268,7 @@ def intents(path: Path, *, whole: bool = False) -> Iterator[Intent]:
                 marks.undone |= {int(index): state for index, state in record["rows"].items()}
     waiting: Intent | None = None
     for end, _, body in lines(path):
-        if (kind := _kind(body)) not in ("intent", "unsent", "outcome"):
+        if (kind := kind_of(body)) not in ("intent", "unsent", "outcome"):
             continue
         record = orjson.loads(body)
         del record["kind"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import graph
-from .budgets import budgets_of
+from .budgets import budgets_of, tables_of
 from .dynamo import session, tables
 from .dynamo.pace import Pace
 from .dynamo.session import Connection
@@ -122,7 +122,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     limits = parameters.limits
     if not undo:
         check_engine(limits)
-    pace = Pace(budgets_of(limits, {name: (e.source, e.target) for name, e in mapping.entries.items()}))
+    pace = Pace(budgets_of(limits, tables_of(mapping.entries)))
     role = parameters.target.rollback_role_arn if undo else None
     source = session.connect(parameters.source, "source", workers=limits.workers, pace=pace)
     target = session.connect(parameters.target, "target", workers=limits.workers, pace=pace, role_arn=role)

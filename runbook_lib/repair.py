@@ -176,8 +176,8 @@ def _rewrite(path: Path, bodies: list[Kept | bytes]) -> None:
         chain, place = b"", journal.place_of(path)
         for body in bodies:
             body = body if isinstance(body, bytes) else data[body.at : body.at + body.size]
-            chain = journal.link_of(chain, body, journal.seal_of(place, body))
-            yield chain + b" " + body + b"\n"
+            chain, line = journal.line_of(chain, place, body)
+            yield line
 
     with ExitStack() as stack:
         data = stack.enter_context(opened(path)) if path.exists() else b""

@@ -62,7 +62,7 @@ def latest_checkpoint(outputs: str, fingerprint: str) -> Path:
         for name in ("migrate", "test"):
             stage = Stage(run, name)
             files = [event["file"] for event in stage.events("checkpoint")]
-            if files and stage.may_stand():
+            if files and stage.may_stand(stage.state()):
                 return run.folder / files[-1]
             found += [run.folder / file for file in files[-1:]]
     if found:

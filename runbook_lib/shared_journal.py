@@ -27,12 +27,12 @@ import orjson
 from . import journal
 from .away import Shared
 from .errors import Interrupted, Refused, RunbookError
-from .journal import Damaged, lines
+from .journal import Damaged, kind_of, lines
 from .lease import LONGEST_REQUEST
 from .lease_cell import running_time
 from .objects import PARALLEL, Blob, Store
 from .plan import Plan
-from .shared_log import GUARD, Head, Tail, kind_of
+from .shared_log import GUARD, Head, Tail
 from .stage import Stage
 from .walk import Segment
 

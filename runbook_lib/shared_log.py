@@ -14,14 +14,13 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from .errors import Interrupted
-from .journal import Damaged, lines, link_of, place_of, seal_of
+from .journal import Damaged, kind_of, line_of, lines, number_of, place_of
 from .lease_cell import running_time
 from .objects import Blob, Store, number_name
 
 GUARD = 5.0  # seconds for which a worker relies on what it has seen
 TRIES = 5
 _LOST = "another worker, or another execution, goes on with {}; nothing more is written here."
-_KIND = len(b'{"kind":"')  # every record begins so
 
 
 class Head(NamedTuple):
@@ -51,8 +50,9 @@ class Tail:
         for name, line in zip(names, self.store.read_all(names), strict=True):
             if line is None:
                 raise self.damaged(name, "is missing")
-            link, _, body = line.removesuffix(b"\n").partition(b" ")
-            if not line.endswith(b"\n") or link != link_of(self.chain, body, seal_of(self.place, body)):
+            body = line.removesuffix(b"\n").partition(b" ")[2]
+            link, whole = line_of(self.chain, self.place, body)
+            if line != whole:
                 raise self.damaged(name, "is damaged")
             self.chain, self.records = link, self.records + 1
             self.closed = self.closed or (kind_of(body) == "fence" and orjson.loads(body)["closed"])
@@ -60,9 +60,7 @@ class Tail:
 
     def put(self, kind: str, **record: Any) -> bytes | None:
         """The next record's line, put; None where somebody else has put another one. Writes to the store."""
-        body = orjson.dumps({"kind": kind, **record})
-        link = link_of(self.chain, body, seal_of(self.place, body))
-        line = link + b" " + body + b"\n"
+        _, line = line_of(self.chain, self.place, orjson.dumps({"kind": kind, **record}))
         return line if self.store.create(self.name(self.records), line) else None
 
     def damaged(self, name: str, how: str) -> Damaged:
@@ -133,7 +131,7 @@ class SharedLog:
 
     def _count(self, body: bytes) -> None:
         if kind_of(body) == "intent":
-            self._next = max(self._next, orjson.loads(body)["n"] + 1)
+            self._next = max(self._next, number_of(body) + 1)
 
     def check(self) -> None:
         """Raises Interrupted where somebody else may write the file. Asks the store where GUARD is over."""
@@ -175,8 +173,3 @@ class SharedLog:
         """Closes the file."""
         self._held, self._closed = False, True
         self._file.close()
-
-
-def kind_of(body: bytes) -> str:
-    """A record's kind."""
-    return body[_KIND : body.index(b'"', _KIND)].decode()

@@ -256,9 +256,11 @@ class Stage:
             reopened=reopened and last not in ("rollback", "rolled_back"),
         )
 
-    def may_stand(self) -> bool:
-        """Whether the target may hold something that the stage inserted and no rollback has come to its end. Read-only."""
-        state = self.state()
+    def may_stand(self, state: State) -> bool:
+        """Whether the target may hold something that the stage inserted and no rollback has come to its end. Read-only.
+
+        `state` is the stage's, as it is now.
+        """
         if state.rolled_back or state.standing > 0 or state.reopened:
             return not state.rolled_back
         if self.unsettled():  # nobody has looked yet at what lies elsewhere

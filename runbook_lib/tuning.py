@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from .budgets import budgets_of
+from .budgets import budgets_of, tables_of
 from .errors import ParametersError, Refused
 from .parameters import Limits, suggest
 from .plan import Plan
@@ -63,10 +63,9 @@ class Tuning:
         self._seen = changed
         if not (asked := _asked(self._run)):
             return
-        entries = self._plan.mapping.entries.values()
         try:
             limits = _tuned(self._plan.parameters.limits, asked)
-            self._plan.pace.allow(budgets_of(limits, {entry.name: (entry.source, entry.target) for entry in entries}))
+            self._plan.pace.allow(budgets_of(limits, tables_of(self._plan.mapping.entries)))
         except ParametersError as problem:
             self._run.logger().warning("not tuned: %s", problem)
             return

@@ -131,7 +131,8 @@ def later_run(checkpoint: Checkpoint) -> str | None:
             if run.id == checkpoint.run.id or not stage.exists():
                 continue
             try:
-                if (stage.state().started or "") <= mine or not stage.may_stand():
+                state = stage.state()
+                if (state.started or "") <= mine or not stage.may_stand(state):
                     continue
                 files = [event["file"] for event in stage.events("checkpoint")]
                 other = read_checkpoint(run.folder / files[-1]) if files else None

@@ -21,10 +21,6 @@ class Budgets:
 
     units: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (lane, READ or WRITE) -> units a second
 
-    def of(self, lane: str = ALL) -> tuple[float | None, float | None]:
-        """Read and write units a second of a lane, of all tables together where none is given."""
-        return self.units.get((lane, READ)), self.units.get((lane, WRITE))
-
     def share(self, workers: int, users: Mapping[str, int]) -> "Budgets":
         """What one of several workers may use, where at most `users[lane]` of them are at a lane's table."""
         return Budgets(
@@ -33,11 +29,6 @@ class Budgets:
                 for (lane, kind), units in self.units.items()
             }
         )
-
-
-def overall(read: float | None = None, write: float | None = None) -> Budgets:
-    """Budgets of all tables together."""
-    return Budgets({(ALL, kind): units for kind, units in ((READ, read), (WRITE, write)) if units is not None})
 
 
 @dataclass

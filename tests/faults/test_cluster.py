@@ -17,6 +17,7 @@ from support_cluster import in_the_middle
 from support_crashes import KILLED, in_child, small_pages
 from support_fixtures import moto_world, quick_clock  # noqa: F401
 from support_flows import flow_of
+from support_pace import allowed
 
 from runbook_lib import cluster, engines, guard, journal, units
 from runbook_lib.dynamo.pace import Budgets
@@ -125,7 +126,7 @@ def here(monkeypatch):
 def test_the_budget_is_divided_among_the_workers(sea, tmp_path, here):
     """The shares of all lanes are what the parameters allow, requests in flight included."""
     flow(sea, tmp_path / "run", engine="dask", segments=3, read_units=3000, write_units=900, workers=7).migrate()
-    shares = {lane: budgets.of() for lane, _, budgets in here}
+    shares = {lane: allowed(budgets) for lane, _, budgets in here}
     assert len(shares) == 3
     assert [sum(units) for units in zip(*shares.values(), strict=True)] == [3000, 900]
     assert 3 * here[0][1].parameters["limits"]["workers"] <= 7

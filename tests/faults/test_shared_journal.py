@@ -106,7 +106,8 @@ def test_what_a_dead_driver_had_not_fetched_is_fetched_before_anything_is_decide
     there = len(sea.content(worlds.TARGET)["Ports"])
     assert there
     assert status(ended.run()).totals["inserted"] == 0
-    assert Stage(ended.run(), "migrate").may_stand()  # so that a rollback of an earlier run is refused
+    stage = Stage(ended.run(), "migrate")
+    assert stage.may_stand(stage.state())  # so that a rollback of an earlier run is refused
     assert "-store still: resuming or rolling back fetches it" in status(ended.run()).text()
     if then == "rollback":
         assert without(ended).rollback()["rollback"]["deleted"] == there

@@ -15,6 +15,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
+from support_pace import overall
 from support_wire import (
     CANARY,
     GOOD,
@@ -34,7 +35,7 @@ from support_wire import (
     reply,
 )
 
-from runbook_lib.dynamo.pace import Pace, overall
+from runbook_lib.dynamo.pace import Pace
 from runbook_lib.dynamo.wire import ConditionFailed, DynamoError, Wire
 from runbook_lib.errors import Interrupted
 

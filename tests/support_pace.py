@@ -1,0 +1,13 @@
+"""Budgets, made and read in short."""
+
+from runbook_lib.dynamo.pace import ALL, READ, WRITE, Budgets
+
+
+def overall(read: float | None = None, write: float | None = None) -> Budgets:
+    """Budgets of all tables together."""
+    return Budgets({(ALL, kind): units for kind, units in ((READ, read), (WRITE, write)) if units is not None})
+
+
+def allowed(budgets: Budgets, lane: str = ALL) -> tuple[float | None, float | None]:
+    """Read and write units a second of a lane, of all tables together where none is given."""
+    return budgets.units.get((lane, READ)), budgets.units.get((lane, WRITE))
