@@ -370,7 +370,7 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     """Rows 22, 26: four seconds in which a table takes a fiftieth of what it was sent. Most of what it can take is used, with few
     refusals; the progress names it, with the reason, as long as it is so; then the speed comes back."""
     sea.memory.page = 2_000
-    count, clock, cell, lines = 40_000, Clock(), Shown(), []
+    count, clock, cell, lines = 60_000, Clock(), Shown(), []
     sea.fill(count)
     begin, end, units = 0.4, 4.4, 200
     capacity = Capacity(clock, units, begin, end)
