@@ -4,6 +4,7 @@ import os
 
 import engines
 import pytest
+import strategies  # noqa: F401  the hypothesis profile, whichever files are collected
 
 # What could name a real account, or lead past the test's own engine.
 LEADING_AWAY = (

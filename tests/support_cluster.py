@@ -1,5 +1,6 @@
 """Dask clusters of processes for tests, and what a worker of theirs does in the place of `cluster.work`."""
 
+import itertools
 import json
 import os
 import signal
@@ -11,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
-from runbook_lib import cluster
+from runbook_lib import cluster, units
 from runbook_lib.dynamo.pace import Budgets
 from runbook_lib.units import Slice
 
@@ -40,7 +42,7 @@ class Cluster:
         self.scheduler = self._start(
             "dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file), *options
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not file.exists() or not file.read_text().endswith("}"):
             assert time.monotonic() < deadline, "the scheduler does not start"
             time.sleep(0.05)
@@ -77,6 +79,16 @@ def running(folder: Path, workers: int, *options: str, **environment: str) -> It
             found.kill(process)
 
 
+def one_page_slices(patch):
+    """Slices of this process that end with their first page, however long that takes: time is counted in looks at the clock.
+
+    For lanes that take turns; a slice looks when it begins, and before each page.
+    """
+    looks = itertools.count()
+    patch.setattr(units, "time", SimpleNamespace(monotonic=lambda: next(looks)))
+    patch.setattr(units, "SLICE", 1.5)
+
+
 def poisoned(place: cluster.JobFile, table: str, number: int, budgets: Budgets) -> Slice:
     """As `cluster.work`, but one segment kills whoever takes it."""
     if table.startswith("Ships") and number == 1:
@@ -88,7 +100,7 @@ def in_the_middle(ended, table, act):
     """Calls `act` with the process that works on a page of a table: its intent is written, its outcome is not."""
 
     def watch():
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             for path in (ended.outputs / ended.run_id / "journal/migrate").glob(f"{table}-*.jsonl"):
                 text = path.read_text()

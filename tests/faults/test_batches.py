@@ -6,6 +6,8 @@ and test_rows.py, which go through batches, too.
 
 import itertools
 import random
+import threading
+from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,13 +15,14 @@ import orjson
 import pytest
 from faults.harness import armed, new_id
 from faults.test_retry import retry
-from faults.test_rows import answering, refusing, some
+from faults.test_rows import Luck, answering, refusing, some
 from support_batches import inserts
 from support_fixtures import quick_clock  # noqa: F401
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
 from runbook_lib import journal, plan, progress
+from runbook_lib.dynamo import retries
 from runbook_lib.dynamo.faults import Again
 from runbook_lib.dynamo.pace import Pace
 from runbook_lib.dynamo.retries import Requests
@@ -139,14 +142,21 @@ def test_a_storm_loses_nothing_and_doubles_nothing(workers, seed, sea, unhurried
     equal = [made(number) for number in range(0, 1000, 11)]
     taken = [made(number) | {"theirs": {"N": "1"}} for number in range(0, 1000, 7) if number % 11]
     wanted = sea.fill(1000, [*equal, *taken, {"id": {"S": "nobody's"}}])
-    before, chance = sea.target(), random.Random(seed)
+    before, chance, times = sea.target(), random.Random(seed), Counter()
+    luck = Luck(chance, 4)  # and five refusals of an item: one attempt less than those after which a request gives up
 
     def losing(point):
-        if point.startswith("wire.") and chance.random() < 0.1:
-            raise ConnectionResetError(104, "reset")
+        if point.startswith("wire."):
+            luck.lose(0.1, last=point.endswith(".after"))
+
+    def overloaded(table, item):
+        if times[item["id"]["S"]] == 5 or chance.random() >= 0.3:
+            return None
+        times[item["id"]["S"]] += 1
+        return chance.choice(PASSING)
 
     flow = sea.flow(workers=workers)
-    with refusing(lambda *_: chance.choice(PASSING) if chance.random() < 0.3 else None) as refused, armed(losing):
+    with refusing(overloaded) as refused, armed(losing):
         totals = flow.migrate()["totals"]
     assert all(refused[f"BatchExecuteStatement {code}"] > 10 for code in PASSING)
     assert [totals[key] for key in ("already_there", "conflicts", "failed")] == [len(equal), len(taken), 0]
@@ -164,12 +174,11 @@ def test_statements_that_are_refused_for_good_as_too_many_interrupt(code, sea, u
     """Rows 20, 23, 25: what a batch is not rid of goes singly, with a bounded number of attempts; then the run ends with table
     and reason, and goes on later."""
     wanted = sea.fill(250)
-    done = []
+    places, one = iter(range(60)), threading.Lock()  # of two threads one gets the last place
 
     def late(table, item):
-        if len(done) >= 60:
-            return code
-        return done.append(item)
+        with one:
+            return code if next(places, None) is None else None
 
     flow = sea.flow(workers=2)
     with (
@@ -376,6 +385,7 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     capacity = Capacity(clock, units, begin, end)
     patch.setattr(plan, "Pace", partial(Pace, clock=clock, sleep=clock.sleep))
     patch.setattr(Wire, "_back_off", Requests._back_off)
+    patch.setattr(retries, "random", random.Random(1))  # the same waits each time
     patch.setattr(Pace, "refused", REFUSED)
     patch.setattr(progress, "EVERY", 0.0)
     patch.setattr("IPython.display.display", lambda *shown, display_id: cell)

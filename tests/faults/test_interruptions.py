@@ -21,7 +21,7 @@ PARAMS = "parameters/demo_env_copy.yaml"
 RUN = "interrupted-run"
 TOTAL = EXPECTED["env_copy"]["total"]
 FOREIGN = sum(EXPECTED["env_copy"]["foreign"].values())
-PAGES = 60  # seconds to wait for the first page
+PAGES = 240  # seconds to wait for the first page
 
 
 @pytest.fixture(params=["moto", "ministack"])
@@ -45,7 +45,7 @@ def start(outputs, *words):
 def run(outputs, *words):
     """Exit code and JSON result of a command that is left to end."""
     process = start(outputs, *words, "--json")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert out, err
     return process.returncode, json.loads(out)
 
@@ -77,7 +77,7 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
     process = start(tmp_path, *migrate)
     wait_for_pages(tmp_path, "migrate", 6)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 3, err
     assert f"Resume with: runbook migrate {PARAMS} --run-id {RUN}" in err
     _, told = run(tmp_path, "status", RUN)
@@ -87,7 +87,7 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
     process = start(tmp_path, *migrate)
     wait_for_pages(tmp_path, "migrate", 40)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
 
     code, report = run(tmp_path, *migrate)
     assert code == 1
@@ -103,7 +103,7 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
     while target_items(world) == before and time.monotonic() < deadline:
         time.sleep(0.1)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert FOREIGN < target_items(world) < before
 
     code, report = run(tmp_path, *rollback)

@@ -10,9 +10,11 @@ import shutil
 import signal
 import socket
 import struct
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from faults.harness import INSERTED, PORTS, SHIPS, TARGET
@@ -47,10 +49,10 @@ class Sea:
     def __init__(self, bench, table, folder):
         self.bench, self.table, self.folder = bench, table, folder
 
-    def flow(self, **limits):
-        """A migration in a run of its own."""
+    def flow(self, *, seconds=SECONDS, **limits):
+        """A migration in a run of its own; its lease is short where a test waits for its end."""
         flow = self.bench.flow(**limits)
-        flow.parameters = flow.parameters.model_copy(update={"lease": Lease(table=self.table, seconds=SECONDS)})
+        flow.parameters = flow.parameters.model_copy(update={"lease": Lease(table=self.table, seconds=seconds)})
         return flow
 
     def copy(self, flow, name):
@@ -101,7 +103,7 @@ class Sea:
         process = FORK.Process(target=child)
         process.start()
         try:
-            assert reached.wait(30)
+            assert reached.wait(60)
             yield process, heard
         finally:
             process.kill()
@@ -117,10 +119,10 @@ def be_machine(folder, name, patch):
 def sleep_until_woken():
     """Stops this process, all its threads, as a machine that is suspended."""
     os.kill(os.getpid(), signal.SIGSTOP)
-    time.sleep(0.2)  # the signal may take its time, and another request leave before
+    time.sleep(1)  # the signal may take its time, and another request leave before; over when it is woken
 
 
-def heard_from(heard, seconds=30):
+def heard_from(heard, seconds=60):
     assert heard.poll(seconds), "the other machine says nothing"
     return heard.recv()
 
@@ -128,13 +130,14 @@ def heard_from(heard, seconds=30):
 @pytest.mark.parametrize("same_run", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_second_operator_on_another_machine_is_refused_and_told_who_is_there(same_run, sea):
     """Rows 41, 42: whatever the run, and at once, not after the whole lease; when the first is through, the way is free."""
-    first, go = sea.flow(), FORK.Event()
-    with sea.elsewhere(first.migrate, 3, lambda: go.wait(30)) as (process, heard):
-        second = sea.copy(first, "copied") if same_run else sea.flow()
+    seconds = 6  # renewed every two, which ends the look
+    first, go = sea.flow(seconds=seconds), FORK.Event()
+    with sea.elsewhere(first.migrate, 3, lambda: go.wait(60)) as (process, heard):
+        second = sea.copy(first, "copied") if same_run else sea.flow(seconds=seconds)
         began = time.monotonic()
         with pytest.raises(Refused, match=rf"run {first.run_id} \(process {process.pid}@elsewhere, by its lease since"):
             second.migrate()
-        assert time.monotonic() - began < SECONDS
+        assert time.monotonic() - began < seconds
         go.set()
         sea.bench.check_whole(heard_from(heard))
     if not same_run:
@@ -201,20 +204,28 @@ def test_a_zombie_deletes_nothing_behind_a_new_migration(sea):
     assert sea.bench.content(TARGET) == sea.bench.after
 
 
+@contextlib.contextmanager
 def cut_off(sea, after, slow=0.25):
-    """A network in which the lease table answers no more after so many writes of data, which are slow from then on."""
-    done = Counter()
+    """A network in which the lease table answers no more after so many writes of data, which are slow from then on.
+
+    Gives when the last request about leases that was answered left, and the last write of data.
+    """
+    done, times = Counter(), SimpleNamespace(lease=0.0, write=0.0)
 
     def change(operation, lease, ask):
         if lease and done["writes"] >= after:
             time.sleep(0.1)
             raise Again("no reply in time")
-        if operation in ("PutItem", "DeleteItem") and not lease:
+        if lease:
+            times.lease = time.monotonic()
+        elif operation in ("PutItem", "DeleteItem"):
+            times.write = time.monotonic()
             done["writes"] += 1
             time.sleep(slow if done["writes"] > after else 0)
         return ask()
 
-    return sea.requests(change)
+    with sea.requests(change):
+        yield times
 
 
 @pytest.mark.parametrize("undoing", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -223,13 +234,13 @@ def test_a_run_whose_lease_table_is_out_of_reach_stops_in_time_and_goes_on_later
     flow = sea.flow()
     if undoing:
         flow.migrate()
-    work, began = (flow.rollback if undoing else flow.migrate), time.monotonic()
+    work = flow.rollback if undoing else flow.migrate
     with (
-        cut_off(sea, 2),
+        cut_off(sea, 2) as times,
         pytest.raises(Interrupted, match="was not renewed for .*no reply in time.*nothing more is written"),
     ):
         work()
-    assert time.monotonic() - began < SECONDS + 1
+    assert 0 < times.write - times.lease < SECONDS
     landed = sea.bench.landed()
     assert 2 < (INSERTED - landed if undoing else landed) < INSERTED
     with sea.requests(lambda operation, lease, ask: refuse_to_go_on(lease, ask)), pytest.raises((Interrupted, Refused)):
@@ -250,9 +261,10 @@ def refuse_to_go_on(lease, ask):
 
 
 @pytest.mark.slow
-def test_a_lease_that_is_lost_while_a_failure_is_taken_back_stops_that_too(sea):
+def test_a_lease_that_is_lost_while_a_failure_is_taken_back_stops_that_too(sea, monkeypatch):
     """Row 44: another operator broke it; what is not taken back yet is left to a rollback."""
-    flow, stolen = sea.flow(on_failure="rollback"), []
+    flow, stolen, noticed = sea.flow(on_failure="rollback"), [], threading.Event()
+    renew = leases.Lease.renew
     thief = leases.Record("17@third", "m", "the-thiefs-run", "n", 99, 0, 1.0, "")
 
     def change(operation, lease, ask):
@@ -265,9 +277,17 @@ def test_a_lease_that_is_lost_while_a_failure_is_taken_back_stops_that_too(sea):
             for table in ("Ports", "Ships"):
                 name = sea.bench.world.name(table, TARGET)
                 assert store.write(name, thief, store.read(name), counted=False) is None
-            time.sleep(SECONDS / 2)
+            assert noticed.wait(60)
         return reply
 
+    def noting(lease):
+        try:
+            renew(lease)
+        finally:
+            if lease._lost:
+                noticed.set()
+
+    monkeypatch.setattr(leases.Lease, "renew", noting)
     with (
         sea.requests(change),
         pytest.raises(Interrupted, match="taking it back was interrupted .17@third .run the-thiefs"),
@@ -299,7 +319,7 @@ class Here:
 
 def test_workers_of_a_run_whose_lease_is_lost_stop_before_their_driver_does(sea, monkeypatch):
     """Row 43: they have a guard of their own, and what they say interrupts; it is no failure that is taken back."""
-    flow = sea.flow(engine="processes")
+    flow = sea.flow(engine="processes", seconds=60)  # no renewal, which would tell it otherwise, until it is over
     lane = Here(flow.run())
     monkeypatch.setattr(engines, "_processes", lambda *_: [lane])
     with pytest.raises(Interrupted, match=r"run out, or was taken over; nothing more is written\. Run it again"):
@@ -316,7 +336,7 @@ def test_workers_of_a_run_whose_lease_is_lost_stop_before_their_driver_does(sea,
 def test_processes_follow_the_lease(sea, monkeypatch):
     """Real ones, to the end."""
     monkeypatch.setattr(socket, "gethostname", HOSTNAME)  # which they ask for themselves
-    flow = sea.flow(engine="processes")
+    flow = sea.flow(engine="processes", seconds=60)
     sea.bench.check_whole(flow.migrate())
     flow.rollback()
     sea.bench.check_back()

@@ -128,7 +128,7 @@ with open("/proc/self/status") as file:
 def peak_of(stage, name, items, **about):
     """The most bytes that a stage held, in a process of its own."""
     words = [sys.executable, "-c", MEASURED, json.dumps([stage, name, items, about])]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
     return int(done.stdout) * 1024
 
 
@@ -174,12 +174,22 @@ print(word, flush=True)
 
 def with_room(room, *about):
     """What became of a migration in a process that may map so many bytes more than it needs to begin: a word."""
-    words = [sys.executable, "-c", LIMITED, json.dumps([*about, room])]
-    try:
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    except subprocess.TimeoutExpired:  # Python waits for ever for a thread that dies of it at once: somebody kills it
-        return "hung"
-    return done.stdout.strip() or "died"  # not Python alone asks for memory: some code that gets none ends the process
+    words, used = [sys.executable, "-c", LIMITED, json.dumps([*about, room])], 0
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for _ in range(60):
+            try:  # not Python alone asks for memory: some code that gets none ends the process
+                return process.communicate(timeout=10)[0].strip() or "died"
+            except subprocess.TimeoutExpired:
+                before, used = used, ticks_of(process.pid)
+                if used - before < 10:  # Python waits for ever for a thread that dies of it at once
+                    break
+        process.kill()  # as somebody would
+    return "hung"
+
+
+def ticks_of(process):
+    """Hundredths of a second that a process has computed; a slow machine's does so, too."""
+    return sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def run(outputs, *words, points=""):
         env={**os.environ, failpoints.VARIABLE: points},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     return process.returncode, json.loads(process.stdout or "{}"), process.stderr

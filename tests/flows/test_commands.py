@@ -35,7 +35,7 @@ def runbook(tmp_path):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
         )
         print(name, *arguments, done.returncode, done.stderr, sep="\n")
         assert "Traceback" not in done.stderr

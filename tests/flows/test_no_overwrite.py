@@ -221,9 +221,9 @@ def in_processes(workers):
         process = FORK.Process(target=lambda w=worker, s=says: s.send(w().insert(ready)))
         process.start()
         pipes.append((process, heard))
-    found = [heard.recv() for _, heard in pipes if heard.poll(60)]
+    found = [heard.recv() for _, heard in pipes if heard.poll(300)]
     for process, _ in pipes:
-        process.join(10)
+        process.join(60)
     return found
 
 

@@ -42,7 +42,8 @@ class Shop:
 
     def exists(self, table: str, side: str) -> bool:
         """Whether a table is there."""
-        return f"{table}-{self.name}{side}" in self.client.list_tables(Limit=100)["TableNames"]
+        pages = self.client.get_paginator("list_tables").paginate()
+        return any(f"{table}-{self.name}{side}" in page["TableNames"] for page in pages)
 
 
 @pytest.fixture

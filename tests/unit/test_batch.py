@@ -76,6 +76,27 @@ class Table:
         return {"TableName": "T"} | ({} if there is item else {"Error": {"Code": "DuplicateItem", "Message": CANARY}})
 
 
+class AtOnce:
+    """Keeps requests waiting until `number` are under way, and then for a moment, for one too many to come in."""
+
+    def __init__(self, answer, number):
+        self.answer, self.number = answer, number
+        self.lock, self.full = threading.Lock(), threading.Event()
+        self.flying = self.most = 0
+
+    def __call__(self, body):
+        with self.lock:
+            self.flying += 1
+            self.most = max(self.most, self.flying)
+            if self.flying == self.number:
+                self.full.set()
+        self.full.wait(60)
+        time.sleep(0.01)
+        with self.lock:
+            self.flying -= 1
+        return self.answer(body)
+
+
 @pytest.fixture
 def stub():
     server = Stub()
@@ -201,21 +222,11 @@ def test_neighbours_are_not_sent_together(stub, wire, table):
 
 def test_batches_go_out_at_once_but_no_more_than_workers(stub, table):
     """Several requests are under way, at most as many as there are workers; results come in the order of the items."""
-    flying, most, lock = [], [], threading.Lock()
-
-    def slow(body):
-        with lock:
-            flying.append(1)
-            most.append(len(flying))
-        time.sleep(0.02)
-        with lock:
-            flying.pop()
-        return table(body)
-
-    stub.script = [slow]
+    slow = AtOnce(table, 3)
+    stub.script = [lambda body: slow(body) if len(body.get("Statements", ())) > 1 else table(body)]
     table.items = {orjson.dumps(item["id"]): item for item in (row(7, x={"S": "there"}), row(200, x={"S": "there"}))}
     found = make(stub, workers=3).insert_many("T", rows(300), NAMES)
-    assert max(most) == 3
+    assert slow.most == 3
     assert [index for index, item in enumerate(found) if item] == [7, 200]
     assert [found[7], found[200]] == [row(7, x={"S": "there"}), row(200, x={"S": "there"})]
 
@@ -579,24 +590,32 @@ def test_what_a_guard_holds_back_after_an_attempt_is_not_unsent(stub, table, ref
 
 def test_ctrl_c_waits_for_what_is_under_way_and_sends_no_more(stub, table, monkeypatch):
     """When the caller goes on, to close its journal, no request of this call is under way or will be."""
-    real, waits = batch.wait, []
+    real, waits, under_way, go_on = batch.wait, [], threading.Event(), threading.Event()
 
     def interrupted(futures):
         waits.append(1)
         if len(waits) == 1:
-            time.sleep(0.05)
+            assert under_way.wait(60)
             raise KeyboardInterrupt
+        go_on.set()
         return real(futures)
 
+    def answer(body):
+        if len(stub.requests) > 5:  # the others come when it has stopped
+            under_way.set()
+            go_on.wait(60)
+        return table(body)
+
     monkeypatch.setattr(batch, "wait", interrupted)
-    stub.script = [lambda body: time.sleep(0.02) or table(body)]
+    stub.script = [answer]
     unsent = []
     with pytest.raises(KeyboardInterrupt):
         make(stub, workers=2).insert_many("T", rows(1000), NAMES, unsent)
-    sent = len(stub.requests)
+    sent, landed = len(stub.requests), len(table.items)
+    go_on.set()
     time.sleep(0.1)
     assert len(stub.requests) == sent < 41
-    assert len(table.items) + len(unsent) == 1000
+    assert len(table.items) == landed == 1000 - len(unsent)
 
 
 def test_where_no_more_threads_are_to_be_had_nothing_is_under_way_when_it_raises(stub, table, monkeypatch):
@@ -608,12 +627,22 @@ def test_where_no_more_threads_are_to_be_had_nothing_is_under_way_when_it_raises
             raise RuntimeError("can't start new thread")
         return submit(pool, *work)
 
+    real, waiting = batch.wait, threading.Event()
     monkeypatch.setattr(ThreadPoolExecutor, "submit", exhausted)
-    stub.script = [lambda body: time.sleep(0.05) or table(body)]
+    monkeypatch.setattr(batch, "wait", lambda futures: waiting.set() or real(futures))
+
+    def answer(body):
+        if len(body["Statements"]) > 1:  # no batch is answered before it has stopped
+            waiting.wait(60)
+            time.sleep(0.05)
+        return table(body)
+
+    stub.script = [answer]
     unsent = []
     with pytest.raises(RuntimeError, match="new thread"):
         make(stub, workers=4).insert_many("T", rows(250), NAMES, unsent)
     landed = len(table.items)
+    waiting.set()
     time.sleep(0.1)
     assert len(table.items) == landed <= 50
     assert len(unsent) >= 175
@@ -671,23 +700,11 @@ def test_the_probe_lacks_the_key(stub, wire, table):
 def test_where_batches_are_not_taken_puts_go_at_once(stub):
     """As many at a time as there are workers, and with the same results."""
     table = Table(stub, row(3, x={"S": "there"}))
-    flying, most, lock = [], [], threading.Lock()
-
-    def slow(body):
-        if "Statements" in body:
-            return error("UnknownOperationException")
-        with lock:
-            flying.append(1)
-            most.append(len(flying))
-        time.sleep(0.01)
-        with lock:
-            flying.pop()
-        return table(body)
-
-    stub.script = [slow]
+    slow = AtOnce(table, 4)
+    stub.script = [lambda body: error("UnknownOperationException") if "Statements" in body else slow(body)]
     found = make(stub, workers=4).insert_many("T", rows(30), NAMES)
     assert found == [row(3, x={"S": "there"}) if number == 3 else None for number in range(30)]
-    assert max(most) == 4
+    assert slow.most == 4
     assert operations(stub) == ["BatchExecuteStatement"] + ["PutItem"] * 30
 
 
@@ -724,8 +741,8 @@ def new_table(engine):
     names = (f"batch-{engine.name}-{number}-{random.getrandbits(40)}" for number in itertools.count())
 
     def make_table(**key):
-        name = next(names)
-        engine.client().create_table(
+        name, client = next(names), engine.client()
+        client.create_table(
             TableName=name,
             KeySchema=[
                 {"AttributeName": attribute, "KeyType": kind}
@@ -734,6 +751,7 @@ def new_table(engine):
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": letter} for name, letter in key.items()],
             BillingMode="PAY_PER_REQUEST",
         )
+        client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
         keys = Keys()
         return Wire(engine.endpoint_url, "us-west-1", keys, label="target", base_delay=0.001), name
 

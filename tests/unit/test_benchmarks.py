@@ -151,11 +151,25 @@ def test_a_target_is_met_or_missed(capsys):
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="what a process holds is read in /proc")
 @pytest.mark.parametrize("in_child", [False, True], ids=["itself", "its-child"])
-def test_the_memory_of_a_command_is_its_own_and_its_children_s(in_child):
+def test_the_memory_of_a_command_is_its_own_and_its_children_s(in_child, tmp_path, monkeypatch):
     """What the process holds that began it does not count: a large one measures the same as a small one."""
     from benchmarks import measure
 
-    hold = "import time; held = b'x' * 60_000_000; time.sleep(0.4)"
+    holds, seen, peak, looks = tmp_path / "holds", tmp_path / "seen", measure._peak, []
+
+    def counted(pid):
+        if holds.exists():
+            looks.append(pid)
+        if len(looks) == 2:  # the first of them may have begun before it was held
+            seen.touch()
+        return peak(pid)
+
+    monkeypatch.setattr(measure, "_peak", counted)
+    hold = (
+        "import pathlib, time; held = b'x' * 60_000_000\n"
+        f"pathlib.Path({str(holds)!r}).touch()\n"
+        f"while not pathlib.Path({str(seen)!r}).exists(): time.sleep(0.01)"
+    )
     start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])" if in_child else hold
     ballast = b"x" * 400_000_000
     _, _, memory = measure.spent([sys.executable, "-c", start])

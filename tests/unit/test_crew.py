@@ -1,6 +1,8 @@
 """As many threads as keep a processor busy. On a clock of the tests' own; the threads are real."""
 
 import threading
+import time
+from collections import deque
 
 import pytest
 
@@ -10,32 +12,47 @@ SEGMENTS, PAGES = 8, 5
 
 
 class World:
-    """Segments of some pages; each page takes a window of time, of which a share is computed."""
+    """Segments of some pages; each page takes a window of time, of which a share is computed.
+
+    The threads take turns, page by page, and none begins one before all that the crew has are at a segment: however the
+    machine is loaded, the same happens.
+    """
 
     def __init__(self, busy, most=3, held_back=False):
         self.now = self.used = 0.0
         self.busy, self.held_back = busy, held_back
-        self.at_work, self.seen = 0, []
-        self.lock = threading.Lock()
+        self.at_work, self.seen = deque(), []
+        self.lock, self.begun = threading.Lock(), threading.Event()
         self.crew = Crew(most, lambda: self.held_back, clock=lambda: self.now, processor=lambda: self.used)
 
     def segment(self, number):
+        me = threading.current_thread()
+        assert self.begun.wait(60)
         with self.lock:
-            self.at_work += 1
+            self.at_work.append(me)
         for _ in range(PAGES):
-            threading.Event().wait(0.002)  # so that others come in
-            with self.lock:
-                self.seen.append(self.at_work)
-                self.now += WINDOW
-                self.used += self.busy * WINDOW
-            self.crew.between_pages()
+            self.page(me)
         with self.lock:
-            self.at_work -= 1
+            self.at_work.remove(me)
         return number
+
+    def page(self, me):
+        for _ in range(100_000):
+            with self.lock:
+                if self.at_work[0] is me and len(self.at_work) == len(self.crew._threads):
+                    self.seen.append(len(self.at_work))
+                    self.now += WINDOW
+                    self.used += self.busy * WINDOW
+                    self.crew.between_pages()
+                    self.at_work.rotate(-1)
+                    return
+            time.sleep(0.0005)
+        raise AssertionError("it is never its turn")
 
     def walk(self):
         with self.crew as crew:
             futures = [crew.submit(self.segment, number) for number in range(SEGMENTS)]
+            self.begun.set()
         assert [future.result(0) for future in futures] == list(range(SEGMENTS))
         assert len(self.seen) == SEGMENTS * PAGES
         return max(self.seen)

@@ -5,10 +5,8 @@ import gzip
 import ipaddress
 import ssl
 import threading
-import time
 
 import pytest
-import strategies  # noqa: F401  the hypothesis profile
 from botocore import auth
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -16,6 +14,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 from support_wire import GOOD, ITEM, TRUNCATED, Keys, Stub, make, reply
+from urllib3.util import wait_for_read
 
 from runbook_lib.dynamo import transport
 from runbook_lib.dynamo.exchange import Line
@@ -44,7 +43,8 @@ def test_a_connection_that_was_closed_meanwhile_is_no_fault(stub):
     wire = make(stub)
     for _ in range(3):
         assert wire.get("T", KEY) == ITEM
-        time.sleep(0.05)  # until the end of it has come
+        (line,) = wire._transport._idle
+        assert wait_for_read(line._socket, 60)  # until the end of it has come
     assert stub.connections == 3
     assert wire.retries.total() == 0
 

@@ -86,15 +86,12 @@ def test_a_passing_fault_is_retried(stub, wire, fault):
 
 def test_a_late_reply_is_retried(stub):
     """A reply that does not come within the read timeout counts as lost."""
-
-    def late(_):
-        time.sleep(0.4)
-        return GOOD
-
-    stub.script = [late, GOOD]
+    done = threading.Event()
+    stub.script = [lambda body: done.wait(60) and GOOD, GOOD]
     wire = make(stub, read_timeout=0.1)
     assert wire.get("T", {"id": {"S": "a"}}) == ITEM
-    assert dict(wire.retries) == {"no reply in time": 1}
+    done.set()
+    assert set(wire.retries) == {"no reply in time"}  # once, or more often where the machine is slow
 
 
 @pytest.mark.parametrize(
@@ -114,11 +111,11 @@ def test_an_exhausted_budget_interrupts(stub, fault, reason):
 
 def test_a_closed_port_interrupts():
     """An endpoint that is gone is Interrupted as well: the run can be resumed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with pytest.raises(Interrupted, match="the endpoint refuses connections"):
-        Wire(url, "us-west-1", Keys(), base_delay=0.001, attempts=3).get("T", {"id": {"S": "a"}})
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # held, so that nobody else listens there
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(Interrupted, match="the endpoint refuses connections"):
+            Wire(url, "us-west-1", Keys(), base_delay=0.001, attempts=3).get("T", {"id": {"S": "a"}})
 
 
 def test_a_stopping_run_does_not_go_on_trying(stub):
@@ -137,24 +134,13 @@ def test_a_table_that_takes_others_requests_gets_more_patience(stub):
     def unlucky(body):
         if body["Key"]["id"]["S"] != "unlucky":
             return GOOD
-        time.sleep(0.01)  # others get through meanwhile
+        wire.get("T", {"id": {"S": "lucky"}})  # another one gets through meanwhile
         return THROTTLED
 
     stub.script = [unlucky]
     wire = make(stub, attempts=4)
-    done = threading.Event()
-
-    def others():
-        while not done.is_set():
-            wire.get("T", {"id": {"S": "lucky"}})
-
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(others)
-        try:
-            with pytest.raises(Interrupted, match="gave up after 12 attempts"):
-                wire.get("T", {"id": {"S": "unlucky"}})
-        finally:
-            done.set()
+    with pytest.raises(Interrupted, match="gave up after 12 attempts"):
+        wire.get("T", {"id": {"S": "unlucky"}})
 
 
 def test_throttling_slows_that_table_and_names_the_index(stub):
@@ -281,13 +267,16 @@ def test_a_server_that_closes_each_connection_is_no_fault(stub, wire):
 
 def test_workers_bound_what_is_in_flight(stub):
     """However many threads call, no more than `workers` requests are under way."""
-    flying, most, lock = [], [], threading.Lock()
+    flying, most, lock, full = [], [], threading.Lock(), threading.Event()
 
     def slow(_):
         with lock:
             flying.append(1)
             most.append(len(flying))
-        time.sleep(0.02)
+            if len(flying) == 3:
+                full.set()
+        full.wait(60)
+        time.sleep(0.02)  # for one too many to come in
         with lock:
             flying.pop()
         return GOOD
