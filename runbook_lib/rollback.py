@@ -4,7 +4,7 @@ An item is deleted only where the journal says that this run inserted it, what i
 and the delete's own condition still holds. Whatever was edited since stays and is listed.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -176,7 +176,8 @@ class _UndoFile:
     """Undoes batches of one journal file."""
 
     def __init__(self, checkpoint: Checkpoint, wire: Wire, pool: ThreadPoolExecutor, log: Log, kept: list[JournalRow]):
-        self._entries, self._wire, self._pool, self._log, self._kept = checkpoint.entries, wire, pool, log, kept
+        self._entries, self._workers = checkpoint.entries, checkpoint.parameters.limits.workers
+        self._wire, self._pool, self._log, self._kept = wire, pool, log, kept
 
     def batch(self, intent: Intent, indexes: list[int]) -> Counter:
         """Looks at the rows and deletes those that are ours and unchanged."""
@@ -187,11 +188,12 @@ class _UndoFile:
         for table, places in by_table.items():
             items = self._look(table, [intent.rows[index].key for index in places])
             there |= dict(zip(places, items, strict=True))
-        if mine := [index for index in indexes if _is_as_inserted(there[index], intent.rows[index])]:
+        mine = {index: item for index, item in there.items() if _is_as_inserted(item, intent.rows[index])}
+        if mine:
             self._wire.check_guards()
-            self._log.append("undo", n=intent.n, execution=intent.execution, rows=mine)
-        results = self._pool.map(lambda index: self._undo_row(intent, index, there[index]), indexes)
-        states = dict(zip(indexes, results, strict=True))
+            self._log.append("undo", n=intent.n, execution=intent.execution, rows=list(mine))
+        states = {index: _without_delete(intent, index, item) for index, item in there.items() if index not in mine}
+        states = dict(sorted((states | self._delete(intent.rows, mine)).items()))
         counts = Counter(states.values())
         # An item that was kept before was counted then.
         counts.subtract(Counter(intent.undone[index] for index in indexes if index in intent.undone))
@@ -225,16 +227,36 @@ class _UndoFile:
     def _table(self, row: JournalRow) -> str:
         return self._entries[row.entry]["target"]
 
-    def _undo_row(self, intent: Intent, index: int, item: dict | None) -> str:
-        row = intent.rows[index]
-        if item is None:
-            # Announced in an earlier attempt, when it was there, and absent now: that attempt's delete arrived.
-            if index in intent.undoing and index not in intent.undone:
-                return DELETED
-            return NEVER if intent.outcome is None else GONE
-        if not _is_as_inserted(item, row):
-            return KEPT
-        return DELETED if delete_unchanged(self._wire, self._table(row), row, item) else KEPT
+    def _delete(self, rows: list[JournalRow], items: dict[int, dict]) -> dict[int, str]:
+        """What became of items that are as they were inserted. Once one delete has raised, no other one is begun."""
+        left = iter(items.items())  # whoever is free takes the next, which is atomic; emptied, it ends all
+        states: dict[int, str] = {}
+
+        def work() -> None:
+            try:
+                for index, item in left:
+                    row = rows[index]
+                    deleted = delete_unchanged(self._wire, self._table(row), row, item)
+                    states[index] = DELETED if deleted else KEPT
+            finally:
+                deque(left, maxlen=0)
+
+        try:
+            for done in [self._pool.submit(work) for _ in range(min(self._workers, len(items)))]:
+                done.result()
+        finally:
+            deque(left, maxlen=0)
+        return states
+
+
+def _without_delete(intent: Intent, index: int, item: dict | None) -> str:
+    """What an item is that is not deleted: gone, or edited."""
+    if item is not None:
+        return KEPT
+    # Announced in an earlier attempt, when it was there, and absent now: that attempt's delete arrived.
+    if index in intent.undoing and index not in intent.undone:
+        return DELETED
+    return NEVER if intent.outcome is None else GONE
 
 
 def delete_unchanged(wire: Wire, table: str, row: JournalRow, item: dict) -> bool:
@@ -246,7 +268,7 @@ def delete_unchanged(wire: Wire, table: str, row: JournalRow, item: dict) -> boo
         old = wire.delete_if(table, row.key, _conditions(item, row.key))
     except ConditionFailed:
         return False
-    if old is not None and not _is_as_inserted(old, row):  # edited since our look, beyond the delete's condition
+    if old not in (None, item) and not _is_as_inserted(old, row):  # edited beyond the condition
         wire.put_new(table, old, next(iter(row.key)), guarded=False)
         return False
     return True

@@ -118,7 +118,7 @@ def _start(name: str, scratch: Path, path: Path | None) -> tuple[subprocess.Pope
     raise RuntimeError(f"{name} did not start:\n{tail}")
 
 
-def _answers(process: subprocess.Popen, url: str, timeout: float = 30) -> bool:
+def _answers(process: subprocess.Popen, url: str, timeout: float = 120) -> bool:
     """Return whether DynamoDB answers at `url` before the process ends or the time is up."""
     engine = Engine("", url, process)
     client = engine.client()

@@ -1,4 +1,4 @@
-"""Whole migrations in batches: cut in two, refused statement by statement, held back, slowed down.
+"""Whole migrations in batches: cut in two, refused statement by statement, held back, slowed down, taken back.
 
 On an engine in this process, which takes batches of 25 as DynamoDB does. What kills the process is in test_every_call.py
 and test_rows.py, which go through batches, too.
@@ -7,6 +7,7 @@ and test_rows.py, which go through batches, too.
 import itertools
 import random
 import threading
+import time
 from collections import Counter
 from functools import partial
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from support_memory import URL, Memory, in_place
 
 from runbook_lib import journal, plan, progress
 from runbook_lib.dynamo import retries
-from runbook_lib.dynamo.faults import Again
+from runbook_lib.dynamo.faults import Again, DynamoError
 from runbook_lib.dynamo.pace import Pace
 from runbook_lib.dynamo.retries import Requests
 from runbook_lib.dynamo.wire import Wire, guarded
@@ -418,3 +419,31 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     assert capacity.rate(clock.now - 0.5, clock.now) > 0.8 * capacity.rate(0, begin) > 20 * units
     assert lines[-1][1] == []
     assert "because of" not in cell.pages[-1]
+
+
+# taken back
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_rollback_whose_delete_is_refused_begins_no_other_one(workers, sea):
+    """Row 30: the tenth delete of a page is denied, and those that are under way then are the last; what has been deleted counts
+    once, the rest goes when it is allowed again."""
+    sea.fill(PAGE)
+    flow = sea.flow(workers=workers)
+    assert flow.migrate()["totals"]["inserted"] == PAGE
+    asked = itertools.count(1)
+
+    def deny(operation, body, ask):
+        number = next(asked) if operation == "DeleteItem" else 0
+        if number == 10:
+            raise DynamoError("target: DeleteItem was denied", code="AccessDeniedException", message="denied")
+        if number > 10:
+            time.sleep(0.2)  # longer than it takes to tell the others
+        return ask()
+
+    with answering(deny), pytest.raises(DynamoError, match="denied"):
+        flow.rollback()
+    assert PAGE - 9 - workers < len(sea.target()) <= PAGE - 9
+    counts = flow.rollback()["rollback"]
+    assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (PAGE, 0, 0)
+    assert sea.target() == []
