@@ -10,7 +10,7 @@ from typing import Any
 from .checkpoint import read_checkpoint
 from .demo import World
 from .demo_data import EXPECTED
-from .errors import RunbookError
+from .errors import Refused, RunbookError
 from .index import write_index
 from .mapping import load_mapping
 from .parameters import Parameters, load_parameters, project_root, resolve_path
@@ -24,7 +24,8 @@ STAGES = {"01_analyze": "REVIEW", "02_test": "PASS", "03_migrate": "REVIEW", "04
 
 
 def run_demo(outputs: str) -> int:
-    """0 when every stage ends as the seeded data must. Writes runs into `outputs`."""
+    """0 when every stage ends as the seeded data must. Writes runs into `outputs`. Raises Refused outside the project."""
+    _check_project()
     print("Starting the embedded DynamoDB and filling it with made-up data.", flush=True)
     wrong: list[str] = []
     with World():
@@ -56,7 +57,11 @@ def run_demo(outputs: str) -> int:
 
 
 def run_lab() -> int:
-    """The exit code of JupyterLab, opened on copies of the notebooks with the embedded world behind them."""
+    """The exit code of JupyterLab, opened on copies of the notebooks with the embedded world behind them.
+
+    Raises Refused outside the project.
+    """
+    _check_project()
     folder = lab_folder()
     print(f"Starting the embedded DynamoDB and filling it with made-up data; then JupyterLab on {folder}.", flush=True)
     with World():
@@ -68,6 +73,12 @@ def run_lab() -> int:
             return subprocess.call(command)
         except KeyboardInterrupt:
             return 0
+
+
+def _check_project() -> None:
+    """Before anything is started or written."""
+    if not (project_root() / "notebooks").is_dir():
+        raise Refused("there is no folder notebooks/ here or above; run this from the project's folder.")
 
 
 def lab_folder() -> Path:

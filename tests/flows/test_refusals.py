@@ -124,6 +124,15 @@ def test_a_mistake_in_the_command_line_is_told_as_json_too(capsys):
         assert result["error"] == told.err.strip()
 
 
+@pytest.mark.parametrize("name", ["demo", "lab"])
+def test_a_demo_outside_the_project_is_refused_before_anything_starts(name, tmp_path, monkeypatch, capsys):
+    """Whoever is in another folder is told so; nothing is started, nothing is left there."""
+    monkeypatch.chdir(tmp_path)
+    code, error = command(name, capsys=capsys)
+    assert (code, error) == (2, "there is no folder notebooks/ here or above; run this from the project's folder.")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_path, capsys):
     """Missing, damaged in any place, cut short, moved, or of another run: nothing is deleted."""
     good = shop.checkpoint()
