@@ -232,7 +232,7 @@ class _UndoFile:
         left = iter(items.items())  # whoever is free takes the next, which is atomic; emptied, it ends all
         states: dict[int, str] = {}
 
-        def work() -> None:
+        def work(_: int) -> None:
             try:
                 for index, item in left:
                     row = rows[index]
@@ -242,8 +242,7 @@ class _UndoFile:
                 deque(left, maxlen=0)
 
         try:
-            for done in [self._pool.submit(work) for _ in range(min(self._workers, len(items)))]:
-                done.result()
+            list(self._pool.map(work, range(min(self._workers, len(items)))))
         finally:
             deque(left, maxlen=0)
         return states
