@@ -184,10 +184,8 @@ class PageComparer:
 
     def _ask(self, page: Compared, row: Row, figures: Counter) -> None:
         for found in row.references:
-            if found.new == NULL:
-                continue
             figures["references"] += 1
-            if found.new is None:
+            if found.new is None or found.new == NULL:  # `dangling: null`: what it referred to is not there either
                 figures["dangling"] += 1
             else:
                 page.asked.setdefault(found.parent, defaultdict(bytes))[row.entry] += text_hash(text_of(found.new))

@@ -193,11 +193,10 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
         pair = known.get(text)
         if pair is None:
             try:
-                new = new_id(value)
+                new, link = new_id(value), begun_link.copy()
+                link.update(text.encode())
             except ValueError:
                 return rarer(value, found, unreadable)
-            link = begun_link.copy()
-            link.update(text.encode())
             if len(known) >= REMEMBERED:
                 known.clear()
             known[text] = pair = new, link.digest()
@@ -211,13 +210,14 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
             return _left(value, path, unreadable)
         try:
             old = _as_type(value, id_type)
-            new = _as_type(new_id(old), letter)
+            new, link = new_id(old), id_hash(parent, old, LINK_BYTES)
+            new = value if new == old else _as_type(new, letter)  # with `keep` it stays as it is spelled
         except ValueError:  # no item of the parent can have this id
             found.append(Found(path, None, None, None))
             return value
         if asks and not parents.exists(parent, old):
             new = value if dangling == "keep" else NULL
-        found.append(Found(path, parent, old, new, id_hash(parent, old, LINK_BYTES)))
+        found.append(Found(path, parent, old, new, link))
         return new
 
     return leaf
@@ -238,15 +238,14 @@ def _named_leaf(path: str, attribute: str, dangling: str, parents: Parents) -> R
 
 
 def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewrite:
-    shortest, longest = templates.matcher(parts)
+    read = templates.reader(parts)
     leaves = [_id_leaf(path, hole.name, dangling, parents) for hole in templates.holes(parts)]
 
     def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
-        text = value.get("S", "")
-        match, other = shortest.fullmatch(text), longest.fullmatch(text)
-        if not match or match.groups() != other.groups():
+        pieces = read(value.get("S", ""))
+        if pieces is None:
             return _left(value, path, unreadable)
-        olds = zip(leaves, match.groups(), strict=True)
+        olds = zip(leaves, pieces, strict=True)
         new = [id_leaf({"S": old}, item, found, unreadable) for id_leaf, old in olds]
         if NULL in new:
             return NULL

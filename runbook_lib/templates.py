@@ -120,17 +120,41 @@ def _zone(text: str | None) -> timezone:
     return timezone(-offset if text[0] == "-" else offset)
 
 
-def matcher(parts: tuple[str | Hole, ...]) -> tuple[re.Pattern, re.Pattern]:
-    """Two patterns over a whole text, each hole at its shortest and at its longest.
+def reader(parts: tuple[str | Hole, ...]) -> Callable[[str], list[str] | None]:
+    """A function from a text to what stands in the holes, or None where it matches not at all, or in several ways.
 
-    Where they find the same pieces the text matches in exactly one way: the two are the lexicographically first and last
-    of all ways to match.
+    It takes time in proportion to the text, whatever stands there: each separator is looked for from the left and from
+    the right; where both find it at the same places, there is one way.
     """
-    short, long = ("".join(_pattern(part, lazy) for part in parts) for lazy in (True, False))
-    return re.compile(short, re.DOTALL), re.compile(long, re.DOTALL)
+    literals = [""]  # what stands before, between and after the holes
+    for part in parts:
+        if isinstance(part, Hole):
+            literals.append("")
+        else:
+            literals[-1] += part
+    if len(literals) == 1:
+        return lambda text: [] if text == literals[0] else None
+    head, *separators, tail = literals
 
+    def read(text: str) -> list[str] | None:
+        at, end = len(head), len(text) - len(tail)
+        if not (text.startswith(head) and text.endswith(tail)):
+            return None
+        pieces, places = [], []
+        for separator in separators:
+            place = text.find(separator, at + 1, end)
+            if place < 0:
+                return None
+            pieces.append(text[at:place])
+            places.append(place)
+            at = place + len(separator)
+        if at >= end:
+            return None
+        until = end
+        for separator, place in zip(reversed(separators), reversed(places), strict=True):
+            until = text.rfind(separator, 0, until - 1)
+            if until != place:
+                return None
+        return [*pieces, text[at:end]]
 
-def _pattern(part: str | Hole, lazy: bool) -> str:
-    if isinstance(part, Hole):
-        return "(.+?)" if lazy else "(.+)"
-    return re.escape(part)
+    return read

@@ -141,11 +141,10 @@ def _default(value: dict) -> Raw | None:
 
 def _templated(parts: tuple, after: dict, source: dict) -> Raw | None:
     """The made text with its literal parts as they stand in the mapping, and the rest as shapes."""
-    shortest, longest = templates.matcher(parts)
-    match, other = shortest.fullmatch(after.get("S", "")), longest.fullmatch(after.get("S", ""))
-    if not match or not other or match.groups() != other.groups():
+    found = templates.reader(parts)(after.get("S", ""))
+    if found is None:
         return None
-    pieces = iter(match.groups())
+    pieces = iter(found)
     shown = ""
     for part in parts:
         if not isinstance(part, templates.Hole):

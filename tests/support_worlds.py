@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import yaml
 
 SOURCE, TARGET = "dev", "prod"  # the two environments of every world
 _NEW_ID = re.compile(r"<(\w+) (uuid|short|number) ([SNB]) ([^>]*)>")
+_EXACT = Context(prec=38)  # Python's own keeps 28 digits: keys that differ in the last ten would be one
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -162,7 +163,7 @@ def as_text(content: Any) -> str:
 
 def _number(text: str) -> str:
     number = Decimal(text)
-    return format(number.normalize() if number else Decimal(0), "f")
+    return format(number.normalize(_EXACT) if number else Decimal(0), "f")
 
 
 def _schema(key: dict[str, str]) -> list[dict[str, str]]:

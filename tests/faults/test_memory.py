@@ -90,3 +90,12 @@ def test_it_answers_as_other_engines_do(engine, batches):
             zip(answers(Wire(URL, "us-west-1", Keys(), label="target"), table), real, strict=True)
         ):
             assert found == wanted, number
+
+
+def test_keys_that_differ_in_the_last_digit_are_two():
+    """Of 38, where Python's own decimals keep 28."""
+    memory = Memory()
+    memory.create("t", {"id": "N"})
+    for last in "12":
+        memory.put("t", {"id": {"N": "9" * 37 + last}})
+    assert len(memory.content("t")) == 2

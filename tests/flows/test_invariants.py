@@ -346,6 +346,24 @@ def test_validation_tells_missing_different_and_extra_apart(moto_world, tmp_path
     assert report["verdict"] == "FAIL"
 
 
+@pytest.mark.parametrize("policy", ["map", "keep", "null"])
+def test_validation_counts_dangling_references_under_each_policy(policy, moto_world, tmp_path):
+    """Whatever is written for them, they wait for a decision: analysis, migration and validation say the same."""
+    ships = [{"id": {"S": "s"}, "port": {"S": "none"}}, {"id": {"S": "t"}, "port": {"S": "p"}}]
+    tables = {
+        "Ports": {"key": {"id": "S"}, "items": [{"id": {"S": "p"}}]},
+        "Ships": {"key": {"id": "S"}, "items": ships},
+    }
+    moto_world.build(tables, SOURCE)
+    moto_world.build({name: {"key": {"id": "S"}} for name in tables}, TARGET)
+    mapping = f"{{Ports: {{}}, Ships: {{references: {{port: {{to: Ports, dangling: {policy}}}}}}}}}"
+    flow = flow_of(mapping, moto_world, tmp_path)
+    assert [flow.analyze()["verdict"], flow.migrate()["verdict"]] == ["REVIEW", "REVIEW"]
+    report = flow.validate()
+    assert (report["validation"]["dangling"], report["validation"]["references"]) == (1, 2)
+    assert (report["validation"]["verdict"], report["verdict"]) == ("REVIEW", "REVIEW")
+
+
 def test_a_conflict_in_one_table_hides_no_difference_in_another(moto_world, tmp_path):
     """The same key in two tables: taken in one, edited in the other."""
     for table in ("Ships", "Crews"):

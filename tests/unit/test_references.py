@@ -395,6 +395,27 @@ def test_with_keep_the_value_stays():
     assert len(row.references) == 2
 
 
+@pytest.mark.parametrize("letter", ["S", "N", None])
+@pytest.mark.parametrize("dangling", ["map", "keep", "null"])
+@pytest.mark.parametrize("json", ['["\\ud83d"]', "[1e400]", f"[{'9' * 39}]"])
+def test_with_keep_what_can_be_no_id_is_dangling(json, dangling, letter):
+    """Half a character, and numbers that DynamoDB has not, in JSON text: they stay, and do not end the run."""
+    reference = f"{{'j:json[]': {{to: People, dangling: {dangling}}}}}"
+    tables, keys = "People: {id_format: keep}", {"People": {"id": letter} if letter else {"pk": "S"}}
+    row = moved(reference, {"j": {"S": json}}, tables=tables, keys=keys, exists=only("a"))
+    assert (row.item["j"], found(row)) == ({"S": json}, [("j:json[]", None, None, None)])
+
+
+def test_with_keep_a_number_keeps_its_spelling():
+    """Also where the parent's ids are text, so that the number is read as text and put back."""
+    attributes = {"n": {"N": "7.0"}, "set": {"NS": ["1E+2"]}, "j": {"S": "[7.0, -0, 1E+2]"}}
+    row = moved("{n: People, 'set[]': People, 'j:json[]': People}", attributes, tables="People: {id_format: keep}")
+    assert {name: row.item[name] for name in attributes} == attributes
+    assert [(f.parent, f.old["S"]) for f in row.references] == [
+        ("People", old) for old in ("7", "100", "7", "0", "100")
+    ]
+
+
 def test_a_number_parent_is_found_by_number_and_by_text():
     """Each reference stays in the form in which it stood."""
     tables, keys = "People: {id_format: number}", {"People": {"id": "N"}}
