@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -25,13 +25,14 @@ _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
 OPERATORS = ("begins_with", "between", "<", "<=", ">", ">=")
 IdFormat = Literal["uuid", "short", "number", "keep"]
 KeyType = Literal["S", "N", "B"]
+Name = Annotated[str, Field(min_length=1)]  # of an attribute
 
 
 class Reference(Strict):
     """One path whose values are ids of other items."""
 
     to: str | None = None
-    table_named_by: str | None = None
+    table_named_by: Name | None = None
     dangling: Literal["map", "keep", "null", "stop"] = "map"
 
     @field_validator("dangling", mode="before")
@@ -44,7 +45,7 @@ class FieldRule(Strict):
     """One attribute of the target: a template, or a typed copy."""
 
     template: str | None = None
-    source: str | None = Field(None, alias="from")
+    source: Name | None = Field(None, alias="from")
     type: Literal[tuple(TYPES)] | None = None
     default: Any = None
     on_error: Literal["quarantine", "default", "rest", "stop"] = "quarantine"
@@ -78,6 +79,15 @@ class Create(Strict):
                 raise ValueError(f"{name!r} is no index name; use 3 to 255 letters, digits, '_', '-' and '.'")
         return indexes
 
+    @model_validator(mode="after")
+    def _one_type_each(self) -> "Create":
+        types: dict[str, str] = {}
+        for key in (self.key, *self.indexes.values()):
+            for name, letter in key.items():
+                if types.setdefault(name, letter) != letter:
+                    raise ValueError(f"{name} is a key of types {types[name]} and {letter}; give it one type")
+        return self
+
 
 class Query(Strict):
     """An access pattern that validation proves by running it."""
@@ -92,12 +102,12 @@ class EntryModel(Strict):
 
     source: str | None = None
     target: str | None = None
-    id: str | None = "id"  # None: the entry has no ids
+    id: Name | None = "id"  # None: the entry has no ids
     id_format: IdFormat = "uuid"
     where: dict[str, Any] = {}
     references: dict[str, Reference] = {}
     fields: dict[str, FieldRule] | None = None
-    rest: str | None = None
+    rest: Name | None = None
     drop: list[str] = []
     create: Create | None = None
     queries: dict[str, Query] = {}

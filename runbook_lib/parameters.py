@@ -14,7 +14,7 @@ from .errors import ParametersError, RunbookError
 
 MAX_FILE_BYTES = 5_000_000
 MAX_SHOWN = 80  # characters of a wrong value that are repeated
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
 
 
 class Strict(BaseModel):
@@ -59,6 +59,11 @@ class TableLimits(Strict):
     read_units: float | None = Field(None, gt=0)
     write_units: float | None = Field(None, gt=0)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _unset(cls, value: Any) -> Any:
+        return None if value == "" else value  # "${VAR:-}" with VAR unset
+
 
 class Limits(Strict):
     """How fast, and what happens on failure."""
@@ -72,6 +77,11 @@ class Limits(Strict):
     engine: Literal["threads", "processes", "dask"] | None = None
     scheduler: str | None = None
     journal: str | None = None  # URL under which workers that do not see the run's folder put their records
+
+    @field_validator("read_units", "write_units", "segments", "engine", "scheduler", "journal", mode="before")
+    @classmethod
+    def _unset(cls, value: Any) -> Any:
+        return None if value == "" else value  # "${VAR:-}" with VAR unset
 
 
 class Lease(Strict):
@@ -163,6 +173,8 @@ class _Loader(yaml.SafeLoader):
 def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     from decimal import Decimal, InvalidOperation
 
+    if ":" in node.value:  # see _plain_int
+        return node.value
     try:
         number = Decimal(node.value.replace("_", ""))
     except InvalidOperation:
@@ -171,12 +183,10 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
 
 
 def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-    # YAML 1.1 reads 012345670123 as an octal number: an account number, or an environment, is meant.
-    return (
-        node.value
-        if node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
-        else loader.construct_yaml_int(node)
-    )
+    # YAML 1.1 reads 012345670123 as an octal number: an account number, or an environment, is meant. And 12:30 as 750
+    # (sixties): a time of day is meant.
+    is_octal = node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
+    return node.value if is_octal or ":" in node.value else loader.construct_yaml_int(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _plain_int)
@@ -237,7 +247,8 @@ def expand(content: Any, file: str, error: type[RunbookError]) -> Any:
 
 def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     """The first problem that pydantic found, as one sentence: file, entry, what is wrong, mend."""
-    first = problem.errors()[0]
+    # A key that is misspelt is also missing: the misspelling is what to mend.
+    first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not str(part).startswith(("function-", "literal["))]
     names = [str(part) for part in location]
     where = ".".join(names) or "the file"
@@ -251,6 +262,8 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     if kind in ("model_type", "dict_type"):
         text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
         return f"{file}: {where} is {_short(first['input'])}; write {{key: value}}{text}."
+    if kind == "string_type":  # most often something that YAML does not read as text, such as no, 5 or nothing
+        return f"{file}: {where} is {_short(first['input'])}; write text, in quotes."
     if kind == "too_short":
         return f"{file}: {where} is empty; give at least {context['min_length']}."
     message = str(context.get("error", first["msg"])).rstrip(".")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from .mapping import Entry
 from .plan import Plan
@@ -115,6 +116,8 @@ def _condition(path: tuple[str, ...], wanted, letter: str | None = None) -> Cond
 
 
 def _typed(value, letter: str | None) -> dict:
+    if letter == "S" and isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return {"S": str(value)}  # the key is text, so 2025 without quotes is
     if letter in (None, "S") or not isinstance(value, str):
         return from_python(value)
     return {"N": canonical_number(value)} if letter == "N" else {"B": value}

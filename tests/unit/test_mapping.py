@@ -32,7 +32,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("refrences: {a: Contacts}"), "tables.Leads.refrences: unknown key; did you mean 'references'?"),
         (entry("fields: {a: {form: b}}"), "tables.Leads.fields.a.form: unknown key; did you mean 'from'?"),
         (entry("references: {a: {too: Contacts}}"), "tables.Leads.references.a.too: unknown key; did you mean 'to'?"),
-        (entry("create: {keys: {id: S}}"), "tables.Leads.create.key is missing; add it."),
+        (entry("create: {keys: {id: S}}"), "tables.Leads.create.keys: unknown key; did you mean 'key'?"),
         (
             entry("queries: {q: {key: {id: a}, indx: b}}"),
             "tables.Leads.queries.q.indx: unknown key; did you mean 'index'?",
@@ -59,7 +59,9 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.source: '{source.region}-x' needs a value that the parameters do not give; add it there.",
         ),
         (entry("source: '{table'"), "tables.Leads.source: a single '{' in '{table'; write '{{' for a brace."),
-        (entry("source: 5"), "tables.Leads.source: input should be a valid string; correct the value."),
+        (entry("source: 5"), "tables.Leads.source is 5; write text, in quotes."),
+        (entry("drop: [a, no]"), "tables.Leads.drop.1 is False; write text, in quotes."),
+        (entry("id: ''"), re.compile(r"tables\.Leads\.id: .*at least 1 character; correct the value\.")),
         (entry("") + "\nunrouted: maybe", "unrouted is 'maybe'; use 'review' or 'ignore'."),
         (entry("id_format: uid"), "tables.Leads.id_format is 'uid'; use 'uuid', 'short', 'number' or 'keep'."),
         # references
@@ -200,6 +202,10 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (
             entry("create: {key: {id: S}, indexes: {G1: {a: S}}}"),
             "tables.Leads.create.indexes: 'G1' is no index name; use 3 to 255 letters, digits, '_', '-' and '.'.",
+        ),
+        (
+            entry("create: {key: {id: S}, indexes: {byId: {at: S, id: N}}}"),
+            "tables.Leads.create: id is a key of types S and N; give it one type.",
         ),
         (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
         (
@@ -359,6 +365,17 @@ def test_variables_in_every_value(monkeypatch):
     assert changed.fingerprint != mapping_of(text.replace("SOURCE_", "NONE_")).fingerprint
 
 
+def test_the_default_of_a_variable_may_hold_braces(monkeypatch):
+    """A template, for one: the whole of it is replaced."""
+    text = "tables: {A: {source: '${OLD_:-{table}-{source.environment}}', target: '${NEW_:-{table}}-x', where: {a: '${B_:-{}'}}}"
+    plain = mapping_of(text).entries["A"]
+    assert (plain.source, plain.target, plain.model.where["a"]) == ("A-dev", "A-x", "{")
+    monkeypatch.setenv("OLD_", "old")
+    monkeypatch.setenv("NEW_", "new")
+    changed = mapping_of(text).entries["A"]
+    assert (changed.source, changed.target) == ("old", "new-x")
+
+
 def test_table_names_from_the_environments():
     """The entry's name, and environment, region and account of both sides; an entry's own name wins over defaults."""
     text = "defaults: {source: '{table}-{source.environment}-NONE', target: '{table}-{target.environment}-{target.region|eu}'}\n"
@@ -392,6 +409,15 @@ def test_numbers_keep_their_digits():
     assert model.where["b"] == int("1" * 38)
     assert model.where["c"] == "2025-08-01"
     assert str(model.fields["x"].default) == f"1.{'3' * 30}"
+
+
+@pytest.mark.parametrize("time", ["12:30", "12:30:45", "08:30:00.5", "-1:30"])
+def test_a_time_of_day_is_text(time):
+    """YAML 1.1 reads 12:30 as 750, by sixties."""
+    model = (
+        mapping_of(entry(f"where: {{a: {time}}}, fields: {{x: {{from: y, default: {time}}}}}")).entries["Leads"].model
+    )
+    assert (model.where["a"], model.fields["x"].default) == (time, time)
 
 
 def test_the_fingerprint_is_of_the_meaning():

@@ -50,6 +50,7 @@ def test_a_file(load):
     [
         (GOOD + "limit: {}", {}, "limit: unknown key; did you mean 'limits'?"),
         (GOOD, {"sorce.region": "x"}, "sorce: unknown key; did you mean 'source'?"),
+        (GOOD.replace("source:", "sorce:"), {}, "sorce: unknown key; did you mean 'source'?"),
         (GOOD, {"limits.worker": 2}, "limits.worker: unknown key; did you mean 'workers'?"),
         (
             GOOD,
@@ -88,10 +89,10 @@ def test_a_file(load):
             {"target.environment": ""},
             re.compile(r"target\.environment: .*at least 1 character; correct the value\."),
         ),
-        (GOOD, {"target.environment": False}, "target.environment: input should be a valid string; correct the value."),
+        (GOOD, {"target.environment": False}, "target.environment is False; write text, in quotes."),
         (GOOD, {"source": "dev"}, "source is 'dev'; write {key: value}."),
         (GOOD, {"source": "d" * 500}, f"source is '{'d' * 79}…; write {{key: value}}."),
-        (GOOD, {"mapping": None}, "mapping: input should be a valid string; correct the value."),
+        (GOOD, {"mapping": None}, "mapping is None; write text, in quotes."),
         (GOOD.replace("mapping: m.yaml", ""), {}, "mapping is missing; add it."),
         ("mapping: m\nsource: {environment: a}", {}, "target is missing; add it."),
         ("mapping: m\nsource: {region: a}\ntarget: {environment: b}", {}, "source.environment is missing; add it."),
@@ -159,6 +160,14 @@ def test_variables(load, monkeypatch):
     )
     monkeypatch.setenv("REGION_", "${WORKERS_}")
     assert load(text).source.region == "${WORKERS_}"  # a value is not read again
+
+
+def test_a_limit_may_be_left_to_a_variable(load):
+    """One that is not set gives no limit, as `null` does."""
+    names = ("read_units", "write_units", "segments", "engine", "scheduler", "journal", "tables.A.read_units")
+    limits = load(GOOD, {f"limits.{name}": "${NOT_SET_ANYWHERE:-}" for name in names}).limits
+    assert {getattr(limits, name) for name in names[:-1]} == {None}
+    assert limits.tables["A"].read_units is None
 
 
 def test_an_account_may_be_written_as_a_number(load):

@@ -57,6 +57,7 @@ def resolved(request, part):
         ("{index: NUM, key: {PK: a, n: {'<': 1.50}}}", "NUM", "PK = {'S': 'a'} AND n < {'N': '1.5'}", None),
         ("{index: NUM, key: {PK: a, n: '7.0'}}", "NUM", "PK = {'S': 'a'} AND n = {'N': '7'}", None),
         ("{index: BIN, key: {b: AP8=}}", "BIN", "b = {'B': 'AP8='}", None),
+        ("{key: {PK: 2025, SK: {'<': 1.50}}}", None, "PK = {'S': '2025'} AND SK < {'S': '1.50'}", None),
         (
             "{key: {PK: a}, filter: {custom.industry: Health, custom.PK: true, n: {'>': 3}}}",
             None,
