@@ -177,8 +177,9 @@ def _changed_files(folder: Path, files: dict[str, str]) -> list[str]:
                 found.append(f"{name} is missing")
         elif _hash(path) != recorded:
             found.append(f"{name} was changed")
-    known = {*files, FILE}
-    added = [name for name in _files(folder) if name not in known]
+    known = {*files, FILE, LOG}
+    there = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    added = sorted(name for name in there if name not in known)
     return found + [f"{name} is in no record: added, or left by an execution that was killed" for name in added]
 
 

@@ -86,7 +86,10 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
             )
     for route in plan.routes.values():
         if differences := plan.shape_differences(route.entry):
-            raise Refused(f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}.")
+            raise Refused(
+                f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}; "
+                "correct `create`, or give the target another name."
+            )
     stage = Stage(run, "create")
     created = []
     for entry in missing:  # intent first: a table that was made without a word is still known as ours

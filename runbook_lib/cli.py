@@ -5,6 +5,7 @@
 """
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -100,7 +101,7 @@ def _status(options: argparse.Namespace) -> int:
         return 0
     found = [status(run) for run in runs(outputs)]
     if options.json:
-        print(json.dumps([one.as_json() for one in found]))
+        print(json.dumps({"runs": [one.as_json() for one in found]}))
     else:
         print("\n".join(one.text().splitlines()[0] for one in found) or f"No runs in {outputs}.")
     return 0
@@ -185,7 +186,11 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo_run import run_demo
     from .parameters import outputs_folder
 
-    return run_demo(outputs_folder(options.outputs))
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        code = run_demo(outputs_folder(options.outputs))
+    if options.json:
+        print(json.dumps({"verdict": "FAIL" if code else "PASS", "exit_code": code}))
+    return code
 
 
 def _lab(options: argparse.Namespace) -> int:
@@ -208,7 +213,8 @@ def _finish(options: argparse.Namespace, *executions: Any) -> int:
 
 def _resume(options: argparse.Namespace, execution: Any) -> str:
     """The command line again, with the run's id where it was not given."""
-    named = "--run-id" in options.words or "run_id" not in options or not execution.result.get("run_id")
+    given = "params" not in options or any(word.startswith("--run-id") for word in options.words)  # by the checkpoint
+    named = given or not execution.result.get("run_id")
     return shlex.join(["runbook", *options.words, *([] if named else ["--run-id", execution.result["run_id"]])])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .run import Run, runs, write_atomically
 from .stage import Stage
-from .status import stage_line
+from .status import stage_line, standing_verdict
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1f2933}"
@@ -33,8 +33,7 @@ def write_index(outputs: Path) -> Path:
 
 def _row(run: Run) -> str:
     known = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
-    verdict = report.get("verdict", "–")
+    verdict = standing_verdict(run) or "–"
     places = [known[side]["environment"] for side in ("source", "target")]
     links = " · ".join(_link(run, path) for path in _copies(run.folder)) or "–"
     stages = [stage_line(Stage(run, name)) for name in ("test", "migrate")]

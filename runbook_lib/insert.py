@@ -155,7 +155,7 @@ class Inserter:
             raise Failed(lost)
         for reject in routed.rejects:
             if reject.stop:
-                raise Stopped(f"{reject.entry}: {reject.attribute}: {reject.reason} (`on_error: stop`)")
+                raise Stopped(f"{reject.entry}: {reject.attribute}: {reject.reason} (`on_error: stop`).")
         if FAILED in outcome and self._stop_on_failure:
             index = outcome.index(FAILED)
             row = routed.rows[index]

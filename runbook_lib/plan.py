@@ -78,7 +78,10 @@ class Plan:
             )
         for route in self.routes.values() if shapes else ():
             if differences := self.shape_differences(route.entry):
-                raise Refused(f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}.")
+                raise Refused(
+                    f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}; "
+                    "correct `create`, or give the target another name."
+                )
 
     def shape_differences(self, entry: Entry) -> list[str]:
         """What an existing target table lacks of what the mapping describes, as sentences."""

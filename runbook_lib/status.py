@@ -6,6 +6,7 @@ from typing import Any
 from . import repair, validation_journal
 from .run import Run
 from .stage import COUNTED, Stage, State
+from .verdict import PASS, REVIEW
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class RunStatus:
     holder: str | None  # who is writing it now
     tables: dict[str, dict[str, int]]  # entry -> counts of the migration
     totals: dict[str, int]
-    verdict: str | None  # of the newest report
+    verdict: str | None  # of the newest report, where it still stands
     validation: str | None = None  # the last one: interrupted (or going on), complete
     repaired: str | None = None  # what repairs of the migration's journal lost
     elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
@@ -59,7 +60,6 @@ def status(run: Run) -> RunStatus:
     zeros = dict.fromkeys(COUNTED, 0)
     tables = {name: zeros | dict(state.tables.get(name, {})) for name in names} if state else {}
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
-    report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
     unrouted = state.unrouted if state else 0
     return RunStatus(
         run.id,
@@ -67,11 +67,25 @@ def status(run: Run) -> RunStatus:
         holder,
         tables,
         {**totals, "unrouted": unrouted},
-        report.get("verdict"),
+        standing_verdict(run),
         validation_journal.state(run),
         repair.told(migrate) or None,
         next((event["url"] for event in migrate.unsettled() if not holder), None),
     )
+
+
+def standing_verdict(run: Run) -> str | None:
+    """The verdict of the newest report or analysis. Read-only.
+
+    None where that is PASS or REVIEW, and a migration, a delta or a rollback was begun and has not ended.
+    """
+    report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
+    verdict = report.get("verdict")
+    begins = ("execution", "delta", "rollback")
+    last = None
+    for event in Stage(run, "migrate").events(*begins, "end", "delta_end", "rolled_back"):
+        last = event["kind"]
+    return None if last in begins and verdict in (PASS, REVIEW) else verdict
 
 
 def stage_line(stage: Stage) -> str:

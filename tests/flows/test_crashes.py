@@ -14,9 +14,11 @@ from runbook_lib.dynamo.faults import Again
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.dynamo.wire import Wire
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.index import write_index
 from runbook_lib.mapping import load_mapping
 from runbook_lib.run import identify
 from runbook_lib.selection import latest_checkpoint
+from runbook_lib.status import status
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = """{
@@ -311,24 +313,48 @@ def test_a_delete_whose_reply_is_lost_is_done(moto_world, tmp_path, monkeypatch)
     assert moto_world.content(TARGET) == before
 
 
-def test_a_lost_endpoint_interrupts_and_the_run_goes_on(moto_world, tmp_path, untouched, monkeypatch):
-    """Interrupted with the command that resumes, nothing rolled back; a reply that never came is no conflict."""
-    flow, before = begin(moto_world, tmp_path)
+def lost_after(number):
+    """Transport.post of an endpoint that is gone after so many puts."""
     post, calls = Transport.post, itertools.count()
 
     def lost(transport, keys, operation, body):
-        if operation == "PutItem" and next(calls) >= 9:
+        if operation == "PutItem" and next(calls) >= number:
             raise Again("the endpoint refuses connections")
         return post(transport, keys, operation, body)
 
+    return lost
+
+
+def test_a_lost_endpoint_interrupts_and_the_run_goes_on(moto_world, tmp_path, untouched, monkeypatch):
+    """Interrupted with the command that resumes, nothing rolled back; a reply that never came is no conflict."""
+    flow, before = begin(moto_world, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(Transport, "post", lost)
+        patched.setattr(Transport, "post", lost_after(9))
         with pytest.raises(Interrupted, match=r"again with the run id the-first-run") as raised:
             flow.migrate()
     assert raised.value.exit_code == 3
     assert "the endpoint refuses connections" in str(raised.value)
     assert sum(map(len, moto_world.content(TARGET).values())) > sum(map(len, before.values()))
     check_same(flow.migrate(), moto_world, untouched)
+
+
+def test_a_verdict_of_before_does_not_stand_while_a_migration_is_open(moto_world, tmp_path, monkeypatch):
+    """Interrupted, a run's status and its line in the index have no verdict: the analysis' is no word on it."""
+    flow, _ = begin(moto_world, tmp_path)
+    flow.analyze()
+    told = ("REVIEW", ">REVIEW<")
+    assert (status(flow.run()).verdict, told[1] in write_index(tmp_path).read_text()) == (told[0], True)
+    with monkeypatch.context() as patched:
+        patched.setattr(Transport, "post", lost_after(4))
+        with pytest.raises(Interrupted):
+            flow.migrate()
+    found = status(flow.run())
+    assert (found.state, found.verdict) == ("interrupted", None)
+    assert told[1] not in write_index(tmp_path).read_text()
+    flow.validate()
+    assert status(flow.run()).verdict == "FAIL"
+    flow.migrate()
+    assert (status(flow.run()).verdict, told[1] in write_index(tmp_path).read_text()) == (told[0], True)
 
 
 # two at once

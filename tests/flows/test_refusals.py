@@ -1,18 +1,20 @@
 """What is refused: in one sentence, with exit code 2, before anything is written."""
 
 import json
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import support_worlds as worlds
 import yaml
 from support_flows import CASES, begin, flow_of
 
-from runbook_lib import cli
+from runbook_lib import cli, demo_run
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
@@ -122,6 +124,31 @@ def test_a_mistake_in_the_command_line_is_told_as_json_too(capsys):
         result = json.loads(told.out)
         assert (result["verdict"], result["exit_code"]) == ("REFUSED", 2)
         assert result["error"] == told.err.strip()
+
+
+def test_the_command_that_resumes_is_one(capsys):
+    """What an interrupted command says to type is taken by the command line, and names the run once."""
+    params, writes = ["migrate", "p.yaml"], ["--execute", "--confirm", "prod"]
+    for words, run_ids in {
+        (*params, *writes): ["--run-id", "the-first-run"],
+        (*params, *writes, "--run-id", "the-first-run"): [],
+        (*params, *writes, "--run-id=the-first-run"): [],
+        ("rollback", "--checkpoint", "c.json", *writes): [],
+    }.items():
+        options = cli._parser().parse_args(words)
+        options.words, options.run_id = [*words], "the-first-run"  # as a rollback takes it from its checkpoint
+        told = cli._resume(options, SimpleNamespace(result={"run_id": "the-first-run"}))
+        assert shlex.split(told) == ["runbook", *words, *run_ids]
+        assert cli._parser().parse_args(shlex.split(told)[1:])
+
+
+def test_a_demo_prints_its_result_as_json(tmp_path, monkeypatch, capsys):
+    """With --json what a demo tells goes to stderr, and stdout holds one object."""
+    for code, verdict in ((0, "PASS"), (1, "FAIL")):
+        monkeypatch.setattr(demo_run, "run_demo", lambda outputs, code=code: print("a line") or code)
+        assert cli.main(["demo", "--json", "--outputs", str(tmp_path)]) == code
+        told = capsys.readouterr()
+        assert (json.loads(told.out), told.err) == ({"verdict": verdict, "exit_code": code}, "a line\n")
 
 
 @pytest.mark.parametrize("name", ["demo", "lab"])

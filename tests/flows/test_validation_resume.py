@@ -331,6 +331,8 @@ def test_status_tells_where_the_validation_stands(flow, monkeypatch, capsys):
     assert main(["status", run.id, "--outputs", str(flow.outputs), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["validation"]) == ("complete", "interrupted")
+    assert main(["status", "--outputs", str(flow.outputs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": [told]}
     flow.validate()
     assert status(run).validation == "complete"
     assert "validation: complete" in status(run).text()

@@ -66,6 +66,16 @@ def test_a_missing_or_added_report_is_named(run):
     assert audit.verify(run).problems == ["migration-report-1.json is missing", ADDED]
 
 
+def test_a_file_of_any_other_name_is_named_too(run):
+    """What was put into the folder by hand is no part of the run; what an editor or a running command hides is nobody's."""
+    (run.folder / "notes.txt").write_text("looks fine")
+    (run.folder / ".stop").write_text("{}")
+    named = ADDED.replace("migration-report-2.json", "notes.txt")
+    assert audit.verify(run).problems == [named]
+    audit.append(run, "05_rollback")
+    assert audit.verify(run).problems == [named]
+
+
 def test_a_log_that_was_rewritten_is_named(run):
     """What the log held when it was recorded stays."""
     (run.folder / "run.log").write_text("one\nTWO\nthree\n")
