@@ -133,7 +133,8 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
     settle(stage)
     state = stage.state()
     if stage.name == "migrate" and (state.rolled_back or state.rolling_back):
-        raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
+        how = "" if state.rolled_back else " in part; give the rollback command again to finish that"
+        raise Refused(f"run {run.id} was rolled back{how}; start a new run for another migration.")
     stage.check_identity(plan)
     audit.check_journals(run)
     analysis = run.latest_json("migration-analysis")
