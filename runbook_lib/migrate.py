@@ -132,9 +132,10 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
     journal.wait_for_writers(stage.folder)
     settle(stage)
     state = stage.state()
-    if stage.name == "migrate" and (state.rolled_back or state.rolling_back):
-        how = "" if state.rolled_back else " in part; give the rollback command again to finish that"
-        raise Refused(f"run {run.id} was rolled back{how}; start a new run for another migration.")
+    if stage.name == "migrate" and state.rolled_back:
+        raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
+    if stage.name == "migrate" and state.rolling_back:
+        raise Refused(f"run {run.id} was rolled back in part; give the rollback command again, then start a new run.")
     stage.check_identity(plan)
     audit.check_journals(run)
     analysis = run.latest_json("migration-analysis")

@@ -268,6 +268,7 @@ def test_status_reads_the_journal(shop, capsys):
     assert (code, told["state"], told["totals"]["inserted"]) == (0, "complete", 26)
 
 
+@pytest.mark.slow
 def test_a_rollback_is_refused_while_a_later_run_stands_on_it(shop, capsys):
     """Row 58: what a later run inserted into the same target may build on the first; it is rolled back first."""
     target = f"{shop.name}prod"
