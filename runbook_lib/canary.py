@@ -84,12 +84,7 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
                 f"{entry.name}: target table {entry.target} does not exist, and the mapping does not describe it; "
                 "deploy it, or add `create`."
             )
-    for route in plan.routes.values():
-        if differences := plan.shape_differences(route.entry):
-            raise Refused(
-                f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}; "
-                "correct `create`, or give the target another name."
-            )
+    plan.require_shapes()
     stage = Stage(run, "create")
     created = []
     for entry in missing:  # intent first: a table that was made without a word is still known as ours

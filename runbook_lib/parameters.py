@@ -23,6 +23,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _none_for_empty(value: Any) -> Any:
+    return None if value == "" else value  # "${VAR:-}" with VAR unset
+
+
 class Side(Strict):
     """One side of a migration. What is None here, boto3's own chain decides."""
 
@@ -40,10 +44,7 @@ class Side(Strict):
         # YAML reads an account such as 123456789012 as a number.
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    @field_validator("region", "account", "profile", "role_arn", "endpoint_url", mode="after")
-    @classmethod
-    def _unset(cls, value: str | None) -> str | None:
-        return value or None  # "${VAR:-}" with VAR unset
+    _unset = field_validator("region", "account", "profile", "role_arn", "endpoint_url", mode="before")(_none_for_empty)
 
 
 class Target(Side):
@@ -59,10 +60,7 @@ class TableLimits(Strict):
     read_units: float | None = Field(None, gt=0)
     write_units: float | None = Field(None, gt=0)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _unset(cls, value: Any) -> Any:
-        return None if value == "" else value  # "${VAR:-}" with VAR unset
+    _unset = field_validator("*", mode="before")(_none_for_empty)
 
 
 class Limits(Strict):
@@ -78,10 +76,9 @@ class Limits(Strict):
     scheduler: str | None = None
     journal: str | None = None  # URL under which workers that do not see the run's folder put their records
 
-    @field_validator("read_units", "write_units", "segments", "engine", "scheduler", "journal", mode="before")
-    @classmethod
-    def _unset(cls, value: Any) -> Any:
-        return None if value == "" else value  # "${VAR:-}" with VAR unset
+    _unset = field_validator("read_units", "write_units", "segments", "engine", "scheduler", "journal", mode="before")(
+        _none_for_empty
+    )
 
 
 class Lease(Strict):

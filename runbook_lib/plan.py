@@ -76,7 +76,12 @@ class Plan:
                 f"{entry.name}: target table {entry.target} does not exist in {self.target.region} "
                 f"({self.target.endpoint_url}); {mend}."
             )
-        for route in self.routes.values() if shapes else ():
+        if shapes:
+            self.require_shapes()
+
+    def require_shapes(self) -> None:
+        """Refused where an existing target table has another shape than the mapping describes."""
+        for route in self.routes.values():
             if differences := self.shape_differences(route.entry):
                 raise Refused(
                     f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}; "
