@@ -50,10 +50,10 @@ def _opened(
     case: Case, url: str, folder: str, workers: int, segments: int | None, run_id: str = RUN_ID
 ) -> tuple[Any, Any]:
     """The run's folder and the plan."""
-    from runbook_lib.mapping import load_mapping
+    from runbook_lib.mapping.load import load_mapping
     from runbook_lib.parameters import build_parameters
-    from runbook_lib.plan import open_plan
-    from runbook_lib.run import identify, open_run
+    from runbook_lib.run.folder import identify, open_run
+    from runbook_lib.walk.plan import open_plan
 
     path = Path(folder, "mapping.yaml")
     path.write_text(case.mapping(), encoding="utf-8")
@@ -82,7 +82,7 @@ def migrate_items(
     run_id: str = RUN_ID,
 ) -> int:
     """The migration, journal included. `expect`: what all items must be counted as."""
-    from runbook_lib.migrate import migrate
+    from runbook_lib.stages.migrate.migrate import migrate
 
     run, plan = _opened(case, url, folder, workers, segments, run_id)
     with meter:
@@ -97,7 +97,7 @@ def analyze_items(
     case: Case, meter: Meter, *, url: str, folder: str, workers: int = 8, segments: int | None = None
 ) -> int:
     """The analysis."""
-    from runbook_lib.analyze import analyze
+    from runbook_lib.stages.analyze import analyze
 
     _, plan = _opened(case, url, folder, workers, segments)
     with meter:
@@ -109,7 +109,7 @@ def validate_items(
     case: Case, meter: Meter, *, url: str, folder: str, workers: int = 8, segments: int | None = None
 ) -> int:
     """The validation of what was migrated."""
-    from runbook_lib.validate import validate
+    from runbook_lib.stages.validate.validate import validate
 
     run, plan = _opened(case, url, folder, workers, segments)
     with meter:
@@ -123,8 +123,8 @@ def undo_items(
     case: Case, meter: Meter, *, url: str, folder: str, workers: int = 8, segments: int | None = None
 ) -> int:
     """The rollback of what was migrated."""
-    from runbook_lib.checkpoint import read_checkpoint
-    from runbook_lib.rollback import undo
+    from runbook_lib.journal.checkpoint import read_checkpoint
+    from runbook_lib.stages.rollback.undo import undo
 
     path = next(Path(folder, RUN_ID).glob("migration-checkpoint-*.json"))
     with meter:

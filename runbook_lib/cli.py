@@ -91,8 +91,8 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from .parameters import outputs_folder
-    from .run import check_run_id, open_run, runs
-    from .status import status
+    from .report.status import status
+    from .run.folder import check_run_id, open_run, runs
 
     outputs = outputs_folder(options.outputs)
     if options.of:
@@ -109,9 +109,9 @@ def _status(options: argparse.Namespace) -> int:
 
 def _ask(word: str):
     def command(options: argparse.Namespace) -> int:
-        from .control import request
         from .parameters import outputs_folder
-        from .run import check_run_id, open_run
+        from .run.folder import check_run_id, open_run
+        from .walk.stop import request
 
         run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
         holder = run.holder()
@@ -128,8 +128,8 @@ def _ask(word: str):
 def _tune(options: argparse.Namespace) -> int:
     from .commands import override
     from .parameters import outputs_folder
-    from .run import check_run_id, open_run
-    from .tuning import request
+    from .run.folder import check_run_id, open_run
+    from .walk.control import request
 
     run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
     settings = override(options.settings)
@@ -145,9 +145,9 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from .audit import verify
+    from .journal.audit import verify
     from .parameters import outputs_folder
-    from .run import check_run_id, open_run
+    from .run.folder import check_run_id, open_run
 
     found = verify(open_run(outputs_folder(options.outputs), check_run_id(options.of)))
     if options.json:
@@ -161,9 +161,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
+    from .journal.repair import examine, repair
     from .parameters import outputs_folder
-    from .repair import examine, repair
-    from .run import check_run_id, open_run
+    from .run.folder import check_run_id, open_run
 
     run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
     found = (repair if options.execute else examine)(run)
@@ -183,7 +183,7 @@ def _repair(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .demo_run import run_demo
+    from .demo.run import run_demo
     from .parameters import outputs_folder
 
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
@@ -194,7 +194,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from .demo_run import run_lab
+    from .demo.run import run_lab
 
     return run_lab()
 
@@ -259,7 +259,7 @@ def _tables(text: str) -> list[str]:
 
 
 def _run_id(text: str) -> str:
-    from .run import check_run_id
+    from .run.folder import check_run_id
 
     return check_run_id(text)
 

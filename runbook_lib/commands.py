@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import read_checkpoint
 from .errors import Refused
-from .guard import confirm, terminal
-from .mapping import load_mapping
+from .journal.checkpoint import read_checkpoint
+from .journal.selection import select_run
+from .mapping.load import load_mapping
+from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder, parse_value
-from .run import Run
-from .runner import Execution, execute
-from .selection import select_run
+from .run.folder import Run
+from .walk.guard import confirm, terminal
 
 
 def run_stage(options: argparse.Namespace, stage: str, own: dict[str, Any]) -> Execution:

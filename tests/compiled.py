@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from runbook_lib.mapping import Mapping, load_mapping
+from runbook_lib.mapping.load import Mapping, load_mapping
+from runbook_lib.mapping.routes import Route, Shape, compile_route, parents_of
 from runbook_lib.parameters import build_parameters
-from runbook_lib.routes import Route, Shape, compile_route, parents_of
 
 
 def mapping_of(text: str, **target) -> Mapping:

@@ -18,7 +18,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from runbook_lib import demo_server
+from runbook_lib.demo import server as demo_server
 
 ROOT = Path(__file__).resolve().parents[1]
 MINISTACK = ROOT / ".venv-ministack/bin/ministack"

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
-from runbook_lib import cluster, units
-from runbook_lib.dynamo.pace import Budgets
-from runbook_lib.units import Slice
+from runbook_lib.dynamo.rate_limiter import Budgets
+from runbook_lib.walk.workers import dask as cluster
+from runbook_lib.walk.workers import worker as units
+from runbook_lib.walk.workers.worker import Slice
 
 
 @dataclass

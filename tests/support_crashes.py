@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.dynamo.wire import Wire
-from runbook_lib.journal import Log, link_of
+from runbook_lib.journal.log import Log, link_of
 
 KILLED = -signal.SIGKILL
 PAGE = 4  # source items a page, so that a few dozen items make many
@@ -105,7 +105,7 @@ def at_request(operation: str, number: int, moment: str) -> Callable[[], None]:
 
 def lose_replies(monkeypatch, operation: str, every: int = 2) -> None:
     """Every Nth request of an operation is done, and its reply never arrives."""
-    from runbook_lib.dynamo.faults import Again
+    from runbook_lib.dynamo.errors import Again
 
     post, lock, calls = Transport.post, threading.Lock(), [0]
 

@@ -9,9 +9,9 @@ import pytest
 import support_worlds as worlds
 from botocore.loaders import JSONFileLoader
 
-from runbook_lib import run as runs
-from runbook_lib import stage
 from runbook_lib.dynamo.transport import Transport
+from runbook_lib.journal import stage
+from runbook_lib.run import folder as runs
 
 # Every botocore session reads the same files of a megabyte anew; a flow opens ten.
 _loaded = functools.cache(JSONFileLoader().load_file)

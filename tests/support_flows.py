@@ -9,19 +9,19 @@ from typing import Any
 
 import support_worlds as worlds
 
-from runbook_lib import report
-from runbook_lib.analyze import analyze
-from runbook_lib.canary import Canary, create_tables, run_canary
-from runbook_lib.delta import catch_up
 from runbook_lib.dynamo.session import Connection
-from runbook_lib.locks import Held, hold_targets
-from runbook_lib.mapping import load_mapping
-from runbook_lib.migrate import migrate
+from runbook_lib.mapping.load import load_mapping
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
-from runbook_lib.plan import open_plan
-from runbook_lib.run import Run, identify, open_run
-from runbook_lib.undoing import Undoing
-from runbook_lib.validate import validate
+from runbook_lib.report import json_report as report
+from runbook_lib.run.folder import Run, identify, open_run
+from runbook_lib.run.locks import Held, hold_targets
+from runbook_lib.stages.analyze import analyze
+from runbook_lib.stages.canary import Canary, create_tables, run_canary
+from runbook_lib.stages.migrate.catch_up import catch_up
+from runbook_lib.stages.migrate.migrate import migrate
+from runbook_lib.stages.rollback.rollback import Undoing
+from runbook_lib.stages.validate.validate import validate
+from runbook_lib.walk.plan import open_plan
 
 CASES = Path(__file__).parent / "cases"
 

@@ -21,10 +21,10 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
 from runbook_lib.dynamo import session
-from runbook_lib.dynamo.pace import Pace
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.dynamo.rate_limiter import Pace
 from runbook_lib.dynamo.session import Connection
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.dynamo.wire import Wire
 
 URL = "http://127.0.0.1:9"
 _STATEMENT = re.compile(r"""INSERT INTO "([^"]+)" VALUE \{(.*)\}""")

@@ -1,6 +1,6 @@
 """Budgets, made and read in short."""
 
-from runbook_lib.dynamo.pace import ALL, READ, WRITE, Budgets
+from runbook_lib.dynamo.rate_limiter import ALL, READ, WRITE, Budgets
 
 
 def overall(read: float | None = None, write: float | None = None) -> Budgets:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import orjson
 from botocore.credentials import ReadOnlyCredentials
 
-from runbook_lib.dynamo.wire import Wire
+from runbook_lib.dynamo.items import Wire
 
 CANARY = "canary-of-a-value"
 ITEM = {"id": {"S": "a"}, "secret": {"S": CANARY}}

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from ..errors import Interrupted, Refused, RunbookError
 from . import tables
-from .faults import DynamoError
+from .errors import DynamoError
 from .session import Connection, is_aws
 from .tables import Table
 

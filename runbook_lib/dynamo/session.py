@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import Interrupted, Refused
-from .pace import Pace
-from .wire import Wire
+from .items import Wire
+from .rate_limiter import Pace
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu")
 _MEND = "set AWS_PROFILE, the side's `profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Interrupted, Refused
-from . import faults
-from .faults import DynamoError
+from . import errors as faults
+from .errors import DynamoError
 from .session import Connection
 
 DEADLINE = 300.0  # seconds for a table to become active, or to be gone

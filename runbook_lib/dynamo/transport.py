@@ -21,8 +21,8 @@ from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_ import create_urllib3_context
 
 from .. import failpoints
-from .exchange import CUT_OFF, Line
-from .faults import Again
+from .errors import Again
+from .http import CUT_OFF, Line
 from .signing import Request, Signer
 
 CONNECT_TIMEOUT = 5.0

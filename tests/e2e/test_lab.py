@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from runbook_lib.demo import World
+from runbook_lib.demo.world import World
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

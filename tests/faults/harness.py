@@ -21,11 +21,12 @@ import support_batches
 import support_worlds as worlds
 from support_flows import Flow, flow_of
 
-from runbook_lib import failpoints, rollback
-from runbook_lib import run as runs
+from runbook_lib import failpoints
 from runbook_lib.dynamo import session
-from runbook_lib.dynamo.wire import Wire
+from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.run import folder as runs
+from runbook_lib.stages.rollback import undo as rollback
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 KILLED = -signal.SIGKILL

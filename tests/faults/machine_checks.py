@@ -19,10 +19,10 @@ from faults.machine_model import (
 from faults.machine_operator import DONE, INTERRUPTED, KILLED, REFUSED, End
 from support_memory import Memory, Place
 
-from runbook_lib import audit
-from runbook_lib.drift import DELETED, UNSELECTED
-from runbook_lib.run import Run
-from runbook_lib.status import status
+from runbook_lib.journal import audit
+from runbook_lib.report.status import status
+from runbook_lib.run.folder import Run
+from runbook_lib.stages.migrate.drift import DELETED, UNSELECTED
 from runbook_lib.values import digest
 
 STATES = ("deleted", "kept_edited", "not_found")

@@ -22,14 +22,17 @@ from faults.machine_model import Model
 from support_flows import Flow
 from support_memory import Memory, Place
 
-from runbook_lib import audit, control, failpoints, report
-from runbook_lib.delta import catch_up
+from runbook_lib import failpoints
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.migrate import migrate
-from runbook_lib.retry import retry_failed
-from runbook_lib.rollback import undo
-from runbook_lib.undoing import Undoing
-from runbook_lib.validate import validate
+from runbook_lib.journal import audit
+from runbook_lib.report import json_report as report
+from runbook_lib.stages.migrate.catch_up import catch_up
+from runbook_lib.stages.migrate.migrate import migrate
+from runbook_lib.stages.migrate.retry_failed import retry_failed
+from runbook_lib.stages.rollback.rollback import Undoing
+from runbook_lib.stages.rollback.undo import undo
+from runbook_lib.stages.validate.validate import validate
+from runbook_lib.walk import stop as control
 
 DONE, REFUSED, INTERRUPTED, KILLED = "done", "refused", "interrupted", "killed"
 WRITING = {"migrate": migrate, "delta": catch_up, "retry": retry_failed}

@@ -12,13 +12,16 @@ import support_worlds as worlds
 from botocore.awsrequest import AWSResponse
 from support_flows import flow_of
 
-from runbook_lib import backups, migrate, report, restore
-from runbook_lib import run as runs
 from runbook_lib.dynamo import session, tables
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.stage import Stage
-from runbook_lib.undoing import Undoing
+from runbook_lib.journal.stage import Stage
+from runbook_lib.report import json_report as report
+from runbook_lib.run import folder as runs
+from runbook_lib.stages.migrate import backup_gate as backups
+from runbook_lib.stages.migrate import migrate
+from runbook_lib.stages.rollback import restore
+from runbook_lib.stages.rollback.rollback import Undoing
 
 moto_world, quick_clock, world = support_fixtures.moto_world, support_fixtures.quick_clock, support_fixtures.world
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -423,7 +426,7 @@ def test_an_interrupted_copy_is_given_again(moto_world, tmp_path, monkeypatch):
     whole = moto_world.items(ships)
     for n in range(10):
         moto_world.client.delete_item(TableName=ships, Key={"id": {"S": f"w{n}"}})
-    from runbook_lib.dynamo.wire import Wire
+    from runbook_lib.dynamo.items import Wire
 
     put, puts = Wire.put_new, itertools.count()
 

@@ -22,14 +22,16 @@ from support_fixtures import quick_clock  # noqa: F401
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
-from runbook_lib import journal, plan, progress
-from runbook_lib.dynamo import retries
-from runbook_lib.dynamo.faults import Again, DynamoError
-from runbook_lib.dynamo.pace import Pace
-from runbook_lib.dynamo.retries import Requests
-from runbook_lib.dynamo.wire import Wire, guarded
+from runbook_lib.dynamo import requests as retries
+from runbook_lib.dynamo.errors import Again, DynamoError
+from runbook_lib.dynamo.items import Wire, guarded
+from runbook_lib.dynamo.rate_limiter import Pace
+from runbook_lib.dynamo.requests import Requests
 from runbook_lib.errors import Interrupted
-from runbook_lib.migrate import migrate
+from runbook_lib.journal import log as journal
+from runbook_lib.notebook import progress
+from runbook_lib.stages.migrate.migrate import migrate
+from runbook_lib.walk import plan
 
 SOURCE_TABLE, TARGET_TABLE = "Many-dev-mem", "Many-prod-mem"
 BATCH, PAGE = 25, 100

@@ -19,11 +19,15 @@ from support_fixtures import moto_world, quick_clock  # noqa: F401
 from support_flows import flow_of
 from support_pace import allowed
 
-from runbook_lib import cluster, engines, guard, journal, units
-from runbook_lib.dynamo.pace import Budgets
+from runbook_lib.dynamo.rate_limiter import Budgets
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Limits
-from runbook_lib.stage import Stage
+from runbook_lib.walk import guard
+from runbook_lib.walk.workers import dask as cluster
+from runbook_lib.walk.workers import engines
+from runbook_lib.walk.workers import worker as units
 
 ITEMS = 120
 MAPPING = "{Ports: {}, Ships: {references: {portId: {to: Ports, dangling: 'null'}}}}"

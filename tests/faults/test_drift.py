@@ -18,7 +18,7 @@ from support_flows import flow_of
 
 from runbook_lib import failpoints
 from runbook_lib.errors import Interrupted
-from runbook_lib.listings import STALE
+from runbook_lib.journal.listings import STALE
 
 CHANGES = {
     "Ports": {
@@ -156,7 +156,7 @@ def test_a_later_run_may_be_rolled_back_after_a_delta_that_died_half_way(bench):
     earlier = flow_of(harness.MAPPING, bench.world, flow.outputs, "the-other-run", workers=1)
     earlier.migrate()
     assert earlier.rollback()["rollback"]["deleted"] == harness.INSERTED
-    from runbook_lib.stage import Stage
+    from runbook_lib.journal.stage import Stage
 
     assert Stage(flow.run(), "migrate").state().standing == 0
     bench.check_back()

@@ -11,9 +11,9 @@ from pathlib import Path
 import engines
 import pytest
 
-from runbook_lib import demo_server
-from runbook_lib.demo import World
-from runbook_lib.demo_data import EXPECTED
+from runbook_lib.demo import server as demo_server
+from runbook_lib.demo.data import EXPECTED
+from runbook_lib.demo.world import World
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from faults.harness import INSERTED, TARGET, killed
 
-from runbook_lib import audit, journal
 from runbook_lib.errors import Refused
-from runbook_lib.journal import Damaged, Log
-from runbook_lib.stage import Stage
+from runbook_lib.journal import audit
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.log import Damaged, Log
+from runbook_lib.journal.stage import Stage
 
 FILES = ["stage.jsonl", "Ports", "Ships"]
 WHOLE = pytest.param(1, marks=pytest.mark.slow)
@@ -297,7 +298,7 @@ def test_a_journal_of_an_unknown_schema_is_refused(name, bench, flow):
 
 def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
     """Row 11: likewise; a checkpoint that was changed without its seal is no checkpoint."""
-    from runbook_lib import checkpoint
+    from runbook_lib.journal import checkpoint
 
     path = flow.checkpoint()
     content = json.loads(path.read_text())
@@ -314,7 +315,7 @@ def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
 
 def test_every_byte_of_a_checkpoint_counts(bench, flow):
     """Row 6: a bit flipped anywhere, or a file cut anywhere, is refused."""
-    from runbook_lib.checkpoint import read_checkpoint
+    from runbook_lib.journal.checkpoint import read_checkpoint
 
     path = flow.checkpoint()
     content = path.read_bytes()

@@ -19,13 +19,16 @@ from types import SimpleNamespace
 import pytest
 from faults.harness import INSERTED, PORTS, SHIPS, TARGET
 
-from runbook_lib import engines, lease_cell, locks, units
-from runbook_lib import lease as leases
-from runbook_lib.dynamo.faults import Again
+from runbook_lib.dynamo.errors import Again
+from runbook_lib.dynamo.items import Wire, guarded
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.dynamo.wire import Wire, guarded
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.parameters import Lease
+from runbook_lib.run import lease as leases
+from runbook_lib.run import lease_file as lease_cell
+from runbook_lib.run import locks
+from runbook_lib.walk.workers import engines
+from runbook_lib.walk.workers import worker as units
 
 SECONDS = 2.0
 HOSTNAME = socket.gethostname

@@ -45,8 +45,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
-from runbook_lib import checkpoint, control, locks, rollback, second_walk, stage, walk
-from runbook_lib import run as runs
+from runbook_lib.journal import checkpoint, stage
+from runbook_lib.run import folder as runs
+from runbook_lib.run import locks
+from runbook_lib.stages.migrate import delta as second_walk
+from runbook_lib.stages.rollback import undo as rollback
+from runbook_lib.walk import stop as control
+from runbook_lib.walk import walk
 
 RUNS = ("the-first-run", "the-second-run", "the-third-run")
 WHICH = st.integers(0, 119)  # beyond 127 Hypothesis prefers small numbers

@@ -13,9 +13,9 @@ from faults import harness
 from faults.harness import INSERTED, armed
 from faults.test_batches import quick_clock, sea  # noqa: F401
 
-from runbook_lib.dynamo import retries
+from runbook_lib.dynamo import requests as retries
 from runbook_lib.errors import Interrupted
-from runbook_lib.run import Run
+from runbook_lib.run.folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 MB = 1_000_000

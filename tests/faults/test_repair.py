@@ -16,11 +16,13 @@ from faults.harness import INSERTED, PORTS, TARGET, killed
 from faults.test_drift import changed_source
 from faults.test_retry import failing, refused, retry
 
-from runbook_lib import audit, cli, journal, repair
+from runbook_lib import cli
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.journal import Log
-from runbook_lib.stage import Stage
-from runbook_lib.status import status
+from runbook_lib.journal import audit, repair
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.log import Log
+from runbook_lib.journal.stage import Stage
+from runbook_lib.report.status import status
 
 STAGE, NAMES = "stage.jsonl", ("stage.jsonl", "Ports", "Ships")
 
@@ -473,7 +475,7 @@ def test_what_was_held_back_is_not_claimed_where_that_is_lost(bench):
 @pytest.mark.parametrize("name", [STAGE, "Ports"])
 def test_a_repaired_run_goes_on_only_with_what_it_was_begun_with(name, bench, monkeypatch):
     """Row 12: also where the event that said so had to be made again."""
-    from runbook_lib import stage
+    from runbook_lib.journal import stage
 
     flow = interrupted(bench)
     path = file_of(flow, name)
@@ -602,7 +604,7 @@ def test_what_cannot_be_repaired_is_refused(bench):
 
 def test_a_run_that_is_being_written_is_not_repaired(bench, monkeypatch):
     """Neither by a command, nor by a worker that outlived its command."""
-    from runbook_lib import run as runs
+    from runbook_lib.run import folder as runs
 
     monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
     flow = interrupted(bench)

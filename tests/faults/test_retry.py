@@ -11,11 +11,13 @@ from faults.harness import INSERTED, PORTS, SHIPS, SOURCE, TARGET, killed, new_i
 from faults.test_rows import answering, refusal
 from support_flows import flow_of
 
-from runbook_lib import cli, journal, report
-from runbook_lib import retry as retries
+from runbook_lib import cli
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.retry import retry_failed
-from runbook_lib.stage import Stage, position_of
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.stage import Stage, position_of
+from runbook_lib.report import json_report as report
+from runbook_lib.stages.migrate import retry_failed as retries
+from runbook_lib.stages.migrate.retry_failed import retry_failed
 
 BAD = {"Ports": ("p1", "p4"), "Ships": ("s6",)}  # not written at the first time
 FAILED = 3

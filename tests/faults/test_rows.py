@@ -20,13 +20,15 @@ from faults.harness import INSERTED, PORTS, SHIPS, SOURCE, TARGET, armed, killed
 from support_batches import inserts
 from support_flows import flow_of
 
-from runbook_lib import control, journal, locks
-from runbook_lib import run as runs
-from runbook_lib.dynamo import faults
-from runbook_lib.dynamo.faults import Again
-from runbook_lib.dynamo.retries import ATTEMPTS
+from runbook_lib.dynamo import errors as faults
+from runbook_lib.dynamo.errors import Again
+from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.journal import log as journal
+from runbook_lib.run import folder as runs
+from runbook_lib.run import locks
+from runbook_lib.walk import stop as control
 
 PREFIX = "com.amazonaws.dynamodb.v20120810#"
 
@@ -484,7 +486,7 @@ def test_a_clock_that_steps_back_changes_nothing(bench, monkeypatch):
 
 def test_other_program_code_may_not_resume_but_roll_back(bench, monkeypatch):
     """Row 12: what transforms items is part of the run's identity; an undo compares items, and needs none of it."""
-    from runbook_lib import checkpoint, stage
+    from runbook_lib.journal import checkpoint, stage
 
     flow = harness.open_page(bench)
     landed = bench.landed()
@@ -546,7 +548,7 @@ def test_a_pause_ends_with_the_page(bench):
 
 def migrate_watching(flow):
     """03, looking after each page whether it was asked to stop, as the notebook does."""
-    from runbook_lib.migrate import migrate
+    from runbook_lib.stages.migrate.migrate import migrate
 
     run = flow.run()
     return migrate(run, flow._plan(), lambda *_: control.check(run))
@@ -656,7 +658,7 @@ def test_a_migration_that_dies_between_its_failure_and_its_undo_takes_it_back_wh
 
 
 def is_rolling_back(flow):
-    from runbook_lib.stage import Stage
+    from runbook_lib.journal.stage import Stage
 
     state = Stage(flow.run(), "migrate").state()
     return state.rolling_back or state.rolled_back
@@ -717,8 +719,8 @@ def test_a_killed_making_of_tables_goes_on_and_the_tables_are_known_as_the_runs(
     """Row 57, and rows 1 to 4 for the tables: made once, and deleted on request by the run that made them."""
     from support_flows import begin
 
-    from runbook_lib.checkpoint import read_checkpoint
-    from runbook_lib.teardown import created_tables
+    from runbook_lib.journal.checkpoint import read_checkpoint
+    from runbook_lib.stages.rollback.drop_tables import created_tables
 
     world = worlds.World(bench.world.engine)
     monkeypatch.setenv("CASE_ENDPOINT", world.engine.endpoint_url)

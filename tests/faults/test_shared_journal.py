@@ -18,13 +18,18 @@ from faults.test_rows import some
 from support_crashes import KILLED, in_child, small_pages
 from support_fixtures import moto_world, quick_clock  # noqa: F401
 
-from runbook_lib import cluster, engines, journal, objects, shared_journal, shared_log, units
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.repair import repair, told
+from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Limits
-from runbook_lib.repair import repair, told
-from runbook_lib.shared_journal import SharedJournal
-from runbook_lib.stage import Stage
-from runbook_lib.status import status
+from runbook_lib.report.status import status
+from runbook_lib.walk.workers import dask as cluster
+from runbook_lib.walk.workers import engines, shared_journal
+from runbook_lib.walk.workers import object_log as shared_log
+from runbook_lib.walk.workers import object_store as objects
+from runbook_lib.walk.workers import worker as units
+from runbook_lib.walk.workers.shared_journal import SharedJournal
 
 
 class Away(Here):

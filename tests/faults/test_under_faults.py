@@ -11,8 +11,8 @@ import support_worlds as worlds
 from support_flows import CASES, begin
 
 from runbook_lib import cli, failpoints
-from runbook_lib.demo import World
-from runbook_lib.demo_data import EXPECTED
+from runbook_lib.demo.data import EXPECTED
+from runbook_lib.demo.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIRM = ("--execute", "--confirm", "democrm-v2")

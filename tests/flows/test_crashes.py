@@ -8,17 +8,17 @@ import support_worlds as worlds
 from support_crashes import KILLED, at_record, at_request, in_child, lose_replies, small_pages
 from support_flows import flow_of
 
-from runbook_lib import locks
-from runbook_lib import run as runs
-from runbook_lib.dynamo.faults import Again
+from runbook_lib.dynamo.errors import Again
+from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.dynamo.wire import Wire
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.index import write_index
-from runbook_lib.mapping import load_mapping
-from runbook_lib.run import identify
-from runbook_lib.selection import latest_checkpoint
-from runbook_lib.status import status
+from runbook_lib.journal.selection import latest_checkpoint
+from runbook_lib.mapping.load import load_mapping
+from runbook_lib.report.index import write_index
+from runbook_lib.report.status import status
+from runbook_lib.run import folder as runs
+from runbook_lib.run import locks
+from runbook_lib.run.folder import identify
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = """{

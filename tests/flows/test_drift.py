@@ -5,12 +5,13 @@ import support_worlds as worlds
 from support_crashes import small_pages
 from support_flows import Flow, flow_of
 
-from runbook_lib import control, failpoints
-from runbook_lib.delta import catch_up
-from runbook_lib.dynamo.wire import DynamoError, Wire
+from runbook_lib import failpoints
+from runbook_lib.dynamo.items import DynamoError, Wire
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.stage import Stage
-from runbook_lib.status import status
+from runbook_lib.journal.stage import Stage
+from runbook_lib.report.status import status
+from runbook_lib.stages.migrate.catch_up import catch_up
+from runbook_lib.walk import stop as control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 COUNTS = ("inserted", "already_there", "conflicts", "quarantined", "failed")

@@ -12,8 +12,9 @@ import support_worlds as worlds
 from support_cluster import in_the_middle
 from support_flows import flow_of
 
-from runbook_lib import engines, journal
 from runbook_lib.errors import Interrupted
+from runbook_lib.journal import log as journal
+from runbook_lib.walk.workers import engines
 
 ITEMS, FEW = 120, 24
 MAPPING = "{Ports: {}, Ships: {references: {portId: {to: Ports, dangling: 'null'}}}}"

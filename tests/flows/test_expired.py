@@ -7,11 +7,11 @@ import pytest
 import support_worlds as worlds
 from support_flows import flow_of
 
-from runbook_lib import views
 from runbook_lib.dynamo import session, tables
-from runbook_lib.dynamo.wire import DynamoError
+from runbook_lib.dynamo.items import DynamoError
 from runbook_lib.errors import Refused
-from runbook_lib.validate import validate
+from runbook_lib.report import views
+from runbook_lib.stages.validate.validate import validate
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 HOUR = 3_600

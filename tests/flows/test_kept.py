@@ -6,12 +6,13 @@ import pytest
 import support_worlds as worlds
 from support_flows import flow_of
 
-from runbook_lib import kept, views
-from runbook_lib.checkpoint import read_checkpoint
 from runbook_lib.dynamo import session
-from runbook_lib.dynamo.wire import DynamoError, Wire
+from runbook_lib.dynamo.items import DynamoError, Wire
 from runbook_lib.errors import Refused
-from runbook_lib.undoing import Undoing
+from runbook_lib.journal.checkpoint import read_checkpoint
+from runbook_lib.report import views
+from runbook_lib.stages.rollback import kept
+from runbook_lib.stages.rollback.rollback import Undoing
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 SHIP = {"n": {"N": "7.5"}, "m": {"M": {"a": {"N": "1"}}}, "name": {"S": "a secret name"}}

@@ -11,14 +11,15 @@ import support_worlds as worlds
 from support_batches import OPERATION, inserts
 from support_flows import CASES, begin, flow_of
 
-from runbook_lib import migrate, report
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.failpoints import arm, disarm
-from runbook_lib.insert import Inserter
-from runbook_lib.retry import retry_failed
-from runbook_lib.stage import Part, Stage
-from runbook_lib.walk import Page, route_items
+from runbook_lib.journal.stage import Part, Stage
+from runbook_lib.report import json_report as report
+from runbook_lib.stages.migrate import migrate
+from runbook_lib.stages.migrate.retry_failed import retry_failed
+from runbook_lib.walk.insert import Inserter
+from runbook_lib.walk.walk import Page, route_items
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 FORK = multiprocessing.get_context("fork")

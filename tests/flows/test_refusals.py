@@ -14,7 +14,8 @@ import support_worlds as worlds
 import yaml
 from support_flows import CASES, begin, flow_of
 
-from runbook_lib import cli, demo_run
+from runbook_lib import cli
+from runbook_lib.demo import run as demo_run
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters

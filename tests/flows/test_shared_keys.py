@@ -3,7 +3,7 @@
 import support_worlds as worlds
 from support_flows import flow_of
 
-from runbook_lib.dynamo.wire import Wire
+from runbook_lib.dynamo.items import Wire
 
 KEY = {"key": {"id": "S"}}
 MAPPING = """{

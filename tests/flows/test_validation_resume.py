@@ -14,13 +14,18 @@ import support_worlds as worlds
 from support_crashes import KILLED, at_record, in_child, small_pages
 from support_flows import flow_of
 
-from runbook_lib import audit, control, failpoints, journal, validation_journal, views
-from runbook_lib import run as runs
+from runbook_lib import failpoints
 from runbook_lib.cli import main
-from runbook_lib.dynamo.wire import Wire
+from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.status import status
-from runbook_lib.validate import validate
+from runbook_lib.journal import audit
+from runbook_lib.journal import log as journal
+from runbook_lib.report import views
+from runbook_lib.report.status import status
+from runbook_lib.run import folder as runs
+from runbook_lib.stages.validate import journal as validation_journal
+from runbook_lib.stages.validate.validate import validate
+from runbook_lib.walk import stop as control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 PAGES = 9  # of 4 items: 6 ports, 13 ships, 9 crews
@@ -205,7 +210,7 @@ def test_an_interrupted_kernel_is_told_how_to_go_on(flow, monkeypatch):
 
 def test_the_first_differences_are_as_bounded_after_an_interruption(flow, monkeypatch):
     """The journal holds no more of them than are shown."""
-    monkeypatch.setattr("runbook_lib.comparison.MAX_SHOWN", 1)
+    monkeypatch.setattr("runbook_lib.stages.validate.compare.MAX_SHOWN", 1)
     stop_after(flow, PAGES - 1, monkeypatch)
     validation = validate(flow.run(), flow._plan())
     assert (len(validation.differences), validation.total("missing"), validation.total("different")) == (1, 1, 1)
@@ -242,7 +247,7 @@ def test_what_was_asked_or_done_otherwise_begins_anew(flow, monkeypatch, moto_wo
         before = folders(flow)
         with pytest.MonkeyPatch.context() as patch:
             if what == "program":
-                patch.setattr(validation_journal, "_comparing", lambda: "another program")
+                patch.setattr(validation_journal, "sources_fingerprint", lambda _: "another program")
             pages = counted(other)[1]
         assert pages >= (6 if what == "tables" else PAGES), what
         assert folders(flow) != before, what
@@ -251,8 +256,8 @@ def test_what_was_asked_or_done_otherwise_begins_anew(flow, monkeypatch, moto_wo
 def test_the_recorded_number_of_segments_is_used_again(flow, whole, monkeypatch):
     """A table that has grown meanwhile is still cut as it was."""
     stop_after(flow, 3, monkeypatch)
-    monkeypatch.setattr("runbook_lib.plan.SEGMENT_BYTES", 1)
-    monkeypatch.setattr("runbook_lib.plan.Plan.segments", lambda plan, table: 2)
+    monkeypatch.setattr("runbook_lib.walk.plan.SEGMENT_BYTES", 1)
+    monkeypatch.setattr("runbook_lib.walk.plan.Plan.segments", lambda plan, table: 2)
     report, pages = counted(flow.validate)
     assert same(report, whole)
     assert pages == PAGES - 3

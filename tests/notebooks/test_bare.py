@@ -9,7 +9,7 @@ import papermill
 import pytest
 import yaml
 
-from runbook_lib.demo import World
+from runbook_lib.demo.world import World
 
 from .conftest import ROOT
 

@@ -186,8 +186,9 @@ def test_steps_that_were_not_asked_for_say_so(shop, capsys):
 
 def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
     """A second process that waits for the run does not write the same lists at the same time."""
-    from runbook_lib import notebook, report
+    from runbook_lib.notebook import book as notebook
     from runbook_lib.parameters import load_parameters
+    from runbook_lib.report import json_report as report
 
     parameters, seen = load_parameters(str(shop.params), {}), {}
 

@@ -89,7 +89,7 @@ def test_a_time_is_restored(shop, run, migrated):
 
 def test_in_jupyterlab_a_restore_is_asked_for_once_more(shop, run, migrated, monkeypatch):
     """Another answer than RESTORE refuses it; the undo is done by then, and nothing is restored."""
-    from runbook_lib import notebook
+    from runbook_lib.notebook import book as notebook
 
     name = f"Customers-{shop.name}prod"
     arn = json.loads(migrated.read_text())["backups"][name]["arn"]

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from runbook_lib import audit
 from runbook_lib.errors import Refused
-from runbook_lib.journal import Log
-from runbook_lib.run import Run
+from runbook_lib.journal import audit
+from runbook_lib.journal.log import Log
+from runbook_lib.run.folder import Run
 
 
 @pytest.fixture

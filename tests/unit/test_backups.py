@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from runbook_lib import backups as gate
-from runbook_lib import restore, views_plan
 from runbook_lib.dynamo import backups, tables
-from runbook_lib.dynamo.faults import DynamoError
+from runbook_lib.dynamo.errors import DynamoError
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.report import views_plan
+from runbook_lib.stages.migrate import backup_gate as gate
+from runbook_lib.stages.rollback import restore
 
 ARN = "arn:aws:dynamodb:us-west-1:123456789012:table/T/backup/01"
 AWS = "https://dynamodb.us-west-1.amazonaws.com"

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from runbook_lib.crew import WINDOW, Crew
+from runbook_lib.walk.pool import WINDOW, Crew
 
 SEGMENTS, PAGES = 8, 5
 

@@ -12,9 +12,9 @@ import orjson
 import pytest
 import yaml
 
-from runbook_lib import demo_data
-from runbook_lib.demo_data import EXPECTED
-from runbook_lib.demo_plants import HOSTILE_IDS
+from runbook_lib.demo import data as demo_data
+from runbook_lib.demo.data import EXPECTED
+from runbook_lib.demo.demo_plants import HOSTILE_IDS
 from runbook_lib.values import canonical_number, size
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-from runbook_lib import demo, demo_data
-from runbook_lib.demo_data import CRM_REGION, CRM_TABLE, ENV_REGION, EXPECTED
+from runbook_lib.demo import data as demo_data
+from runbook_lib.demo import world as demo
+from runbook_lib.demo.data import CRM_REGION, CRM_TABLE, ENV_REGION, EXPECTED
 
 
 @pytest.fixture(scope="module")

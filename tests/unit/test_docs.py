@@ -26,10 +26,10 @@ from pydantic import BaseModel
 
 from runbook_lib import cli
 from runbook_lib.errors import MappingError
-from runbook_lib.mapping import MappingModel
-from runbook_lib.notebook_parameters import COMMON, OWN
+from runbook_lib.mapping.load import MappingModel
+from runbook_lib.mapping.routes import Reject
+from runbook_lib.notebook.parameters_cell import COMMON, OWN
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
-from runbook_lib.routes import Reject
 from runbook_lib.values import equal, from_python
 
 ROOT = Path(__file__).resolve().parents[2]

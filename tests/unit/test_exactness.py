@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import items, names, scalars, texts, values
 
 from runbook_lib import values as v
-from runbook_lib.routes import Row
+from runbook_lib.mapping.routes import Row
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id, id_format: keep}\n"
 CREATE = "create: {key: {PK: S}}"

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from runbook_lib import figures
-from runbook_lib.analyze import EntryAnalysis
-from runbook_lib.figures_layout import GAP, lay_out
-from runbook_lib.figures_map import _Map
-from runbook_lib.graph import levels
-from runbook_lib.profile import AttributeProfile
+from runbook_lib.mapping.levels import levels
+from runbook_lib.report import figures
+from runbook_lib.report.figures_layout import GAP, lay_out
+from runbook_lib.report.reference_map import _Map
+from runbook_lib.stages.analyze import EntryAnalysis
+from runbook_lib.stages.profile import AttributeProfile
 
 # The 35 tables of an environment copy, and what refers to what.
 PARENTS = {

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook_lib.graph import levels
+from runbook_lib.mapping.levels import levels
 
 NODES = "abcdefgh"
 graphs = st.dictionaries(st.sampled_from(NODES), st.sets(st.sampled_from(NODES), max_size=4), max_size=8)

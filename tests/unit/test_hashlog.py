@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbook_lib.hashlog import HashLog, HashSet
+from runbook_lib.run.spill import HashLog, HashSet
 
 WIDTH = 3
 hashes = st.lists(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import numbers, scalars, spellings, texts
 
-from runbook_lib.ids import FORMATS, id_function
+from runbook_lib.mapping.ids import FORMATS, id_function
 from runbook_lib.values import canonical_number
 
 FITTING = [(id_format, letter) for id_format, letters in FORMATS.items() for letter in letters]

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from runbook_lib import journal, journal_index
 from runbook_lib.errors import Interrupted
-from runbook_lib.journal import Log
-from runbook_lib.journal_index import ANNOUNCED, BY_TARGET, GONE, OF_NO_ENTRY, OPEN, STANDS, Index, place, reason_digest
-from runbook_lib.rollback import MADE_ROOM
+from runbook_lib.journal import index as journal_index
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.index import ANNOUNCED, BY_TARGET, GONE, OF_NO_ENTRY, OPEN, STANDS, Index, place, reason_digest
+from runbook_lib.journal.log import Log
+from runbook_lib.stages.rollback.undo import MADE_ROOM
 
 
 def key(name: str) -> dict:

@@ -14,14 +14,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from runbook_lib import lease as leases
-from runbook_lib import lease_cell, parameters
+from runbook_lib import parameters
 from runbook_lib.dynamo import session, transport
-from runbook_lib.dynamo.wire import ConditionFailed, DynamoError, NotSent, guarded
+from runbook_lib.dynamo.items import ConditionFailed, DynamoError, NotSent, guarded
 from runbook_lib.errors import Interrupted, ParametersError, Refused
-from runbook_lib.guard import check_lease
-from runbook_lib.lease_table import Record, Store
-from runbook_lib.run import Run
+from runbook_lib.run import lease as leases
+from runbook_lib.run import lease_file as lease_cell
+from runbook_lib.run.folder import Run
+from runbook_lib.run.lease_table import Record, Store
+from runbook_lib.walk.guard import check_lease
 
 SETTINGS = parameters.Lease(table="Leases", seconds=60)
 RIVAL = Record("17@elsewhere", "another machine", "the-rivals-run", "n1", 4, 0, 60.0, "2020-02-02T02:02:02Z")

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from runbook_lib import locks
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.run import Run
+from runbook_lib.run import locks
+from runbook_lib.run.folder import Run
 
 TARGET = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1:1")
 HOLDER = """

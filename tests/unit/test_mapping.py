@@ -8,8 +8,8 @@ import yaml
 from compiled import mapping_of
 
 from runbook_lib.errors import MappingError
-from runbook_lib.jsontext import EACH, JSON
-from runbook_lib.mapping import load_mapping
+from runbook_lib.mapping.json_text import EACH, JSON
+from runbook_lib.mapping.load import load_mapping
 from runbook_lib.parameters import build_parameters
 
 ROOT = Path(__file__).resolve().parents[2]

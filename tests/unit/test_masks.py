@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook_lib import masks
+from runbook_lib.report import masks
 
 ALLOWED = set(string.punctuation + " xX9•…")
 

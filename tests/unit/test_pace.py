@@ -7,7 +7,7 @@ import pytest
 from support_pace import allowed, overall
 
 from runbook_lib.dynamo.lane import FLOOR, WINDOW
-from runbook_lib.dynamo.pace import Budgets, Pace
+from runbook_lib.dynamo.rate_limiter import Budgets, Pace
 
 
 class Clock:

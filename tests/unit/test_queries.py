@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import meaning, values
 
-from runbook_lib.queries import Condition, compile_patterns
+from runbook_lib.stages.validate.queries import Condition, compile_patterns
 
 KEY = (("PK", "S"), ("SK", "S"))
 INDEXES = {"G1": (("G1PK", "S"), ("G1SK", "S")), "NUM": (("PK", "S"), ("n", "N")), "BIN": (("b", "B"),)}

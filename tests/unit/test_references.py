@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items, texts, values
 
-from runbook_lib.ids import id_function
-from runbook_lib.routes import Row
+from runbook_lib.mapping.ids import id_function
+from runbook_lib.mapping.routes import Row
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 PEOPLE = id_function("prod", "People", "uuid")

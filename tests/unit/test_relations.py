@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from compiled import routes_of
 
-from runbook_lib import relations
+from runbook_lib.journal import relations
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NOWHERE = bytes(8)
@@ -59,7 +59,7 @@ def test_an_item_without_an_id_is_encoded_too():
 
 def test_more_parents_than_are_remembered():
     """The same new ids and links before and after they are forgotten."""
-    from runbook_lib.references import REMEMBERED
+    from runbook_lib.mapping.references import REMEMBERED
 
     route = routes_of(f"{HEAD}tables: {{P: {{}}, A: {{references: {{p: P}}}}}}")["A"].route
     olds = [f"p{number}" for number in range(REMEMBERED + 10)]

@@ -11,8 +11,8 @@ from strategies import items, meaning, texts, values
 
 from runbook_lib import values as v
 from runbook_lib.errors import Refused
-from runbook_lib.ids import id_function
-from runbook_lib.routes import Reject, Row, Shape, key_attributes, parents_of
+from runbook_lib.mapping.ids import id_function
+from runbook_lib.mapping.routes import Reject, Row, Shape, key_attributes, parents_of
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NULL = {"NULL": True}

@@ -9,15 +9,18 @@ import fsspec
 import pytest
 from fsspec.spec import AbstractFileSystem
 
-from runbook_lib import guard, journal, shared_journal, shared_log
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.journal import Damaged, Log
-from runbook_lib.objects import Store, check_url
+from runbook_lib.journal import log as journal
+from runbook_lib.journal.log import Damaged, Log
+from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Lease, Limits
-from runbook_lib.run import Run
-from runbook_lib.shared_journal import _Copy, settle
-from runbook_lib.shared_log import GUARD, Head, SharedLog
-from runbook_lib.stage import Stage
+from runbook_lib.run.folder import Run
+from runbook_lib.walk import guard
+from runbook_lib.walk.workers import object_log as shared_log
+from runbook_lib.walk.workers import shared_journal
+from runbook_lib.walk.workers.object_log import GUARD, Head, SharedLog
+from runbook_lib.walk.workers.object_store import Store, check_url
+from runbook_lib.walk.workers.shared_journal import _Copy, settle
 
 NAME = "A.00000.jsonl"
 PLACE = f"the-first-run/migrate/1/{NAME}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runbook_lib import spool
+from runbook_lib.run import spool
 
 
 @pytest.mark.parametrize("limit", [1, 10**6])

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 from support_pace import allowed, overall
 
-from runbook_lib import tuning
-from runbook_lib.budgets import budgets_of
 from runbook_lib.cli import main
-from runbook_lib.dynamo.pace import Pace
+from runbook_lib.dynamo.rate_limiter import Pace
 from runbook_lib.errors import ParametersError, Refused
 from runbook_lib.parameters import Limits
-from runbook_lib.run import open_run
+from runbook_lib.run.folder import open_run
+from runbook_lib.walk import control as tuning
+from runbook_lib.walk.budgets import budgets_of
 
 ABOUT = {"fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
 

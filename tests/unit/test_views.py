@@ -9,19 +9,20 @@ from types import SimpleNamespace
 import pytest
 from compiled import mapping_of, routes_of
 
-from runbook_lib import figures, html, views
-from runbook_lib.analyze import Analysis, EntryAnalysis, TargetState
-from runbook_lib.canary import Canary, Closure, Created, Pair
-from runbook_lib.patterns import PatternProof
-from runbook_lib.profile import AttributeProfile, profile_items
-from runbook_lib.references import Found
-from runbook_lib.report import left_open
-from runbook_lib.rollback import Preview, Undone
-from runbook_lib.routes import Row
-from runbook_lib.stage import State
-from runbook_lib.validate import Difference, EntryValidation, Validation
+from runbook_lib.journal.stage import State
+from runbook_lib.mapping.references import Found
+from runbook_lib.mapping.routes import Row
+from runbook_lib.report import figures, html, views
+from runbook_lib.report.json_report import left_open
+from runbook_lib.report.samples import changes
+from runbook_lib.stages.analyze import Analysis, EntryAnalysis, TargetState
+from runbook_lib.stages.canary import Canary, Closure, Created, Pair
+from runbook_lib.stages.migrate.migrate import Migration
+from runbook_lib.stages.profile import AttributeProfile, profile_items
+from runbook_lib.stages.rollback.undo import Preview, Undone
+from runbook_lib.stages.validate.patterns import PatternProof
+from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
 from runbook_lib.verdict import FAIL, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
-from runbook_lib.views_samples import changes
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -127,6 +128,11 @@ def state_of(tables: dict[str, dict], **more) -> State:
     return State(tables={name: Counter(counts) for name, counts in tables.items()}, **values)
 
 
+def migration_of(tables: dict[str, dict], **more) -> Migration:
+    """A migration that ended so."""
+    return Migration(state_of(tables, **more), None, False, None)
+
+
 def filled(name: str, attribute: str, value: str) -> dict[str, str]:
     """Every view of results in which tables, attributes and reasons have these names, and items this value."""
     item = {
@@ -214,7 +220,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "created": views.created([Created(name, name, 1.5)]),
         "canary": views.canary(Canary(name, 2, closure, state, pairs, undone)),
         "kept canary": views.canary(Canary(name, 2, closure, state, pairs[:1], None)),
-        "migration": views.migration(state),
+        "migration": views.migration(Migration(state, None, False, None)),
         "preview": views.preview(Preview({name: 3}, 2)),
         "undone": views.undone(undone),
         "progress": views.progress(
@@ -580,7 +586,7 @@ def test_samples_collapse_what_is_copied():
 
 def checks_of(analysis: Analysis) -> dict[str, str]:
     """Check → ok, look or stop."""
-    from runbook_lib.views_decision import _checks
+    from runbook_lib.report.views_decision import _checks
 
     return {name: state for name, state, _ in _checks(analysis)}
 
@@ -628,11 +634,11 @@ def test_decision_checks(entry, more, check, state):
 
 def test_a_migration_adds_up_or_says_by_how_much_it_does_not():
     good = {"scanned": 10, "inserted": 7, "already_there": 1, "conflicts": 1, "quarantined": 1, "failed": 0}
-    words = Checker(views.migration(state_of({"A": good}))).words
+    words = Checker(views.migration(migration_of({"A": good}))).words
     assert "10 scanned = 7 inserted + 1 already there + 1 conflicts + 1 quarantined + 0 failed ✓" in words
     assert "✗" not in words
-    assert "✗ +2" in Checker(views.migration(state_of({"A": good | {"scanned": 12}}))).words
-    rolled_back = views.migration(state_of({"A": good}, rolled_back=True, undone=Counter(deleted=6, kept_edited=1)))
+    assert "✗ +2" in Checker(views.migration(migration_of({"A": good | {"scanned": 12}}))).words
+    rolled_back = views.migration(migration_of({"A": good}, rolled_back=True, undone=Counter(deleted=6, kept_edited=1)))
     assert "Rolled back: 6 deleted again, 1 kept, 0 not found." in Checker(rolled_back).words
 
 

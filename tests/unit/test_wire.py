@@ -35,8 +35,8 @@ from support_wire import (
     reply,
 )
 
-from runbook_lib.dynamo.pace import Pace
-from runbook_lib.dynamo.wire import ConditionFailed, DynamoError, Wire
+from runbook_lib.dynamo.items import ConditionFailed, DynamoError, Wire
+from runbook_lib.dynamo.rate_limiter import Pace
 from runbook_lib.errors import Interrupted
 
 

@@ -1,0 +1,94 @@
+"""The demo's data, generated from a seed: the same seed gives the same bytes. Pure; every value is invented.
+
+EXPECTED says what is in the data for the default seed, and so what each stage must find:
+
+env_copy     items        per table; total: their sum
+             references   reference values in all tables, dangling ones too, but no null or empty ones
+             dangling     table -> path -> values whose item does not exist (or whose table no mapping names)
+             unreadable   table -> path -> texts that should be JSON and are not
+             foreign      target table -> items that are there before and that no run may touch
+             missing      target tables that do not exist before
+             undeclared   attribute -> table whose ids it holds, though the mapping does not say so
+table_split  items        items in the one source table
+             selected     items per entry, of which quarantined and conflicts are not written
+             quarantined  entry -> attribute -> items; "" where it is the item's size
+             conflicts    entry -> items whose target key another item with a smaller source key takes
+             unrouted     items that no entry selects
+             undated      entry -> items written with the month 0000-00
+             sparse       entry -> items written that are left out of GSI1, having no created_at
+"""
+
+from .crm import crm_items
+from .env import COUNTS, env_tables
+from .words import Item, typed_item
+
+SEED = 2025
+ENV_REGION, ENV_SOURCE, ENV_TARGET = "us-west-1", "demodev", "demoprod"
+CRM_REGION, CRM_TABLE = "ap-southeast-2", "expressnext-crm"
+
+EXPECTED: dict[str, dict] = {
+    "env_copy": {
+        "items": COUNTS,
+        "total": 3071,
+        "references": 6085,
+        "dangling": {
+            "Requests": {"agentContactId": 2, "addressId": 1},
+            "Projects": {"homeowner2ContactId": 1, "quoteId": 1},
+            "Quotes": {"requestId": 1},
+            "QuoteItems": {"parentStageId": 1},
+            "ProjectComments": {"postedByContactId": 1},
+            "NotificationQueue": {"recipientIds:json[]": 1},
+            "ContactAuditLog": {"contactId": 1},
+            "AuditLog": {"recordId": 2, "previousData:json.id": 1, "newData:json.id": 1},
+        },
+        "unreadable": {"NotificationQueue": {"recipientIds:json[]": 1}},
+        "foreign": {"Contacts": 2, "BackOfficeRoleTypes": 1},
+        "missing": ("PendingAppoitments", "ProjectPermissions", "SESReputationMetrics"),
+        "undeclared": {
+            "Quotes.eSignatureDocumentId": "eSignatureDocuments",
+            "NotificationEvents.notificationId": "NotificationQueue",
+        },
+    },
+    "table_split": {
+        "items": 901,
+        "selected": {"Leads": 421, "Deals": 261, "Resources": 190, "Pipelines": 24},
+        "quarantined": {
+            "Leads": {"followers": 1, "industry": 1, "custom_fields": 1, "": 1},
+            "Deals": {"value": 1},
+            "Resources": {"size": 1, "id": 1},
+            "Pipelines": {"is_default": 1},
+        },
+        "conflicts": {"Deals": 1},
+        "unrouted": 5,
+        "undated": {"Leads": 12, "Deals": 3, "Resources": 2, "Pipelines": 1},
+        "sparse": {"Leads": 8, "Deals": 2, "Resources": 2, "Pipelines": 1},
+    },
+}
+
+
+def env_copy_source(seed: int = SEED) -> dict[str, list[Item]]:
+    """Wire items per entry of the environment that is copied."""
+    return env_tables(seed)
+
+
+def env_copy_target() -> dict[str, list[Item]]:
+    """Wire items per entry that the target environment holds before: nobody's but its own."""
+    return {
+        name: [
+            typed_item(
+                {
+                    "id": f"resident-{number}",
+                    "__typename": name,
+                    "title": "here before",
+                    "email": "a@example.com",
+                }
+            )
+            for number in range(count)
+        ]
+        for name, count in EXPECTED["env_copy"]["foreign"].items()
+    }
+
+
+def table_split_source(seed: int = SEED) -> list[Item]:
+    """Wire items of the CRM table that is split."""
+    return crm_items(seed)

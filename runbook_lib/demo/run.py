@@ -1,0 +1,165 @@
+"""`runbook demo` and `runbook lab`: the notebooks on the embedded world."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import Refused, RunbookError
+from ..journal.checkpoint import read_checkpoint
+from ..journal.selection import select_run
+from ..mapping.load import load_mapping
+from ..notebook.execute import Execution, execute
+from ..parameters import Parameters, load_parameters, project_root, resolve_path
+from ..report.index import write_index
+from ..run.folder import Run, new_run_id
+from .data import EXPECTED
+from .world import World
+
+MIGRATIONS = {"env_copy": ("QuoteItems", 3), "table_split": ("Leads", 5)}  # what 02 tests of each, and how many
+ROLLED_BACK = "table_split"
+STAGES = {"01_analyze": "REVIEW", "02_test": "PASS", "03_migrate": "REVIEW", "04_validate": "REVIEW"}
+
+
+def run_demo(outputs: str) -> int:
+    """0 when every stage ends as the seeded data must. Writes runs into `outputs`. Raises Refused outside the project."""
+    _check_project()
+    print("Starting the embedded DynamoDB and filling it with made-up data.", flush=True)
+    wrong: list[str] = []
+    with World():
+        for name, (table, limit) in MIGRATIONS.items():
+            parameters = load_parameters(resolve_path(f"parameters/demo_{name}.yaml"))
+            mapping, wanted = load_mapping(parameters), new_run_id(f"demo-{name}")
+            run = select_run("01_analyze", parameters, mapping, outputs=outputs, run_id=wanted, name=f"demo_{name}")
+            print(f"\n{name}: {parameters.source.environment} → {parameters.target.environment}", flush=True)
+            writing = {"execute": True, "confirm": parameters.target.environment}
+            own: dict[str, dict[str, Any]] = {
+                "02_test": {"table": table, "limit": limit, **writing},
+                "03_migrate": writing,
+            }
+            for stage, verdict in STAGES.items():
+                execution = _stage(stage, run, parameters, own.get(stage, {}))
+                wrong += _problems(name, stage, execution, verdict, run)
+            if name == ROLLED_BACK:
+                wrong += _roll_back(name, run, parameters, writing)
+        index = write_index(resolve_path(outputs))
+    if wrong:
+        print("\nNot as the seeded data must end:\n  " + "\n  ".join(wrong))
+        return 1
+    print(
+        "\nEvery stage ended as the seeded data must: REVIEW, because they hold what real data hold (dangling references,"
+        "\nvalues that do not convert, unknown entity types), and each of these is counted, listed and explained."
+        f"\nOpen {index}"
+    )
+    return 0
+
+
+def run_lab() -> int:
+    """The exit code of JupyterLab, opened on copies of the notebooks with the embedded world behind them.
+
+    Raises Refused outside the project.
+    """
+    _check_project()
+    folder = lab_folder()
+    print(f"Starting the embedded DynamoDB and filling it with made-up data; then JupyterLab on {folder}.", flush=True)
+    with World():
+        command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project_root()}"]
+        command.append(f"--LabApp.default_url=/lab/tree/{folder.relative_to(project_root())}/01_analyze.ipynb")
+        if os.geteuid() == 0:
+            command.append("--allow-root")
+        try:
+            return subprocess.call(command)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _check_project() -> None:
+    """Before anything is started or written."""
+    if not (project_root() / "notebooks").is_dir():
+        raise Refused("there is no folder notebooks/ here or above; run this from the project's folder.")
+
+
+def lab_folder() -> Path:
+    """A new folder in `outputs` with copies of the notebooks: what is tried out there leaves the originals as they are."""
+    folder = resolve_path("outputs") / new_run_id("lab")
+    folder.mkdir(parents=True)
+    for path in sorted((project_root() / "notebooks").glob("*.ipynb")):
+        shutil.copy(path, folder)
+    return folder
+
+
+def _stage(stage: str, run: Run, parameters: Parameters, own: dict[str, Any]) -> Execution:
+    common = {**parameters.model_dump(mode="json"), "run_id": run.id, "outputs": str(run.folder.parent)}
+    execution = execute(stage, run, {**common, **own})
+    verdict, headline = execution.result.get("verdict", "STOPPED"), execution.result.get("headline", "")
+    print(f"  {stage:<12} {verdict:<12} {headline}", flush=True)
+    if execution.traceback:
+        print(execution.traceback, file=sys.stderr)
+    return execution
+
+
+def _problems(name: str, stage: str, execution: Execution, verdict: str, run: Run) -> list[str]:
+    """Where a stage did not end as what was planted in the data demands."""
+    if execution.result.get("verdict") != verdict:
+        return [f"{name} {stage}: verdict {execution.result.get('verdict')}, not {verdict}"]
+    if stage == "02_test":
+        return []
+    kind = "migration-analysis" if stage == "01_analyze" else "migration-report"
+    figures, expected = run.latest_json(kind), _expected(name)
+    found = {
+        "01_analyze": lambda: {**figures["totals"], "scanned": figures["totals"]["records"]},
+        "03_migrate": lambda: {**figures["totals"], "dangling": _lost(figures)},
+        "04_validate": lambda: {**figures["totals"], **figures["validation"]},
+    }[stage]()
+    return [
+        f"{name} {stage}: {key} is {found[key]}, not {number}"
+        for key, number in expected.items()
+        if key in found and found[key] != number
+    ]
+
+
+def _lost(report: dict[str, Any]) -> int:
+    return report["relationships"] - report["relationships_preserved"]
+
+
+def _expected(name: str) -> dict[str, int]:
+    planted = EXPECTED[name]
+    if name == "env_copy":
+        dangling = sum(number for paths in planted["dangling"].values() for number in paths.values())
+        return {
+            "scanned": planted["total"],
+            "inserted": planted["total"],
+            "dangling": dangling,
+            "relationships": planted["references"],
+            "extra": sum(planted["foreign"].values()),
+            **dict.fromkeys(("quarantined", "conflicts", "unrouted", "failed", "missing", "different"), 0),
+        }
+    quarantined = sum(number for found in planted["quarantined"].values() for number in found.values())
+    conflicts, scanned = sum(planted["conflicts"].values()), sum(planted["selected"].values())
+    return {
+        "scanned": scanned,
+        "inserted": scanned - quarantined - conflicts,
+        "quarantined": quarantined,
+        "conflicts": conflicts,
+        "unrouted": planted["unrouted"],
+        **dict.fromkeys(("failed", "missing", "different", "extra", "dangling"), 0),
+    }
+
+
+def _roll_back(name: str, run: Run, parameters: Parameters, writing: dict[str, Any]) -> list[str]:
+    path = _migration_checkpoint(run)
+    execution = _stage("05_rollback", run, parameters, {**writing, "checkpoint": str(path)})
+    undone = (run.latest_json("migration-report") or {}).get("rollback", {})
+    expected = {"deleted": _expected(name)["inserted"], "kept_edited": 0, "not_found": 0}
+    if execution.exit_code or any(undone.get(key) != number for key, number in expected.items()):
+        return [f"{name} 05_rollback: {undone}, not {expected}"]
+    return []
+
+
+def _migration_checkpoint(run: Run) -> Path:
+    for path in sorted(run.folder.glob("migration-checkpoint-*.json"), reverse=True):
+        if read_checkpoint(path).stage == "migrate":
+            return path
+    raise RunbookError(f"{run.id} has no checkpoint of a migration")

@@ -1,0 +1,159 @@
+"""The embedded world: moto's server on a loopback port, filled with the demo's data. AWS is not touched."""
+
+import base64
+import os
+import subprocess
+from collections.abc import Iterable
+
+from . import data as demo_data
+from . import server as demo_server
+from .data import CRM_REGION, CRM_TABLE, ENV_REGION, ENV_SOURCE, ENV_TARGET, EXPECTED, SEED
+from .words import Item
+
+BATCH = 25  # items in one BatchWriteItem
+TTL_TABLES = ("AuditLog", "ContactAuditLog", "NotificationEvents")
+STREAM_TABLES = ("NotificationQueue",)  # in the target: somebody listens, and the analysis must say so
+INDEXES = {"Contacts": {"byEmail": "email"}}
+OWN_VARIABLES = ("OLD_TABLE_NAME", "LEADS_TABLE", "DEALS_TABLE", "RESOURCES_TABLE", "PIPELINES_TABLE")
+
+
+class World:
+    """A `with` block in which AWS is the embedded server, for this process and those that it starts.
+
+    Inside, `endpoint` is the server's URL, and os.environ holds dummy credentials and no other AWS setting:
+    no profile, proxy or endpoint of the user's leads elsewhere. Afterwards os.environ is as before, and the
+    data are gone.
+    """
+
+    endpoint: str
+    process: subprocess.Popen
+
+    def __init__(self, seed: int = SEED):
+        self.seed = seed
+
+    def __enter__(self) -> "World":
+        self._outside = dict(os.environ)
+        self.process, self.endpoint = demo_server.start()
+        try:
+            os.environ.clear()
+            os.environ.update(environment(self.endpoint, self._outside))
+            seed_env_copy(self.client(ENV_REGION), self.seed)
+            seed_table_split(self.client(CRM_REGION), self.seed)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.environ.clear()
+        os.environ.update(self._outside)
+        self.process.kill()
+        self.process.wait()
+
+    def client(self, region: str):
+        """A boto3 DynamoDB client of this world."""
+        import boto3
+
+        return boto3.Session(region_name=region).client("dynamodb")
+
+
+def environment(endpoint: str, outside: dict[str, str]) -> dict[str, str]:
+    """The variables `outside`, but AWS is the embedded server at `endpoint`. Pure."""
+    inside = {n: v for n, v in outside.items() if not n.startswith("AWS_") and n not in OWN_VARIABLES}
+    no_proxy = ",".join(filter(None, (outside.get("no_proxy") or outside.get("NO_PROXY"), "127.0.0.1")))
+    return inside | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "demo",
+        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_DEFAULT_REGION": ENV_REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+
+
+def seed_env_copy(client, seed: int = SEED) -> None:
+    """Writes to the client's endpoint: source tables, and target tables but those the demo creates."""
+    missing, residents = EXPECTED["env_copy"]["missing"], demo_data.env_copy_target()
+    for entry, items in demo_data.env_copy_source(seed).items():
+        source, target = (f"{entry}-{environment}-NONE" for environment in (ENV_SOURCE, ENV_TARGET))
+        _create(client, source, {"id": "HASH"}, INDEXES.get(entry, {}))
+        _fill(client, source, items)
+        if entry in missing:
+            continue
+        _create(client, target, {"id": "HASH"}, INDEXES.get(entry, {}), stream=entry in STREAM_TABLES)
+        _fill(client, target, residents.get(entry, ()))
+        _optional(
+            client.update_continuous_backups,
+            TableName=target,
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+        )
+        if entry in TTL_TABLES:
+            expiry = {"AttributeName": "ttl", "Enabled": True}
+            for table in (source, target):
+                _optional(client.update_time_to_live, TableName=table, TimeToLiveSpecification=expiry)
+
+
+def seed_table_split(client, seed: int = SEED) -> None:
+    """Writes to the client's endpoint: the CRM table. The four new tables are the demo's to create."""
+    _create(client, CRM_TABLE, {"pk": "HASH", "sk": "RANGE"})
+    _fill(client, CRM_TABLE, demo_data.table_split_source(seed))
+
+
+def _create(client, table: str, key: dict[str, str], indexes: dict[str, str] | None = None, stream: bool = False):
+    indexes = indexes or {}
+    optional = {
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": index,
+                "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, attribute in indexes.items()
+        ],
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"} if stream else None,
+    }
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in key.items()],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in dict.fromkeys((*key, *indexes.values()))
+        ],
+        BillingMode="PAY_PER_REQUEST",
+        **{name: value for name, value in optional.items() if value},
+    )
+    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
+
+
+def _fill(client, table: str, items: Iterable[Item]) -> None:
+    """BatchWriteItem overwrites; that is right here alone, where the tables are this module's own and new."""
+    waiting = [{"PutRequest": {"Item": for_boto3({"M": item})["M"]}} for item in items]
+    while waiting:
+        answer = client.batch_write_item(RequestItems={table: waiting[:BATCH]})
+        waiting = answer["UnprocessedItems"].get(table, []) + waiting[BATCH:]
+
+
+def for_boto3(value: dict) -> dict:
+    """The typed value with binary as bytes, which boto3 wants in place of base64 text."""
+    ((letter, content),) = value.items()
+    if letter == "B":
+        return {"B": base64.b64decode(content)}
+    if letter == "BS":
+        return {"BS": [base64.b64decode(member) for member in content]}
+    if letter == "L":
+        return {"L": [for_boto3(member) for member in content]}
+    if letter == "M":
+        return {"M": {name: for_boto3(member) for name, member in content.items()}}
+    return value
+
+
+def _optional(call, **arguments) -> None:
+    """Make a call that some engines do not know."""
+    from botocore.exceptions import ClientError
+
+    try:
+        call(**arguments)
+    except ClientError:
+        pass

@@ -1,0 +1,299 @@
+"""Inserts in batches: up to 25 PartiQL INSERTs in one BatchExecuteStatement, each refused where its key is there.
+
+DynamoDB answers HTTP 200 with a response for each statement, in their order. Only a response that names the table and no
+error means inserted. A key that is there is read; a fault that passes is tried again for that statement; whatever else
+a statement is refused for is put to a conditional PutItem, whose answer holds. Nothing is ever overwritten.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any
+
+import orjson
+
+from ..errors import Interrupted
+from . import errors as faults
+from .errors import Again, DynamoError, Expired, NotSent
+
+OPERATION = "BatchExecuteStatement"
+STATEMENTS = 25  # DynamoDB's limit for one request
+MAX_BYTES = 4 << 20  # of a request: the limit is not documented for this one, and 16 MB for those like it
+STATEMENT_BYTES = 8192  # DynamoDB's limit, in characters
+TEXTS = 512  # statement texts kept, one for each list of attribute names
+
+Outcome = dict | DynamoError | None
+Numbered = list[tuple[int, Any]]  # what belongs to the item of that number in the caller's list
+
+_LOOK = object()  # the key is there, or may be: to be read
+_HELD = frozenset({faults.CONDITION_FAILED, "DuplicateItemException"})
+# What a single request would be told as well. Not so ValidationException: it may be about the statement, not the item.
+_FINAL = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ItemCollectionSizeLimitExceededException"})
+
+
+class Batches:
+    """The part of a Wire that inserts, on threads of its own, at most `workers`. Thread-safe."""
+
+    def __init__(self, wire: Any, workers: int):
+        self._wire, self._workers = wire, workers
+        self._taken: dict[str, bool] = {}
+        self._asking = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def taken(self, table: str, key_names: tuple[str, ...]) -> bool:
+        """Return whether the table takes parameterized INSERTs in batches. Read-only: what it sends lacks the key.
+
+        One attempt, and the answer is kept; not so where it failed by throttling or on the way: then no, for now.
+        """
+        with self._asking:
+            if table not in self._taken:
+                name = "runbook"
+                while name in key_names:
+                    name += "_"
+                statement = {"Statement": statement_text(table, (name,)), "Parameters": [{"NULL": True}]}
+                answer = self._wire._once(OPERATION, {"Statements": [statement]}, table)
+                if isinstance(answer, Expired) or (isinstance(answer, Again) and not answer.by_server):
+                    return False
+                self._taken[table] = _refuses_the_lack_of_a_key(answer)
+            return self._taken[table]
+
+    def insert(
+        self,
+        table: str,
+        items: list[dict],
+        key_names: tuple[str, ...],
+        unsent: list[int] | None = None,
+        keys: Sequence[Hashable] | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> list[Outcome]:
+        """As Wire.insert_many."""
+        found: list[Any] = [None] * len(items)
+        if keys is not None and len(set(keys)) == len(items):
+            order, repeats = list(range(len(items))), []
+        else:
+            order, repeats = _apart(items, key_names)
+        # Neighbours of a page may go to one partition: they are spread over the batches, and those go out in any order.
+        count = -(-len(order) // STATEMENTS)
+        order = [index for first in random.Random(count).sample(range(count), count) for index in order[first::count]]
+        batches, singles = [], order
+        if len(order) > 1 and self.taken(table, key_names):
+            batches, singles = pack(table, items, order, sizes or [len(orjson.dumps(item)) for item in items])
+        put = partial(self._put, table, items, key_names[0])
+        tasks = [partial(self._send, table, batch, put) for batch in batches]
+        tasks += [partial(put, [index]) for index in singles]
+        owners = [[index for index, _ in batch] for batch in batches] + [[index] for index in singles]
+        for index, outcome in self._concurrently(tasks, owners, [] if unsent is None else unsent):
+            found[index] = outcome
+        look = [index for index, outcome in enumerate(found) if outcome is _LOOK]
+        gone = self._read(table, items, key_names, look, found)
+        for number, index in enumerate(gone + repeats):
+            # A key that comes twice: the first has it, so this one is told what is there.
+            found[index] = _left(partial(put, [index]), sent=number < len(gone))[0][1]
+        return found
+
+    def _read(self, table: str, items: list[dict], names: tuple[str, ...], look: list[int], found: list) -> list[int]:
+        """Puts in place what is there, and gives the numbers of the items that are gone, or cannot be read."""
+        try:
+            held = self._wire.get_many(table, [{name: items[index][name] for name in names} for index in look])
+        except DynamoError:  # a refused PutItem tells what is there, too
+            return look
+        for index, item in zip(look, held, strict=True):
+            found[index] = item
+        return [index for index, item in zip(look, held, strict=True) if item is None]
+
+    def _put(self, table: str, items: list[dict], partition_key: str, indexes: list[int]) -> Numbered:
+        done: Numbered = []
+        for index in indexes:
+            try:
+                done.append((index, self._wire.put_new(table, items[index], partition_key)))
+            except DynamoError as problem:
+                done.append((index, problem.with_traceback(None)))  # which would keep the page
+        return done
+
+    def _send(self, table: str, batch: Numbered, put: Callable[[list[int]], Numbered]) -> Numbered:
+        """Sends (number, statement) pairs until each is settled, or is to be read: then its outcome is _LOOK."""
+        wire, done, singles = self._wire, [], []
+        attempt = 0
+        while batch:
+            try:
+                reply = wire.call(OPERATION, {"Statements": [statement for _, statement in batch]}, table=table)
+            except NotSent as held_back:
+                if attempt:
+                    raise Interrupted(str(held_back)) from None
+                raise
+            except DynamoError as refused:  # all of them, for what may be the fault of one
+                if refused.code != "ValidationException":
+                    self._taken[table] = False
+                singles += batch
+                break
+            attempt += 1
+            responses = reply.get("Responses")
+            if not isinstance(responses, list) or len(responses) != len(batch):
+                wire._note(OPERATION, table, attempt, Again("the reply does not answer every statement"))
+                return done + [(index, _LOOK) for index, _ in batch]
+            if responses == [{"TableName": table}] * len(batch):  # every one inserted, as nearly always
+                done += [(index, None) for index, _ in batch]
+                wire._note(OPERATION, table, attempt)
+                break
+            refused, problem = [], None
+            invalid = len(singles)
+            for pair, response in zip(batch, responses, strict=True):
+                outcome = _outcome(wire.label, table, response)
+                if isinstance(outcome, Again):
+                    refused.append(pair)
+                    problem = outcome
+                elif isinstance(outcome, DynamoError) and outcome.code not in _FINAL:
+                    singles.append(pair)
+                else:
+                    done.append((pair[0], outcome))
+            if len(singles) - invalid == len(batch) > 1:  # it is not the items
+                self._taken[table] = False
+            share = len(refused) / len(batch)
+            wire._note(OPERATION, table, attempt, problem, share)
+            if refused:
+                wire._back_off(attempt, share)
+            if 2 * len(refused) > len(batch):  # no progress: one by one, with the patience that single requests have
+                singles += refused
+                break
+            batch = refused
+        return done + _left(partial(put, [index for index, _ in singles]), sent=True)
+
+    def _concurrently(
+        self, tasks: list[Callable[[], Numbered]], owners: list[list[int]], unsent: list[int]
+    ) -> Numbered:
+        """The outcomes of all tasks. Once one has raised, those not begun are left out; when all have ended, it raises.
+
+        `unsent` gets the numbers of the items of which no copy has left this process.
+        """
+        left = iter(range(len(tasks)))  # whoever is free takes the next; that is atomic
+        failed = threading.Event()
+
+        def work() -> Numbered:
+            done: Numbered = []
+            while not failed.is_set() and (number := next(left, None)) is not None:
+                try:
+                    done += tasks[number]()
+                except BaseException as problem:
+                    failed.set()
+                    if isinstance(problem, NotSent):
+                        unsent.extend(owners[number])
+                    raise
+            return done
+
+        workers, futures = min(self._workers, len(tasks)), []
+        try:
+            if workers < 2:
+                return work()
+            for _ in range(workers):
+                futures.append(self._threads().submit(work))
+            wait(futures)
+        except BaseException:  # Ctrl-C, or no thread to be had: nothing may be under way when the caller goes on
+            failed.set()
+            wait(futures)
+            raise
+        finally:
+            for number in left:
+                unsent += owners[number]
+        problems = [problem for future in futures if (problem := future.exception())]
+        if problems:  # one that says more than that it was held back, if there is one
+            raise next((problem for problem in problems if not isinstance(problem, NotSent)), problems[0])
+        return [pair for future in futures for pair in future.result()]
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._asking:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="insert")
+            return self._pool
+
+
+def pack(table: str, items: list[dict], order: list[int], sizes: Sequence[int]) -> tuple[list[Numbered], list[int]]:
+    """Return batches of (number, statement) and the numbers of the items that no statement can carry."""
+    batches: list[Numbered] = []
+    singles: list[int] = []
+    batch: Numbered = []
+    size, names, text = 0, None, None
+    for index in order:
+        item = items[index]
+        if (own := tuple(item)) != names:  # most items of a page have the same attributes
+            names, text = own, statement_text(table, own)
+        if text is None:
+            singles.append(index)
+            continue
+        length = len(text) + sizes[index]
+        if batch and (len(batch) == STATEMENTS or size + length > MAX_BYTES):
+            batches.append(batch)
+            batch, size = [], 0
+        batch.append((index, {"Statement": text, "Parameters": list(item.values())}))
+        size += length
+    if batch:
+        batches.append(batch)
+    return batches, singles
+
+
+@lru_cache(TEXTS)
+def statement_text(table: str, names: tuple[str, ...]) -> str | None:
+    """Return the INSERT of an item with these attributes, its values as parameters; None where it cannot be one.
+
+    PartiQL writes a name as a string: in single quotes, with those inside doubled. How a parser takes control
+    characters and backslashes there is not documented.
+    """
+    if not all(name.isprintable() and "\\" not in name for name in names):
+        return None
+    pairs = ", ".join("'" + name.replace("'", "''") + "': ?" for name in names)
+    text = f'INSERT INTO "{table}" VALUE {{{pairs}}}'
+    return text if len(text.encode()) <= STATEMENT_BYTES else None
+
+
+def identity(names: Any, attributes: dict) -> tuple:
+    """Return what makes two keys the same to DynamoDB: numbers by value, everything else as written."""
+    return tuple(
+        (name, letter, Decimal(value) if letter == "N" else value)
+        for name in sorted(names)
+        for letter, value in attributes[name].items()
+    )
+
+
+def _apart(items: list[dict], key_names: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """The numbers of the items that come first with their key, and of the others."""
+    seen: set[tuple] = set()
+    firsts, repeats = [], []
+    for index, item in enumerate(items):
+        try:
+            key = identity(key_names, item)
+        except (KeyError, ArithmeticError):  # DynamoDB will say what is wrong with it
+            repeats.append(index)
+            continue
+        (repeats if key in seen else firsts).append(index)
+        seen.add(key)
+    return firsts, repeats
+
+
+def _outcome(label: str, table: str, response: Any) -> Any:
+    """None for inserted, _LOOK, Again, or the DynamoError of one statement."""
+    if not isinstance(response, dict):
+        return _LOOK
+    error = response.get("Error")
+    if error is None:
+        return None if response.get("TableName") == table else _LOOK
+    problem = faults.from_statement(label, OPERATION, table, error)
+    return _LOOK if isinstance(problem, DynamoError) and problem.code in _HELD else problem
+
+
+def _left(send: Callable[[], Numbered], *, sent: bool) -> Numbered:
+    """What `send` gives. What a guard holds back after a copy has left is Interrupted, not NotSent."""
+    try:
+        return send()
+    except NotSent as held_back:
+        if not sent:
+            raise
+        raise Interrupted(str(held_back)) from None
+
+
+def _refuses_the_lack_of_a_key(answer: dict | Exception) -> bool:
+    match answer:
+        case {"Responses": [{"Error": {"Code": "ValidationError"}}]}:
+            return True
+    return False

@@ -1,0 +1,202 @@
+"""The data path: raw DynamoDB JSON in and out, signed, retried, paced. No boto3 serialization, no Python number types.
+
+An item is what the wire holds, parsed: `{"id": {"S": "a"}, "n": {"N": "1.5"}}`. Every method raises Interrupted when
+the endpoint does not recover within the attempts, or the credentials are not accepted (the run can be resumed), and
+DynamoError for a refusal that no retry mends.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+from ..errors import Interrupted
+from . import errors as faults
+from .batch_insert import Batches, Outcome, identity
+from .errors import Again, ConditionFailed, DynamoError, NotSent
+from .requests import WORKERS, Requests, guarded, table_of
+
+__all__ = ["ConditionFailed", "DynamoError", "NotSent", "Wire", "guarded"]
+
+BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
+VANISHING = 5  # how often a put may be refused for an item that is gone when looked at
+
+
+class Wire(Requests):
+    """The data path to one side's tables. Thread-safe; takes what Requests takes."""
+
+    def __init__(self, *about: Any, workers: int = WORKERS, **more: Any):
+        super().__init__(*about, workers=workers, **more)
+        self._key_schemas: dict[str, list[str]] = {}
+        self._batches = Batches(self, workers)
+
+    # reads
+
+    def scan_page(
+        self,
+        table: str,
+        *,
+        start: dict | None = None,
+        segment: int = 0,
+        segments: int = 1,
+        limit: int | None = None,
+        attributes: list[str] | None = None,
+        consistent: bool = True,
+    ) -> tuple[list[dict], dict | None]:
+        """Return the items of one page and the key to go on from, None at the segment's end. Read-only.
+
+        A page may be empty and still not be the last. `attributes` names what to bring (default: all).
+        """
+        body: dict[str, Any] = {"TableName": table, "ConsistentRead": consistent}
+        if start is not None:
+            body["ExclusiveStartKey"] = start
+        if segments > 1:
+            body |= {"Segment": segment, "TotalSegments": segments}
+        if limit is not None:
+            body["Limit"] = limit
+        if attributes:
+            names = {f"#a{number}": name for number, name in enumerate(attributes)}
+            body |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
+        return self._page("Scan", body)
+
+    def query_pages(self, body: dict) -> Iterator[tuple[list[dict], dict | None]]:
+        """Yield each page's items and the key to go on from. Read-only. `body` is that of Query."""
+        body = dict(body)
+        while True:
+            items, last = self._page("Query", body)
+            yield items, last
+            if last is None:
+                return
+            body["ExclusiveStartKey"] = last
+
+    def _page(self, operation: str, body: dict) -> tuple[list[dict], dict | None]:
+        reply = self.call(operation, body)
+        items = reply.get("Items", [])
+        if (count := reply.get("Count", len(items))) != len(items):
+            raise Interrupted(
+                f"{faults.where(self.label, operation, table_of(body))}: the reply says {count} items "
+                f"and holds {len(items)}; resume to read that page again."
+            )
+        return items, reply.get("LastEvaluatedKey")
+
+    def get(self, table: str, key: dict) -> dict | None:
+        """Return the item, by a consistent read, or None. Read-only."""
+        return self.call("GetItem", {"TableName": table, "Key": key, "ConsistentRead": True}).get("Item")
+
+    def get_many(self, table: str, keys: list[dict]) -> list[dict | None]:
+        """Return the item of each key, None where there is none, in the order of the keys. Read-only.
+
+        Consistent reads of up to 100 keys, each key once; what DynamoDB leaves over is asked for again.
+        """
+        wanted = {identity(key, key): key for key in keys}
+        found: dict[tuple, dict] = {}
+        left = list(wanted.values())
+        stalled = 0
+        while left:
+            batch, left = left[:BATCH_GET_KEYS], left[BATCH_GET_KEYS:]
+            reply = self.call("BatchGetItem", {"RequestItems": {table: {"Keys": batch, "ConsistentRead": True}}})
+            for item in reply.get("Responses", {}).get(table, ()):
+                found[identity(batch[0], item)] = item
+            over = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+            left = over + left
+            # Left over after 16 MB is no reason to wait; nothing at all having come through is.
+            if len(over) < len(batch):
+                stalled = 0
+                continue
+            stalled += 1
+            self._note("BatchGetItem", table, stalled, Again("UnprocessedKeys", overload=True))
+            if stalled >= self._attempts:
+                place = faults.where(self.label, "BatchGetItem", table)
+                raise Interrupted(
+                    f"{place}: {stalled} times none of the keys was processed; the table is overloaded: resume later."
+                )
+            self._back_off(stalled)
+        return [found.get(identity(key, key)) for key in keys]
+
+    # writes: every one of them on a condition
+
+    def put_new(self, table: str, item: dict, partition_key: str, *, guarded: bool = True) -> dict | None:
+        """Return None when the item was inserted, else the item that has its key already. Writes to the table.
+
+        Never overwrites. After a lost reply the item that is there already may be the one that was to be inserted: the
+        caller compares. Raises ConditionFailed where an item appears and vanishes again and again.
+
+        `guarded=False` is for putting back what this process has taken away: that has to be done, whatever has changed.
+        """
+        body = {
+            "TableName": table,
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(#k)",
+            "ExpressionAttributeNames": {"#k": partition_key},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        for again in range(VANISHING):
+            if again:
+                self._back_off(again)
+            try:
+                self.call("PutItem", body, guarded=guarded)
+                return None
+            except ConditionFailed as refused:
+                last = refused
+            # Some engines refuse without the item; then it has to be looked up.
+            there = last.item or self.get(table, {name: item[name] for name in self._key_names(table)})
+            if there is not None:
+                return there
+        raise last
+
+    def takes_batches(self, table: str, key_names: tuple[str, ...]) -> bool:
+        """Return whether insert_many sends batches to this table. Read-only: what it may send to know lacks the key."""
+        assert not self._read_only, f"{self.label} is only read, never written"
+        return self._batches.taken(table, key_names)
+
+    def insert_many(
+        self,
+        table: str,
+        items: list[dict],
+        key_names: tuple[str, ...],
+        unsent: list[int] | None = None,
+        *,
+        keys: Sequence[Hashable] | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> list[Outcome]:
+        """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
+
+        Writes to the table; never overwrites. In batches where the table takes them, else by put_new, as many requests at
+        once as there are workers, in any order; equal keys in the order given. After a lost reply the item that is
+        there may be the one that was to be inserted: the caller compares. Raises Interrupted when all requests under
+        way have ended, and NotSent where guards held back whatever was not done; then `unsent` gets the numbers of
+        items of which no copy has left.
+
+        `keys` tell equal keys apart from others, and `sizes` are the items' bytes as JSON, about: where the caller knows
+        them, they need not be worked out again.
+        """
+        assert not self._read_only, f"{self.label} is only read, never written"
+        self._key_schemas.setdefault(table, list(key_names))
+        return self._batches.insert(table, items, key_names, unsent, keys, sizes)
+
+    def _key_names(self, table: str) -> list[str]:
+        if table not in self._key_schemas:
+            schema = self.call("DescribeTable", {"TableName": table})["Table"]["KeySchema"]
+            self._key_schemas[table] = [part["AttributeName"] for part in schema]
+        return self._key_schemas[table]
+
+    def delete_if(self, table: str, key: dict, condition: list[tuple[str, dict]]) -> dict | None:
+        """Return the deleted item, or None where there was none. Writes to the table.
+
+        `condition` lists attributes with the typed values that they must still have. Raises ConditionFailed, with the
+        item as it is now, where one has not.
+        """
+        body: dict[str, Any] = {"TableName": table, "Key": key, "ReturnValues": "ALL_OLD"}
+        if condition:
+            body |= {
+                "ConditionExpression": " AND ".join(f"#a{n} = :v{n}" for n in range(len(condition))),
+                "ExpressionAttributeNames": {f"#a{n}": name for n, (name, _) in enumerate(condition)},
+                "ExpressionAttributeValues": {f":v{n}": value for n, (_, value) in enumerate(condition)},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        try:
+            return self.call("DeleteItem", body).get("Attributes")
+        except ConditionFailed as refused:
+            # No item in the refusal: it is gone (perhaps by us, with the reply lost), or the engine does not say.
+            refused.item = refused.item or self.get(table, key)
+            if refused.item is None:
+                return None
+            raise

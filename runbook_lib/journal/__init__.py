@@ -1,0 +1,1 @@
+"""The record of what a run did, and the readings of it: state, lists, index, checkpoint, audit, repair."""

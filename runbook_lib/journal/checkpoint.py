@@ -1,0 +1,131 @@
+"""The checkpoint file: written before the first insert, and with the journal enough to roll back from."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import Refused
+from ..parameters import Parameters, build_parameters
+from ..run.fingerprints import code_fingerprint, environments_fingerprint
+from ..run.folder import Run, iso, now
+from ..stages.migrate import backup_gate as backups
+from ..walk.plan import Plan
+from .stage import Stage
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What an undo needs to know of a stage."""
+
+    run: Run
+    stage: str
+    parameters: Parameters
+    entries: dict[str, dict[str, Any]]  # entry -> source, target, level of the source table
+    code: str
+    sides: dict[str, dict[str, Any]]  # source and target -> environment, region, account
+    path: Path | None = None
+    backups: dict[str, dict[str, Any]] = field(default_factory=dict)  # target table -> kind, arn, ...: see backups.py
+
+    def stage_journal(self) -> Stage:
+        """The stage's journal."""
+        return Stage(self.run, self.stage)
+
+    @property
+    def target_account(self) -> str | None:
+        """The account that was written to, where it was known."""
+        return self.sides["target"]["account"]
+
+    @property
+    def code_changed(self) -> bool:
+        """Whether the program is another one than the one that wrote."""
+        return self.code != code_fingerprint()
+
+
+def checkpoint_of(run: Run, stage: str, plan: Plan) -> Checkpoint:
+    """The checkpoint for a plan, not yet written."""
+    every = plan.choose(list(plan.all_routes))
+    levels = every.levels()
+    entries = {
+        name: {"source": route.entry.source, "target": route.entry.target, "level": levels[route.entry.source]}
+        for name, route in plan.all_routes.items()
+    }
+    sides = {label: side_summary(plan, label) for label in ("source", "target")}
+    taken = backups.recorded(Stage(run, stage))
+    return Checkpoint(run, stage, plan.parameters, entries, code_fingerprint(), sides, backups=taken)
+
+
+def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
+    """Writes `migration-checkpoint-<timestamp>.json` into the run's folder; gives its path."""
+    content = {
+        "schema": SCHEMA,
+        "run_id": checkpoint.run.id,
+        "stage": checkpoint.stage,
+        "created": iso(now()),
+        "journal": f"journal/{checkpoint.stage}",
+        "parameters": checkpoint.parameters.model_dump(),
+        **checkpoint.sides,
+        "mapping": {
+            "file": plan.mapping.file,
+            "fingerprint": plan.mapping.fingerprint,
+            "entries": {
+                name: {**about, **entry.model.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+                for (name, about), entry in zip(checkpoint.entries.items(), plan.mapping.entries.values(), strict=True)
+            },
+        },
+        "entries": checkpoint.entries,
+        "backups": checkpoint.backups,
+        "fingerprints": {
+            "mapping": plan.mapping.fingerprint,
+            "environments": environments_fingerprint(plan.parameters),
+            "code": checkpoint.code,
+        },
+    }
+    return checkpoint.run.write_json("migration-checkpoint", {**content, "sha256": _seal(content)})
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The checkpoint in a file. Read-only. Refused where it is missing, damaged, or not in its run's folder."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        seal = content.pop("sha256")
+        if seal != _seal(content):
+            raise ValueError
+    except FileNotFoundError:
+        raise Refused(f"{path}: no such checkpoint; it lies in the run's folder, outputs/<run_id>/.") from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise Refused(f"{path} is damaged or no checkpoint; restore it from a copy.") from None
+    if content["schema"] != SCHEMA:
+        raise Refused(
+            f"{path} has schema {content['schema']}, this program knows {SCHEMA}; use the version that wrote it."
+        )
+    folder = path.resolve().parent
+    run = Run(content["run_id"], folder)
+    if folder.name != run.id or not run.journal(content["stage"]).is_dir():
+        raise Refused(f"{path} belongs to run {run.id}, whose folder and journal are not here; put it back there.")
+    parameters = build_parameters(content["parameters"], path.name)
+    sides = {label: content[label] for label in ("source", "target")}
+    return Checkpoint(
+        run,
+        content["stage"],
+        parameters,
+        content["entries"],
+        content["fingerprints"]["code"],
+        sides,
+        path,
+        content.get("backups", {}),
+    )
+
+
+def side_summary(plan: Plan, label: str) -> dict[str, Any]:
+    """Environment, region and account of a side, as reports name it."""
+    connection = getattr(plan, label)
+    return {key: getattr(connection, key) for key in ("environment", "region", "account")}
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

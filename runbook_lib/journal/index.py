@@ -1,0 +1,208 @@
+"""What a stage's journal says of each item, looked up by source key or target key: what drift is told from.
+
+The index is a temporary database of SQLite, without a name: it lies in the machine's temporary folder, is gone with the
+process however that ends, and holds hashes and places in the journal, no keys and no values. Memory is bounded by its cache.
+"""
+
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from ..errors import Interrupted
+from ..stages.rollback.undo import MADE_ROOM
+from ..values import key_hash
+from . import log as journal
+from .log import INSERTED, LOSER, REJECT, UNROUTED, Intent
+from .stage import Stage
+
+OPEN = "o"  # a row that was absent when it was announced, with no word what became of it
+STANDS, ANNOUNCED, GONE = range(3)  # of an inserted or open row: there as far as the journal knows; its delete was
+# announced, with no word; deleted to make room for a newer version
+BY_SOURCE, OF_NO_ENTRY, BY_TARGET = b"source", b"unrouted", b"target"  # kinds of places
+CACHE_KB = 64_000
+BATCH = 10_000  # rows written to the index at once
+ASKED = 500  # places looked up with one question
+HELD_INTENTS = 8  # of those read again, kept in memory
+
+_COLUMNS = "file, n, idx, letter, digest, state"
+
+
+class Said(NamedTuple):
+    """What one intent of the journal says of one item."""
+
+    file: int  # number of the journal file
+    n: int
+    index: int  # in the list of the intent that the letter stands for
+    letter: str  # of journal, or OPEN
+    digest: str  # of the row; of a reject's reason; "" of an unrouted item
+    state: int
+
+
+def place(entry: str, key: dict, kind: bytes = BY_SOURCE) -> bytes:
+    """16 bytes for the source key of an entry; with `kind` OF_NO_ENTRY of a source table, BY_TARGET of a target table."""
+    return place_of(entry, key_hash(key), kind)
+
+
+def place_of(name: str, hashed: bytes, kind: bytes) -> bytes:
+    """As `place`, of a key's hash."""
+    return blake2b(b"\0".join((kind, name.encode(), hashed)), digest_size=16).digest()
+
+
+def reason_digest(attribute: str, reason: str) -> str:
+    """Tells one reason of a rejected item from another."""
+    return blake2b(f"{attribute}\0{reason}".encode(), digest_size=16).hexdigest()
+
+
+class Index:
+    """All that a stage's journal says and that no later intent stands for. A `with` block; thread-safe."""
+
+    def __init__(self, stage: Stage, targets: dict[str, str] | None = None):
+        """Reads the journal. With `targets` (entry → target table) what was inserted is found by its target key, too.
+
+        Raises Damaged, Refused; Interrupted where the temporary folder is full.
+        """
+        self.files = stage.files()
+        self._starts: list[dict[int, int]] = []  # of each file: n -> where the intent begins
+        self._intents: dict[tuple[int, int], Intent] = {}
+        self._targets = targets
+        self._lock = threading.RLock()
+        self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        with self._saving():
+            self._base.execute("PRAGMA journal_mode = OFF")
+            self._base.execute("PRAGMA synchronous = OFF")
+            self._base.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+            self._base.execute(f"CREATE TABLE said (place, {_COLUMNS})")
+            self._base.execute("CREATE TABLE seen (place)")
+            self._base.execute("BEGIN")  # one transaction for all: nothing of it is ever to be kept
+            self._fill()
+            self._base.execute("CREATE INDEX said_places ON said (place)")
+        self.unrouted = {file for (file,) in self._all("SELECT DISTINCT file FROM said WHERE letter = ?", (UNROUTED,))}
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._base.close()
+
+    def find(self, places: Iterable[bytes], files: Collection[int] | None = None) -> dict[bytes, list[Said]]:
+        """What is said of each place, in the order in which it was said; places without a word are not there."""
+        found: dict[bytes, list[Said]] = defaultdict(list)
+        left = list(places)
+        for at in range(0, len(left), ASKED):
+            asked = left[at : at + ASKED]
+            marks = ",".join("?" * len(asked))
+            query = f"SELECT place, {_COLUMNS} FROM said WHERE place IN ({marks}) ORDER BY file, n, idx"
+            for hashed, *said in self._all(query, asked):
+                if files is None or said[0] in files:
+                    found[hashed].append(_said(said))
+        return dict(found)
+
+    def see(self, places: Iterable[bytes]) -> None:
+        """Notes that the items of these places were met."""
+        with self._saving():
+            self._base.executemany("INSERT INTO seen VALUES (?)", zip(places))
+
+    def unseen(self, files: Collection[int]) -> Iterator[list[Said]]:
+        """What is said in some files of items that were not met, in batches, in the journal's order."""
+        with self._saving():
+            self._base.execute("CREATE INDEX IF NOT EXISTS seen_places ON seen (place)")
+        marks = ",".join(map(str, files))
+        last = 0
+        while True:  # a new question for each batch, so that others may write to the index between two
+            query = (
+                f"SELECT rowid, {_COLUMNS} FROM said WHERE file IN ({marks}) AND rowid > ? "
+                f"AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.place = said.place) ORDER BY rowid LIMIT {ASKED}"
+            )
+            batch = self._all(query, (last,))
+            if not batch:
+                return
+            yield [_said(said) for _, *said in batch]
+            last = batch[-1][0]
+
+    def intent(self, said: Said) -> Intent:
+        """The intent that says it, as it was written."""
+        with self._lock:
+            known = (said.file, said.n)
+            if known not in self._intents:
+                while len(self._intents) >= HELD_INTENTS:
+                    del self._intents[next(iter(self._intents))]
+                self._intents[known] = journal.intent_at(self.files[said.file][0], self._starts[said.file][said.n])
+            return self._intents[known]
+
+    def source_key(self, said: Said) -> tuple[str, dict]:
+        """The entry (of an unrouted item its source table) and the item's source key."""
+        intent = self.intent(said)
+        if said.letter == UNROUTED:
+            return self.files[said.file][1]["table"], intent.unrouted[said.index]
+        if said.letter == REJECT:
+            return tuple(intent.rejects[said.index][:2])
+        row = (intent.losers if said.letter == LOSER else intent.rows)[said.index]
+        return row.entry, row.source_key
+
+    def _fill(self) -> None:
+        batch: list[tuple] = []
+        for number, (path, begin) in enumerate(self.files):
+            starts: dict[int, int] = {}
+            self._starts.append(starts)
+            for intent in journal.intents(path, whole=True):
+                starts[intent.n] = intent.at
+                batch += self._rows_of(intent, number, begin["table"])
+                if len(batch) >= BATCH:
+                    self._write(batch)
+                    batch = []
+        self._write(batch)
+
+    def _write(self, batch: list[tuple]) -> None:
+        self._base.executemany("INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
+
+    def _rows_of(self, intent: Intent, file: int, table: str) -> Iterator[tuple]:
+        for index, row in enumerate(intent.rows):
+            letter = intent.outcome[index] if intent.outcome is not None else OPEN
+            if (letter, index) in intent.replaced or (letter == OPEN and row.present):
+                continue
+            state = STANDS
+            if intent.undone.get(index) == MADE_ROOM:
+                state = GONE
+            elif index in intent.undoing:
+                state = ANNOUNCED
+            about = (file, intent.n, index, letter, bytes.fromhex(row.digest), state)
+            yield place(row.entry, row.source_key), *about
+            if self._targets and letter in (INSERTED, OPEN) and state != GONE:
+                yield place(self._targets[row.entry], row.key, BY_TARGET), *about
+        if intent.outcome is None:
+            return
+        for index, row in enumerate(intent.losers):
+            if (LOSER, index) not in intent.replaced:
+                yield place(row.entry, row.source_key), file, intent.n, index, LOSER, bytes.fromhex(row.digest), STANDS
+        for index, (entry, key, attribute, reason) in enumerate(intent.rejects):
+            if (REJECT, index) not in intent.replaced:
+                told = bytes.fromhex(reason_digest(attribute, reason))
+                yield place(entry, key), file, intent.n, index, REJECT, told, STANDS
+        for index, key in enumerate(intent.unrouted):
+            if (UNROUTED, index) not in intent.replaced:
+                yield place(table, key, OF_NO_ENTRY), file, intent.n, index, UNROUTED, b"", STANDS
+
+    def _all(self, query: str, values: Iterable[Any] = ()) -> list[tuple]:
+        with self._saving():
+            return self._base.execute(query, tuple(values)).fetchall()
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """One at a time; what the disk refuses is Interrupted, as all of it can be done again."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.OperationalError as problem:
+            raise Interrupted(
+                f"the index of the journal cannot be written: {problem}; make room in the machine's temporary folder, "
+                "or set TMPDIR, and give the command again."
+            ) from problem
+
+
+def _said(columns: Iterable[Any]) -> Said:
+    file, n, index, letter, digest, state = columns
+    return Said(file, n, index, letter, digest.hex(), state)

@@ -1,0 +1,166 @@
+"""What a run leaves beside its report: the listing files and the id map, read from the journal."""
+
+import base64
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .log import CONFLICT, FAILED, REPLACED, Intent
+from .relations import Relations
+from .stage import Stage
+
+LISTINGS = ("quarantine", "conflicts", "unrouted", "failed")
+TAKEN = "the target holds a different item under this key"
+STALE = "the source item changed when its earlier version had landed already; `runbook migrate --delta` replaces that"
+SHARED = "another source item has the same target key and comes first"
+UNROUTED = "no entry selects it"
+_ROWS = 50_000  # of the id map in memory at a time
+
+
+def entry_of(table: str, key: dict, attribute: str = "", reason: str = "") -> dict[str, Any]:
+    """One object of a listing file."""
+    return {"table": table, "key": key, "attribute": attribute, "reason": reason}
+
+
+def write_listing(folder: Path, name: str, entries: Iterable[dict[str, Any]]) -> int:
+    """Writes `<name>.jsonl` (mode 0600), whole or not at all; removes it where there are no entries. Gives their number."""
+    with _Listing(folder, name) as listing:
+        for entry in entries:
+            listing.add(entry)
+    return listing.number
+
+
+class _Listing:
+    """A listing file that is being written; in its place when the block ends."""
+
+    def __init__(self, folder: Path, name: str):
+        self._path, self._temporary, self.number = folder / f"{name}.jsonl", folder / f".{name}.jsonl", 0
+
+    def __enter__(self) -> "_Listing":
+        self._file = open(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        return self
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self._file.write(orjson.dumps(entry) + b"\n")
+        self.number += 1
+
+    def __exit__(self, *exception) -> None:
+        try:
+            self._file.close()  # what a full disk refuses it refuses here
+        finally:
+            if exception[0] is None and self.number:
+                self._temporary.replace(self._path)
+            else:
+                self._temporary.unlink()
+        if exception[0] is None and not self.number:
+            self._path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one reading of a stage's journal gave."""
+
+    id_map: dict[str, Any]  # file, rows, sha256
+    relationships: int  # references of items that arrived
+    preserved: int  # those of them whose parent is in the target as well
+    errors: list[dict[str, Any]]  # failed items by entry and reason
+
+
+def write_lists(stage: Stage) -> Written:
+    """Writes the listing files and the id map of a stage, from its journal, which is read once."""
+    folder = stage.run.folder
+    passes = Counter(begin["table"] for _, begin in stage.files() if begin["segment"] == 0)
+    relations, errors = Relations(), Counter()
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(_Listing(folder, name)) for name in LISTINGS}
+        id_map = stack.enter_context(_IdMap(folder))
+        seen: set[bytes] = set()
+        for table, intent in stage.intents(final=True):
+            for name, entry in _entries(table, intent):
+                if name == "unrouted" and passes[table] > 1:  # each pass over a table meets the same ones
+                    place = orjson.dumps([table, entry["key"]])
+                    if place in seen:
+                        continue
+                    seen.add(place)
+                files[name].add(entry)
+            errors.update((intent.rows[int(index)].entry, reason) for index, reason in intent.errors.items())
+            relations.add(intent)
+            id_map.add(intent)
+    total, preserved = relations.count()
+    found = [{"table": table, "reason": reason, "items": number} for (table, reason), number in errors.items()]
+    return Written(id_map.as_json(), total, preserved, found)
+
+
+def _entries(table: str, intent: Intent) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What an intent with its outcome has for the listings: (listing, object)."""
+    for reject in intent.rejects:
+        yield "quarantine", entry_of(*reject)
+    for row in intent.losers:
+        yield "conflicts", entry_of(row.entry, row.source_key, "", SHARED)
+    for key in intent.unrouted:
+        yield "unrouted", entry_of(table, key, "", UNROUTED)
+    if CONFLICT in intent.outcome or FAILED in intent.outcome:
+        for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome, strict=True)):
+            if letter == CONFLICT:
+                yield "conflicts", entry_of(row.entry, row.source_key, "", STALE if index in intent.stale else TAKEN)
+            elif letter == FAILED:
+                yield "failed", entry_of(row.entry, row.source_key, "", intent.errors[str(index)])
+
+
+class _IdMap:
+    """`id-map.parquet` (columns table, source_id, target_id), one row per routed item; in its place when the block ends."""
+
+    def __init__(self, folder: Path):
+        self._path, self._temporary, self._rows = folder / "id-map.parquet", folder / ".id-map.parquet", 0
+        self._batch: list[tuple[str, str, str]] = []
+
+    def __enter__(self) -> "_IdMap":
+        import pyarrow
+        import pyarrow.parquet
+
+        names = ("table", "source_id", "target_id")
+        self._schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
+        self._make, self._writer = pyarrow.record_batch, pyarrow.parquet.ParquetWriter(self._temporary, self._schema)
+        return self
+
+    def add(self, intent: Intent) -> None:
+        rows = (row for row, letter in zip(intent.rows, intent.outcome, strict=True) if letter != REPLACED)
+        self._batch += [(row.entry, row.old_id, row.new_id) for row in (*rows, *intent.losers)]
+        if len(self._batch) >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batch:
+            columns = [list(column) for column in zip(*self._batch, strict=True)]
+            self._writer.write_batch(self._make(columns, self._schema))
+            self._rows += len(self._batch)
+            self._batch = []
+
+    def __exit__(self, *exception) -> None:
+        if exception[0] is None:
+            self._flush()
+        self._writer.close()
+        if exception[0] is None:
+            os.chmod(self._temporary, 0o600)
+            self._temporary.replace(self._path)
+
+    def as_json(self) -> dict[str, Any]:
+        """File, rows, sha256."""
+        with self._path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"file": self._path.name, "rows": self._rows, "sha256": sha256}
+
+
+def keyed_hash(key: dict) -> str:
+    """A short hash that stands for a key in what is sent around; new for every process, so it gives nothing away."""
+    return hashlib.blake2b(orjson.dumps(key, option=orjson.OPT_SORT_KEYS), key=_SECRET, digest_size=4).hexdigest()
+
+
+_SECRET = base64.b64encode(os.urandom(24))

@@ -1,0 +1,87 @@
+"""Which run a stage belongs to: the one named, the latest of the same migration, or a new one."""
+
+from pathlib import Path
+
+from ..errors import Refused
+from ..mapping.load import Mapping
+from ..parameters import Parameters, resolve_path
+from ..run.folder import Run, identify, new_run_id, open_run, runs
+from .stage import Stage
+
+FIRST = "01_analyze"
+
+
+def select_run(
+    stage: str,
+    parameters: Parameters,
+    mapping: Mapping,
+    *,
+    outputs: str = "outputs",
+    run_id: str | None = None,
+    name: str | None = None,
+    tables: list[str] | None = None,
+    migrated: bool = False,
+) -> Run:
+    """The run for a stage; made where there is none. Writes a new run's folder.
+
+    A run that is named is taken as it is. Else 01 begins a new one, and the others take the latest of the same
+    migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
+    With `migrated` it is the latest that has migrated, in whatever state; Refused where there is none, or not the named.
+    """
+    identity = identify(parameters, mapping, name or Path(parameters.mapping).stem)
+    if migrated:
+        found = open_run(outputs, run_id) if run_id else _latest("04_validate", outputs, identity["fingerprint"])
+        if found is None:
+            raise Refused(f"no run of these parameters in {outputs}; migrate first.")
+        run_id = found.id
+    if run_id:
+        return open_run(outputs, run_id, identity)
+    found = _latest(stage, outputs, identity["fingerprint"]) if stage != FIRST else None
+    if found is None or _is_over(found, stage, tables or list(mapping.entries)):
+        wanted = new_run_id(identity["name"])
+        while (resolve_path(outputs) / wanted).exists():
+            wanted = _next_id(wanted)
+        return open_run(outputs, wanted, identity)
+    return found
+
+
+def _latest(stage: str, outputs: str, fingerprint: str) -> Run | None:
+    """The latest run; for the validation the latest that has migrated, as there is nothing to compare in the others."""
+    known = runs(outputs, fingerprint)
+    migrated = [run for run in known if Stage(run, "migrate").exists()] if stage == "04_validate" else []
+    return next(iter(migrated or known), None)
+
+
+def latest_checkpoint(outputs: str, fingerprint: str) -> Path:
+    """The checkpoint of the latest run whose inserts still stand, 03's before 02's; else of the latest that has one.
+
+    Refused where there is none.
+    """
+    found: list[Path] = []
+    for run in runs(outputs, fingerprint):
+        for name in ("migrate", "test"):
+            stage = Stage(run, name)
+            files = [event["file"] for event in stage.events("checkpoint")]
+            if files and stage.may_stand(stage.state()):
+                return run.folder / files[-1]
+            found += [run.folder / file for file in files[-1:]]
+    if found:
+        return found[0]
+    raise Refused("no run of these parameters has a checkpoint; nothing was inserted that could be rolled back.")
+
+
+def _is_over(run: Run, stage: str, tables: list[str]) -> bool:
+    migrated = Stage(run, "migrate")
+    if stage == "04_validate" or not migrated.exists():
+        return False
+    state = migrated.state()
+    if state.rolled_back or state.rolling_back:
+        return True
+    begun = {entry for event in migrated.events("execution") for entry in event["entries"]}
+    return stage == "03_migrate" and state.finished and set(tables) <= begun
+
+
+def _next_id(run_id: str) -> str:
+    """An id after this one, for two runs begun in the same second."""
+    head, _, tail = run_id.rpartition("-")
+    return f"{head}-{int(tail) + 1}" if tail.isdigit() and len(tail) < 6 else f"{run_id[:62]}-2"

@@ -1,0 +1,155 @@
+"""Field types: a conversion is exact or does not happen. Pure.
+
+`convert` gives the converted typed value; ValueError, with the reason, where the value does not convert.
+"""
+
+import json
+import re
+from collections.abc import Callable
+
+from ..values import MAX_LEVELS, SCALARS, SETS, canonical, canonical_number, key_bytes, levels, serialize
+
+TYPES = {"string": "S", "number": "N", "boolean": "BOOL", "list": "L", "map": "M"}
+
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def convert(value: dict, wanted: str) -> dict:
+    """The typed value as `wanted` (string, number, boolean, list or map), exactly.
+
+    Raises ValueError with a reason that does not quote the value.
+    """
+    ((letter, content),) = value.items()
+    if letter == TYPES[wanted]:
+        return value
+    if wanted == "string":
+        if letter == "N":
+            return {"S": canonical_number(content)}
+        if letter == "BOOL":
+            return {"S": "true" if content else "false"}
+    elif letter == "S":
+        if wanted == "number":
+            return _number(content)
+        if wanted == "boolean":
+            if content.lower() not in ("true", "false"):
+                raise ValueError("text that is neither true nor false")
+            return {"BOOL": content.lower() == "true"}
+        return _structure(_list if wanted == "list" else _map, content)
+    raise ValueError(f"type {letter} does not convert to {wanted}")
+
+
+def _number(text: str) -> dict:
+    if not _PLAIN_DECIMAL.fullmatch(text):
+        raise ValueError("text that is not a plain decimal number")
+    if len(text) > 38 and sum(character.isdigit() for character in text) > 38:
+        raise ValueError("a number of more than 38 digits")
+    return {"N": canonical_number(text)}
+
+
+def _structure(read: Callable[[str], dict], text: str) -> dict:
+    try:
+        value = read(text)
+        too_deep = text.count("[") + text.count("{") >= MAX_LEVELS and levels({"": value}) > MAX_LEVELS
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise ValueError(f"JSON text nested more than {MAX_LEVELS} levels deep")
+    if text.isascii() and "\\" not in text:
+        return value
+    try:
+        serialize(value)
+    except TypeError:
+        raise ValueError("JSON text with half a character (a lone surrogate)") from None
+    return value
+
+
+def _list(text: str) -> dict:
+    if text.lstrip()[:1] not in ("[", "{"):
+        return {"L": [{"S": piece} for part in text.split(",") if (piece := part.strip())]}
+    parsed = _json(text)
+    if _typed(parsed) and "L" in parsed:
+        return parsed
+    if not isinstance(parsed, list):
+        raise ValueError("JSON text that is not a list")
+    return {"L": parsed if parsed and all(map(_typed, parsed)) else [_from_json(member) for member in parsed]}
+
+
+def _map(text: str) -> dict:
+    parsed = _json(text)
+    if not isinstance(parsed, dict):
+        raise ValueError("JSON text that is not a map")
+    if _typed(parsed):
+        if "M" not in parsed:
+            raise ValueError("exported DynamoDB JSON that is not a map")
+        return parsed
+    if parsed and all(map(_typed, parsed.values())):
+        return {"M": parsed}
+    return {"M": {name: _from_json(member) for name, member in parsed.items()}}
+
+
+class _Number(str):
+    """A JSON number as it was written, so that no digit is lost on the way."""
+
+
+def _refuse(constant: str):
+    raise ValueError("text that is not JSON")
+
+
+def _unique(pairs: list) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("JSON text with the same name twice")
+    return found
+
+
+_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=_unique)
+
+
+def _json(text: str):
+    try:
+        return _decoder.decode(text)
+    except json.JSONDecodeError:
+        raise ValueError("text that is not JSON") from None
+
+
+def _from_json(value) -> dict:
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, _Number):
+        return {"N": canonical_number(value)}
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, list):
+        return {"L": [_from_json(member) for member in value]}
+    return {"M": {name: _from_json(member) for name, member in value.items()}}
+
+
+def _typed(value) -> bool:
+    """Whether a parsed JSON value is one well-formed typed value of exported DynamoDB JSON."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((letter, content),) = value.items()
+    if letter in SCALARS:
+        return type(content) is str and _is_legal({letter: content})
+    if letter == "BOOL":
+        return isinstance(content, bool)
+    if letter == "NULL":
+        return content is True
+    if letter == "L":
+        return isinstance(content, list) and all(map(_typed, content))
+    if letter == "M":
+        return isinstance(content, dict) and all(map(_typed, content.values()))
+    if letter not in SETS or not isinstance(content, list) or not content:
+        return False
+    is_set = all(_typed({SETS[letter]: member}) for member in content)
+    return is_set and len(canonical(value)[letter]) == len(content)  # a set holds nothing twice
+
+
+def _is_legal(scalar: dict) -> bool:
+    try:
+        key_bytes(scalar)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,214 @@
+"""Fields: the rules of an entry compiled to a function that builds the target item from the rewritten copy. Pure."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from ..values import canonical_number, is_empty
+from . import templates
+from .conversions import TYPES, convert
+from .load import Entry, FieldRule, default_of
+
+NO_DATE = "not an ISO 8601 date"
+
+Build = Callable[[dict], tuple[dict, list[str]]]
+Copied = Callable[[dict | None, dict], dict | None]  # (source value, what is left over) -> value of the field
+Piece = Callable[[dict, dict], str | None]  # (target item so far, copy) -> text; None: leave the attribute out
+
+
+class Quarantine(Exception):
+    """An item that is not written: the attribute and the reason, which quotes no value."""
+
+    def __init__(self, attribute: str, reason: str, stop: bool = False):
+        self.attribute, self.reason, self.stop = attribute, reason, stop
+
+
+def compile_fields(
+    entry: Entry, key_names: Collection[str], index_names: Collection[str], *, keys_only: bool = False
+) -> Build:
+    """A function from a copy to (target item, index keys left out). It raises Quarantine, and never changes the copy.
+
+    `key_names` are the key attributes of the target table, `index_names` those of its indexes. `keys_only` makes no more
+    than the keys and what they are made of, where rules make them.
+    """
+    model = entry.model
+    keys_only = keys_only and all(
+        name in model.fields and model.fields[name].on_error != "rest" for name in key_names
+    )  # a key may also be one of the rest
+    made_of = feeding(model.fields, key_names)[0] if keys_only else model.fields.keys()
+    used_up = {*model.drop, *(rule.source for rule in model.fields.values() if rule.source)}
+    copies = [
+        (name, rule.source, _copied(name, rule))
+        for name, rule in model.fields.items()
+        if rule.source and name in made_of
+    ]
+    texts = [
+        (name, _text(name, parts, model.fields, name in key_names), name in index_names and name not in key_names)
+        for name, parts in _template_order(model.fields)
+        if name in made_of
+    ]
+    to_map = model.rest if model.rest != "copy" else None
+    # With `rest: copy`, a value that does not convert may keep the name that it has in both tables.
+    made = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.source != name}
+
+    def build(copy: dict) -> tuple[dict, list[str]]:
+        target: dict[str, dict] = {}
+        sparse: list[str] = []
+        left = {}
+        if not keys_only:
+            left = copy.copy()
+            for name in used_up:
+                if name in left:
+                    del left[name]
+        for name, source, copied in copies:
+            value = copy.get(source)
+            if copied is not None:
+                value = copied(value, left)
+            if value is not None:
+                target[name] = value
+        for name, text_of, may_be_absent in texts:
+            text = text_of(target, copy)
+            if text:
+                target[name] = {"S": text}
+            elif may_be_absent:
+                sparse.append(name)  # an index takes no empty key; without it the item is just not in the index
+            elif text is not None:
+                target[name] = {"S": text}
+        if left:
+            _place_rest(left, target, to_map, model.rest, made)
+        return target, sparse
+
+    return build
+
+
+def _copied(name: str, rule: FieldRule) -> Copied | None:
+    """What a {from} makes of its value; None where it takes it as it is."""
+    if rule.type is None and not rule.has_default:
+        return None
+    wanted, default = TYPES.get(rule.type, "S"), default_of(rule)
+
+    def copied(value: dict | None, left: dict) -> dict | None:
+        if value is not None and value.get(wanted):  # not empty, and of the wanted type, or text where any will do
+            return value
+        if value is None or is_empty(value):
+            return default if rule.has_default else value
+        if rule.type is None:
+            return value
+        try:
+            return convert(value, rule.type)
+        except ValueError as problem:
+            if rule.on_error == "default":
+                return default
+            if rule.on_error == "rest":
+                left[rule.source] = value
+                return None
+            raise Quarantine(rule.source, f"{name} wants a {rule.type}: {problem}", rule.on_error == "stop") from None
+
+    return copied
+
+
+def _template_order(fields: Mapping[str, FieldRule]) -> list[tuple[str, tuple]]:
+    """Templates, those that others read first."""
+    waiting = {name: templates.parse(rule.template) for name, rule in fields.items() if rule.template is not None}
+    ordered = []
+    while waiting:
+        for name, parts in list(waiting.items()):
+            if not any(hole.name in waiting and hole.name != name for hole in templates.holes(parts)):
+                ordered.append((name, waiting.pop(name)))
+    return ordered
+
+
+def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[set[str], set[str]]:
+    """The fields that those of these names are made of, themselves among them, and the source attributes.
+
+    A template may read other fields.
+    """
+    found: set[str] = set()
+    left, seen = list(names), set()
+    while left:
+        name = left.pop()
+        found.add(name)  # a template reads the source attribute of that name where the field has no value
+        if name in seen or name not in fields:
+            continue
+        seen.add(name)
+        if fields[name].source:
+            found.add(fields[name].source)
+        if fields[name].template is not None:
+            left += [hole.name for hole in templates.holes(templates.parse(fields[name].template))]
+    return seen, found
+
+
+def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
+    """What fills a template."""
+    pieces = [_piece(name, p, fields, is_key) if isinstance(p, templates.Hole) else p for p in parts]
+    if len(pieces) == 1:
+        return (lambda target, copy: parts[0]) if isinstance(parts[0], str) else pieces[0]
+
+    def text_of(target: dict, copy: dict) -> str | None:
+        text = ""
+        for piece in pieces:
+            if piece.__class__ is not str:
+                piece = piece(target, copy)
+                if piece is None:
+                    return None
+            text += piece
+        return text
+
+    return text_of
+
+
+def _piece(name: str, hole: templates.Hole, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
+    """What fills a hole: the value of the field of that name, else of the source attribute."""
+    attribute, is_made = hole.name, hole.name in fields
+    dated = templates.date_function(hole.format) if hole.format else None
+
+    def piece(target: dict, copy: dict) -> str | None:
+        value = (target.get(attribute) or copy.get(attribute)) if is_made else copy.get(attribute)
+        text = value.get("S") if value is not None else None
+        if text and dated is not None:
+            text = dated(text)
+        if text:
+            return text
+        text, reason = _hole_text(hole, value)
+        if text is None and (is_key or reason == NO_DATE):
+            raise Quarantine(attribute, f"{name} needs it: {reason}")
+        return text
+
+    return piece
+
+
+def _hole_text(hole: templates.Hole, value: dict | None) -> tuple[str | None, str]:
+    """The text for a hole, or None and the reason."""
+    ((letter, content),) = (value or {"NULL": True}).items()
+    text, reason = None, "absent" if value is None else "null" if letter == "NULL" else f"type {letter} is no text"
+    if letter == "S":
+        text = content
+    elif letter == "N":
+        try:
+            text = canonical_number(content)
+        except ValueError as problem:
+            reason = str(problem)
+    elif letter == "BOOL":
+        text = "true" if content else "false"
+    if text is not None and hole.format:
+        text, reason = (templates.format_date(text, hole.format), NO_DATE) if text else (None, "empty")
+    return (hole.default if not text and hole.default is not None else text), reason
+
+
+def _place_rest(left: dict, target: dict, to_map: str | None, rest: str | None, made: Collection[str]) -> None:
+    if rest is None:
+        raise Quarantine(min(left), "no rule names this attribute, and the entry has no `rest`")
+    if to_map is None:
+        for name in left:
+            if name in made:
+                raise Quarantine(name, "a field of the same name is made by a rule")
+        target.update(left)
+        return
+    own = left.pop(to_map, None)
+    if own is None:
+        target[to_map] = {"M": left}
+        return
+    if "M" not in own:
+        raise Quarantine(to_map, "it is no map, so that the other attributes cannot be put into it")
+    for name in left:
+        if name in own["M"]:
+            raise Quarantine(name, f"{to_map} already holds this name")
+    target[to_map] = {"M": {**own["M"], **left}}

@@ -1,0 +1,90 @@
+"""New ids: a pure function of the target environment, the entry and the old key. No table, no order, no memory.
+
+SHA-256 over ``runbook-id-1``, environment, entry name, type letter and key bytes, each after its length in 4 big-endian
+bytes; shaped by the entry's `id_format`.
+"""
+
+import base64
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b, sha256
+
+from ..values import framed, key_bytes
+
+FORMATS = {"uuid": ("S", "B"), "short": ("S",), "number": ("N",), "keep": ("S", "N", "B")}  # format -> types it fits
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562: two bits are 10
+
+
+def id_function(environment: str, entry: str, id_format: str) -> Callable[[dict], dict]:
+    """A function from an old id (typed value) to its new one, of the same type.
+
+    It raises ValueError where the format does not fit the value's type, or the value cannot be a key.
+    """
+    if id_format == "keep":
+        return _keep
+    fits = FORMATS[id_format]
+    head = b"".join(framed(part.encode()) for part in ("runbook-id-1", environment, entry))
+    kinds = {letter: (sha256(head + framed(letter.encode())), _SHAPES[id_format, letter]) for letter in fits}
+    begun_text, text_shape = kinds.get("S", (None, None))
+
+    def new_id(value: dict) -> dict:
+        text = value.get("S")
+        if text is not None and text_shape is not None:  # nearly all ids: without a detour
+            content = text.encode()
+            hashed = begun_text.copy()
+            hashed.update(len(content).to_bytes(4, "big") + content)
+            return {"S": text_shape(hashed)}
+        letter, content = key_bytes(value)
+        if letter not in fits:
+            raise ValueError(f"id_format {id_format} does not fit a key of type {letter}")
+        begun, shape = kinds[letter]
+        hashed = begun.copy()
+        hashed.update(framed(content))
+        return {letter: shape(hashed)}
+
+    return new_id
+
+
+def id_hash(entry: str, value: dict, width: int = 16) -> bytes:
+    """A hash that identifies an old id of an entry. Raises ValueError where the value cannot be a key."""
+    letter, content = key_bytes(value)
+    hashed = id_head(entry, letter, width).copy()
+    hashed.update(content)
+    return hashed.digest()
+
+
+@lru_cache(1024)
+def id_head(entry: str, letter: str, width: int = 16) -> blake2b:
+    """What `id_hash` goes on from with the bytes of the id: copy it before that."""
+    return blake2b(f"{entry}\0{letter}\0".encode(), digest_size=width)
+
+
+def _keep(value: dict) -> dict:
+    return value
+
+
+def _uuid(hashed) -> str:
+    """Version 8 (RFC 9562 section 5.8) with the hash's first 122 free bits."""
+    h = hashed.hexdigest()
+    return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
+
+
+def _uuid_bytes(hashed) -> str:
+    return base64.b64encode(bytes.fromhex(_uuid(hashed).replace("-", ""))).decode()
+
+
+def _number(hashed) -> str:
+    return str(10**19 + int.from_bytes(hashed.digest()[:16], "big") % (9 * 10**19))
+
+
+def _short(hashed) -> str:
+    digest = hashed.digest()
+    number, digits = int.from_bytes(digest[4:20], "big"), ""
+    for _ in range(8):
+        number, remainder = divmod(number, 36)
+        digits = _BASE36[remainder] + digits
+    return f"{digest[:4].hex()}-{digits}"
+
+
+_SHAPES = {("uuid", "S"): _uuid, ("uuid", "B"): _uuid_bytes, ("number", "N"): _number, ("short", "S"): _short}

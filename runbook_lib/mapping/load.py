@@ -1,0 +1,391 @@
+"""What moves: tables, keys, references, fields. The mapping language, read, checked and resolved to `Entry` objects.
+
+Every mistake in a file is one sentence that names file, entry, what is wrong and the mend.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ..errors import MappingError
+from ..parameters import Parameters, Strict, expand, explain, read_yaml, suggest
+from ..values import from_python, is_empty
+from . import levels as graph
+from . import templates
+from .conversions import TYPES, convert
+from .json_text import EACH, JSON
+
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_INDEX_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
+OPERATORS = ("begins_with", "between", "<", "<=", ">", ">=")
+IdFormat = Literal["uuid", "short", "number", "keep"]
+KeyType = Literal["S", "N", "B"]
+Name = Annotated[str, Field(min_length=1)]  # of an attribute
+
+
+class Reference(Strict):
+    """One path whose values are ids of other items."""
+
+    to: str | None = None
+    table_named_by: Name | None = None
+    dangling: Literal["map", "keep", "null", "stop"] = "map"
+
+    @field_validator("dangling", mode="before")
+    @classmethod
+    def _null(cls, value: Any) -> Any:
+        return "null" if value is None else value  # YAML reads `dangling: null` as no value
+
+
+class FieldRule(Strict):
+    """One attribute of the target: a template, or a typed copy."""
+
+    template: str | None = None
+    source: Name | None = Field(None, alias="from")
+    type: Literal[tuple(TYPES)] | None = None
+    default: Any = None
+    on_error: Literal["quarantine", "default", "rest", "stop"] = "quarantine"
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the rule gives a default (which may be null)."""
+        return "default" in self.model_fields_set
+
+
+class Units(Strict):
+    """Provisioned capacity."""
+
+    read: int = Field(ge=1)
+    write: int = Field(ge=1)
+
+
+class Create(Strict):
+    """How a missing target table is made."""
+
+    key: dict[str, KeyType] = Field(min_length=1, max_length=2)
+    indexes: dict[str, dict[str, KeyType]] = {}
+    tags: dict[str, str] = {}
+    billing: Literal["PAY_PER_REQUEST"] | Units = "PAY_PER_REQUEST"
+
+    @field_validator("indexes")
+    @classmethod
+    def _names(cls, indexes: dict) -> dict:
+        for name in indexes:
+            if not _INDEX_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no index name; use 3 to 255 letters, digits, '_', '-' and '.'")
+        return indexes
+
+    @model_validator(mode="after")
+    def _one_type_each(self) -> "Create":
+        types: dict[str, str] = {}
+        for key in (self.key, *self.indexes.values()):
+            for name, letter in key.items():
+                if types.setdefault(name, letter) != letter:
+                    raise ValueError(f"{name} is a key of types {types[name]} and {letter}; give it one type")
+        return self
+
+
+class Query(Strict):
+    """An access pattern that validation proves by running it."""
+
+    key: dict[str, Any] = Field(min_length=1, max_length=2)
+    index: str | None = None
+    filter: dict[str, Any] = {}
+
+
+class EntryModel(Strict):
+    """An entry, or the defaults of all entries, as written."""
+
+    source: str | None = None
+    target: str | None = None
+    id: Name | None = "id"  # None: the entry has no ids
+    id_format: IdFormat = "uuid"
+    where: dict[str, Any] = {}
+    references: dict[str, Reference] = {}
+    fields: dict[str, FieldRule] | None = None
+    rest: Name | None = None
+    drop: list[str] = []
+    create: Create | None = None
+    queries: dict[str, Query] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        content = dict(content)
+        for group, key in (("references", "to"), ("fields", "template")):
+            if isinstance(rules := content.get(group), dict):
+                content[group] = {name: {key: r} if isinstance(r, str) else r for name, r in rules.items()}
+        return content
+
+
+class MappingModel(Strict):
+    """A mapping file as written."""
+
+    defaults: EntryModel = EntryModel()
+    tables: dict[str, EntryModel] = Field(min_length=1)
+    unrouted: Literal["review", "ignore"] = "review"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry with its defaults filled in and its table names resolved; what the routes are compiled from."""
+
+    name: str
+    source: str
+    target: str
+    model: EntryModel
+    paths: dict[str, tuple]  # reference path as written -> steps
+    references_to: dict[str, tuple]  # reference path -> parsed template, or () where another attribute names the table
+
+    def parents(self) -> set[str]:
+        """The entries it refers to by name (not those that an attribute names)."""
+        return {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A checked mapping, resolved for one pair of environments."""
+
+    file: str
+    entries: dict[str, Entry]
+    ignore_unrouted: bool
+    fingerprint: str  # SHA-256 of the resolved content
+
+    def levels(self) -> dict[str, int]:
+        """Each entry's level (parents first, from 1), derived from the references."""
+        return graph.levels({name: entry.parents() for name, entry in self.entries.items()})
+
+    def check_names(self, tables: list[str]) -> None:
+        """Raises MappingError where a name is not an entry."""
+        for name in tables:
+            if name not in self.entries:
+                raise MappingError(f"{self.file}: no entry {name!r}{suggest(name, list(self.entries))}")
+
+
+def load_mapping(parameters: Parameters) -> Mapping:
+    """The mapping that the parameters name, checked and resolved. Read-only. Raises MappingError, one sentence."""
+    path = parameters.mapping_path()
+    file = path.name
+    content = expand(read_yaml(path, MappingError), file, MappingError)
+    for group in ("tables", "defaults"):
+        if content.get(group, {}) is None:
+            content[group] = {}
+    tables = content.get("tables")
+    if isinstance(tables, dict):
+        content["tables"] = {name: {} if entry is None else entry for name, entry in tables.items()}
+    try:
+        MappingModel.model_validate(content)
+        defaults = content.get("defaults", {})
+        models = {name: EntryModel.model_validate({**defaults, **e}) for name, e in content["tables"].items()}
+    except ValidationError as problem:
+        raise MappingError(explain(problem, file, MappingModel)) from None
+    entries = {}
+    for name, model in models.items():
+        try:
+            entries[name] = _resolve(name, model, models, parameters)
+        except ValueError as problem:
+            raise MappingError(f"{file}: tables.{name}{problem}") from None
+    _check_creates(file, entries)
+    resolved = {
+        name: [entry.source, entry.target, entry.model.model_dump(by_alias=True)] for name, entry in entries.items()
+    }
+    # repr for Decimal: 1.5 and "1.5" are not the same mapping. In the order of the file, which {PK, SK} depends on.
+    fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], default=repr).encode())
+    return Mapping(file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest())
+
+
+def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parameters: Parameters) -> Entry:
+    source = _table_name("source", model.source, name, parameters)
+    target = _table_name("target", model.target, name, parameters)
+    paths, references_to = {}, {}
+    for path, reference in model.references.items():
+        where = f".references.{path}"
+        paths[path] = _path(path, where)
+        references_to[path] = _reference(reference, models, where)
+        if paths[path] == (model.id,):
+            raise ValueError(
+                f"{where}: is the id attribute itself; take the reference out (the id is always rewritten)."
+            )
+    _check_fields(model)
+    _check_queries(model)
+    for attribute, wanted in model.where.items():
+        if wanted == []:
+            raise ValueError(f".where.{attribute}: is an empty list, which selects nothing; give a value.")
+        if isinstance(wanted, dict):
+            raise ValueError(f".where.{attribute}: is a map; give a value, or a list of values, to compare with.")
+        _check_value(wanted, f".where.{attribute}")
+    return Entry(name, source, target, model, paths, references_to)
+
+
+def _check_value(value: Any, where: str) -> None:
+    try:
+        from_python(value)
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}; write a value that DynamoDB can hold.") from None
+
+
+def _table_name(side: str, template: str | None, name: str, parameters: Parameters) -> str:
+    if not template:
+        raise ValueError(f".{side} is missing; name the {side} table here or in defaults.")
+    known = {"table": name}
+    for label, values in (("source", parameters.source), ("target", parameters.target)):
+        known |= {f"{label}.{key}": getattr(values, key) for key in ("environment", "region", "account")}
+    text = ""
+    for part in _parsed(template, f".{side}"):
+        if isinstance(part, templates.Hole):
+            if part.name not in known or part.format:
+                raise ValueError(f".{side}: unknown hole {{{part.name}}}{suggest(part.name, list(known))}")
+            part = known[part.name] or part.default
+            if part is None:
+                raise ValueError(f".{side}: {template!r} needs a value that the parameters do not give; add it there.")
+        text += part
+    if not _TABLE_NAME.fullmatch(text):
+        raise ValueError(f".{side}: {text!r} is no table name; use letters, digits, '_', '-' and '.', 255 at most.")
+    return text
+
+
+def _parsed(template: str, where: str) -> tuple:
+    try:
+        return templates.parse(template)
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}.") from None
+
+
+def _path(path: str, where: str) -> tuple:
+    steps: list = []
+    wants_name = True
+    for token in _PATH_TOKEN.findall(path):
+        if token == "[]" and not wants_name:
+            steps.append(EACH)
+        elif token == ":json" and not wants_name:
+            steps.append(JSON)
+        elif token == "." and not wants_name:
+            wants_name = True
+            continue
+        elif wants_name and token not in ("[]", ".", "[", "]", ":", ":json"):
+            steps.append(token)
+        else:
+            raise ValueError(f"{where}: is no path; write a.b into maps, [] for each element, :json for JSON text.")
+        wants_name = False
+    if wants_name:
+        raise ValueError(f"{where}: is no path; it ends where a name should follow.")
+    return tuple(steps)
+
+
+def _reference(reference: Reference, models: dict[str, EntryModel], where: str) -> tuple:
+    if (reference.to is None) == (reference.table_named_by is None):
+        raise ValueError(f"{where}: needs either `to` (an entry) or `table_named_by` (an attribute).")
+    if reference.to is None:
+        return ()
+    if "{" in reference.to or "}" in reference.to:
+        parts = _parsed(reference.to, where)
+        for before, after in pairwise(parts):
+            if isinstance(before, templates.Hole) and isinstance(after, templates.Hole):
+                raise ValueError(f"{where}: two ids with nothing between them cannot be told apart; add the separator.")
+    else:
+        parts = (templates.Hole(reference.to),)
+    if not templates.holes(parts):
+        raise ValueError(f"{where}: names no entry; write one in braces, as in 'ORG#{{Orgs}}'.")
+    for hole in templates.holes(parts):
+        if hole.format or hole.default is not None:
+            raise ValueError(f"{where}: {{{hole.name}}} takes no format or default; name the entry alone.")
+        if hole.name not in models:
+            raise ValueError(f"{where}: refers to {hole.name!r}, which is no entry{suggest(hole.name, list(models))}")
+        if models[hole.name].id is None:
+            raise ValueError(f"{where}: refers to {hole.name}, which has no ids (`id: null`); give it an id attribute.")
+    return parts
+
+
+def _check_fields(model: EntryModel) -> None:
+    if model.fields is None:
+        if model.rest is not None:
+            raise ValueError(".rest: has no meaning without fields; without fields everything is copied.")
+        return
+    for name, rule in model.fields.items():
+        where = f".fields.{name}"
+        if (rule.template is None) == (rule.source is None):
+            raise ValueError(f"{where}: needs text (a template) or {{from: attribute}}; put a constant in quotes.")
+        if rule.template is not None:
+            _parsed(rule.template, where)
+            if rule.model_fields_set - {"template"}:
+                raise ValueError(f"{where}: a template takes no type, default or on_error; write {{from: …}} instead.")
+        if rule.on_error != "quarantine" and not rule.type:
+            raise ValueError(f"{where}: on_error without a type can never happen; add the type or take it out.")
+        if rule.on_error == "default" and not rule.has_default:
+            raise ValueError(f"{where}: on_error: default needs a default; add it.")
+        _check_value(rule.default, where)
+        if rule.has_default:
+            try:
+                default_of(rule)
+            except ValueError as problem:
+                raise ValueError(f"{where}: the default is no {rule.type}: {problem}; correct it.") from None
+        if rule.on_error == "rest" and model.rest is None:
+            raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
+    if model.rest in model.fields:
+        raise ValueError(f".rest: {model.rest!r} is also a field; give one of them another name.")
+    for name in model.create.key if model.create else ():
+        if name not in model.fields and model.rest != "copy":
+            raise ValueError(f".fields: the key attribute {name!r} of the target is missing; add it.")
+    _check_cycles(model)
+
+
+def default_of(rule: FieldRule) -> dict:
+    """A rule's default as a typed value, of the rule's type. ValueError where it does not convert."""
+    default = from_python(rule.default)
+    return convert(default, rule.type) if rule.type and not is_empty(default) else default
+
+
+def _check_cycles(model: EntryModel) -> None:
+    """A template may read another template's field; around a ring of them nothing could start."""
+    reads = {
+        name: {h.name for h in templates.holes(templates.parse(rule.template))} - {name}
+        for name, rule in model.fields.items()
+        if rule.template is not None
+    }
+    done: set[str] = set()
+    while ready := {name for name, names in reads.items() if name not in done and not (names & reads.keys()) - done}:
+        done |= ready
+    if ring := sorted(reads.keys() - done):
+        raise ValueError(f".fields: {', '.join(ring)} read each other in a ring; let one of them read the source.")
+
+
+def _check_queries(model: EntryModel) -> None:
+    for name, query in model.queries.items():
+        where = f".queries.{name}"
+        if model.create:
+            if query.index and query.index not in model.create.indexes:
+                raise ValueError(
+                    f"{where}: index {query.index!r} is unknown{suggest(query.index, list(model.create.indexes))}"
+                )
+            key = model.create.indexes[query.index] if query.index else model.create.key
+            wrong = [attribute for attribute in query.key if attribute not in key]
+            if wrong or next(iter(key)) not in query.key:
+                raise ValueError(f"{where}: key must give {' and '.join(key)} (the partition key at least).")
+            if isinstance(query.key[next(iter(key))], dict):
+                raise ValueError(f"{where}: the partition key {next(iter(key))} needs one value; compare the sort key.")
+        for group in (query.key, query.filter):
+            for attribute, wanted in group.items():
+                if isinstance(wanted, dict) and (len(wanted) != 1 or next(iter(wanted)) not in OPERATORS):
+                    raise ValueError(f"{where}: {attribute} needs a value or one of {', '.join(OPERATORS)}.")
+                operand = wanted.get("between", [0, 0]) if isinstance(wanted, dict) else [0, 0]
+                if not isinstance(operand, list) or len(operand) != 2:
+                    raise ValueError(f"{where}: {attribute}: between needs two values; write [from, to].")
+                _check_value(wanted, f"{where}: {attribute}")
+
+
+def _check_creates(file: str, entries: dict[str, Entry]) -> None:
+    made: dict[str, Entry] = {}
+    for entry in entries.values():
+        other = made.setdefault(entry.target, entry)
+        if other.model.create != entry.model.create:
+            raise MappingError(
+                f"{file}: tables.{entry.name}.create differs from that of {other.name}, "
+                f"but both write to {entry.target}; make them the same."
+            )

@@ -1,0 +1,270 @@
+"""Rewriting of references: every id at a path becomes the new id of the item it names. Pure.
+
+An id is read as its parent's key type (so a number kept as text still finds its parent) and put back in the form in
+which it stood. What cannot be read as an id stays as it is and is counted.
+
+Each path is compiled once to a function that walks straight to its ids. Values are never changed in place: what is
+rewritten is built anew around what is not, which the old and the new item share.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from ..values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_of
+from . import templates
+from .ids import id_hash, id_head
+from .json_text import EACH, JSON, NotJson, Paths, quote, rewrite_all
+from .load import Entry
+
+NULL = {"NULL": True}
+LINK_BYTES = 8  # enough to count by
+NOWHERE = b"\0" * LINK_BYTES
+REMEMBERED = 5000  # ids of each parent
+
+
+class Found(NamedTuple):
+    """One reference in one item: `parent`, `old` and `new` are None where no entry could be told."""
+
+    path: str
+    parent: str | None
+    old: dict | None
+    new: dict | None
+    link: bytes = NOWHERE  # a hash of parent and old id
+
+
+_found = partial(tuple.__new__, Found)  # the same in half the time
+
+
+@dataclass(frozen=True)
+class Parents:
+    """What rewriting needs to know of the entries that are referred to."""
+
+    new_id: Mapping[str, Callable[[dict], dict]]
+    id_type: Mapping[str, str | None]  # S, N or B where the id is a key of the source table, else None
+    exists: Callable[[str, dict], bool] = lambda entry, old: True  # asked only for `dangling: keep` and `null`
+    known: dict[str, dict[str, tuple[dict, bytes]]] = field(default_factory=dict)  # by old id as text: new id, link
+
+
+# (value, source item, references found, paths whose value is no id, not JSON, or matches no template) -> new value
+Rewrite = Callable[[dict, dict, list[Found], list[str]], dict]
+Path = tuple[tuple, str, Rewrite]  # steps, as written, what to do with the values at its end
+
+
+def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, list[Found], list[str]], None]:
+    """A function (item, copy, found, unreadable) that rewrites the references in `copy` and appends what it found."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for path, steps in entry.paths.items():
+        rule, parts = entry.model.references[path], entry.references_to[path]
+        if not parts:
+            leaf = _named_leaf(path, rule.table_named_by, rule.dangling, parents)
+        elif len(parts) == 1 and isinstance(parts[0], templates.Hole):
+            leaf = _id_leaf(path, parts[0].name, rule.dangling, parents)
+        else:
+            leaf = _text_leaf(path, parts, rule.dangling, parents)
+        by_name[steps[0]].append((steps[1:], path, leaf))
+    rewrites = [(name, rewrite) for name, paths in by_name.items() for rewrite in _walkers(paths)]
+
+    def rewrite_references(item: dict, copy: dict, found: list[Found], unreadable: list[str]) -> None:
+        for name, rewrite_value in rewrites:
+            value = copy.get(name)
+            if value is not None:
+                copy[name] = rewrite_value(value, item, found, unreadable)
+
+    return rewrite_references
+
+
+def _walkers(paths: list[Path]) -> list[Rewrite]:
+    """Functions that one after the other give a value with its leaves at these paths replaced."""
+    if len(paths) > 1 and all(steps and steps[0] is JSON for steps, _, _ in paths):
+        try:
+            return [_inside_json(paths)]
+        except ValueError:  # one ends where another goes on: the first of them decides what the other finds
+            pass
+    return [_walker(*path) for path in paths]
+
+
+def _walker(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
+    if not steps:
+        return leaf
+    if steps[0] is JSON:
+        return _inside_json([(steps, path, leaf)])
+    return (_each if steps[0] is EACH else _member)(steps, path, leaf)
+
+
+def _each(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
+    at_end, rewrite_member = len(steps) == 1, _walker(steps[1:], path, leaf)
+
+    def rewrite_each(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        members = value.get("L")
+        if members:
+            return {"L": [rewrite_member(member, item, found, unreadable) for member in members]}
+        ((letter, content),) = value.items()
+        if letter in SETS and content and at_end:
+            return _rewrite_set(letter, content, leaf, item, found, unreadable)
+        return _left(value, path, unreadable)
+
+    return rewrite_each
+
+
+def _member(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
+    step, rewrite_member = steps[0], _walker(steps[1:], path, leaf)
+
+    def rewrite_inside(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        members = value.get("M")
+        if not members:
+            return _left(value, path, unreadable)
+        member = members.get(step)
+        if member is None:
+            return value
+        return {"M": {**members, step: rewrite_member(member, item, found, unreadable)}}
+
+    return rewrite_inside
+
+
+def _left(value: dict, path: str, unreadable: list[str]) -> dict:
+    """A value that is not what its path expects: it stays, and is counted unless it is empty."""
+    if not is_empty(value):
+        unreadable.append(path)
+    return value
+
+
+def _rewrite_set(
+    letter: str, members: list, leaf: Rewrite, item: dict, found: list[Found], unreadable: list[str]
+) -> dict:
+    kind = SETS[letter]
+    rewritten = [leaf({kind: member}, item, found, unreadable) for member in members]
+    kept = list(dict.fromkeys(value[kind] for value in rewritten if kind in value))
+    return {letter: kept} if kept else NULL  # a set cannot be empty
+
+
+def _inside_json(inside: list[Path]) -> Rewrite:
+    """For paths into JSON text that stands at the same place: they are followed in one pass over the text."""
+    paths = Paths((number, steps[1:]) for number, (steps, _, _) in enumerate(inside))
+
+    def rewrite_json(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        text = value.get("S")
+        if not text:
+            for _, path, _ in inside:
+                _left(value, path, unreadable)
+            return value
+        found_at: dict[int, list[Found]] = defaultdict(list)
+        unreadable_at: dict[int, list[str]] = defaultdict(list)
+
+        def replace(number: int, content: str | None, is_number: bool) -> str | None:
+            _, path, leaf = inside[number]
+            if content is None:
+                unreadable_at[number].append(path)
+                return None
+            old = {"N": content} if is_number else {"S": content}
+            new = leaf(old, item, found_at[number], unreadable_at[number])
+            if new == old:
+                return None
+            if new == NULL:
+                return "null"
+            return new["N"] if "N" in new else quote(new["S"], text)
+
+        try:
+            new_text = rewrite_all(text, paths, replace)
+        except NotJson:
+            unreadable += [path for _, path, _ in inside]
+            return value
+        for number in sorted(found_at):
+            found += found_at[number]
+        for number in sorted(unreadable_at):
+            unreadable += unreadable_at[number]
+        return {"S": new_text}
+
+    return rewrite_json
+
+
+def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite:
+    new_id, id_type = parents.new_id[parent], parents.id_type[parent]
+    known, begun_link = parents.known.setdefault(parent, {}), id_head(parent, "S", LINK_BYTES)
+    is_text = id_type in ("S", None)
+    asks = dangling in ("keep", "null")
+
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        text = value.get("S")
+        if not text or not is_text or asks:
+            return rarer(value, found, unreadable)
+        pair = known.get(text)
+        if pair is None:
+            try:
+                new, link = new_id(value), begun_link.copy()
+                link.update(text.encode())
+            except ValueError:
+                return rarer(value, found, unreadable)
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[text] = pair = new, link.digest()
+        new, link = pair
+        found.append(_found((path, parent, value, new, link)))
+        return new
+
+    def rarer(value: dict, found: list[Found], unreadable: list[str]) -> dict:
+        letter = next(iter(value))
+        if letter not in SCALARS or is_empty(value):
+            return _left(value, path, unreadable)
+        try:
+            old = _as_type(value, id_type)
+            new, link = new_id(old), id_hash(parent, old, LINK_BYTES)
+            new = value if new == old else _as_type(new, letter)  # with `keep` it stays as it is spelled
+        except ValueError:  # no item of the parent can have this id
+            found.append(Found(path, None, None, None))
+            return value
+        if asks and not parents.exists(parent, old):
+            new = value if dangling == "keep" else NULL
+        found.append(Found(path, parent, old, new, link))
+        return new
+
+    return leaf
+
+
+def _named_leaf(path: str, attribute: str, dangling: str, parents: Parents) -> Rewrite:
+    leaves = {name: _id_leaf(path, name, dangling, parents) for name in parents.new_id}
+
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        named = leaves.get(item.get(attribute, NULL).get("S"))
+        if named:
+            return named(value, item, found, unreadable)
+        if not is_empty(value):
+            found.append(Found(path, None, None, None))
+        return value
+
+    return leaf
+
+
+def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewrite:
+    read = templates.reader(parts)
+    leaves = [_id_leaf(path, hole.name, dangling, parents) for hole in templates.holes(parts)]
+
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        pieces = read(value.get("S", ""))
+        if pieces is None:
+            return _left(value, path, unreadable)
+        olds = zip(leaves, pieces, strict=True)
+        new = [id_leaf({"S": old}, item, found, unreadable) for id_leaf, old in olds]
+        if NULL in new:
+            return NULL
+        ids = iter(new)
+        return {"S": "".join(next(ids)["S"] if isinstance(part, templates.Hole) else part for part in parts)}
+
+    return leaf
+
+
+def _as_type(value: dict, letter: str | None) -> dict:
+    """The id in the form of another key type, where that is exact and can be turned back; else ValueError."""
+    ((own, content),) = value.items()
+    if letter is None or own == letter:
+        return value
+    text = text_of(value)
+    if letter == "S" and own in ("N", "B"):
+        return {"S": text}
+    if own == "S" and letter == "N" and canonical_number(content) == content:
+        return {"N": content}
+    if own == "S" and letter == "B" and key_bytes({"B": content}):
+        return {"B": content}
+    raise ValueError(f"no id of type {letter}")

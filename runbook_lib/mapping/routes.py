@@ -1,0 +1,286 @@
+"""Routes: mapping entries compiled to pure functions from a source item to a target item, or to a reason why not.
+
+The dry run, the migration and the validation all call the same route, so what one shows the others do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..errors import Refused
+from ..values import (
+    MAX_ITEM_BYTES,
+    MAX_KEY_BYTES,
+    MAX_LEVELS,
+    SCALARS,
+    digest_of,
+    equal,
+    from_python,
+    is_empty,
+    key_bytes,
+    key_hash,
+    key_text,
+    levels,
+    serialize,
+    size,
+    text_of,
+)
+from .fields import Quarantine, compile_fields, feeding
+from .ids import FORMATS, id_function
+from .load import Entry
+from .references import Found, Parents, compile_references
+
+Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
+
+
+@dataclass(slots=True)
+class Row:
+    """One item on its way: what is written, under which key, and how it is recognised.
+
+    Its item shares with the source item what no rule rewrites: neither is changed in place.
+    """
+
+    entry: str
+    source_key: dict
+    key: dict
+    item: dict
+    raw: bytes  # the item, serialized once
+    digest: str
+    old: dict | None  # the id as a typed value; None where the item has none
+    old_id: str
+    new_id: str
+    references: list[Found]
+    unreadable: list[str]  # reference paths that could not be read
+    sparse: list[str]  # index key attributes left out
+    _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def key_hash(self) -> bytes:
+        """16 bytes that identify the key within its table."""
+        if self._key_hash is None:
+            self._key_hash = key_hash(self.key)
+        return self._key_hash
+
+
+class Reject(NamedTuple):
+    """An item that is not written: quarantined, with the attribute and the reason (which quotes no value)."""
+
+    entry: str
+    source_key: dict
+    attribute: str
+    reason: str
+    stop: bool = False  # the rule says `on_error: stop`
+    old: dict | None = None  # the id as a typed value
+    references: tuple[Found, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The keys of the two tables of an entry, as far as they exist."""
+
+    source_key: Key
+    target_key: Key
+    index_keys: Mapping[str, str]  # index key attribute -> type letter
+    index_sort_keys: frozenset[str] = frozenset()  # those that an index sorts by
+
+
+@dataclass(frozen=True)
+class Route:
+    """A compiled entry."""
+
+    entry: Entry
+    shape: Shape
+    selects: Callable[[dict], bool]
+    route: Callable[[dict], Row | Reject]
+    id_of: Callable[[dict], dict | None]  # source item -> its id as a typed value
+    key_of: Callable[
+        [dict], dict | None
+    ]  # source item -> its target key; None where it has none, or is quarantined for it
+
+
+def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], environment: str, exists=None) -> Parents:
+    """What references need to know of every entry. Refused where an id format does not fit a key's type."""
+    types = {}
+    for name, entry in entries.items():
+        types[name] = dict(shapes[name].source_key).get(entry.model.id) if name in shapes else None
+        if types[name] and types[name] not in FORMATS[entry.model.id_format]:
+            fitting = " or ".join(f for f, letters in FORMATS.items() if types[name] in letters)
+            raise Refused(
+                f"{name}: id_format {entry.model.id_format} does not fit {entry.source}, whose key attribute "
+                f"{entry.model.id!r} has type {types[name]}; use {fitting}."
+            )
+    minters = {
+        # Without an id attribute nothing gets a new id, so that references to it stay as well.
+        name: id_function(environment, name, entry.model.id_format if entry.model.id else "keep")
+        for name, entry in entries.items()
+    }
+    return Parents(minters, types, exists) if exists else Parents(minters, types)
+
+
+def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
+    """The route of an entry. Pure; the functions in it never change the item they are given."""
+    name, id_attribute, new_id = entry.name, entry.model.id, parents.new_id[entry.name]
+    rewrite = compile_references(entry, parents) if entry.paths else None
+    build, build_key = _compile_build(entry, shape), _compile_build(entry, shape, keys_only=True)
+    source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
+    check_keys = _compile_key_check(shape)
+
+    def id_of(item: dict) -> dict | None:
+        value = item.get(id_attribute)
+        if value is None or value.get("S"):
+            return value
+        return value if next(iter(value)) in SCALARS and not is_empty(value) else None
+
+    def key_of_source(item: dict) -> dict | None:
+        old, target = id_of(item), item.copy()
+        try:
+            if old is not None:
+                target[id_attribute] = _mint(new_id, old, id_attribute)
+            if rewrite is not None:
+                rewrite(item, target, [], [])
+            if build_key is not None:
+                target, _ = build_key(target)
+            check_keys(target)
+        except Quarantine:
+            return None
+        return key_of(target)
+
+    def route(item: dict) -> Row | Reject:
+        source_key, old = source_key_of(item), id_of(item)
+        found: list[Found] = []
+        unreadable: list[str] = []
+        sparse: list[str] = []
+        try:
+            target = item.copy()
+            if old is not None:
+                target[id_attribute] = new = _mint(new_id, old, id_attribute)
+            if rewrite is not None:
+                rewrite(item, target, found, unreadable)
+            if build is not None:
+                target, sparse = build(target)
+            check_keys(target)
+            raw = serialize(target)
+            digest = _digest(target, raw)
+        except Quarantine as problem:
+            return Reject(name, source_key, problem.attribute, problem.reason, problem.stop, old, tuple(found))
+        key = key_of(target)
+        if old is None:
+            old_id, new_id_ = key_text(source_key), key_text(key)
+        else:
+            old_id, new_id_ = old.get("S") or text_of(old), new.get("S") or text_of(new)
+        return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse)
+
+    return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
+
+
+def key_attributes(entry: Entry, shape: Shape) -> set[str]:
+    """The source attributes that decide whether an entry selects an item, and what its source and target keys are."""
+    model = entry.model
+    wanted = {name for name, _ in (*shape.source_key, *shape.target_key)} | set(model.where)
+    if model.id:
+        wanted.add(model.id)
+    if model.fields is not None:
+        wanted |= feeding(model.fields, {name for name, _ in shape.target_key})[1]
+    for path, steps in entry.paths.items():
+        if steps[0] in wanted and (named_by := model.references[path].table_named_by):
+            wanted.add(named_by)
+    return wanted
+
+
+def _attributes_of(key: Key) -> Callable[[dict], dict]:
+    """A function from an item to its key."""
+    names = [name for name, _ in key]
+    if len(names) == 1:
+        (only,) = names
+        return lambda item: {only: item[only]}
+    partition, sort = names
+    return lambda item: {partition: item[partition], sort: item[sort]}
+
+
+def _mint(new_id: Callable[[dict], dict], old: dict, attribute: str) -> dict:
+    try:
+        return new_id(old)
+    except ValueError as problem:
+        raise Quarantine(attribute, str(problem)) from None
+
+
+def _digest(item: dict, raw: bytes) -> str:
+    # Every level takes a list or a map: counted first, because that is cheap.
+    if raw.count(b'"M":{') + raw.count(b'"L":[') >= MAX_LEVELS and levels(item) > MAX_LEVELS:
+        raise Quarantine("", f"the target item is nested more than {MAX_LEVELS} levels deep")
+    try:
+        # The serialized form is never shorter than what DynamoDB counts, so small items need no exact count.
+        if len(raw) > MAX_ITEM_BYTES and (bytes_ := size(item)) > MAX_ITEM_BYTES:
+            raise Quarantine("", f"the target item is {bytes_:,} bytes; DynamoDB takes {MAX_ITEM_BYTES:,}")
+        return digest_of(item, raw)
+    except ValueError as problem:
+        raise Quarantine("", f"it holds {problem}") from None
+
+
+def _compile_where(entry: Entry) -> Callable[[dict], bool]:
+    wanted = [_compile_choice(name, values) for name, values in entry.model.where.items()]
+    if not wanted:
+        return lambda item: True
+    return wanted[0] if len(wanted) == 1 else lambda item: all(selects(item) for selects in wanted)
+
+
+def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
+    choices = [from_python(value) for value in (values if isinstance(values, list) else [values])]
+    # Text, booleans and null are spelled in one way only.
+    plain = [choice for choice in choices if not choice.keys() & {"N", "L", "M"}]
+    others = [choice for choice in choices if choice.keys() & {"N", "L", "M"}]
+    if not others:
+        return lambda item: item.get(name) in plain
+    return lambda item: item.get(name) in plain or any(equal(item.get(name), choice) for choice in others)
+
+
+def _compile_build(
+    entry: Entry, shape: Shape, *, keys_only: bool = False
+) -> Callable[[dict], tuple[dict, list[str]]] | None:
+    """What is made of the rewritten copy; None where that is the target item."""
+    if entry.model.fields is not None:
+        key_names = {name for name, _ in shape.target_key}
+        return compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
+    drop = set(entry.model.drop)
+    if not drop:
+        return None
+    return lambda copy: ({name: value for name, value in copy.items() if name not in drop}, [])
+
+
+def _compile_key_check(shape: Shape) -> Callable[[dict], None]:
+    checks = [
+        (name, letter, f"the target's {role} key", MAX_KEY_BYTES[role], True)
+        for role, (name, letter) in zip(("partition", "sort"), shape.target_key, strict=False)
+    ]
+    for name, letter in shape.index_keys.items():
+        if name not in dict(shape.target_key):
+            role = "sort" if name in shape.index_sort_keys else "partition"
+            checks.append((name, letter, "an index key of the target", MAX_KEY_BYTES[role], False))
+
+    # So many characters surely fit, because one has 4 bytes at most; numbers and binary are looked at more closely.
+    sure = [(*one, one[3] // 4 if one[1] == "S" else 0) for one in checks]
+
+    def check(target: dict) -> None:
+        for name, letter, what, limit, is_needed, enough in sure:
+            value = target.get(name)
+            if value is not None:
+                text = value.get(letter)
+                if not text or len(text) > enough:
+                    _check_key_value(name, letter, value, what, limit)
+            elif is_needed:
+                raise Quarantine(name, f"{what} is absent")
+
+    return check
+
+
+def _check_key_value(name: str, letter: str, value: dict, what: str, limit: int) -> None:
+    if letter not in value:
+        raise Quarantine(name, f"{what} has type {letter}, the value {next(iter(value))}")
+    try:
+        length = len(key_bytes(value)[1])
+    except ValueError as problem:
+        raise Quarantine(name, f"{what} is {problem}") from None
+    if not length:
+        raise Quarantine(name, f"{what} is empty")
+    if letter != "N" and length > limit:
+        raise Quarantine(name, f"{what} is {length:,} bytes; DynamoDB takes {limit:,}")

@@ -1,0 +1,1 @@
+"""What a notebook imports, and how a notebook is executed and exported."""

@@ -1,0 +1,443 @@
+"""What a notebook imports. `begin` gives a `Book`; each of its steps does one thing and returns one result.
+
+The verdict stands at the top from the first moment ("NOT FINISHED") and is updated in place when the notebook ends,
+is refused, or fails. Without `execute` the steps that write show what they would do and return None.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from ..dynamo.items import DynamoError
+from ..dynamo.session import Connection
+from ..errors import Interrupted, Refused, RunbookError
+from ..journal import audit
+from ..journal.selection import select_run
+from ..mapping.load import load_mapping
+from ..parameters import build_parameters
+from ..report import html, views
+from ..report import json_report as report
+from ..run.folder import Run
+from ..run.locks import Held, hold_targets
+from ..stages import canary as canaries
+from ..stages.analyze import Analysis, analyze
+from ..stages.canary import Canary, Created
+from ..stages.migrate import backup_gate as backups
+from ..stages.migrate.catch_up import catch_up
+from ..stages.migrate.migrate import Migration, migrate
+from ..stages.migrate.retry_failed import failed, retry_failed
+from ..stages.rollback.restore import COPY, Restored
+from ..stages.rollback.rollback import Undoing
+from ..stages.rollback.undo import Preview, Undone
+from ..stages.validate.validate import Validation, validate
+from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst
+from ..walk import control as tuning
+from ..walk import stop as control
+from ..walk.guard import confirm
+from ..walk.plan import Plan, open_plan
+from .display import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
+from .execute import NOT_FINISHED, RESULT
+from .parameters_cell import COMMON, OWN, check_names, typed
+from .progress import Progress, telling
+
+BANNER = "runbook-verdict"
+PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
+
+
+def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
+    """The book for a stage, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
+
+    Shows the banner. Raises ParametersError for a name or type that the notebook does not declare, Refused (with
+    MappingError) for what the parameters name and is not there.
+    """
+    book = Book(stage)
+    book._open(namespace)
+    return book
+
+
+def _reading(step: Callable) -> Callable:
+    """A step that only reads: what DynamoDB refuses is a refusal."""
+
+    @wraps(step)
+    def guarded(*arguments, **named):
+        try:
+            return step(*arguments, **named)
+        except DynamoError as problem:
+            raise Refused(str(problem)) from None
+
+    return guarded
+
+
+class Book:
+    """One execution of one notebook."""
+
+    def __init__(self, stage: str):
+        """Shows the banner; `begin` does the rest."""
+        self.stage = stage
+        self.run: Run | None = None
+        self.execute = False
+        self._undoing: Undoing | None = None
+        self._restored: Restored | None = None
+        self._alerts: list[Alert] = []
+        self._verdict: str | None = None  # given by the step, else the worst of the alerts
+        self._headline = ""
+        self._facts: list[tuple[str, str]] = []
+        self._steps: list[str] = []  # that would be done, without execute
+        self._file: str | None = None
+        self._content: dict[str, Any] | None = None
+        self._exit_code: int | None = None
+        self._confirmed = False
+        self._banner = Banner(BANNER)
+        self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
+        on_error(self._stopped)
+
+    def _open(self, namespace: Mapping[str, Any]) -> None:
+        declared = COMMON | OWN[self.stage]
+        check_names(declared)
+        values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
+        content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}
+        self.parameters = build_parameters(content)
+        self._values, self.execute = values, bool(values.get("execute"))
+        if self.stage == "05_rollback":
+            try:
+                self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters)
+            except Refused:
+                if values["checkpoint"] or self.execute:
+                    raise
+                self._headline = "There is nothing to roll back: no run of these parameters has a checkpoint."
+                return
+            self.run, self.parameters = self._undoing.checkpoint.run, self._undoing.checkpoint.parameters
+        else:
+            self.run = select_run(
+                self.stage,
+                self.parameters,
+                load_mapping(self.parameters),
+                outputs=values["outputs"] or "outputs",
+                run_id=values["run_id"],
+                tables=values.get("tables"),
+                migrated=bool(values.get("retry_failed") or values.get("delta")),
+            )
+        self.run.logger().info("%s begins", self.stage)
+        if "RUNBOOK_HEADLESS" not in os.environ:  # the command did it before it started this kernel
+            control.clear(self.run)
+            tuning.clear(self.run)
+        self._facts = [
+            ("run", self.run.id),
+            ("from", _place(self.parameters.source)),
+            ("to", _place(self.parameters.target)),
+        ]
+        self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
+
+    # steps of 01 to 04
+
+    @_reading
+    def plan(self) -> Plan:
+        """The parameters and the mapping set against the real tables. Read-only."""
+        return open_plan(self.parameters, chosen=self._values.get("tables") or None)
+
+    @_reading
+    def analyze(self, plan: Plan) -> Analysis:
+        """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
+        with Progress(self.run, plan, "read") as progress:
+            analysis = analyze(plan, progress.add)
+        content, path = report.write_analysis(self.run, plan, analysis)
+        headline = (
+            f"{analysis.records:,} records in {plural(len(analysis.tables), 'table')}, "
+            f"{analysis.relationships:,} references; {report.left_open(plan, content['totals'], analysis.alerts)}."
+        )
+        self._done(content, path, analysis.alerts, headline)
+        return analysis
+
+    def confirm(self, action: str, *, always: bool = True) -> None:
+        """Shows how the writing that follows was confirmed. Raises Refused where it was not. Nothing without execute."""
+        if not self.execute:
+            self.show(html.note, "execute is False: what follows shows the plan and writes nothing.")
+            return
+        ask = input if interactive() else None
+        needed = always or self.parameters.target.production
+        line = confirm(self.parameters.target, self._values["confirm"], action, needed=needed, ask=ask)
+        self._confirmed = True
+        self.run.logger().info("%s: %s", action, line)
+        self.show(html.note, f"{action}: {line}.")
+
+    def create_tables(self, plan: Plan) -> list[Created] | None:
+        """Makes the target tables that are missing. Writes to the target's account, with execute."""
+        if not self._may_write():
+            missing = [(entry.name, entry.target) for entry in plan.missing_targets()]
+            self._planned([f"create {table} for {entry}" for entry, table in missing] or ["create no table: all exist"])
+            return None
+        with self.run.lock(self.stage):
+            self._created = created = canaries.create_tables(self.run, plan)
+            if not self._values["table"]:
+                alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
+                content, path = report.write_test(self.run, plan, created, None, alerts)
+                headline = f"{plural(len(created), 'table')} created; every target table is there."
+                self._done(content, path, alerts, headline)
+        return created
+
+    @_reading
+    def canary(self, table: str | None = None) -> Canary | None:
+        """A few items of one entry with what they refer to, inserted, compared, undone. Writes to the target."""
+        table = table or self._values["table"]
+        limit, keep = self._values["limit"], self._values["keep"]
+        if not table:
+            return None
+        if limit < 1:
+            raise Refused(f"limit is {limit}; test at least one item.")
+        plan = self.plan()
+        plan.mapping.check_names([table])
+        if not self._may_write():
+            closure = canaries.collect(plan, table, limit, {})
+            per_entry = Counter(row.entry for row in closure.rows)
+            self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
+            return None
+        with self._writing(plan.target, plan.target_names()):
+            canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
+            alerts = report.canary_alerts(canary)
+            content, path = report.write_test(self.run, plan, self._created, canary, alerts)
+        inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
+        end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
+        headline = f"{plural(len(canary.closure.rows), 'item')} compared, {inserted:,} of them inserted; {end}."
+        self._done(content, path, alerts, headline)
+        return canary
+
+    @_reading
+    def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """Target table → what stands behind it before the first insert; {} where it is not production. Read-only."""
+        found = backups.outlook(self.run, plan)
+        if not self.execute:
+            wanted = {table: about["kind"] for table, about in found.items() if not about.get("arn")}  # else taken
+            self._planned([backups.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
+        return found
+
+    def migrate(self, plan: Plan) -> Migration | None:
+        """The migration, begun or gone on with. Writes to the target and the run's folder, with execute."""
+        again = bool(self._values["retry_failed"])
+        if self._values["delta"]:
+            return self._catch_up(plan)
+        if not self._may_write() and again:
+            waiting = failed(self.run, list(plan.routes))
+            steps = [f"try {plural(number, 'failed item')} of {entry} again" for entry, number in waiting.items()]
+            self._planned(steps or ["try nothing again: no item failed"])
+            return None
+        if not self.execute:
+            self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
+            return None
+        with self._writing(plan.target, plan.target_names()) as held:
+            with Progress(self.run, plan, "migrated", held) as progress:
+                migration = (retry_failed if again else migrate)(self.run, plan, progress.add)
+            content, path = report.write_migration(self.run, plan, migration)
+        alerts = _alerts_of(content)
+        totals = content["totals"]
+        if content["verdict"] == ROLLED_BACK:
+            headline = f"Failed: {migration.failure}{report.taken_back(migration)}"
+        else:
+            nothing = "no item had failed" if again else "this run was complete"
+            first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
+            left = f", {totals['failed']:,} still failed" if again and totals["failed"] else ""
+            headline = (
+                f"{first}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
+                f"{totals['already_there']:,} already there{left}."
+            )
+        self._done(content, path, alerts, headline)
+        return migration
+
+    def _catch_up(self, plan: Plan) -> Migration | None:
+        """What has changed in the source since, brought to the target; without execute only counted."""
+        if self._values["retry_failed"]:
+            raise Refused("delta and retry_failed are two things; do one after the other.")
+        if not self._may_write():
+            with Progress(self.run, plan, "compared") as progress:
+                self._planned(catch_up(self.run, plan, progress.add, write=False).drift.steps())
+            return None
+        with self._writing(plan.target, plan.target_names()) as held:
+            with Progress(self.run, plan, "compared", held) as progress:
+                migration = catch_up(self.run, plan, progress.add)
+            content, path = report.write_migration(self.run, plan, migration)
+        self._done(content, path, _alerts_of(content), migration.drift.headline())
+        return migration
+
+    @_reading
+    def validate(self, plan: Plan) -> Validation:
+        """Both sides compared, item by item, begun or gone on with. Reads both; writes the report into the run's folder."""
+        with self.run.lock(self.stage):
+            with Progress(self.run, plan, "compared") as progress:
+                validation = validate(self.run, plan, progress.add)
+            content, path = report.write_validation(self.run, plan, validation)
+        figures = content["validation"]
+        headline = (
+            f"{figures['equal']:,} of {figures['checked']:,} items proved equal; {figures['missing']:,} missing, "
+            f"{figures['different']:,} different, {figures['extra']:,} extra, {figures['dangling']:,} dangling."
+        )
+        self._done(content, path, validation.alerts, headline)
+        return validation
+
+    # steps of 05
+
+    def preview(self) -> Preview:
+        """What the rollback would look at, from the journal alone. Read-only."""
+        if self._undoing is None:
+            return Preview({}, 0)
+        self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
+        preview = self._undoing.preview(self._values["delete_tables"], self._values["restore_from"])
+        for entry, number in preview.entries.items() if not self.execute else ():
+            self._planned([f"delete {plural(number, 'item')} of {entry} where unchanged"])
+        return preview
+
+    def undo(self) -> Undone | None:
+        """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
+        if not self._may_write():
+            self._planned([])
+            return None
+        with self._writing(self._undoing.target(), self._undoing.tables()) as held:
+            undone = self._undoing.undo(held)
+            self._conclude_rollback(undone, [])
+        return undone
+
+    def restore(self, undone: Undone | None) -> Restored | None:
+        """Restores what `restore_from` names: into a new table, or, from a restored one, what the target lacks. With execute."""
+        name = self._values["restore_from"]
+        if undone is None or not name:
+            self._planned([self._undoing.wanted(name).plan()] if name and self._undoing else [])
+            return None
+        if interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
+            raise Refused("the restore was not confirmed; nothing was restored.")
+        wanted, undoing = self._undoing.wanted(name), self._undoing
+        held_tables = [wanted.table] if wanted.kind == COPY else []
+        with telling() as tell, self._writing(undoing.target(), held_tables) as held:
+            self._restored = undoing.restore(wanted, held, tell)
+            self._conclude_rollback(undone, [])
+        return self._restored
+
+    def delete_tables(self, undone: Undone | None) -> list | None:
+        """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
+        names = self._values["delete_tables"]
+        if undone is None or not names:
+            self._planned([f"delete table {name} when it is empty" for name in names])
+            return None
+        if interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
+            raise Refused("the tables were not confirmed; none was deleted.")
+        with self.run.lock(self.stage):
+            results = self._undoing.delete_tables(names)
+            self._conclude_rollback(undone, results)
+        return results
+
+    def _conclude_rollback(self, undone: Undone, deletions: list) -> None:
+        alerts = self._undoing.alerts(undone, deletions, self._restored)
+        deleted = [deletion.table for deletion in deletions if deletion.deleted]
+        content, path = report.write_rollback(
+            self.run,
+            self._undoing.sides(),
+            undone,
+            deleted,
+            alerts,
+            self._undoing.checkpoint.stage,
+            self._restored,
+            self._undoing.pace,
+        )
+        headline = (
+            f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
+            f"{undone.not_found:,} not found."
+        )
+        self._done(content, path, alerts, headline)
+        self._exit_code = int(any(alert.level for alert in alerts))
+
+    # showing
+
+    def show(self, view: Callable[..., str], *results: Any) -> None:
+        """Displays a view of what steps gave; where one gave nothing, why."""
+        without = "Not asked for: nothing was done here." if self.execute else "Nothing to show: execute is False."
+        show(view, *results, without=without)
+
+    show_frame = staticmethod(show_frame)
+
+    def choose_table(self, plan: Plan):
+        """A dropdown of the entries, set to the parameter; its value is what the test takes. In batch only text."""
+        chosen = self._values["table"]
+        static = html.note(f"Entry to test: {chosen or 'none, only the tables are made'}.")
+        if not interactive():
+            self.show(lambda: static)
+            return Chosen(chosen)
+        return dropdown("Test", [("none", ""), *((name, name) for name in plan.routes)], chosen, static)
+
+    def finish(self) -> None:
+        """Updates the verdict at the top and shows the open items here."""
+        if self._content is None:
+            self._verdict, self._exit_code = PLANNED, 0
+            self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
+        verdict = self._verdict or worst(self._alerts)
+        code = self._exit_code if self._exit_code is not None else int(verdict != "PASS")
+        self._show_banner(verdict, self._headline, code)
+        if self.run is None:
+            return
+        if self._content is not None and self._content["held_back"]:
+            self.show(views.held_back, self._content["held_back"])
+        self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
+        self.run.logger().info("%s ends: %s", self.stage, verdict)
+        audit.append(self.run, self.stage)
+
+    # inside
+
+    @contextmanager
+    def _writing(self, target: Connection, tables: list[str]) -> Iterator[Held]:
+        """Holds this run and the target tables, until the report is written. Refused where another process writes one."""
+        broken, lease = self._values["break_lock"], self.parameters.lease
+        with self.run.lock(self.stage), hold_targets(target, tables, self.run, break_lock=broken, lease=lease) as held:
+            yield held
+
+    def _may_write(self) -> bool:
+        if self.execute and not self._confirmed:
+            raise Refused("the confirmation cell was not run; run the cells in their order.")
+        return self.execute
+
+    def _planned(self, steps: list[str], *, show: bool = True) -> None:
+        self._steps = [*self._steps, *steps]
+        if steps and show:
+            self.show(html.note, "Would " + "; ".join(steps) + ".")
+
+    def _done(self, content: dict[str, Any], path, alerts: list[Alert], headline: str) -> None:
+        self._content, self._file, self._headline = content, path.name, headline
+        self._alerts = list(alerts)
+        self._verdict = content["verdict"]
+
+    def _show_banner(self, verdict: str, headline: str, exit_code: int) -> None:
+        text = f"{self.stage}: {verdict}. {headline}"
+        open_items = views.alerts(self._alerts) if self._content is not None else ""
+        self._banner.show(
+            {
+                "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
+                "text/plain": text,
+                RESULT: {
+                    "stage": self.stage,
+                    "verdict": verdict,
+                    "exit_code": exit_code,
+                    "headline": headline,
+                    "run_id": self.run.id if self.run else None,
+                    "file": self._file,
+                    "plan": self._steps,
+                },
+            }
+        )
+
+    def _stopped(self, error: BaseException) -> None:
+        """The banner says why a cell stopped the notebook."""
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted("interrupted by hand; run it again with the same run id to go on.")
+        if isinstance(error, RunbookError):
+            word = {2: REFUSED, 3: INTERRUPTED}.get(error.exit_code, FAIL)
+            self._show_banner(word, str(error), error.exit_code)
+        else:
+            self._show_banner(STOPPED, f"A fault in the program: {type(error).__name__}. See the cell below.", 70)
+        if self.run:
+            self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
+
+
+def _alerts_of(content: dict[str, Any]) -> list[Alert]:
+    return [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
+
+
+def _place(side: Any) -> str:
+    return side.environment + (f" ({side.region})" if side.region else "")

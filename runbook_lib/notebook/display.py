@@ -1,0 +1,86 @@
+"""The notebook's front end: what a cell displays, the verdict at the top, and whether somebody is there to answer."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..report import html
+
+FRAME_ROWS = 50  # of a DataFrame that are shown
+
+
+def interactive() -> bool:
+    """Whether a person is at a front end: JupyterLab takes input, papermill, nbconvert and nbval do not."""
+    from IPython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not os.environ.get("RUNBOOK_HEADLESS")
+
+
+def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
+    """Displays a view of results; the sentence `without` where a step gave none."""
+    from IPython.display import HTML, display
+
+    if any(result is None for result in results):
+        view, results = html.note, (without,)
+    display(HTML(view(*results)))
+
+
+def show_frame(view: Callable[..., Any], *results: Any) -> None:
+    """Displays a view that gives a DataFrame, escaped; nothing where it has no rows."""
+    frame = view(*results)
+    if len(frame):
+        show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0))
+
+
+class Chosen:
+    """What a dropdown is in batch: its value."""
+
+    def __init__(self, value: str):
+        self.value = value
+
+
+def dropdown(label: str, options: Sequence[tuple[str, str]], chosen: str, static: str) -> Any:
+    """Displays a dropdown whose `value` is what is chosen, and gives it; an export shows `static` in its place."""
+    import ipywidgets
+    from IPython.display import display
+
+    widget = ipywidgets.Dropdown(options=options, value=chosen, description=label)
+    bundle = widget._repr_mimebundle_()
+    bundle["text/html"] = static
+    display(bundle, raw=True)
+    return widget
+
+
+class Banner:
+    """An output that stands where it was first shown, and is updated in place from any later cell."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._shown = False
+
+    def show(self, data: dict[str, Any]) -> None:
+        """Displays the bundle: MIME type → content."""
+        from IPython.display import display
+
+        display(data, raw=True, display_id=self._name, update=self._shown)
+        self._shown = True
+
+
+def on_error(report: Callable[[BaseException], None]) -> None:
+    """Calls `report` when a cell fails; one such call at a time, however often the notebook is begun."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def after_cell(result) -> None:
+        error = result.error_in_exec or result.error_before_exec
+        if error is not None:
+            report(error)
+
+    if earlier := getattr(shell, "_runbook_after_cell", None):
+        shell.events.unregister("post_run_cell", earlier)
+    shell._runbook_after_cell = after_cell
+    shell.events.register("post_run_cell", after_cell)

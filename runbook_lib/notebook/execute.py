@@ -1,0 +1,161 @@
+"""Executing a notebook with papermill into the run's folder, with its HTML copies and the index of all runs."""
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import Refused
+from ..journal import audit
+from ..parameters import project_root
+from ..report.index import write_index
+from ..run.folder import Run, write_atomically
+from ..walk import control as tuning
+from ..walk import stop as control
+from .export import export
+
+RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
+NOT_FINISHED = "NOT FINISHED"  # the verdict of a notebook that has not come to its last cell
+INTERRUPTED, BUG = 3, 70  # exit codes
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What executing one notebook came to."""
+
+    notebook: Path  # the executed copy
+    html: Path | None
+    exit_code: int
+    result: dict[str, Any]  # verdict, exit_code, headline, file, ...; what the banner says
+    traceback: str | None = None  # of a bug
+
+
+def notebook_path(stage: str) -> Path:
+    """The notebook of a stage: the project's own around the working directory, else the one beside this package."""
+    for root in (project_root(), Path(__file__).resolve().parents[2]):
+        path = root / "notebooks" / f"{stage}.ipynb"
+        if path.exists():
+            return path
+    raise Refused(f"notebooks/{stage}.ipynb is missing; run from the project's folder.")
+
+
+def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
+    """Runs a stage's notebook with these parameters. Writes the executed copy and its HTML into the run's folder."""
+    papermill = _papermill()
+    from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
+
+    control.clear(run)
+    tuning.clear(run)
+    copy = _free_name(run.folder, stage)
+    problem, traceback = None, None
+    try:
+        with _stoppable(run), _headless():
+            papermill.execute_notebook(
+                str(notebook_path(stage)),
+                str(copy),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                shutdown_kernel="immediate",
+                store_widget_state=False,
+                coalesce_streams=True,
+                autosave_cell_every=5,
+                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            )
+    except papermill.exceptions.PapermillExecutionError as error:
+        problem, traceback = f"{error.ename}: {error.evalue}", "\n".join(error.traceback)
+    except KeyboardInterrupt:
+        problem = "interrupted by hand"
+    except DeadKernelError:
+        problem = "the notebook's kernel died"
+    html = export(copy)[0] if copy.exists() else None
+    result = _result(copy)
+    audit.append(run, stage)
+    write_index(run.folder.parent)
+    if problem is None:
+        return Execution(copy, html, result["exit_code"], result)
+    if result and result["verdict"] != NOT_FINISHED:  # a refusal, a failure or an interruption that the notebook knew
+        return Execution(copy, html, result["exit_code"], result, traceback if result["exit_code"] == BUG else None)
+    if traceback is None:
+        headline = f"{problem}; run it again with the run id {run.id} to go on where it was."
+        return Execution(copy, html, INTERRUPTED, {**result, "verdict": "INTERRUPTED", "headline": headline})
+    return Execution(copy, html, BUG, {**result, "verdict": "BUG", "headline": problem}, traceback)
+
+
+def _papermill():
+    # nbformat imports a grammar for IRIs that takes most of a second to build and checks nothing here.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    import papermill
+    from papermill.iorw import LocalHandler
+    from papermill.utils import chdir
+
+    def write(self, buf, path):  # papermill's own truncates first: a reader would see half a notebook
+        with chdir(self._cwd):
+            write_atomically(Path(path).absolute(), buf.encode())
+
+    LocalHandler.write = write
+    return papermill
+
+
+def _free_name(folder: Path, stage: str) -> Path:
+    number, path = 1, folder / f"{stage}.ipynb"
+    while path.exists():
+        number += 1
+        path = folder / f"{stage}-{number}.ipynb"
+    return path
+
+
+def _result(copy: Path) -> dict[str, Any]:
+    """What the notebook's banner says, as data; empty where it never got there."""
+    import nbformat
+
+    if not copy.exists():
+        return {}
+    for cell in nbformat.read(copy, 4).cells:
+        for output in cell.get("outputs", []):
+            if RESULT in output.get("data", {}):
+                return output["data"][RESULT]
+    return {}
+
+
+@contextmanager
+def _headless():
+    before = os.environ.get("RUNBOOK_HEADLESS")
+    os.environ["RUNBOOK_HEADLESS"] = "1"  # the kernel inherits it: nobody is there to answer a question
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RUNBOOK_HEADLESS"]
+
+
+@contextmanager
+def _stoppable(run: Run):
+    """Ctrl-C (or SIGTERM) asks the stage to end with its page; the second time it interrupts at once.
+
+    papermill would kill the kernel at the first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        control.request(run, "stop")
+        print("Stopping when the page is finished; once more to stop now.", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,51 @@
+"""An executed notebook as HTML that needs no network: with code for engineers, without for readers of the report."""
+
+from functools import cache
+from pathlib import Path
+
+from ..run.folder import write_atomically
+
+TEMPLATES = Path(__file__).with_name("html_template")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def export(notebook: Path) -> tuple[Path, Path]:
+    """Writes `<name>.html` (without code) and `<name>-code.html` beside the notebook; gives both paths."""
+    import nbformat
+
+    content = nbformat.read(notebook, 4)
+    _drop_widgets(content)
+    paths = (notebook.with_suffix(".html"), notebook.with_name(f"{notebook.stem}-code.html"))
+    for path, with_code in zip(paths, (False, True), strict=True):
+        body, _ = _exporter(with_code).from_notebook_node(content, {"metadata": {"name": notebook.stem}})
+        write_atomically(path, body.encode())
+    return paths
+
+
+@cache
+def _exporter(with_code: bool):
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.HTMLExporter.exclude_input = not with_code
+    config.HTMLExporter.exclude_input_prompt = True
+    config.HTMLExporter.exclude_output_prompt = True
+    config.HTMLExporter.embed_images = True
+    config.HTMLExporter.theme = "light"
+    config.CoalesceStreamsPreprocessor.enabled = True
+    config.RegexRemovePreprocessor.enabled = True  # empty cells
+    return HTMLExporter(config=config, template_name="runbook", extra_template_basedirs=[str(TEMPLATES)])
+
+
+def _drop_widgets(content) -> None:
+    """Live controls are dead in a saved copy; what they decided stands beside them as text."""
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        kept = []
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if data.pop(WIDGET, None) is None or set(data) - {"text/plain"}:
+                kept.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = kept

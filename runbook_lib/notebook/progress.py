@@ -1,0 +1,87 @@
+"""Live progress in a notebook: a line per table, updated in place."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..report import views
+from ..report.html import note
+from ..report.work import DONE, WAITING
+from ..run.folder import Run
+from ..run.locks import Held
+from ..walk import stop as control
+from ..walk.control import Tuning
+from ..walk.plan import Plan
+
+EVERY = 0.5  # seconds between two updates
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """A block with a function that shows a line of text, in the place of the one before."""
+    from IPython.display import HTML, DisplayHandle
+
+    handle = DisplayHandle()
+    handle.display(HTML(""))
+    shown = [0.0]
+
+    def tell(line: str) -> None:
+        if time.monotonic() - shown[0] >= EVERY:
+            shown[0] = time.monotonic()
+            handle.update(HTML(note(line)))
+
+    yield tell
+
+
+class Progress:
+    """A `with` block that shows how far each source table is. `add` may be called from any thread."""
+
+    def __init__(self, run: Run, plan: Plan, verb: str, held: Held | None = None):
+        """`verb` says what is done to the items, as in "read"; `held` are the locks that writing needs."""
+        self._run, self._plan, self._verb, self._held = run, plan, verb, held
+        self._done: Counter = Counter()
+        self._began: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._last = 0.0
+        self._tuning = Tuning(run, plan)
+
+    def __enter__(self) -> "Progress":
+        from IPython.display import HTML, display
+
+        self._html = HTML
+        self._handle = display(HTML(views.progress(self._rows())), display_id=True)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
+
+    def add(self, table: str, counts: Counter) -> None:
+        """Counts a page that is done. Raises Interrupted where the run was asked to stop or lost its lock."""
+        control.check(self._run)
+        self._tuning.apply()
+        if self._held:
+            self._held.check()
+        with self._lock:
+            self._began.setdefault(table, time.monotonic())
+            self._done[table] += counts["scanned"] or sum(counts.values())
+            if time.monotonic() - self._last < EVERY:
+                return
+            self._last = time.monotonic()
+            self._handle.update(self._html(views.progress(self._rows(), self._plan.pace.slowed())))
+
+    def _rows(self, ended: bool = False) -> list[tuple]:
+        rows = []
+        for table in self._plan.by_source():
+            done, began = self._done[table], self._began.get(table)
+            total = max(self._plan.source_tables[table].items, done) or None
+            rate = done / max(time.monotonic() - began, 0.001) if began else 0.0
+            if ended or (total and done >= total):
+                rows.append((table, done, done, 0.0, None, DONE))
+            elif began is None:
+                rows.append((table, done, total, 0.0, None, WAITING))
+            else:
+                left = (total - done) / rate if total and rate else None
+                rows.append((table, done, total, rate, left, f"being {self._verb}"))
+        return rows

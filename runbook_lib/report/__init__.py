@@ -1,0 +1,1 @@
+"""A run's results as JSON, HTML and pictures."""

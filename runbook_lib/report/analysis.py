@@ -1,0 +1,272 @@
+"""An analysis as HTML and DataFrames: what is there, what refers to what, what becomes of it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..stages.analyze import Analysis, EntryAnalysis
+from ..stages.distinct import ERROR, KEPT
+from ..stages.profile import AttributeProfile
+from ..verdict import FAIL
+from . import figures
+from .html import ACCENT, LINE, Raw, chip, details, flagged, muted, note, number, quiet, size, table, text
+
+if TYPE_CHECKING:
+    import pandas
+
+OPEN = 2  # entries that are unfolded in a profile
+Edge = tuple[str, str | None, int, int]  # child, parent (None: none could be told), references, dangling
+
+
+def ordered(analysis: Analysis, entries: Iterable[str] | None = None) -> list[tuple[str, EntryAnalysis]]:
+    """The entries by level and name, parents first."""
+    names = analysis.tables if entries is None else set(entries) & analysis.tables.keys()
+    return [(n, analysis.tables[n]) for n in sorted(names, key=lambda n: (analysis.levels.get(n, 0), n))]
+
+
+def conflicts(entry: EntryAnalysis) -> int:
+    """Items that will not be written because another item has, or gets, their target key."""
+    return entry.losers + entry.different_there
+
+
+def overview(analysis: Analysis) -> Raw:
+    """One row an entry, by level, with a row of totals."""
+    rows = [
+        [
+            level(analysis, name),
+            name,
+            t.records,
+            t.routed,
+            flagged(t.quarantined),
+            flagged(conflicts(t)),
+            t.already_there,
+            t.references.total(),
+            flagged(t.dangling.total()),
+            t.write_units,
+            size(t.bytes),
+        ]
+        for name, t in ordered(analysis)
+    ]
+    tables = analysis.tables.values()
+    foot = [
+        "",
+        f"{len(rows)} in all",
+        analysis.records,
+        sum(t.routed for t in tables),
+        sum(t.quarantined for t in tables),
+        sum(conflicts(t) for t in tables),
+        sum(t.already_there for t in tables),
+        analysis.relationships,
+        analysis.dangling,
+        analysis.write_units,
+        size(sum(t.bytes for t in tables)),
+    ]
+    columns = (
+        "level", "entry", "records", "routed", "quarantined", "conflicts", "already there", "references", "dangling",
+        "write units", "size",
+    )  # fmt: skip
+    return table(columns, rows, align="clrrrrrrrrr", foot=foot)
+
+
+def level(analysis: Analysis, name: str) -> Raw:
+    """An entry's level, in the background."""
+    return quiet(str(analysis.levels.get(name, "")))
+
+
+def profile(analysis: Analysis) -> "pandas.DataFrame":
+    """One row an attribute: types, presence, different values and lengths."""
+    import pandas
+
+    rows = [
+        {
+            "entry": name,
+            "attribute": attribute,
+            "items": profile.types.total(),
+            "present %": round(100 * profile.types.total() / entry.records, 1) if entry.records else 0.0,
+            "types": types(profile),
+            "empty": profile.empty,
+            "distinct": profile.distinct.count,
+            "shortest": profile.shortest,
+            "longest": profile.longest,
+            "mixed": is_mixed(profile),
+        }
+        for name, entry in ordered(analysis)
+        for attribute, profile in _attributes(entry)
+    ]
+    columns = ["entry", "attribute", "items", "present %", "types", "empty", "distinct", "shortest", "longest", "mixed"]
+    return pandas.DataFrame(rows, columns=columns).astype({"shortest": "Int64", "longest": "Int64"})
+
+
+def types(profile: AttributeProfile) -> str:
+    """`S 120 · NULL 3`, the most frequent first."""
+    return " · ".join(f"{letter} {count:,}" for letter, count in profile.types.most_common())
+
+
+def is_mixed(profile: AttributeProfile) -> bool:
+    """Whether an attribute has more than one type, not counting null."""
+    return len(profile.types.keys() - {"NULL"}) > 1
+
+
+def _attributes(entry: EntryAnalysis) -> list[tuple[str, AttributeProfile]]:
+    """The most present first."""
+    return sorted(entry.profile.items(), key=lambda place: (-place[1].types.total(), place[0]))
+
+
+def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Raw:
+    """A row an entry, then every entry's attributes behind a line that unfolds."""
+    chosen = ordered(analysis, entries)
+    rows = []
+    for name, t in chosen:
+        special = {x for a in t.profile.values() for x in a.types} & {"SS", "NS", "BS", "B"}
+        rows.append(
+            [
+                level(analysis, name),
+                name,
+                t.records,
+                len(t.profile),
+                flagged(sum(map(is_mixed, t.profile.values()))),
+                number(sum(1 for a in t.profile.values() if a.types.total() < t.records)),
+                sum(a.empty for a in t.profile.values()),
+                " ".join(sorted(special)) or quiet("·"),
+            ]
+        )
+    profiles = [profile for _, t in chosen for profile in t.profile.values()]
+    sums = (sum(t.records for _, t in chosen), len(profiles), sum(map(is_mixed, profiles)))
+    foot = ["", f"{len(rows)} in all", *sums, *[""] * 3]
+    columns = ["level", "entry", "records", "attributes"]
+    columns += ["of mixed type", "not in every item", "empty values", "sets, binary"]
+    blocks = [table(columns, rows, align="clrrrrrl", foot=foot)]
+    lead = f"Distinct: how many different values. Exact below {KEPT}; ≈ is an estimate, as a rule within {ERROR:.0%}."
+    blocks.append(note(muted(lead)))
+    opened = 0
+    for name, t in chosen:
+        mixed = sum(map(is_mixed, t.profile.values()))
+        unfold = bool(mixed) and opened < OPEN
+        opened += unfold
+        said = f"{len(t.profile):,} attributes in {t.records:,} items"
+        flag = Raw(f" {chip(f'{mixed} of mixed type', 'look')}") if mixed else ""
+        title = Raw(f"<b>{text(name)}</b> {muted(said)}{flag}")
+        blocks.append(details(title, _attribute_table(t), open=unfold))
+    return Raw("".join(blocks))
+
+
+def _attribute_table(entry: EntryAnalysis) -> Raw:
+    rows, marks = [], []
+    for name, profile in _attributes(entry):
+        marks.append("look" if is_mixed(profile) else None)
+        rows.append(
+            [
+                name,
+                profile.types.total(),
+                _share(profile.types.total(), entry.records),
+                chip(types(profile), "look") if is_mixed(profile) else types(profile),
+                profile.empty,
+                _distinct(profile),
+                _lengths(profile),
+            ]
+        )
+    return table(
+        ["attribute", "items", "present", "types", "empty", "distinct", "length"], rows, align="lrrlrrr", marks=marks
+    )
+
+
+def _distinct(profile: AttributeProfile) -> Raw:
+    """How many different values: all of them different in the background, an estimate with its mark."""
+    found, items = profile.distinct, profile.types.total()
+    if found.exact:
+        return quiet(f"{found.count:,}") if found.count == items else Raw(f"{found.count:,}")
+    return Raw(f"≈ {min(found.count, items):,}")
+
+
+def _share(part: int, whole: int) -> Raw:
+    """A percentage with a small bar; in the background where it is everything."""
+    if part >= whole:
+        return quiet("100 %")
+    percent = 100 * part / whole
+    full = max(2, round(percent * 0.4))
+    style = f"width:{40 - full}px;background:{LINE};border-left:{full}px solid {ACCENT}"
+    bar = f'<span style="display:inline-block;height:6px;margin:0 6px 1px 0;{style}"></span>'
+    return Raw(f"{bar}{'&lt;1' if percent < 1 else f'{percent:.0f}'} %")
+
+
+def _lengths(profile: AttributeProfile) -> Raw | str:
+    if profile.longest is None:
+        return quiet("–")
+    if profile.shortest == profile.longest:
+        return f"{profile.longest:,}"
+    return f"{profile.shortest:,} – {profile.longest:,}"
+
+
+def references(analysis: Analysis) -> Raw:
+    """One row for each entry, path and parent."""
+    rows, marks = [], []
+    for name, t in ordered(analysis):
+        for path in sorted({*t.references, *t.dangling, *t.unreadable}):
+            parents = {parent: count for (p, parent), count in t.parents.items() if p == path}
+            open_ = t.dangling[path], t.unreadable[path]
+            rows.append([name, path, _parents(parents), t.references[path], *map(flagged, open_)])
+            marks.append("look" if any(open_) else None)
+    if not rows:
+        return note("No references are declared, or none was found.")
+    all_ = analysis.tables.values()
+    foot = ["in all", "", "", analysis.relationships, analysis.dangling, sum(t.unreadable.total() for t in all_)]
+    columns = ("entry", "path", "refers to", "references", "dangling", "unreadable")
+    return table(columns, rows, align="llwrrr", foot=foot, marks=marks)
+
+
+def _parents(parents: dict[str, int]) -> object:
+    if len(parents) == 1:
+        return next(iter(parents))
+    each = " · ".join(f"{text(parent)} {count:,}" for parent, count in sorted(parents.items()))
+    return details(f"{len(parents)} tables", each) if parents else quiet("no table")
+
+
+def reference_map(analysis: Analysis) -> Raw:
+    """What refers to what, as a picture: entries by level, arrows with the number of references."""
+    return figures.reference_map(analysis.levels, edges(analysis), analysis.records_by_entry)
+
+
+def edges(analysis: Analysis) -> list[Edge]:
+    """(child, parent, references, dangling) for the map; parent None: a path that leads to several tables dangles."""
+    found: Counter = Counter()
+    dangling: Counter = Counter()
+    for name, t in analysis.tables.items():
+        for (_, parent), count in t.parents.items():
+            found[name, parent] += count
+        for path, count in t.dangling.items():
+            parents = [parent for p, parent in t.parents if p == path]
+            dangling[name, parents[0] if len(parents) == 1 else None] += count
+    return [(child, parent, found[child, parent], dangling[child, parent]) for child, parent in {**found, **dangling}]
+
+
+def targets(analysis: Analysis) -> Raw:
+    """The target tables as they are before the migration."""
+    refused = {alert.table for alert in analysis.alerts if alert.level == FAIL}
+    rows, marks = [], []
+    for name, state in sorted(analysis.targets.items()):
+        missing = chip("missing", "bad") if name in refused else chip("will be created", "accent")
+        differences = Raw(chip("differs", "bad") + " " + text("; ".join(state.differences)))
+        rows.append(
+            [
+                name,
+                "exists" if state.exists else missing,
+                Raw("–") if not state.exists else quiet("empty") if state.empty else chip("holds items", "look"),
+                differences if state.differences else quiet("as described") if state.exists else quiet("–"),
+                chip("has a stream", "look") if state.has_stream else quiet("–"),
+            ]
+        )
+        marks.append("bad" if name in refused or state.differences else None)
+    return table(["target table", "", "contents", "structure", "stream"], rows, align="lllwl", marks=marks)
+
+
+def quarantine(analysis: Analysis) -> Raw:
+    """The items that would not be written, by reason."""
+    rows = [
+        [name, attribute or muted("the whole item"), reason, count]
+        for name, t in ordered(analysis)
+        for (attribute, reason), count in sorted(t.reasons.items())
+    ]
+    if not rows:
+        return note("Nothing would be quarantined.", "good")
+    foot = ["in all", "", "", sum(t.quarantined for t in analysis.tables.values())]
+    return table(["entry", "attribute", "reason", "items"], rows, align="llwr", foot=foot)

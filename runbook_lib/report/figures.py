@@ -1,0 +1,133 @@
+"""Figures as HTML `<img>` with a PNG inside: what refers to what, where the items went, which types there are.
+
+Drawn in pixels on matplotlib's Figure, without pyplot: no state, no display, safe on any thread. Figures have a white
+ground of their own, so that they look the same in every theme and in print.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..stages.profile import Profile
+from .canvas import GREY, INK, RED, Canvas, text_width
+from .html import ACCENT, MUTED, Raw, note, text
+from .reference_map import draw
+
+if TYPE_CHECKING:
+    from ..stages.analyze import Analysis
+
+PARTS = {  # where items went -> its name and colour
+    "inserted": ("inserted", "#3f9d6a"),
+    "already_there": ("already there", "#a9cbb6"),
+    "conflicts": ("conflicts", "#f0b030"),
+    "quarantined": ("quarantined", "#d9822b"),
+    "failed": ("failed", "#bf2c2c"),
+}
+TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
+ROW = 20  # pixels of a row
+LEAST = 4  # pixels of the smallest part of a bar that is not zero
+
+
+def reference_map(
+    levels: Mapping[str, int],
+    edges: Iterable[tuple[str, str | None, int, int]],
+    records: Mapping[str, int],
+) -> Raw:
+    """What refers to what: columns by level, parents left; edges are (child, parent, references, dangling).
+
+    An edge whose parent is None is one for which no table could be told. Tables without references stand below.
+    """
+    merged: dict[tuple[str, str | None], list[int]] = {}
+    for child, parent, count, dangling in edges:
+        counts = merged.setdefault((child, parent), [0, 0])
+        counts[0] += count
+        counts[1] += dangling
+    known = {pair: tuple(counts) for pair, counts in merged.items() if pair[0] in levels}
+    known = {(c, p if p in levels else None): counts for (c, p), counts in known.items()}
+    linked = {name for pair in known for name in pair if name}
+    alone = sorted(set(levels) - linked)
+    below = ""
+    if alone:
+        names = " · ".join(f"{text(name)} <b>{records.get(name, 0):,}</b>" for name in alone)
+        below = note(Raw(f'<span style="{MUTED}">{len(alone)} without references:</span> {names}'))
+    if not known:
+        return Raw(below or note("No tables."))
+    return Raw(f"<div>{draw(levels, known, records)}</div>{below}")
+
+
+def counts(tables: Mapping[str, Mapping[str, int]]) -> Raw:
+    """Where each table's items went: inserted, already there, conflicts, quarantined, failed.
+
+    One scale for all tables; a part that is not zero is never too small to be seen.
+    """
+    if not tables:
+        return note("No tables.")
+    names = sorted(tables)
+    sums = {name: sum(tables[name].get(part, 0) for part in PARTS) for name in names}
+    left = 12 + max(text_width(name) for name in names) + 12
+    numbers = left + max(text_width(f"{total:,}") for total in sums.values()) + 10
+    bar = 420
+    said = {name: _said(tables[name]) for name in names}
+    right = max(text_width(words, 10) for words in said.values())
+    legend = sum(text_width(label) + 34 for label, _ in PARTS.values())
+    canvas = Canvas(max(numbers + bar + 12 + right + 24, legend + 24), 34 + ROW * len(names) + 10)
+    x = 12.0
+    for label, colour in PARTS.values():
+        canvas.box(x, 11, 11, 11, fill=colour, round_=2)
+        canvas.text(x + 16, 17, label, colour=GREY)
+        x += text_width(label) + 34
+    for index, name in enumerate(names):
+        middle = 34 + ROW * index + ROW / 2
+        canvas.text(12, middle, name)
+        canvas.text(numbers - 10, middle, f"{sums[name]:,}", colour=GREY, ha="right")
+        x = numbers
+        for part, width in _widths(tables[name], bar / max(1, *sums.values())).items():
+            canvas.box(x, middle - 6, width, 12, fill=PARTS[part][1])
+            x += width
+        canvas.text(x + 8, middle, said[name], size=10, colour=RED if tables[name].get("failed") else GREY)
+    whole = {part: sum(table.get(part, 0) for table in tables.values()) for part in PARTS}
+    alt = ", ".join(f"{whole[part]:,} {label}" for part, (label, _) in PARTS.items())
+    return canvas.image(f"Where the items of {len(names)} tables went: {alt}.")
+
+
+def _said(table: Mapping[str, int]) -> str:
+    words = [f"{table[part]:,} {label}" for part, (label, _) in PARTS.items() if table.get(part) and part != "inserted"]
+    return ", ".join(words) or ("" if table.get("inserted") else "no items")
+
+
+def _widths(table: Mapping[str, int], scale: float) -> dict[str, float]:
+    """Pixels for each part that is not zero: by the scale, but at least LEAST."""
+    return {part: max(scale * table[part], LEAST) for part in PARTS if table.get(part)}
+
+
+def types(analysis: "Analysis") -> Raw:
+    """Which types the attributes of each table have: the number of attributes, darker the more of the values."""
+    profiles: dict[str, Profile] = {name: table.profile for name, table in analysis.tables.items() if table.profile}
+    if not profiles:
+        return note("No items.")
+    found = [letter for letter in TYPES if any(letter in a.types for p in profiles.values() for a in p.values())]
+    names = sorted(profiles)
+    left, cell = 12 + max(text_width(name) for name in names) + 14, 58
+    canvas = Canvas(left + cell * len(found) + 12, 32 + ROW * len(names) + 30)
+    for column, letter in enumerate(found):
+        canvas.text(left + cell * column + cell / 2, 18, letter, ha="center", colour=GREY)
+    for row, name in enumerate(names):
+        top = 32 + ROW * row
+        canvas.text(12, top + ROW / 2, name)
+        values = sum(attribute.types.total() for attribute in profiles[name].values())
+        for column, letter in enumerate(found):
+            attributes = [a.types[letter] for a in profiles[name].values() if letter in a.types]
+            x, share = left + cell * column, sum(attributes) / values
+            canvas.box(x + 1, top + 1, cell - 2, ROW - 2, fill=_shade(share) if attributes else "#f7f8f9", round_=2)
+            if attributes:
+                ink = "white" if share > 0.5 else INK
+                canvas.text(x + cell / 2, top + ROW / 2, len(attributes), ha="center", colour=ink)
+    foot = "number of attributes with a type; the darker, the more of the table's values"
+    canvas.text(12, 32 + ROW * len(names) + 15, foot, size=10, colour=GREY)
+    return canvas.image(f"Attribute types of {len(names)} tables: {', '.join(found)}.")
+
+
+def _shade(share: float) -> str:
+    """Between nearly white and the accent colour; the root, because a few percent must be seen."""
+    weight = 0.12 + 0.88 * share**0.6
+    channels = [int(ACCENT[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(255 + (channel - 255) * weight):02x}" for channel in channels)

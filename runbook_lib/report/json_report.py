@@ -1,0 +1,386 @@
+"""Results → the JSON files of a run. Each report repeats the earlier sections and adds its own."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from ..dynamo.rate_limiter import Pace
+from ..journal import repair
+from ..journal.checkpoint import side_summary
+from ..journal.listings import entry_of, write_listing, write_lists
+from ..journal.stage import COUNTED, Stage, State
+from ..run.fingerprints import code_fingerprint, environments_fingerprint
+from ..run.folder import Run, iso, now
+from ..stages.analyze import Analysis
+from ..stages.canary import MAX_ITEMS, Canary, Created
+from ..stages.migrate import backup_gate as backups
+from ..stages.migrate.migrate import Migration
+from ..stages.profile import AttributeProfile
+from ..stages.rollback.restore import Restored
+from ..stages.rollback.undo import Undone
+from ..stages.validate import journal as validation_journal
+from ..stages.validate.compare import Difference
+from ..stages.validate.origins import FIGURES
+from ..stages.validate.validate import Validation
+from ..verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, plural, worst
+from ..walk.plan import Plan
+
+SCHEMA = 1
+NOTHING = Counter()
+
+
+def _saved(write):
+    """The writing of files where a disk that refuses one interrupts: all of them can be written again."""
+
+    @wraps(write)
+    def guarded(run: Run, *arguments, **named):
+        with run.saving():
+            return write(run, *arguments, **named)
+
+    return guarded
+
+
+@_saved
+def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
+    """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Gives the content and the path."""
+    for name in ("quarantine", "conflicts", "unrouted"):
+        write_listing(run.folder, name, analysis.listed.get(name, []))
+    tables = {
+        name: {
+            "records": table.records,
+            "level": analysis.levels[name],
+            "routed": table.routed,
+            "quarantined": table.quarantined,
+            "conflicts": table.losers + table.different_there,
+            "already_there": table.already_there,
+            "references": dict(table.references),
+            "dangling": dict(table.dangling),
+            "unreadable": dict(table.unreadable),
+            "sparse": dict(table.sparse),
+            "bytes": table.bytes,
+            "write_units": table.write_units,
+            "attributes": {n: _attribute(p) for n, p in sorted(table.profile.items())},
+        }
+        for name, table in analysis.tables.items()
+    }
+    content = {
+        "schema": SCHEMA,
+        "run_id": run.id,
+        "created": iso(now()),
+        "source": side_summary(plan, "source"),
+        "target": side_summary(plan, "target"),
+        "tables": tables,
+        "totals": {
+            "records": analysis.records,
+            "relationships": analysis.relationships,
+            "dangling": analysis.dangling,
+            "quarantined": sum(table["quarantined"] for table in tables.values()),
+            "conflicts": sum(table["conflicts"] for table in tables.values()),
+            "already_there": sum(table["already_there"] for table in tables.values()),
+            "unrouted": sum(analysis.unrouted.values()),
+        },
+        "unrouted": analysis.unrouted,
+        "targets": {
+            name: {"exists": state.exists, "empty": state.empty, "differences": state.differences}
+            for name, state in analysis.targets.items()
+        },
+        "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
+        "estimated_write_units": analysis.write_units,
+        "fingerprints": _fingerprints(plan),
+        "held_back": held_back(plan.pace),
+        "verdict": worst(analysis.alerts),
+        "alerts": _alerts(analysis.alerts),
+    }
+    return content, run.write_json("migration-analysis", content)
+
+
+def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
+    """What of an analysis waits for a decision, in items and references; then what would stop the migration."""
+    names = {"dangling": "dangling", "quarantined": "quarantined", "conflicts": "in conflict", "unrouted": "unrouted"}
+    if plan.mapping.ignore_unrouted:
+        del names["unrouted"]
+    found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]
+    if obstacles := sum(alert.level == FAIL for alert in alerts):
+        found.append(f"{plural(obstacles, 'obstacle')} to the migration")
+    return ", ".join(found) or "nothing open"
+
+
+def _attribute(profile: AttributeProfile) -> dict[str, Any]:
+    distinct = profile.distinct
+    return {
+        "types": dict(profile.types),
+        "empty": profile.empty,
+        "distinct": distinct.count,
+        "distinct_is_exact": distinct.exact,
+    }
+
+
+@_saved
+def write_test(
+    run: Run, plan: Plan, created: list[Created], canary: Canary | None, alerts: list[Alert]
+) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 02."""
+    sections: dict[str, Any] = {"tables_created": [{"entry": c.entry, "table": c.table} for c in created]}
+    if canary is not None:
+        counts = table_counts(canary.state, list(canary.state.tables))
+        sections |= _counted(counts, 0)
+        sections["test"] = {
+            "table": canary.table,
+            "limit": canary.limit,
+            "items": len(canary.closure.rows),
+            "cut": len(canary.closure.cut),
+            "equal": sum(pair.equal for pair in canary.pairs),
+            "wrong": canary.wrong,
+            "kept": canary.undone is None,
+            "undone": canary.undone.deleted if canary.undone else 0,
+            "verdict": worst(alerts),
+        }
+    return _write(run, _sides(plan), plan.pace, "test", sections, alerts)
+
+
+def canary_alerts(canary: Canary) -> list[Alert]:
+    """The open items of a test."""
+    alerts = []
+    if canary.wrong > 0:
+        alerts.append(Alert(FAIL, "", f"{plural(canary.wrong, 'item')} not as expected", "See the comparison below."))
+    for name, counts in canary.state.tables.items():
+        if counts["conflicts"]:
+            message = f"{plural(counts['conflicts'], 'conflict')}: the key is taken by a different item"
+            alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing was overwritten."))
+    if canary.undone and canary.undone.kept_edited:
+        message = f"{plural(canary.undone.kept_edited, 'test item')} edited meanwhile and left in the target"
+        alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))
+    if not canary.pairs:
+        message = "no item that a route takes; nothing was tested"
+        alerts.append(Alert(REVIEW, canary.table, message, "Choose an entry that has items."))
+    if canary.limit > MAX_ITEMS:
+        message = f"{canary.limit:,} items asked for, cut to {MAX_ITEMS:,}"
+        alerts.append(Alert("", canary.table, message, "The test is a sample; 03 migrates all."))
+    if canary.closure.cut:
+        message = f"{plural(len(canary.closure.cut), 'reference')} beyond {MAX_ITEMS:,} items not followed"
+        alerts.append(Alert("", "", message, "The test is a sample; 03 migrates all."))
+    if canary.closure.dangling:
+        message = f"{plural(canary.closure.dangling, 'reference')} to items that do not exist"
+        alerts.append(Alert("", "", message, "01 lists them by path."))
+    return alerts
+
+
+@_saved
+def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 03, the listings and the id map."""
+    stage = Stage(run, "migrate")
+    written = write_lists(stage)
+    counts = table_counts(migration.state, entries_of(stage))
+    alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
+    alerts += backups.alerts(backups.recorded(stage))
+    sections = {
+        **_counted(counts, migration.state.unrouted),
+        "relationships": written.relationships,
+        "relationships_preserved": written.preserved,
+        "id_map": written.id_map,
+        "errors": written.errors,
+        "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
+        "executions": migration.state.executions,
+        "backups": backups.recorded(stage),
+    }
+    if migration.drift:
+        sections["drift"] = migration.drift.as_json()
+    if migration.state.rolled_back:
+        sections["rollback"] = _rollback(migration.state.undone)
+    if migration.undone:
+        write_listing(run.folder, "kept", migration.undone.kept)
+    verdict = ROLLED_BACK if migration.state.rolled_back else None
+    return _write(run, _sides(plan), plan.pace, "migrate", sections, alerts, verdict)
+
+
+def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
+    """The open items of a migration."""
+    alerts = alerts_of_counts(counts, migration.state.unrouted, plan.mapping.ignore_unrouted)
+    if dangling:
+        alerts.append(dangling_alert("", dangling))
+    if migration.drift:
+        alerts += migration.drift.alerts()
+    if migration.failure:
+        message = f"the migration failed: {migration.failure}{taken_back(migration)}"
+        alerts.insert(0, Alert(FAIL, "", message, "Mend the cause, run again."))
+    elif not migration.state.finished:
+        alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run id."))
+    elif migration.state.catching_up:
+        alerts.insert(0, Alert(FAIL, "", "a delta was begun and has not ended", "Give it again, with the run id."))
+    return alerts
+
+
+def taken_back(migration: Migration) -> str:
+    """What became of the inserts of a failed migration, as a sentence; "" where they were kept."""
+    if not migration.undone:
+        return ""
+    left = (
+        f"; {plural(migration.undone.kept_edited, 'item')} edited meanwhile stay"
+        if migration.undone.kept_edited
+        else ""
+    )
+    return f" What it had inserted was taken back{left}."
+
+
+@_saved
+def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 04, and `differences.jsonl` with the first differences; with it the validation has ended."""
+    write_listing(run.folder, "differences", (_different(found) for found in validation.differences))
+    sections = _migration_sections(run)
+    sections["validation"] = {
+        "checked": validation.total("checked"),
+        "equal": validation.total("equal"),
+        "missing": validation.total("missing"),
+        "expired": validation.total("expired"),
+        "different": validation.total("different"),
+        "extra": sum(validation.extra.values()),
+        "dangling": validation.total("dangling"),
+        "references": validation.total("references"),
+        "conflicts": validation.total("conflicts"),
+        "quarantined": validation.total("quarantined"),
+        "unrouted": validation.unrouted,
+        "drift": {name: validation.drift[name] for name in FIGURES},
+        "structure": validation.structure,
+        "queries": [
+            {
+                "entry": proof.entry,
+                "name": proof.name,
+                "index": proof.index,
+                "expected": proof.expected,
+                "returned": proof.returned,
+                "proved": proof.problem is None,
+                "problem": proof.problem,
+            }
+            for proof in validation.patterns
+        ],
+        "tables": {name: vars(table) for name, table in validation.tables.items()},
+        "verdict": worst(validation.alerts),
+    }
+    written = _write(run, _sides(plan), plan.pace, "validate", sections, validation.alerts)
+    validation_journal.end(run)
+    return written
+
+
+def _different(found: Difference) -> dict[str, Any]:
+    """One line of `differences.jsonl`; the key is the target's, because an extra item has no other."""
+    reason = found.kind
+    if found.expected or found.found:
+        same = found.expected == found.found
+        reason += f": another {found.expected}" if same else f": should be {found.expected}, is {found.found}"
+    return entry_of(found.table, found.key, found.attribute, reason)
+
+
+@_saved
+def write_rollback(
+    run: Run,
+    sides: dict[str, Any],
+    undone: Undone,
+    deleted_tables: list[str],
+    alerts: list[Alert],
+    stage: str,
+    restored: Restored | None = None,
+    pace: Pace | None = None,
+) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 05, and `kept.jsonl` with what was left alone."""
+    write_listing(run.folder, "kept", undone.kept)
+    counts = Counter(deleted=undone.deleted, kept_edited=undone.kept_edited, not_found=undone.not_found)
+    sections = {
+        **_migration_sections(run),
+        "rollback": {**_rollback(counts), "stage": stage, "tables_deleted": deleted_tables},
+    }
+    if restored:
+        sections["restore"] = restored.as_json()
+    return _write(run, sides, pace, "rollback", sections, alerts, ROLLED_BACK)
+
+
+def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
+    """Entry → its six counts; entries without items have zeros."""
+    return {name: {key: state.tables.get(name, NOTHING)[key] for key in COUNTED} for name in entries}
+
+
+def entries_of(stage: Stage) -> list[str]:
+    """The entries that a stage worked on, in the order of its executions."""
+    return list(dict.fromkeys(name for event in stage.events("execution") for name in event["entries"]))
+
+
+def _counted(tables: dict[str, dict[str, int]], unrouted: int) -> dict[str, Any]:
+    totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
+    return {"tables": tables, "totals": {**totals, "unrouted": unrouted}}
+
+
+def _migration_sections(run: Run) -> dict[str, Any]:
+    """The counts of 03 as its journal has them; the rest comes with the earlier report."""
+    stage = Stage(run, "migrate")
+    if not stage.exists():
+        return {}
+    state = stage.state()
+    return _counted(table_counts(state, entries_of(stage)), state.unrouted)
+
+
+def _rollback(counts: Counter) -> dict[str, int]:
+    return {key: counts[key] for key in ("deleted", "kept_edited", "not_found")}
+
+
+def _fingerprints(plan: Plan) -> dict[str, str]:
+    return {
+        "mapping": plan.mapping.fingerprint,
+        "environments": environments_fingerprint(plan.parameters),
+        "code": code_fingerprint(),
+    }
+
+
+def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
+    return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
+
+
+def held_back(pace: Pace | None) -> list[dict[str, Any]]:
+    """What slowed the stage down, in this execution: the side and table, or "" for all, why, and for how long."""
+    return [
+        {"table": found.name, "reason": found.reason, "refused": found.refused, "seconds": round(found.seconds, 1)}
+        for found in (pace.slowdowns() if pace else ())
+    ]
+
+
+def _sides(plan: Plan) -> dict[str, Any]:
+    return {label: side_summary(plan, label) for label in ("source", "target")}
+
+
+def _write(
+    run: Run,
+    sides: dict[str, Any],
+    pace: Pace | None,
+    stage: str,
+    sections: dict[str, Any],
+    alerts: list[Alert],
+    verdict: str | None = None,
+) -> tuple[dict[str, Any], Path]:
+    earlier = run.latest_json("migration-report") or {}
+    content = {
+        "schema": SCHEMA,
+        "relationships_preserved": 0,
+        "id_map": None,
+        "errors": [],
+        **_counted({}, 0),
+        **earlier,
+        "stage": stage,
+        "created": iso(now()),
+        "migration": {"run_id": run.id, **_times(run), **sides},
+        **sections,
+        "held_back": held_back(pace),
+        "verdict": verdict or worst(alerts),
+        "alerts": _alerts(alerts),
+    }
+    return content, run.write_json("migration-report", content)
+
+
+def _times(run: Run) -> dict[str, Any]:
+    """When the migration (else the test) began and ended."""
+    stage = Stage(run, "migrate")
+    state = (stage if stage.exists() else Stage(run, "test")).state()
+    seconds = None
+    if state.started and state.ended:
+        seconds = (datetime.fromisoformat(state.ended) - datetime.fromisoformat(state.started)).total_seconds()
+    return {"start_time": state.started, "end_time": state.ended, "duration_seconds": seconds}

@@ -1,0 +1,197 @@
+"""The drawing of a reference map: boxes, lines with the counts at their children, cycles and what dangles in colour."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from .canvas import GREY, INK, RED, Canvas, text_width
+from .figures_layout import lay_out
+from .html import ACCENT, Raw
+
+MARGIN, CURVE, PORT, PAD, BASE = 16.0, 46.0, 15.0, 10.0, 36.0
+LABEL, STUB, BULGE, ARROW = 10.0, 14.0, 26.0, 6.0
+PLAIN = "#9fabb8"
+MOVETO, LINETO, CURVE4 = 1, 2, 4  # matplotlib's path codes
+
+Edge = tuple[str, str | None]
+Counts = Mapping[Edge, tuple[int, int]]  # (child, parent) -> references, dangling
+
+
+def draw(levels: Mapping[str, int], edges: Counts, records: Mapping[str, int]) -> Raw:
+    """The `<img>`. An edge's parent is None where no table could be told."""
+    return _Map(levels, edges, records).image()
+
+
+class _Map:
+    def __init__(self, levels: Mapping[str, int], edges: Counts, records: Mapping[str, int]):
+        self.edges, self.records = edges, records
+        names = sorted({name for edge in edges for name in edge if name})
+        self.same = [e for e in edges if e[1] and levels[e[0]] == levels[e[1]]]  # within a column: cycles and selves
+        self.left, self.right = defaultdict(list), defaultdict(list)  # child -> its edges that leave on that side
+        for child, parent in edges:
+            if parent is None or levels[parent] < levels[child]:
+                self.left[child].append((child, parent))
+            elif levels[parent] > levels[child]:
+                self.right[child].append((child, parent))
+        for edge in self.same:  # both ends are at the right
+            self.right[edge[0]].append(edge)
+            self.right[edge[1]].append((*edge, "in"))
+        buses = {parent for child, parent in edges if parent and levels[parent] < levels[child]}
+        for parent in buses:
+            self.right[parent].append("bus")
+        slots = {name: max(len(self.left[name]), len(self.right[name])) for name in names}
+        heights = {name: max(BASE, slots[name] * PORT + 6) for name in names}
+        between = [(child, parent) for child, parent in edges if parent]
+        self.layout = lay_out(levels, between, heights)
+        self._columns_x()
+        self._ports()
+
+    def _columns_x(self) -> None:
+        """Left and right of every column: as wide as its names, apart as the labels between need."""
+        self.x: list[tuple[float, float]] = []
+        x = MARGIN
+        for column in self.layout.columns:
+            boxes = [node for node in column if isinstance(node, str)]
+            before = [self._label(edge) for name in boxes for edge in self.left[name]]
+            after = [self._label(e) for name in boxes for e in self.right[name] if e in self.edges]
+            zone = max((text_width(label, LABEL) for label in before), default=0) + 16 if before else 0
+            x += zone if not self.x else zone + CURVE
+            width = max((text_width(name) for name in boxes), default=0) + 2 * PAD
+            self.x.append((x, x + width))
+            x += width + (max(text_width(label, LABEL) for label in after) + BULGE + 16 if after else STUB)
+        legend = MARGIN + sum(text_width(words, 10) + 52 for _, words in self._shown())
+        self.width = max(x + MARGIN, legend)
+
+    def _label(self, edge: Edge) -> str:
+        count, dangling = self.edges[edge]
+        if edge[1] is None:
+            return f"({dangling:,})"
+        return f"{count:,} ({dangling:,})" if dangling else f"{count:,}"
+
+    def _ports(self) -> None:
+        """Each edge's height at its box: in the order in which the lines come in, so that they do not cross there."""
+        self.port: dict[tuple, float] = {}
+        for side in (self.left, self.right):
+            for name, ends in side.items():
+                ends.sort(key=lambda end: (self._from(name, end), str(end)))
+                middle = self.layout.middle[name]
+                for index, end in enumerate(ends):
+                    self.port[name, end] = middle + (index - (len(ends) - 1) / 2) * PORT
+
+    def _from(self, name: str, end) -> float:
+        if end == "bus":
+            return self.layout.middle[name]
+        child, parent, *_ = end
+        if parent is None:
+            return float("inf")
+        if child == parent:
+            return self.layout.middle[name] - 1
+        if end in self.edges and end not in self.same:
+            return self.layout.middle[self.layout.way(child, parent)[-2]]
+        return self.layout.middle[parent if name == child else child]
+
+    def image(self) -> Raw:
+        bottom = max(self.layout.middle[n] + self.layout.half(n) for column in self.layout.columns for n in column)
+        self.canvas = Canvas(self.width, bottom + 2 * MARGIN + 24)
+        for edge in self.edges:
+            self._edge(edge)
+        for name in self.layout.heights:
+            self._box(name)
+        self._legend(bottom + 2 * MARGIN + 10)
+        words = (
+            f"{child} to {parent or 'no known table'}: {count:,}" + (f", {dangling:,} dangling" if dangling else "")
+            for (child, parent), (count, dangling) in self.edges.items()
+        )
+        return self.canvas.image(f"References, parents left. {'; '.join(words)}.")
+
+    def _y(self, height: float) -> float:
+        return height + MARGIN
+
+    def _box(self, name: str) -> None:
+        left, right = self.x[self.layout.column_of[name]]
+        half, middle = self.layout.half(name), self._y(self.layout.middle[name])
+        self.canvas.box(left, middle - half, right - left, 2 * half, fill="#f3f6f9", edge="#8a97a5", round_=5)
+        self.canvas.text((left + right) / 2, middle - 7, name, ha="center")
+        self.canvas.text(
+            (left + right) / 2, middle + 8, f"{self.records.get(name, 0):,}", ha="center", size=10, colour=GREY
+        )
+
+    def _edge(self, edge: Edge) -> None:
+        parent, dangling = edge[1], self.edges[edge][1]
+        colour = RED if dangling else ACCENT if edge in self.same else PLAIN
+        width = 1.7 if dangling or edge in self.same else 1.2
+        order = 3 if dangling else 2 if edge in self.same else 1
+        if parent is None:
+            self._nowhere(edge)
+        elif edge in self.same:
+            self._loop(edge, colour, width, order)
+        else:
+            self._across(edge, colour, width, order)
+
+    def _nowhere(self, edge: Edge) -> None:
+        left, y = self.x[self.layout.column_of[edge[0]]][0], self._y(self.port[edge[0], edge])
+        start = left - text_width(self._label(edge), LABEL) - 16
+        self.canvas.line([(start, y), (left, y)], [MOVETO, LINETO], RED, 1.7, 3)
+        self.canvas.text(start, y, "×", colour=RED, ha="center", size=12)
+        self._write(left - 6, y, edge, "right")
+
+    def _loop(self, edge: Edge, colour: str, width: float, order: int) -> None:
+        child, parent = edge
+        x = self.x[self.layout.column_of[child]][1]
+        y0, y1 = self._y(self.port[child, edge]), self._y(self.port[parent, (*edge, "in")])
+        far = x + text_width(self._label(edge), LABEL) + 12
+        out = far + BULGE * (0.7 if child == parent else 1.3)
+        points = [(x, y0), (far, y0), (out, y0), (out, y1), (far, y1), (x + ARROW, y1)]
+        self.canvas.line(points, [MOVETO, LINETO, CURVE4, CURVE4, CURVE4, LINETO], colour, width, order)
+        self._arrow(x, y1, 1, colour)
+        self._write(x + 6, y0, edge, "left")
+
+    def _across(self, edge: Edge, colour: str, width: float, order: int) -> None:
+        child, parent = edge
+        way = self.layout.way(child, parent)
+        side = 1 if self.layout.column_of[child] > self.layout.column_of[parent] else -1
+        leaves, arrives = (1, 0) if side > 0 else (0, 1)
+        start = self.x[self.layout.column_of[parent]][leaves]
+        y = self._y(self.port[parent, "bus"] if side > 0 else self.layout.middle[parent])
+        here = (start + side * (ARROW + 2), y)
+        for node in way[1:-1]:  # shared with the parent's other children: plain
+            edges_x, y = self.x[node[1]], self._y(self.layout.middle[node])
+            self._curve(here, (edges_x[arrives] - side * 6, y), PLAIN, 1.2, 1)
+            here = (edges_x[leaves] + side * 6, y)
+            self.canvas.line([(edges_x[0] - 6, y), (edges_x[1] + 6, y)], [MOVETO, LINETO], PLAIN, 1.2)
+        box, y = self.x[self.layout.column_of[child]][arrives], self._y(self.port[child, edge])
+        near = box - side * (text_width(self._label(edge), LABEL) + 14)
+        self._curve(here, (near, y), colour, width, order)
+        self.canvas.line([(near, y), (box, y)], [MOVETO, LINETO], colour, width, order)
+        self._write(box - side * 6, y, edge, "right" if side > 0 else "left")
+        self._arrow(start, self._y(self.port[parent, "bus"] if side > 0 else self.layout.middle[parent]), side, PLAIN)
+
+    def _curve(self, a: tuple[float, float], b: tuple[float, float], colour: str, width: float, order: int) -> None:
+        turn = (a[0] + b[0]) / 2
+        self.canvas.line([a, (turn, a[1]), (turn, b[1]), b], [MOVETO, CURVE4, CURVE4, CURVE4], colour, width, order)
+
+    def _arrow(self, x: float, y: float, side: int, colour: str) -> None:
+        """A head that points into the parent's box."""
+        tail = x + side * (ARROW + 2)
+        self.canvas.axes.fill([x, tail, tail], [y, y - 4, y + 4], color=colour, zorder=4, lw=0)
+
+    def _write(self, x: float, y: float, edge: Edge, align: str) -> None:
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
+        colour = RED if self.edges[edge][1] else GREY
+        self.canvas.text(x, y, self._label(edge), size=LABEL, colour=colour, ha=align, bbox=ground, zorder=5)
+
+    def _legend(self, y: float) -> None:
+        x = MARGIN
+        for colour, words in self._shown():
+            self.canvas.line([(x, y), (x + 22, y)], [MOVETO, LINETO], colour, 1.8)
+            self.canvas.text(x + 28, y, words, size=10, colour=RED if colour == RED else INK)
+            x += text_width(words, 10) + 52
+
+    def _shown(self) -> list[tuple[str, str]]:
+        """The legend's colours and words, as far as they occur."""
+        known = [(PLAIN, "refers to, with the number of references")]
+        if self.same:
+            known.append((ACCENT, "a cycle, or itself"))
+        if any(dangling for _, dangling in self.edges.values()):
+            nowhere = "; × no table known" if any(parent is None for _, parent in self.edges) else ""
+            known.append((RED, f"dangling, the number in brackets{nowhere}"))
+        return known

@@ -1,0 +1,248 @@
+"""Sample items before and after, attribute by attribute, as shapes: what the mapping does, not what the items say."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..mapping import templates
+from ..mapping.conversions import convert
+from ..mapping.load import Entry, FieldRule, Mapping
+from ..mapping.references import NULL, Found
+from ..mapping.routes import Row
+from ..stages.analyze import Analysis
+from ..values import equal, is_empty, text_of
+from .analysis import ordered
+from .html import MONO, Raw, chip, details, mono, muted, note, quiet, table, text
+from .masks import key_tag, shape, tag, value_shape
+
+ID_CHARACTERS = 8  # of a newly made id that are shown
+OPEN = 2  # entries whose samples are unfolded: those in which most happened
+TONES = {  # what happened to an attribute -> its colour; copied ones are not listed one by one
+    "copied": None,
+    "new id": "good",
+    "reference": "good",
+    "nulled": "look",
+    "made": "accent",
+    "default": "accent",
+    "renamed": "accent",
+    "converted": "accent",
+    "moved": "accent",
+    "merged": "accent",
+    "changed": "look",
+    "dropped": "quiet",
+}
+LEGEND = (
+    "Shapes, not values: x and X are letters, 9 is a digit; equal #hashes are equal values within this notebook. "
+    "Bold text comes from the mapping. Of newly made ids the first characters are shown."
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one attribute."""
+
+    attribute: str
+    before: dict | None
+    after: dict | None
+    kind: str  # a key of TONES
+    what: str
+    shown: Raw | None = None  # the value after, where more of it may be shown than its shape
+
+
+def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
+    """What became of each attribute of a source item: the target's in its order, then what was moved and dropped. Pure.
+
+    With the mapping's entry the rules are known; without it they are told from what changed.
+    """
+    rules = (entry.model.fields if entry else None) or {}
+    rest = _rest_name(source, row, entry)
+    used: set[str] = set()
+    found = []
+    for name, after in row.item.items():
+        rule = rules.get(name)
+        if name == rest:
+            continue
+        if rule and rule.template is not None:
+            shown = _templated(templates.parse(rule.template), after, source)
+            found.append(Change(name, None, after, "made", f"made by template {rule.template}", shown))
+            continue
+        origin = rule.source if rule else name if name in source else _renamed_from(after, source, row)
+        used.add(origin or name)
+        found.append(_change(name, origin or name, source, after, row, rule, entry))
+    moved = row.item[rest]["M"] if rest else {}
+    for name, before in source.items():
+        if name == rest:
+            found.append(Change(name, before, row.item[name], "merged", "merged with what no rule names"))
+        elif name not in used and name in moved:
+            found.append(Change(name, before, moved[name], "moved", f"moved to {rest}"))
+        elif name not in used:
+            found.append(Change(name, before, None, "dropped", "dropped"))
+    return found
+
+
+def _change(
+    name: str, origin: str, source: dict, after: dict, row: Row, rule: FieldRule | None, entry: Entry | None
+) -> Change:
+    before = source.get(origin)
+    if rule and rule.has_default and (before is None or is_empty(before)):
+        return Change(name, before, after, "default", "default", _default(after))
+    if before is None:
+        return Change(name, before, after, "made", "made by a rule")
+    if equal(before, after):
+        kind = "copied" if name == origin else "renamed"
+        return Change(name, before, after, kind, "copied" if name == origin else f"renamed from {origin}")
+    references = [found for found in row.references if _first(found.path) == origin]
+    if references:
+        return _reference(name, before, after, references, entry)
+    if before == row.old and row.old_id != row.new_id and set(after) & {"S", "N", "B"} and text_of(after) == row.new_id:
+        return Change(name, before, after, "new id", "new id", _new_id(after, before))
+    if rule and rule.type:
+        try:
+            convert(before, rule.type)
+        except ValueError:
+            return Change(name, before, after, "default", "default, because it does not convert", _default(after))
+    letters = next(iter(before)), next(iter(after))
+    if letters[0] != letters[1]:
+        renamed = f", renamed from {origin}" if name != origin else ""
+        return Change(name, before, after, "converted", f"converted {letters[0]} → {letters[1]}{renamed}")
+    return Change(name, before, after, "changed", "changed")
+
+
+def _reference(name: str, before: dict, after: dict, references: list[Found], entry: Entry | None) -> Change:
+    parents = ", ".join(sorted({found.parent for found in references if found.parent})) or "nothing"
+    what = f"reference → {parents}" if len(references) == 1 else f"{len(references):,} references → {parents}"
+    if after == NULL:
+        return Change(name, before, after, "nulled", f"{what}: set to null")
+    first, shown = references[0], None
+    parts = entry.references_to.get(first.path) if entry else None
+    if len(references) == 1 and equal(first.new, after):
+        shown = _new_id(after, first.old)
+    elif parts and first.path == name and "S" in after and all(found.new for found in references):
+        ids = (_new_id(found.new, found.old) or text(shape(text_of(found.new))) for found in references)
+        shown = Raw("".join(next(ids) if isinstance(part, templates.Hole) else _literal(part) for part in parts))
+    return Change(name, before, after, "reference", what, shown)
+
+
+def _new_id(after: dict, before: dict) -> Raw | None:
+    """The beginning of an id that was made here; None where it is the old one, or no text."""
+    if not set(after) & {"S", "N"} or text_of(after) == text_of(before):
+        return None
+    return Raw(f"{text(text_of(after)[:ID_CHARACTERS])}…")
+
+
+def _literal(words: str) -> Raw:
+    """Text that stands in the mapping, not in the data."""
+    return Raw(f"<b>{text(words)}</b>")
+
+
+def _default(value: dict) -> Raw | None:
+    return _literal(text_of(value)) if set(value) & {"S", "N"} else None
+
+
+def _templated(parts: tuple, after: dict, source: dict) -> Raw | None:
+    """The made text with its literal parts as they stand in the mapping, and the rest as shapes."""
+    found = templates.reader(parts)(after.get("S", ""))
+    if found is None:
+        return None
+    pieces = iter(found)
+    shown = ""
+    for part in parts:
+        if not isinstance(part, templates.Hole):
+            shown += _literal(part)
+            continue
+        piece, value = next(pieces), source.get(part.name)
+        by_default = piece == part.default and (value is None or is_empty(value))
+        shown += _literal(piece) if by_default else text(shape(piece))
+    return Raw(shown)
+
+
+def _rest_name(source: dict, row: Row, entry: Entry | None) -> str | None:
+    """The map of the target that took what no rule names."""
+    if entry:
+        name = entry.model.rest
+        return name if name and "M" in row.item.get(name, {}) and name != "copy" else None
+    for name, value in row.item.items():
+        members = value.get("M")
+        if members and name not in source and all(equal(source.get(n), v) for n, v in members.items()):
+            return name
+    return None
+
+
+def _renamed_from(after: dict, source: dict, row: Row) -> str | None:
+    """The source attribute of this value whose own name is gone; asked only where no rule says it."""
+    return next((name for name, value in source.items() if name not in row.item and equal(value, after)), None)
+
+
+def _first(path: str) -> str:
+    """The attribute at which a reference path starts."""
+    return path.partition(".")[0].partition("[")[0].partition(":")[0]
+
+
+def changes_table(found: list[Change], sides: tuple[str, str] = ("before", "after")) -> Raw:
+    """The changed attributes as a table, the copied ones in one line below it."""
+    changed = [change for change in found if TONES[change.kind]]
+    same = [change.attribute for change in found if not TONES[change.kind]]
+    rows = [[change.attribute, masked(change.before), _after(change), _what(change)] for change in changed]
+    body = ""
+    if changed:
+        marks = [TONES[change.kind] for change in changed]
+        body = table(["attribute", *sides, "what happened"], rows, align="lllw", marks=marks)
+    if same:
+        line = f"{len(same):,} attribute{'' if len(same) == 1 else 's'} copied unchanged"
+        body += details(muted(line), text(", ".join(same)))
+    return Raw(body)
+
+
+def _what(change: Change) -> Raw:
+    by = "made by template "
+    template = change.what.removeprefix(by) if change.kind == "made" and change.what.startswith(by) else ""
+    written = f" {mono(template)}" if template else ""
+    return Raw(f"{chip(by.strip() if template else change.what, TONES[change.kind])}{written}")
+
+
+def _after(change: Change) -> Raw:
+    if change.kind in ("moved", "renamed") and equal(change.before, change.after):
+        return muted("the same")
+    if change.shown is None or change.after is None:
+        return masked(change.after)
+    return Raw(f"{_type(change.after)}{mono(change.shown)}")
+
+
+def masked(value: dict | None) -> Raw:
+    """Type, shape and hash of a value; a dash where there is none."""
+    if value is None:
+        return quiet("–")
+    plain = any(value.get(letter) for letter in ("S", "N"))
+    content = mono(value_shape(value)) if plain else muted(value_shape(value))
+    return Raw(f'{_type(value)}{content} <span style="{MONO};opacity:.45">#{tag(value)}</span>')
+
+
+def _type(value: dict) -> Raw:
+    return Raw(f'<span style="opacity:.6;font-size:.85em">{text(next(iter(value)))}</span> ')
+
+
+def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: Mapping | None = None) -> Raw:
+    """Before and after of sample items, per entry. With `mapping` (plan.mapping) the rules are named exactly."""
+    shown = {}
+    for name, analyzed in ordered(analysis, entries):
+        entry = mapping.entries.get(name) if mapping else None
+        if found := [(row, changes(item, row, entry)) for item, row in analyzed.samples]:
+            shown[name] = found
+    telling = sorted(shown, key=lambda name: -max(sum(bool(TONES[c.kind]) for c in all_) for _, all_ in shown[name]))
+    blocks = []
+    for name, found in shown.items():
+        body = "".join(
+            f'<div style="margin:6px 0 12px 0">{muted(f"item #{key_tag(row.source_key)}")}{changes_table(all_)}</div>'
+            for row, all_ in found
+        )
+        title = Raw(f"<b>{text(name)}</b> {muted(_summary(found[0][1]))}")
+        blocks.append(details(title, body, open=name in telling[:OPEN]))
+    if not blocks:
+        return note("No items to show.")
+    return Raw(note(muted(LEGEND)) + "".join(blocks))
+
+
+def _summary(found: list[Change]) -> str:
+    counts = Counter(change.kind for change in found)
+    words = {kind: f"{kind}s" if kind in ("reference", "new id") and counts[kind] > 1 else kind for kind in TONES}
+    return " · ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts[kind])

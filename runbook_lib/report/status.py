@@ -1,0 +1,124 @@
+"""What a run is doing, or did, read from its journal alone: works while another process writes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..journal import repair
+from ..journal.stage import COUNTED, Stage, State
+from ..run.folder import Run
+from ..stages.validate import journal as validation_journal
+from ..verdict import PASS, REVIEW
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run as its folder tells it."""
+
+    run_id: str
+    state: str  # analyzed, running, interrupted, complete, rolled back, ...
+    holder: str | None  # who is writing it now
+    tables: dict[str, dict[str, int]]  # entry -> counts of the migration
+    totals: dict[str, int]
+    verdict: str | None  # of the newest report, where it still stands
+    validation: str | None = None  # the last one: interrupted (or going on), complete
+    repaired: str | None = None  # what repairs of the migration's journal lost
+    elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as plain data."""
+        return vars(self)
+
+    def text(self) -> str:
+        """The status as lines for a terminal."""
+        word = self.state + (", repaired" if self.repaired else "")
+        lines = [f"{self.run_id}: {word}" + (f", written by {self.holder}" if self.holder else "")]
+        if self.verdict:
+            lines.append(f"latest report: {self.verdict}")
+        if self.repaired:
+            lines.append(self.repaired)
+        if self.elsewhere:
+            lines.append(
+                f"what was recorded last may lie at {self.elsewhere} still: resuming or rolling back fetches it"
+            )
+        if self.validation:
+            lines.append(f"validation: {self.validation}")
+        if self.tables:
+            width = max(len(name) for name in (*self.tables, "all"))
+            heads = [name.replace("_", " ") for name in COUNTED]
+            lines.append(" " * width + "".join(f"{head:>15}" for head in heads))
+            for name, counts in (*self.tables.items(), ("all", self.totals)):
+                lines.append(f"{name:<{width}}" + "".join(f"{counts[key]:>15,}" for key in COUNTED))
+            if self.totals["unrouted"]:
+                lines.append(f"unrouted: {self.totals['unrouted']:,}")
+        return "\n".join(lines)
+
+
+def status(run: Run) -> RunStatus:
+    """The status of a run. Read-only."""
+    migrate, holder = Stage(run, "migrate"), run.holder()
+    state = migrate.state() if migrate.exists() else None
+    names = list(dict.fromkeys(entry for event in migrate.events("execution") for entry in event["entries"]))
+    zeros = dict.fromkeys(COUNTED, 0)
+    tables = {name: zeros | dict(state.tables.get(name, {})) for name in names} if state else {}
+    totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
+    unrouted = state.unrouted if state else 0
+    return RunStatus(
+        run.id,
+        _word(run, state, holder),
+        holder,
+        tables,
+        {**totals, "unrouted": unrouted},
+        standing_verdict(run),
+        validation_journal.state(run),
+        repair.told(migrate) or None,
+        next((event["url"] for event in migrate.unsettled() if not holder), None),
+    )
+
+
+def standing_verdict(run: Run) -> str | None:
+    """The verdict of the newest report or analysis. Read-only.
+
+    None where that is PASS or REVIEW, and a migration, a delta or a rollback was begun and has not ended.
+    """
+    report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
+    verdict = report.get("verdict")
+    begins = ("execution", "delta", "rollback")
+    last = None
+    for event in Stage(run, "migrate").events(*begins, "end", "delta_end", "rolled_back"):
+        last = event["kind"]
+    return None if last in begins and verdict in (PASS, REVIEW) else verdict
+
+
+def stage_line(stage: Stage) -> str:
+    """A stage in one line, or "" where it never began. Read-only."""
+    if not stage.exists():
+        return ""
+    state = stage.state()
+    counts = ", ".join(
+        f"{sum(table[key] for table in state.tables.values()):,} {key.replace('_', ' ')}"
+        for key in COUNTED
+        if any(table[key] for table in state.tables.values())
+    )
+    return f"{stage.name}: {_stage_word(state)}" + (f" ({counts})" if counts else "")
+
+
+def _word(run: Run, state: State | None, holder: str | None) -> str:
+    if holder:
+        return "running"
+    if state:
+        word = _stage_word(state)
+        halted = word == "interrupted" and any(event["stop"] for event in Stage(run, "migrate").events("failed"))
+        return "stopped by the mapping" if halted else word
+    if Stage(run, "test").exists():
+        return f"tested ({_stage_word(Stage(run, 'test').state())})"
+    return "analyzed" if run.latest_json("migration-analysis") else "new"
+
+
+def _stage_word(state: State) -> str:
+    if state.rolled_back:
+        return "rolled back"
+    if state.rolling_back:
+        return "rollback interrupted"
+    if state.catching_up:
+        return "delta interrupted"
+    return "complete" if state.finished else "interrupted"

@@ -1,0 +1,118 @@
+"""A validation as HTML and DataFrames: what was compared, what differs and why, which queries work."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ..stages.validate.validate import Difference, Validation
+from ..verdict import plural
+from .html import Raw, chip, flagged, heading, muted, note, quiet, table, text
+from .masks import key_tag
+
+if TYPE_CHECKING:
+    import pandas
+
+CAUSES = 50  # rows of the differences by cause
+
+
+def validation(result: Validation) -> Raw:
+    """One row an entry with what was compared, then what else was found in the target."""
+    names = "scanned checked equal missing expired different conflicts quarantined references dangling".split()
+    tones = (None, None, None, "bad", None, "bad", "look", "look", None, "look")
+    rows, marks = [], []
+    for entry, figures in sorted(result.tables.items()):
+        values = [getattr(figures, name) for name in names]
+        cells = [flagged(value, tone) if tone else value for value, tone in zip(values, tones, strict=True)]
+        wrong = figures.missing or figures.different
+        sound = figures.equal + figures.expired == figures.checked
+        tick = Raw('<span style="color:#1b9a55;font-weight:700">✓</span>') if sound else quiet("·")
+        rows.append([entry, *cells, chip("✗", "bad") if wrong else tick])
+        marks.append("bad" if wrong else None)
+    foot = [f"{len(rows)} in all", *(result.total(name) for name in names), ""]
+    columns = ("entry", *names, "")
+    blocks = [_sentence(result), table(columns, rows, align="lrrrrrrrrrrc", foot=foot, marks=marks)]
+    if result.earlier_pages:
+        earlier = plural(result.earlier_pages, "page")
+        blocks.append(note(f"Gone on with: {earlier} were compared before an interruption, and not again.", "look"))
+    if result.extra:
+        extra = [[name, flagged(count)] for name, count in sorted(result.extra.items())]
+        title = "Extra items: in the target, not made by the mapping, not touched"
+        blocks.append(table(["target table", "items"], extra, align="lr", caption=title))
+    if any(result.drift.values()):
+        since = (
+            f"Since the migration {result.drift['added']:,} added to the source, {result.drift['changed']:,} changed there, "
+            f"{result.drift['deleted']:,} deleted from it; {result.drift['edited_in_target']:,} edited in the target."
+        )
+        blocks.append(note(since, "look"))
+    if result.unrouted:
+        blocks.append(note(f"{plural(result.unrouted, 'source item')} selected by no entry.", "look"))
+    if result.structure:
+        blocks.append(heading("Structure"))
+        blocks += [note(sentence, "bad") for sentence in result.structure]
+    else:
+        blocks.append(note("Every target table has the keys and indexes that the mapping describes.", "good"))
+    return Raw("".join(blocks))
+
+
+def _sentence(result: Validation) -> Raw:
+    checked, equal = result.total("checked"), result.total("equal")
+    missing, different = result.total("missing"), result.total("different")
+    conflicts, extra = result.total("conflicts"), sum(result.extra.values())
+    expired = f"{gone:,} expired, " if (gone := result.total("expired")) else ""
+    said = (
+        f"{plural(checked, 'item')} compared, every attribute with its type: {equal:,} equal, {missing:,} missing, "
+        f"{expired}{different:,} different, {conflicts:,} taken by other items; {extra:,} extra in the target."
+    )
+    return note(said, "bad" if missing or different else "look" if conflicts or extra else "good")
+
+
+def differences(result: Validation) -> "pandas.DataFrame":
+    """One row a difference: types, never values; the target key as a hash."""
+    import pandas
+
+    rows = [(d.table, d.kind, d.attribute, d.expected, d.found, key_tag(d.key)) for d in result.differences]
+    return pandas.DataFrame(rows, columns=["table", "kind", "attribute", "expected type", "found type", "key"])
+
+
+def differences_html(result: Validation) -> Raw:
+    """The differences by cause: table, attribute, and what its type should be and is."""
+    if not result.differences:
+        return note("No item is missing, different or extra.", "good")
+    causes = Counter((d.table, d.kind, d.attribute, d.expected, d.found) for d in result.differences)
+    examples = {(d.table, d.kind, d.attribute, d.expected, d.found): d for d in reversed(result.differences)}
+    rows, marks = [], []
+    for cause, count in causes.most_common():
+        name, kind, attribute, _, _ = cause
+        tone = "look" if kind in ("extra", "expired") else "bad"
+        what, example = attribute or muted("the whole item"), examples[cause]
+        rows.append([name, chip(kind, tone), what, _types(example), count, muted(f"#{key_tag(example.key)}")])
+        marks.append(tone)
+    columns = ("table", "kind", "attribute", "should be → is", "times", "for example")
+    body = table(columns, rows, align="lllwrl", limit=CAUSES, marks=marks)
+    return Raw(body + muted(f"{plural(len(result.differences), 'difference')} listed; keys are shown as hashes."))
+
+
+def _types(difference: Difference) -> Raw | str:
+    expected, found = difference.expected, difference.found
+    if not expected and not found:
+        return quiet("–")
+    if expected == found:
+        return Raw(f"{text(expected)} {muted('another value')}")
+    return f"{expected} → {found}"
+
+
+def patterns(result: Validation) -> Raw:
+    """The access patterns, each run for real, page by page."""
+    if not result.patterns:
+        return note("The mapping names no queries to prove.")
+    rows, marks = [], []
+    for proof in result.patterns:
+        state = chip(proof.problem, "bad") if proof.problem else chip("proved", "good")
+        where = proof.index or muted("table")
+        figures = (proof.expected, proof.returned, proof.pages, proof.foreign)
+        rows.append([proof.entry, proof.name, where, *figures, state])
+        marks.append("bad" if proof.problem else None)
+    proved = sum(proof.problem is None for proof in result.patterns)
+    said = f"{proved:,} of {len(rows):,} queries returned exactly what they should, in order, through all pages."
+    line = note(said, "good" if proved == len(rows) else "bad")
+    columns = ("entry", "pattern", "index", "expected", "returned", "pages", "of other origin", "")
+    return Raw(line + table(columns, rows, align="lllrrrrw", marks=marks))

@@ -1,0 +1,86 @@
+"""What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
+
+Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, overview, reference_map,
+references, types, profile, profile_html, samples, targets, quarantine. Of what was done: created, canary, migration,
+counts, progress, held_back, preview, undone, restored, deletions. Of a Validation: validation, differences,
+differences_html, patterns.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ..verdict import FAIL, REVIEW, Alert
+from .analysis import overview, profile, profile_html, quarantine, reference_map, references, targets
+from .figures import types
+from .html import Raw, badge, chip, details, mono, muted, note, table, text
+from .samples import samples
+from .validation import differences, differences_html, patterns, validation
+from .views_decision import decision
+from .views_plan import backups, deletions, files, plan, reproduce, restored
+from .work import canary, counts, created, held_back, migration, preview, progress, undone
+
+__all__ = [
+    "alerts", "backups", "canary", "counts", "created", "decision", "deletions", "differences", "differences_html",
+    "files", "held_back", "migration", "overview", "patterns", "plan", "preview", "profile", "profile_html", "progress",
+    "quarantine", "reference_map", "references", "reproduce", "restored", "samples", "targets", "types", "undone",
+    "validation",
+]  # fmt: skip
+
+NAMED = 6  # tables that are named in an alert; more unfold
+_COUNTED = re.compile(r"([\d,]+) (.*?\b(?:item|conflict|reference|value|key))s?\b(.*)", re.DOTALL)
+_PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
+
+
+def alerts(open_items: Iterable[Alert]) -> Raw:
+    """What is open, the worst first: what, where, what to do. One row for what is the same in many tables."""
+    groups: dict[tuple[str, str, str], list[Alert]] = {}
+    for alert in open_items:
+        groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
+    if not groups:
+        return note("Nothing open.", "good")
+    rows, marks = [], []
+    for (level, _, action), members in sorted(groups.items(), key=lambda g: (FAIL, REVIEW, "").index(g[0][0])):
+        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), _with_code(action)])
+        marks.append({FAIL: "bad", REVIEW: "look"}.get(level, "quiet"))
+    return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
+
+
+def _with_code(sentence: str) -> Raw:
+    """The sentence with what stands in backticks as code."""
+    pieces = sentence.split("`")
+    if len(pieces) % 2 == 0:
+        return Raw(text(sentence))
+    return Raw("".join(mono(piece) if number % 2 else text(piece) for number, piece in enumerate(pieces)))
+
+
+def _kind(message: str) -> str:
+    """The message without its number and paths, the same for every table."""
+    counted = _COUNTED.fullmatch(message)
+    if not counted:
+        return message
+    return f"# {counted[2]}s{_PATHS.sub('', counted[3])}"
+
+
+def _message(members: list[Alert]) -> str:
+    if len(members) == 1:
+        return members[0].message
+    total = sum(_number(alert.message) for alert in members)
+    return _kind(members[0].message).replace("#", f"{total:,}", 1)
+
+
+def _number(message: str) -> int:
+    counted = _COUNTED.fullmatch(message)
+    return int(counted[1].replace(",", "")) if counted else 0
+
+
+def _where(members: list[Alert]) -> Raw:
+    if len(members) == 1:
+        return Raw(text(members[0].table) or muted("the whole migration"))
+    parts = []
+    for alert in members:
+        number, paths = _number(alert.message), _PATHS.search(alert.message)
+        count = f" {number:,}" if number else ""
+        parts.append(f"{text(alert.table)}{count}{muted(f' ({paths[1] or paths[2]})') if paths else ''}")
+    if len(parts) <= NAMED:
+        return Raw(" · ".join(parts))
+    return details(f"{len(parts)} tables", " · ".join(parts))

@@ -1,0 +1,227 @@
+"""What was done, as HTML: tables created, a test, a migration and its progress, an undo."""
+
+from collections.abc import Sequence
+
+from ..mapping.load import Mapping
+from ..stages.canary import Canary, Created, Pair
+from ..stages.migrate.migrate import Migration
+from ..stages.rollback.undo import Preview, Undone
+from ..values import equal
+from ..verdict import plural
+from . import figures
+from .html import Raw, chip, details, duration, flagged, heading, muted, note, number, table, text
+from .masks import key_tag
+from .samples import LEGEND, changes, changes_table, masked
+
+PAIRS = 6  # of a test that are shown in full
+KEPT = 20  # items that an undo left alone that are listed
+DONE, WAITING = "done", "waiting"  # states of a table in `progress` that are told in one line
+Progress = tuple[str, int, int | None, float, float | None, str]  # table, done, total, per second, seconds left, state
+
+
+def created(tables: Sequence[Created]) -> Raw:
+    """The target tables that were made."""
+    if not tables:
+        return note("Every target table exists; none was created.", "good")
+    rows = [[made.entry, made.table, duration(made.seconds)] for made in tables]
+    return table(["entry", "created table", "until active"], rows, align="llr")
+
+
+def canary(result: Canary, mapping: Mapping | None = None) -> Raw:
+    """Source beside target, item by item, and whether they were undone. With `mapping` the rules are named exactly."""
+    unequal = [pair for pair in result.pairs if not pair.equal]
+    asked = f"{plural(result.limit, 'item')} of {result.table} asked for; with everything they refer to"
+    equals = f"{len(result.pairs) - len(unequal):,} equal in the target"
+    blocks = [note(f"{asked}: {plural(len(result.pairs), 'item')}, {equals}.", "bad" if result.wrong else "good")]
+    blocks.append(_canary_counts(result))
+    if result.closure.cut:
+        cut = plural(len(result.closure.cut), "reference")
+        blocks.append(note(f"{cut} not followed: a test takes no more items.", "look"))
+    if result.closure.dangling:
+        dangling = plural(result.closure.dangling, "reference")
+        blocks.append(note(f"{dangling} to items that are not in the source.", "look"))
+    first = sorted(result.pairs, key=lambda pair: (pair.equal, pair.row.entry != result.table))
+    blocks.append(heading(f"Source and target, {min(PAIRS, len(first))} of {len(first):,} items"))
+    blocks.append(note(muted(LEGEND)))
+    blocks += [_pair(pair, mapping, open_=index < 2 or not pair.equal) for index, pair in enumerate(first[:PAIRS])]
+    blocks.append(heading("Afterwards"))
+    if result.undone is None:
+        blocks.append(note("Kept in the target, as asked; to the migration they are already there.", "look"))
+    else:
+        blocks.append(undone(result.undone))
+    return Raw("".join(blocks))
+
+
+def _canary_counts(result: Canary) -> Raw:
+    rows = []
+    for name, counts in sorted(result.state.tables.items()):
+        pairs = [pair for pair in result.pairs if pair.row.entry == name]
+        equals = sum(pair.equal for pair in pairs)
+        rows.append(
+            [
+                name,
+                len(pairs),
+                counts["inserted"],
+                counts["already_there"],
+                flagged(counts["conflicts"]),
+                flagged(counts["failed"], "bad"),
+                equals,
+                flagged(len(pairs) - equals, "bad"),
+            ]
+        )
+    columns = ("entry", "items", "inserted", "already there", "conflicts", "failed", "equal", "not equal")
+    return table(columns, rows, align="lrrrrrrr")
+
+
+def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Raw:
+    state = chip("equal", "good") if pair.equal else chip("not equal" if pair.found else "not found", "bad")
+    title = Raw(f"<b>{text(pair.row.entry)}</b> {muted(f'item #{key_tag(pair.row.source_key)}')} {state}")
+    entry = mapping.entries.get(pair.row.entry) if mapping else None
+    sides = ("source", "target" if pair.equal else "target should be")
+    body = changes_table(changes(pair.source, pair.row, entry), sides)
+    if not pair.equal and pair.found is not None:
+        wanted, found = pair.row.item, pair.found
+        names = sorted(n for n in wanted.keys() | found.keys() if not equal(wanted.get(n), found.get(n)))
+        rows = [[name, masked(wanted.get(name)), masked(found.get(name))] for name in names]
+        differs = table(["attribute", "should be", "is"], rows, align="lll", caption="Not as it should be")
+        body = Raw(differs + body)
+    return details(title, body, open=open_)
+
+
+def counts(result: Migration) -> Raw:
+    """The bars of a migration: where each entry's items went."""
+    return figures.counts(result.state.tables)
+
+
+def migration(result: Migration) -> Raw:
+    """The counts, and for each entry whether they add up."""
+    state = result.state
+    columns = ("entry", "scanned", "inserted", "already there", "conflicts", "quarantined", "failed", "adds up")
+    names = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
+    tones = (None, None, None, "look", "look", "bad")
+    rows, marks = [], []
+    sums = dict.fromkeys(names, 0)
+    for entry, counts in sorted(state.tables.items()):
+        values = [counts[name] for name in names]
+        for name, value in zip(names, values, strict=True):
+            sums[name] += value
+        cells = [flagged(value, tone) if tone else number(value) for value, tone in zip(values, tones, strict=True)]
+        off = values[0] - sum(values[1:])
+        rows.append([entry, *cells, _tick(off)])
+        marks.append("bad" if off or counts["failed"] else None)
+    totals = list(sums.values())
+    foot = [f"{len(rows)} in all", *totals, _tick(totals[0] - sum(totals[1:]))]
+    equation = (
+        f"{totals[0]:,} scanned = {totals[1]:,} inserted + {totals[2]:,} already there + {totals[3]:,} conflicts "
+        f"+ {totals[4]:,} quarantined + {totals[5]:,} failed"
+    )
+    off = totals[0] - sum(totals[1:])
+    line = note(Raw(f"{text(equation)} {_tick(off)}"), "bad" if off else "good")
+    if state.unrouted:
+        line += note(f"{plural(state.unrouted, 'source item')} selected by no entry.", "look")
+    if state.rolled_back or state.rolling_back:
+        left = f"{state.undone['kept_edited']:,} kept, {state.undone['not_found']:,} not found"
+        how = "Rolled back" if state.rolled_back else "The undo was begun and is not complete"
+        line += note(f"{how}: {state.undone['deleted']:,} deleted again, {left}.", "look")
+    return Raw(line + table(columns, rows, align="lrrrrrrc", foot=foot, marks=marks))
+
+
+def _tick(off: int) -> Raw:
+    return chip(f"✗ {off:+,}", "bad") if off else Raw('<span style="color:#1b9a55;font-weight:700">✓</span>')
+
+
+def preview(result: Preview) -> Raw:
+    """What an undo would look at."""
+    if not result.entries and not result.unknown:
+        return note("There is nothing to undo: this stage inserted nothing that is not undone already.", "good")
+    rows, body = sorted(result.entries.items()), ""
+    if rows:
+        foot = ["in all", sum(result.entries.values())]
+        body = table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
+    if result.unknown:
+        announced = plural(result.unknown, "insert")
+        body += note(f"{announced} announced, with no word whether they arrived: each is looked up.", "look")
+    why = "An item is deleted only if it is still exactly what was inserted; what was edited since stays and is listed."
+    return Raw(body + note(muted(why)))
+
+
+def undone(result: Undone) -> Raw:
+    """What an undo did, and what it left alone."""
+    counts = [["deleted", result.deleted], ["kept: edited since", flagged(result.kept_edited)]]
+    body = table(["undo", "items"], [*counts, ["not found any more", flagged(result.not_found)]], align="lr")
+    if result.kept:
+        tags = [Raw(f"#{key_tag(k.get('target_key', k['key']))}") for k in result.kept]
+        changes = [_changes(k.get("differences", ())) for k in result.kept]
+        rows = [[k["table"], tag, what, k["reason"]] for k, tag, what in zip(result.kept, tags, changes, strict=True)]
+        columns = ("entry", "target key", "attribute (was → is)", "why it stays")
+        body += table(columns, rows, align="llww", limit=KEPT, caption="Left alone, for review")
+        body += muted("All of them are in kept.jsonl.")
+    if others := result.others():
+        body += note(f"Items of others, not touched: {others}.")
+    return Raw(body)
+
+
+def _changes(differences: Sequence[dict]) -> str:
+    """The attributes that differ, with their types."""
+    kinds = ["another value" if d["was"] == d["is"] else f"{d['was']} → {d['is']}" for d in differences]
+    pairs = zip(differences, kinds, strict=True)
+    return ", ".join(f"{d['attribute']} ({kind})" for d, kind in pairs) or "not known"
+
+
+def held_back(found: Sequence[dict]) -> Raw:
+    """What slowed a stage down, the longest first, from its report; nothing where nothing did."""
+    if not found:
+        return Raw("")
+    rows = [
+        [one["table"] or "all tables", one["reason"], flagged(one["refused"]), duration(one["seconds"])]
+        for one in found
+    ]
+    lead = "Requests waited, and nothing is lost by it. Time in which at least one of them did:"
+    return Raw(
+        heading("What held it back") + note(lead) + table(["table", "because of", "refused", "for"], rows, align="lwrr")
+    )
+
+
+def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
+    """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
+
+    Those whose state is DONE or WAITING are told in one line each; a total is an estimate and may be passed. `slowed` says
+    what holds the run back.
+    """
+    finished = [row for row in rows if row[5] == DONE]
+    waiting = [row for row in rows if row[5] == WAITING]
+    active = [row for row in rows if row[5] not in (DONE, WAITING)]
+    items = sum(row[1] for row in rows)
+    head = f"{len(finished)} of {len(rows)} tables finished, {items:,} items"
+    rate = sum(row[3] for row in active)
+    if rate:
+        head += f", {rate:,.0f} a second"
+    blocks = [f'<div style="font-weight:600;margin:2px 0 4px 0">{text(head)}</div>']
+    cells = []
+    for name, done, total, speed, left, state in active:
+        until = None if left is None else duration(left)
+        cells.append([name, _bar(done, total), _of(done, total), f"{speed:,.0f}/s", until, state])
+    if cells:
+        blocks.append(table(["table", "", "items", "rate", "left", "state"], cells, align="llrrrw"))
+    if finished:
+        blocks.append(_line("✓ finished", [f"{row[0]} {row[1]:,}" for row in finished]))
+    if waiting:
+        blocks.append(_line("waiting", [row[0] for row in waiting]))
+    blocks += [_line("slowed", [reason]) for reason in slowed]
+    return Raw("".join(blocks))
+
+
+def _bar(done: int, total: int | None) -> Raw:
+    style = "width:180px;height:12px;vertical-align:middle"
+    if total is None:
+        return Raw(f'<progress style="{style}"></progress>')
+    return Raw(f'<progress style="{style}" max="{max(total, 1)}" value="{min(done, total)}"></progress>')
+
+
+def _of(done: int, total: int | None) -> Raw:
+    return Raw(f"{done:,}") if total is None else Raw(f"{done:,} {muted(f'of {total:,}')}")
+
+
+def _line(label: str, names: list[str]) -> Raw:
+    said = muted(f"{len(names)}: {', '.join(names)}")
+    return Raw(f'<div style="margin:2px 0"><b>{text(label)}</b> {said}</div>')

@@ -1,0 +1,52 @@
+"""Fingerprints: what must be the same for a run to resume, for an analysis to be trusted, for a comparison to be reused."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ..parameters import Parameters
+
+PACKAGE = Path(__file__).resolve().parents[1]
+DECIDING = {  # what decides what an item becomes and how that is recorded → the file where it stands today
+    "typed values": "values.py",
+    "mapping": "mapping/load.py",
+    "templates": "mapping/templates.py",
+    "json text": "mapping/json_text.py",
+    "conversions": "mapping/conversions.py",
+    "ids": "mapping/ids.py",
+    "references": "mapping/references.py",
+    "fields": "mapping/fields.py",
+    "routes": "mapping/routes.py",
+    "journal": "journal/log.py",
+    "journal on a store": "walk/workers/object_log.py",
+    "walk": "walk/walk.py",
+    "reading ahead": "walk/preread.py",
+    "insert": "walk/insert.py",
+}
+_IMPORT = re.compile(rb"^(?:from|import) [^(\n]*(?:\([^)]*\)[^\n]*)?\n", re.MULTILINE)
+
+
+@cache
+def code_fingerprint() -> str:
+    """SHA-256 over the code that decides what an item becomes and how that is recorded."""
+    return sources_fingerprint(DECIDING)
+
+
+def sources_fingerprint(files: Mapping[str, str]) -> str:
+    """SHA-256 over parts of the program: name of the part → its file, relative to the package.
+
+    The name counts, the path does not, nor do import lines: a file that only moves changes nothing.
+    """
+    hashed = hashlib.sha256()
+    for part, file in sorted(files.items()):
+        hashed.update(part.encode() + b"\0" + _IMPORT.sub(b"", (PACKAGE / file).read_bytes()) + b"\0")
+    return hashed.hexdigest()
+
+
+def environments_fingerprint(parameters: Parameters) -> str:
+    """SHA-256 over environment, region and account of both sides; endpoints, roles and limits do not count."""
+    names = [[side.environment, side.region, side.account] for side in (parameters.source, parameters.target)]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()

@@ -1,0 +1,239 @@
+"""A run and its folder: its id, its lock, its log, its JSON files; how later stages find it."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import failpoints
+from ..errors import Interrupted, Refused
+from ..journal.log import sync_folder
+from ..mapping.load import Mapping
+from ..parameters import Parameters, resolve_path
+
+RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
+LOCK_PATIENCE = 10.0  # seconds: a kernel can outlive its killed command by one
+SCHEMA = 1
+NO_THREAD = "can't start new thread"  # Python's words where the system gives no more
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 with seconds, UTC."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder. The journal in it is the truth; everything else can be made again."""
+
+    id: str
+    folder: Path
+
+    def journal(self, stage: str) -> Path:
+        """The folder of a stage's journal (which may not exist yet)."""
+        return self.folder / "journal" / stage
+
+    def write_json(self, kind: str, content: dict[str, Any]) -> Path:
+        """Writes `<kind>-<timestamp>.json`, whole or not at all; a name is never used twice. Gives the path."""
+        while True:
+            path = self.folder / f"{kind}-{now():%Y%m%dT%H%M%SZ}.json"
+            if not path.exists():
+                break
+            time.sleep(0.05)
+        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        return path
+
+    def latest_json(self, kind: str) -> dict[str, Any] | None:
+        """The newest `<kind>-*.json` of this run, or None."""
+        paths = sorted(self.folder.glob(f"{kind}-*.json"))
+        return json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+
+    def logger(self) -> logging.Logger:
+        """The run's log, `run.log`. It holds counts, names and codes, never values."""
+        path = (self.folder / "run.log").absolute()
+        logger = logging.getLogger(f"runbook.{path}")  # runs of one name may lie in several folders
+        if not any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
+            handler = logging.FileHandler(path, encoding="utf-8")
+            formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+            formatter.converter = time.gmtime
+            handler.setFormatter(formatter)
+            handler.handleError = lambda record: None  # a full disk is told by those who cannot do without it
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+        return logger
+
+    @contextmanager
+    def saving(self):
+        """A block of work. A disk that refuses, memory or threads that run out are Interrupted: the journal knows the rest."""
+        try:
+            yield
+        except OSError as problem:
+            raise Interrupted(
+                f"{problem.filename or self.folder}: {problem.strerror or problem}; when that is mended, give the same "
+                "command with the same run id: it goes on where it was."
+            ) from problem
+        except (MemoryError, RuntimeError) as problem:
+            if isinstance(problem, RuntimeError) and NO_THREAD not in str(problem):
+                raise
+            what = "memory" if isinstance(problem, MemoryError) else "room for threads"
+            raise Interrupted(
+                f"there is not enough {what}; end other programs or lower limits.workers, then give the same command with "
+                "the same run id: it goes on where it was."
+            ) from None  # what it came from holds a page
+
+    @contextmanager
+    def lock(self, stage: str):
+        """Holds the run for writing. Refused, naming the holder, where another live process holds it."""
+        with self.saving():
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with open(descriptor, "r+", encoding="utf-8") as file:
+            deadline = time.monotonic() + LOCK_PATIENCE
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise Refused(f"{self.id} is being written by {_holder(file)}; wait for it to end.") from None
+                    time.sleep(0.2)
+            left_over = file.seek(0) or file.read()
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}
+            with self.saving():
+                if left_over.strip():
+                    self.logger().warning(
+                        "took over the lock of a process that ended without giving it up: %s", left_over
+                    )
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            try:
+                yield
+            finally:
+                os.ftruncate(descriptor, 0)
+
+    def holder(self) -> str | None:
+        """Who is writing this run now, or None. Read-only."""
+        path = self.folder / ".lock"
+        if not path.exists():
+            return None
+        with path.open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return _holder(file)
+        return None
+
+
+def _holder(file) -> str:
+    try:
+        file.seek(0)
+        held = json.load(file)
+        return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
+    except (ValueError, KeyError):
+        return "another process"
+
+
+def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never a mix; on disk when it returns."""
+    point = f"file.{path.name}"
+    failpoints.reach(f"{point}.write.before")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
+            file.flush()
+            failpoints.reach(f"{point}.fsync.before")
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        failpoints.reach(f"{point}.rename.before")
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    failpoints.reach(f"{point}.folder.before")
+    sync_folder(path.parent)
+    failpoints.reach(f"{point}.after")
+
+
+def new_run_id(name: str) -> str:
+    """`YYYYMMDD-HHMMSS-<name>`, the name in lower case with other characters as `-`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
+    return f"{now():%Y%m%d-%H%M%S}-{slug}"[:64].rstrip("-")
+
+
+def check_run_id(run_id: str) -> str:
+    """The id. Refused where it is not 8 to 64 of a-z, 0-9 and `-`."""
+    if not RUN_ID.fullmatch(run_id):
+        raise Refused(f"run id {run_id!r} is not allowed; use 8 to 64 of a-z, 0-9 and '-'.")
+    return run_id
+
+
+def open_run(outputs: str | Path, run_id: str, identity: dict[str, Any] | None = None) -> Run:
+    """The run of that id; with an identity it is made where it is missing, and refused where it is another migration."""
+    check_run_id(run_id)
+    folder = resolve_path(outputs) / run_id
+    known = _identity(folder)
+    if known is None:
+        if identity is None:
+            raise Refused(f"no run {run_id} in {outputs}; see `runbook status` for the runs there.")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+            write_atomically(folder / "run.json", json.dumps({"run_id": run_id, **identity}, indent=2).encode())
+        except OSError as problem:
+            raise Refused(f"{folder} cannot be written: {problem.strerror}; give another --outputs.") from None
+    elif identity is not None and known["fingerprint"] != identity["fingerprint"]:
+        raise Refused(f"run {run_id} belongs to other environments or another mapping file; use a new run id.")
+    return Run(run_id, folder)
+
+
+def identify(parameters: Parameters, mapping: Mapping, name: str) -> dict[str, Any]:
+    """What makes two runs the same migration: the mapping file and where the data lie."""
+    sides = [
+        {key: getattr(side, key) for key in ("environment", "region", "account")}
+        for side in (parameters.source, parameters.target)
+    ]
+    fingerprint = hashlib.sha256(json.dumps([mapping.file, *sides]).encode()).hexdigest()
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "created": iso(now()),
+        "fingerprint": fingerprint,
+        "mapping": mapping.file,
+        "source": sides[0],
+        "target": sides[1],
+    }
+
+
+def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
+    """All runs in a folder, or those of one migration, newest first. Read-only."""
+    folder = resolve_path(outputs)
+    found = [
+        (known["created"], path.name)
+        for path in folder.glob("*/")
+        if (known := _identity(path)) and fingerprint in (None, known["fingerprint"])
+    ]
+    return [Run(name, folder / name) for _, name in sorted(found, reverse=True)]
+
+
+def _identity(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

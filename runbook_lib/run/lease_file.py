@@ -1,0 +1,85 @@
+"""How long the leases of a run last, told to the processes that work for it on this machine; and on which clock.
+
+The holder keeps it in a file in the run's folder, on a clock that all processes of one machine share.
+"""
+
+import contextlib
+import hashlib
+import math
+import os
+import socket
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import Interrupted, Refused
+from .folder import Run
+
+FILE = ".lease"
+_FORM = struct.Struct("=16sd")  # machine, moment
+
+
+def running_time() -> float:
+    """Seconds of which only differences mean something. They pass while this process is stopped, or the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def machine() -> str:
+    """What tells this machine, since it was started, from others of its name; and one container from another."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii") + os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        boot = hex(uuid.getnode())
+    return hashlib.sha256(f"{socket.gethostname()} {boot}".encode()).hexdigest()[:16]
+
+
+class Cell:
+    """The file, written by the holder alone. Thread-safe."""
+
+    def __init__(self, run: Run):
+        """Writes to the run's folder. Raises Interrupted as its disk does."""
+        self._path, self._lock, self._open = run.folder / FILE, threading.Lock(), True
+        with run.saving():
+            self._path.unlink(missing_ok=True)  # workers that an earlier holder left behind keep that one's
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self._write(-math.inf)
+
+    def _write(self, moment: float) -> None:
+        os.pwrite(self._file, _FORM.pack(machine().encode(), moment), 0)
+
+    def write(self, until: Callable[[], float]) -> None:
+        """Writes until when the leases last. A disk that fails leaves what was there, which comes to its end."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._open:
+                self._write(until())
+
+    def close(self) -> None:
+        """Takes the file away; who follows it stops."""
+        self.write(lambda: -math.inf)
+        with self._lock, contextlib.suppress(OSError):
+            self._open = False
+            os.close(self._file)
+            self._path.unlink()
+
+
+def follow(run: Run) -> Callable[[], None]:
+    """A check for a process that works for the holder: it raises Interrupted once the leases have run out or are lost.
+
+    Raises Refused on another machine than the holder's, Interrupted where the run holds no lease. Read-only.
+    """
+    try:
+        file = open(run.folder / FILE, "rb", buffering=0)  # noqa: SIM115 the check keeps it open
+        home, _ = _FORM.unpack(os.pread(file.fileno(), _FORM.size, 0))
+    except (OSError, struct.error):
+        raise Interrupted("the lease of this run is not held; resume.") from None
+    if home != machine().encode():
+        raise Refused("a worker on another machine cannot follow the lease; use limits.engine: processes, or no lease.")
+
+    def check() -> None:
+        if running_time() > _FORM.unpack(os.pread(file.fileno(), _FORM.size, 0))[1]:
+            raise Interrupted("the lease has run out, or was taken over; nothing more is written.")
+
+    return check

@@ -1,0 +1,114 @@
+"""One operator at a time: a lock on this machine for every target table that is written to; a lease across machines.
+
+A lock is a file held by `flock`, so that it goes with its process, however that ends. It tells who holds it. Behind it,
+where the parameters name a table for them, are the leases.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..dynamo.session import Connection
+from ..errors import Interrupted, Refused
+from ..parameters import Lease
+from . import lease as leases
+from .folder import LOCK_PATIENCE, Run, iso, now
+
+FOLDER = Path(tempfile.gettempdir()) / "runbook-locks"
+
+
+class Held:
+    """The locks that this process holds."""
+
+    def __init__(self, files: dict[Path, IO[str]], held: Sequence[leases.Lease] = ()):
+        """`files` are the open lock files by path."""
+        self._files, self._leases = files, held
+
+    def check(self) -> None:
+        """Raises Interrupted where another operator broke a lock (its file is not the one that is held) or took a lease."""
+        for lease in self._leases:
+            lease.check()
+        for path, file in self._files.items():
+            try:
+                if os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+                    continue
+            except FileNotFoundError:
+                pass
+            raise Interrupted("another operator has broken the lock of this run; nothing more is written.")
+
+
+@contextmanager
+def hold_targets(
+    target: Connection, tables: list[str], run: Run, *, break_lock: str = "", lease: Lease | None = None
+) -> Iterator[Held]:
+    """Holds the tables for writing. Refused, naming the holder, where another live process holds one of them.
+
+    `break_lock` is that holder, `PID@HOST`: its lock is taken away. Writes to the machine's temporary folder and to the
+    lease's table.
+    """
+    FOLDER.mkdir(mode=0o1777, exist_ok=True)
+    with ExitStack() as stack:
+        files = {}
+        for table in sorted(tables):
+            place = "|".join((target.account or "", target.region, target.endpoint_url, table))
+            path = FOLDER / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.lock"
+            files[path] = stack.enter_context(_hold(path, table, run, break_lock))
+        held = []
+        if lease and tables:
+            held = stack.enter_context(leases.hold(target, tables, run, lease, break_lock=break_lock))
+        yield Held(files, held)
+
+
+@contextmanager
+def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]]:
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+                break
+        except OSError:
+            holder = _holder(file)
+            if holder and break_lock == f"{holder['pid']}@{holder['host']}":
+                run.logger().warning("broke the lock of %s (run %s) on %s", break_lock, holder["run"], table)
+                path.unlink(missing_ok=True)
+            elif time.monotonic() > deadline:
+                raise Refused(_refusal(table, holder)) from None
+            else:
+                time.sleep(0.2)
+        file.close()
+    with file:
+        held = {"pid": os.getpid(), "host": socket.gethostname(), "run": run.id, "since": iso(now())}
+        with run.saving():
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), json.dumps(held).encode(), 0)
+        yield file
+        if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+            path.unlink()
+
+
+def _holder(file: IO[str]) -> dict | None:
+    try:
+        file.seek(0)
+        return json.load(file)
+    except ValueError:
+        return None
+
+
+def _refusal(table: str, holder: dict | None) -> str:
+    if holder is None:
+        return f"{table} is being written by another process on this machine; wait for it to end."
+    name = f"{holder['pid']}@{holder['host']}"
+    return (
+        f"{table} is being written by run {holder['run']} (process {name}, since {holder['since']}); wait for it to end, "
+        f"or, if it hangs, take its lock with --break-lock {name}."
+    )

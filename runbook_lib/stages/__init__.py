@@ -1,0 +1,1 @@
+"""What the notebooks do, one file or folder a stage."""

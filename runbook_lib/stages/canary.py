@@ -1,0 +1,245 @@
+"""02_test: a few items of one entry with everything they refer to, inserted, checked, and undone."""
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from ..dynamo import tables
+from ..errors import Failed, Interrupted, Refused
+from ..journal.checkpoint import checkpoint_of
+from ..journal.stage import Stage, State
+from ..mapping.references import Found
+from ..mapping.routes import Reject, Route, Row
+from ..run.folder import Run
+from ..values import digest, key_text
+from ..walk.insert import Inserter
+from ..walk.plan import Plan
+from ..walk.preread import id_hash, prepare
+from ..walk.walk import Page, Routed, Winners, route_items
+from .migrate.migrate import begin, check_can_write, look_at_targets
+from .rollback.undo import Undone, undo
+
+MAX_ITEMS = 1_000
+
+
+@dataclass(frozen=True)
+class Created:
+    """One target table that was made."""
+
+    entry: str
+    table: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Chosen source items with what they refer to, each once."""
+
+    items: dict[str, list[dict]]  # source table -> items
+    rows: list[Row]
+    cut: list[Found]  # references beyond MAX_ITEMS
+    dangling: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source item, what was made of it, and what the target held."""
+
+    source: dict
+    row: Row
+    found: dict | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether the target held exactly what the route makes."""
+        return self.found is not None and digest(self.found) == self.row.digest
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What a test did."""
+
+    table: str
+    limit: int
+    closure: Closure
+    state: State  # counts of this execution
+    pairs: list[Pair]
+    undone: Undone | None  # None: kept
+
+    @property
+    def wrong(self) -> int:
+        """Items that the target did not hold as they should be, leaving out those taken by other items."""
+        return sum(not pair.equal for pair in self.pairs) - sum(c["conflicts"] for c in self.state.tables.values())
+
+
+def create_tables(run: Run, plan: Plan) -> list[Created]:
+    """Makes the target tables that are missing, and waits until they are ACTIVE. Writes to the target's account.
+
+    Raises Refused where a table is missing that the mapping does not describe, or has another shape.
+    """
+    missing = plan.missing_targets()
+    for entry in missing:
+        if not entry.model.create:
+            raise Refused(
+                f"{entry.name}: target table {entry.target} does not exist, and the mapping does not describe it; "
+                "deploy it, or add `create`."
+            )
+    plan.require_shapes()
+    stage = Stage(run, "create")
+    created = []
+    for entry in missing:  # intent first: a table that was made without a word is still known as ours
+        stage.record("creating", entry=entry.name, table=entry.target)
+        tables.create(plan.target, entry.target, entry.model.create)
+    for entry in missing:
+        started = time.monotonic()
+        tables.wait_active(plan.target, entry.target)
+        stage.record("created", entry=entry.name, table=entry.target)
+        run.logger().info("created %s", entry.target)
+        created.append(Created(entry.name, entry.target, time.monotonic() - started))
+    return created
+
+
+def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = False) -> Canary:
+    """Inserts `limit` items of an entry with what they refer to, compares them, undoes them unless `keep`.
+
+    Writes to the target and to the run's folder. Raises Refused before, Failed or Interrupted while writing.
+    """
+    with run.saving():
+        return _run_canary(run, plan, table, limit, keep)
+
+
+def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Canary:
+    plan.mapping.check_names([table])
+    stage = Stage(run, "test")
+    check_can_write(run, stage, plan)
+    plan, winners = prepare(plan)
+    closure = collect(plan, table, limit, winners)
+    names = sorted({row.entry for row in closure.rows})
+    chosen = plan.choose(names)
+    chosen.require_targets()
+    was_empty = look_at_targets(stage, chosen)
+    begin(stage, chosen, names)
+    execution = stage.executions()
+    checkpoint = checkpoint_of(run, "test", plan)
+    try:
+        with Inserter(chosen, stage, execution, was_empty) as insert:
+            for routed in _pages(chosen, closure, winners, execution):
+                insert(routed)
+        pairs = _pairs(chosen, closure)
+    except Failed:
+        undo(checkpoint, execution=execution)
+        stage.record("end")
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted by hand; roll back from the checkpoint of this test.") from None
+    undone = None if keep else undo(checkpoint, execution=execution)
+    stage.record("end")
+    return Canary(table, limit, closure, stage.state(execution), pairs, undone)
+
+
+def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
+    """The first `limit` items of an entry that a route takes, with what they refer to, at most MAX_ITEMS. Read-only."""
+    items: dict[str, list[dict]] = defaultdict(list)
+    rows: list[Row] = []
+    taken: set[tuple[str, str]] = set()
+    known: set[bytes] = set()  # parents asked for
+    cut: list[Found] = []
+    dangling = 0
+
+    def take(route: Route, item: dict, row: Row) -> None:
+        place = (route.entry.source, key_text(row.source_key))
+        if place not in taken:
+            taken.add(place)
+            items[route.entry.source].append(item)
+        rows.append(row)
+
+    wanted: list[Found] = []
+    for item, row in _first(plan, table, limit, winners):
+        if row.old is not None:
+            known.add(id_hash(table, row.old))
+        take(plan.routes[table], item, row)
+        wanted += row.references
+    while wanted:
+        asked: dict[str, list[Found]] = defaultdict(list)
+        for found in wanted:
+            if found.old is None:
+                dangling += 1
+            elif (hashed := id_hash(found.parent, found.old)) not in known:
+                known.add(hashed)
+                asked[found.parent].append(found)
+        wanted = []
+        for parent, references in asked.items():
+            fetched = _fetch(plan, plan.routes[parent], [found.old for found in references])
+            there = {id_hash(parent, plan.routes[parent].id_of(item)) for item in fetched}
+            dangling += len(references) - len(there)
+            for item in fetched:
+                row = plan.routes[parent].route(item)
+                if isinstance(row, Reject):
+                    continue
+                if len(rows) >= MAX_ITEMS:
+                    cut += [f for f in references if id_hash(parent, f.old) == id_hash(parent, row.old)]
+                    continue
+                take(plan.routes[parent], item, row)
+                wanted += row.references
+    return Closure(dict(items), rows, cut, dangling)
+
+
+def _first(plan: Plan, table: str, limit: int, winners: Winners) -> list[tuple[dict, Row]]:
+    route, found, start = plan.routes[table], [], None
+    while len(found) < min(limit, MAX_ITEMS):
+        items, start = plan.source.wire.scan_page(route.entry.source, start=start)
+        for item in items:
+            routed = route_items(Page(route.entry.source, 0, 0, None, None, [item]), [route], [], winners)
+            found += [(item, row) for row in routed.rows]
+        if start is None:
+            break
+    return found[: min(limit, MAX_ITEMS)]
+
+
+def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
+    """The source items with these ids: by key where the id is the whole key, else by one scan of the table."""
+    wire, table = plan.source.wire, route.entry.source
+    key = route.shape.source_key
+    if len(key) == 1 and key[0][0] == route.entry.model.id:
+        found = wire.get_many(table, [{key[0][0]: old} for old in ids])
+        return [item for item in found if item is not None and route.selects(item)]
+    wanted, found, start = {id_hash(route.entry.name, old) for old in ids}, [], None
+    while True:
+        items, start = wire.scan_page(table, start=start)
+        selected = [(route.id_of(item), item) for item in items if route.selects(item)]
+        found += [item for old, item in selected if old is not None and id_hash(route.entry.name, old) in wanted]
+        if start is None:
+            return found
+
+
+def _pages(plan: Plan, closure: Closure, winners: Winners, execution: int) -> list[Routed]:
+    """The closure as pages, parents before children; the page number is the execution's, so that none is resumed."""
+    levels, by_source = plan.levels(), plan.by_source()
+    chosen = {(row.entry, key_text(row.source_key)) for row in closure.rows}
+    pages = []
+    for table in sorted(closure.items, key=lambda name: (levels[name], name)):
+        page = Page(table, 0, execution, None, None, closure.items[table])
+        routed = route_items(page, by_source[table], list(plan.all_routes.values()), winners)
+        rows = [row for row in routed.rows if (row.entry, key_text(row.source_key)) in chosen]
+        losers = [row for row in routed.losers if (row.entry, key_text(row.source_key)) in chosen]
+        scanned = Counter(row.entry for row in (*rows, *losers))
+        pages.append(Routed(page, scanned, rows, losers, [], []))
+    return pages
+
+
+def _pairs(plan: Plan, closure: Closure) -> list[Pair]:
+    sources = {}
+    for route in plan.routes.values():
+        for item in closure.items.get(route.entry.source, []):
+            source_key = {name: item[name] for name, _ in route.shape.source_key}
+            sources[route.entry.source, key_text(source_key)] = item
+    by_target: dict[str, list[Row]] = defaultdict(list)
+    for row in closure.rows:
+        by_target[plan.routes[row.entry].entry.target].append(row)
+    pairs = []
+    for target, rows in by_target.items():
+        found = plan.target.wire.get_many(target, [row.key for row in rows])
+        for row, item in zip(rows, found, strict=True):
+            source = sources[plan.routes[row.entry].entry.source, key_text(row.source_key)]
+            pairs.append(Pair(source, row, item))
+    return pairs

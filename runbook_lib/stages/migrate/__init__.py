@@ -1,0 +1,1 @@
+"""03: insert everything, resume, try failed items again, catch up with changes."""

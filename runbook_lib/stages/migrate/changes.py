@@ -1,0 +1,169 @@
+"""One item of the source beside what the journal says of it: whether it changed, and what is to be done about it. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ...journal.index import ANNOUNCED, OF_NO_ENTRY, OPEN, STANDS, Said, place, reason_digest
+from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, LOSER, REJECT, UNROUTED, JournalRow
+from ...mapping.routes import Reject, Row
+from ...values import digest
+from ...walk.walk import Page, Routed
+from .drift import ADDED, CHANGED
+
+KEPT_EDITED, OUTDATED = "kept_edited", "outdated"  # why an item is left alone; figures of drift.Drift
+SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that hold for as long as the source item is the same
+NO_ENTRY = "no entry selects it"
+
+
+class Met(NamedTuple):
+    """One item of the source as one of its routes takes it now."""
+
+    place: bytes
+    entry: str  # of an unrouted item its source table
+    source_key: dict
+    letter: str  # "" for a row; LOSER, REJECT or UNROUTED
+    digest: str
+    thing: Row | Reject | dict
+
+    def why_not(self) -> str:
+        """Why there is nothing to write."""
+        if self.letter == REJECT:
+            return f"{self.thing.attribute}: {self.thing.reason}" if self.thing.attribute else self.thing.reason
+        return NO_ENTRY if self.letter == UNROUTED else "another source item has its target key"
+
+
+@dataclass(eq=False)
+class Copy:
+    """One version of an item that this run inserted, or may have; and what is under its key now."""
+
+    row: JournalRow
+    said: list[Said]  # all that the journal says of this version
+    item: dict | None = None
+
+    @property
+    def sure(self) -> bool:
+        """Whether the journal says that it was inserted."""
+        return any(one.letter == INSERTED for one in self.said)
+
+    @property
+    def stands(self) -> bool:
+        """Whether the target holds it unchanged."""
+        return self.item is not None and digest(self.item) == self.row.digest
+
+    @property
+    def vanished(self) -> bool:
+        """Whether an earlier pass announced its delete, and that arrived."""
+        return self.item is None and any(one.state == ANNOUNCED for one in self.said)
+
+
+@dataclass(eq=False)
+class Change:
+    """What is to be done for one item."""
+
+    met: Met
+    said: list[Said]
+    remove: list[Copy] = field(default_factory=list)
+    vanished: list[Copy] = field(default_factory=list)  # to be recorded as removed
+    write: bool = False  # the new version, or why there is none, takes the place of what was said
+    kept: str = ""  # KEPT_EDITED or OUTDATED
+
+    @property
+    def settled(self) -> list[Said]:
+        """What complete intents say."""
+        return [one for one in self.said if one.letter != OPEN]
+
+    def told(self, letter: str) -> tuple[str, str]:
+        """The figure that counts it, or "", and the reason in `drift.jsonl`; `letter` is what became of its row."""
+        replaced = bool(self.remove) or any(one.letter == INSERTED for one in self.said)
+        if self.kept == KEPT_EDITED:
+            figure, done = self.kept, "its copy was edited or deleted in the target, and is left so"
+        elif self.kept:
+            figure, done = self.kept, f"not copied anew ({self.met.why_not()}); the older copy stays"
+        elif not self.write:
+            figure, done = "updated", "an older copy was taken away"
+        elif self.met.letter:
+            figure = {LOSER: "conflicts", REJECT: "quarantined"}.get(self.met.letter, "")
+            done = f"not copied ({self.met.why_not()})"
+        else:
+            figure, done = {
+                INSERTED: ("updated", "the copy was replaced") if replaced else ("inserted", "inserted"),
+                ALREADY_THERE: ("", "the target holds an equal item"),
+                CONFLICT: ("conflicts", "the target holds a different item under its key"),
+                FAILED: ("failed", "it could not be written, see failed.jsonl"),
+            }[letter]
+        return figure, f"{CHANGED if self.said else ADDED}; {done}"
+
+
+def met_of(routed: Routed) -> Iterator[Met]:
+    """The items of a page, one for each route that takes them."""
+    for row in routed.rows:
+        yield Met(place(row.entry, row.source_key), row.entry, row.source_key, "", row.digest, row)
+    for row in routed.losers:
+        yield Met(place(row.entry, row.source_key), row.entry, row.source_key, LOSER, row.digest, row)
+    for one in routed.rejects:
+        told = reason_digest(one.attribute, one.reason)
+        yield Met(place(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
+    for key in routed.unrouted:
+        yield Met(place(routed.page.table, key, OF_NO_ENTRY), routed.page.table, key, UNROUTED, "", key)
+
+
+def is_quiet(met: Met, said: list[Said]) -> bool:
+    """Whether the item is what the journal says of it, without a look at the target."""
+    if len(said) != 1:
+        return False
+    if met.letter:
+        return _says_the_same(met, said[0])
+    return said[0].letter in SETTLED and said[0].state == STANDS and said[0].digest == met.digest
+
+
+def _says_the_same(met: Met, one: Said) -> bool:
+    """Of an item that is not written: whether it was not for the same reason."""
+    return one.letter == met.letter and (met.letter == LOSER or one.digest == met.digest)
+
+
+def decide(met: Met, said: list[Said], copies: list[Copy], there: str | None) -> Change | None:
+    """What is to be done for an item that is not quiet; None where there is nothing after all.
+
+    `copies` are its versions with what the target holds under their keys. `there`: where the row was in conflict, the
+    digest of what the target holds under its key now.
+    """
+    change = Change(met, said, vanished=[copy for copy in copies if copy.vanished])
+    standing = [copy for copy in copies if copy.stands]
+    edited = [copy for copy in copies if copy.sure and not copy.stands and not copy.vanished]
+    if met.letter:
+        change.kept = OUTDATED if standing or edited else ""
+        change.write = not change.kept and not (len(said) == 1 and _says_the_same(met, said[0]))
+    elif edited and any(copy.row.digest != met.digest for copy in (*edited, *standing)):
+        change.kept = KEPT_EDITED
+    elif not edited:
+        change.remove = [copy for copy in standing if copy.row.digest != met.digest]
+        change.write = not _is_settled(change, standing, there)
+    return change if change.write or change.kept or change.remove or change.vanished else None
+
+
+def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool:
+    """Whether what the journal says of a row still holds."""
+    if not change.settled:
+        return False
+    met, last = change.met, change.settled[-1]
+    if last.digest != met.digest:
+        return False
+    if last.letter == INSERTED:
+        return any(copy.sure and copy.row.digest == met.digest for copy in standing)
+    if last.letter == CONFLICT:  # holds for as long as the target's item is there
+        return there not in (None, met.digest, *(copy.row.digest for copy in change.remove))
+    return last.letter in SETTLED
+
+
+def routed_of(table: str, segment: int, met: list[Met]) -> Routed:
+    """Some items as a page of a segment, for `Inserter.again`. A `stop` rule has had its time: such an item is listed."""
+    return Routed(
+        Page(table, segment, 0, None, None, []),
+        Counter(one.entry for one in met if one.letter != UNROUTED),
+        [one.thing for one in met if not one.letter],
+        [one.thing for one in met if one.letter == LOSER],
+        [one.thing._replace(stop=False) for one in met if one.letter == REJECT],
+        [one.thing for one in met if one.letter == UNROUTED],
+    )

@@ -1,0 +1,109 @@
+"""Drift: what one look at source and target found to be no longer as the journal says. Figures, and `drift.jsonl`."""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...journal.listings import entry_of, write_listing
+from ...verdict import REVIEW, Alert, plural
+
+ADDED = "added to the source since it was read"
+CHANGED = "changed in the source since it was read"
+DELETED = "deleted from the source since it was copied; the copy stays"
+UNSELECTED = "changed so that its entry no longer selects it; the copy stays"
+HELD = 1_000_000  # bytes of notes in memory
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What one pass of `migrate --delta` found and did, in items."""
+
+    looked_at: int = 0
+    added: int = 0  # in the source, and unknown to the journal
+    changed: int = 0  # not what the journal says; or its earlier version was still in the target
+    deleted: int = 0  # copies whose source item is gone, or is no longer selected
+    inserted: int = 0  # of the added and changed: had no copy of ours, has one now
+    updated: int = 0  # of the changed: the copy was deleted, the new version inserted
+    kept_edited: int = 0  # of the changed: the copy was edited or deleted in the target, and is left so
+    outdated: int = 0  # of the changed: there is no new version to write, so the copy stays
+    conflicts: int = 0  # of the added and changed: the target holds another item under the key
+    quarantined: int = 0  # of the added and changed, without a copy: now not written
+    failed: int = 0  # of the added and changed: could not be written
+    withdrawn: int = 0  # had no copy, and is gone from the source: no longer counted
+
+    def as_json(self) -> dict[str, int]:
+        """The figures by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def headline(self) -> str:
+        """What the pass did, as a sentence."""
+        open_items = self.deleted + self.kept_edited + self.outdated + self.conflicts + self.quarantined + self.failed
+        return (
+            f"{plural(self.looked_at, 'source item')} looked at: {self.added:,} added and {self.changed:,} changed since; "
+            f"{self.inserted:,} inserted, {self.updated:,} replaced, {open_items:,} left to decide on."
+        )
+
+    def steps(self) -> list[str]:
+        """What the pass would do, of a plan."""
+        left = self.kept_edited + self.outdated + self.deleted
+        found = {
+            f"insert {plural(self.inserted, 'item')} that the source has since": self.inserted,
+            f"replace {plural(self.updated, 'item')} that the source has changed": self.updated,
+            f"leave and list {plural(left, 'item')}": left,
+        }
+        return [step for step, number in found.items() if number] or ["write nothing: the source has not changed"]
+
+    def alerts(self) -> list[Alert]:
+        """What is open after the pass."""
+        done = self.inserted + self.updated
+        alerts = []
+        if done:
+            message = (
+                f"{plural(self.inserted, 'item')} inserted and {self.updated:,} replaced that the source had changed"
+            )
+            alerts.append(Alert("", "", message, "Nothing to do."))
+        for number, message, action in (
+            (self.deleted, "{} in the target whose source item is gone", "Nothing deletes them; decide by hand."),
+            (
+                self.kept_edited,
+                "{} changed in the source, and in the target too: left alone",
+                "Decide which version is right; delete the other one, then give --delta again.",
+            ),
+            (
+                self.outdated,
+                "{} changed in the source to what is not written: the older copies stay",
+                "Correct the items or the mapping.",
+            ),
+        ):
+            if number:
+                see = f"See drift.jsonl. {action}"
+                alerts.append(Alert(REVIEW, "", message.format(plural(number, "item")), see))
+        return alerts
+
+
+class Notes:
+    """The lines of `drift.jsonl`, on disk until they are written. Thread-safe; memory is bounded."""
+
+    def __init__(self):
+        """Nothing yet."""
+        self._file = tempfile.SpooledTemporaryFile(HELD, prefix="runbook-")  # noqa: SIM115
+        self._lock = threading.Lock()
+
+    def add(self, table: str, key: dict, reason: str) -> None:
+        """Notes one item by its source key. Raises OSError as the disk does."""
+        with self._lock:
+            self._file.write(orjson.dumps(entry_of(table, key, "", reason)) + b"\n")
+
+    def write(self, folder: Path) -> int:
+        """Writes `drift.jsonl` into a run's folder; takes an older one away. Gives the number of lines."""
+        return write_listing(folder, "drift", self._lines())
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        self._file.seek(0)
+        for line in self._file:
+            yield orjson.loads(line)

@@ -1,0 +1,147 @@
+"""03 with `retry_failed`: the items that could not be written, read from the source again and tried once more.
+
+Each goes through its route anew; what becomes of it stands in a new intent of the same journal file, which takes the place
+of the failed row when its outcome is there. A crash in between leaves the rows failed, and the same command goes on.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...dynamo.items import DynamoError
+from ...errors import Failed, Interrupted, Refused
+from ...journal import log as journal
+from ...journal.log import FAILED, JournalRow
+from ...journal.stage import Stage
+from ...run.folder import Run
+from ...values import key_text
+from ...walk.insert import Inserter, Instead, OnPage
+from ...walk.plan import Plan
+from ...walk.preread import prepare
+from ...walk.walk import Page, Routed, Winners, route_items
+from . import backup_gate as backups
+from .migrate import Migration, check_can_write, checkpoint_path, look_at_targets, resume_hint
+
+BATCH = 100  # items of one intent
+GONE = "the source item is gone"
+ELSEWHERE = "another entry selects the source item by now; a new run migrates it"
+
+Wanted = list[tuple[JournalRow, Instead]]
+
+
+def failed(run: Run, entries: list[str]) -> Counter:
+    """Entry → items of the run's migration that could not be written. Read-only. Raises Damaged, Refused."""
+    wanted = _wanted(Stage(run, "migrate"), set(entries))
+    return Counter(row.entry for _, _, rows in wanted for row, _ in rows)
+
+
+def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
+    """The failed items of the plan's entries, tried again. Writes to the target and to the run's folder.
+
+    Raises Refused (nothing written) and Interrupted (the same command goes on). What still cannot be written stays failed,
+    and nothing is taken back for it, whatever `limits.on_failure` says.
+    """
+    with run.saving():
+        return _retry(run, plan, on_page)
+
+
+def _retry(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
+    stage = Stage(run, "migrate")
+    if not stage.executions():
+        raise Refused(f"run {run.id} has migrated nothing yet, so that there is nothing to try again; migrate first.")
+    check_can_write(run, stage, plan)
+    plan.require_targets()
+    stage.check_complete(stage.parts())
+    files = _wanted(stage, set(plan.routes))
+    if not files:
+        return Migration(stage.state(), checkpoint_path(stage), True, None)
+    number = sum(len(rows) for _, _, rows in files)
+    plan = plan.choose(sorted({row.entry for _, _, rows in files for row, _ in rows}))
+    try:
+        plan, winners = prepare(plan)
+        backups.ensure(stage, plan)
+        was_empty = look_at_targets(stage, plan)
+    except DynamoError as problem:
+        raise Refused(str(problem)) from None
+    stage.record("retry", items=number)
+    run.logger().info("%s: %d failed items are tried again", stage.name, number)
+    failure = None
+    try:
+        levels = plan.choose(list(plan.all_routes)).levels()  # parents first
+        for _, begin, rows in sorted(files, key=lambda file: (levels[file[1]["table"]], file[0])):
+            _retry_file(stage, plan, begin, rows, was_empty, winners, on_page)
+    except (Failed, DynamoError) as problem:
+        failure = str(problem)
+        run.logger().error("failed: %s", failure)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
+    except Interrupted as problem:
+        run.logger().error("interrupted: %s", problem)
+        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
+    stage.record("retried", items=number, left=sum(failed(run, list(plan.routes)).values()))
+    return Migration(stage.state(), checkpoint_path(stage), False, failure)
+
+
+def _wanted(stage: Stage, entries: set[str]) -> list[tuple[Path, dict, Wanted]]:
+    """The journal files with failed rows of these entries: path, first record, rows."""
+    found = [(path, begin, list(_failed_rows(path, entries))) for path, begin in stage.files()]
+    return [file for file in found if file[2]]
+
+
+def _failed_rows(path: Path, entries: set[str]) -> Iterator[tuple[JournalRow, Instead]]:
+    for intent in journal.intents(path):
+        for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
+            if letter == FAILED and row.entry in entries:
+                yield row, Instead(row.entry, intent.n, FAILED, index)
+
+
+def _retry_file(
+    stage: Stage,
+    plan: Plan,
+    begin: dict,
+    wanted: Wanted,
+    was_empty: dict[str, bool],
+    winners: Winners,
+    on_page: OnPage | None,
+) -> None:
+    table = begin["table"]
+    with Inserter(
+        plan.choose(begin["entries"]),
+        stage,
+        stage.executions(),
+        was_empty,
+        segments={table: begin["segments"]},
+        stop_on_failure=False,
+    ) as insert:
+        for at in range(0, len(wanted), BATCH):
+            batch = wanted[at : at + BATCH]
+            items = plan.source.wire.get_many(table, [row.source_key for row, _ in batch])
+            page = Page(table, begin["segment"], 0, None, None, [item for item in items if item is not None])
+            routed, still = _route(plan, page, [row for row, _ in batch], items, winners)
+            insert.again(routed, [instead for _, instead in batch], still)
+            if on_page:
+                on_page(table, Counter(scanned=len(batch)))
+
+
+def _route(
+    plan: Plan, page: Page, rows: list[JournalRow], items: list[dict | None], winners: Winners
+) -> tuple[Routed, list[tuple[JournalRow, str]]]:
+    """What the items' own routes make of them now, and the rows of those that cannot be tried, with the reason. Pure."""
+    routed, unrouted, still = Routed(page, Counter(), [], [], [], []), {}, []
+    for row, item in zip(rows, items, strict=True):
+        if item is None:
+            still.append((row, GONE))
+            continue
+        route = plan.all_routes[row.entry]
+        others = [r for r in plan.all_routes.values() if r.entry.source == page.table and r is not route]
+        one = route_items(Page(page.table, page.segment, 0, None, None, [item]), [route], others, winners)
+        if not one.scanned and not one.unrouted:
+            still.append((row, ELSEWHERE))
+            continue
+        routed.scanned.update(one.scanned)
+        routed.rows.extend(one.rows)
+        routed.losers.extend(one.losers)
+        routed.rejects.extend(reject._replace(stop=False) for reject in one.rejects)  # listed: no page is to be stopped
+        unrouted |= {key_text(key): key for key in one.unrouted}
+    routed.unrouted.extend(unrouted.values())
+    return routed, still

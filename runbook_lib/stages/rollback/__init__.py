@@ -1,0 +1,1 @@
+"""05: undo, restore, delete tables."""

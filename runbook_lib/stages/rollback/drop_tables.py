@@ -1,0 +1,62 @@
+"""Deleting target tables that a run created: a step of its own, after the undo, for tables named one by one."""
+
+from dataclasses import dataclass
+
+from ...dynamo import tables
+from ...dynamo.items import DynamoError
+from ...dynamo.session import Connection
+from ...errors import Refused
+from ...journal.checkpoint import Checkpoint
+from ...journal.stage import Stage
+
+
+@dataclass(frozen=True)
+class TableDeletion:
+    """What became of one table."""
+
+    table: str
+    deleted: bool
+    reason: str  # why it was left, or ""
+
+
+def created_tables(checkpoint: Checkpoint) -> dict[str, str]:
+    """Table → entry, for the tables that this run created and has not deleted. Read-only."""
+    stage = Stage(checkpoint.run, "create")
+    made = {event["table"]: event["entry"] for event in stage.events("creating")}
+    gone = {event["table"] for event in stage.events("deleted")}
+    return {table: entry for table, entry in made.items() if table not in gone}
+
+
+def resolve_tables(checkpoint: Checkpoint, names: list[str]) -> list[str]:
+    """The tables that `names` (entries or tables) mean. Refused where this run did not create one of them."""
+    made = created_tables(checkpoint)
+    found = []
+    for name in names:
+        table = checkpoint.entries[name]["target"] if name in checkpoint.entries else name
+        if table not in made:
+            known = ", ".join(sorted(made)) or "none"
+            raise Refused(f"{name}: run {checkpoint.run.id} did not create this table; it created: {known}.")
+        found.append(table)
+    return list(dict.fromkeys(found))
+
+
+def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) -> list[TableDeletion]:
+    """Deletes the named tables that hold nothing any more. Writes to the target's account and the run's journal.
+
+    A table that still holds an item, whoever wrote it, or that is protected, is left and the reason given.
+    """
+    stage = Stage(checkpoint.run, "create")
+    results = []
+    for table in resolve_tables(checkpoint, names):
+        if tables.describe(target, table) is not None:
+            if not tables.is_empty(target, table):
+                results.append(TableDeletion(table, False, "it still holds items"))
+                continue
+            try:
+                tables.delete(target, table)
+            except DynamoError as problem:
+                results.append(TableDeletion(table, False, problem.message))
+                continue
+        stage.record("deleted", table=table)
+        results.append(TableDeletion(table, True, ""))
+    return results

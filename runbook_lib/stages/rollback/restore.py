@@ -1,0 +1,300 @@
+"""Restoring, a step of 05 by itself: a backup into a new table, or a restored table's items back into the target.
+
+DynamoDB restores into a new table only. What it holds is then copied back item by item: absent ones are inserted, and
+nothing that is in the target is overwritten or deleted. All of it may be done again: a restore that was begun is waited
+for, and what was copied is found equal.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ...dynamo import backups, tables
+from ...dynamo.backups import NotAvailable
+from ...dynamo.items import DynamoError
+from ...dynamo.session import Connection, is_aws
+from ...errors import Interrupted, Refused
+from ...journal.checkpoint import Checkpoint
+from ...journal.listings import entry_of, write_listing
+from ...journal.stage import Stage
+from ...run.folder import iso, now
+from ...values import digest, equal
+from ...verdict import REVIEW, Alert, plural
+
+BACKUP, POINT_IN_TIME, COPY = "backup", "point_in_time", "copy"
+NOT_CARRIED_OVER = (
+    "auto scaling", "IAM policies", "CloudWatch alarms", "tags", "stream settings", "TTL", "point-in-time recovery",
+    "deletion protection", "resource policies",
+)  # fmt: skip
+START_DEADLINE = 300.0  # seconds for DynamoDB to accept a restore
+DEADLINE = 43_200.0  # seconds for a restored table to become active; DynamoDB needs minutes to many hours
+CONFLICTS = "restore-conflicts"
+BATCH = 100
+NAMED = 5  # attributes that a listing names
+_ARN = re.compile(r"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/([^/]+)/backup/[^/]+")
+_RESTORED = re.compile(r"(.+)-restored-\d{14}")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be restored."""
+
+    text: str  # as it was given
+    kind: str  # BACKUP, POINT_IN_TIME or COPY
+    table: str  # the target table it is of
+    backup: str = ""  # ARN, or the table to copy from
+    at: datetime | None = None
+
+    def plan(self) -> str:
+        """What would be done, as a phrase."""
+        if self.kind == COPY:
+            return f"copy what {self.table} lacks from {self.backup}, overwriting nothing"
+        return f"restore {self.table} from {self.text} into a new table"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did. `items` are DynamoDB's own count of the new table, or those that were read for a copy."""
+
+    source: str
+    kind: str
+    table: str  # the new one, or the one that was copied into
+    items: int
+    inserted: int = 0
+    equal: int = 0
+    different: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report's section, with what the new table lacks of what the old one had."""
+        names = ("kind", "table", "items", "inserted", "equal", "different")
+        lacks = [] if self.kind == COPY else list(NOT_CARRIED_OVER)
+        return {"from": self.source, **{name: getattr(self, name) for name in names}, "not_carried_over": lacks}
+
+
+def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
+    """What `text` means: a backup's ARN, TABLE@TIME, BACKUP_TABLE or BACKUP_TABLE>TABLE. Pure.
+
+    Refused where it is none of these, or of no target table of this checkpoint.
+    """
+    text = text.strip()
+    if match := _ARN.fullmatch(text):
+        return Wanted(text, BACKUP, _target(match[1], checkpoint), text)
+    if text.startswith("arn:"):
+        raise Refused(f"{text}: no ARN of a backup; it ends in table/NAME/backup/ID, as in the checkpoint's `backups`.")
+    table, at, time = text.partition("@")
+    if at:
+        return Wanted(text, POINT_IN_TIME, _target(table, checkpoint), at=_moment(time, text))
+    backup, arrow, table = text.partition(">")
+    if not arrow:
+        match = _RESTORED.fullmatch(backup)
+        if match is None:
+            raise Refused(f"{text}: its name does not tell the table it was restored from; write '{text}>TABLE'.")
+        table = match[1]
+    found = Wanted(text, COPY, _target(table.strip(), checkpoint), backup.strip())
+    if found.backup == found.table:
+        raise Refused(f"{text}: a table cannot be copied into itself; name the restored table first.")
+    return found
+
+
+def check(found: Wanted, target: Connection) -> None:
+    """Refused where it cannot be restored: no such backup or table, another key, no such call here. Read-only."""
+    with _refusals():
+        if found.kind == BACKUP:
+            status = (backup := backups.describe(target, found.backup)) and backup.status
+            if status != backups.AVAILABLE:
+                raise Refused(f"backup {found.backup} is {status or 'not there'}; choose one that is AVAILABLE.")
+        elif found.kind == POINT_IN_TIME:
+            recovery = backups.recovery(target, found.table)
+            if not recovery.on:
+                raise Refused(f"point-in-time recovery of {found.table} is off; it cannot be restored to a time.")
+            window = recovery.earliest, recovery.latest
+            if is_aws(target.endpoint_url) and all(window) and not window[0] <= found.at <= window[1]:
+                raise Refused(
+                    f"{found.text}: only times from {iso(window[0])} to {iso(window[1])} can be restored now."
+                )
+        else:
+            _key(found, target)
+
+
+def restore(
+    checkpoint: Checkpoint, found: Wanted, target: Connection, look: Callable[[str], None] = lambda told: None
+) -> Restored:
+    """Restores into a new table and waits for it, or copies back. Writes to the target's account, journal and folder.
+
+    `look` is told how far it is, after each page or look; it may raise to stop. Raises Refused, and Interrupted: the same
+    command goes on.
+    """
+    stage = Stage(checkpoint.run, "restore")
+    with checkpoint.run.saving(), _refusals():
+        if found.kind == COPY:
+            return _copy(checkpoint, found, target, stage, look)
+        table = _begun(stage, found, target)
+        if table is None:
+            table = _new_name(found.table, target)
+            stage.record("restoring", source=found.text, table=table)
+        if tables.describe(target, table) is None:
+            _begin(found, table, target, look)
+        active = backups.wait_restored(target, table, DEADLINE, lambda s: look(f"{table} is being restored, {s:.0f} s"))
+        items = active.items
+        if not items and found.kind == BACKUP and (backup := backups.describe(target, found.backup)):
+            items = backup.items  # DynamoDB counts a new table hours later
+        stage.record("restored", source=found.text, table=table, items=items)
+        checkpoint.run.logger().info("restored %s into %s", found.text, table)
+        return Restored(found.text, found.kind, table, items)
+
+
+def alerts(restored: Restored) -> list[Alert]:
+    """What a restore left to do. Pure."""
+    if restored.kind != COPY:
+        message = (
+            f"restored {restored.source} into this new table: {plural(restored.items, 'item')} by DynamoDB's count"
+        )
+        action = (
+            "A restore is no undo: the old table is as it was. Point the application to the new one, or copy back what "
+            f"is missing with --restore-from {restored.table}. Not carried over: {', '.join(NOT_CARRIED_OVER)}."
+        )
+        return [Alert("", restored.table, message, action)]
+    if not restored.different:
+        return []
+    message = f"{plural(restored.different, 'item')} different in the backup, and left as they are in the target"
+    return [Alert(REVIEW, restored.table, message, f"See {CONFLICTS}.jsonl; decide on each by hand.")]
+
+
+def _begin(found: Wanted, table: str, target: Connection, look: Callable[[str], None]) -> None:
+    """Asks for the restore, again while DynamoDB has too much to do."""
+    for pause in tables.pauses(START_DEADLINE):
+        look(f"asking for {table}")
+        try:
+            if found.kind == BACKUP:
+                backups.restore(target, table, arn=found.backup)
+            else:
+                backups.restore(target, table, of=found.table, at=found.at)
+            return
+        except DynamoError as problem:
+            if problem.code == "TableAlreadyExistsException":  # asked for before, by a request whose reply was lost
+                return
+            if problem.code not in backups.BUSY:
+                raise
+            reason = problem.code
+        pause()
+    raise Interrupted(f"{found.text} cannot be restored now ({reason}); give the same command again later.")
+
+
+def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
+    """The table that an earlier attempt of the same restore made, or was about to make; None where it went since."""
+    table, done = None, False
+    for event in stage.events("restoring", "restored"):
+        if event["source"] == found.text:
+            table, done = event["table"], event["kind"] == "restored"
+    return None if done and tables.describe(target, table) is None else table
+
+
+def _new_name(table: str, target: Connection) -> str:
+    """`<table>-restored-<time>`, which no table has."""
+    while True:
+        name = f"{table[:231]}-restored-{now():%Y%m%d%H%M%S}"
+        if tables.describe(target, name) is None:
+            return name
+
+
+def _copy(
+    checkpoint: Checkpoint, found: Wanted, target: Connection, stage: Stage, look: Callable[[str], None]
+) -> Restored:
+    key = _key(found, target)
+    entries = [name for name, about in checkpoint.entries.items() if about["target"] == found.table]
+    label = entries[0] if len(entries) == 1 else found.table
+    counts: Counter = Counter()
+    stage.record("copying", source=found.backup, table=found.table)
+    with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="restore") as pool:
+
+        def conflicts() -> Iterator[dict[str, Any]]:
+            start = None
+            while True:
+                items, start = target.wire.scan_page(found.backup, start=start)
+                batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
+                for number, different in pool.map(lambda batch: _settle(target, found.table, key, batch), batches):
+                    counts.update(number)
+                    yield from (entry_of(label, *one) for one in different)
+                look(f"{counts.total():,} items of {found.backup} looked at, {counts['inserted']:,} copied")
+                if start is None:
+                    return
+
+        try:
+            write_listing(checkpoint.run.folder, CONFLICTS, conflicts())
+        except DynamoError as problem:
+            again = "what was copied is found equal when the same command is given again"
+            raise Interrupted(f"{str(problem).rstrip('.')}; {again}.") from None
+    stage.record("copied", source=found.backup, table=found.table, counts=counts)
+    checkpoint.run.logger().info("copied back from %s into %s: %s", found.backup, found.table, dict(counts))
+    return Restored(found.text, COPY, found.table, counts.total(), **counts)
+
+
+def _settle(target: Connection, table: str, key: list[str], items: list[dict]) -> tuple[Counter, list[tuple]]:
+    """Inserts those items that are absent. Gives counts, and key, attribute and reason of those that differ."""
+    counts: Counter = Counter()
+    different = []
+    keys = [{name: item[name] for name in key} for item in items]
+    for item, at, there in zip(items, keys, target.wire.get_many(table, keys), strict=True):
+        absent = there is None
+        there = target.wire.put_new(table, item, key[0]) if absent else there
+        if there is None or digest(there) == digest(item):  # equal though it was absent: a reply was lost, it is ours
+            counts["inserted" if absent else "equal"] += 1
+            continue
+        counts["different"] += 1
+        names = sorted(n for n in item.keys() | there.keys() if not equal(item.get(n), there.get(n)))
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        reason = (
+            f"the target holds a different item under this key (in {', '.join(names[:NAMED])}{more}); left as it is"
+        )
+        different.append((at, names[0] if len(names) == 1 else "", reason))
+    return counts, different
+
+
+def _key(found: Wanted, target: Connection) -> list[str]:
+    """The key attributes that both tables have, partition key first. Refused where they differ, or one is not active."""
+    sides = []
+    for name in (found.backup, found.table):
+        table = tables.describe(target, name)
+        if table is None or table.status not in ("ACTIVE", "UPDATING"):
+            state = f"{table.status}; wait until it is ACTIVE" if table else f"not in {target.region}; check the name"
+            raise Refused(f"{found.text}: {name} is {state}.")
+        sides.append(table)
+    if sides[0].key != sides[1].key:
+        raise Refused(f"{found.text}: {found.backup} and {found.table} have different keys; copy between equal tables.")
+    return [name for name, _ in sides[0].key]
+
+
+def _target(name: str, checkpoint: Checkpoint) -> str:
+    """The target table that a table's or entry's name means."""
+    known = {about["target"] for about in checkpoint.entries.values()}
+    table = checkpoint.entries[name]["target"] if name in checkpoint.entries else name
+    if table not in known:
+        raise Refused(f"{name} is no target table of run {checkpoint.run.id}; its tables: {', '.join(sorted(known))}.")
+    return table
+
+
+def _moment(text: str, whole: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{whole}: {text!r} is no time; write it as in TABLE@2026-11-22T03:00:00Z.") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > now():
+        raise Refused(f"{whole}: that time is still to come; name one that has passed.")
+    return moment
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """A block in which what DynamoDB refuses for good, or the engine lacks, is a refusal."""
+    try:
+        yield
+    except (NotAvailable, DynamoError) as problem:
+        outside = getattr(problem, "code", "") == "InvalidRestoreTimeException"
+        mend = "; choose a time within the table's recovery window." if outside else "."
+        raise Refused(str(problem).rstrip(".") + mend) from None

@@ -1,0 +1,148 @@
+"""What 05_rollback does, step by step, around `rollback.undo`: finding the checkpoint, connecting, concluding."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ...dynamo.session import Connection
+from ...errors import Refused
+from ...journal import audit, repair
+from ...journal.checkpoint import Checkpoint, read_checkpoint
+from ...journal.selection import latest_checkpoint
+from ...journal.stage import Stage
+from ...mapping.load import load_mapping
+from ...parameters import Parameters
+from ...run.folder import identify, runs
+from ...run.locks import Held
+from ...verdict import REVIEW, Alert, plural
+from ...walk import stop as control
+from ...walk.guard import check_endpoint
+from . import restore
+from .drop_tables import TableDeletion, delete_tables, resolve_tables
+from .restore import Restored, Wanted
+from .undo import Preview, Undone, connect, pace_of, preview, undo
+
+
+class Undoing:
+    """One rollback from one checkpoint."""
+
+    def __init__(self, path: str, outputs: str, parameters: Parameters):
+        """The checkpoint at `path`; where it is empty the latest of the same migration. Raises Refused."""
+        if not path:
+            identity = identify(parameters, load_mapping(parameters), "")
+            path = str(latest_checkpoint(outputs or "outputs", identity["fingerprint"]))
+        self.checkpoint: Checkpoint = read_checkpoint(path)
+        audit.check_journals(self.checkpoint.run)
+        self._target: Connection | None = None
+        self.pace = pace_of(self.checkpoint)
+
+    def target(self) -> Connection:
+        """The target, opened with the rollback role where one is given. Raises Refused."""
+        if self._target is None:
+            self._target = connect(self.checkpoint.parameters, self.pace)
+            check_endpoint(self.checkpoint.parameters.target, self._target.endpoint_url)
+            held, now = self.checkpoint.target_account, self._target.account
+            if held and now and held != now:
+                raise Refused(f"the checkpoint was written for account {held}, these credentials belong to {now}.")
+        return self._target
+
+    def preview(self, delete: list[str], restore_from: str = "") -> Preview:
+        """What would be looked at. Read-only.
+
+        Refused where `delete` names a table that the run did not create, `restore_from` what cannot be restored, or a
+        later run built on this one.
+        """
+        resolve_tables(self.checkpoint, delete)
+        if restore_from:
+            restore.check(self.wanted(restore_from), self.target())
+        if later := later_run(self.checkpoint):
+            raise Refused(
+                f"run {later} inserted into the same target after this one, as far as its journal can tell, and is not "
+                "rolled back; what it inserted may build on this. Roll it back first."
+            )
+        return preview(self.checkpoint)
+
+    def tables(self) -> list[str]:
+        """The target tables of the checkpoint's entries."""
+        return tables_of(self.checkpoint)
+
+    def undo(self, held: Held) -> Undone:
+        """Deletes what the stage inserted. Writes to the target and the journal."""
+
+        def check(*_: object) -> None:
+            control.check(self.checkpoint.run)
+            held.check()
+
+        return undo(self.checkpoint, self.target(), on_page=check)
+
+    def delete_tables(self, names: list[str]) -> list[TableDeletion]:
+        """Deletes created tables that are empty now. Writes to the target's account."""
+        return delete_tables(self.checkpoint, self.target(), names)
+
+    def wanted(self, restore_from: str) -> Wanted:
+        """What `restore_from` means for this checkpoint. Raises Refused."""
+        return restore.wanted(restore_from, self.checkpoint)
+
+    def restore(self, wanted: Wanted, held: Held | None, tell: Callable[[str], None]) -> Restored:
+        """Restores into a new table, or copies a restored table back. Writes to the target's account, run and journal."""
+
+        def look(told: str) -> None:
+            control.check(self.checkpoint.run)
+            if held:
+                held.check()
+            tell(told)
+
+        return restore.restore(self.checkpoint, wanted, self.target(), look)
+
+    def sides(self) -> dict[str, Any]:
+        """Source and target as the report names them."""
+        return self.checkpoint.sides
+
+    def alerts(self, undone: Undone, deletions: list[TableDeletion], restored: Restored | None = None) -> list[Alert]:
+        """What the rollback left open."""
+        alerts = []
+        if undone.kept_edited:
+            message = f"{plural(undone.kept_edited, 'item')} edited since they were inserted, and kept"
+            alerts.append(Alert(REVIEW, "", message, "See kept.jsonl, with what differs; decide on each by hand."))
+        if undone.not_found:
+            message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else, or expired"
+            alerts.append(Alert("", "", message, "Nothing to do."))
+        if others := undone.others():
+            alerts.append(Alert("", "", f"items of others were not touched: {others}", "Nothing to do."))
+        if self.checkpoint.code_changed:
+            message = "the program is not the version that inserted the items"
+            alerts.append(Alert("", "", message, "Nothing to do: undo compares what is stored with what was written."))
+        for deletion in deletions:
+            if not deletion.deleted:
+                alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Look at it by hand."))
+        alerts += repair.alerts(self.checkpoint.stage_journal())
+        return alerts + (restore.alerts(restored) if restored else [])
+
+
+def tables_of(checkpoint: Checkpoint) -> list[str]:
+    """The target tables of a checkpoint's entries."""
+    return sorted({about["target"] for about in checkpoint.entries.values()})
+
+
+def later_run(checkpoint: Checkpoint) -> str | None:
+    """A run begun after the checkpoint's stage whose inserts lie, or may lie, in one of its target tables. Read-only."""
+    mine = checkpoint.stage_journal().state().started or ""
+    tables = set(tables_of(checkpoint))
+    for run in runs(checkpoint.run.folder.parent):
+        for name in ("test", "migrate"):
+            stage = Stage(run, name)
+            if run.id == checkpoint.run.id or not stage.exists():
+                continue
+            try:
+                state = stage.state()
+                if (state.started or "") <= mine or not stage.may_stand(state):
+                    continue
+                files = [event["file"] for event in stage.events("checkpoint")]
+                other = read_checkpoint(run.folder / files[-1]) if files else None
+            except Refused as problem:
+                raise Refused(
+                    f"run {run.id} may have built on this one, but cannot be read: {str(problem).rstrip('.')}. To roll back "
+                    "without regard to it, move its folder elsewhere."
+                ) from problem
+            if other and other.sides["target"] == checkpoint.sides["target"] and tables & set(tables_of(other)):
+                return run.id
+    return None

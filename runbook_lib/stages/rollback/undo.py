@@ -1,0 +1,290 @@
+"""05_rollback: undo what a stage inserted, and nothing else.
+
+An item is deleted only where the journal says that this run inserted it, what is stored is equal to what was inserted,
+and the delete's own condition still holds. Whatever was edited since stays and is listed.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...dynamo import session
+from ...dynamo.items import ConditionFailed, DynamoError, Wire
+from ...dynamo.rate_limiter import Pace
+from ...dynamo.session import Connection
+from ...errors import Interrupted
+from ...journal import log as journal
+from ...journal.checkpoint import Checkpoint
+from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, Intent, JournalRow, Log
+from ...journal.stage import Stage
+from ...parameters import Parameters
+from ...values import SCALARS, digest, key_hash
+from ...walk.budgets import budgets_of
+from ...walk.workers.shared_journal import settle
+from .kept import listed
+
+BATCH = 100
+DELETED, KEPT, GONE, NEVER = "deleted", "kept_edited", "not_found", "never_written"
+MADE_ROOM = "replaced"  # deleted by a delta for a newer version of the item: not the rollback's any more
+EXPRESSION_BYTES = 3_500  # of the 4 KB that DynamoDB takes; a name and a value placeholder a condition
+MAX_CONDITION_VALUE = 1_000
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo did: counts of the stage across its executions, and the items it left alone."""
+
+    deleted: int
+    kept_edited: int
+    not_found: int
+    kept: list[dict]  # the lines of kept.jsonl: see kept.py
+    already_there: int = 0  # items of others, left alone: those that were equal to ours before,
+    conflicts: int = 0  # and those that differed from ours under the same key
+
+    def others(self) -> str:
+        """The items of others that were left alone, as a phrase; "" where there were none."""
+        equal = f"{self.already_there:,} that were there before, equal" if self.already_there else ""
+        other = f"{self.conflicts:,} that differed under our keys (see conflicts.jsonl)" if self.conflicts else ""
+        return ", ".join(filter(None, (equal, other)))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an undo would look at."""
+
+    entries: dict[str, int]  # entry -> items that this stage inserted and that are not undone
+    unknown: int  # intents without a word: looked up when it comes to it
+
+
+def preview(checkpoint: Checkpoint, execution: int | None = None) -> Preview:
+    """What an undo would look at, from the journal alone. Read-only."""
+    counts: Counter = Counter()
+    unknown = 0
+    for path, _ in checkpoint.stage_journal().files():
+        for intent, indexes in _candidates(path, execution):
+            if intent.outcome is None:
+                unknown += len(indexes)
+            else:
+                counts.update(intent.rows[index].entry for index in indexes)
+    return Preview(dict(counts), unknown)
+
+
+def undo(
+    checkpoint: Checkpoint,
+    target: Connection | None = None,
+    *,
+    execution: int | None = None,
+    on_page: Callable[[str, Counter], None] | None = None,
+) -> Undone:
+    """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
+
+    Children go before parents. Connects with `target.rollback_role_arn` where no connection is given. Resumable: what was
+    undone before is not touched again, what was kept is looked at again. What differs in kept items is told by the source,
+    where it can be read; nothing else depends on it.
+    """
+    stage = checkpoint.stage_journal()
+    parameters = checkpoint.parameters
+    target = target or connect(parameters, pace_of(checkpoint))
+    with stage.run.saving():
+        kept = _undo(checkpoint, stage, target, execution, on_page)
+        lines = listed(checkpoint, kept, target.wire)
+    counts, letters = stage.state(execution).undone, Counter()
+    for _, intent in stage.intents(final=True):
+        letters.update(intent.outcome if execution in (None, intent.execution) else "")
+    return Undone(counts[DELETED], counts[KEPT], counts[GONE], lines, letters[ALREADY_THERE], letters[CONFLICT])
+
+
+def connect(parameters: Parameters, pace: Pace) -> Connection:
+    """The target, opened with the rollback role where one is given. Read-only. Raises Refused."""
+    workers, side = parameters.limits.workers, parameters.target
+    return session.connect(side, "target", workers=workers, pace=pace, role_arn=side.rollback_role_arn)
+
+
+def pace_of(checkpoint: Checkpoint) -> Pace:
+    """The pace of an undo, with the budgets of the checkpoint's parameters."""
+    tables = {name: (about["source"], about["target"]) for name, about in checkpoint.entries.items()}
+    return Pace(budgets_of(checkpoint.parameters.limits, tables))
+
+
+def _undo(
+    checkpoint: Checkpoint,
+    stage: Stage,
+    target: Connection,
+    execution: int | None,
+    on_page: Callable[[str, Counter], None] | None,
+) -> list[JournalRow]:
+    """Does it; gives what was kept."""
+    settle(stage)
+    stage.check_complete(stage.parts())  # reads every file to its end: damage is found before the first delete
+    if execution is None:
+        stage.record("rollback")
+    kept: list[JournalRow] = []
+    levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
+    paths = [(begin["table"], path) for path, begin in stage.files()]
+    with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
+        for table, path in sorted(paths, key=lambda place: (-levels[place[0]], place)):
+            log = stage.open(path)
+            try:
+                undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept)
+                for intent, indexes in _candidates(path, execution):
+                    for at in range(0, len(indexes), BATCH):
+                        counts = undo_file.batch(intent, indexes[at : at + BATCH])
+                        if on_page:
+                            on_page(table, counts)
+            finally:
+                log.close()
+    if execution is None:
+        stage.record("rolled_back")
+    return kept
+
+
+def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, list[int]]]:
+    """Intents with the indexes of their rows that are, or may be, ours and still there."""
+    unsettled = {_place(row) for intent in journal.intents(path) if intent.outcome is None for row in intent.rows}
+    claimed: set[tuple[str, bytes]] = set()  # of these, what a complete intent says is inserted: it has them
+    for intent in journal.intents(path) if unsettled else ():
+        for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
+            if letter == INSERTED and intent.undone.get(index) != MADE_ROOM and (place := _place(row)) in unsettled:
+                claimed.add(place)
+    given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page that was open twice holds its rows twice
+    for intent in journal.intents(path):
+        if execution not in (None, intent.execution):
+            continue
+        indexes = []
+        for index, row in enumerate(intent.rows):
+            if intent.outcome is None:
+                place = _place(row)
+                ours = not row.present and place not in claimed and (*place, row.digest) not in given
+                if intent.undone.get(index) != MADE_ROOM:
+                    given.add((*place, row.digest))
+            else:
+                ours = intent.outcome[index] == INSERTED
+            if ours and intent.undone.get(index, KEPT) == KEPT:
+                indexes.append(index)
+        if indexes:
+            yield intent, indexes
+
+
+def _place(row: JournalRow) -> tuple[str, bytes]:
+    """The item a row stands for: one key may be in the tables of several entries."""
+    return row.entry, key_hash(row.key)
+
+
+class _UndoFile:
+    """Undoes batches of one journal file."""
+
+    def __init__(self, checkpoint: Checkpoint, wire: Wire, pool: ThreadPoolExecutor, log: Log, kept: list[JournalRow]):
+        self._entries, self._workers = checkpoint.entries, checkpoint.parameters.limits.workers
+        self._wire, self._pool, self._log, self._kept = wire, pool, log, kept
+
+    def batch(self, intent: Intent, indexes: list[int]) -> Counter:
+        """Looks at the rows and deletes those that are ours and unchanged."""
+        there: dict[int, dict | None] = {}
+        by_table: dict[str, list[int]] = defaultdict(list)
+        for index in indexes:
+            by_table[self._table(intent.rows[index])].append(index)
+        for table, places in by_table.items():
+            items = self._look(table, [intent.rows[index].key for index in places])
+            there |= dict(zip(places, items, strict=True))
+        mine = {index: item for index, item in there.items() if _is_as_inserted(item, intent.rows[index])}
+        if mine:
+            self._wire.check_guards()
+            self._log.append("undo", n=intent.n, execution=intent.execution, rows=list(mine))
+        states = {index: _without_delete(intent, index, item) for index, item in there.items() if index not in mine}
+        states = dict(sorted((states | self._delete(intent.rows, mine)).items()))
+        counts = Counter(states.values())
+        # An item that was kept before was counted then.
+        counts.subtract(Counter(intent.undone[index] for index in indexes if index in intent.undone))
+        rows = {str(index): state for index, state in states.items()}
+        self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts=counts)
+        for index, state in states.items():
+            if state == KEPT:
+                self._kept.append(intent.rows[index])
+        return counts
+
+    def _look(self, table: str, keys: list[dict]) -> list[dict | None]:
+        """What is stored. A table that is gone took its items with it; where all are gone, this is the wrong place."""
+        try:
+            return self._wire.get_many(table, keys)
+        except DynamoError as problem:
+            if problem.code != "ResourceNotFoundException":
+                raise
+        if not any(self._exists(name) for name in {about["target"] for about in self._entries.values()}):
+            raise Interrupted("none of the target tables is there; check region and endpoint, then roll back again.")
+        return [None] * len(keys)
+
+    def _exists(self, table: str) -> bool:
+        try:
+            self._wire.scan_page(table, limit=1)
+        except DynamoError as problem:
+            if problem.code != "ResourceNotFoundException":
+                raise
+            return False
+        return True
+
+    def _table(self, row: JournalRow) -> str:
+        return self._entries[row.entry]["target"]
+
+    def _delete(self, rows: list[JournalRow], items: dict[int, dict]) -> dict[int, str]:
+        """What became of items that are as they were inserted. Once one delete has raised, no other one is begun."""
+        left = iter(items.items())  # whoever is free takes the next, which is atomic; emptied, it ends all
+        states: dict[int, str] = {}
+
+        def work(_: int) -> None:
+            try:
+                for index, item in left:
+                    row = rows[index]
+                    deleted = delete_unchanged(self._wire, self._table(row), row, item)
+                    states[index] = DELETED if deleted else KEPT
+            finally:
+                deque(left, maxlen=0)
+
+        try:
+            list(self._pool.map(work, range(min(self._workers, len(items)))))
+        finally:
+            deque(left, maxlen=0)
+        return states
+
+
+def _without_delete(intent: Intent, index: int, item: dict | None) -> str:
+    """What an item is that is not deleted: gone, or edited."""
+    if item is not None:
+        return KEPT
+    # Announced in an earlier attempt, when it was there, and absent now: that attempt's delete arrived.
+    if index in intent.undoing and index not in intent.undone:
+        return DELETED
+    return NEVER if intent.outcome is None else GONE
+
+
+def delete_unchanged(wire: Wire, table: str, row: JournalRow, item: dict) -> bool:
+    """Whether the item, which is as the row was inserted, was deleted; else it was edited meanwhile, and is there still.
+
+    Writes to the table.
+    """
+    try:
+        old = wire.delete_if(table, row.key, _conditions(item, row.key))
+    except ConditionFailed:
+        return False
+    if old not in (None, item) and not _is_as_inserted(old, row):  # edited beyond the condition
+        wire.put_new(table, old, next(iter(row.key)), guarded=False)
+        return False
+    return True
+
+
+def _is_as_inserted(item: dict | None, row: JournalRow) -> bool:
+    return item is not None and digest(item) == row.digest
+
+
+def _conditions(item: dict, key: dict) -> list[tuple[str, dict]]:
+    """The key and as many unchanged scalar attributes as an expression takes."""
+    conditions = [(name, item[name]) for name in key]
+    length = 32 * len(conditions)
+    for name, value in sorted(item.items()):
+        ((letter, content),) = value.items()
+        fits = letter in ("BOOL", "NULL") or (letter in SCALARS and len(content) <= MAX_CONDITION_VALUE)
+        if name not in key and fits and length < EXPRESSION_BYTES:
+            conditions.append((name, value))
+            length += 32
+    return conditions

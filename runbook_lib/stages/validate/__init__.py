@@ -1,0 +1,1 @@
+"""04: compare both sides, item by item."""

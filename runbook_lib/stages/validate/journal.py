@@ -1,0 +1,172 @@
+"""The journal of 04, by which an interrupted validation goes on: one record a page, written when the page was compared.
+
+Every execution that begins anew has a folder of its own, `journal/validate`, `journal/validate-2`, …, in the form of the
+other stages' (`stage.jsonl` with the events execution and end; a file for each table and segment), and takes away those
+before it. Nothing is decided from it but the validation: a journal that is damaged is set aside, and the comparison begins anew.
+
+compared   page, last, and what comparison.Compared holds: figures, the first differences, hashes in base64
+"""
+
+import re
+import shutil
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ...errors import Refused
+from ...journal import log as journal
+from ...journal.log import Log
+from ...journal.stage import Stage
+from ...run.fingerprints import sources_fingerprint
+from ...run.folder import Run
+from ...walk.plan import Plan
+from ...walk.walk import Page, Position
+from .compare import Compared, Totals
+
+STAGE, SET_ASIDE = "validate", "set-aside"
+_FOLDER = re.compile(rf"{STAGE}(?:-(\d+))?")
+_COMPARING = {  # what the records depend on besides the migration's code
+    "comparison": "stages/validate/compare.py",
+    "origins": "stages/validate/origins.py",
+    "target scan": "stages/validate/target_scan.py",
+    "validation journal": "stages/validate/journal.py",
+    "journal index": "journal/index.py",
+    "spill": "run/spill.py",
+}
+
+
+class ValidationJournal:
+    """One execution, open for appending. A `with` block; thread-safe as long as one worker owns a segment."""
+
+    def __init__(self, stage: Stage, plan: Plan, segments: dict[str, int], positions: dict[tuple[str, int], Position]):
+        """`positions` are those of the segments that were begun."""
+        self._stage, self._plan, self.segments, self.positions = stage, plan, segments, positions
+        self._logs: dict[tuple[str, int], Log] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "ValidationJournal":
+        return self
+
+    def __exit__(self, kind: type | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+        for log in self._logs.values():
+            log.close()
+
+    @property
+    def pages(self) -> int:
+        """How many pages were compared before."""
+        return sum(position.number for position in self.positions.values())
+
+    def append(self, page: Page, compared: Compared) -> None:
+        """Writes a page's record; on disk when it returns. Raises OSError as the disk does."""
+        log = self._log(page.table, page.segment)
+        log.append("compared", page=page.number, last=page.last, **compared.as_record())
+
+    def _log(self, table: str, segment: int) -> Log:
+        with self._lock:
+            if (table, segment) not in self._logs:
+                entries = [route.entry.name for route in self._plan.by_source()[table]]
+                log = self._stage.open_log(self._plan, table, entries, segment, self.segments[table])
+                self._logs[table, segment] = log
+            return self._logs[table, segment]
+
+
+def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
+    """The run's last validation where it was interrupted and is the same, with its totals so far; else a new one.
+
+    The same: mapping, environments, program code, chosen entries, segments, and what the migration has done. Writes to
+    the run's folder; takes the journals of earlier validations away.
+    """
+    number = _latest(run)
+    if number:
+        stage, totals = _stage(run, number), Totals()
+        try:
+            segments = _unfinished(stage, plan)
+            positions = _read(stage, totals) if segments else {}
+        except (Refused, ValueError, KeyError, TypeError) as problem:
+            run.logger().warning("the validation begins anew, as its journal cannot be read: %s", problem)
+            _set_aside(run, stage.folder)
+        else:
+            if segments:
+                found = ValidationJournal(stage, plan, segments, positions)
+                run.logger().info("%s goes on: %d pages were compared before", stage.name, found.pages)
+                return found, totals
+    stage = _stage(run, number + 1)
+    segments = {table: plan.segments(table) for table in plan.by_source()}
+    stage.record("execution", **_identity(stage, plan), segments=segments)
+    for old in _folders(run):
+        if old < number + 1:
+            shutil.rmtree(_stage(run, old).folder, ignore_errors=True)
+    return ValidationJournal(stage, plan, segments, {}), Totals()
+
+
+def end(run: Run) -> None:
+    """Records that the last validation has come to its end and is reported: the next one begins anew. Writes to its journal."""
+    if number := _latest(run, set_aside=False):
+        _stage(run, number).record("end")
+
+
+def state(run: Run) -> str | None:
+    """Of the last validation: interrupted (or going on) or complete; None where there is none to be read. Read-only."""
+    try:
+        last = None
+        for event in _stage(run, _latest(run, set_aside=False)).events("execution", "end"):
+            last = {"execution": "interrupted", "end": "complete"}[event["kind"]]
+        return last
+    except Refused:
+        return None
+
+
+def _unfinished(stage: Stage, plan: Plan) -> dict[str, int] | None:
+    """Source table → segments of the execution, where it has not ended and is the one that the plan asks for."""
+    events = list(stage.events())
+    if not events or events[-1]["kind"] == "end":
+        return None
+    begun = {key: value for key, value in events[0].items() if key not in ("kind", "at")}
+    segments, asked = begun.pop("segments"), plan.parameters.limits.segments
+    if asked and any(number != asked for number in segments.values()):
+        return None
+    return segments if begun == _identity(stage, plan) else None
+
+
+def _read(stage: Stage, totals: Totals) -> dict[tuple[str, int], Position]:
+    """Adds every page to the totals; gives where the segments stand. Raises Damaged, Refused."""
+    positions = {}
+    for path, begin in stage.files():
+        position = Position()
+        for record in journal.records(path, "compared"):
+            totals.add(Compared.of_record(record))
+            position = Position(record["page"] + 1, record["last"], record["last"] is None)
+        positions[begin["table"], begin["segment"]] = position
+    return positions
+
+
+def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:
+    """What an execution must have in common with the one that it goes on with."""
+    migrated = stage.run.journal("migrate").glob("*.jsonl")
+    return {
+        **stage.identity(plan),
+        "comparing": sources_fingerprint(_COMPARING),
+        "entries": list(plan.routes),
+        "migrated": sum(path.stat().st_size for path in migrated),
+    }
+
+
+def _stage(run: Run, number: int) -> Stage:
+    return Stage(run, STAGE if number <= 1 else f"{STAGE}-{number}")
+
+
+def _folders(run: Run, *, set_aside: bool = False) -> list[int]:
+    places = [run.journal(STAGE).parent, *([run.folder / SET_ASIDE] if set_aside else [])]
+    names = (path.name for place in places for path in place.glob(f"{STAGE}*"))
+    return [int(match[1] or 1) for name in names if (match := _FOLDER.fullmatch(name))]
+
+
+def _latest(run: Run, *, set_aside: bool = True) -> int:
+    """The number of the last execution, 0 where there was none. A number is never used twice: the audit chain knows them."""
+    return max(_folders(run, set_aside=set_aside), default=0)
+
+
+def _set_aside(run: Run, folder: Path) -> None:
+    journal.make_folder(run.folder / SET_ASIDE)
+    folder.replace(run.folder / SET_ASIDE / folder.name)

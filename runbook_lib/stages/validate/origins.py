@@ -1,0 +1,154 @@
+"""Where what a validation finds comes from: did the source change since it was read, or the target since it was written to.
+
+The run's own journal tells. It is read when it is first asked, so a validation that finds nothing does not read it.
+"""
+
+import threading
+from collections import Counter
+from typing import NamedTuple
+
+from ...journal.index import BY_TARGET, GONE, OF_NO_ENTRY, OPEN, Index, Said, place, place_of
+from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED
+from ...journal.stage import Stage
+from ...mapping.routes import Row
+from ...run.folder import Run
+from ...run.spill import HashSet
+from ...values import digest, key_hash
+from ...verdict import REVIEW, Alert, plural
+from ...walk.plan import Plan
+from ..migrate.drift import ADDED, CHANGED, DELETED, UNSELECTED, Notes
+
+FIGURES = ("added", "changed", "deleted", "edited_in_target")
+EDITED = "edited in the target since it was copied"
+REMOVED = "deleted from the target since it was copied"
+BOTH = "changed in the source since it was read, and edited or deleted in the target"
+OLDER = "changed in the source since it was copied; the target holds the older copy"
+ON_ITS_WAY = "its older copy was deleted for the new version, which did not arrive; the same delta again inserts it"
+NOTHING = ("", "")
+BATCH = 100
+
+
+class Drifted(NamedTuple):
+    """What happened to one item."""
+
+    figure: str  # one of FIGURES, or "" where the journal explains nothing
+    reason: str  # for `drift.jsonl`
+
+
+class Origins:
+    """Asks the journal of a run's migration. Thread-safe; a `with` block."""
+
+    def __init__(self, run: Run, plan: Plan):
+        """Nothing is explained where the run has not finished a migration, or took it back. Read-only."""
+        self._plan, self._stage, self._lock = plan, Stage(run, "migrate"), threading.Lock()
+        self._index: Index | None = None
+        self._entries: set[str] | None = None
+
+    def __enter__(self) -> "Origins":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._index:
+            self._index.__exit__(*exception)
+
+    def of_row(self, row: Row, item: dict | None) -> Drifted:
+        """Of a source item that the target does not hold as it should; `item` is what it holds under the key."""
+        if row.entry not in self._known():
+            return Drifted(*NOTHING)
+        index, found = self._journal(), None if item is None else digest(item)
+        source = place(row.entry, row.source_key)
+        said = index.find([source]).get(source, [])
+        if not said:
+            nobodys = place(self._plan.all_routes[row.entry].entry.source, row.source_key, OF_NO_ENTRY)
+            return Drifted("changed", CHANGED) if index.find([nobodys]) else Drifted("added", ADDED)
+        if any(one.digest == found and _is_ours(one) for one in said):
+            return Drifted("changed", OLDER)
+        settled = [one for one in said if one.letter != OPEN]
+        if not settled:
+            return Drifted("added", ADDED)
+        last = settled[-1]
+        if last.letter == INSERTED and last.state == GONE:
+            return Drifted("changed", ON_ITS_WAY)
+        if last.letter not in (INSERTED, ALREADY_THERE):
+            same = last.digest == row.digest
+            return Drifted(*NOTHING) if same or (last.letter == CONFLICT and found) else Drifted("changed", CHANGED)
+        if last.digest == row.digest:
+            return Drifted("edited_in_target", REMOVED if item is None else EDITED)
+        if key_hash(index.intent(last).rows[last.index].key) != key_hash(row.key):
+            return Drifted("changed", CHANGED)
+        return Drifted("edited_in_target", BOTH)
+
+    def of_extra(self, extra: dict[str, HashSet], notes: Notes) -> Counter:
+        """What is known of items that the source does not make; `extra`: target table → key hashes. Notes each."""
+        counts: Counter = Counter()
+        for target, hashes in extra.items() if extra and self._known() else ():
+            for at in range(0, len(hashes), BATCH):
+                some = [hashes[index] for index in range(at, min(at + BATCH, len(hashes)))]
+                places = [place_of(target, hashed, BY_TARGET) for hashed in some]
+                found = [said[-1] for said in self._journal().find(places).values()]
+                for (entry, key), drifted in self._of_copies(target, found):
+                    if drifted.figure:
+                        counts[drifted.figure] += 1
+                        notes.add(entry, key, drifted.reason)
+        return counts
+
+    def _of_copies(self, target: str, copies: list[Said]) -> list[tuple[tuple[str, dict], Drifted]]:
+        """Of copies that the source no longer makes: the item, and what became of it. Reads both sides."""
+        rows = [self._journal().intent(one).rows[one.index] for one in copies]
+        found = []
+        items = self._plan.target.wire.get_many(target, [row.key for row in rows]) if rows else []
+        for one, row, item in zip(copies, rows, items, strict=True):
+            untouched = item is not None and digest(item) == row.digest
+            if one.letter == OPEN and not untouched:
+                continue  # it may never have been written
+            found.append(((row.entry, row.source_key), self._of_copy(row.entry, row.source_key)))
+        return found
+
+    def _of_copy(self, entry: str, source_key: dict) -> Drifted:
+        route = self._plan.all_routes[entry]
+        source = self._plan.source.wire.get(route.entry.source, source_key)
+        if source is None:
+            return Drifted("deleted", DELETED)
+        if not route.selects(source):
+            return Drifted("deleted", UNSELECTED)
+        if isinstance(route.route(source), Row):
+            return Drifted(*NOTHING)  # its key is another one now: it is missing there, and counted so
+        return Drifted("changed", f"{CHANGED}, to what is not copied; the older copy stays")
+
+    def _known(self) -> set[str]:
+        """The entries that the run has migrated; none where that is not finished, or was taken back."""
+        with self._lock:
+            if self._entries is None:
+                state = self._stage.state()
+                events = self._stage.events("execution") if state.finished else ()
+                self._entries = {entry for event in events for entry in event["entries"]}
+            return self._entries
+
+    def _journal(self) -> Index:
+        with self._lock:
+            if self._index is None:
+                targets = {name: route.entry.target for name, route in self._plan.all_routes.items()}
+                self._index = Index(self._stage, targets)
+            return self._index
+
+
+def _is_ours(said: Said) -> bool:
+    return said.letter in (INSERTED, OPEN) and said.state != GONE
+
+
+def alerts(run: Run, counts: Counter) -> list[Alert]:
+    """What follows from the figures."""
+    mend = f"Bring the target up to date: runbook migrate PARAMS --run-id {run.id} --delta --execute --confirm ENVIRONMENT."
+    found = []
+    if number := counts["added"] + counts["changed"]:
+        message = f"{plural(number, 'item')} added or changed in the source since it was migrated"
+        found.append(Alert(REVIEW, "", message, f"See drift.jsonl. {mend}"))
+    if number := counts["deleted"]:
+        message = f"{plural(number, 'item')} deleted from the source, or selected no longer, since it was migrated"
+        found.append(Alert(REVIEW, "", message, "See drift.jsonl. Their copies stay; decide by hand."))
+    if number := counts["edited_in_target"]:
+        message = f"{plural(number, 'item')} edited or deleted in the target since it was migrated"
+        found.append(
+            Alert(REVIEW, "", message, "See drift.jsonl; decide which version is right. Nothing overwrites it.")
+        )
+    return found

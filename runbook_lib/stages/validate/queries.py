@@ -1,0 +1,140 @@
+"""Access patterns: the mapping's queries as requests, and as conditions on routed items. What both give must be the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ...mapping.load import Entry
+from ...values import canonical, canonical_number, from_python, order
+from ...walk.plan import Plan
+
+RETRY_SECONDS = 60.0  # indexes are eventually consistent
+
+_EXPRESSIONS = {
+    "begins_with": "begins_with({0}, {1})",
+    "between": "{0} BETWEEN {1} AND {2}",
+    "=": "{0} = {1}",
+    **{operator: f"{{0}} {operator} {{1}}" for operator in ("<", "<=", ">", ">=")},
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One comparison of a document path with typed values."""
+
+    path: tuple[str, ...]
+    operator: str
+    values: tuple[dict, ...]
+
+    def holds(self, item: dict) -> bool:
+        """Whether an item satisfies it, by DynamoDB's rules: types must agree, numbers by value, text by bytes."""
+        value: dict | None = {"M": item}
+        for name in self.path:
+            value = value.get("M", {}).get(name) if value else None
+        if value is None:
+            return False
+        if self.operator == "=":
+            return canonical(value) == canonical(self.values[0])
+        letter = next(iter(value))
+        if any(letter not in other for other in self.values) or letter not in ("S", "N", "B"):
+            return False
+        if self.operator == "begins_with":
+            return letter != "N" and order(value)[1].startswith(order(self.values[0])[1])
+        mine, *others = (order(v) for v in (value, *self.values))
+        if self.operator == "between":
+            return others[0] <= mine <= others[1]
+        return {
+            "<": mine < others[0],
+            "<=": mine <= others[0],
+            ">": mine > others[0],
+            ">=": mine >= others[0],
+        }[self.operator]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A compiled access pattern of one entry."""
+
+    name: str
+    entry: str
+    table: str
+    request: dict  # Query parameters
+    matches: Callable[[dict], bool]  # target item -> whether the query must return it
+    sort_key: str | None  # the attribute whose order the results must have
+    key_names: list[str]  # of the table
+    index: str | None
+
+
+def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
+    """The entry's queries. ValueError, as a sentence, where one does not fit the target table."""
+    table = plan.target_tables[entry.target]
+    if table is None:
+        return []
+    patterns = []
+    for name, query in entry.model.queries.items():
+        if query.index is not None and query.index not in table.indexes:
+            raise ValueError(f"{entry.name}.{name}: {entry.target} has no index {query.index}")
+        key = table.indexes[query.index].key if query.index else table.key
+        letters = dict(key)
+        if unknown := set(query.key) - letters.keys():
+            raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is no key attribute there")
+        try:
+            on_key = [_condition((attribute,), wanted, letters[attribute]) for attribute, wanted in query.key.items()]
+            on_rest = [_condition(tuple(path.split(".")), wanted) for path, wanted in query.filter.items()]
+        except ValueError as problem:
+            raise ValueError(f"{entry.name}.{name}: a key value is {problem}") from None
+        request: dict = {"TableName": entry.target, "ExpressionAttributeNames": {}, "ExpressionAttributeValues": {}}
+        if query.index:
+            request["IndexName"] = query.index
+        else:
+            request["ConsistentRead"] = True
+        request["KeyConditionExpression"] = _expression(on_key, request)
+        if on_rest:
+            request["FilterExpression"] = _expression(on_rest, request)
+        in_index = [attribute for attribute, _ in key]
+        matches = _matcher(on_key + on_rest, in_index)
+        names = [attribute for attribute, _ in table.key]
+        patterns.append(Pattern(name, entry.name, entry.target, request, matches, _sort_key(key), names, query.index))
+    return patterns
+
+
+def _sort_key(key: tuple) -> str | None:
+    return key[1][0] if len(key) > 1 else None
+
+
+def _matcher(conditions: list[Condition], in_index: list[str]) -> Callable[[dict], bool]:
+    def matches(item: dict) -> bool:
+        return all(name in item for name in in_index) and all(condition.holds(item) for condition in conditions)
+
+    return matches
+
+
+def _condition(path: tuple[str, ...], wanted, letter: str | None = None) -> Condition:
+    operator, value = next(iter(wanted.items())) if isinstance(wanted, dict) else ("=", wanted)
+    values = value if operator == "between" else [value]
+    return Condition(path, operator, tuple(_typed(v, letter) for v in values))
+
+
+def _typed(value, letter: str | None) -> dict:
+    if letter == "S" and isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return {"S": str(value)}  # the key is text, so 2025 without quotes is
+    if letter in (None, "S") or not isinstance(value, str):
+        return from_python(value)
+    return {"N": canonical_number(value)} if letter == "N" else {"B": value}
+
+
+def _expression(conditions: list[Condition], request: dict) -> str:
+    names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+    parts = []
+    for condition in conditions:
+        path = []
+        for name in condition.path:
+            placeholder = next((p for p, known in names.items() if known == name), f"#n{len(names)}")
+            names[placeholder] = name
+            path.append(placeholder)
+        placeholders = []
+        for value in condition.values:
+            placeholders.append(f":v{len(values)}")
+            values[placeholders[-1]] = value
+        parts.append(_EXPRESSIONS[condition.operator].format(".".join(path), *placeholders))
+    return " AND ".join(parts)

@@ -1,0 +1,219 @@
+"""04_validate: the walk with compare as its last step, then the target's own side, the structure, and the queries.
+
+Read-only. Every item, both directions; equality is typed; the references are looked up among what the target really holds.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...dynamo import tables
+from ...dynamo.items import DynamoError
+from ...errors import Interrupted, Refused
+from ...journal.log import CONFLICT
+from ...journal.stage import Stage
+from ...run import folder as runs
+from ...run.folder import Run
+from ...run.spill import HashLog, HashSet
+from ...values import key_hash
+from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
+from ...walk import stop as control
+from ...walk.plan import Plan
+from ...walk.preread import prepare
+from ...walk.walk import Routed, walk
+from ..migrate.migrate import resume_hint
+from . import journal as validation_journal
+from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
+from .origins import FIGURES, Origins
+from .origins import alerts as alerts_of_drift
+from .patterns import PatternProof, prove
+from .queries import Pattern, compile_patterns
+from .target_scan import look_at_target
+
+OnPage = Callable[[str, Counter], None]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What comparing both sides found."""
+
+    tables: dict[str, EntryValidation]
+    extra: dict[str, int]  # target table -> items that the mapping does not make
+    unrouted: int
+    differences: list[Difference]
+    structure: list[str]  # sentences: what the target's tables lack
+    patterns: list[PatternProof]
+    alerts: list[Alert] = field(default_factory=list)
+    earlier_pages: int = 0  # compared by an execution that was interrupted
+    drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
+
+    def total(self, name: str) -> int:
+        """The sum of one figure over all entries."""
+        return sum(getattr(table, name) for table in self.tables.values())
+
+
+def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
+    """Both sides compared, item by item, begun or gone on with. Reads both sides; writes its journal into the run's folder.
+
+    Raises Refused where no target table is there at all, Interrupted (the same run id goes on).
+    """
+    if all(plan.target_tables[name] is None for name in plan.target_names()):
+        plan.require_targets(shapes=False)
+    try:
+        with run.saving():
+            return _validate(run, plan, on_page)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
+    except Interrupted as problem:
+        run.logger().error("interrupted: %s", problem)
+        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
+
+
+def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
+    prepared, winners = prepare(plan, refuse=False)
+    conflicts = _listed_conflicts(run, plan)
+    patterns, problems = _patterns(prepared)
+    expiry, blind = _expiry(plan)
+    origins = Origins(run, prepared)
+    compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
+    journal, totals = validation_journal.go_on(run, plan)
+
+    def step(routed: Routed) -> None:
+        page = compare(routed)
+        page.differences = page.differences[: max(0, totals.room())]
+        journal.append(routed.page, page)
+        totals.add(page)
+        if on_page:
+            on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
+
+    def look() -> None:
+        control.check(run)
+
+    with journal, origins:
+        walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments)
+        side = look_at_target(prepared, totals.expected, totals.held, set(totals.asked), MAX_SHOWN, look)
+        drift = origins.of_extra(side.extra, totals.notes)
+    for name in FIGURES:
+        drift[name] += sum(getattr(table, name, 0) for table in totals.tables.values())
+    for target, key in side.keys:
+        totals.note(Difference(target, key, "extra"))
+    for parent, asked in totals.asked.items():
+        for entry, log in asked.items():
+            totals.tables[entry].dangling += len(log.missing_from(side.held[parent]))
+    proofs = []
+    for pattern in patterns:
+        look()
+        foreign = [keys[pattern.table] for keys in (side.extra, conflicts, side.others) if pattern.table in keys]
+        matching = totals.matching[pattern.entry, pattern.name]
+        proofs.append(prove(plan.target.wire, pattern, matching, foreign))
+    validation = Validation(
+        {name: totals.tables[name] for name in plan.routes},  # an entry without items has a row of zeros
+        {target: len(keys) for target, keys in side.extra.items()},
+        totals.unrouted,
+        totals.differences,
+        _structure(plan) + problems,
+        proofs,
+        earlier_pages=journal.pages,
+        drift=drift,
+    )
+    totals.notes.write(run.folder)
+    validation.alerts.extend(_alerts(plan, validation, blind) + alerts_of_drift(run, validation.drift))
+    return validation
+
+
+def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
+    """The queries of the chosen entries, and sentences on those that do not fit their tables."""
+    patterns, problems = [], []
+    for route in plan.routes.values():
+        try:
+            patterns += compile_patterns(plan, route.entry)
+        except ValueError as problem:
+            problems.append(str(problem))
+    return patterns, problems
+
+
+def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
+    """Target table → the attribute by which its items expire, and the tables of which that cannot be told. Read-only."""
+    found: dict[str, str | None] = {}
+    blind = []
+    for name in plan.target_names():
+        if plan.target_tables[name] is None:
+            continue
+        try:
+            found[name] = tables.ttl_attribute(plan.target, name)
+        except (DynamoError, Refused):  # an engine without the call, or a role without the right
+            blind.append(name)
+    return found, blind
+
+
+def _listed_conflicts(run: Run, plan: Plan) -> dict[str, HashSet]:
+    """Target table → keys that the run's migration found taken by different items."""
+    found: dict[str, HashLog] = defaultdict(HashLog)
+    for _, intent in Stage(run, "migrate").intents(final=True):
+        for row, letter in zip(intent.rows, intent.outcome, strict=True) if CONFLICT in intent.outcome else ():
+            if letter == CONFLICT:
+                found[plan.mapping.entries[row.entry].target].extend([key_hash(row.key)])
+    return {target: log.frozen() for target, log in found.items()}
+
+
+def _structure(plan: Plan) -> list[str]:
+    """What the target's tables lack of what the mapping describes, or of the source's key."""
+    found = []
+    for route in plan.routes.values():
+        entry, table = route.entry, plan.target_tables[route.entry.target]
+        if table is None:
+            found.append(f"{entry.target}: the table does not exist")
+            continue
+        found += [f"{entry.target}: {sentence}" for sentence in plan.shape_differences(entry)]
+        if not entry.model.create and not entry.model.fields and table.key != plan.source_tables[entry.source].key:
+            found.append(f"{entry.target}: its key differs from that of {entry.source}")
+    return sorted(set(found))
+
+
+def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]:
+    """`blind`: target tables whose time to live could not be looked at."""
+    alerts = [
+        Alert(FAIL, "", sentence, "Correct the table, or the mapping's `create`.") for sentence in validation.structure
+    ]
+    for name, table in validation.tables.items():
+        if table.missing:
+            alerts.append(
+                Alert(
+                    FAIL, name, f"{plural(table.missing, 'item')} missing in the target", "Resume 03, or migrate again."
+                )
+            )
+        if table.missing and plan.routes[name].entry.target in blind:
+            message = "whether missing items have expired cannot be told: DescribeTimeToLive is not available here"
+            alerts.append(Alert("", name, message, "Allow it, or check the time to live of the missing items."))
+        if table.expired:
+            message = f"{plural(table.expired, 'item')} not in the target any more, whose time to live is over"
+            alerts.append(Alert("", name, message, "Nothing to do: the target has let them expire."))
+        if table.different:
+            alerts.append(
+                Alert(
+                    FAIL,
+                    name,
+                    f"{plural(table.different, 'item')} different in the target",
+                    "See differences.jsonl.",
+                )
+            )
+        counts = {"quarantined": table.quarantined, "conflicts": table.conflicts}
+        alerts += alerts_of_counts({name: counts | {"scanned": sum(counts.values())}}, 0, True)
+        if table.dangling:
+            alerts.append(dangling_alert(name, table.dangling))
+    alerts += alerts_of_counts({}, validation.unrouted, plan.mapping.ignore_unrouted)
+    for target, number in validation.extra.items():
+        alerts.append(
+            Alert(
+                REVIEW,
+                target,
+                f"{plural(number, 'extra item')} that the mapping does not make",
+                "Not touched; see differences.jsonl, and check whose they are.",
+            )
+        )
+    for proof in validation.patterns:
+        if proof.problem:
+            alerts.append(
+                Alert(FAIL, proof.entry, f"query {proof.name}: {proof.problem}", "Check indexes and templates.")
+            )
+    return alerts

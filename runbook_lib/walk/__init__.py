@@ -1,0 +1,1 @@
+"""Every page of the source through its routes to a last step."""

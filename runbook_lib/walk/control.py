@@ -1,0 +1,92 @@
+"""Changing a run's budgets while it works: a file in the run's folder, looked at after every page. From any terminal."""
+
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+from ..errors import ParametersError, Refused
+from ..parameters import Limits, suggest
+from ..run.folder import Run, iso, now, write_atomically
+from .budgets import budgets_of, tables_of
+from .plan import Plan
+
+FILE = ".tune"
+KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")
+_KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_units)")
+
+
+def request(run: Run, settings: dict[str, Any]) -> dict[str, float | None]:
+    """Asks the run to keep other budgets until its stage ends; gives all that are asked for. Writes to the run's folder.
+
+    Refused for other keys, for an entry that the run does not have, and for what is neither a number above 0 nor None
+    (no limit).
+    """
+    asked = _asked(run) or {}
+    for key, value in settings.items():
+        found = _KEY.fullmatch(key)
+        if not found:
+            raise Refused(f"{key} cannot be changed while a run works; {', '.join(KEYS)} can.")
+        entries = [*(run.latest_json("migration-checkpoint") or {}).get("entries", ()), "*"]
+        if (entry := found["entry"]) and len(entries) > 1 and entry not in entries:
+            raise Refused(f"{key}: no entry {entry!r}{suggest(entry, entries)}")
+        number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        if value is not None and not (number and math.isfinite(value) and value > 0):
+            raise Refused(f"{key}={value}: give units a second, a number above 0, or `null` for no limit.")
+        asked[key] = None if value is None else float(value)
+    write_atomically(run.folder / FILE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)
+    return asked
+
+
+def clear(run: Run) -> None:
+    """Takes all requests back: a stage begins with what its parameters say. Writes to the run's folder."""
+    (run.folder / FILE).unlink(missing_ok=True)
+
+
+class Tuning:
+    """Keeps the pace of a plan at what was last asked for."""
+
+    def __init__(self, run: Run, plan: Plan):
+        """`plan.pace` has the budgets of the parameters now."""
+        self._run, self._plan = run, plan
+        self._seen: int | None = None  # the file's time
+
+    def apply(self) -> None:
+        """Sets the budgets where others were asked for since the last call. Costs one look at the file's time."""
+        try:
+            changed = (self._run.folder / FILE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed == self._seen:
+            return
+        self._seen = changed
+        if not (asked := _asked(self._run)):
+            return
+        try:
+            limits = _tuned(self._plan.parameters.limits, asked)
+            self._plan.pace.allow(budgets_of(limits, tables_of(self._plan.mapping.entries)))
+        except ParametersError as problem:
+            self._run.logger().warning("not tuned: %s", problem)
+            return
+        words = ", ".join(f"{key}={value or 'no limit'}" for key, value in asked.items())
+        self._run.logger().info("tuned: %s", words)
+
+
+def _tuned(limits: Limits, asked: dict[str, float | None]) -> Limits:
+    content = limits.model_dump()
+    for key, value in asked.items():
+        entry, kind = _KEY.fullmatch(key).group("entry", "kind")
+        place = content
+        if entry:
+            every = content["tables"].get("*", {})
+            place = content["tables"].setdefault(entry, dict(every))
+        place[kind] = value
+    return Limits.model_validate(content)
+
+
+def _asked(run: Run) -> dict[str, float | None] | None:
+    try:
+        return json.loads((run.folder / FILE).read_text(encoding="utf-8"))["settings"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return None

@@ -1,0 +1,135 @@
+"""May this run write? Checks that refuse before the first request that changes anything."""
+
+import sys
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from ..dynamo.session import Connection, is_aws
+from ..errors import Refused
+from ..mapping.load import Entry
+from ..parameters import Lease, Limits, Target
+from .workers.object_store import check_url
+
+
+def check_endpoint(target: Target, endpoint_url: str) -> None:
+    """Refused where a production target lies at an endpoint that is neither AWS nor this machine."""
+    if target.production and not is_aws(endpoint_url) and not is_loopback(urlsplit(endpoint_url).hostname or ""):
+        raise Refused(
+            f"target {target.environment} is production, but its endpoint {endpoint_url} is neither AWS nor this machine; "
+            "unset AWS_ENDPOINT_URL or correct target.endpoint_url."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host name is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_same_table(entries: Iterable[Entry], source: Connection, target: Connection) -> None:
+    """Refused where an entry would write into a table that it, or another entry, reads."""
+    if _place(source) != _place(target) or (source.account and target.account and source.account != target.account):
+        return
+    readers = {entry.source: entry.name for entry in entries}
+    for entry in entries:
+        if entry.source == entry.target:
+            raise Refused(
+                f"{entry.name}: source and target are the same table, {entry.target}; "
+                "give the target another environment, region or table name."
+            )
+        if reader := readers.get(entry.target):
+            raise Refused(
+                f"{entry.name}: its target {entry.target} is the source of {reader}, and a source is never written; "
+                "give the target another environment, region or table name."
+            )
+
+
+def check_lease(lease: Lease | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
+    """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
+    if lease and limits and limits.journal:
+        raise Refused("lease and limits.journal do not go together: a worker elsewhere cannot follow it; take one out.")
+    for entry in entries if lease else ():
+        if lease.table in (entry.source, entry.target):  # wherever the source lies: a table named like it misleads
+            raise Refused(
+                f"lease.table {lease.table} is a table of {entry.name}; give the leases a table of their own."
+            )
+
+
+def check_engine(limits: Limits) -> None:
+    """Refused where the engine cannot be had: without its package, or by a connection that others could use.
+
+    Whoever can speak to a Dask scheduler can run programs on its workers.
+    """
+    if limits.scheduler and limits.engine != "dask":
+        raise Refused("limits.scheduler is given, but not limits.engine: dask; add that, or take the scheduler out.")
+    if limits.journal and limits.engine != "dask":
+        raise Refused("limits.journal is given, but not limits.engine: dask; add that, or take the journal out.")
+    if limits.engine != "dask":
+        return
+    if limits.scheduler and not _is_safe(limits.scheduler):
+        raise Refused(
+            f"limits.scheduler is {limits.scheduler}; beyond this machine it has to be tls://HOST:PORT, "
+            "as docs/scale.md describes."
+        )
+    if find_spec("distributed") is None:
+        raise Refused(
+            "limits.engine: dask needs the package distributed; pip install '.[dask]' in the project's folder."
+        )
+    if limits.journal:
+        check_url(limits.journal)
+
+
+def _is_safe(scheduler: str) -> bool:
+    try:
+        parts = urlsplit(scheduler)
+        known = bool(parts.hostname and parts.port)
+    except ValueError:  # a port that is no number
+        return False
+    return known and (parts.scheme == "tls" or (parts.scheme == "tcp" and is_loopback(parts.hostname)))
+
+
+def _place(connection: Connection) -> tuple:
+    """Region and endpoint, so that two spellings of one address are equal."""
+    parts = urlsplit(connection.endpoint_url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return connection.region, "this machine" if is_loopback(host) else host, port, parts.path.rstrip("/")
+
+
+def confirm(
+    target: Target, given: str | None, action: str, *, needed: bool = True, ask: Callable[[str], str] | None = None
+) -> str:
+    """A line saying how the action was confirmed. Refused where it was not.
+
+    `given` is what `--confirm` or the notebook's parameter says: the target environment, whole. Where it is empty, `ask`
+    (a function that puts a question to the person at the keyboard) is used twice; without it the answer is no.
+    """
+    name = target.environment
+    if given:
+        if given != name:
+            raise Refused(f"confirmation {given!r} is not the target environment; {action} needs --confirm {name}.")
+        return f"confirmed for {name} by parameter"
+    if not needed:
+        return f"no confirmation needed: {name} is not production"
+    if ask is None:
+        raise Refused(f"{action} writes to {name} and needs --confirm {name}.")
+    for question in (f"{action} in {name}. Type the environment to confirm: ", f"Once more, {name}, to be sure: "):
+        if ask(question).strip() != name:
+            raise Refused(f"the answer was not {name}; nothing was written.")
+    return f"confirmed for {name} twice at the keyboard"
+
+
+def terminal() -> Callable[[str], str] | None:
+    """A way to ask the person at the terminal, or None where nobody is there."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: str) -> str:
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline()
+
+    return ask

@@ -1,0 +1,292 @@
+"""The last step of 02 and 03: insert a page's rows, never overwriting, with the intent on disk before the first request."""
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ..dynamo.items import DynamoError
+from ..errors import Failed, Interrupted, Stopped
+from ..journal import relations
+from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, JournalRow, Log
+from ..journal.stage import Stage, position_of
+from ..mapping.routes import Row
+from ..values import digest
+from .plan import Plan
+from .walk import Position, Routed
+
+LOST_TABLE = {"ResourceNotFoundException", "AccessDeniedException"}
+OnPage = Callable[[str, Counter], None]
+
+
+class Instead(NamedTuple):
+    """What an earlier intent of the same segment said of one item."""
+
+    entry: str  # "" for an unrouted one
+    n: int
+    letter: str  # of journal: a row's outcome, LOSER, REJECT or UNROUTED
+    index: int  # in the intent's list
+
+
+class Inserter:
+    """Inserts routed pages for one execution of a stage. Call it from any number of workers, one per segment."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        stage: Stage,
+        execution: int,
+        was_empty: dict[str, bool],
+        *,
+        segments: dict[str, int] | None = None,
+        stop_on_failure: bool = True,
+        on_page: OnPage | None = None,
+    ):
+        """`was_empty` says per target table whether it held nothing when this execution began: its keys need no reading."""
+        self._plan, self._stage, self._execution = plan, stage, execution
+        self._targets = {name: route.entry.target for name, route in plan.routes.items()}
+        self._held = {name for name, target in self._targets.items() if not was_empty.get(target)}
+        self._segments = segments or {}
+        self._stop_on_failure, self._on_page = stop_on_failure, on_page
+        self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], set[str]]]] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Inserter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for log, _ in self._logs.values():
+            log.close()
+
+    def __call__(self, routed: Routed) -> None:
+        """Writes to the target: every row of the page that is absent there.
+
+        Raises Interrupted where the journal or the endpoint gives out, Failed where an item cannot be written and the
+        run is to stop for it, or a table is lost.
+        """
+        page = routed.page
+        counts, _ = self._settle(routed, page.number, page.start, page.last, [])
+        if self._on_page:
+            self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
+
+    def again(self, routed: Routed, instead: list[Instead], still: Sequence[tuple[JournalRow, str]] = ()) -> str:
+        """Writes to the target: rows of items that were looked at before, or that came later. Raises as a page does.
+
+        Gives a letter for each row, what became of it.
+
+        `routed.page` names table and segment, no more. `instead` is what earlier intents of the same segment said of
+        these items, and no longer holds when this has its outcome; until then it does. `still` are rows of items that
+        cannot be tried, with the reason: they are failed.
+        """
+        return self._settle(routed, None, None, None, instead, still)[1]
+
+    def log(self, table: str, segment: int) -> Log:
+        """The segment's journal file, for what else is to be recorded there between two pages."""
+        return self._log(table, segment)[0]
+
+    def _settle(
+        self,
+        routed: Routed,
+        number: int | None,
+        start: dict | None,
+        last: dict | None,
+        instead: list[Instead],
+        still: Sequence[tuple[JournalRow, str]] = (),
+    ) -> tuple[dict[str, Counter], str]:
+        """Intent, inserts, outcome; gives what that adds to the counts, and a letter for each row."""
+        log, unknown = self._log(routed.page.table, routed.page.segment)
+        try:
+            there = self._read_there(routed.rows, unknown)
+            ours = [False] * len(there)
+            if unknown:
+                ours = [d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]
+            present = [d is not None and not mine for d, mine in zip(there, ours, strict=True)]
+            self._plan.target.wire.check_guards()
+            n = log.number()
+            log.append(
+                "intent",
+                n=n,
+                execution=self._execution,
+                page=number,
+                start=start,
+                rows=[_journal_row(row, p) for row, p in zip(routed.rows, present, strict=True)]
+                + [list(row._replace(present=True)) for row, _ in still],  # not sent: what may be there is not ours
+                losers=[_journal_row(row, False) for row in routed.losers],
+                rejects=[[r.entry, r.source_key, r.attribute, r.reason] for r in routed.rejects],
+                unrouted=routed.unrouted,
+            )
+            unsent: list[int] = []
+            try:
+                outcome, errors, lost = self._insert(routed.rows, there, present, unsent)
+            finally:
+                if unsent:  # so that another operator's equal items are not taken for ours when this is resumed
+                    log.append("unsent", n=n, execution=self._execution, rows=unsent)
+            counts = _count(routed, outcome)
+            for row, reason in still:
+                errors[str(len(outcome))] = reason
+                outcome += FAILED
+                counts[row.entry].update({"scanned": 1, COUNTS[FAILED]: 1})
+            stale = [index for index, letter in enumerate(outcome) if letter == CONFLICT and ours[index]]
+            for one in instead:
+                if one.letter != UNROUTED:
+                    counts[one.entry].subtract({"scanned": 1, COUNTS[one.letter]: 1})
+            log.append(
+                "outcome",
+                n=n,
+                execution=self._execution,
+                page=number,
+                last=last,
+                counts=counts,
+                unrouted=len(routed.unrouted) - sum(one.letter == UNROUTED for one in instead),
+                rows=outcome,
+                errors=errors,
+                **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
+                **({"stale": stale} if stale else {}),
+            )
+        except OSError as problem:
+            raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
+        for row in routed.rows if unknown else ():  # settled; what is left comes with the next page: it may be cut anew
+            unknown.pop(_place(row), None)
+        self._stop_where_needed(routed, outcome, errors, lost)
+        return counts, outcome
+
+    def _stop_where_needed(self, routed: Routed, outcome: str, errors: dict[str, str], lost: str | None) -> None:
+        if lost:
+            raise Failed(lost)
+        for reject in routed.rejects:
+            if reject.stop:
+                raise Stopped(f"{reject.entry}: {reject.attribute}: {reject.reason} (`on_error: stop`).")
+        if FAILED in outcome and self._stop_on_failure:
+            index = outcome.index(FAILED)
+            row = routed.rows[index]
+            raise Failed(f"{row.entry}: {outcome.count(FAILED)} items cannot be written: {errors[str(index)]}.")
+
+    def _log(self, table: str, segment: int) -> tuple[Log, dict[tuple[str, bytes], set[str]]]:
+        with self._lock:
+            if (table, segment) not in self._logs:
+                entries = [route.entry.name for route in self._plan.by_source()[table]]
+                total = self._segments.get(table, 1)
+                log = self._stage.open_log(self._plan, table, entries, segment, total)
+                self._logs[table, segment] = (log, self._stage.open_keys(log.path))
+            return self._logs[table, segment]
+
+    def take(self, table: str, segment: int) -> Position | None:
+        """Holds the segment's journal file; gives where it stands if it had to be read, None if it is as it was left.
+
+        For workers that share a job. Raises Interrupted where another one does not let go of the file.
+        """
+        known = self._logs.get((table, segment))
+        if known and known[0].resume():
+            return None
+        if known:
+            del self._logs[table, segment]
+        log, _ = self._log(table, segment)
+        return position_of(log.path)
+
+    def release(self, table: str, segment: int) -> None:
+        """Lets go of the segment's journal file."""
+        self._logs[table, segment][0].pause()
+
+    def _read_there(self, rows: list[Row], unknown: dict[tuple[str, bytes], set[str]]) -> list[str | None]:
+        """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
+        found: list[str | None] = [None] * len(rows)
+        if not (unknown or self._held):
+            return found
+        by_table: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            if row.entry in self._held or (unknown and _place(row) in unknown):
+                by_table[self._targets[row.entry]].append(index)
+        for target, indexes in by_table.items():
+            items = self._plan.target.wire.get_many(target, [rows[index].key for index in indexes])
+            for index, item in zip(indexes, items, strict=True):
+                found[index] = None if item is None else digest(item)
+        return found
+
+    def _insert(
+        self, rows: list[Row], there: list[str | None], present: list[bool], unsent: list[int]
+    ) -> tuple[str, dict[str, str], str | None]:
+        """One letter a row, the reasons of those that failed, and a sentence where a table is lost.
+
+        `unsent` gets the rows that a guard held back; then it raises.
+        """
+        outcome: list[str] = [""] * len(rows)
+        absent: dict[str, list[int]] = defaultdict(list)
+        for index, (row, held) in enumerate(zip(rows, there, strict=True)):
+            if held is None:
+                absent[self._targets[row.entry]].append(index)
+            elif held != row.digest:
+                outcome[index] = CONFLICT
+            else:  # equal; where it was absent when an earlier execution wrote its intent, it is ours
+                outcome[index] = ALREADY_THERE if present[index] else INSERTED
+        errors, lost = {}, None
+        for target, held, index in self._write(rows, absent, unsent):
+            if held is None:
+                outcome[index] = INSERTED
+            elif isinstance(held, DynamoError):
+                outcome[index] = FAILED
+                errors[str(index)] = f"{held.code}: {held.message}"
+                if held.code in LOST_TABLE:
+                    lost = f"{rows[index].entry}: {target} is lost: {held.code}."
+            else:  # refused although absent at intent, and equal: the reply to our own insert was lost
+                outcome[index] = INSERTED if digest(held) == rows[index].digest else CONFLICT
+        return "".join(outcome), errors, lost
+
+    def _write(
+        self, rows: list[Row], absent: dict[str, list[int]], unsent: list[int]
+    ) -> Iterator[tuple[str, dict | DynamoError | None, int]]:
+        """(target table, what `insert_many` says, row number). Writes to the target; `unsent` as in `_insert`."""
+        left = dict(absent)
+        for target, indexes in absent.items():
+            del left[target]
+            held_back: list[int] = []
+            route = self._plan.routes[rows[indexes[0]].entry]
+            key_names = tuple(name for name, _ in route.shape.target_key)
+            try:
+                found = self._plan.target.wire.insert_many(
+                    target,
+                    [rows[index].item for index in indexes],
+                    key_names,
+                    held_back,
+                    keys=[rows[index].key_hash for index in indexes],
+                    sizes=[len(rows[index].raw) for index in indexes],
+                )
+            except BaseException:
+                unsent += [indexes[number] for number in held_back]
+                unsent += [index for others in left.values() for index in others]
+                raise
+            for held, index in zip(found, indexes, strict=True):
+                yield target, held, index
+
+
+def _place(row: Row) -> tuple[str, bytes]:
+    """The item a row stands for: one key may be in the tables of several entries."""
+    return row.entry, row.key_hash
+
+
+def _journal_row(row: Row, present: bool) -> list:
+    return [
+        row.entry,
+        row.source_key,
+        row.key,
+        row.old_id,
+        row.new_id,
+        row.digest,
+        present,
+        relations.encode(row),
+    ]
+
+
+def _count(routed: Routed, outcome: str) -> dict[str, Counter]:
+    counts: dict[str, Counter] = defaultdict(Counter)
+    for entry, number in routed.scanned.items():
+        counts[entry]["scanned"] = number
+    for (entry, letter), number in Counter(zip([row.entry for row in routed.rows], outcome, strict=True)).items():
+        counts[entry][COUNTS[letter]] += number
+    for row in routed.losers:
+        counts[row.entry]["conflicts"] += 1
+    for reject in routed.rejects:
+        counts[reject.entry]["quarantined"] += 1
+    for entry, numbers in counts.items():  # invariant 4
+        total = sum(numbers.values()) - numbers["scanned"]
+        assert numbers["scanned"] == total, f"{entry}: {numbers['scanned']} scanned, {total} accounted for"
+    return counts

@@ -1,0 +1,197 @@
+"""A plan: parameters and mapping set against the real tables, with every route compiled. Read-only."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..dynamo import session, tables
+from ..dynamo.rate_limiter import Pace
+from ..dynamo.session import Connection
+from ..dynamo.tables import Table
+from ..errors import Refused
+from ..mapping import levels as graph
+from ..mapping.load import Create, Entry, Mapping, load_mapping
+from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
+from ..parameters import Parameters
+from .budgets import budgets_of, tables_of
+from .guard import check_endpoint, check_engine, check_lease, check_same_table
+
+SEGMENT_BYTES = 100_000_000  # a table gets one scan segment for each of these, up to the number of workers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a walk needs. Its tables are as they were when it was made."""
+
+    parameters: Parameters
+    mapping: Mapping
+    source: Connection
+    target: Connection
+    source_tables: dict[str, Table]
+    target_tables: dict[str, Table | None]  # None: does not exist
+    routes: dict[str, Route]  # by entry, those chosen
+    all_routes: dict[str, Route]  # by entry, chosen or not
+    pace: Pace  # of both sides
+    known: Any = None  # hashed ids of the source, where the routes ask whether an item exists
+
+    def by_source(self) -> dict[str, list[Route]]:
+        """Source table → routes that read it, in mapping order."""
+        grouped: dict[str, list[Route]] = defaultdict(list)
+        for route in self.routes.values():
+            grouped[route.entry.source].append(route)
+        return dict(grouped)
+
+    def parents(self) -> dict[str, set[str]]:
+        """Source table → the tables that its items refer to."""
+        entries = self.mapping.entries
+        parents: dict[str, set[str]] = {route.entry.source: set() for route in self.routes.values()}
+        for route in self.routes.values():
+            parents[route.entry.source] |= {entries[name].source for name in route.entry.parents()}
+        return parents
+
+    def levels(self) -> dict[str, int]:
+        """Source table → level; parents first. Entries that share a table share its level."""
+        return graph.levels(self.parents())
+
+    def segments(self, table: str) -> int:
+        """How many scan segments a source table gets."""
+        limits = self.parameters.limits
+        return limits.segments or max(1, min(limits.workers, self.source_tables[table].size_bytes // SEGMENT_BYTES))
+
+    def target_names(self) -> list[str]:
+        """The target tables of the chosen entries."""
+        return sorted({route.entry.target for route in self.routes.values()})
+
+    def missing_targets(self) -> list[Entry]:
+        """One entry for each target table that does not exist."""
+        missing = {r.entry.target: r.entry for r in self.routes.values() if self.target_tables[r.entry.target] is None}
+        return list(missing.values())
+
+    def require_targets(self, *, shapes: bool = True) -> None:
+        """Refused where a target table is missing or (with `shapes`) has another shape than the mapping describes."""
+        for entry in self.missing_targets():
+            mend = "run `runbook create-tables`" if entry.model.create else "deploy it, or describe it under `create`"
+            raise Refused(
+                f"{entry.name}: target table {entry.target} does not exist in {self.target.region} "
+                f"({self.target.endpoint_url}); {mend}."
+            )
+        if shapes:
+            self.require_shapes()
+
+    def require_shapes(self) -> None:
+        """Refused where an existing target table has another shape than the mapping describes."""
+        for route in self.routes.values():
+            if differences := self.shape_differences(route.entry):
+                raise Refused(
+                    f"{route.entry.name}: {route.entry.target} has another shape: {'; '.join(differences)}; "
+                    "correct `create`, or give the target another name."
+                )
+
+    def shape_differences(self, entry: Entry) -> list[str]:
+        """What an existing target table lacks of what the mapping describes, as sentences."""
+        table = self.target_tables[entry.target]
+        return tables.difference(table, entry.model.create) if table and entry.model.create else []
+
+    def shares_target_keys(self, route: Route) -> bool:
+        """Whether two source items of this entry, or of another entry, can have the same target key."""
+        same_target = [r for r in self.all_routes.values() if r.entry.target == route.entry.target]
+        return len(same_target) > 1 or not _is_injective(route)
+
+    def with_exists(self, exists: Callable[[str, dict], bool], known: Any = None) -> "Plan":
+        """The plan with routes that know which items the source holds; `known` is what they ask."""
+        routes = _compile(self.mapping, self.shapes(), self.parameters, exists)
+        return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)
+
+    def shapes(self) -> dict[str, Shape]:
+        """Entry → the keys of its tables."""
+        return {name: route.shape for name, route in self.all_routes.items()}
+
+    def choose(self, names: list[str]) -> "Plan":
+        """The plan for some entries alone."""
+        return replace(self, routes={name: self.all_routes[name] for name in self.all_routes if name in names})
+
+
+def _compile(
+    mapping: Mapping, shapes: dict[str, Shape], parameters: Parameters, exists: Callable | None = None
+) -> dict[str, Route]:
+    parents = parents_of(mapping.entries, shapes, parameters.target.environment, exists)
+    return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
+
+
+def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: bool = False) -> Plan:
+    """The plan for the parameters; `chosen` names the entries to work on (default all). Read-only.
+
+    Raises Refused (with MappingError, ParametersError): bad input, no access, a missing source table, source equal to
+    target, a production target at an unknown endpoint, an engine that cannot be had, an id format that does not fit.
+    """
+    mapping = load_mapping(parameters)
+    mapping.check_names(chosen or [])
+    limits = parameters.limits
+    if not undo:
+        check_engine(limits)
+    pace = Pace(budgets_of(limits, tables_of(mapping.entries)))
+    role = parameters.target.rollback_role_arn if undo else None
+    source = session.connect(parameters.source, "source", workers=limits.workers, pace=pace)
+    target = session.connect(parameters.target, "target", workers=limits.workers, pace=pace, role_arn=role)
+    check_endpoint(parameters.target, target.endpoint_url)
+    entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
+    check_same_table(mapping.entries.values(), source, target)
+    check_lease(parameters.lease, mapping.entries.values(), limits)
+    # Every entry's tables are described, also where only some are chosen: references need the parents' key types.
+    source_tables = _describe_all(source, {entry.source for entry in mapping.entries.values()})
+    target_tables = _describe_all(target, {entry.target for entry in mapping.entries.values()})
+    for entry in mapping.entries.values():
+        if source_tables[entry.source] is None:
+            raise Refused(
+                f"{entry.name}: source table {entry.source} does not exist in {source.region} "
+                f"({source.endpoint_url}); check the environment, the region and the mapping."
+            )
+    shapes = {
+        name: _shape(entry, source_tables[entry.source], target_tables[entry.target])
+        for name, entry in mapping.entries.items()
+    }
+    routes = _compile(mapping, shapes, parameters)
+    chosen_routes = {name: routes[name] for name in entries}
+    return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, pace)
+
+
+def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:
+    return {name: tables.describe(connection, name) for name in sorted(names)}
+
+
+def _shape(entry: Entry, source: Table, target: Table | None) -> Shape:
+    create: Create | None = entry.model.create
+    if target is not None:
+        return Shape(source.key, target.key, *_index_keys([index.key for index in target.indexes.values()]))
+    if create is not None:
+        keys = [tuple(key.items()) for key in create.indexes.values()]
+        return Shape(source.key, tuple(create.key.items()), *_index_keys(keys))
+    return Shape(source.key, source.key, {})
+
+
+def _index_keys(keys: list[Key]) -> tuple[dict[str, str], frozenset[str]]:
+    """The key attributes of all indexes with their types, and those of them that some index sorts by."""
+    return {name: letter for key in keys for name, letter in key}, frozenset(
+        name for key in keys for name, _ in key[1:]
+    )
+
+
+def _is_injective(route: Route) -> bool:
+    """Whether different source keys surely give different target keys: the key attributes are copied or hashed."""
+    model = route.entry.model
+    source_names = {name for name, _ in route.shape.source_key}
+    target_names = {name for name, _ in route.shape.target_key}
+    lossy = {
+        steps[0] for path, steps in route.entry.paths.items() if model.references[path].dangling in ("keep", "null")
+    }
+    if source_names & (lossy | set(model.drop)):
+        return False
+    if model.fields is None:
+        return source_names <= target_names
+    copied = {
+        rule.source
+        for name, rule in model.fields.items()
+        if name in target_names and rule.source and not rule.type and not rule.has_default
+    }
+    return source_names <= copied

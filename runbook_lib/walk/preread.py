@@ -1,0 +1,162 @@
+"""What has to be known of the source before the first insert: which ids it holds, and which items share a target key.
+
+Read-only. Only the tables that need it are read, and only where the mapping makes it necessary.
+"""
+
+import threading
+from collections import defaultdict
+from typing import NamedTuple
+
+from ..errors import Refused
+from ..mapping.ids import id_hash
+from ..mapping.routes import Route, Row, key_attributes
+from ..run.spill import HashLog, HashSet
+from ..values import key_hash, key_text, order
+from .plan import Plan
+from .walk import Page, Routed, Winners, route_items, walk
+
+
+def with_known(plan: Plan, known: HashSet) -> Plan:
+    """The plan with routes that know which items the source holds."""
+    return plan.with_exists(lambda entry, old: id_hash(entry, old) in known, known)
+
+
+def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
+    """The plan with its routes knowing the source's ids where the mapping asks, and the winners of shared target keys.
+
+    Raises Refused where a reference with `dangling: stop` is dangling (unless `refuse` is False). Read-only.
+    """
+    policies = {
+        name: {reference.dangling for reference in entry.model.references.values()}
+        for name, entry in plan.mapping.entries.items()
+        if name in plan.routes
+    }
+    stopping = {name for name, found in policies.items() if refuse and "stop" in found}
+    if any(found & {"keep", "null"} for found in policies.values()) or stopping:
+        known = _source_ids(plan)
+        plan = with_known(plan, known)
+    else:
+        known = HashSet(b"", 16)
+    targets = {route.entry.target for route in plan.routes.values() if plan.shares_target_keys(route)}
+    # All entries that write to such a table take part, chosen or not, so that the choice does not change the winner.
+    sharing = {name for name, route in plan.all_routes.items() if route.entry.target in targets}
+    if stopping:
+
+        def check(routed: Routed) -> None:
+            for row in routed.rows:
+                _refuse_dangling(plan, row, known)
+
+        walk(plan.choose(list(stopping)), check)
+    if not sharing:
+        return plan, {}
+    whole = plan.choose(list(sharing))
+    logs = {target: HashLog() for target in targets}
+
+    def collect(keyed: _Keyed) -> None:
+        by_target = defaultdict(list)
+        for target, hashed, _ in keyed.found:
+            by_target[target].append(hashed)
+        for row in _whole_rows(whole, keyed.page.table, keyed.doubtful):
+            by_target[whole.routes[row.entry].entry.target].append(row.key_hash)
+        for target, hashes in by_target.items():
+            logs[target].extend(hashes)
+
+    walk(whole, collect, attributes=_key_attributes(whole), route=_keyed)
+    duplicates = {target: found for target, log in logs.items() if (found := log.duplicates())}
+    return plan, _winners(whole, duplicates) if duplicates else {}
+
+
+def _key_attributes(plan: Plan) -> dict[str, list[str]]:
+    """Source table → the attributes that are enough to know the target keys of its items.
+
+    Where an item without its others does not pass its route, it has to be read whole.
+    """
+    return {
+        table: sorted(set().union(*(key_attributes(route.entry, route.shape) for route in routes)))
+        for table, routes in plan.by_source().items()
+    }
+
+
+class _Keyed(NamedTuple):
+    """A page of items of which only what makes their keys was read."""
+
+    page: Page
+    found: list[tuple[str, bytes, dict]]  # target table, hash of the target key, source item
+    doubtful: list[dict]  # source keys of items that perhaps have a target key: to be read whole
+
+
+def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
+    found, doubtful = [], []
+    names = [name for name, _ in routes[0].shape.source_key]
+    for item in page.items:
+        for route in routes:
+            if not route.selects(item):
+                continue
+            key = route.key_of(item)
+            if key is None:
+                doubtful.append({name: item[name] for name in names})
+            else:
+                found.append((route.entry.target, key_hash(key), item))
+    return _Keyed(page, found, doubtful)
+
+
+def _whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
+    """What the routes make of items of a source table."""
+    if not keys:
+        return []
+    items = [item for item in plan.source.wire.get_many(table, keys) if item is not None]
+    return route_items(Page(table, 0, 0, None, None, items), plan.by_source()[table], [], {}).rows
+
+
+def _source_ids(plan: Plan) -> HashSet:
+    """The ids of all items that any entry of the mapping selects, chosen for this run or not."""
+    log = HashLog()
+    for name, entry in plan.mapping.entries.items():
+        route = plan.all_routes[name]
+        attributes = sorted({entry.model.id or "", *entry.model.where} - {""})
+        start = None
+        while attributes:
+            items, start = plan.source.wire.scan_page(entry.source, start=start, attributes=attributes)
+            ids = [route.id_of(item) for item in items if route.selects(item)]
+            log.extend(id_hash(name, value) for value in ids if value is not None)
+            if start is None:
+                break
+    return log.frozen()
+
+
+def _refuse_dangling(plan: Plan, row: Row, known: HashSet) -> None:
+    references = plan.mapping.entries[row.entry].model.references
+    for found in row.references:
+        dangling = found.old is None or id_hash(found.parent, found.old) not in known
+        if dangling and references[found.path].dangling == "stop":
+            raise Refused(
+                f"{row.entry}: a reference at {found.path} names no item of {found.parent or 'any entry'}, and the "
+                "mapping says `dangling: stop`; see 01_analyze for all of them, or choose map, keep or null."
+            )
+
+
+def _winners(plan: Plan, duplicates: dict[str, set[bytes]]) -> Winners:
+    """Per shared target key the item with the smallest source key (by entry order where that is the same item)."""
+    positions = {name: position for position, name in enumerate(plan.routes)}
+    best: dict[tuple[str, bytes], tuple] = {}
+    lock = threading.Lock()
+
+    def collect(keyed: _Keyed) -> None:
+        names = [name for name, _ in plan.by_source()[keyed.page.table][0].shape.source_key]
+        shared = [
+            {name: item[name] for name in names}
+            for target, hashed, item in keyed.found
+            if hashed in duplicates.get(target, ())
+        ]
+        for row in _whole_rows(plan, keyed.page.table, keyed.doubtful + shared):
+            target, hashed = plan.routes[row.entry].entry.target, row.key_hash
+            if hashed not in duplicates.get(target, ()):
+                continue
+            names = [name for name, _ in plan.routes[row.entry].shape.source_key]
+            rank = ([order(row.source_key[name]) for name in names], positions[row.entry])
+            with lock:
+                if (target, hashed) not in best or rank < best[target, hashed][0]:
+                    best[target, hashed] = (rank, row.entry, key_text(row.source_key))
+
+    walk(plan, collect, attributes=_key_attributes(plan), route=_keyed)
+    return {place: (entry, source_key) for place, (_, entry, source_key) in best.items()}

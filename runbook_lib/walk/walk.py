@@ -1,0 +1,258 @@
+"""The one walk: every page of every source table through its routes, to one last step.
+
+A page is one Scan response of one segment of one table. A table is walked when those it refers to have been; otherwise
+segments and tables run side by side. The last step (observe, insert, compare) gets each page with its routed rows, one page of a
+segment after the other, and may raise to stop the walk.
+"""
+
+import gc
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Interrupted
+from ..mapping.routes import Reject, Route, Row
+from ..values import key_text
+from .plan import Plan
+from .pool import Crew
+
+LARGE_PAGES = 4  # of tables of several pages, at most, in memory at a time: see crew.py
+SMALL_BYTES = 1_000_000  # a table of one page
+
+Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -> (entry, source key) that is written
+
+COLLECT_EVERY = 200_000  # new objects: two or three pages
+
+
+class Stuck(Interrupted):
+    """A segment cannot go on; others can, where their tables do not refer to its own."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One Scan response."""
+
+    table: str
+    segment: int
+    number: int
+    start: dict | None
+    last: dict | None  # None: the segment ends here
+    items: list[dict]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A page with what its routes made of it."""
+
+    page: Page
+    scanned: Counter  # entry -> items it selects
+    rows: list[Row]
+    losers: list[Row]  # another source item has the same target key and comes first
+    rejects: list[Reject]
+    unrouted: list[dict]  # source keys of items that no entry selects
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a segment goes on: the next page's number and start key; done where it has been walked to its end."""
+
+    number: int = 0
+    start: dict | None = None
+    done: bool = False
+
+
+Step = Callable[[Routed], None]
+
+
+def route_items(page: Page, routes: list[Route], others: list[Route], winners: Winners) -> Routed:
+    """The items of a page through the routes of their table. Pure.
+
+    `others` are routes of the same table that are not worked on now: what they select is not unrouted.
+    """
+    scanned: Counter = Counter()
+    rows: list[Row] = []
+    losers: list[Row] = []
+    rejects: list[Reject] = []
+    unrouted: list[dict] = []
+    compiled = [(route.entry.name, route.entry.target, route.selects, route.route) for route in routes]
+    for item in page.items:
+        selected = False
+        for name, target, selects, route in compiled:
+            if not selects(item):
+                continue
+            selected = True
+            scanned[name] += 1
+            result = route(item)
+            if result.__class__ is Reject:
+                rejects.append(result)
+            elif winners and _loses(result, target, winners):
+                losers.append(result)
+            else:
+                rows.append(result)
+        if not selected and not any(route.selects(item) for route in others):
+            unrouted.append({name: item[name] for name, _ in routes[0].shape.source_key})
+    return Routed(page, scanned, rows, losers, rejects, unrouted)
+
+
+def _loses(row: Row, target: str, winners: Winners) -> bool:
+    winner = winners.get((target, row.key_hash))
+    return winner is not None and winner != (row.entry, key_text(row.source_key))
+
+
+def walk(
+    plan: Plan,
+    step: Step,
+    *,
+    winners: Winners | None = None,
+    resume: dict[tuple[str, int], Position] | None = None,
+    segments: dict[str, int] | None = None,
+    attributes: dict[str, list[str]] | None = None,
+    route: Callable[..., Any] | None = None,
+) -> None:
+    """Calls `step` with every page of the plan's source tables. Reads the source; the rest is the step's.
+
+    `resume` says where segments go on, `attributes` what to bring of a table's items (default: all), `route` what to make
+    of a page (default: `route_items`). The first exception, from reading or from the step, stops every segment after the
+    page it is at, and is raised.
+    """
+    stop = threading.Event()
+    workers = plan.parameters.limits.workers
+
+    def work(segment: Segment, between_pages: Callable[[], object] = lambda: None) -> None:
+        segment.walk(
+            segment.position,
+            step,
+            stop.is_set,
+            attributes=(attributes or {}).get(segment.table),
+            between_pages=between_pages,
+            route=route or route_items,
+        )
+
+    found = segments_of(plan, winners or {}, resume or {}, segments or {})
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="walk") as small,
+        Crew(min(LARGE_PAGES, workers), plan.pace.slowed) as large,
+    ):
+
+        def start(segment: Segment) -> Future:
+            if plan.source_tables[segment.table].size_bytes < SMALL_BYTES:
+                return small.submit(work, segment)
+            return large.submit(work, segment, large.between_pages)
+
+        in_order(plan, found, start, stop.set)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of one source table, and where its walk begins."""
+
+    plan: Plan
+    table: str
+    number: int
+    total: int
+    winners: Winners
+    position: Position = Position()
+
+    def walk(
+        self,
+        position: Position,
+        step: Step,
+        stopping: Callable[[], bool],
+        *,
+        attributes: list[str] | None = None,
+        between_pages: Callable[[], object] = lambda: None,
+        route: Callable[..., Any] = route_items,
+    ) -> Position:
+        """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then.
+
+        `attributes` names what to bring of the items; `between_pages` is called after each page; `route` makes of a page
+        what the step gets.
+        """
+        _collect_rarely()
+        routes = self.plan.by_source()[self.table]
+        others = [r for r in self.plan.all_routes.values() if r.entry.source == self.table and r not in routes]
+        scan_page = self.plan.source.wire.scan_page
+        while not position.done and not stopping():
+            items, last = scan_page(
+                self.table, start=position.start, segment=self.number, segments=self.total, attributes=attributes
+            )
+            page = Page(self.table, self.number, position.number, position.start, last, items)
+            step(route(page, routes, others, self.winners))
+            del items, page
+            position = Position(position.number + 1, last, last is None)
+            between_pages()
+        return position
+
+
+def _collect_rarely() -> None:
+    """Makes the interpreter look for unreachable cycles less often, for as long as it runs, and not in what is there now.
+
+    A page is thousands of small objects without a cycle, which go when the page does. To look through them, and through
+    all that the kernel holds, again and again takes longer than to route them. At the end of a process, looking through
+    all that was imported takes as long as a page.
+    """
+    youngest, *older = gc.get_threshold()
+    if 0 < youngest < COLLECT_EVERY:  # 0: somebody has turned it off
+        gc.set_threshold(COLLECT_EVERY, *older)
+        gc.freeze()
+
+
+def segments_of(
+    plan: Plan, winners: Winners, resume: dict[tuple[str, int], Position], segments: dict[str, int]
+) -> list[Segment]:
+    """What is left of the plan's source tables."""
+    return [
+        segment
+        for table in plan.by_source()
+        for total in (segments.get(table) or plan.segments(table),)
+        for number in range(total)
+        for segment in (Segment(plan, table, number, total, winners, resume.get((table, number), Position())),)
+        if not segment.position.done
+    ]
+
+
+def in_order(
+    plan: Plan, segments: list[Segment], start: Callable[[Segment], Future], stop: Callable[[], object]
+) -> None:
+    """Starts every segment once the tables that its own refers to are walked; waits for all.
+
+    Tables that refer to each other in a circle do not wait for one another. The first exception of a segment calls
+    `stop`, and is raised when those that run have ended; Stuck is raised when the others have come as far as they can.
+    """
+    parents, levels = plan.parents(), plan.levels()
+    waiting = {table: [s for s in segments if s.table == table] for table in sorted(levels, key=lambda t: levels[t])}
+    running: dict[Future, str] = {}
+    open_tables = {table for table, found in waiting.items() if found}
+    stuck: dict[str, Stuck] = {}
+    try:
+        while open_tables:
+            for table in [table for table in waiting if not (_before(table, parents, levels) & open_tables)]:
+                running |= {start(segment): table for segment in waiting.pop(table)}
+            if not running:
+                raise next(iter(stuck.values()))
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                try:
+                    future.result()
+                except Stuck as problem:
+                    stuck[running[future]] = problem
+                running.pop(future)
+            open_tables = {*running.values(), *stuck} | {table for table, found in waiting.items() if found}
+    finally:  # all done, or an exception there, or Ctrl-C here: the others end with the page they are at
+        stop()
+        wait(running)
+
+
+def _before(table: str, parents: dict[str, set[str]], levels: dict[str, int]) -> set[str]:
+    """All tables that have to be walked before this one, however many references away."""
+    found: set[str] = set()
+    left = [table]
+    while left:
+        for parent in parents.get(left.pop(), ()):
+            if levels.get(parent, levels[table]) < levels[table] and parent not in found:
+                found.add(parent)
+                left.append(parent)
+    return found

@@ -1,0 +1,177 @@
+"""Where a migration's segments are worked on: threads of this process, processes of this machine, or a Dask cluster."""
+
+import os
+import queue
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from typing import Any
+
+from ...dynamo.rate_limiter import Budgets
+from ...journal.stage import Stage
+from ...mapping.routes import Route
+from ..insert import Inserter, OnPage
+from ..plan import Plan
+from ..walk import Position, Segment, Stuck, Winners, in_order, segments_of, walk
+from .shared_journal import SharedJournal
+from .worker import Job, Lane, LaneLost, Slice, advance, attend_parent, sides_of
+
+PROCESSES_FROM = 2_000_000_000  # bytes of source tables from which more processes are worth their start
+STRIKES = 3  # workers that a segment may lose one after the other
+
+
+def insert(
+    plan: Plan,
+    stage: Stage,
+    execution: int,
+    was_empty: dict[str, bool],
+    *,
+    winners: Winners,
+    segments: dict[str, int],
+    resume: dict[tuple[str, int], Position],
+    stop_on_failure: bool,
+    on_page: OnPage | None,
+) -> None:
+    """Walks the plan's source tables with insert as the last step. Writes to the target and to the stage's journal.
+
+    Raises what `Inserter` raises; Refused where the engine cannot be had; Interrupted where workers die again and again.
+    """
+    engine = engine_of(plan, segments)
+    if engine == "threads":
+        with Inserter(
+            plan, stage, execution, was_empty, segments=segments, stop_on_failure=stop_on_failure, on_page=on_page
+        ) as step:
+            walk(plan, step, winners=winners, resume=resume, segments=segments)
+        return
+    left = segments_of(plan, winners, resume, segments)
+    if not left:
+        return
+    lanes: list[Lane] = _processes(plan, len(left)) if engine == "processes" else _cluster(plan, len(left))
+    with ExitStack() as ending:
+        for lane in lanes:
+            ending.callback(lane.close)
+        ending.callback(_known_path(stage).unlink, missing_ok=True)
+        limits = plan.parameters.limits
+        shared = ending.enter_context(SharedJournal(plan, stage, left)) if limits.journal else None
+        parameters = plan.parameters.model_dump()
+        parameters["limits"]["workers"] = max(1, limits.workers // len(lanes))
+        job = Job(
+            run_id=stage.run.id,
+            folder="" if shared else str(stage.run.folder.absolute()),
+            stage=stage.name,
+            execution=execution,
+            parameters=parameters | {"mapping": "" if shared else str(plan.parameters.mapping_path())},
+            chosen=list(plan.routes),
+            was_empty=was_empty,
+            stop_on_failure=stop_on_failure,
+            segments=segments,
+            winners=winners,
+            known=None if shared else _saved(plan, stage),
+            identity=stage.identity(plan),
+            sides=sides_of(plan),
+            holder=stage.run.holder(),
+            shared=shared and shared.about,
+        )
+        _drive(plan, job, left, [shared.watched(lane) for lane in lanes] if shared else lanes, on_page)
+
+
+def engine_of(plan: Plan, segments: dict[str, int]) -> str:
+    """What `limits.engine` says; else threads, or processes where the tables are large and the processors several."""
+    chosen = plan.parameters.limits.engine
+    if chosen:
+        return chosen
+    size = sum(plan.source_tables[table].size_bytes for table in plan.by_source())
+    several = (os.cpu_count() or 1) > 1 and sum(segments.values()) > 1
+    return "processes" if several and size > PROCESSES_FROM else "threads"
+
+
+def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_page: OnPage | None) -> None:
+    """Hands out segments; each stays with its worker, which keeps its journal file open."""
+    free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+    for lane in lanes:
+        free.put(lane)
+    stop = threading.Event()
+    touched = {table: _touched(table, routes) for table, routes in plan.by_source().items()}
+    left = {(segment.table, segment.number) for segment in segments}
+
+    def work(segment: Segment) -> None:
+        lane, strikes = free.get(), 0
+        try:
+            while not stop.is_set():
+                users = Counter(used for table, _ in left.copy() for used in touched[table])  # that may be at a table
+                share = plan.pace.budgets.share(len(lanes), users)
+                try:
+                    found = lane.advance(job, segment.table, segment.number, share)
+                except LaneLost as lost:
+                    strikes += lost.deaths
+                    if strikes >= STRIKES:
+                        raise Stuck(
+                            f"{segment.table}, segment {segment.number}: {strikes} workers died over it; see their logs."
+                        ) from None
+                    continue
+                strikes = strikes if not found.counts else 0
+                plan.pace.elsewhere[lane] = found.slowed
+                plan.pace.add_slowdowns(found.slowdowns, len(lanes))
+                if on_page and found.counts:
+                    on_page(segment.table, found.counts)
+                found.raise_problem()
+                if found.done:
+                    left.discard((segment.table, segment.number))
+                    return
+        finally:
+            plan.pace.elsewhere.pop(lane, None)
+            free.put(lane)
+
+    with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+        in_order(plan, segments, lambda segment: pool.submit(work, segment), stop.set)
+
+
+def _touched(table: str, routes: list[Route]) -> list[str]:
+    """The lanes that a segment of a source table uses."""
+    return [f"source {table}", *sorted({f"target {route.entry.target}" for route in routes})]
+
+
+def _known_path(stage: Stage) -> Any:
+    return stage.folder / ".known"
+
+
+def _saved(plan: Plan, stage: Stage) -> str | None:
+    """The source's ids in a file that workers can map."""
+    if plan.known is None:
+        return None
+    plan.known.save(_known_path(stage))
+    return str(_known_path(stage).absolute())
+
+
+class _Process:
+    """A worker process of this machine."""
+
+    def __init__(self) -> None:
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, get_context("spawn"), initializer=attend_parent)
+
+    def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
+        try:
+            return self._pool.submit(advance, job, table, number, budgets).result()
+        except BrokenProcessPool:
+            self.close()
+            self._pool = self._start()
+            raise LaneLost from None
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _processes(plan: Plan, segments: int) -> list[Lane]:
+    return [_Process() for _ in range(max(1, min(os.cpu_count() or 1, segments, plan.parameters.limits.workers)))]
+
+
+def _cluster(plan: Plan, segments: int) -> list[Lane]:
+    from .dask import lanes
+
+    return lanes(plan.parameters.limits, segments)

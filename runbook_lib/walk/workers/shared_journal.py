@@ -1,0 +1,235 @@
+"""The journal of an execution whose workers share no folder with the driver: each record an object of its own, put first.
+
+`<url>/<run>/<stage>/<id>/<file name>/<number>` is a line of a journal file, byte for byte; the number is its place in the file.
+The id is of this execution alone. What the file held when the execution began lies in `base`. Nothing is ever changed or
+deleted, and of two who create one number one succeeds: that is the lock, and the fence. Who opens a file begins with a
+record `fence`, so that whoever wrote it before can write no record more, and so begin no page. When the execution is over,
+or another one or a rollback wants to begin after the driver's death, the driver puts the last `fence`, which is closed:
+behind it nobody writes. A worker that has put an intent may be sending what it announced: before every request that
+writes it knows that for at most GUARD seconds nobody can have put a fence; so after ENDED seconds nothing of its comes.
+
+The run's folder stays with the driver. It fetches the new records after each slice; its files are those that a shared folder
+would hold, and the fences.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...errors import Interrupted, Refused, RunbookError
+from ...journal import log as journal
+from ...journal.log import Damaged, kind_of, lines
+from ...journal.stage import Stage
+from ...run.lease import LONGEST_REQUEST
+from ...run.lease_file import running_time
+from ..plan import Plan
+from ..walk import Segment
+from .away import Shared
+from .object_log import GUARD, Head, Tail
+from .object_store import PARALLEL, Blob, Store
+
+ENDED = GUARD + LONGEST_REQUEST  # seconds after a fence until the last request of whoever wrote before it has ended
+
+
+class _Copy(Tail):
+    """The driver's copy of one journal file."""
+
+    def __init__(self, store: Store, folder: str, path: Path, head: Head):
+        """Of a file that is whole. Raises Damaged where it is not what the execution began with, or went on with."""
+        super().__init__(store, folder, path, 0, b"")
+        self._base, self._last, self._open = head.records, b"", False
+        self.lost: float | None = None  # when a writer was known to have ended with a page open
+        self.broken = False  # the file may end in a part of a record
+        for _, self.chain, body in lines(path):
+            self.records += 1
+            if self.records > head.records:
+                self._note(body)
+            elif self.records == head.records and self.chain.decode() != head.link:
+                raise Damaged(f"{path.name} is not the file that the execution began with; restore it from a copy.")
+            self._last = self.chain + b" " + body + b"\n"
+        if self.records < head.records:
+            raise Damaged(f"{path.name} has lost records; take it away, and it is fetched from {store.url}.")
+
+    def _note(self, body: bytes) -> None:
+        kind = kind_of(body)
+        if kind == "fence":
+            self.closed = self.closed or orjson.loads(body)["closed"]
+            if self._open:
+                self.lost = running_time()
+        self._open = kind in ("intent", "unsent")
+
+    def pull(self) -> None:
+        """Fetches the records that are new. Writes to the file. Raises Damaged, and Interrupted as its disk does."""
+        if self.broken:
+            raise Interrupted(f"{self.path.name} cannot be written; make room and resume.")
+        if self.records > self._base and self.store.read(self.name(self.records - 1)) != self._last:
+            raise self.damaged(self.name(self.records - 1), "is not what it was")
+        file = None
+        try:
+            for line, body in self.new():
+                file = file or self.path.open("ab", buffering=0)
+                if file.write(line) != len(line):
+                    raise OSError
+                self._last = line
+                self._note(body)
+            if file:
+                os.fsync(file.fileno())
+        except OSError as problem:
+            self.broken = True
+            reason = problem.strerror or "no room"
+            raise Interrupted(f"the journal cannot be written: {reason}; make room and resume.") from None
+        finally:
+            if file:
+                file.close()
+
+    def fence(self) -> None:
+        """Sees to it that nobody writes the file any more, and fetches all of it."""
+        self.pull()
+        while not self.closed:
+            self.put("fence", writer=uuid.uuid4().hex, closed=True)
+            self.pull()  # it, or what somebody else has put there: then the next number
+
+
+class SharedJournal:
+    """The driver's side of one execution."""
+
+    def __init__(self, plan: Plan, stage: Stage, segments: list[Segment]):
+        """Begins the segments' files and puts what they hold. Writes to the stage's journal and to the store.
+
+        Raises Refused where objects can be overwritten there; Interrupted.
+        """
+        self._stage, self._store = stage, Store(plan.parameters.limits.journal)
+        self._place = f"{stage.run.id}/{stage.name}/{uuid.uuid4().hex}"
+        self._store.probe(f"{self._place}/probe")
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="shared") as pool:
+            paths = [self._begin(plan, segment) for segment in segments]
+            heads = list(pool.map(self._put, paths))
+        self._heads = {(s.table, s.number): head for s, head in zip(segments, heads, strict=True)}
+        # From here on nothing is done with these files before they are fenced, whatever becomes of this process.
+        files = [[*head[:3], [*head.base]] for head in heads]
+        stage.record("shared", url=self._store.url, place=self._place, files=files)
+        self._copies = {
+            key: _Copy(self._store, f"{self._place}/{head.name}", stage.folder / head.name, head)
+            for key, head in self._heads.items()
+        }
+        mapping = plan.parameters.mapping_path()
+        known = self._put_known(plan)
+        self.about = Shared(self._store.url, self._place, self._heads, (mapping.name, mapping.read_bytes()), known)
+
+    def _begin(self, plan: Plan, segment: Segment) -> Path:
+        entries = [route.entry.name for route in plan.by_source()[segment.table]]
+        log = self._stage.open_log(plan, segment.table, entries, segment.number, segment.total)
+        log.close()
+        return log.path
+
+    def _put(self, path: Path) -> Head:
+        records, link = 0, b""
+        for link in journal.links(path):  # noqa: B007 the last one is wanted
+            records += 1
+        with path.open("rb") as file:
+            return Head(path.name, records, link.decode(), self._store.save(f"{self._place}/{path.name}/base", file))
+
+    def _put_known(self, plan: Plan) -> Blob | None:
+        if plan.known is None:
+            return None
+        with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
+            path = Path(folder, "known")
+            plan.known.save(path)
+            with path.open("rb") as file:
+                return self._store.save(f"{self._place}/known", file)
+
+    def __enter__(self) -> "SharedJournal":
+        return self
+
+    def __exit__(self, kind: type | None, *exception) -> None:
+        if kind is None:
+            return self.end()
+        with contextlib.suppress(RunbookError, OSError):  # what is under way is worth more; `settle` does the rest
+            self.end(wait=False)
+        return None
+
+    def watched(self, lane: Any) -> "_Watched":
+        """The lane, whose records are fetched after each slice."""
+        return _Watched(lane, self)
+
+    def pull(self, table: str, segment: int) -> None:
+        """Fetches a segment's new records. Writes to its file. One thread for each segment. Raises Damaged, Interrupted."""
+        self._copies[table, segment].pull()
+
+    def end(self, *, wait: bool = True) -> None:
+        """Fences and fetches all files. Without `wait` what takes longer is left to `settle`. Writes to both."""
+        _fence(self._stage, self._place, list(self._copies.values()), wait)
+
+
+class _Watched:
+    """A lane of units."""
+
+    def __init__(self, lane: Any, shared: SharedJournal):
+        self._lane, self._shared = lane, shared
+
+    def advance(self, job: Any, table: str, number: int, budgets: Any) -> Any:
+        found = self._lane.advance(job, table, number, budgets)
+        self._shared.pull(table, number)
+        return found
+
+    def close(self) -> None:
+        self._lane.close()
+
+
+def settle(stage: Stage) -> None:
+    """Fences and fetches what an execution left whose driver died, or could not reach the store, wherever that was.
+
+    Then the stage's files are all there is, and nothing more comes: an interrupted page is waited for. Writes to the stage's
+    journal and to the store. Raises Interrupted where the store cannot be reached, Damaged where something does not fit.
+    """
+    for event in stage.unsettled():
+        store = Store(event["url"])
+        heads = [Head(name, records, link, Blob(*base)) for name, records, link, base in event["files"]]
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="shared") as pool:
+            copies = list(pool.map(partial(_copy, stage, store, event["place"]), heads))
+        _fence(stage, event["place"], copies, True)
+        stage.run.logger().info("%s: the records at %s are fetched", stage.name, store.url)
+
+
+def check_settled(stage: Stage) -> None:
+    """Refused where records are not here yet. Read-only."""
+    try:
+        found = stage.unsettled()
+    except Damaged:  # that is to be repaired first
+        return
+    for event in found:
+        raise Refused(
+            f"{stage.folder}: records of an interrupted execution lie at {event['url']}; resume, and they are fetched. A file "
+            "that is damaged here move elsewhere first: it is fetched whole."
+        )
+
+
+def _copy(stage: Stage, store: Store, place: str, head: Head) -> _Copy:
+    path, folder = stage.folder / head.name, f"{place}/{head.name}"
+    log = stage.open(path)  # cuts a torn last record
+    log.close()
+    if log.empty:
+        with path.open("wb") as file:
+            store.load(f"{folder}/base", head.base, file)
+            os.fsync(file.fileno())
+    return _Copy(store, folder, path, head)
+
+
+def _fence(stage: Stage, place: str, copies: list[_Copy], wait: bool) -> None:
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="shared") as pool:
+        list(pool.map(_Copy.fence, copies))
+    lost = [copy.lost for copy in copies if copy.lost is not None]
+    if lost and (left := max(lost) + ENDED - running_time()) > 0:
+        if not wait:
+            return
+        stage.run.logger().info("%s: waiting %.0f seconds for the last requests of lost workers", stage.name, left)
+        time.sleep(left)
+    stage.record("settled", place=place)

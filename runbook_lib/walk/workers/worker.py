@@ -1,0 +1,220 @@
+"""Segments worked on by other processes: a few seconds at a time, wherever there is room.
+
+The process that was started, the driver, hands out one segment after the other and gets back how far it came; it alone
+writes the stage's own journal, shows progress, and can be asked to stop. A worker opens the sides itself, so that
+accounts and endpoints are checked in each, and writes the segment's journal file, from which it also learns where to go on:
+a worker that died has lost nothing that the next one would not find. Delivery is at least once, and the insert idempotent.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...dynamo.items import DynamoError, NotSent, guarded
+from ...dynamo.rate_limiter import Budgets, Slowdown
+from ...errors import Failed, Interrupted, Refused, RunbookError, Stopped
+from ...journal.stage import Stage
+from ...parameters import build_parameters
+from ...run import lease_file as lease_cell
+from ...run.folder import Run
+from ...run.spill import HashSet
+from .. import stop as control
+from ..insert import Inserter
+from ..plan import Plan, open_plan
+from ..preread import with_known
+from ..walk import Position, Segment, Winners
+from .away import Away, Shared
+
+SLICE = 3.0  # seconds that a worker stays with a segment before it reports
+_KINDS = {kind.__name__: kind for kind in (Failed, Stopped, Interrupted, NotSent, Refused)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all workers of one execution need to know. Plain data."""
+
+    run_id: str
+    folder: str
+    stage: str
+    execution: int
+    parameters: dict[str, Any]
+    chosen: list[str]
+    was_empty: dict[str, bool]
+    stop_on_failure: bool
+    segments: dict[str, int]
+    winners: Winners
+    known: str | None  # file of the source's ids, where the mapping asks for them
+    identity: dict[str, Any]  # of mapping, environments and code: a worker with others does not touch anything
+    sides: dict[str, dict[str, Any]]  # what the driver's credentials and settings lead to
+    holder: str | None  # who holds the run: when it is another one, or nobody, nothing more is begun
+    shared: Shared | None = None  # where the journal lies, for workers that do not see the folder
+
+    @property
+    def name(self) -> tuple:
+        """What tells it from other jobs."""
+        return self.folder, self.stage, self.execution, tuple(self.chosen), self.shared and self.shared.place
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What a worker did in its time."""
+
+    done: bool
+    counts: Counter = field(default_factory=Counter)
+    slowed: list[str] = field(default_factory=list)  # tables that hold back, with the reason
+    slowdowns: list[Slowdown] = field(default_factory=list)  # and for how long they did
+    problem: tuple[str, str] | None = None  # kind and sentence
+
+    def raise_problem(self) -> None:
+        """Raises what the worker ran into."""
+        if self.problem:
+            raise _KINDS.get(self.problem[0], Failed)(self.problem[1])
+
+
+class LaneLost(Exception):
+    """Workers died, one where it does not say how many."""
+
+    @property
+    def deaths(self) -> int:
+        return self.args[0] if self.args else 1
+
+
+class Lane(Protocol):
+    """A worker that does one thing at a time."""
+
+    def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
+        """What units.advance gives there. Raises LaneLost where the worker died; the next call has another one."""
+
+    def close(self) -> None:
+        """Ends the worker."""
+
+
+def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
+    """Works on one segment for SLICE seconds. Writes to the target and to the segment's journal.
+
+    `budgets` are this worker's share of the run's.
+    """
+    counts: Counter = Counter()
+    try:
+        worker = _Worker.of(job)
+        done = worker.advance(table, number, budgets, counts)
+        pace = worker.plan.pace
+        return Slice(done, counts, pace.slowed(), pace.take_slowdowns())
+    except (RunbookError, DynamoError) as problem:
+        _Worker.forget()
+        return Slice(False, counts, problem=(type(problem).__name__, str(problem)))
+    except BaseException:
+        _Worker.forget()
+        raise
+
+
+def sides_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Side → where it lies: region, endpoint and account (None where the endpoint has no STS)."""
+    return {
+        label: {"region": side.region, "endpoint": side.endpoint_url, "account": side.account}
+        for label, side in (("source", plan.source), ("target", plan.target))
+    }
+
+
+class _Worker:
+    """What this process keeps open for the job it works on."""
+
+    _now: "_Worker | None" = None
+
+    @classmethod
+    def of(cls, job: Job) -> "_Worker":
+        if cls._now is None or cls._now._job.name != job.name:
+            cls.forget()
+            cls._now = cls(job)
+        return cls._now
+
+    @classmethod
+    def forget(cls) -> None:
+        """Closes everything, so that the next slice begins with what is on disk."""
+        if cls._now is not None:
+            worker, cls._now = cls._now, None
+            worker._insert.__exit__()
+            worker._guards.close()
+
+    def __init__(self, job: Job):
+        self._job, self._guards = job, ExitStack()
+        away = self._guards.enter_context(Away(job.run_id, job.stage, job.shared)) if job.shared else None
+        self._run = away.run if away else Run(job.run_id, Path(job.folder))
+        self._stage = away.stage if away else Stage(self._run, job.stage)
+        parameters = job.parameters | ({"mapping": str(away.mapping)} if away else {})
+        plan = open_plan(build_parameters(parameters), chosen=job.chosen)
+        known = away.known() if away else job.known and HashSet.open(job.known)
+        if known is not None:
+            plan = with_known(plan, known)
+        if (mine := self._stage.identity(plan)) != job.identity:
+            other = next(key for key in mine if mine[key] != job.identity[key])
+            raise Refused(f"a worker has another {other} than the process that started it; give all of them the same.")
+        for label, mine in sides_of(plan).items():
+            for what, value in mine.items():
+                if value != (wanted := job.sides[label][what]) and not (what == "account" and None in (value, wanted)):
+                    raise Refused(
+                        f"{label}: a worker's {what} is {value}, that of the process that started it {wanted}; "
+                        "give all of them the same AWS settings, or name it in the parameters."
+                    )
+        self.plan: Plan = plan
+        if away:
+            self._guards.enter_context(guarded(away.check))
+        if plan.parameters.lease:
+            self._guards.enter_context(guarded(lease_cell.follow(self._run)))
+        self._counts: Counter = Counter()
+        self._insert = Inserter(
+            plan,
+            self._stage,
+            job.execution,
+            job.was_empty,
+            segments=job.segments,
+            stop_on_failure=job.stop_on_failure,
+            on_page=self._on_page,
+        )
+        self._positions: dict[tuple[str, int], Position] = {}
+
+    def _on_page(self, table: str, counts: Counter) -> None:
+        self._counts.update(counts)
+        self._check()
+
+    def _check(self) -> None:
+        """Raises Interrupted where the driver was asked to stop, or is no longer there: a worker may outlive it."""
+        if self._job.shared:  # there a slice ends soon, and the driver's fence ends its page
+            return
+        control.check(self._run)
+        if self._run.holder() != self._job.holder:
+            raise Interrupted(
+                "the process that this worker works for has ended; or the folder of the run is mounted without locks."
+            )
+
+    def advance(self, table: str, number: int, budgets: Budgets, counts: Counter) -> bool:
+        self.plan.pace.allow(budgets)
+        self._counts = counts
+        segment = Segment(self.plan, table, number, self._job.segments[table], self._job.winners)
+        # Another worker may have gone on with the segment since: where it is, its journal says.
+        position = self._insert.take(table, number) or self._positions[table, number]
+        self._check()  # with the file in hand: whoever begins now waits for it, and finds all that was done
+        until = time.monotonic() + SLICE
+        position = segment.walk(position, self._insert, lambda: time.monotonic() > until)
+        self._positions[table, number] = position
+        self._insert.release(table, number)
+        return position.done
+
+
+def attend_parent() -> None:
+    """Ends this process soon after the one that started it; Ctrl-C is that one's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True, name="attend").start()
