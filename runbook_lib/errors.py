@@ -1,17 +1,31 @@
-"""The exception tree. It imports nothing, so that every module may use it.
+"""Every exception of the program. The module imports nothing, so that every other may use it.
 
-RunbookError                 base; `exit_code` is what the command returns
+RunbookError                 a condition the user can act on; `exit_code` is what the command returns
 ├── Refused                  2: bad input, wrong environment, no access; nothing was written
 │   ├── ParametersError         a mistake in a parameters file
-│   └── MappingError            a mistake in a mapping file
+│   ├── MappingError            a mistake in a mapping file
+│   └── Damaged                 a journal record does not fit the chain
 ├── Interrupted              3: stopped half-way; the journal knows where; the same run id resumes
-└── Failed                   1: the migration cannot be completed (a lost table, a `stop` policy, an item nobody can write)
-    └── Stopped                 the mapping says `stop` at what was found; resuming cannot help
+│   ├── NotSent                 a guard of this process held a write back: no copy of it ever left
+│   └── Stuck                   one segment cannot go on; segments of other tables can
+├── Failed                   1: the migration cannot be completed (a lost table, a `stop` policy, an item nobody can write)
+│   └── Stopped                 the mapping says `stop` at what was found; resuming cannot help
+├── DynamoError              1: DynamoDB refused a request for good
+│   └── ConditionFailed         the condition of a write does not hold
+└── NotAvailable             1: the engine lacks the call
+
+Signals between parts of the program, which never reach the user:
+
+Again                        a request failed in a way that passes (dynamo)
+Expired                      a request was signed with a token that is no longer valid (dynamo)
+NotJson                      a text is not JSON (mapping)
+Quarantine                   an item is not to be written (mapping)
+WorkersLost                  workers of another process died (walk.workers)
 """
 
 
 class RunbookError(Exception):
-    """A condition the user can act on: its text is one sentence saying what is wrong, where, and the mend."""
+    """A condition the user can act on: its text is one sentence saying what is wrong, where, and what to do."""
 
     exit_code = 1
 
@@ -34,17 +48,94 @@ class MappingError(Refused):
     """A mapping file is wrong."""
 
 
+class Damaged(Refused):
+    """A journal record does not fit the chain."""
+
+
 class Interrupted(RunbookError):
     """The work stopped half-way and can be resumed with the same run id."""
 
     exit_code = 3
 
 
+class NotSent(Interrupted):
+    """A guard of this process held a write back (see `dynamo.items.guarded`): no copy of it ever left."""
+
+
+class Stuck(Interrupted):
+    """A segment cannot go on; others can, where their tables do not refer to its own."""
+
+
 class Failed(RunbookError):
-    """The work cannot be completed; `limits.on_failure` says what happens to what is already there."""
+    """The work cannot be completed; `limits.on_failure` says what happens to what was written so far."""
 
     exit_code = 1
 
 
 class Stopped(Failed):
-    """The mapping says `stop` at what was found: the source or the mapping has to be corrected first."""
+    """The mapping says `stop` at what was found: correct the source or the mapping first."""
+
+
+class DynamoError(RunbookError):
+    """DynamoDB refused a request for good. The text names side, operation, table and code, never a value.
+
+    Attributes: code; message (what DynamoDB said, as far as it cannot hold a value); operation; table (None where the
+    request names none); request_id.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        code: str = "",
+        message: str = "",
+        operation: str = "",
+        table: str | None = None,
+        request_id: str | None = None,
+    ):
+        super().__init__(text)
+        self.code, self.message, self.operation = code, message, operation
+        self.table, self.request_id = table, request_id
+
+
+class ConditionFailed(DynamoError):
+    """The condition of a write does not hold. `item` is what is stored, where the engine sent it, else None."""
+
+    item: dict | None = None
+
+
+class NotAvailable(RunbookError):
+    """The engine has no such call. Never raised for AWS, where the same answer means something else."""
+
+
+class Again(Exception):
+    """The attempt failed in a way that passes: try again.
+
+    `overload`: because too much was asked. `by_server`: with a status from 500 up.
+    """
+
+    def __init__(self, reason: str, overload: bool = False, by_server: bool = False):
+        super().__init__(reason)
+        self.reason, self.overload, self.by_server = reason, overload, by_server
+
+
+class Expired(Exception):
+    """The request was signed with a token that is no longer valid."""
+
+
+class NotJson(ValueError):
+    """The text is not JSON."""
+
+
+class Quarantine(Exception):
+    """An item that is not written: the attribute and the reason, which quotes no value."""
+
+    def __init__(self, attribute: str, reason: str, stop: bool = False):
+        self.attribute, self.reason, self.stop = attribute, reason, stop
+
+
+class WorkersLost(Exception):
+    """Workers of another process died; one, where nothing says how many."""
+
+    @property
+    def deaths(self) -> int:
+        return self.args[0] if self.args else 1

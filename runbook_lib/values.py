@@ -17,6 +17,7 @@ MAX_ITEM_BYTES = 400 * 1024
 MAX_KEY_BYTES = {"partition": 2048, "sort": 1024}
 MAX_LEVELS = 32
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
+ABSENT = "absent"  # what `differences` says of an attribute that an item lacks
 SCALARS = ("S", "N", "B")
 _S, _N = b"SN"
 
@@ -245,3 +246,13 @@ def from_python(value) -> dict:
     if isinstance(value, dict):
         return {"M": {str(name): from_python(member) for name, member in value.items()}}
     raise ValueError(f"a value of type {type(value).__name__}")
+
+
+def differences(item: dict, other: dict) -> list[tuple[str, str, str]]:
+    """Of each attribute that differs its name and its type in both items, a letter or ABSENT; by name."""
+    names = sorted(name for name in item.keys() | other.keys() if not equal(item.get(name), other.get(name)))
+    return [(name, _type_letter(item.get(name)), _type_letter(other.get(name))) for name in names]
+
+
+def _type_letter(value: dict | None) -> str:
+    return ABSENT if value is None else next(iter(value))

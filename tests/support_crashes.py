@@ -105,7 +105,7 @@ def at_request(operation: str, number: int, moment: str) -> Callable[[], None]:
 
 def lose_replies(monkeypatch, operation: str, every: int = 2) -> None:
     """Every Nth request of an operation is done, and its reply never arrives."""
-    from runbook_lib.dynamo.errors import Again
+    from runbook_lib.errors import Again
 
     post, lock, calls = Transport.post, threading.Lock(), [0]
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..errors import Interrupted, Refused, RunbookError
+from ..errors import DynamoError, Interrupted, NotAvailable, Refused
 from . import tables
-from .errors import DynamoError
 from .session import Connection, is_aws
 from .tables import Table
 
@@ -29,8 +28,6 @@ _LACKS = frozenset("UnknownOperationException UnknownOperation NotImplemented No
 _UNSUPPORTED = re.compile(r"\b(un|not )supported\b|\bnot implemented\b", re.IGNORECASE)
 
 
-class NotAvailable(RunbookError):
-    """The engine has no such call. Never raised of AWS, where that means something else."""
 
 
 @dataclass(frozen=True)

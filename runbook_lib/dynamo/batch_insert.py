@@ -15,9 +15,8 @@ from typing import Any
 
 import orjson
 
-from ..errors import Interrupted
+from ..errors import Again, DynamoError, Expired, Interrupted, NotSent
 from . import errors as faults
-from .errors import Again, DynamoError, Expired, NotSent
 
 OPERATION = "BatchExecuteStatement"
 STATEMENTS = 25  # DynamoDB's limit for one request

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import Interrupted, RunbookError
+from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted
 
 # The one table. A code that is in none of these is permanent, and raised at once as a DynamoError.
 THROTTLED = frozenset(  # tried again, and the table is slowed
@@ -67,50 +67,14 @@ _SAFE_SENTENCES = tuple(
 )
 
 
-class DynamoError(RunbookError):
-    """DynamoDB refused a request for good. The text names side, operation, table and code, never a value.
-
-    Attributes: code; message (what DynamoDB said, as far as it cannot hold a value); operation; table (None where the
-    request names none); request_id.
-    """
-
-    def __init__(
-        self,
-        text: str,
-        code: str = "",
-        message: str = "",
-        operation: str = "",
-        table: str | None = None,
-        request_id: str | None = None,
-    ):
-        super().__init__(text)
-        self.code, self.message, self.operation = code, message, operation
-        self.table, self.request_id = table, request_id
 
 
-class ConditionFailed(DynamoError):
-    """The condition of a write does not hold. `item` is what is stored, where the engine sent it, else None."""
-
-    item: dict | None = None
 
 
-class NotSent(Interrupted):
-    """A write was held back by a guard of this process (see wire.guarded): no copy of it ever left."""
 
 
-class Again(Exception):
-    """The attempt failed in a way that passes: try again.
-
-    `overload`: because too much was asked. `by_server`: with a status from 500 up.
-    """
-
-    def __init__(self, reason: str, overload: bool = False, by_server: bool = False):
-        super().__init__(reason)
-        self.reason, self.overload, self.by_server = reason, overload, by_server
 
 
-class Expired(Exception):
-    """The request was signed with a token that is no longer valid."""
 
 
 def where(label: str, operation: str, table: str | None) -> str:

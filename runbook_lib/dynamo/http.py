@@ -8,7 +8,7 @@ from typing import Any
 
 from urllib3.util import wait_for_read
 
-from .errors import Again
+from ..errors import Again
 
 CHUNK = 1 << 18
 MAX_HEAD = 1 << 16

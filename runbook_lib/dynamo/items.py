@@ -8,10 +8,9 @@ DynamoError for a refusal that no retry mends.
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from ..errors import Interrupted
+from ..errors import Again, ConditionFailed, DynamoError, Interrupted, NotSent
 from . import errors as faults
 from .batch_insert import Batches, Outcome, identity
-from .errors import Again, ConditionFailed, DynamoError, NotSent
 from .requests import WORKERS, Requests, guarded, table_of
 
 __all__ = ["ConditionFailed", "DynamoError", "NotSent", "Wire", "guarded"]

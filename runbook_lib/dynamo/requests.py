@@ -10,11 +10,10 @@ from typing import Any
 
 import orjson
 
-from ..errors import Interrupted
+from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted, NotSent
 from . import capacity
 from . import errors as faults
 from .capacity import READS, WRITES
-from .errors import Again, ConditionFailed, DynamoError, Expired, NotSent
 from .rate_limiter import Pace
 
 ATTEMPTS = 10

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Interrupted, Refused
+from ..errors import DynamoError, Interrupted, Refused
 from . import errors as faults
-from .errors import DynamoError
 from .session import Connection
 
 DEADLINE = 300.0  # seconds for a table to become active, or to be gone

@@ -21,7 +21,7 @@ from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_ import create_urllib3_context
 
 from .. import failpoints
-from .errors import Again
+from ..errors import Again
 from .http import CUT_OFF, Line
 from .signing import Request, Signer
 

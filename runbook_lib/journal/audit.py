@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import __version__
-from ..errors import Refused
+from ..errors import Damaged, Refused
 from ..run.fingerprints import code_fingerprint
 from ..run.folder import Run, iso, now, write_atomically
 from . import log as journal
@@ -200,7 +200,7 @@ def _changed_journals(folder: Path, heads: Heads) -> list[str]:
             continue
         try:
             links = [""] + [link.decode() for link in journal.links(path)]
-        except journal.Damaged as problem:
+        except Damaged as problem:
             found.append(str(problem).rstrip("."))
             continue
         for length, head in recorded:
@@ -228,7 +228,7 @@ def _journal_heads(folder: Path) -> dict[str, list]:
     for name in _journals(folder):
         try:
             found[name] = list(_journal_head(folder / name))
-        except journal.Damaged:
+        except Damaged:
             if not _of_validation(name):
                 raise
     return found

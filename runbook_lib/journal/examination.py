@@ -11,16 +11,15 @@ import orjson
 
 from ..errors import Refused
 from ..run.folder import Run, iso, now
-from ..stages.rollback.undo import DELETED, GONE, KEPT, NEVER
 from ..verdict import plural
 from . import log as journal
 from .checkpoint import read_checkpoint
-from .log import SCHEMA
+from .log import DELETED, KEPT_EDITED, NEVER_WRITTEN, NOT_FOUND, SCHEMA
 from .mending import NOTE, NOTHING, REWRITE, Mend, left_out, mend_lost_table, mend_table, missing
 from .salvage import Kept, Salvage, fingerprint, is_done, read
 from .stage import Stage, ended
 
-UNDONE = {DELETED, KEPT, GONE, NEVER}  # what a rollback makes of a row, and nothing else does
+UNDONE = {DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN}  # what a rollback makes of a row, and nothing else does
 IDENTITY = ("schema", "run", "stage", "mapping", "environments", "code")
 
 

@@ -13,10 +13,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from ..errors import Interrupted
-from ..stages.rollback.undo import MADE_ROOM
 from ..values import key_hash
 from . import log as journal
-from .log import INSERTED, LOSER, REJECT, UNROUTED, Intent
+from .log import INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED, Intent
 from .stage import Stage
 
 OPEN = "o"  # a row that was absent when it was announced, with no word what became of it

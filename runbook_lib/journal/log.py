@@ -28,13 +28,15 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from .. import failpoints
-from ..errors import Interrupted, Refused
+from ..errors import Damaged, Interrupted
 
 SCHEMA = 1
 LINK = 32  # characters of a link without its seal
 PATIENCE = 10.0  # seconds
 INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"  # what became of a row
 REPLACED = "-"  # a later intent stands for the row
+DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN = "deleted", "kept_edited", "not_found", "never_written"  # by an undo
+MADE_ROOM = "replaced"  # deleted by a delta for a newer version of the item: not the rollback's any more
 LOSER, REJECT, UNROUTED = "lqu"  # an intent's other lists
 COUNTS = {
     INSERTED: "inserted",
@@ -46,8 +48,6 @@ COUNTS = {
 }
 
 
-class Damaged(Refused):
-    """A journal record does not fit the chain."""
 
 
 class JournalRow(NamedTuple):

@@ -14,10 +14,9 @@ from typing import Any
 
 import orjson
 
-from ..stages.rollback.undo import MADE_ROOM
 from ..values import key_hash
 from ..verdict import plural
-from .log import INSERTED, JournalRow
+from .log import INSERTED, MADE_ROOM, JournalRow
 from .salvage import Kept, Lost, Salvage, is_done, opened
 
 REWRITE, ASIDE, NOTE = "rewrite", "aside", "note"

@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from .log import INSERTED, LINK, Damaged, lines, link_of, place_of, seal_of
+from ..errors import Damaged
+from .log import INSERTED, LINK, lines, link_of, place_of, seal_of
 
 SEALED = LINK + 16  # characters of a link with its seal
 WINDOW = 500  # records that are looked through for the one that comes next, where it is not where it should be

@@ -15,11 +15,19 @@ from ..run.fingerprints import code_fingerprint, environments_fingerprint
 from ..run.folder import Run, iso, now
 from ..values import key_hash
 from ..walk.plan import Plan
-from ..walk.walk import Position
 from . import log as journal
 from .log import INSERTED, SCHEMA, Intent, Log
 
 COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a segment goes on: the next page's number and start key; done where it has been walked to its end."""
+
+    number: int = 0
+    start: dict | None = None
+    done: bool = False
 
 
 @dataclass
@@ -74,7 +82,7 @@ class Stage:
         return self._events.exists()
 
     def events(self, *kinds: str) -> Iterator[dict]:
-        """The stage's own records in order. Raises journal.Damaged."""
+        """The stage's own records in order. Raises Damaged."""
         if self.exists():
             yield from journal.records(self._events, *kinds)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 
+from ..errors import Quarantine
 from ..values import canonical_number, is_empty
 from . import templates
 from .conversions import TYPES, convert
@@ -14,11 +15,6 @@ Copied = Callable[[dict | None, dict], dict | None]  # (source value, what is le
 Piece = Callable[[dict, dict], str | None]  # (target item so far, copy) -> text; None: leave the attribute out
 
 
-class Quarantine(Exception):
-    """An item that is not written: the attribute and the reason, which quotes no value."""
-
-    def __init__(self, attribute: str, reason: str, stop: bool = False):
-        self.attribute, self.reason, self.stop = attribute, reason, stop
 
 
 def compile_fields(

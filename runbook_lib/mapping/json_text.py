@@ -7,6 +7,8 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 
 import orjson
 
+from ..errors import NotJson
+
 EACH, JSON = object(), object()  # path steps beside attribute names: each element of a list or set; decode text
 
 Replace = Callable[[str | None, bool], str | None]
@@ -21,8 +23,6 @@ _HALF = re.compile("[\ud800-\udfff]")  # half a character: has no UTF-8 form, on
 _DEEP = 100  # brackets from which on Python's own decoder has to say whether it can go so deep
 
 
-class NotJson(ValueError):
-    """The text is not JSON."""
 
 
 class _Literal(str):

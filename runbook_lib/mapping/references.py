@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from ..errors import NotJson
 from ..values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_of
 from . import templates
 from .ids import id_hash, id_head
-from .json_text import EACH, JSON, NotJson, Paths, quote, rewrite_all
+from .json_text import EACH, JSON, Paths, quote, rewrite_all
 from .load import Entry
 
 NULL = {"NULL": True}

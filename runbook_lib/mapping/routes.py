@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..errors import Refused
+from ..errors import Quarantine, Refused
 from ..values import (
     MAX_ITEM_BYTES,
     MAX_KEY_BYTES,
@@ -25,7 +25,7 @@ from ..values import (
     size,
     text_of,
 )
-from .fields import Quarantine, compile_fields, feeding
+from .fields import compile_fields, feeding
 from .ids import FORMATS, id_function
 from .load import Entry
 from .references import Found, Parents, compile_references

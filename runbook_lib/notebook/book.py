@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from ..dynamo.items import DynamoError
 from ..dynamo.session import Connection
-from ..errors import Interrupted, Refused, RunbookError
+from ..errors import DynamoError, Interrupted, Refused, RunbookError
 from ..journal import audit
 from ..journal.selection import select_run
 from ..mapping.load import load_mapping

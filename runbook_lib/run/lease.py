@@ -18,9 +18,9 @@ from pathlib import Path
 
 from .. import parameters
 from ..dynamo import tables
-from ..dynamo.items import DynamoError, guarded
+from ..dynamo.items import guarded
 from ..dynamo.session import Connection
-from ..errors import Interrupted, Refused
+from ..errors import DynamoError, Interrupted, Refused
 from .folder import LOCK_PATIENCE, Run, iso, now
 from .lease_file import Cell, machine, running_time
 from .lease_table import Record, Store

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ..dynamo.items import ConditionFailed, DynamoError, Wire
-from ..errors import Refused
+from ..dynamo.items import Wire
+from ..errors import ConditionFailed, DynamoError, Refused
 from .folder import iso, now
 
 

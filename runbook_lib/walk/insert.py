@@ -5,15 +5,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..dynamo.items import DynamoError
-from ..errors import Failed, Interrupted, Stopped
+from ..errors import DynamoError, Failed, Interrupted, Stopped
 from ..journal import relations
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, JournalRow, Log
-from ..journal.stage import Stage, position_of
+from ..journal.stage import Position, Stage, position_of
 from ..mapping.routes import Row
 from ..values import digest
 from .plan import Plan
-from .walk import Position, Routed
+from .walk import Routed
 
 LOST_TABLE = {"ResourceNotFoundException", "AccessDeniedException"}
 OnPage = Callable[[str, Counter], None]

@@ -10,10 +10,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Interrupted
+from ..errors import Stuck
+from ..journal.stage import Position
 from ..mapping.routes import Reject, Route, Row
 from ..values import key_text
 from .plan import Plan
@@ -27,8 +28,6 @@ Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -
 COLLECT_EVERY = 200_000  # new objects: two or three pages
 
 
-class Stuck(Interrupted):
-    """A segment cannot go on; others can, where their tables do not refer to its own."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,6 @@ class Routed:
     unrouted: list[dict]  # source keys of items that no entry selects
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where a segment goes on: the next page's number and start key; done where it has been walked to its end."""
-
-    number: int = 0
-    start: dict | None = None
-    done: bool = False
 
 
 Step = Callable[[Routed], None]
@@ -154,7 +146,7 @@ class Segment:
     number: int
     total: int
     winners: Winners
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
 
     def walk(
         self,

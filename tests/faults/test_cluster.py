@@ -354,7 +354,7 @@ def test_a_lost_worker_is_replaced_by_one_that_is_free_and_else_shared(scheduler
         scheduler.answer = pending
 
     scheduler.answer = lose
-    with pytest.raises(engines.LaneLost):
+    with pytest.raises(engines.WorkersLost):
         advance(lanes[0], tmp_path)
     scheduler.answer = lambda: units.Slice(True)
     advance(lanes[0], tmp_path)
@@ -392,7 +392,7 @@ def test_a_slice_that_does_not_end_is_given_up_and_its_worker_with_it(scheduler,
     monkeypatch.setattr(cluster, "PAGE_UNITS", 0.1)
     (lane,) = cluster.lanes(LIMITS, 1)
     scheduler.answer = pending
-    with pytest.raises(engines.LaneLost):
+    with pytest.raises(engines.WorkersLost):
         advance(lane, tmp_path)
     scheduler.answer = lambda: units.Slice(True)
     advance(lane, tmp_path)
@@ -407,7 +407,7 @@ def test_a_segment_that_comes_on_may_lose_any_number_of_workers(sea, tmp_path, m
         def advance(self, job, table, number, budget):
             lost.append(table)
             if len(lost) % 3:
-                raise engines.LaneLost
+                raise engines.WorkersLost
             return super().advance(job, table, number, budget)
 
     monkeypatch.setattr(engines, "_cluster", lambda plan, segments: [Unsteady()])
@@ -428,7 +428,7 @@ def test_the_others_go_on_when_a_segment_cannot(sea, tmp_path, here, monkeypatch
     class Poisoned(Here):
         def advance(self, job, table, number, budget):
             if table.startswith(poison) and number == 1:
-                raise engines.LaneLost
+                raise engines.WorkersLost
             return super().advance(job, table, number, budget)
 
     monkeypatch.setattr(engines, "_cluster", lambda plan, segments: [Poisoned(), Poisoned()])

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from faults.harness import INSERTED, TARGET, killed
 
-from runbook_lib.errors import Refused
+from runbook_lib.errors import Damaged, Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
-from runbook_lib.journal.log import Damaged, Log
+from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
 
 FILES = ["stage.jsonl", "Ports", "Ships"]

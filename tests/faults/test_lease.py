@@ -19,10 +19,9 @@ from types import SimpleNamespace
 import pytest
 from faults.harness import INSERTED, PORTS, SHIPS, TARGET
 
-from runbook_lib.dynamo.errors import Again
 from runbook_lib.dynamo.items import Wire, guarded
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.parameters import Lease
 from runbook_lib.run import lease as leases
 from runbook_lib.run import lease_file as lease_cell

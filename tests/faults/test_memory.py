@@ -7,7 +7,8 @@ from support_memory import URL, Memory, in_place
 from support_wire import Keys
 from support_worlds import plain_item
 
-from runbook_lib.dynamo.items import ConditionFailed, DynamoError, Wire
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.errors import ConditionFailed, DynamoError
 
 KEY = {"PK": "S", "SK": "N"}
 ITEMS = [

@@ -21,10 +21,9 @@ from support_batches import inserts
 from support_flows import flow_of
 
 from runbook_lib.dynamo import errors as faults
-from runbook_lib.dynamo.errors import Again
 from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal import log as journal
 from runbook_lib.run import folder as runs
 from runbook_lib.run import locks

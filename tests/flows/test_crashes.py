@@ -8,10 +8,9 @@ import support_worlds as worlds
 from support_crashes import KILLED, at_record, at_request, in_child, lose_replies, small_pages
 from support_flows import flow_of
 
-from runbook_lib.dynamo.errors import Again
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal.selection import latest_checkpoint
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.index import write_index

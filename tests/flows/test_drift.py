@@ -6,8 +6,8 @@ from support_crashes import small_pages
 from support_flows import Flow, flow_of
 
 from runbook_lib import failpoints
-from runbook_lib.dynamo.items import DynamoError, Wire
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.errors import DynamoError, Interrupted, Refused
 from runbook_lib.journal.stage import Stage
 from runbook_lib.report.status import status
 from runbook_lib.stages.migrate.catch_up import catch_up

@@ -8,8 +8,7 @@ import support_worlds as worlds
 from support_flows import flow_of
 
 from runbook_lib.dynamo import session, tables
-from runbook_lib.dynamo.items import DynamoError
-from runbook_lib.errors import Refused
+from runbook_lib.errors import DynamoError, Refused
 from runbook_lib.report import views
 from runbook_lib.stages.validate.validate import validate
 

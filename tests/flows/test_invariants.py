@@ -4,7 +4,8 @@ import pytest
 import support_worlds as worlds
 from support_flows import CASES, begin, flow_of
 
-from runbook_lib.dynamo.items import DynamoError, Wire
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.errors import DynamoError
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")

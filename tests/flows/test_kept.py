@@ -7,8 +7,8 @@ import support_worlds as worlds
 from support_flows import flow_of
 
 from runbook_lib.dynamo import session
-from runbook_lib.dynamo.items import DynamoError, Wire
-from runbook_lib.errors import Refused
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.errors import DynamoError, Refused
 from runbook_lib.journal.checkpoint import read_checkpoint
 from runbook_lib.report import views
 from runbook_lib.stages.rollback import kept

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from runbook_lib.dynamo import backups, tables
-from runbook_lib.dynamo.errors import DynamoError
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.dynamo import backups
+from runbook_lib.errors import DynamoError, Interrupted, NotAvailable, Refused, tables
 from runbook_lib.report import views_plan
 from runbook_lib.stages.migrate import backup_gate as gate
 from runbook_lib.stages.rollback import restore
@@ -86,7 +85,7 @@ LACKS = [
 @pytest.mark.parametrize("answer", LACKS)
 def test_an_engine_that_lacks_the_call_is_told_apart(operation, answer):
     """By its code, the HTTP status, or its words."""
-    with pytest.raises(backups.NotAvailable, match=f"{operation} .*not available here"):
+    with pytest.raises(NotAvailable, match=f"{operation} .*not available here"):
         ask(operation, answer)
 
 

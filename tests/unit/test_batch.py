@@ -18,9 +18,9 @@ from support_wire import CANARY, HANG_UP, RESET, THROTTLED, Keys, Stub, error, m
 from runbook_lib import failpoints
 from runbook_lib.dynamo import batch_insert as batch
 from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, pack, statement_text
-from runbook_lib.dynamo.items import DynamoError, NotSent, Wire, guarded
+from runbook_lib.dynamo.items import Wire, guarded
 from runbook_lib.dynamo.rate_limiter import Pace
-from runbook_lib.errors import Interrupted
+from runbook_lib.errors import DynamoError, Interrupted, NotSent
 from runbook_lib.values import digest
 
 NAMES = ("id",)

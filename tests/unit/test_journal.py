@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runbook_lib.errors import Damaged
 from runbook_lib.journal import log as journal
-from runbook_lib.journal.log import Damaged, Intent, JournalRow, Log
-from runbook_lib.journal.stage import position_of
-from runbook_lib.walk.walk import Position
+from runbook_lib.journal.log import Intent, JournalRow, Log
+from runbook_lib.journal.stage import Position, position_of
 
 ROWS = [
     ["A", {"id": {"S": f"ä{n}\n"}}, {"id": {"S": f"new-{n}"}}, f"ä{n}\n", f"new-{n}", "0" * 32, n == 1, "AAAA"]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import texts
 
-from runbook_lib.mapping.json_text import EACH, JSON, NotJson, quote, rewrite
+from runbook_lib.errors import NotJson
+from runbook_lib.mapping.json_text import EACH, JSON, quote, rewrite
 
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,

@@ -9,9 +9,9 @@ import fsspec
 import pytest
 from fsspec.spec import AbstractFileSystem
 
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.errors import Damaged, Interrupted, Refused
 from runbook_lib.journal import log as journal
-from runbook_lib.journal.log import Damaged, Log
+from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Lease, Limits
 from runbook_lib.run.folder import Run

@@ -7,8 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runbook_lib.dynamo import session, tables
-from runbook_lib.dynamo.items import ConditionFailed, DynamoError
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, Refused
 from runbook_lib.mapping.load import Create
 
 numbers = itertools.count(1)

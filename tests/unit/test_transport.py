@@ -17,11 +17,10 @@ from support_wire import GOOD, ITEM, TRUNCATED, Keys, Stub, make, reply
 from urllib3.util import wait_for_read
 
 from runbook_lib.dynamo import transport
-from runbook_lib.dynamo.errors import Again
 from runbook_lib.dynamo.http import Line
 from runbook_lib.dynamo.signing import Request, Signer
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Interrupted
+from runbook_lib.errors import Again, Interrupted
 
 KEYS = ReadOnlyCredentials("AKID", "secret", "token")
 KEY = {"id": {"S": "a"}}

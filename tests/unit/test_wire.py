@@ -35,9 +35,9 @@ from support_wire import (
     reply,
 )
 
-from runbook_lib.dynamo.items import ConditionFailed, DynamoError, Wire
+from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import Pace
-from runbook_lib.errors import Interrupted
+from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ import re
 from typing import Any
 
 from ...dynamo import backups, tables
-from ...dynamo.backups import NotAvailable
-from ...dynamo.items import DynamoError
-from ...errors import Interrupted
+from ...errors import DynamoError, Interrupted, NotAvailable
 from ...journal.stage import Stage
 from ...run.folder import Run, iso, now
 from ...verdict import Alert

@@ -8,8 +8,7 @@ what was done, and in the target what arrived.
 
 from collections import Counter
 
-from ...dynamo.items import DynamoError
-from ...errors import Failed, Interrupted, Refused
+from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal.index import Index
 from ...journal.stage import Part, Stage
 from ...run.folder import Run

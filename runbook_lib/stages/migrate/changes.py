@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...journal.index import ANNOUNCED, OF_NO_ENTRY, OPEN, STANDS, Said, place, reason_digest
-from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, LOSER, REJECT, UNROUTED, JournalRow
+from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED, JournalRow
 from ...mapping.routes import Reject, Row
 from ...values import digest
 from ...walk.walk import Page, Routed
 from .drift import ADDED, CHANGED
 
-KEPT_EDITED, OUTDATED = "kept_edited", "outdated"  # why an item is left alone; figures of drift.Drift
+OUTDATED = "outdated"  # with KEPT_EDITED why an item is left alone; figures of drift.Drift
 SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that hold for as long as the source item is the same
 NO_ENTRY = "no entry selects it"
 

@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from ...dynamo.items import DynamoError, Wire
+from ...dynamo.items import Wire
 from ...dynamo.session import Connection
-from ...errors import Interrupted
+from ...errors import DynamoError, Interrupted
 from ...journal.index import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Index, Said, place
-from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, UNROUTED, JournalRow
+from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED, JournalRow
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...values import digest, key_hash
@@ -17,7 +17,7 @@ from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from ..rollback import undo as rollback
-from .changes import KEPT_EDITED, Change, Copy, Met, decide, is_quiet, met_of, routed_of
+from .changes import Change, Copy, Met, decide, is_quiet, met_of, routed_of
 from .drift import DELETED, UNSELECTED, Notes
 
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
@@ -188,7 +188,7 @@ class SecondWalk:
             else:
                 sure = sum(one.letter == INSERTED for one in said)
                 record |= {
-                    "rows": {str(index): rollback.MADE_ROOM for index in rows},
+                    "rows": {str(index): MADE_ROOM for index in rows},
                     "counts": {"replaced": sure} if sure else {},
                 }
             self._insert.log(begin["table"], begin["segment"]).append(kind, **record)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...dynamo import tables
-from ...dynamo.items import DynamoError
-from ...errors import Failed, Interrupted, Refused, Stopped
+from ...errors import DynamoError, Failed, Interrupted, Refused, Stopped
 from ...journal import audit
 from ...journal import log as journal
 from ...journal.checkpoint import checkpoint_of, read_checkpoint, write_checkpoint

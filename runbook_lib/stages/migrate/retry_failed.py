@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...dynamo.items import DynamoError
-from ...errors import Failed, Interrupted, Refused
+from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal import log as journal
 from ...journal.log import FAILED, JournalRow
 from ...journal.stage import Stage

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from ...dynamo import tables
-from ...dynamo.items import DynamoError
 from ...dynamo.session import Connection
-from ...errors import Refused
+from ...errors import DynamoError, Refused
 from ...journal.checkpoint import Checkpoint
 from ...journal.stage import Stage
 

@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from ...differences import differences
 from ...dynamo.items import Wire
 from ...errors import Refused, RunbookError
 from ...journal.checkpoint import Checkpoint
 from ...journal.log import JournalRow
 from ...mapping.routes import Route, Row
+from ...values import differences
 from ...walk.plan import Plan, open_plan
 
 LIMIT = 1_000  # items of which the differences are looked up

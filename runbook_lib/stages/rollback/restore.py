@@ -15,10 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...dynamo import backups, tables
-from ...dynamo.backups import NotAvailable
-from ...dynamo.items import DynamoError
 from ...dynamo.session import Connection, is_aws
-from ...errors import Interrupted, Refused
+from ...errors import DynamoError, Interrupted, NotAvailable, Refused
 from ...journal.checkpoint import Checkpoint
 from ...journal.listings import entry_of, write_listing
 from ...journal.stage import Stage

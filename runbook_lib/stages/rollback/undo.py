@@ -11,13 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...dynamo import session
-from ...dynamo.items import ConditionFailed, DynamoError, Wire
+from ...dynamo.items import Wire
 from ...dynamo.rate_limiter import Pace
 from ...dynamo.session import Connection
-from ...errors import Interrupted
+from ...errors import ConditionFailed, DynamoError, Interrupted
 from ...journal import log as journal
 from ...journal.checkpoint import Checkpoint
-from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, Intent, JournalRow, Log
+from ...journal.log import (
+    ALREADY_THERE,
+    CONFLICT,
+    DELETED,
+    INSERTED,
+    KEPT_EDITED,
+    MADE_ROOM,
+    NEVER_WRITTEN,
+    NOT_FOUND,
+    Intent,
+    JournalRow,
+    Log,
+)
 from ...journal.stage import Stage
 from ...parameters import Parameters
 from ...values import SCALARS, digest, key_hash
@@ -26,8 +38,6 @@ from ...walk.workers.shared_journal import settle
 from .kept import listed
 
 BATCH = 100
-DELETED, KEPT, GONE, NEVER = "deleted", "kept_edited", "not_found", "never_written"
-MADE_ROOM = "replaced"  # deleted by a delta for a newer version of the item: not the rollback's any more
 EXPRESSION_BYTES = 3_500  # of the 4 KB that DynamoDB takes; a name and a value placeholder a condition
 MAX_CONDITION_VALUE = 1_000
 
@@ -93,7 +103,7 @@ def undo(
     counts, letters = stage.state(execution).undone, Counter()
     for _, intent in stage.intents(final=True):
         letters.update(intent.outcome if execution in (None, intent.execution) else "")
-    return Undone(counts[DELETED], counts[KEPT], counts[GONE], lines, letters[ALREADY_THERE], letters[CONFLICT])
+    return Undone(counts[DELETED], counts[KEPT_EDITED], counts[NOT_FOUND], lines, letters[ALREADY_THERE], letters[CONFLICT])
 
 
 def connect(parameters: Parameters, pace: Pace) -> Connection:
@@ -161,7 +171,7 @@ def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, lis
                     given.add((*place, row.digest))
             else:
                 ours = intent.outcome[index] == INSERTED
-            if ours and intent.undone.get(index, KEPT) == KEPT:
+            if ours and intent.undone.get(index, KEPT_EDITED) == KEPT_EDITED:
                 indexes.append(index)
         if indexes:
             yield intent, indexes
@@ -200,7 +210,7 @@ class _UndoFile:
         rows = {str(index): state for index, state in states.items()}
         self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts=counts)
         for index, state in states.items():
-            if state == KEPT:
+            if state == KEPT_EDITED:
                 self._kept.append(intent.rows[index])
         return counts
 
@@ -237,7 +247,7 @@ class _UndoFile:
                 for index, item in left:
                     row = rows[index]
                     deleted = delete_unchanged(self._wire, self._table(row), row, item)
-                    states[index] = DELETED if deleted else KEPT
+                    states[index] = DELETED if deleted else KEPT_EDITED
             finally:
                 deque(left, maxlen=0)
 
@@ -251,11 +261,11 @@ class _UndoFile:
 def _without_delete(intent: Intent, index: int, item: dict | None) -> str:
     """What an item is that is not deleted: gone, or edited."""
     if item is not None:
-        return KEPT
+        return KEPT_EDITED
     # Announced in an earlier attempt, when it was there, and absent now: that attempt's delete arrived.
     if index in intent.undoing and index not in intent.undone:
         return DELETED
-    return NEVER if intent.outcome is None else GONE
+    return NEVER_WRITTEN if intent.outcome is None else NOT_FOUND
 
 
 def delete_unchanged(wire: Wire, table: str, row: JournalRow, item: dict) -> bool:

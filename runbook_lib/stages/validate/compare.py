@@ -7,11 +7,10 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from ...differences import differences
 from ...mapping.references import NULL
 from ...mapping.routes import Row
 from ...run.spill import HashLog
-from ...values import digest, key_hash, text_of
+from ...values import differences, digest, key_hash, text_of
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from ..migrate.drift import Notes

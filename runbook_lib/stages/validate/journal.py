@@ -17,11 +17,11 @@ from typing import Any
 from ...errors import Refused
 from ...journal import log as journal
 from ...journal.log import Log
-from ...journal.stage import Stage
+from ...journal.stage import Position, Stage
 from ...run.fingerprints import sources_fingerprint
 from ...run.folder import Run
 from ...walk.plan import Plan
-from ...walk.walk import Page, Position
+from ...walk.walk import Page
 from .compare import Compared, Totals
 
 STAGE, SET_ASIDE = "validate", "set-aside"

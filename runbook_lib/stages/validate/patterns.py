@@ -4,7 +4,8 @@ import time
 from collections.abc import Container
 from dataclasses import dataclass
 
-from ...dynamo.items import DynamoError, Wire
+from ...dynamo.items import Wire
+from ...errors import DynamoError
 from ...run.spill import HashLog
 from ...values import key_hash, order
 from .queries import RETRY_SECONDS, Pattern

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...dynamo import tables
-from ...dynamo.items import DynamoError
-from ...errors import Interrupted, Refused
+from ...errors import DynamoError, Interrupted, Refused
 from ...journal.log import CONFLICT
 from ...journal.stage import Stage
 from ...run import folder as runs

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...dynamo.rate_limiter import Budgets
-from ...errors import Interrupted, Refused, RunbookError
+from ...errors import Interrupted, Refused, RunbookError, WorkersLost
 from ...journal import log as journal
 from ...parameters import Limits
 from ...run.folder import write_atomically
 from . import worker as units
 from .away import Ticket, hand_in, hand_out
-from .worker import Job, Lane, LaneLost, Slice
+from .worker import Job, Lane, Slice
 
 POLL = 1.0  # seconds between two looks at the cluster while a slice is out
 CONNECT = 30.0  # seconds for the first answer of the scheduler, and for its first worker
@@ -115,7 +115,7 @@ class _Pinned:
         self._cluster = cluster
 
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
-        """Raises LaneLost where the worker was lost, Interrupted where no other comes, or the scheduler is lost."""
+        """Raises WorkersLost where the worker was lost, Interrupted where no other comes, or the scheduler is lost."""
         place, worker = self._cluster.publish(job), self._cluster.worker_of(self)
         units_a_second = min(budgets.units.values(), default=PAGE_UNITS)
         until = time.monotonic() + units.SLICE * HUNG + PAGE_UNITS / units_a_second
@@ -123,10 +123,10 @@ class _Pinned:
             while (found := self._cluster.result(future)) is None:
                 workers = self._cluster.workers()
                 if workers is not None and worker not in workers:
-                    raise LaneLost
+                    raise WorkersLost
                 if time.monotonic() > until:
                     self._cluster.avoid(worker)
-                    raise LaneLost
+                    raise WorkersLost
         return found
 
     def close(self) -> None:
@@ -171,13 +171,13 @@ class _Cluster:
 
     @contextlib.contextmanager
     def submitted(self, worker: str, *call: Any) -> Iterator[Any]:
-        """A call on a worker, as a future that is released when the block ends. Raises LaneLost."""
+        """A call on a worker, as a future that is released when the block ends. Raises WorkersLost."""
         try:
             # Pinned for good: a slice that kills its worker is not to be passed on to the workers of others.
             future = self._client.submit(*call, workers=[worker], pure=False, retries=0)
         except Exception:  # the connection is lost, or was closed after it
             time.sleep(POLL)
-            raise LaneLost(0) from None
+            raise WorkersLost(0) from None
         try:
             yield future
         finally:
@@ -185,13 +185,13 @@ class _Cluster:
                 future.release()
 
     def result(self, future: Any) -> Slice | None:
-        """What came of a call; None where nothing did within POLL. Raises LaneLost, Refused, and what the call raised."""
+        """What came of a call; None where nothing did within POLL. Raises WorkersLost, Refused, and what the call raised."""
         from distributed import KilledWorker
 
         try:
             return future.result(timeout=POLL)
         except KilledWorker as killed:
-            raise LaneLost(killed.allowed_failures + 1) from None
+            raise WorkersLost(killed.allowed_failures + 1) from None
         except Exception as problem:
             if future.status == "error":
                 if isinstance(problem, ImportError | AttributeError) or "deserialization" in str(problem):
@@ -201,7 +201,7 @@ class _Cluster:
                 raise
             if future.status == "cancelled":  # the connection was lost; it may come back
                 time.sleep(POLL)
-                raise LaneLost(0) from None
+                raise WorkersLost(0) from None
             return None
 
     def workers(self) -> list[str] | None:

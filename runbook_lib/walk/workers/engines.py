@@ -11,13 +11,14 @@ from multiprocessing import get_context
 from typing import Any
 
 from ...dynamo.rate_limiter import Budgets
-from ...journal.stage import Stage
+from ...errors import Stuck, WorkersLost
+from ...journal.stage import Position, Stage
 from ...mapping.routes import Route
 from ..insert import Inserter, OnPage
 from ..plan import Plan
-from ..walk import Position, Segment, Stuck, Winners, in_order, segments_of, walk
+from ..walk import Segment, Winners, in_order, segments_of, walk
 from .shared_journal import SharedJournal
-from .worker import Job, Lane, LaneLost, Slice, advance, attend_parent, sides_of
+from .worker import Job, Lane, Slice, advance, attend_parent, sides_of
 
 PROCESSES_FROM = 2_000_000_000  # bytes of source tables from which more processes are worth their start
 STRIKES = 3  # workers that a segment may lose one after the other
@@ -105,7 +106,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                 share = plan.pace.budgets.share(len(lanes), users)
                 try:
                     found = lane.advance(job, segment.table, segment.number, share)
-                except LaneLost as lost:
+                except WorkersLost as lost:
                     strikes += lost.deaths
                     if strikes >= STRIKES:
                         raise Stuck(
@@ -161,7 +162,7 @@ class _Process:
         except BrokenProcessPool:
             self.close()
             self._pool = self._start()
-            raise LaneLost from None
+            raise WorkersLost from None
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

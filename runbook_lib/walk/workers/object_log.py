@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ...errors import Interrupted
-from ...journal.log import Damaged, kind_of, line_of, lines, number_of, place_of
+from ...errors import Damaged, Interrupted
+from ...journal.log import kind_of, line_of, lines, number_of, place_of
 from ...run.lease_file import running_time
 from .object_store import Blob, Store, number_name
 

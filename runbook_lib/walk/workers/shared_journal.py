@@ -24,9 +24,9 @@ from typing import Any
 
 import orjson
 
-from ...errors import Interrupted, Refused, RunbookError
+from ...errors import Damaged, Interrupted, Refused, RunbookError
 from ...journal import log as journal
-from ...journal.log import Damaged, kind_of, lines
+from ...journal.log import kind_of, lines
 from ...journal.stage import Stage
 from ...run.lease import LONGEST_REQUEST
 from ...run.lease_file import running_time

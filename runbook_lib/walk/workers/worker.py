@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...dynamo.items import DynamoError, NotSent, guarded
+from ...dynamo.items import guarded
 from ...dynamo.rate_limiter import Budgets, Slowdown
-from ...errors import Failed, Interrupted, Refused, RunbookError, Stopped
-from ...journal.stage import Stage
+from ...errors import DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
+from ...journal.stage import Position, Stage
 from ...parameters import build_parameters
 from ...run import lease_file as lease_cell
 from ...run.folder import Run
@@ -28,7 +28,7 @@ from .. import stop as control
 from ..insert import Inserter
 from ..plan import Plan, open_plan
 from ..preread import with_known
-from ..walk import Position, Segment, Winners
+from ..walk import Segment, Winners
 from .away import Away, Shared
 
 SLICE = 3.0  # seconds that a worker stays with a segment before it reports
@@ -77,19 +77,13 @@ class Slice:
             raise _KINDS.get(self.problem[0], Failed)(self.problem[1])
 
 
-class LaneLost(Exception):
-    """Workers died, one where it does not say how many."""
-
-    @property
-    def deaths(self) -> int:
-        return self.args[0] if self.args else 1
 
 
 class Lane(Protocol):
     """A worker that does one thing at a time."""
 
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
-        """What units.advance gives there. Raises LaneLost where the worker died; the next call has another one."""
+        """What units.advance gives there. Raises WorkersLost where the worker died; the next call has another one."""
 
     def close(self) -> None:
         """Ends the worker."""
