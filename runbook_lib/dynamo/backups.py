@@ -28,8 +28,6 @@ _LACKS = frozenset("UnknownOperationException UnknownOperation NotImplemented No
 _UNSUPPORTED = re.compile(r"\b(un|not )supported\b|\bnot implemented\b", re.IGNORECASE)
 
 
-
-
 @dataclass(frozen=True)
 class Recovery:
     """What DescribeContinuousBackups says of point-in-time recovery; the times only where it is on."""

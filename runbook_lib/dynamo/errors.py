@@ -67,16 +67,6 @@ _SAFE_SENTENCES = tuple(
 )
 
 
-
-
-
-
-
-
-
-
-
-
 def where(label: str, operation: str, table: str | None) -> str:
     """The opening of a message: side, operation, table."""
     return f"{label + ': ' if label else ''}{operation}{' on ' + table if table else ''}"

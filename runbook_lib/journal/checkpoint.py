@@ -8,10 +8,8 @@ from typing import Any
 
 from ..errors import Refused
 from ..parameters import Parameters, build_parameters
-from ..run.fingerprints import code_fingerprint, environments_fingerprint
+from ..run.fingerprints import Identity, code_fingerprint
 from ..run.folder import Run, iso, now
-from ..stages.migrate import backup_gate as backups
-from ..walk.plan import Plan
 from .stage import Stage
 
 SCHEMA = 1
@@ -25,10 +23,11 @@ class Checkpoint:
     stage: str
     parameters: Parameters
     entries: dict[str, dict[str, Any]]  # entry -> source, target, level of the source table
-    code: str
+    identity: Identity
     sides: dict[str, dict[str, Any]]  # source and target -> environment, region, account
+    mapping: dict[str, Any]  # file, fingerprint, and each entry as the mapping resolved it
+    backups: dict[str, dict[str, Any]] = field(default_factory=dict)  # target table -> kind, arn, …: `Stage.backups`
     path: Path | None = None
-    backups: dict[str, dict[str, Any]] = field(default_factory=dict)  # target table -> kind, arn, ...: see backups.py
 
     def stage_journal(self) -> Stage:
         """The stage's journal."""
@@ -42,23 +41,10 @@ class Checkpoint:
     @property
     def code_changed(self) -> bool:
         """Whether the program is another one than the one that wrote."""
-        return self.code != code_fingerprint()
+        return self.identity.code != code_fingerprint()
 
 
-def checkpoint_of(run: Run, stage: str, plan: Plan) -> Checkpoint:
-    """The checkpoint for a plan, not yet written."""
-    every = plan.choose(list(plan.all_routes))
-    levels = every.levels()
-    entries = {
-        name: {"source": route.entry.source, "target": route.entry.target, "level": levels[route.entry.source]}
-        for name, route in plan.all_routes.items()
-    }
-    sides = {label: side_summary(plan, label) for label in ("source", "target")}
-    taken = backups.recorded(Stage(run, stage))
-    return Checkpoint(run, stage, plan.parameters, entries, code_fingerprint(), sides, backups=taken)
-
-
-def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
+def write_checkpoint(checkpoint: Checkpoint) -> Path:
     """Writes `migration-checkpoint-<timestamp>.json` into the run's folder; gives its path."""
     content = {
         "schema": SCHEMA,
@@ -68,21 +54,10 @@ def write_checkpoint(checkpoint: Checkpoint, plan: Plan) -> Path:
         "journal": f"journal/{checkpoint.stage}",
         "parameters": checkpoint.parameters.model_dump(),
         **checkpoint.sides,
-        "mapping": {
-            "file": plan.mapping.file,
-            "fingerprint": plan.mapping.fingerprint,
-            "entries": {
-                name: {**about, **entry.model.model_dump(mode="json", by_alias=True, exclude_unset=True)}
-                for (name, about), entry in zip(checkpoint.entries.items(), plan.mapping.entries.values(), strict=True)
-            },
-        },
+        "mapping": checkpoint.mapping,
         "entries": checkpoint.entries,
         "backups": checkpoint.backups,
-        "fingerprints": {
-            "mapping": plan.mapping.fingerprint,
-            "environments": environments_fingerprint(plan.parameters),
-            "code": checkpoint.code,
-        },
+        "fingerprints": checkpoint.identity._asdict(),
     }
     return checkpoint.run.write_json("migration-checkpoint", {**content, "sha256": _seal(content)})
 
@@ -108,23 +83,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if folder.name != run.id or not run.journal(content["stage"]).is_dir():
         raise Refused(f"{path} belongs to run {run.id}, whose folder and journal are not here; put it back there.")
     parameters = build_parameters(content["parameters"], path.name)
-    sides = {label: content[label] for label in ("source", "target")}
     return Checkpoint(
         run,
         content["stage"],
         parameters,
         content["entries"],
-        content["fingerprints"]["code"],
-        sides,
-        path,
+        Identity(**content["fingerprints"]),
+        {label: content[label] for label in ("source", "target")},
+        content["mapping"],
         content.get("backups", {}),
+        path,
     )
-
-
-def side_summary(plan: Plan, label: str) -> dict[str, Any]:
-    """Environment, region and account of a side, as reports name it."""
-    connection = getattr(plan, label)
-    return {key: getattr(connection, key) for key in ("environment", "region", "account")}
 
 
 def _seal(content: dict[str, Any]) -> str:

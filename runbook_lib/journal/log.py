@@ -48,8 +48,6 @@ COUNTS = {
 }
 
 
-
-
 class JournalRow(NamedTuple):
     """One row of an intent."""
 

@@ -18,7 +18,6 @@ import orjson
 from ..errors import Refused
 from ..run.folder import Run, iso, now, write_atomically
 from ..verdict import REVIEW, Alert, plural
-from ..walk.workers.shared_journal import check_settled
 from . import audit
 from . import log as journal
 from .examination import Examination
@@ -67,7 +66,7 @@ def examine(run: Run) -> Repair:
             examined = Examination(Stage(run, name), lengths, known.get(name, 0))
             unfinished |= {folder + file: told for file, told in examined.unfinished.items()}
             if examined.mends:
-                check_settled(Stage(run, name))
+                Stage(run, name).check_settled()
                 mends[name], reopened[name] = examined.mends, examined.reopened
     return Repair(run, mends, reopened, unfinished, audit.is_damaged(run))
 

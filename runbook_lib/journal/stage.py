@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import Refused
-from ..run.fingerprints import code_fingerprint, environments_fingerprint
+from ..errors import Damaged, Refused
+from ..run.fingerprints import Identity
 from ..run.folder import Run, iso, now
 from ..values import key_hash
-from ..walk.plan import Plan
 from . import log as journal
 from .log import INSERTED, SCHEMA, Intent, Log
 
@@ -158,6 +157,25 @@ class Stage:
         settled = {event["place"] for event in events if event["kind"] == "settled"}
         return [event for event in events if event["kind"] == "shared" and event["place"] not in settled]
 
+    def check_settled(self) -> None:
+        """Refused where records of an interrupted execution lie elsewhere and were not fetched. Read-only."""
+        try:
+            found = self.unsettled()
+        except Damaged:  # to be repaired first
+            return
+        for event in found:
+            raise Refused(
+                f"{self.folder}: records of an interrupted execution lie at {event['url']}; resume the run to fetch them. "
+                "If a file here is damaged, move it elsewhere first: it is fetched whole."
+            )
+
+    def backups(self) -> dict[str, dict[str, Any]]:
+        """Target table → kind, arn, at and, of an on-demand backup, name and status. Read-only."""
+        known: dict[str, dict[str, Any]] = {}
+        for event in self.events("backups"):
+            known |= event["tables"]
+        return known
+
     def repairs(self) -> list[dict]:
         """What repairs found, one for each file that was damaged. An attempt that was cut off is told once."""
         found = {}
@@ -176,13 +194,13 @@ class Stage:
             number += 1
         return path
 
-    def open_log(self, plan: Plan, table: str, entries: list[str], segment: int, segments: int) -> Log:
+    def open_log(self, identity: Identity, table: str, entries: list[str], segment: int, segments: int) -> Log:
         """The segment's file, its first record written."""
         while True:
             log = self.open(self.path(table, entries, segment))
             if log.empty:
                 log.append(
-                    "begin", table=table, entries=entries, segment=segment, segments=segments, **self.identity(plan)
+                    "begin", table=table, entries=entries, segment=segment, segments=segments, **self.identity(identity)
                 )
                 return log
             begin = journal.begin_of(log.path)
@@ -190,23 +208,21 @@ class Stage:
                 return log
             log.close()  # another process took the name meanwhile
 
-    def identity(self, plan: Plan) -> dict[str, Any]:
-        """What a resumed run must have in common with the one it resumes."""
+    def identity(self, identity: Identity) -> dict[str, Any]:
+        """What the first record of each file and of each execution holds, so that a resumed run can be checked against it."""
         return {
             "schema": SCHEMA,
             "run": self.run.id,
             "stage": self.name,
-            "mapping": plan.mapping.fingerprint,
-            "environments": environments_fingerprint(plan.parameters),
-            "code": code_fingerprint(),
+            **identity._asdict(),
         }
 
-    def check_identity(self, plan: Plan) -> None:
+    def check_identity(self, identity: Identity) -> None:
         """Refused where the stage was begun with another mapping, other environments or other code."""
         first = next(self.events("execution"), None)
         if first is None:
             return
-        for key, value in self.identity(plan).items():
+        for key, value in self.identity(identity).items():
             if first.get(key) != value:
                 what = {
                     "mapping": "another mapping",

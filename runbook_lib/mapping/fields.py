@@ -15,8 +15,6 @@ Copied = Callable[[dict | None, dict], dict | None]  # (source value, what is le
 Piece = Callable[[dict, dict], str | None]  # (target item so far, copy) -> text; None: leave the attribute out
 
 
-
-
 def compile_fields(
     entry: Entry, key_names: Collection[str], index_names: Collection[str], *, keys_only: bool = False
 ) -> Build:

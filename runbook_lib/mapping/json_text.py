@@ -23,8 +23,6 @@ _HALF = re.compile("[\ud800-\udfff]")  # half a character: has no UTF-8 form, on
 _DEEP = 100  # brackets from which on Python's own decoder has to say whether it can go so deep
 
 
-
-
 class _Literal(str):
     """A JSON number as it was written."""
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..dynamo.rate_limiter import Pace
 from ..journal import repair
-from ..journal.checkpoint import side_summary
 from ..journal.listings import entry_of, write_listing, write_lists
 from ..journal.stage import COUNTED, Stage, State
 from ..run.fingerprints import code_fingerprint, environments_fingerprint
@@ -70,8 +69,8 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "schema": SCHEMA,
         "run_id": run.id,
         "created": iso(now()),
-        "source": side_summary(plan, "source"),
-        "target": side_summary(plan, "target"),
+        "source": plan.sides()["source"],
+        "target": plan.sides()["target"],
         "tables": tables,
         "totals": {
             "records": analysis.records,
@@ -175,7 +174,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     written = write_lists(stage)
     counts = table_counts(migration.state, entries_of(stage))
     alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
-    alerts += backups.alerts(backups.recorded(stage))
+    alerts += backups.alerts(stage.backups())
     sections = {
         **_counted(counts, migration.state.unrouted),
         "relationships": written.relationships,
@@ -184,7 +183,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
         "errors": written.errors,
         "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
         "executions": migration.state.executions,
-        "backups": backups.recorded(stage),
+        "backups": stage.backups(),
     }
     if migration.drift:
         sections["drift"] = migration.drift.as_json()
@@ -345,7 +344,7 @@ def held_back(pace: Pace | None) -> list[dict[str, Any]]:
 
 
 def _sides(plan: Plan) -> dict[str, Any]:
-    return {label: side_summary(plan, label) for label in ("source", "target")}
+    return plan.sides()
 
 
 def _write(

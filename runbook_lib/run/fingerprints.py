@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from ..mapping.load import Mapping
 from ..parameters import Parameters
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -29,13 +30,26 @@ DECIDING = {  # what decides what an item becomes and how that is recorded → t
 _IMPORT = re.compile(rb"^(?:from|import) [^(\n]*(?:\([^)]*\)[^\n]*)?\n", re.MULTILINE)
 
 
+class Identity(NamedTuple):
+    """What a resumed run must have in common with the one it resumes; each a SHA-256 in hex."""
+
+    mapping: str
+    environments: str
+    code: str
+
+
+def identity_of(mapping: Mapping, parameters: Parameters) -> Identity:
+    """The identity of a migration as this program would run it now."""
+    return Identity(mapping.fingerprint, environments_fingerprint(parameters), code_fingerprint())
+
+
 @cache
 def code_fingerprint() -> str:
     """SHA-256 over the code that decides what an item becomes and how that is recorded."""
     return sources_fingerprint(DECIDING)
 
 
-def sources_fingerprint(files: Mapping[str, str]) -> str:
+def sources_fingerprint(files: dict[str, str]) -> str:
     """SHA-256 over parts of the program: name of the part → its file, relative to the package.
 
     The name counts, the path does not, nor do import lines: a file that only moves changes nothing.

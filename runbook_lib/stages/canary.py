@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ..dynamo import tables
 from ..errors import Failed, Interrupted, Refused
-from ..journal.checkpoint import checkpoint_of
 from ..journal.stage import Stage, State
 from ..mapping.references import Found
 from ..mapping.routes import Reject, Route, Row
@@ -16,7 +15,7 @@ from ..walk.insert import Inserter
 from ..walk.plan import Plan
 from ..walk.preread import id_hash, prepare
 from ..walk.walk import Page, Routed, Winners, route_items
-from .migrate.migrate import begin, check_can_write, look_at_targets
+from .migrate.migrate import begin, check_can_write, checkpoint_of, look_at_targets
 from .rollback.undo import Undone, undo
 
 MAX_ITEMS = 1_000
@@ -120,7 +119,7 @@ def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Can
     was_empty = look_at_targets(stage, chosen)
     begin(stage, chosen, names)
     execution = stage.executions()
-    checkpoint = checkpoint_of(run, "test", plan)
+    checkpoint = checkpoint_of(Stage(run, "test"), plan)
     try:
         with Inserter(chosen, stage, execution, was_empty) as insert:
             for routed in _pages(chosen, closure, winners, execution):

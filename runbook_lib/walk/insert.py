@@ -165,7 +165,7 @@ class Inserter:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
                 total = self._segments.get(table, 1)
-                log = self._stage.open_log(self._plan, table, entries, segment, total)
+                log = self._stage.open_log(self._plan.identity, table, entries, segment, total)
                 self._logs[table, segment] = (log, self._stage.open_keys(log.path))
             return self._logs[table, segment]
 

@@ -14,6 +14,7 @@ from ..mapping import levels as graph
 from ..mapping.load import Create, Entry, Mapping, load_mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
+from ..run.fingerprints import Identity, identity_of
 from .budgets import budgets_of, tables_of
 from .guard import check_endpoint, check_engine, check_lease, check_same_table
 
@@ -53,6 +54,18 @@ class Plan:
     def levels(self) -> dict[str, int]:
         """Source table → level; parents first. Entries that share a table share its level."""
         return graph.levels(self.parents())
+
+    @property
+    def identity(self) -> Identity:
+        """What a resumed run must have in common with this plan."""
+        return identity_of(self.mapping, self.parameters)
+
+    def sides(self) -> dict[str, dict[str, Any]]:
+        """ "source" and "target" → environment, region and account, as reports and checkpoints name them."""
+        return {
+            label: {key: getattr(connection, key) for key in ("environment", "region", "account")}
+            for label, connection in (("source", self.source), ("target", self.target))
+        }
 
     def segments(self, table: str) -> int:
         """How many scan segments a source table gets."""

@@ -28,8 +28,6 @@ Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -
 COLLECT_EVERY = 200_000  # new objects: two or three pages
 
 
-
-
 @dataclass(frozen=True)
 class Page:
     """One Scan response."""
@@ -52,8 +50,6 @@ class Routed:
     losers: list[Row]  # another source item has the same target key and comes first
     rejects: list[Reject]
     unrouted: list[dict]  # source keys of items that no entry selects
-
-
 
 
 Step = Callable[[Routed], None]

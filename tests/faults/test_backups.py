@@ -244,7 +244,7 @@ def test_a_backup_that_was_deleted_meanwhile_is_taken_anew(moto_world, tmp_path,
         flow.migrate()
     calls.answers.clear()
     monkeypatch.setattr(backups, "DEADLINE", 10)
-    begun = backups.recorded(Stage(flow.run(), "migrate"))
+    begun = Stage(flow.run(), "migrate").backups()
     for about in begun.values():
         moto_world.client.delete_backup(BackupArn=about["arn"])
     now = flow.migrate()["backups"]

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from runbook_lib.dynamo import backups
-from runbook_lib.errors import DynamoError, Interrupted, NotAvailable, Refused, tables
+from runbook_lib.dynamo import backups, tables
+from runbook_lib.errors import DynamoError, Interrupted, NotAvailable, Refused
 from runbook_lib.report import views_plan
 from runbook_lib.stages.migrate import backup_gate as gate
 from runbook_lib.stages.rollback import restore

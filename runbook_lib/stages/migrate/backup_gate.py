@@ -30,14 +30,6 @@ OTHERWISE = ", or set target.backup: waived to migrate without a backup"
 MAX_NAME = 255
 
 
-def recorded(stage: Stage) -> dict[str, dict[str, Any]]:
-    """Target table → kind, arn, at and, of an on-demand backup, name and status: what the journal says. Read-only."""
-    known: dict[str, dict[str, Any]] = {}
-    for event in stage.events("backups"):
-        known |= event["tables"]
-    return known
-
-
 def outlook(run: Run, plan: Plan) -> dict[str, dict[str, Any]]:
     """Target table → kind: what `ensure` did, or would do now. Read-only; {} where the target is not production.
 
@@ -45,7 +37,7 @@ def outlook(run: Run, plan: Plan) -> dict[str, dict[str, Any]]:
     """
     if not plan.parameters.target.production:
         return {}
-    known = recorded(Stage(run, "migrate"))
+    known = Stage(run, "migrate").backups()
     there = [name for name in plan.target_names() if plan.target_tables[name] is not None]
     return {name: known.get(name) or {"kind": _kind(plan, name), "arn": None} for name in there}
 
@@ -58,7 +50,7 @@ def ensure(stage: Stage, plan: Plan) -> None:
     """
     if not plan.parameters.target.production:
         return
-    known = recorded(stage)
+    known = stage.backups()
     begun = {name: about["arn"] for name, about in known.items() if _is_begun(about)}
     waiting = []
     for name in plan.target_names():

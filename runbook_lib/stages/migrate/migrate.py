@@ -8,7 +8,7 @@ from ...dynamo import tables
 from ...errors import DynamoError, Failed, Interrupted, Refused, Stopped
 from ...journal import audit
 from ...journal import log as journal
-from ...journal.checkpoint import checkpoint_of, read_checkpoint, write_checkpoint
+from ...journal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ...journal.stage import Part, Stage, State
 from ...run.folder import Run
 from ...verdict import plural
@@ -116,7 +116,7 @@ def _unanswered_failure(stage: Stage) -> str | None:
 
 def _take_back(run: Run, plan: Plan, path: Path) -> Undone:
     try:
-        return undo(checkpoint_of(run, "migrate", plan))
+        return undo(checkpoint_of(Stage(run, "migrate"), plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
         raise Interrupted(
             f"the migration failed, and taking it back was interrupted ({problem or 'by hand'}). "
@@ -138,11 +138,11 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     if stage.name == "migrate" and state.rolling_back:
         raise Refused(f"run {run.id} was rolled back in part; give the rollback command again, then start a new run.")
-    stage.check_identity(plan)
+    stage.check_identity(plan.identity)
     audit.check_journals(run)
     analysis = run.latest_json("migration-analysis")
     if analysis:
-        for key, value in stage.identity(plan).items():
+        for key, value in stage.identity(plan.identity).items():
             if key in ("mapping", "environments", "code") and analysis["fingerprints"][key] != value:
                 raise Refused(
                     f"the analysis in run {run.id} was made with another {key}; analyze again (a new run), "
@@ -164,7 +164,7 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
 def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = ()) -> Path:
     """Records a new execution and, at the first, writes the checkpoint. Gives the checkpoint's path."""
     told = [[part.table, part.entries, part.segments] for part in parts]  # so that a first record can be made again
-    stage.record("execution", entries=chosen, parts=told, **stage.identity(plan))
+    stage.record("execution", entries=chosen, parts=told, **stage.identity(plan.identity))
     path = ensure_checkpoint(stage, plan)
     stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
     return path
@@ -180,9 +180,30 @@ def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
             stage.run.logger().warning("another checkpoint is written: %s", problem)
         else:
             return path
-    path = write_checkpoint(checkpoint_of(stage.run, stage.name, plan), plan)
+    path = write_checkpoint(checkpoint_of(stage, plan))
     stage.record("checkpoint", file=path.name)
     return path
+
+
+def checkpoint_of(stage: Stage, plan: Plan) -> Checkpoint:
+    """The checkpoint of a stage for a plan, not yet written."""
+    levels = plan.choose(list(plan.all_routes)).levels()
+    entries = {
+        name: {"source": route.entry.source, "target": route.entry.target, "level": levels[route.entry.source]}
+        for name, route in plan.all_routes.items()
+    }
+    models = {name: entry.model for name, entry in plan.mapping.entries.items()}
+    mapping = {
+        "file": plan.mapping.file,
+        "fingerprint": plan.mapping.fingerprint,
+        "entries": {
+            name: {**about, **models[name].model_dump(mode="json", by_alias=True, exclude_unset=True)}
+            for name, about in entries.items()
+        },
+    }
+    return Checkpoint(
+        stage.run, stage.name, plan.parameters, entries, plan.identity, plan.sides(), mapping, stage.backups()
+    )
 
 
 def checkpoint_path(stage: Stage) -> Path | None:

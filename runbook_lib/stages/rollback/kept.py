@@ -114,7 +114,7 @@ def _as_inserted(routes: list[Route], item: dict, row: JournalRow) -> Row | None
 
 def _other(checkpoint: Checkpoint, plan: Plan) -> str | None:
     try:
-        checkpoint.stage_journal().check_identity(plan)
+        checkpoint.stage_journal().check_identity(plan.identity)
     except Refused:
         return "the mapping, or the program, is another now"
     return None

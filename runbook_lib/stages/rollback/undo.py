@@ -103,7 +103,9 @@ def undo(
     counts, letters = stage.state(execution).undone, Counter()
     for _, intent in stage.intents(final=True):
         letters.update(intent.outcome if execution in (None, intent.execution) else "")
-    return Undone(counts[DELETED], counts[KEPT_EDITED], counts[NOT_FOUND], lines, letters[ALREADY_THERE], letters[CONFLICT])
+    return Undone(
+        counts[DELETED], counts[KEPT_EDITED], counts[NOT_FOUND], lines, letters[ALREADY_THERE], letters[CONFLICT]
+    )
 
 
 def connect(parameters: Parameters, pace: Pace) -> Connection:

@@ -66,7 +66,7 @@ class ValidationJournal:
         with self._lock:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
-                log = self._stage.open_log(self._plan, table, entries, segment, self.segments[table])
+                log = self._stage.open_log(self._plan.identity, table, entries, segment, self.segments[table])
                 self._logs[table, segment] = log
             return self._logs[table, segment]
 
@@ -145,7 +145,7 @@ def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:
     """What an execution must have in common with the one that it goes on with."""
     migrated = stage.run.journal("migrate").glob("*.jsonl")
     return {
-        **stage.identity(plan),
+        **stage.identity(plan.identity),
         "comparing": sources_fingerprint(_COMPARING),
         "entries": list(plan.routes),
         "migrated": sum(path.stat().st_size for path in migrated),

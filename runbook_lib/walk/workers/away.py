@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from ...journal import log as journal
 from ...journal.stage import Stage
+from ...run.fingerprints import Identity
 from ...run.folder import Run
 from ...run.spill import HashSet
-from ..plan import Plan
 from .object_log import Head, SharedLog
 from .object_store import Blob, Store
 
@@ -90,7 +90,7 @@ class _AwayStage(Stage):
         self._store, self._shared = store, shared
         self.logs: dict[tuple[str, int], SharedLog] = {}
 
-    def open_log(self, plan: Plan, table: str, entries: list[str], segment: int, segments: int) -> SharedLog:
+    def open_log(self, identity: Identity, table: str, entries: list[str], segment: int, segments: int) -> SharedLog:
         head = self._shared.heads[table, segment]
         log = SharedLog(self._store, f"{self._shared.place}/{head.name}", self.folder / head.name, head)
         self.logs[table, segment] = log

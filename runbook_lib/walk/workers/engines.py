@@ -71,7 +71,7 @@ def insert(
             segments=segments,
             winners=winners,
             known=None if shared else _saved(plan, stage),
-            identity=stage.identity(plan),
+            identity=stage.identity(plan.identity),
             sides=sides_of(plan),
             holder=stage.run.holder(),
             shared=shared and shared.about,

@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from ...errors import Damaged, Interrupted, Refused, RunbookError
+from ...errors import Damaged, Interrupted, RunbookError
 from ...journal import log as journal
 from ...journal.log import kind_of, lines
 from ...journal.stage import Stage
@@ -126,7 +126,7 @@ class SharedJournal:
 
     def _begin(self, plan: Plan, segment: Segment) -> Path:
         entries = [route.entry.name for route in plan.by_source()[segment.table]]
-        log = self._stage.open_log(plan, segment.table, entries, segment.number, segment.total)
+        log = self._stage.open_log(plan.identity, segment.table, entries, segment.number, segment.total)
         log.close()
         return log.path
 
@@ -197,19 +197,6 @@ def settle(stage: Stage) -> None:
             copies = list(pool.map(partial(_copy, stage, store, event["place"]), heads))
         _fence(stage, event["place"], copies, True)
         stage.run.logger().info("%s: the records at %s are fetched", stage.name, store.url)
-
-
-def check_settled(stage: Stage) -> None:
-    """Refused where records are not here yet. Read-only."""
-    try:
-        found = stage.unsettled()
-    except Damaged:  # that is to be repaired first
-        return
-    for event in found:
-        raise Refused(
-            f"{stage.folder}: records of an interrupted execution lie at {event['url']}; resume, and they are fetched. A file "
-            "that is damaged here move elsewhere first: it is fetched whole."
-        )
 
 
 def _copy(stage: Stage, store: Store, place: str, head: Head) -> _Copy:

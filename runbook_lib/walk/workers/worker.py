@@ -77,8 +77,6 @@ class Slice:
             raise _KINDS.get(self.problem[0], Failed)(self.problem[1])
 
 
-
-
 class Lane(Protocol):
     """A worker that does one thing at a time."""
 
@@ -146,7 +144,7 @@ class _Worker:
         known = away.known() if away else job.known and HashSet.open(job.known)
         if known is not None:
             plan = with_known(plan, known)
-        if (mine := self._stage.identity(plan)) != job.identity:
+        if (mine := self._stage.identity(plan.identity)) != job.identity:
             other = next(key for key in mine if mine[key] != job.identity[key])
             raise Refused(f"a worker has another {other} than the process that started it; give all of them the same.")
         for label, mine in sides_of(plan).items():
