@@ -13,7 +13,7 @@ from ..journal.selection import select_run
 from ..mapping.load import load_mapping
 from ..notebook.execute import Execution, execute
 from ..parameters import Parameters, load_parameters, project_root, resolve_path
-from ..report.index import write_index
+from ..report.status import write_index
 from ..run.folder import Run, new_run_id
 from .data import EXPECTED
 from .world import World

@@ -1,4 +1,4 @@
-"""moto's server for the demo and the tests: `python -m runbook_lib.demo_server [PORT] [--detach]`.
+"""moto's server for the demo and the tests: `python -m runbook_lib.demo.server [PORT] [--detach]`.
 
 It listens on 127.0.0.1 only, prints "ready PORT" once it does, keeps everything in memory, and ends with the
 process that started it unless it is detached. moto is unsafe under concurrent writes: one request at a time.
@@ -20,7 +20,7 @@ def start(port: int = 0, *, detach: bool = False) -> tuple[subprocess.Popen, str
 
     Stop it with `process.kill()`: moto takes many seconds over a polite request. Raises Refused if it fails.
     """
-    command = [sys.executable, "-m", "runbook_lib.demo_server", str(port), *(["--detach"] if detach else [])]
+    command = [sys.executable, "-m", "runbook_lib.demo.server", str(port), *(["--detach"] if detach else [])]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -73,7 +73,7 @@ def end_with(parent: int) -> None:
 def main() -> None:
     """Serve as the command line says."""
     parent = os.getppid()  # before the slow imports, during which the parent may already end
-    parser = argparse.ArgumentParser("python -m runbook_lib.demo_server", description="moto on 127.0.0.1")
+    parser = argparse.ArgumentParser("python -m runbook_lib.demo.server", description="moto on 127.0.0.1")
     parser.add_argument("port", nargs="?", type=int, default=0, help="0 picks a free port (default)")
     parser.add_argument("--detach", action="store_true", help="outlive the process that started it")
     arguments = parser.parse_args()

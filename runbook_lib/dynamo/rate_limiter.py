@@ -7,12 +7,114 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .lane import Lane, Slots
-
 BURST = 1.0  # seconds of unused units that may be made up for
 RECENT = 3.0  # seconds for which a wait is told
 READ, WRITE = "read", "write"
 ALL = ""  # the lane of the budgets of all tables together
+
+WINDOW = 0.5  # seconds over which a table's refusals are counted; longer, up to MAX_WINDOW, to have SAMPLE requests
+MAX_WINDOW = 2.0
+SAMPLE = 20
+FLOOR = 1.0  # requests a second that a table keeps
+MARGIN = 1.25  # how much more is sent than was accepted, where only a part was refused
+STEP = 0.25  # of the rate it was lowered to, that it grows by in each window without refusals, and
+PEAK_STEP = 0.02  # of the rate at which it was first refused: whichever is more
+KEEP_WINDOWS = 10  # how long a rate is kept that lowering did not help
+TABLE_BURST = 0.1  # seconds of a table's unused rate that may be made up for
+
+READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
+WRITES = frozenset({"PutItem", "DeleteItem", "BatchExecuteStatement"})
+_READ_UNIT, _WRITE_UNIT = 4096, 1024  # bytes
+
+
+@dataclass
+class Slots:
+    """Places in a queue: each taker is told how long to wait until its units are due."""
+
+    rate: float | None
+    burst: float  # seconds of unused rate that may be made up for
+    due: float = float("-inf")
+
+    def take(self, units: float, now: float) -> float:
+        """Seconds to wait."""
+        if self.rate is None:
+            return 0.0
+        self.due = max(self.due, now - self.burst) + units / self.rate
+        return self.due - now
+
+
+@dataclass
+class _Window:
+    rate: float
+    share: float  # of the requests that was refused
+    accepted: float  # a second
+
+
+class Lane:
+    """A table of one side.
+
+    Its rate is halved in a window in which it refused most; where it refused less, lowered towards what it accepts. Then
+    it grows by the same amount in each window, so that others who use the table keep their part, until it is no longer
+    what holds the run back.
+    """
+
+    def __init__(self) -> None:
+        self.slots = Slots(None, TABLE_BURST)
+        self.reason = ""
+        self.accepts = 0
+        self.observed = 0.0  # requests a second in the last window
+        self._peak = 0.0  # requests a second when it was first refused
+        self._low = 0.0  # the rate that it was last lowered to
+        self._before: _Window | None = None  # what the rate was lowered for
+        self._keep = 0  # windows for which the rate is not lowered
+        self._since: float | None = None
+        self._sent = 0
+        self._refused = 0.0
+
+    def count(self, now: float, refused: float = 0.0) -> None:
+        """Notes a request, and which share of it was refused."""
+        if self._since is None:  # a window begins with its first request, not when the last one ended
+            self._since = now
+        self._sent += 1
+        self._refused += refused
+        self.accepts += refused <= 0.5
+        elapsed = now - self._since
+        if elapsed < WINDOW or (self._refused and self._sent < SAMPLE and elapsed < MAX_WINDOW):
+            return
+        self.observed = self._sent / elapsed
+        self.slots.rate = self._next_rate(self.observed, self._refused / self._sent)
+        self._since, self._sent, self._refused = None, 0, 0.0
+
+    def _next_rate(self, sent: float, share: float) -> float | None:
+        """The rate that follows from the requests sent a second and the share of them that was refused."""
+        rate, accepted = self.slots.rate, sent * (1 - share)
+        before, self._before = self._before, None
+        if not share:
+            # Far above what the run asks for, the limit limits nothing any more.
+            return self._grown(rate) if rate is not None and rate < 1.5 * sent else None
+        if rate is None:
+            self._peak = sent
+        rate = min(rate or sent, sent)
+        if share > 0.5:
+            return self._lowered(rate / 2)
+        if self._keep:
+            self._keep -= 1
+            return self.slots.rate
+        if before and share > 0.8 * before.share and accepted < before.accepted * (1 + rate / before.rate) / 2:
+            # Fewer were sent, fewer accepted, as many of them refused: it is not because of how many are sent.
+            self._keep = KEEP_WINDOWS
+            return before.rate * MARGIN
+        factor = min(1.0, (1 - share) * MARGIN)
+        if factor < 0.95:
+            self._before = _Window(rate, share, accepted)
+        return self._lowered(rate * factor)
+
+    def _lowered(self, rate: float) -> float:
+        self._low = max(FLOOR, rate)
+        return self._low
+
+    def _grown(self, rate: float) -> float:
+        return rate + max(STEP * self._low, PEAK_STEP * self._peak)
 
 
 @dataclass(frozen=True)
@@ -181,3 +283,30 @@ class Pace:
 def limit_of(lane: str, kind: str) -> str:
     """The parameter that a budget comes from."""
     return f"limits.tables (its {kind}_units)" if lane else f"limits.{kind}_units"
+
+
+def with_consumed_capacity(operation: str, body: dict) -> dict:
+    """The body, asking DynamoDB to report consumed units, indexes included; the longer reply costs bytes."""
+    return body | {"ReturnConsumedCapacity": "TOTAL"} if operation in READS or operation in WRITES else body
+
+
+def consumed_units(operation: str, body: dict, reply: dict, sent: int, received: int) -> float:
+    """Units that a request consumed, 0 for an operation that uses none.
+
+    Where the reply does not tell, by the bytes of request and reply, which are more than DynamoDB counts for the table
+    (but leave out what its indexes take).
+    """
+    told = reply.get("ConsumedCapacity")
+    parts = told if isinstance(told, list) else [told]
+    consumed = sum(part.get("CapacityUnits", 0) for part in parts if isinstance(part, dict))
+    if consumed > 0:
+        return consumed
+    if operation in READS:
+        keys = sum(len(part["Keys"]) for part in body.get("RequestItems", {}).values())
+        return max(1, keys, -(-received // _READ_UNIT))
+    if operation in WRITES:
+        statements = body.get("Statements")
+        if statements is not None:  # each is rounded up for itself
+            return len(statements) + sent // _WRITE_UNIT
+        return max(1, -(-max(sent, received) // _WRITE_UNIT))
+    return 0

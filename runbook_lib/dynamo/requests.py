@@ -11,10 +11,8 @@ from typing import Any
 import orjson
 
 from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted, NotSent
-from . import capacity
 from . import errors as faults
-from .capacity import READS, WRITES
-from .rate_limiter import Pace
+from .rate_limiter import READS, WRITES, Pace, consumed_units, with_consumed_capacity
 
 ATTEMPTS = 10
 PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
@@ -89,7 +87,7 @@ class Requests:
         table = table or table_of(body)
         lane = f"{self.label} {table}"
         pace = self._pace
-        data = orjson.dumps(capacity.measured(operation, body) if pace.limited else body)
+        data = orjson.dumps(with_consumed_capacity(operation, body) if pace.limited else body)
         renewed = False
         attempt = 0
         while True:
@@ -176,7 +174,7 @@ class Requests:
             self._pace.accepted(lane)
         if not self._pace.limited:
             return
-        units = capacity.units(operation, body, reply, sent, received)
+        units = consumed_units(operation, body, reply, sent, received)
         if units:
             (self._pace.wait_read if operation in READS else self._pace.wait_write)(units, lane)
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Refused
 from ..journal import audit
 from ..parameters import project_root
-from ..report.index import write_index
+from ..report.status import write_index
 from ..run.folder import Run, write_atomically
 from ..walk import control as tuning
 from ..walk import stop as control

@@ -1,19 +1,18 @@
-"""Figures as HTML `<img>` with a PNG inside: what refers to what, where the items went, which types there are.
+"""Figures as HTML `<img>` with a PNG inside: the canvas, where the items went, which types the attributes have.
 
 Drawn in pixels on matplotlib's Figure, without pyplot: no state, no display, safe on any thread. Figures have a white
 ground of their own, so that they look the same in every theme and in print.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+import base64
+import io
+import warnings
+from collections.abc import Mapping
+from typing import Any
 
+from ..stages.analyze import Analysis
 from ..stages.profile import Profile
-from .canvas import GREY, INK, RED, Canvas, text_width
-from .html import ACCENT, MUTED, Raw, note, text
-from .reference_map import draw
-
-if TYPE_CHECKING:
-    from ..stages.analyze import Analysis
+from .html import ACCENT, LINE, Raw, note, text, visible
 
 PARTS = {  # where items went -> its name and colour
     "inserted": ("inserted", "#3f9d6a"),
@@ -25,33 +24,9 @@ PARTS = {  # where items went -> its name and colour
 TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
 ROW = 20  # pixels of a row
 LEAST = 4  # pixels of the smallest part of a bar that is not zero
-
-
-def reference_map(
-    levels: Mapping[str, int],
-    edges: Iterable[tuple[str, str | None, int, int]],
-    records: Mapping[str, int],
-) -> Raw:
-    """What refers to what: columns by level, parents left; edges are (child, parent, references, dangling).
-
-    An edge whose parent is None is one for which no table could be told. Tables without references stand below.
-    """
-    merged: dict[tuple[str, str | None], list[int]] = {}
-    for child, parent, count, dangling in edges:
-        counts = merged.setdefault((child, parent), [0, 0])
-        counts[0] += count
-        counts[1] += dangling
-    known = {pair: tuple(counts) for pair, counts in merged.items() if pair[0] in levels}
-    known = {(c, p if p in levels else None): counts for (c, p), counts in known.items()}
-    linked = {name for pair in known for name in pair if name}
-    alone = sorted(set(levels) - linked)
-    below = ""
-    if alone:
-        names = " · ".join(f"{text(name)} <b>{records.get(name, 0):,}</b>" for name in alone)
-        below = note(Raw(f'<span style="{MUTED}">{len(alone)} without references:</span> {names}'))
-    if not known:
-        return Raw(below or note("No tables."))
-    return Raw(f"<div>{draw(levels, known, records)}</div>{below}")
+INK, GREY, RED = "#1f2933", "#6b7680", "#bf2c2c"
+SIZE = 11.0  # pixels of text
+COLOURS = 255  # of the PNG: enough for text with smooth edges, a third of the bytes
 
 
 def counts(tables: Mapping[str, Mapping[str, int]]) -> Raw:
@@ -99,7 +74,7 @@ def _widths(table: Mapping[str, int], scale: float) -> dict[str, float]:
     return {part: max(scale * table[part], LEAST) for part in PARTS if table.get(part)}
 
 
-def types(analysis: "Analysis") -> Raw:
+def types(analysis: Analysis) -> Raw:
     """Which types the attributes of each table have: the number of attributes, darker the more of the values."""
     profiles: dict[str, Profile] = {name: table.profile for name, table in analysis.tables.items() if table.profile}
     if not profiles:
@@ -131,3 +106,67 @@ def _shade(share: float) -> str:
     weight = 0.12 + 0.88 * share**0.6
     channels = [int(ACCENT[at : at + 2], 16) for at in (1, 3, 5)]
     return "#" + "".join(f"{round(255 + (channel - 255) * weight):02x}" for channel in channels)
+
+
+class Canvas:
+    """A white ground on which things are drawn in pixels, from the top left."""
+
+    def __init__(self, width: float, height: float):
+        """The size in CSS pixels; the PNG has twice as many."""
+        from matplotlib.figure import Figure
+
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / 72, height / 72), dpi=144, facecolor="white")
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self.axes.axis("off")
+
+    def text(self, x: float, y: float, words: object, *, size: float = SIZE, colour: str = INK, **style: Any) -> None:
+        """One line of text, by default from x to the right, its middle at y."""
+        style = {"ha": "left", "va": "center_baseline", **style}
+        self.axes.text(x, y, visible(words), size=size, color=colour, parse_math=False, **style)
+
+    def box(self, x: float, y: float, width: float, height: float, *, fill: str, edge: str = "none", round_: float = 0):
+        """A rectangle, its corners rounded."""
+        from matplotlib.patches import FancyBboxPatch
+
+        style = f"round,pad=0,rounding_size={round_}" if round_ else "square,pad=0"
+        self.axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, fc=fill, ec=edge, lw=1))
+
+    def line(
+        self, points: list[tuple[float, float]], codes: list[int], colour: str, width: float, order: int = 1
+    ) -> None:
+        """A path of matplotlib's codes."""
+        from matplotlib.patches import PathPatch
+        from matplotlib.path import Path
+
+        self.axes.add_patch(
+            PathPatch(Path(points, codes), fc="none", ec=colour, lw=width, zorder=order, capstyle="round")
+        )
+
+    def image(self, alt: str) -> Raw:
+        """The `<img>`."""
+        from PIL import Image
+
+        drawn = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a character the font lacks is drawn as a box; that needs no warning
+            self.figure.savefig(drawn, format="png")
+        small = io.BytesIO()
+        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        data = base64.b64encode(small.getvalue()).decode()
+        style = f"max-width:100%;height:auto;box-sizing:border-box;border:1px solid {LINE};border-radius:6px;background:#ffffff"
+        return Raw(
+            f'<img alt="{text(alt)}" width="{self.width:.0f}" style="{style}" src="data:image/png;base64,{data}">'
+        )
+
+
+def text_width(words: object, size: float = SIZE) -> float:
+    """Pixels that a line of text takes."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    font.set_size(size, 72)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        font.set_text(visible(words))
+    return font.get_width_height()[0] / 64

@@ -1,8 +1,11 @@
 """Sample items before and after, attribute by attribute, as shapes: what the mapping does, not what the items say."""
 
+import secrets
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from ..mapping import templates
 from ..mapping.conversions import convert
@@ -10,10 +13,9 @@ from ..mapping.load import Entry, FieldRule, Mapping
 from ..mapping.references import NULL, Found
 from ..mapping.routes import Row
 from ..stages.analyze import Analysis
-from ..values import equal, is_empty, text_of
+from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from .analysis import ordered
 from .html import MONO, Raw, chip, details, mono, muted, note, quiet, table, text
-from .masks import key_tag, shape, tag, value_shape
 
 ID_CHARACTERS = 8  # of a newly made id that are shown
 OPEN = 2  # entries whose samples are unfolded: those in which most happened
@@ -35,6 +37,9 @@ LEGEND = (
     "Shapes, not values: x and X are letters, 9 is a digit; equal #hashes are equal values within this notebook. "
     "Bold text comes from the mapping. Of newly made ids the first characters are shown."
 )
+LONGEST = 48  # characters of a shape
+_KEY = secrets.token_bytes(32)
+_ASCII_KEPT = set(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
 @dataclass(frozen=True)
@@ -246,3 +251,65 @@ def _summary(found: list[Change]) -> str:
     counts = Counter(change.kind for change in found)
     words = {kind: f"{kind}s" if kind in ("reference", "new id") and counts[kind] > 1 else kind for kind in TONES}
     return " · ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts[kind])
+
+
+def shape(content: str) -> str:
+    """`Ana Lopez 7` → `Xxx Xxxxx 9`; beyond 48 characters cut, with the length said."""
+    masked = "".join(map(_masked, content[:LONGEST]))
+    return masked if len(content) <= LONGEST else f"{masked}… {len(content):,} characters"
+
+
+def _masked(character: str) -> str:
+    if character in _ASCII_KEPT:
+        return character
+    category = unicodedata.category(character)
+    if category in ("Lu", "Lt"):
+        return "X"
+    if category[0] in "LM":  # marks are parts of letters
+        return "x"
+    return "9" if category[0] == "N" else "•"
+
+
+def value_shape(value: dict) -> str:
+    """The shape of a typed value of any type; containers by the number of their members."""
+    ((letter, content),) = value.items()
+    if letter == "NULL":
+        return "null"
+    if letter == "BOOL":
+        return "true/false"
+    if letter in ("S", "N"):
+        return shape(content) or "empty"
+    if letter == "B":
+        return _counted(len(content) * 3 // 4 - content[-2:].count("="), "byte")
+    return _counted(len(content), "name" if letter == "M" else "member")
+
+
+def described(value: dict) -> str:
+    """Type and shape in one: `S · Xxx Xxxxx 9`, `L · 3 members`."""
+    return f"{next(iter(value))} · {value_shape(value)}"
+
+
+def tag(value: dict) -> str:
+    """Six hex digits, equal for equal values; text and number of the same digits have the same."""
+    try:
+        value = canonical(value)
+    except ValueError:  # what is no legal value is shown as well
+        pass
+    ((letter, content),) = value.items()
+    return _hash(content.encode() if letter in SCALARS else serialize(value))
+
+
+def key_tag(key: dict) -> str:
+    """Six hex digits for a key of one or two attributes."""
+    try:
+        return _hash(key_hash(key))
+    except ValueError:  # what is no legal key can still be in a listing
+        return _hash(serialize(key))
+
+
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=3, key=_KEY).hexdigest()
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

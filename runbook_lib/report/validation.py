@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..stages.validate.validate import Difference, Validation
 from ..verdict import plural
 from .html import Raw, chip, flagged, heading, muted, note, quiet, table, text
-from .masks import key_tag
+from .samples import key_tag
 
 if TYPE_CHECKING:
     import pandas

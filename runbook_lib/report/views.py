@@ -10,14 +10,27 @@ import re
 from collections.abc import Iterable
 
 from ..verdict import FAIL, REVIEW, Alert
-from .analysis import overview, profile, profile_html, quarantine, reference_map, references, targets
+from .analysis import decision, overview, profile, profile_html, quarantine, reference_map, references, targets
 from .figures import types
 from .html import Raw, badge, chip, details, mono, muted, note, table, text
 from .samples import samples
 from .validation import differences, differences_html, patterns, validation
-from .views_decision import decision
-from .views_plan import backups, deletions, files, plan, reproduce, restored
-from .work import canary, counts, created, held_back, migration, preview, progress, undone
+from .work import (
+    backups,
+    canary,
+    counts,
+    created,
+    deletions,
+    files,
+    held_back,
+    migration,
+    plan,
+    preview,
+    progress,
+    reproduce,
+    restored,
+    undone,
+)
 
 __all__ = [
     "alerts", "backups", "canary", "counts", "created", "decision", "deletions", "differences", "differences_html",

@@ -13,8 +13,7 @@ from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal.selection import latest_checkpoint
 from runbook_lib.mapping.load import load_mapping
-from runbook_lib.report.index import write_index
-from runbook_lib.report.status import status
+from runbook_lib.report.status import status, write_index
 from runbook_lib.run import folder as runs
 from runbook_lib.run import locks
 from runbook_lib.run.folder import identify

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from runbook_lib.dynamo import backups, tables
 from runbook_lib.errors import DynamoError, Interrupted, NotAvailable, Refused
-from runbook_lib.report import views_plan
+from runbook_lib.report import work
 from runbook_lib.stages.migrate import backup_gate as gate
 from runbook_lib.stages.rollback import restore
 
@@ -205,14 +205,14 @@ def test_a_backup_that_is_not_available_is_not_restored(status):
 def test_the_views_say_what_stands_behind_a_table_and_what_a_restore_is_not():
     """A line a table; nothing where the target is not production; the list of what is not carried over."""
     kinds = (gate.POINT_IN_TIME, gate.ON_DEMAND, gate.WAIVED, gate.NOT_AVAILABLE)
-    page = views_plan.backups({f"T<{kind}>": {"kind": kind, "arn": None} for kind in kinds})
+    page = work.backups({f"T<{kind}>": {"kind": kind, "arn": None} for kind in kinds})
     assert page.count("<tr") == len(kinds) + 1
     assert "T&lt;waived&gt;" in page
     assert set(gate.PLANNED) == set(kinds)
-    assert "no backup is looked for" in views_plan.backups({})
-    page = views_plan.restored(restore.Restored(ARN, restore.BACKUP, "T-restored-20261122030000", 3))
+    assert "no backup is looked for" in work.backups({})
+    page = work.restored(restore.Restored(ARN, restore.BACKUP, "T-restored-20261122030000", 3))
     for words in ("A restore is no undo", "T-restored-20261122030000", "3 items", *restore.NOT_CARRIED_OVER):
         assert words in page
-    page = views_plan.restored(restore.Restored("T-restored-1", restore.COPY, "T", 3, 1, 1, 1))
+    page = work.restored(restore.Restored("T-restored-1", restore.COPY, "T", 3, 1, 1, 1))
     assert "into T" in page
     assert "overwritten" in page

@@ -16,8 +16,7 @@ from PIL import Image
 
 from runbook_lib.mapping.levels import levels
 from runbook_lib.report import figures
-from runbook_lib.report.figures_layout import GAP, lay_out
-from runbook_lib.report.reference_map import _Map
+from runbook_lib.report.reference_map import GAP, _Map, draw_map, lay_out
 from runbook_lib.stages.analyze import EntryAnalysis
 from runbook_lib.stages.profile import AttributeProfile
 
@@ -66,7 +65,7 @@ def drawn(levels_: dict, edges: list) -> _Map:
 
 
 def test_a_figure_is_an_image_of_twice_the_pixels_that_shrinks_with_the_page():
-    markup = figures.reference_map(LEVELS, EDGES, RECORDS)
+    markup = draw_map(LEVELS, EDGES, RECORDS)
     width = int(re.search(r'width="(\d+)"', markup)[1])
     assert image_of(markup).size[0] == pytest.approx(2 * width, abs=2)
     assert "max-width:100%" in markup
@@ -75,7 +74,7 @@ def test_a_figure_is_an_image_of_twice_the_pixels_that_shrinks_with_the_page():
 
 
 def test_tables_without_references_stand_below_the_map():
-    markup = figures.reference_map(LEVELS, EDGES, RECORDS)
+    markup = draw_map(LEVELS, EDGES, RECORDS)
     below = markup.partition("</div>")[2]
     assert "16 without references:" in below
     assert all(name in below for name in ALONE)
@@ -83,9 +82,7 @@ def test_tables_without_references_stand_below_the_map():
 
 
 def test_the_description_says_what_the_map_shows():
-    alt = alt_of(
-        figures.reference_map({"A": 1, "B": 2}, [("B", "A", 5, 0), ("B", "A", 1000, 3), ("B", None, 0, 4)], {})
-    )
+    alt = alt_of(draw_map({"A": 1, "B": 2}, [("B", "A", 5, 0), ("B", "A", 1000, 3), ("B", None, 0, 4)], {}))
     assert "B to A: 1,005, 3 dangling" in alt  # one edge, however many paths
     assert "B to no known table: 0, 4 dangling" in alt
 
@@ -103,7 +100,7 @@ def test_the_description_says_what_the_map_shows():
     ],
 )
 def test_maps_of_odd_shapes(levels_, edges):
-    assert figures.reference_map(levels_, edges, {})
+    assert draw_map(levels_, edges, {})
 
 
 def test_no_name_of_a_map_touches_another_or_a_foreign_box():
@@ -187,7 +184,7 @@ def test_counts_keep_the_smallest_part_visible():
 
 def test_figures_of_nothing_are_a_sentence():
     assert "No tables" in figures.counts({})
-    assert "No tables" in figures.reference_map({}, [], {})
+    assert "No tables" in draw_map({}, [], {})
 
     class Empty:
         tables = {"T": EntryAnalysis()}
@@ -213,8 +210,8 @@ def test_strange_names_are_drawn_as_they_are(name):
         tables = {name: EntryAnalysis(profile={"a": AttributeProfile(Counter(S=1))})}
 
     for markup in (
-        figures.reference_map({name: 1, "B": 2}, [("B", name, 1, 1)], {}),
-        figures.reference_map({name: 1}, [], {}),
+        draw_map({name: 1, "B": 2}, [("B", name, 1, 1)], {}),
+        draw_map({name: 1}, [], {}),
         figures.counts({name: {"inserted": 1}}),
         figures.types(One()),
     ):
@@ -231,8 +228,9 @@ def test_figures_can_be_made_on_any_thread():
 
 def test_pyplot_and_its_state_are_not_used():
     code = (
-        "import sys; from runbook_lib import figures; assert 'matplotlib' not in sys.modules; "
-        "figures.counts({'A': {'inserted': 1}}); figures.reference_map({'A': 1}, [('A', 'A', 1, 0)], {}); "
+        "import sys; from runbook_lib.report import figures; "
+        "from runbook_lib.report.reference_map import draw_map; assert 'matplotlib' not in sys.modules; "
+        "figures.counts({'A': {'inserted': 1}}); draw_map({'A': 1}, [('A', 'A', 1, 0)], {}); "
         "print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,8 +17,8 @@ TARGET = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1
 HOLDER = """
 import sys, time, pathlib
 from types import SimpleNamespace
-from runbook_lib import locks
-from runbook_lib.run import Run
+from runbook_lib.run import locks
+from runbook_lib.run.folder import Run
 locks.FOLDER = pathlib.Path(sys.argv[1])
 target = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1:1")
 with locks.hold_targets(target, ["A", "B"], Run("first-run-id", pathlib.Path(sys.argv[1]))):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook_lib.report import masks
+from runbook_lib.report import samples
 
 ALLOWED = set(string.punctuation + " xX9•…")
 
@@ -27,19 +27,19 @@ ALLOWED = set(string.punctuation + " xX9•…")
     ],
 )
 def test_letters_and_digits_are_replaced_and_punctuation_stays(content, shape):
-    assert masks.shape(content) == shape
+    assert samples.shape(content) == shape
 
 
 def test_a_long_text_is_cut_with_its_length_said():
-    assert masks.shape("a" * 48) == "x" * 48
-    assert masks.shape("a" * 1049) == "x" * 48 + "… 1,049 characters"
+    assert samples.shape("a" * 48) == "x" * 48
+    assert samples.shape("a" * 1049) == "x" * 48 + "… 1,049 characters"
 
 
 @given(st.text(max_size=60))
 def test_no_letter_or_digit_survives(content):
-    shown = masks.shape(content).removesuffix(f"… {len(content):,} characters")
+    shown = samples.shape(content).removesuffix(f"… {len(content):,} characters")
     assert set(shown) <= ALLOWED
-    assert len(shown) == min(len(content), masks.LONGEST)
+    assert len(shown) == min(len(content), samples.LONGEST)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_no_letter_or_digit_survives(content):
     ],
 )
 def test_the_shape_of_every_type(value, shape):
-    assert masks.value_shape(value) == shape
+    assert samples.value_shape(value) == shape
 
 
 @pytest.mark.parametrize(
@@ -73,23 +73,23 @@ def test_the_shape_of_every_type(value, shape):
     ],
 )
 def test_equal_values_have_equal_tags(one, other):
-    assert masks.tag(one) == masks.tag(other)
+    assert samples.tag(one) == samples.tag(other)
 
 
 def test_different_values_have_different_tags():
     values = [{"S": str(number)} for number in range(50)]
-    assert len(set(map(masks.tag, values))) > 45
-    assert masks.tag({"BOOL": True}) != masks.tag({"BOOL": False})
+    assert len(set(map(samples.tag, values))) > 45
+    assert samples.tag({"BOOL": True}) != samples.tag({"BOOL": False})
 
 
 def test_a_tag_cannot_be_recomputed_elsewhere(monkeypatch):
-    here = masks.tag({"S": "Ana"})
-    monkeypatch.setattr(masks, "_KEY", b"the key of another process")
-    assert masks.tag({"S": "Ana"}) != here
+    here = samples.tag({"S": "Ana"})
+    monkeypatch.setattr(samples, "_KEY", b"the key of another process")
+    assert samples.tag({"S": "Ana"}) != here
 
 
 def test_a_key_tag_identifies_a_key_by_value():
     key = {"PK": {"S": "LEAD"}, "SK": {"N": "1.0"}}
-    assert masks.key_tag(key) == masks.key_tag({"SK": {"N": "1"}, "PK": {"S": "LEAD"}})
-    assert masks.key_tag(key) != masks.key_tag({"PK": {"S": "LEAD"}, "SK": {"N": "2"}})
-    assert len(masks.key_tag({"id": {"BOOL": True}})) == 6  # no legal key, but a listing may hold it
+    assert samples.key_tag(key) == samples.key_tag({"SK": {"N": "1"}, "PK": {"S": "LEAD"}})
+    assert samples.key_tag(key) != samples.key_tag({"PK": {"S": "LEAD"}, "SK": {"N": "2"}})
+    assert len(samples.key_tag({"id": {"BOOL": True}})) == 6  # no legal key, but a listing may hold it

@@ -6,8 +6,7 @@ import random
 import pytest
 from support_pace import allowed, overall
 
-from runbook_lib.dynamo.lane import FLOOR, WINDOW
-from runbook_lib.dynamo.rate_limiter import Budgets, Pace
+from runbook_lib.dynamo.rate_limiter import FLOOR, WINDOW, Budgets, Pace
 
 
 class Clock:

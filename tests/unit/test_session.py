@@ -20,7 +20,7 @@ def side(**given):
 def test_import_is_light():
     """Importing the package's modules loads neither botocore nor boto3 nor urllib3."""
     code = (
-        "import sys, runbook_lib.dynamo.session, runbook_lib.dynamo.tables, runbook_lib.dynamo.wire;"
+        "import sys, runbook_lib.dynamo.session, runbook_lib.dynamo.tables, runbook_lib.dynamo.items;"
         "sys.exit(str(sorted({'botocore', 'boto3', 'urllib3', 'pandas'} & set(sys.modules))).strip('[]'))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""

@@ -69,7 +69,9 @@ def test_only_dynamo_talks_to_dynamodb():
         assert "from botocore" not in text, name
 
 
-@pytest.mark.parametrize("module", ["runbook_lib", "runbook_lib.cli", "runbook_lib.status", "runbook_lib.commands"])
+@pytest.mark.parametrize(
+    "module", ["runbook_lib", "runbook_lib.cli", "runbook_lib.report.status", "runbook_lib.commands"]
+)
 def test_importing_loads_nothing_heavy(module):
     """A command answers before pandas would have been imported."""
     if module == "runbook_lib.commands":

@@ -18,8 +18,7 @@ from urllib3.util import wait_for_read
 
 from runbook_lib.dynamo import transport
 from runbook_lib.dynamo.http import Line
-from runbook_lib.dynamo.signing import Request, Signer
-from runbook_lib.dynamo.transport import Transport
+from runbook_lib.dynamo.transport import Request, Signer, Transport
 from runbook_lib.errors import Again, Interrupted
 
 KEYS = ReadOnlyCredentials("AKID", "secret", "token")

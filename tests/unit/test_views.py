@@ -14,6 +14,7 @@ from runbook_lib.mapping.references import Found
 from runbook_lib.mapping.routes import Row
 from runbook_lib.report import figures, html, views
 from runbook_lib.report.json_report import left_open
+from runbook_lib.report.reference_map import draw_map
 from runbook_lib.report.samples import changes
 from runbook_lib.stages.analyze import Analysis, EntryAnalysis, TargetState
 from runbook_lib.stages.canary import Canary, Closure, Created, Pair
@@ -230,7 +231,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "validation": views.validation(validation),
         "differences_html": views.differences_html(validation),
         "patterns": views.patterns(validation),
-        "map": figures.reference_map({name: 1, f"{name}2": 2, f"{name}3": 2}, edges, {name: 3}),
+        "map": draw_map({name: 1, f"{name}2": 2, f"{name}3": 2}, edges, {name: 3}),
         "counts": figures.counts({name: counts}),
         "types": figures.types(analysis),
     }
@@ -586,7 +587,7 @@ def test_samples_collapse_what_is_copied():
 
 def checks_of(analysis: Analysis) -> dict[str, str]:
     """Check → ok, look or stop."""
-    from runbook_lib.report.views_decision import _checks
+    from runbook_lib.report.analysis import _checks
 
     return {name: state for name, state, _ in _checks(analysis)}
 
@@ -713,11 +714,11 @@ def test_nothing_made_or_to_undo_is_said():
 
 def test_importing_the_views_loads_nothing_heavy():
     code = (
-        "import sys; import runbook_lib.html, runbook_lib.views, runbook_lib.figures; "
+        "import sys; import runbook_lib.report.html, runbook_lib.report.views, runbook_lib.report.figures; "
         "print(sorted({'pandas', 'matplotlib', 'PIL', 'IPython', 'papermill'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    code = "import sys; import runbook_lib.html; print(sorted({'boto3', 'botocore', 'pydantic'} & set(sys.modules)))"
+    code = "import sys; import runbook_lib.report.html; print(sorted({'boto3', 'botocore', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
