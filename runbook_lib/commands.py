@@ -9,9 +9,10 @@ from .journal.checkpoint import read_checkpoint
 from .journal.selection import select_run
 from .mapping.load import load_mapping
 from .notebook.execute import Execution, execute
-from .parameters import Parameters, Target, load_parameters, outputs_folder, parse_value
+from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .run.folder import Run
 from .walk.guard import confirm, terminal
+from .yaml_files import parse_value
 
 
 def run_stage(options: argparse.Namespace, stage: str, own: dict[str, Any]) -> Execution:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import Refused
-from ..mapping.load import Mapping
+from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
 from ..run.folder import Run, identify, new_run_id, open_run, runs
 from .stage import Stage

@@ -6,7 +6,7 @@ from ..errors import Quarantine
 from ..values import canonical_number, is_empty
 from . import templates
 from .conversions import TYPES, convert
-from .load import Entry, FieldRule, default_of
+from .model import Entry, FieldRule, default_of
 
 NO_DATE = "not an ISO 8601 date"
 

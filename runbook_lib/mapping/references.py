@@ -18,7 +18,7 @@ from ..values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_
 from . import templates
 from .ids import id_hash, id_head
 from .json_text import EACH, JSON, Paths, quote, rewrite_all
-from .load import Entry
+from .model import Entry
 
 NULL = {"NULL": True}
 LINK_BYTES = 8  # enough to count by

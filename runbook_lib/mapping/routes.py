@@ -27,7 +27,7 @@ from ..values import (
 )
 from .fields import compile_fields, feeding
 from .ids import FORMATS, id_function
-from .load import Entry
+from .model import Entry
 from .references import Found, Parents, compile_references
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first

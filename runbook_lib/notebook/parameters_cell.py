@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ParametersError
-from ..parameters import suggest
+from ..yaml_files import suggest
 
 COMMON = {
     "mapping": str,

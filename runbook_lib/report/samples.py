@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from ..mapping import templates
 from ..mapping.conversions import convert
-from ..mapping.load import Entry, FieldRule, Mapping
+from ..mapping.model import Entry, FieldRule, Mapping
 from ..mapping.references import NULL, Found
 from ..mapping.routes import Row
 from ..stages.analyze import Analysis

@@ -7,13 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ..mapping.load import Mapping
+from ..mapping.model import Mapping
 from ..parameters import Parameters
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DECIDING = {  # what decides what an item becomes and how that is recorded → the file where it stands today
     "typed values": "values.py",
-    "mapping": "mapping/load.py",
+    "mapping model": "mapping/model.py",
+    "mapping file": "mapping/load.py",
+    "yaml files": "yaml_files.py",
     "templates": "mapping/templates.py",
     "json text": "mapping/json_text.py",
     "conversions": "mapping/conversions.py",

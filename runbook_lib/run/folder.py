@@ -19,7 +19,7 @@ from typing import Any
 from .. import failpoints
 from ..errors import Interrupted, Refused
 from ..journal.log import sync_folder
-from ..mapping.load import Mapping
+from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from ..dynamo.rate_limiter import ALL, READ, WRITE, Budgets
 from ..errors import ParametersError
-from ..mapping.load import Entry
-from ..parameters import Limits, suggest
+from ..mapping.model import Entry
+from ..parameters import Limits
+from ..yaml_files import suggest
 
 EACH = "*"  # in `limits.tables`: every table that is not named
 

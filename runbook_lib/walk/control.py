@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import ParametersError, Refused
-from ..parameters import Limits, suggest
+from ..parameters import Limits
 from ..run.folder import Run, iso, now, write_atomically
+from ..yaml_files import suggest
 from .budgets import budgets_of, tables_of
 from .plan import Plan
 

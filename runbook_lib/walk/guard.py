@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ..dynamo.session import Connection, is_aws
 from ..errors import Refused
-from ..mapping.load import Entry
+from ..mapping.model import Entry
 from ..parameters import Lease, Limits, Target
 from .workers.object_store import check_url
 

@@ -11,7 +11,8 @@ from ..dynamo.session import Connection
 from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping import levels as graph
-from ..mapping.load import Create, Entry, Mapping, load_mapping
+from ..mapping.load import load_mapping
+from ..mapping.model import Create, Entry, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from runbook_lib import cli
 from runbook_lib.errors import MappingError
-from runbook_lib.mapping.load import MappingModel
+from runbook_lib.mapping.model import MappingModel
 from runbook_lib.mapping.routes import Reject
 from runbook_lib.notebook.parameters_cell import COMMON, OWN
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from runbook_lib.dynamo import session, tables
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, Refused
-from runbook_lib.mapping.load import Create
+from runbook_lib.mapping.model import Create
 
 numbers = itertools.count(1)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ...mapping.load import Entry
+from ...mapping.model import Entry
 from ...values import canonical, canonical_number, from_python, order
 from ...walk.plan import Plan
 

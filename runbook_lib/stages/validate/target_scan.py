@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ...mapping.load import Entry
+from ...mapping.model import Entry
 from ...run.spill import HashLog, HashSet
 from ...values import digest, is_empty, key_hash, text_of
 from ...walk.plan import Plan

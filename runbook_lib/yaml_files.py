@@ -1,0 +1,172 @@
+"""Reading YAML files: a safe loader that keeps every digit, `${VAR:-default}`, and mistakes as sentences."""
+
+import difflib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import RunbookError
+
+MAX_FILE_BYTES = 5_000_000
+MAX_SHOWN = 80  # characters of a wrong value that are repeated
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key given twice and keeping every digit of a number."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):  # YAML reads no, on, yes and 12 as something else
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} is not text; put it in quotes", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    from decimal import Decimal, InvalidOperation
+
+    if ":" in node.value:  # see _plain_int
+        return node.value
+    try:
+        number = Decimal(node.value.replace("_", ""))
+    except InvalidOperation:
+        return loader.construct_yaml_float(node)
+    return number
+
+
+def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    # YAML 1.1 reads 012345670123 as an octal number: an account number, or an environment, is meant. And 12:30 as 750
+    # (sixties): a time of day is meant.
+    is_octal = node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
+    return node.value if is_octal or ":" in node.value else loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _exact_float)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)  # a date in a mapping is text
+
+
+def parse_value(text: str) -> Any:
+    """One value as it would stand in a YAML file; the text itself where it is no YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
+    """The mapping (dict) in a YAML file, by a safe loader. Read-only. Raises `error` with one sentence."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise error(f"{path.name}: larger than {MAX_FILE_BYTES:,} bytes; a file of parameters is a page or two.")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file; check the path (relative paths start at {Path.cwd()}).") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise error(f"{path}: cannot be read: {reason}.") from None
+    try:
+        content = yaml.load(text, _Loader)
+        json.dumps(content, default=str)  # ValueError where an alias leads into itself
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f" line {mark.line + 1}:" if mark else ""
+        what = getattr(problem, "problem", None) or "not readable as YAML"
+        raise error(f"{path.name}:{where} {what}; correct the YAML there.") from None
+    if not isinstance(content, dict):
+        raise error(f"{path.name}: holds no keys; see the files in parameters/ for the form.")
+    return content
+
+
+def expand(content: Any, file: str, error: type[RunbookError]) -> Any:
+    """The content with `${VAR:-default}` replaced in every text value. Raises `error` for a variable without value."""
+
+    def value_of(match: re.Match) -> str:
+        name, default = match.groups()
+        value = os.environ.get(name) or default
+        if value is None:
+            raise error(f"{file}: ${{{name}}} is not set; export {name} or write ${{{name}:-default}}.")
+        return value
+
+    if isinstance(content, str):
+        return _VARIABLE.sub(value_of, content)
+    if isinstance(content, dict):
+        return {key: expand(value, file, error) for key, value in content.items()}
+    if isinstance(content, list):
+        return [expand(value, file, error) for value in content]
+    return content
+
+
+def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
+    """The first problem that pydantic found, as one sentence: file, entry, what is wrong, mend."""
+    # A key that is misspelt is also missing: the misspelling is what to mend.
+    first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    location = [part for part in first["loc"] if not str(part).startswith(("function-", "literal["))]
+    names = [str(part) for part in location]
+    where = ".".join(names) or "the file"
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{file}: {where}: unknown key{suggest(names[-1], _keys_at(model, location[:-1]))}"
+    if kind == "missing":
+        return f"{file}: {where} is missing; add it."
+    if kind == "literal_error":
+        return f"{file}: {where} is {_short(first['input'])}; use {context['expected']}."
+    if kind in ("model_type", "dict_type"):
+        text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
+        return f"{file}: {where} is {_short(first['input'])}; write {{key: value}}{text}."
+    if kind == "string_type":  # most often something that YAML does not read as text, such as no, 5 or nothing
+        return f"{file}: {where} is {_short(first['input'])}; write text, in quotes."
+    if kind == "too_short":
+        return f"{file}: {where} is empty; give at least {context['min_length']}."
+    message = str(context.get("error", first["msg"])).rstrip(".")
+    if kind == "value_error":
+        return f"{file}: {where}: {message}."
+    return f"{file}: {where}: {message[:1].lower()}{message[1:]}; correct the value."
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """`; did you mean 'x'?`, or the list of what is known."""
+    close = difflib.get_close_matches(name, known, 1, 0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}." if known else "; remove it."
+
+
+def _keys_at(model: Any, location: list) -> list[str]:
+    """The keys that the model at a location knows; a part that is no field is the key of a dict of models."""
+    models = [model]
+    for part in location:
+        fields = [m.model_fields[part] for m in models if part in getattr(m, "model_fields", {})]
+        models = [found for field in fields for found in _models_in(field.annotation)] or models
+    return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
