@@ -204,7 +204,7 @@ def test_an_interrupted_kernel_is_told_how_to_go_on(flow, monkeypatch):
     def interrupting(*_):
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="interrupted by hand; Run it again with the run id the-first-run"):
+    with pytest.raises(Interrupted, match="interrupted by hand. Run it again with the run id the-first-run"):
         validate(flow.run(), flow._plan(), interrupting)
 
 
