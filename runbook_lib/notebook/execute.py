@@ -13,7 +13,8 @@ from ..errors import Refused
 from ..journal import audit
 from ..parameters import project_root
 from ..report.status import write_index
-from ..run.folder import Run, write_atomically
+from ..run.files import write_atomically
+from ..run.folder import Run
 from ..walk import control as tuning
 from ..walk import stop as control
 from .export import export

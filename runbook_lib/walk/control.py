@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import ParametersError, Refused
 from ..parameters import Limits, suggest
-from ..run.folder import Run, iso, now, write_atomically
+from ..run.files import write_atomically
+from ..run.folder import Run, iso, now
 from .budgets import budgets_of, tables_of
 from .plan import Plan
 

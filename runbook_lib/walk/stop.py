@@ -3,7 +3,8 @@
 import json
 
 from ..errors import Interrupted
-from ..run.folder import Run, iso, now, write_atomically
+from ..run.files import write_atomically
+from ..run.folder import Run, iso, now
 
 FILE = ".stop"
 

@@ -22,7 +22,7 @@ from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.report import views
 from runbook_lib.report.status import status
-from runbook_lib.run import folder as runs
+from runbook_lib.run import files
 from runbook_lib.stages.validate import journal as validation_journal
 from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk import stop as control
@@ -312,7 +312,7 @@ def test_a_journal_that_lost_records_costs_only_their_pages(flow, whole, monkeyp
 
 def test_a_second_validation_of_a_run_is_refused_and_the_first_can_be_stopped(flow, monkeypatch, capsys):
     """It holds the run as a migration does; status says so and waits for nothing."""
-    monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     run = flow.run()
     words = [str(flow.outputs), run.id]
     with run.lock("04_validate"):
