@@ -256,7 +256,7 @@ def _state(target: Any) -> Raw:
     return chip("missing", "bad") if target is None else chip("there", "good")
 
 
-def backups(found: Mapping[str, Mapping[str, Any]]) -> Raw:
+def backups(found: dict[str, dict[str, Any]]) -> Raw:
     """What stands behind each target table before the first insert."""
     if not found:
         return note("The target is not production, or has no table yet: no backup is looked for.")
@@ -319,7 +319,7 @@ def files(run: Run) -> Raw:
     return table(["file", "what it is", "bytes"], rows, align="lwr", caption=f"outputs: {run.id}")
 
 
-def reproduce(stage: str, run: Run, file: str | None, values: Mapping[str, Any]) -> Raw:
+def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Raw:
     """How to do the same from a terminal."""
     creating = stage == "02_test" and not values["table"]
     command = f"runbook {'create-tables' if creating else COMMANDS[stage]}"
