@@ -50,8 +50,7 @@ from runbook_lib.run import files, locks
 from runbook_lib.run import folder as runs
 from runbook_lib.stages.migrate import delta as second_walk
 from runbook_lib.stages.rollback import undo as rollback
-from runbook_lib.walk import stop as control
-from runbook_lib.walk import walk
+from runbook_lib.walk import control, walk
 
 RUNS = ("the-first-run", "the-second-run", "the-third-run")
 WHICH = st.integers(0, 119)  # beyond 127 Hypothesis prefers small numbers

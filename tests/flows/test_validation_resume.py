@@ -25,7 +25,7 @@ from runbook_lib.report.status import status
 from runbook_lib.run import files
 from runbook_lib.stages.validate import journal as validation_journal
 from runbook_lib.stages.validate.validate import validate
-from runbook_lib.walk import stop as control
+from runbook_lib.walk import control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 PAGES = 9  # of 4 items: 6 ports, 13 ships, 9 crews
@@ -185,7 +185,7 @@ def test_a_request_to_stop_is_met_in_every_part(flow, whole):
 
             def asking(wire, table, label=label, **options):
                 if wire.label == label:
-                    control.request(run, "stop")
+                    control.request_stop(run)
                 return scan_page(wire, table, **options)
 
             patch.setattr(Wire, "scan_page", asking)
@@ -322,6 +322,11 @@ def test_a_second_validation_of_a_run_is_refused_and_the_first_can_be_stopped(fl
         assert (told.state, "04_validate" in told.holder) == ("running", True)
         assert main(["stop", run.id, "--outputs", words[0]]) == 0
         assert "asked process" in capsys.readouterr().out
+        with pytest.raises(Interrupted, match="stop was asked for"):
+            control.check(run)
+        control.clear(run)
+        assert main(["pause", run.id, "--outputs", words[0], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["asked"] == "pause"
         with pytest.raises(Interrupted, match="stop was asked for"):
             control.check(run)
     assert main(["stop", run.id, "--outputs", words[0]]) == 2

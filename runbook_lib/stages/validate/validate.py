@@ -16,7 +16,7 @@ from ...run.folder import Run
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash
 from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
-from ...walk import stop as control
+from ...walk import control
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
