@@ -107,36 +107,33 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(word: str):
-    def command(options: argparse.Namespace) -> int:
-        from .parameters import outputs_folder
-        from .run.folder import check_run_id, open_run
-        from .walk.stop import request
+def _stop(options: argparse.Namespace) -> int:
+    from .parameters import outputs_folder
+    from .run.folder import check_run_id, open_run
+    from .walk.control import request_stop
 
-        run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
-        holder = run.holder()
-        if holder is None:
-            raise Refused(f"nothing is writing run {run.id}; there is nothing to {word}.")
-        request(run, word)
-        told = f"asked {holder} to {word}; it ends with the page it is at"
-        print(json.dumps({"run_id": run.id, "asked": word, "holder": holder}) if options.json else told)
-        return 0
-
-    return command
+    run, asked = open_run(outputs_folder(options.outputs), check_run_id(options.of)), options.words[0]  # stop or pause
+    holder = run.holder()
+    if holder is None:
+        raise Refused(f"nothing is writing run {run.id}; there is nothing to {asked}.")
+    request_stop(run)
+    told = f"asked {holder} to {asked}; it ends with the page it is at"
+    print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else told)
+    return 0
 
 
 def _tune(options: argparse.Namespace) -> int:
     from .commands import override
     from .parameters import outputs_folder
     from .run.folder import check_run_id, open_run
-    from .walk.control import request
+    from .walk.control import request_tuning
 
     run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
     settings = override(options.settings)
     holder = run.holder()
     if holder is None:
         raise Refused(f"nothing works at run {run.id} now; give the limits to the command that does: -p KEY=VALUE.")
-    asked = request(run, settings)
+    asked = request_tuning(run, settings)
     told = ", ".join(f"{key}={'no limit' if value is None else value}" for key, value in asked.items())
     print(
         json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else f"asked {holder}: {told}"
@@ -275,8 +272,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("runbook", description="Moves DynamoDB data safely, one notebook a stage.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function, summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=summary)
+    def command(name: str, function, summary: str, *aliases: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, aliases=aliases, help=summary, description=summary)
         added.set_defaults(command=function)
         added.add_argument("--outputs", metavar="DIR", help="folder of the runs (default: outputs)")
         added.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
@@ -326,9 +323,8 @@ def _parser() -> argparse.ArgumentParser:
     _writing(added)
     added = command("status", _status, "what a run is doing or did; all runs without RUN_ID")
     added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run to look at")
-    for word in ("pause", "stop"):
-        added = command(word, _ask(word), f"{word} a run that writes: it finishes its page and can be resumed")
-        added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added = command("stop", _stop, "stop a run that writes: it finishes its page and can be resumed", "pause")
+    added.add_argument("of", metavar="RUN_ID", help="the run to stop")
     added = command("tune", _tune, "change the budgets of a run while it works")
     added.add_argument("of", metavar="RUN_ID", help="the run to look at")
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from .. import __version__
 from ..errors import Damaged, Refused
+from ..run.files import file_sha256, json_seal, write_atomically
 from ..run.fingerprints import code_fingerprint
-from ..run.folder import Run, iso, now, write_atomically
+from ..run.folder import Run, iso, now
 from . import log as journal
 
 FILE, LOG = "audit.jsonl", "run.log"
@@ -78,7 +79,7 @@ def _append(run: Run, stage: str, more: dict[str, Any]) -> str:
 
 
 def _of_repair(folder: Path, repaired: Repaired) -> dict[str, Any]:
-    aside = {name: _hash(folder / name) for name in repaired.aside}
+    aside = {name: file_sha256(folder / name) for name in repaired.aside}
     return {"repaired": repaired.files, "aside": aside, "events": repaired.events}
 
 
@@ -89,13 +90,13 @@ def _line(run: Run, stage: str, previous: str, more: dict[str, Any]) -> dict[str
         "actor": f"{getpass.getuser()}@{socket.gethostname()}",
         "version": __version__,
         "code": code_fingerprint(),
-        "files": {name: _hash(run.folder / name) for name in _files(run.folder)},
+        "files": {name: file_sha256(run.folder / name) for name in _files(run.folder)},
         "journal": _journal_heads(run.folder),
         "log": _log_head(run.folder / LOG),
         "previous": previous,
         **more,
     }
-    return {**content, "hash": _seal(content)}
+    return {**content, "hash": json_seal(content)}
 
 
 def verify(run: Run) -> Verification:
@@ -177,7 +178,7 @@ def _changed_files(folder: Path, files: dict[str, str]) -> list[str]:
         if not path.exists():
             if not _may_go(name):
                 found.append(f"{name} is missing")
-        elif _hash(path) != recorded:
+        elif file_sha256(path) != recorded:
             found.append(f"{name} was changed")
     known = {*files, FILE, LOG}
     there = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -257,7 +258,7 @@ def _records(path: Path) -> Iterator[dict[str, Any] | None]:
         try:
             record = json.loads(line)
             content = {key: value for key, value in record.items() if key != "hash"}
-            yield record if record["hash"] == _seal(content) else None
+            yield record if record["hash"] == json_seal(content) else None
         except (ValueError, KeyError, AttributeError):
             yield None
 
@@ -267,12 +268,3 @@ def _head(path: Path) -> str:
     for last in _records(path) if path.exists() else ():  # noqa: B007
         pass
     return last["hash"] if last else ""
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

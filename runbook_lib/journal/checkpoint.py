@@ -1,6 +1,5 @@
 """The checkpoint file: written before the first insert, and with the journal enough to roll back from."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from ..errors import Refused
 from ..parameters import Parameters, build_parameters
+from ..run.files import json_seal
 from ..run.fingerprints import Identity, code_fingerprint
 from ..run.folder import Run, iso, now
 from .stage import Stage
@@ -59,7 +59,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> Path:
         "backups": checkpoint.backups,
         "fingerprints": checkpoint.identity._asdict(),
     }
-    return checkpoint.run.write_json("migration-checkpoint", {**content, "sha256": _seal(content)})
+    return checkpoint.run.write_json("migration-checkpoint", {**content, "sha256": json_seal(content)})
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         seal = content.pop("sha256")
-        if seal != _seal(content):
+        if seal != json_seal(content):
             raise ValueError
     except FileNotFoundError:
         raise Refused(f"{path}: no such checkpoint; it lies in the run's folder, outputs/<run_id>/.") from None
@@ -94,7 +94,3 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content.get("backups", {}),
         path,
     )
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

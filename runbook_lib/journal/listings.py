@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from ..run.files import file_sha256
 from .log import CONFLICT, FAILED, REPLACED, Intent
 from .relations import Relations
 from .stage import Stage
@@ -153,9 +154,7 @@ class _IdMap:
 
     def as_json(self) -> dict[str, Any]:
         """File, rows, sha256."""
-        with self._path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"file": self._path.name, "rows": self._rows, "sha256": sha256}
+        return {"file": self._path.name, "rows": self._rows, "sha256": file_sha256(self._path)}
 
 
 def keyed_hash(key: dict) -> str:

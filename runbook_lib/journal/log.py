@@ -18,7 +18,6 @@ fence    writer, closed                                              see shared_
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -29,10 +28,10 @@ import orjson
 
 from .. import failpoints
 from ..errors import Damaged, Interrupted
+from ..run.files import lock_file, sync_folder
 
 SCHEMA = 1
 LINK = 32  # characters of a link without its seal
-PATIENCE = 10.0  # seconds
 INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"  # what became of a row
 REPLACED = "-"  # a later intent stands for the row
 DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN = "deleted", "kept_edited", "not_found", "never_written"  # by an undo
@@ -162,25 +161,17 @@ class Log:
         self._file.close()
 
 
-def hold(file: BinaryIO, name: str, how: int = fcntl.LOCK_EX) -> None:
+def hold(file: BinaryIO, name: str, *, shared: bool = False) -> None:
     """Holds a journal file: a worker that outlived what started it may be at its last page. Raises Interrupted."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return fcntl.flock(file, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise Interrupted(
-                    f"{name} is still being written by a worker of an earlier execution; end it, then resume."
-                ) from None
-            time.sleep(0.1)
+    if not lock_file(file, shared=shared):
+        raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it, then resume.")
 
 
 def wait_for_writers(folder: Path) -> None:
     """Waits until nobody writes to the table files of a stage. Read-only. Raises Interrupted where somebody goes on."""
     for path in logs(folder):
         with path.open("rb") as file:
-            hold(file, path.name, fcntl.LOCK_SH)
+            hold(file, path.name, shared=True)
 
 
 def place_of(path: Path) -> bytes:
@@ -329,20 +320,3 @@ def begin_of(path: Path) -> dict | None:
 def logs(folder: Path) -> list[Path]:
     """The table files of a stage, in name order."""
     return sorted(path for path in folder.glob("*.jsonl") if path.stem.rpartition(".")[2].isdigit())
-
-
-def make_folder(folder: Path) -> None:
-    """Makes the folder, and those above it that are missing, mode 0700; on disk when it returns."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Waits until the folder's entries are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

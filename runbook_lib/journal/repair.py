@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from ..errors import Refused
-from ..run.folder import Run, iso, now, write_atomically
+from ..run.files import make_folder, sync_folder, write_atomically
+from ..run.folder import Run, iso, now
 from ..verdict import REVIEW, Alert, plural
 from . import audit
 from . import log as journal
@@ -156,14 +157,14 @@ def _apply(stage: Stage, mends: list[Mend], reopened: list[str]) -> list[str]:
     events = next((mend for mend in mends if mend.path.name == "stage.jsonl" and mend.how == REWRITE), None)
     if events:
         event = {"kind": "repaired", "at": iso(now()), "entries": reopened, "files": about}
-        journal.make_folder(stage.folder)
+        make_folder(stage.folder)
         _rewrite(events.path, [*events.bodies, orjson.dumps(event)])
     else:
         stage.record("repaired", entries=reopened, files=about)
     for mend in mends:
         if mend.how == ASIDE:
             mend.path.unlink()  # it has its other name already
-            journal.sync_folder(stage.folder)
+            sync_folder(stage.folder)
         elif mend.how == REWRITE and mend is not events:
             _rewrite(mend.path, mend.bodies)
     return aside
@@ -187,7 +188,7 @@ def _rewrite(path: Path, bodies: list[Kept | bytes]) -> None:
 def _set_aside(path: Path, when: str | None = None) -> Path:
     """Gives a file a second name among the damaged ones; gives that."""
     folder = path.parent / FOLDER
-    journal.make_folder(folder)
+    make_folder(folder)
     name = f"{path.name}-{when or f'{now():%Y%m%dT%H%M%SZ}'}"
     number, copy = 1, folder / name
     while copy.exists():
@@ -197,5 +198,5 @@ def _set_aside(path: Path, when: str | None = None) -> Path:
         os.link(path, copy)
     except OSError:  # a file system without second names
         shutil.copy2(path, copy)
-    journal.sync_folder(folder)
+    sync_folder(folder)
     return copy

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Damaged, Refused
+from ..run.files import make_folder
 from ..run.fingerprints import Identity
 from ..run.folder import Run, iso, now
 from ..values import key_hash
@@ -87,7 +88,7 @@ class Stage:
 
     def record(self, kind: str, **content: Any) -> None:
         """Writes one of the stage's own records."""
-        journal.make_folder(self.folder)
+        make_folder(self.folder)
         log = self.open(self._events)
         log.append(kind, at=iso(now()), **content)
         log.close()

@@ -33,8 +33,7 @@ from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
 from ..stages.validate.validate import Validation, validate
 from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst
-from ..walk import control as tuning
-from ..walk import stop as control
+from ..walk import control
 from ..walk.guard import confirm
 from ..walk.plan import Plan, open_plan
 from .display import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
@@ -122,7 +121,6 @@ class Book:
         self.run.logger().info("%s begins", self.stage)
         if "RUNBOOK_HEADLESS" not in os.environ:  # the command did it before it started this kernel
             control.clear(self.run)
-            tuning.clear(self.run)
         self._facts = [
             ("run", self.run.id),
             ("from", _place(self.parameters.source)),

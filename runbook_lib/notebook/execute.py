@@ -13,9 +13,9 @@ from ..errors import Refused
 from ..journal import audit
 from ..parameters import project_root
 from ..report.status import write_index
-from ..run.folder import Run, write_atomically
-from ..walk import control as tuning
-from ..walk import stop as control
+from ..run.files import write_atomically
+from ..run.folder import Run
+from ..walk import control
 from .export import export
 
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
@@ -50,7 +50,6 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     from traitlets.config import Config
 
     control.clear(run)
-    tuning.clear(run)
     copy = _free_name(run.folder, stage)
     problem, traceback = None, None
     try:
@@ -150,7 +149,7 @@ def _stoppable(run: Run):
         if asked:
             raise KeyboardInterrupt
         asked = True
-        control.request(run, "stop")
+        control.request_stop(run)
         print("Stopping when the page is finished; once more to stop now.", file=sys.stderr, flush=True)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

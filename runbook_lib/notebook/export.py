@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from ..run.folder import write_atomically
+from ..run.files import write_atomically
 
 TEMPLATES = Path(__file__).with_name("html_template")
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -11,8 +11,7 @@ from ..report.html import note
 from ..report.work import DONE, WAITING
 from ..run.folder import Run
 from ..run.locks import Held
-from ..walk import stop as control
-from ..walk.control import Tuning
+from ..walk import control
 from ..walk.plan import Plan
 
 EVERY = 0.5  # seconds between two updates
@@ -45,7 +44,7 @@ class Progress:
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
         self._last = 0.0
-        self._tuning = Tuning(run, plan)
+        self._tuning = control.Tuning(run, plan)
 
     def __enter__(self) -> "Progress":
         from IPython.display import HTML, display

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..journal import repair
 from ..journal.stage import COUNTED, Stage, State
-from ..run.folder import Run, runs, write_atomically
+from ..run.files import write_atomically
+from ..run.folder import Run, runs
 from ..stages.validate import journal as validation_journal
 from ..verdict import PASS, REVIEW
 

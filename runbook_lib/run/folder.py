@@ -1,29 +1,24 @@
 """A run and its folder: its id, its lock, its log, its JSON files; how later stages find it."""
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
 import socket
-import tempfile
 import time
-from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import failpoints
 from ..errors import Interrupted, Refused
-from ..journal.log import sync_folder
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
+from .files import lock_file, sync_folder, write_atomically
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
-LOCK_PATIENCE = 10.0  # seconds: a kernel can outlive its killed command by one
 SCHEMA = 1
 NO_THREAD = "can't start new thread"  # Python's words where the system gives no more
 
@@ -104,15 +99,10 @@ class Run:
         with self.saving():
             descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         with open(descriptor, "r+", encoding="utf-8") as file:
-            deadline = time.monotonic() + LOCK_PATIENCE
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if time.monotonic() > deadline:
-                        raise Refused(f"{self.id} is being written by {_holder(file)}; wait for it to end.") from None
-                    time.sleep(0.2)
+            with self.saving():
+                held = lock_file(file)
+            if not held:
+                raise Refused(f"{self.id} is being written by {_holder(file)}; wait for it to end.")
             left_over = file.seek(0) or file.read()
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}
             with self.saving():
@@ -134,10 +124,10 @@ class Run:
             return None
         with path.open("r", encoding="utf-8") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return _holder(file)
-        return None
+                free = lock_file(file, shared=True, patience=0)
+            except OSError:  # a file system without locks
+                free = False
+            return None if free else _holder(file)
 
 
 def _holder(file) -> str:
@@ -147,28 +137,6 @@ def _holder(file) -> str:
         return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
     except (ValueError, KeyError):
         return "another process"
-
-
-def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never a mix; on disk when it returns."""
-    point = f"file.{path.name}"
-    failpoints.reach(f"{point}.write.before")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
-            file.flush()
-            failpoints.reach(f"{point}.fsync.before")
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        failpoints.reach(f"{point}.rename.before")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    failpoints.reach(f"{point}.folder.before")
-    sync_folder(path.parent)
-    failpoints.reach(f"{point}.after")
 
 
 def new_run_id(name: str) -> str:

@@ -21,7 +21,8 @@ from ..dynamo import tables
 from ..dynamo.items import guarded
 from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused
-from .folder import LOCK_PATIENCE, Run, iso, now
+from . import files
+from .folder import Run, iso, now
 from .lease_file import Cell, machine, running_time
 from .lease_table import Record, Store
 
@@ -159,7 +160,7 @@ class _Watch:
         self.poll = min(settings.seconds / 20, 1.0)
         self.begin = clock()  # not before this does whoever held a lease have ended
         self._store, self._run, self._settings, self._broken, self._clock = store, run, settings, broken, clock
-        self._patience = clock() + max(settings.seconds, LOCK_PATIENCE)
+        self._patience = clock() + max(settings.seconds, files.PATIENCE)
         self._left = list(names)
         self._seen: dict[str, tuple[Record, float]] = {}
         self._free: dict[str, tuple[Record | None, str]] = {}  # what the lease says, why it may be taken all the same

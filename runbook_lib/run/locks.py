@@ -4,7 +4,6 @@ A lock is a file held by `flock`, so that it goes with its process, however that
 where the parameters name a table for them, are the leases.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,8 +18,9 @@ from typing import IO
 from ..dynamo.session import Connection
 from ..errors import Interrupted, Refused
 from ..parameters import Lease
+from . import files
 from . import lease as leases
-from .folder import LOCK_PATIENCE, Run, iso, now
+from .folder import Run, iso, now
 
 FOLDER = Path(tempfile.gettempdir()) / "runbook-locks"
 
@@ -56,35 +56,32 @@ def hold_targets(
     """
     FOLDER.mkdir(mode=0o1777, exist_ok=True)
     with ExitStack() as stack:
-        files = {}
+        opened = {}
         for table in sorted(tables):
             place = "|".join((target.account or "", target.region, target.endpoint_url, table))
             path = FOLDER / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.lock"
-            files[path] = stack.enter_context(_hold(path, table, run, break_lock))
+            opened[path] = stack.enter_context(_hold(path, table, run, break_lock))
         held = []
         if lease and tables:
             held = stack.enter_context(leases.hold(target, tables, run, lease, break_lock=break_lock))
-        yield Held(files, held)
+        yield Held(opened, held)
 
 
 @contextmanager
 def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]]:
-    deadline = time.monotonic() + LOCK_PATIENCE
+    deadline = time.monotonic() + files.PATIENCE
     while True:
         file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")  # noqa: SIM115
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if files.lock_file(file, patience=min(0.2, files.PATIENCE)):  # then the file may be another one
             if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
                 break
-        except OSError:
+        else:
             holder = _holder(file)
             if holder and break_lock == f"{holder['pid']}@{holder['host']}":
                 run.logger().warning("broke the lock of %s (run %s) on %s", break_lock, holder["run"], table)
                 path.unlink(missing_ok=True)
             elif time.monotonic() > deadline:
-                raise Refused(_refusal(table, holder)) from None
-            else:
-                time.sleep(0.2)
+                raise Refused(_refusal(table, holder))
         file.close()
     with file:
         held = {"pid": os.getpid(), "host": socket.gethostname(), "run": run.id, "since": iso(now())}

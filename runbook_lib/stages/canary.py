@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from ..dynamo import tables
-from ..errors import Failed, Interrupted, Refused
+from ..errors import Failed, Refused
 from ..journal.stage import Stage, State
 from ..mapping.references import Found
 from ..mapping.routes import Reject, Route, Row
@@ -15,7 +15,7 @@ from ..walk.insert import Inserter
 from ..walk.plan import Plan
 from ..walk.preread import id_hash, prepare
 from ..walk.walk import Page, Routed, Winners, route_items
-from .migrate.migrate import begin, check_can_write, checkpoint_of, look_at_targets
+from .execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
 from .rollback.undo import Undone, undo
 
 MAX_ITEMS = 1_000
@@ -121,16 +121,15 @@ def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Can
     execution = stage.executions()
     checkpoint = checkpoint_of(Stage(run, "test"), plan)
     try:
-        with Inserter(chosen, stage, execution, was_empty) as insert:
-            for routed in _pages(chosen, closure, winners, execution):
-                insert(routed)
-        pairs = _pairs(chosen, closure)
+        with resumable(run, "Roll back from the checkpoint of this test", causes=()):
+            with Inserter(chosen, stage, execution, was_empty) as insert:
+                for routed in _pages(chosen, closure, winners, execution):
+                    insert(routed)
+            pairs = _pairs(chosen, closure)
     except Failed:
         undo(checkpoint, execution=execution)
         stage.record("end")
         raise
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted by hand; roll back from the checkpoint of this test.") from None
     undone = None if keep else undo(checkpoint, execution=execution)
     stage.record("end")
     return Canary(table, limit, closure, stage.state(execution), pairs, undone)

@@ -1,4 +1,7 @@
-"""Changing a run's budgets while it works: a file in the run's folder, looked at after every page. From any terminal."""
+"""Controlling a run while it works, from any terminal: stopping it, and changing its budgets.
+
+Each request is a file in the run's folder. The stage looks for it after every page.
+"""
 
 import json
 import math
@@ -6,19 +9,37 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from ..errors import ParametersError, Refused
+from ..errors import Interrupted, ParametersError, Refused
 from ..parameters import Limits
-from ..run.folder import Run, iso, now, write_atomically
+from ..run.files import write_atomically
+from ..run.folder import Run, iso, now
 from ..yaml_files import suggest
 from .budgets import budgets_of, tables_of
 from .plan import Plan
 
-FILE = ".tune"
+STOP, TUNE = ".stop", ".tune"
 KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")
 _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_units)")
 
 
-def request(run: Run, settings: dict[str, Any]) -> dict[str, float | None]:
+def request_stop(run: Run) -> None:
+    """Asks the run to end with the page it is at, so that it can be resumed. Writes to the run's folder."""
+    write_atomically(run.folder / STOP, json.dumps({"request": "stop", "at": iso(now())}).encode(), 0o600)
+
+
+def check(run: Run) -> None:
+    """Raises Interrupted where somebody asked the run to stop. Read-only."""
+    if (run.folder / STOP).exists():
+        raise Interrupted("stop was asked for; the page was finished.")
+
+
+def clear(run: Run) -> None:
+    """Takes all requests back: the next stage begins, with the budgets of its parameters. Writes to the run's folder."""
+    for name in (STOP, TUNE):
+        (run.folder / name).unlink(missing_ok=True)
+
+
+def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None]:
     """Asks the run to keep other budgets until its stage ends; gives all that are asked for. Writes to the run's folder.
 
     Refused for other keys, for an entry that the run does not have, and for what is neither a number above 0 nor None
@@ -36,13 +57,8 @@ def request(run: Run, settings: dict[str, Any]) -> dict[str, float | None]:
         if value is not None and not (number and math.isfinite(value) and value > 0):
             raise Refused(f"{key}={value}: give units a second, a number above 0, or `null` for no limit.")
         asked[key] = None if value is None else float(value)
-    write_atomically(run.folder / FILE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)
+    write_atomically(run.folder / TUNE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)
     return asked
-
-
-def clear(run: Run) -> None:
-    """Takes all requests back: a stage begins with what its parameters say. Writes to the run's folder."""
-    (run.folder / FILE).unlink(missing_ok=True)
 
 
 class Tuning:
@@ -56,7 +72,7 @@ class Tuning:
     def apply(self) -> None:
         """Sets the budgets where others were asked for since the last call. Costs one look at the file's time."""
         try:
-            changed = (self._run.folder / FILE).stat().st_mtime_ns
+            changed = (self._run.folder / TUNE).stat().st_mtime_ns
         except FileNotFoundError:
             return
         if changed == self._seen:
@@ -88,6 +104,6 @@ def _tuned(limits: Limits, asked: dict[str, float | None]) -> Limits:
 
 def _asked(run: Run) -> dict[str, float | None] | None:
     try:
-        return json.loads((run.folder / FILE).read_text(encoding="utf-8"))["settings"]
+        return json.loads((run.folder / TUNE).read_text(encoding="utf-8"))["settings"]
     except (FileNotFoundError, ValueError, KeyError):
         return None

@@ -32,7 +32,7 @@ from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.rollback.undo import undo
 from runbook_lib.stages.validate.validate import validate
-from runbook_lib.walk import stop as control
+from runbook_lib.walk import control
 
 DONE, REFUSED, INTERRUPTED, KILLED = "done", "refused", "interrupted", "killed"
 WRITING = {"migrate": migrate, "delta": catch_up, "retry": retry_failed}
@@ -171,14 +171,14 @@ def at_point(number: int, do: Callable[[], None]) -> Callable[[str], None]:
 
 
 def at_page(operator: Operator, number: int, way: str) -> None:
-    """The operator asks for a pause, or presses Ctrl-C, at the Nth page."""
+    """The operator asks it to stop, or presses Ctrl-C, at the Nth page."""
     count, run = itertools.count(1), operator.run()
 
     def on_page(*_: Any) -> None:
         if next(count) == number:
             if way == "by hand":
                 raise KeyboardInterrupt
-            control.request(run, "pause")
+            control.request_stop(run)
         control.check(run)
 
     operator.on_page = on_page

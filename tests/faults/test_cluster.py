@@ -24,6 +24,7 @@ from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Limits
+from runbook_lib.run import files
 from runbook_lib.walk import guard
 from runbook_lib.walk.workers import dask as cluster
 from runbook_lib.walk.workers import engines
@@ -170,7 +171,7 @@ def test_a_worker_whose_driver_is_gone_begins_no_page(sea, tmp_path, here, monke
 
 def test_an_execution_waits_for_the_workers_of_an_earlier_one(tmp_path, monkeypatch):
     """What they still write is read before anything is decided."""
-    monkeypatch.setattr(journal, "PATIENCE", 0.2)
+    monkeypatch.setattr(files, "PATIENCE", 0.2)
     log = journal.Log(tmp_path / "A.00000.jsonl")
     with pytest.raises(
         Interrupted, match=r"A\.00000\.jsonl is still being written by a worker of an earlier execution"
@@ -217,7 +218,7 @@ def test_a_worker_does_one_slice_at_a_time(tmp_path, monkeypatch):
         running.pop()
 
     monkeypatch.setattr(units, "advance", advance)
-    monkeypatch.setattr(journal, "PATIENCE", journal.PATIENCE)
+    monkeypatch.setattr(files, "PATIENCE", files.PATIENCE)
     threads = [threading.Thread(target=cluster.work, args=(job, "A", n, None)) for n in range(4)]
     for thread in threads:
         thread.start()

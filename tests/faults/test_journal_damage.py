@@ -299,15 +299,16 @@ def test_a_journal_of_an_unknown_schema_is_refused(name, bench, flow):
 def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
     """Row 11: likewise; a checkpoint that was changed without its seal is no checkpoint."""
     from runbook_lib.journal import checkpoint
+    from runbook_lib.run.files import json_seal
 
     path = flow.checkpoint()
     content = json.loads(path.read_text())
     del content["sha256"]
     content["schema"] = 99
-    path.write_text(json.dumps({**content, "sha256": checkpoint._seal(content)}))
+    path.write_text(json.dumps({**content, "sha256": json_seal(content)}))
     with pytest.raises(Refused, match="has schema 99, this program knows 1"):
         checkpoint.read_checkpoint(path)
-    path.write_text(json.dumps({**content, "schema": 1, "sha256": checkpoint._seal(content)}))
+    path.write_text(json.dumps({**content, "schema": 1, "sha256": json_seal(content)}))
     with pytest.raises(Refused, match="is damaged or no checkpoint"):
         checkpoint.read_checkpoint(path)
     assert bench.content(TARGET) == bench.after

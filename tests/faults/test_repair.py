@@ -604,9 +604,9 @@ def test_what_cannot_be_repaired_is_refused(bench):
 
 def test_a_run_that_is_being_written_is_not_repaired(bench, monkeypatch):
     """Neither by a command, nor by a worker that outlived its command."""
-    from runbook_lib.run import folder as runs
+    from runbook_lib.run import files
 
-    monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     flow = interrupted(bench)
     path = file_of(flow, "Ports")
     log = Log(path)

@@ -25,9 +25,9 @@ from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal import log as journal
+from runbook_lib.run import files, locks
 from runbook_lib.run import folder as runs
-from runbook_lib.run import locks
-from runbook_lib.walk import stop as control
+from runbook_lib.walk import control
 
 PREFIX = "com.amazonaws.dynamodb.v20120810#"
 
@@ -503,8 +503,7 @@ def test_a_stopped_process_holds_its_run_until_it_is_killed(bench, monkeypatch):
     """Rows 43, 45: neither a second migration nor a rollback passes a process that only sleeps; killed, it is out of the way."""
     import multiprocessing
 
-    monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
-    monkeypatch.setattr(locks, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     flow = bench.flow()
 
     def child():
@@ -531,12 +530,12 @@ def test_a_stopped_process_holds_its_run_until_it_is_killed(bench, monkeypatch):
     back_again(bench, flow, landed)
 
 
-def test_a_pause_ends_with_the_page(bench):
+def test_a_stop_ends_with_the_page(bench):
     """Row 75: what was asked for from outside is looked at after each page."""
     flow = bench.flow()
     run = flow.run()
-    control.request(run, "pause")
-    with pytest.raises(Interrupted, match="pause"):
+    control.request_stop(run)
+    with pytest.raises(Interrupted, match="stop was asked for; the page was finished"):
         migrate_watching(flow)
     (page,) = journal.intents(next(run.journal("migrate").glob("Ports-*")))
     assert bench.landed() == len(page.rows)

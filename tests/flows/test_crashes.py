@@ -14,8 +14,7 @@ from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal.selection import latest_checkpoint
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.status import status, write_index
-from runbook_lib.run import folder as runs
-from runbook_lib.run import locks
+from runbook_lib.run import files
 from runbook_lib.run.folder import identify
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -363,8 +362,7 @@ def test_what_another_process_writes_is_refused(run_id, moto_world, tmp_path, mo
     """The same run, or another run into the same tables: the second is told who holds them, and writes nothing."""
     flow, before = begin(moto_world, tmp_path)
     second = flow_of(MAPPING, moto_world, tmp_path, run_id)
-    monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
-    monkeypatch.setattr(locks, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     plan = flow._plan()
 
     def refused():

@@ -11,7 +11,7 @@ from runbook_lib.errors import DynamoError, Interrupted, Refused
 from runbook_lib.journal.stage import Stage
 from runbook_lib.report.status import status
 from runbook_lib.stages.migrate.catch_up import catch_up
-from runbook_lib.walk import stop as control
+from runbook_lib.walk import control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 COUNTS = ("inserted", "already_there", "conflicts", "quarantined", "failed")
@@ -422,7 +422,7 @@ def test_a_delta_that_was_stopped_goes_on(fleet):
     fleet.put(fleet.ship(3, "red"))
     fleet.put(fleet.ship(11))
     run, plan = fleet.flow.run(), fleet.flow._plan()
-    control.request(run, "stop")
+    control.request_stop(run)
     with pytest.raises(Interrupted, match=r"same command again with the run id the-first-run"):
         catch_up(run, plan, lambda *_: control.check(run))
     control.clear(run)

@@ -16,7 +16,7 @@ from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.failpoints import arm, disarm
 from runbook_lib.journal.stage import Part, Stage
 from runbook_lib.report import json_report as report
-from runbook_lib.stages.migrate import migrate
+from runbook_lib.stages import execution
 from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.walk.insert import Inserter
 from runbook_lib.walk.walk import Page, route_items
@@ -167,7 +167,7 @@ class Worker:
         plan = flow._plan()
         self._stage = Stage(flow.run(), "migrate")
         table, route = plan.routes["Ships"].entry.source, plan.routes["Ships"]
-        migrate.begin(self._stage, plan, ["Ships"], [Part(table, ["Ships"], 1)])
+        execution.begin(self._stage, plan, ["Ships"], [Part(table, ["Ships"], 1)])
         self._routed = route_items(Page(table, 0, 0, None, None, items), [route], [], {})
         self._plan, self._target = plan, route.entry.target
 

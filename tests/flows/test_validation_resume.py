@@ -22,10 +22,10 @@ from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.report import views
 from runbook_lib.report.status import status
-from runbook_lib.run import folder as runs
+from runbook_lib.run import files
 from runbook_lib.stages.validate import journal as validation_journal
 from runbook_lib.stages.validate.validate import validate
-from runbook_lib.walk import stop as control
+from runbook_lib.walk import control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 PAGES = 9  # of 4 items: 6 ports, 13 ships, 9 crews
@@ -185,7 +185,7 @@ def test_a_request_to_stop_is_met_in_every_part(flow, whole):
 
             def asking(wire, table, label=label, **options):
                 if wire.label == label:
-                    control.request(run, "stop")
+                    control.request_stop(run)
                 return scan_page(wire, table, **options)
 
             patch.setattr(Wire, "scan_page", asking)
@@ -204,7 +204,7 @@ def test_an_interrupted_kernel_is_told_how_to_go_on(flow, monkeypatch):
     def interrupting(*_):
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="interrupted by hand; Run it again with the run id the-first-run"):
+    with pytest.raises(Interrupted, match="interrupted by hand. Run it again with the run id the-first-run"):
         validate(flow.run(), flow._plan(), interrupting)
 
 
@@ -312,7 +312,7 @@ def test_a_journal_that_lost_records_costs_only_their_pages(flow, whole, monkeyp
 
 def test_a_second_validation_of_a_run_is_refused_and_the_first_can_be_stopped(flow, monkeypatch, capsys):
     """It holds the run as a migration does; status says so and waits for nothing."""
-    monkeypatch.setattr(runs, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     run = flow.run()
     words = [str(flow.outputs), run.id]
     with run.lock("04_validate"):
@@ -322,6 +322,11 @@ def test_a_second_validation_of_a_run_is_refused_and_the_first_can_be_stopped(fl
         assert (told.state, "04_validate" in told.holder) == ("running", True)
         assert main(["stop", run.id, "--outputs", words[0]]) == 0
         assert "asked process" in capsys.readouterr().out
+        with pytest.raises(Interrupted, match="stop was asked for"):
+            control.check(run)
+        control.clear(run)
+        assert main(["pause", run.id, "--outputs", words[0], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["asked"] == "pause"
         with pytest.raises(Interrupted, match="stop was asked for"):
             control.check(run)
     assert main(["stop", run.id, "--outputs", words[0]]) == 2

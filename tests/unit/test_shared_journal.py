@@ -14,6 +14,7 @@ from runbook_lib.journal import log as journal
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Lease, Limits
+from runbook_lib.run.files import make_folder
 from runbook_lib.run.folder import Run
 from runbook_lib.walk import guard
 from runbook_lib.walk.workers import object_log as shared_log
@@ -39,7 +40,7 @@ class World:
     def __init__(self, folder, store):
         self.store, self.folder = store, folder
         self.stage = Stage(Run("the-first-run", folder / "driver/the-first-run"), "migrate")
-        journal.make_folder(self.stage.folder)
+        make_folder(self.stage.folder)
         self.stage.run.logger()
         self.path = self.stage.folder / NAME
         log = Log(self.path)
@@ -52,7 +53,7 @@ class World:
     def worker(self, name="w1"):
         """The file, opened by a worker."""
         path = self.folder / name / "the-first-run/journal/migrate" / NAME
-        journal.make_folder(path.parent)
+        make_folder(path.parent)
         return SharedLog(self.store, PLACE, path, self.head)
 
     def copy(self):

@@ -12,7 +12,7 @@ from runbook_lib.dynamo.rate_limiter import Pace
 from runbook_lib.errors import ParametersError, Refused
 from runbook_lib.parameters import Limits
 from runbook_lib.run.folder import open_run
-from runbook_lib.walk import control as tuning
+from runbook_lib.walk import control
 from runbook_lib.walk.budgets import budgets_of
 
 ABOUT = {"fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
@@ -41,13 +41,13 @@ def run(tmp_path):
 def test_what_is_asked_for_holds_from_the_next_page_on(run, caplog):
     """A later request adds to an earlier one; none is asked for twice; null takes a limit away."""
     plan = planned({"read_units": 100})
-    tuned = tuning.Tuning(run, plan)
+    tuned = control.Tuning(run, plan)
     tuned.apply()
     assert allowed(plan.pace.budgets) == (100, None)
-    tuning.request(run, {"limits.write_units": 500})
+    control.request_tuning(run, {"limits.write_units": 500})
     tuned.apply()
     assert (allowed(plan.pace.budgets), plan.pace.limited) == ((100, 500), True)
-    tuning.request(run, {"limits.read_units": None})
+    control.request_tuning(run, {"limits.read_units": None})
     tuned.apply()
     assert allowed(plan.pace.budgets) == (None, 500)
     plan.pace.allow(overall(1, 1))
@@ -59,10 +59,10 @@ def test_what_is_asked_for_holds_from_the_next_page_on(run, caplog):
 
 def test_a_stage_begins_with_its_parameters(run):
     """What was asked of the one before is forgotten."""
-    tuning.request(run, {"limits.write_units": 500})
-    tuning.clear(run)
+    control.request_tuning(run, {"limits.write_units": 500})
+    control.clear(run)
     plan = planned({"read_units": 7, "write_units": 8})
-    tuning.Tuning(run, plan).apply()
+    control.Tuning(run, plan).apply()
     assert allowed(plan.pace.budgets) == (7, 8)
 
 
@@ -90,12 +90,12 @@ def test_a_table_has_budgets_of_its_own():
 def test_a_table_can_be_tuned(run):
     """What is asked of one table leaves the others; of one that was under `*`, the rest of that stays."""
     plan = planned({"tables": {"*": {"read_units": 3, "write_units": 20}}})
-    tuned = tuning.Tuning(run, plan)
-    tuning.request(run, {"limits.tables.Orders.write_units": 500})
+    tuned = control.Tuning(run, plan)
+    control.request_tuning(run, {"limits.tables.Orders.write_units": 500})
     tuned.apply()
     assert allowed(plan.pace.budgets, "target new-orders") == (3, 500)
     assert allowed(plan.pace.budgets, "target book") == (3, 20)
-    tuning.request(run, {"limits.tables.Orders.write_units": None, "limits.tables.*.write_units": 10})
+    control.request_tuning(run, {"limits.tables.Orders.write_units": None, "limits.tables.*.write_units": 10})
     tuned.apply()
     assert allowed(plan.pace.budgets, "target new-orders") == (3, None)
     assert allowed(plan.pace.budgets, "target book") == (3, 10)
@@ -104,13 +104,13 @@ def test_a_table_can_be_tuned(run):
 def test_an_entry_that_the_run_does_not_have_is_refused(run):
     """Where there is a checkpoint, it says which there are; else the run's log tells."""
     plan = planned({})
-    tuning.request(run, {"limits.tables.Ordres.write_units": 500})
-    tuning.Tuning(run, plan).apply()
+    control.request_tuning(run, {"limits.tables.Ordres.write_units": 500})
+    control.Tuning(run, plan).apply()
     assert plan.pace.budgets.units == {}
     assert "not tuned: limits.tables: no entry 'Ordres'" in (run.folder / "run.log").read_text()
     run.write_json("migration-checkpoint", {"entries": {"Orders": {}}})
     with pytest.raises(Refused, match="no entry 'Ordres'; did you mean 'Orders'"):
-        tuning.request(run, {"limits.tables.Ordres.write_units": 500})
+        control.request_tuning(run, {"limits.tables.Ordres.write_units": 500})
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_an_entry_that_the_run_does_not_have_is_refused(run):
 def test_what_cannot_be_changed_is_refused(run, settings, sentence):
     """In one sentence, and nothing is asked of the run."""
     with pytest.raises(Refused, match=sentence):
-        tuning.request(run, settings)
-    assert not (run.folder / tuning.FILE).exists()
+        control.request_tuning(run, settings)
+    assert not (run.folder / control.TUNE).exists()
 
 
 def test_the_command(run, tmp_path, capsys):

@@ -14,7 +14,7 @@ from ...errors import DynamoError, Interrupted, NotAvailable
 from ...journal.stage import Stage
 from ...run.folder import Run, iso, now
 from ...verdict import Alert
-from ...walk import stop as control
+from ...walk import control
 from ...walk.plan import Plan
 
 POINT_IN_TIME, ON_DEMAND, WAIVED, NOT_AVAILABLE = "point_in_time", "on_demand", "waived", "not_available"

@@ -16,10 +16,11 @@ from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import walk
+from ..execution import check_can_write, checkpoint_path, ensure_checkpoint, resumable
 from . import backup_gate as backups
 from .delta import SecondWalk
 from .drift import Drift, Notes
-from .migrate import Migration, check_can_write, checkpoint_path, ensure_checkpoint, walks_of
+from .migrate import Migration, walks_of
 
 
 def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool = True) -> Migration:
@@ -47,7 +48,7 @@ def _catch_up(run: Run, plan: Plan, on_page: OnPage | None, write: bool) -> Migr
     counts: Counter = Counter()
     notes = Notes()
     again = f"Give the same command again with the run id {run.id}: it does what is left"
-    try:
+    with resumable(run, again, (Interrupted, Failed, DynamoError)):
         with Index(stage) as index:
             if write:
                 ensure_checkpoint(stage, plan)
@@ -62,11 +63,6 @@ def _catch_up(run: Run, plan: Plan, on_page: OnPage | None, write: bool) -> Migr
         if write:
             notes.write(run.folder)
             stage.record("delta_end", **drift.as_json())
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted by hand. {again}.") from None
-    except (Interrupted, Failed, DynamoError) as problem:
-        run.logger().error("the delta was interrupted: %s", problem)
-        raise Interrupted(f"{str(problem).rstrip('.')}. {again}.") from problem
     run.logger().info("delta: %s", ", ".join(f"{number} {name}" for name, number in drift.as_json().items()))
     return Migration(stage.state(), checkpoint_path(stage), not write, None, drift=drift)
 

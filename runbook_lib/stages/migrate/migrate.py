@@ -1,14 +1,9 @@
 """03_migrate: the walk with insert as its last step; starting, resuming, failing, and undoing where the limits say so."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...dynamo import tables
 from ...errors import DynamoError, Failed, Interrupted, Refused, Stopped
-from ...journal import audit
-from ...journal import log as journal
-from ...journal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ...journal.stage import Part, Stage, State
 from ...run.folder import Run
 from ...verdict import plural
@@ -16,7 +11,15 @@ from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.workers import engines
-from ...walk.workers.shared_journal import settle
+from ..execution import (
+    begin,
+    check_can_write,
+    checkpoint_of,
+    checkpoint_path,
+    ensure_checkpoint,
+    look_at_targets,
+    resumable,
+)
 from ..rollback.undo import Undone, undo
 from . import backup_gate as backups
 from .drift import Drift
@@ -71,35 +74,31 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
         raise Refused(str(problem)) from None
     failure, undone = None, None
     try:
-        path = begin(stage, plan, chosen, [part for parts in passes for part in parts])
-        execution = stage.executions()
-        for parts in passes:
-            part_plan = plan.choose([entry for part in parts for entry in part.entries])
-            segments = {part.table: part.segments for part in parts}
-            resume = {(part.table, number): at for part in parts for number, at in part.positions.items()}
-            engines.insert(
-                part_plan,
-                stage,
-                execution,
-                was_empty,
-                winners=winners,
-                segments=segments,
-                resume=resume,
-                stop_on_failure=not keep_going,
-                on_page=on_page,
-            )
-        stage.record("end")
+        with resumable(run):
+            path = begin(stage, plan, chosen, [part for parts in passes for part in parts])
+            execution = stage.executions()
+            for parts in passes:
+                part_plan = plan.choose([entry for part in parts for entry in part.entries])
+                segments = {part.table: part.segments for part in parts}
+                resume = {(part.table, number): at for part in parts for number, at in part.positions.items()}
+                engines.insert(
+                    part_plan,
+                    stage,
+                    execution,
+                    was_empty,
+                    winners=winners,
+                    segments=segments,
+                    resume=resume,
+                    stop_on_failure=not keep_going,
+                    on_page=on_page,
+                )
+            stage.record("end")
     except (Failed, DynamoError) as problem:
         failure = str(problem)
         run.logger().error("failed: %s", failure)
         stage.record("failed", reason=failure, stop=isinstance(problem, Stopped))
         if not keep_going:
             undone = _take_back(run, plan, path)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
-    except Interrupted as problem:
-        run.logger().error("interrupted: %s", problem)
-        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
     return Migration(stage.state(), path, False, failure, undone)
 
 
@@ -122,94 +121,6 @@ def _take_back(run: Run, plan: Plan, path: Path) -> Undone:
             f"the migration failed, and taking it back was interrupted ({problem or 'by hand'}). "
             f"Go on with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
         ) from problem
-
-
-def resume_hint(run: Run) -> str:
-    """How to go on."""
-    return f"Run it again with the run id {run.id} to go on where it was"
-
-
-def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
-    """Refused where the run was rolled back, was begun with something else, or was analyzed with something else."""
-    journal.wait_for_writers(stage.folder)
-    settle(stage)
-    state = stage.state()
-    if stage.name == "migrate" and state.rolled_back:
-        raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
-    if stage.name == "migrate" and state.rolling_back:
-        raise Refused(f"run {run.id} was rolled back in part; give the rollback command again, then start a new run.")
-    stage.check_identity(plan.identity)
-    audit.check_journals(run)
-    analysis = run.latest_json("migration-analysis")
-    if analysis:
-        for key, value in stage.identity(plan.identity).items():
-            if key in ("mapping", "environments", "code") and analysis["fingerprints"][key] != value:
-                raise Refused(
-                    f"the analysis in run {run.id} was made with another {key}; analyze again (a new run), "
-                    "so that what was decided on is what is done."
-                )
-
-
-def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
-    """Target table → whether it is empty now, at the beginning of this execution; recorded.
-
-    An earlier execution's answer is no use: what others have inserted since must not be taken for ours.
-    """
-    names = sorted({route.entry.target for route in plan.routes.values()})
-    empty = {name: tables.is_empty(plan.target, name) for name in names}
-    stage.record("targets", empty=empty)
-    return empty
-
-
-def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = ()) -> Path:
-    """Records a new execution and, at the first, writes the checkpoint. Gives the checkpoint's path."""
-    told = [[part.table, part.entries, part.segments] for part in parts]  # so that a first record can be made again
-    stage.record("execution", entries=chosen, parts=told, **stage.identity(plan.identity))
-    path = ensure_checkpoint(stage, plan)
-    stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
-    return path
-
-
-def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
-    """The stage's checkpoint; written where there is none, or no whole one any more."""
-    path = checkpoint_path(stage)
-    if path is not None:
-        try:
-            read_checkpoint(path)
-        except Refused as problem:
-            stage.run.logger().warning("another checkpoint is written: %s", problem)
-        else:
-            return path
-    path = write_checkpoint(checkpoint_of(stage, plan))
-    stage.record("checkpoint", file=path.name)
-    return path
-
-
-def checkpoint_of(stage: Stage, plan: Plan) -> Checkpoint:
-    """The checkpoint of a stage for a plan, not yet written."""
-    levels = plan.choose(list(plan.all_routes)).levels()
-    entries = {
-        name: {"source": route.entry.source, "target": route.entry.target, "level": levels[route.entry.source]}
-        for name, route in plan.all_routes.items()
-    }
-    models = {name: entry.model for name, entry in plan.mapping.entries.items()}
-    mapping = {
-        "file": plan.mapping.file,
-        "fingerprint": plan.mapping.fingerprint,
-        "entries": {
-            name: {**about, **models[name].model_dump(mode="json", by_alias=True, exclude_unset=True)}
-            for name, about in entries.items()
-        },
-    }
-    return Checkpoint(
-        stage.run, stage.name, plan.parameters, entries, plan.identity, plan.sides(), mapping, stage.backups()
-    )
-
-
-def checkpoint_path(stage: Stage) -> Path | None:
-    """The checkpoint that the stage wrote."""
-    files = [event["file"] for event in stage.events("checkpoint")]
-    return stage.run.folder / files[-1] if files else None
 
 
 def _passes(plan: Plan, stage: Stage) -> list[list[Part]]:

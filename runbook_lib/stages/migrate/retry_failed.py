@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import DynamoError, Failed, Interrupted, Refused
+from ...errors import DynamoError, Failed, Refused
 from ...journal import log as journal
 from ...journal.log import FAILED, JournalRow
 from ...journal.stage import Stage
@@ -18,8 +18,9 @@ from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Page, Routed, Winners, route_items
+from ..execution import check_can_write, checkpoint_path, look_at_targets, resumable
 from . import backup_gate as backups
-from .migrate import Migration, check_can_write, checkpoint_path, look_at_targets, resume_hint
+from .migrate import Migration
 
 BATCH = 100  # items of one intent
 GONE = "the source item is gone"
@@ -66,17 +67,13 @@ def _retry(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     run.logger().info("%s: %d failed items are tried again", stage.name, number)
     failure = None
     try:
-        levels = plan.choose(list(plan.all_routes)).levels()  # parents first
-        for _, begin, rows in sorted(files, key=lambda file: (levels[file[1]["table"]], file[0])):
-            _retry_file(stage, plan, begin, rows, was_empty, winners, on_page)
+        with resumable(run):
+            levels = plan.choose(list(plan.all_routes)).levels()  # parents first
+            for _, begin, rows in sorted(files, key=lambda file: (levels[file[1]["table"]], file[0])):
+                _retry_file(stage, plan, begin, rows, was_empty, winners, on_page)
     except (Failed, DynamoError) as problem:
         failure = str(problem)
         run.logger().error("failed: %s", failure)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
-    except Interrupted as problem:
-        run.logger().error("interrupted: %s", problem)
-        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
     stage.record("retried", items=number, left=sum(failed(run, list(plan.routes)).values()))
     return Migration(stage.state(), checkpoint_path(stage), False, failure)
 

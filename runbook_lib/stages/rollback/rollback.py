@@ -14,7 +14,7 @@ from ...parameters import Parameters
 from ...run.folder import identify, runs
 from ...run.locks import Held
 from ...verdict import REVIEW, Alert, plural
-from ...walk import stop as control
+from ...walk import control
 from ...walk.guard import check_endpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables

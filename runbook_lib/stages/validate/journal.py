@@ -18,6 +18,7 @@ from ...errors import Refused
 from ...journal import log as journal
 from ...journal.log import Log
 from ...journal.stage import Position, Stage
+from ...run.files import make_folder
 from ...run.fingerprints import sources_fingerprint
 from ...run.folder import Run
 from ...walk.plan import Plan
@@ -168,5 +169,5 @@ def _latest(run: Run, *, set_aside: bool = True) -> int:
 
 
 def _set_aside(run: Run, folder: Path) -> None:
-    journal.make_folder(run.folder / SET_ASIDE)
+    make_folder(run.folder / SET_ASIDE)
     folder.replace(run.folder / SET_ASIDE / folder.name)

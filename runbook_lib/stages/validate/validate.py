@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...dynamo import tables
-from ...errors import DynamoError, Interrupted, Refused
+from ...errors import DynamoError, Refused
 from ...journal.log import CONFLICT
 from ...journal.stage import Stage
 from ...run import folder as runs
@@ -16,11 +16,11 @@ from ...run.folder import Run
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash
 from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
-from ...walk import stop as control
+from ...walk import control
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
-from ..migrate.migrate import resume_hint
+from ..execution import resumable
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .origins import FIGURES, Origins
@@ -58,14 +58,8 @@ def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
     """
     if all(plan.target_tables[name] is None for name in plan.target_names()):
         plan.require_targets(shapes=False)
-    try:
-        with run.saving():
-            return _validate(run, plan, on_page)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted by hand; {resume_hint(run)}.") from None
-    except Interrupted as problem:
-        run.logger().error("interrupted: %s", problem)
-        raise Interrupted(f"{str(problem).rstrip('.')}. {resume_hint(run)}.") from problem
+    with resumable(run), run.saving():
+        return _validate(run, plan, on_page)
 
 
 def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:

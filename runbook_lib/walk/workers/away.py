@@ -6,8 +6,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from ...journal import log as journal
 from ...journal.stage import Stage
+from ...run.files import make_folder
 from ...run.fingerprints import Identity
 from ...run.folder import Run
 from ...run.spill import HashSet
@@ -56,7 +56,7 @@ class Away:
         self._store, self._shared = Store(shared.url), shared
         self.run = Run(run_id, Path(self._folder.name, run_id))
         self.stage = _AwayStage(self.run, stage, self._store, shared)
-        journal.make_folder(self.stage.folder)
+        make_folder(self.stage.folder)
         name, content = shared.mapping
         self.mapping = Path(self._folder.name, name)
         self.mapping.write_bytes(content)

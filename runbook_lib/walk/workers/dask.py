@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Interrupted, Refused, RunbookError, WorkersLost
-from ...journal import log as journal
 from ...parameters import Limits
-from ...run.folder import write_atomically
+from ...run import files
+from ...run.files import write_atomically
 from . import worker as units
 from .away import Ticket, hand_in, hand_out
 from .worker import Job, Lane, Slice
@@ -60,7 +60,7 @@ class JobFile(NamedTuple):
 
 def work(place: JobFile | Ticket, table: str, number: int, budgets: Budgets) -> Slice:
     """What units.advance does, in a worker of the cluster: one slice at a time, whatever threads the worker has."""
-    journal.PATIENCE = LOCKED
+    files.PATIENCE = LOCKED
     with _one:
         try:
             job = _read(place)

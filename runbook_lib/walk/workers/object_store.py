@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ...errors import Interrupted, Refused, RunbookError
-from ...journal.log import make_folder, sync_folder
+from ...run.files import make_folder, sync_folder
 
 PARALLEL = 16  # requests
 CHUNK = 16_000_000  # bytes of a file in one object

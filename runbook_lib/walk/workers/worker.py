@@ -24,7 +24,7 @@ from ...parameters import build_parameters
 from ...run import lease_file as lease_cell
 from ...run.folder import Run
 from ...run.spill import HashSet
-from .. import stop as control
+from .. import control
 from ..insert import Inserter
 from ..plan import Plan, open_plan
 from ..preread import with_known

@@ -1,0 +1,83 @@
+"""What the program asks of a file system: whole files, folders that outlast a power cut, locks, and hashes of contents."""
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from .. import failpoints
+
+PATIENCE = 10.0  # seconds to wait for a lock: a kernel can outlive its killed command by one
+_POLL = 0.1  # seconds
+
+
+def lock_file(file: IO[Any], *, shared: bool = False, patience: float | None = None) -> bool:
+    """Whether this process now holds the open file's lock; False where another one kept it for `patience` seconds.
+
+    `shared` locks keep out exclusive ones only. `patience` is PATIENCE by default. Raises OSError where the file system
+    knows no locks.
+    """
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+    while True:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            time.sleep(min(_POLL, left))
+
+
+def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never a mix; on disk when it returns."""
+    point = f"file.{path.name}"
+    failpoints.reach(f"{point}.write.before")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
+            file.flush()
+            failpoints.reach(f"{point}.fsync.before")
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        failpoints.reach(f"{point}.rename.before")
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    failpoints.reach(f"{point}.folder.before")
+    sync_folder(path.parent)
+    failpoints.reach(f"{point}.after")
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder, and those above it that are missing, mode 0700; on disk when it returns."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the folder's entries are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_seal(content: dict[str, Any]) -> str:
+    """SHA-256 of a JSON object, 64 hex digits; the order of its keys does not count."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
