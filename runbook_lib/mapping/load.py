@@ -1,6 +1,6 @@
 """What moves: tables, keys, references, fields. The mapping language, read, checked and resolved to `Entry` objects.
 
-Every mistake in a file is one sentence that names file, entry, what is wrong and the mend.
+A mistake in a file raises MappingError: one sentence with file, entry, what is wrong and how to fix it.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class Units(Strict):
 
 
 class Create(Strict):
-    """How a missing target table is made."""
+    """How to create a missing target table."""
 
     key: dict[str, KeyType] = Field(min_length=1, max_length=2)
     indexes: dict[str, dict[str, KeyType]] = {}
@@ -77,7 +77,7 @@ class Create(Strict):
     def _names(cls, indexes: dict) -> dict:
         for name in indexes:
             if not _INDEX_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no index name; use 3 to 255 letters, digits, '_', '-' and '.'")
+                raise ValueError(f"{name!r} is not an index name; use 3 to 255 letters, digits, '_', '-' and '.'")
         return indexes
 
     @model_validator(mode="after")
@@ -91,7 +91,7 @@ class Create(Strict):
 
 
 class Query(Strict):
-    """An access pattern that validation proves by running it."""
+    """An access pattern; validation proves it by running the query."""
 
     key: dict[str, Any] = Field(min_length=1, max_length=2)
     index: str | None = None
@@ -135,7 +135,7 @@ class MappingModel(Strict):
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry with its defaults filled in and its table names resolved; what the routes are compiled from."""
+    """One entry with its defaults filled in and its table names resolved; the input from which routes are compiled."""
 
     name: str
     source: str
@@ -145,7 +145,7 @@ class Entry:
     references_to: dict[str, tuple]  # reference path -> parsed template, or () where another attribute names the table
 
     def parents(self) -> set[str]:
-        """The entries it refers to by name (not those that an attribute names)."""
+        """The entries it refers to by name; entries that an attribute names (`table_named_by`) are not included."""
         return {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
 
 
@@ -210,9 +210,7 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
         paths[path] = _path(path, where)
         references_to[path] = _reference(reference, models, where)
         if paths[path] == (model.id,):
-            raise ValueError(
-                f"{where}: is the id attribute itself; take the reference out (the id is always rewritten)."
-            )
+            raise ValueError(f"{where}: is the id attribute itself; remove the reference (the id is always rewritten).")
     _check_fields(model)
     _check_queries(model)
     for attribute, wanted in model.where.items():
@@ -244,10 +242,12 @@ def _table_name(side: str, template: str | None, name: str, parameters: Paramete
                 raise ValueError(f".{side}: unknown hole {{{part.name}}}{suggest(part.name, list(known))}")
             part = known[part.name] or part.default
             if part is None:
-                raise ValueError(f".{side}: {template!r} needs a value that the parameters do not give; add it there.")
+                raise ValueError(
+                    f".{side}: {template!r} needs a value that the parameters file does not give; add it there."
+                )
         text += part
     if not _TABLE_NAME.fullmatch(text):
-        raise ValueError(f".{side}: {text!r} is no table name; use letters, digits, '_', '-' and '.', 255 at most.")
+        raise ValueError(f".{side}: {text!r} is not a table name; use letters, digits, '_', '-' and '.', 255 at most.")
     return text
 
 
@@ -272,10 +272,10 @@ def _path(path: str, where: str) -> tuple:
         elif wants_name and token not in ("[]", ".", "[", "]", ":", ":json"):
             steps.append(token)
         else:
-            raise ValueError(f"{where}: is no path; write a.b into maps, [] for each element, :json for JSON text.")
+            raise ValueError(f"{where}: is not a path; write a.b for maps, [] for each element, :json for JSON text.")
         wants_name = False
     if wants_name:
-        raise ValueError(f"{where}: is no path; it ends where a name should follow.")
+        raise ValueError(f"{where}: is not a path; it ends where a name should follow.")
     return tuple(steps)
 
 
@@ -297,7 +297,9 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
         if hole.format or hole.default is not None:
             raise ValueError(f"{where}: {{{hole.name}}} takes no format or default; name the entry alone.")
         if hole.name not in models:
-            raise ValueError(f"{where}: refers to {hole.name!r}, which is no entry{suggest(hole.name, list(models))}")
+            raise ValueError(
+                f"{where}: refers to {hole.name!r}, which is not an entry{suggest(hole.name, list(models))}"
+            )
         if models[hole.name].id is None:
             raise ValueError(f"{where}: refers to {hole.name}, which has no ids (`id: null`); give it an id attribute.")
     return parts
@@ -306,7 +308,7 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
 def _check_fields(model: EntryModel) -> None:
     if model.fields is None:
         if model.rest is not None:
-            raise ValueError(".rest: has no meaning without fields; without fields everything is copied.")
+            raise ValueError(".rest: works only with fields; without fields everything is copied.")
         return
     for name, rule in model.fields.items():
         where = f".fields.{name}"
@@ -317,7 +319,7 @@ def _check_fields(model: EntryModel) -> None:
             if rule.model_fields_set - {"template"}:
                 raise ValueError(f"{where}: a template takes no type, default or on_error; write {{from: …}} instead.")
         if rule.on_error != "quarantine" and not rule.type:
-            raise ValueError(f"{where}: on_error without a type can never happen; add the type or take it out.")
+            raise ValueError(f"{where}: on_error needs a type; add the type or remove on_error.")
         if rule.on_error == "default" and not rule.has_default:
             raise ValueError(f"{where}: on_error: default needs a default; add it.")
         _check_value(rule.default, where)
@@ -325,7 +327,7 @@ def _check_fields(model: EntryModel) -> None:
             try:
                 default_of(rule)
             except ValueError as problem:
-                raise ValueError(f"{where}: the default is no {rule.type}: {problem}; correct it.") from None
+                raise ValueError(f"{where}: the default is not a {rule.type}: {problem}; correct it.") from None
         if rule.on_error == "rest" and model.rest is None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
     if model.rest in model.fields:
@@ -337,13 +339,13 @@ def _check_fields(model: EntryModel) -> None:
 
 
 def default_of(rule: FieldRule) -> dict:
-    """A rule's default as a typed value, of the rule's type. ValueError where it does not convert."""
+    """A rule's default as a typed value, of the rule's type. Raises ValueError where it does not convert."""
     default = from_python(rule.default)
     return convert(default, rule.type) if rule.type and not is_empty(default) else default
 
 
 def _check_cycles(model: EntryModel) -> None:
-    """A template may read another template's field; around a ring of them nothing could start."""
+    """A template may read another template's field; in a cycle none could be first."""
     reads = {
         name: {h.name for h in templates.holes(templates.parse(rule.template))} - {name}
         for name, rule in model.fields.items()
@@ -353,7 +355,7 @@ def _check_cycles(model: EntryModel) -> None:
     while ready := {name for name, names in reads.items() if name not in done and not (names & reads.keys()) - done}:
         done |= ready
     if ring := sorted(reads.keys() - done):
-        raise ValueError(f".fields: {', '.join(ring)} read each other in a ring; let one of them read the source.")
+        raise ValueError(f".fields: {', '.join(ring)} read each other in a cycle; let one of them read the source.")
 
 
 def _check_queries(model: EntryModel) -> None:
@@ -386,6 +388,6 @@ def _check_creates(file: str, entries: dict[str, Entry]) -> None:
         other = made.setdefault(entry.target, entry)
         if other.model.create != entry.model.create:
             raise MappingError(
-                f"{file}: tables.{entry.name}.create differs from that of {other.name}, "
+                f"{file}: tables.{entry.name}.create differs from the one of {other.name}, "
                 f"but both write to {entry.target}; make them the same."
             )
