@@ -81,16 +81,16 @@ class Run:
             yield
         except OSError as problem:
             raise Interrupted(
-                f"{problem.filename or self.folder}: {problem.strerror or problem}; when that is mended, give the same "
-                "command with the same run id: it goes on where it was."
+                f"{problem.filename or self.folder}: {problem.strerror or problem}; fix that, then run the same command "
+                "with the same run ID to resume."
             ) from problem
         except (MemoryError, RuntimeError) as problem:
             if isinstance(problem, RuntimeError) and NO_THREAD not in str(problem):
                 raise
-            what = "memory" if isinstance(problem, MemoryError) else "room for threads"
+            what = "memory" if isinstance(problem, MemoryError) else "room for more threads"
             raise Interrupted(
-                f"there is not enough {what}; end other programs or lower limits.workers, then give the same command with "
-                "the same run id: it goes on where it was."
+                f"there is not enough {what}; end other programs or lower limits.workers, then run the same command with "
+                "the same run ID to resume."
             ) from None  # what it came from holds a page
 
     @contextmanager
@@ -108,7 +108,7 @@ class Run:
             with self.saving():
                 if left_over.strip():
                     self.logger().warning(
-                        "took over the lock of a process that ended without giving it up: %s", left_over
+                        "took over the lock of a process that ended without releasing it: %s", left_over
                     )
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(holder).encode(), 0)
@@ -148,7 +148,7 @@ def new_run_id(name: str) -> str:
 def check_run_id(run_id: str) -> str:
     """The id. Refused where it is not 8 to 64 of a-z, 0-9 and `-`."""
     if not RUN_ID.fullmatch(run_id):
-        raise Refused(f"run id {run_id!r} is not allowed; use 8 to 64 of a-z, 0-9 and '-'.")
+        raise Refused(f"run ID {run_id!r} is not valid; use 8 to 64 characters of a-z, 0-9 and '-'.")
     return run_id
 
 
@@ -159,15 +159,15 @@ def open_run(outputs: str | Path, run_id: str, identity: dict[str, Any] | None =
     known = _identity(folder)
     if known is None:
         if identity is None:
-            raise Refused(f"no run {run_id} in {outputs}; see `runbook status` for the runs there.")
+            raise Refused(f"no run {run_id} in {outputs}; `runbook status` lists the runs there.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sync_folder(folder.parent)
             write_atomically(folder / "run.json", json.dumps({"run_id": run_id, **identity}, indent=2).encode())
         except OSError as problem:
-            raise Refused(f"{folder} cannot be written: {problem.strerror}; give another --outputs.") from None
+            raise Refused(f"{folder} cannot be written: {problem.strerror}; choose another --outputs folder.") from None
     elif identity is not None and known["fingerprint"] != identity["fingerprint"]:
-        raise Refused(f"run {run_id} belongs to other environments or another mapping file; use a new run id.")
+        raise Refused(f"run {run_id} belongs to other environments or another mapping file; use a new run ID.")
     return Run(run_id, folder)
 
 

@@ -56,7 +56,7 @@ class Lease:
             return
         self._lost = self._lost or (
             f"the lease on {self.target} was not renewed for {moment - self.confirmed:.0f} seconds "
-            f"({self._reason or 'this process did not run'}), so that another operator may take it; nothing more is written."
+            f"({self._reason or 'this process was not running'}), so another operator may take it; this run writes nothing more."
         )
         raise Interrupted(self._lost)
 
@@ -72,7 +72,7 @@ class Lease:
             return
         if other is not None:
             who = f"{other.holder} (run {other.run}) has taken over" if other.holder else "somebody has deleted"
-            self._lost = f"{who} the lease on {self.target}; nothing more is written by this run."
+            self._lost = f"{who} the lease on {self.target}; this run writes nothing more."
             self.until = -math.inf
         elif not self._lost:
             self._reason = ""
@@ -143,7 +143,7 @@ def hold(
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if not all(lease.release() for lease in leases):  # stops at the first: the others would not get through either
-            run.logger().warning("a lease could not be given up; it runs out after %g seconds", settings.seconds)
+            run.logger().warning("a lease could not be released; it expires after %g seconds", settings.seconds)
         _active.difference_update(lease.record.nonce for lease in leases)
 
 
@@ -180,12 +180,12 @@ class _Watch:
         if record is None or record.released:
             return ""
         if self._broken and record.holder == self._broken:
-            return "it was to be broken"
+            return "--break-lock names its holder"
         if _is_dead(record):
             return "its process is dead"
         if name not in self._seen:
             self._seen[name] = (record, self._clock())  # after the reply: what is read later than that is watched
-            text = "%s (run %s) has the lease on %s: watching it for up to %g seconds"
+            text = "%s (run %s) holds the lease on %s; watching it for up to %g seconds"
             self._run.logger().info(text, record.holder, record.run, name, record.seconds)
             return None
         first, since = self._seen[name]
@@ -218,7 +218,7 @@ class _Watch:
         if why:
             text = "took over the lease of %s (run %s) on %s: %s"
             self._run.logger().warning(text, before.holder, before.run, name, why)
-        self._run.logger().info("has the lease on %s, fence %d", name, record.fence)
+        self._run.logger().info("holds the lease on %s, fence %d", name, record.fence)
         return Lease(self._store, name, record, asked, self._clock)
 
     def _wait(self, ended: float) -> None:
@@ -227,7 +227,7 @@ class _Watch:
 
     def _refusal(self, name: str, record: Record) -> str:
         if not record.holder:
-            return f"somebody changes the leases in {self._store.table} by hand; leave them alone and try again."
+            return f"somebody is changing the leases in {self._store.table} by hand; leave them alone and try again."
         return (
             f"{name} is being written by run {record.run} (process {record.holder}, by its lease since {record.since}); "
             f"wait for it to end, or, if it hangs, take its lease with --break-lock {record.holder}."
@@ -243,11 +243,11 @@ def _open(target: Connection, names: list[str], settings: parameters.Lease) -> S
         table = tables.describe(target, name)
     except DynamoError as problem:
         raise Refused(f"lease.table: {problem}") from None
-    make = "make it, with one partition key of type S and no sort key"
+    make = "create it with one partition key of type S and no sort key"
     if table is None:
         raise Refused(f"lease.table {name} does not exist in {target.region} ({target.endpoint_url}); {make}.")
     if [letter for _, letter in table.key] != ["S"]:
-        raise Refused(f"lease.table {name} has another key than a single one of type S; {make}, under another name.")
+        raise Refused(f"lease.table {name} has a different key; {make}, under another name.")
     patience = max(settings.seconds / 6, 0.5)  # a request that hangs leaves time for another one
     wire = target.open_wire(
         workers=len(names) + 1,

@@ -74,12 +74,14 @@ def follow(run: Run) -> Callable[[], None]:
         file = open(run.folder / FILE, "rb", buffering=0)  # noqa: SIM115 the check keeps it open
         home, _ = _FORM.unpack(os.pread(file.fileno(), _FORM.size, 0))
     except (OSError, struct.error):
-        raise Interrupted("the lease of this run is not held; resume.") from None
+        raise Interrupted("this run holds no lease; resume.") from None
     if home != machine().encode():
-        raise Refused("a worker on another machine cannot follow the lease; use limits.engine: processes, or no lease.")
+        raise Refused(
+            "a worker on another machine cannot follow the lease; use limits.engine: processes, or remove the lease."
+        )
 
     def check() -> None:
         if running_time() > _FORM.unpack(os.pread(file.fileno(), _FORM.size, 0))[1]:
-            raise Interrupted("the lease has run out, or was taken over; nothing more is written.")
+            raise Interrupted("the lease has expired or was taken over; this worker writes nothing more.")
 
     return check

@@ -84,7 +84,7 @@ class Store:
             return None if item is None else _parsed(item)
         except (KeyError, ValueError):
             raise Refused(
-                f"lease.table {self.table} holds an item that is no lease; give the leases a table alone."
+                f"lease.table {self.table} holds an item that is not a lease; give the leases a table of their own."
             ) from None
 
     @contextmanager

@@ -42,7 +42,7 @@ class Held:
                     continue
             except FileNotFoundError:
                 pass
-            raise Interrupted("another operator has broken the lock of this run; nothing more is written.")
+            raise Interrupted("another operator has broken the lock of this run; it writes nothing more.")
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def test_a_paused_holder_stops_when_it_wakes_and_every_item_is_one_runs(number, 
         whole = sea.bench.content(TARGET)
         os.kill(process.pid, signal.SIGCONT)
         assert "Interrupted: the lease on" in (said := heard_from(heard))
-        assert "nothing more is written. Run it again with the run id" in said
+        assert "this run writes nothing more. Run it again with the run id" in said
     assert sea.bench.content(TARGET) == whole == sea.bench.after
     resumed = first.migrate()
     assert resumed["totals"]["inserted"] == landed
@@ -239,7 +239,7 @@ def test_a_run_whose_lease_table_is_out_of_reach_stops_in_time_and_goes_on_later
     work = flow.rollback if undoing else flow.migrate
     with (
         cut_off(sea, 2) as times,
-        pytest.raises(Interrupted, match="was not renewed for .*no reply in time.*nothing more is written"),
+        pytest.raises(Interrupted, match="was not renewed for .*no reply in time.*this run writes nothing more"),
     ):
         work()
     assert 0 < times.write - times.lease < SECONDS
@@ -324,7 +324,7 @@ def test_workers_of_a_run_whose_lease_is_lost_stop_before_their_driver_does(sea,
     flow = sea.flow(engine="processes", seconds=60)  # no renewal, which would tell it otherwise, until it is over
     lane = Here(flow.run())
     monkeypatch.setattr(engines, "_processes", lambda *_: [lane])
-    with pytest.raises(Interrupted, match=r"run out, or was taken over; nothing more is written\. Run it again"):
+    with pytest.raises(Interrupted, match=r"expired or was taken over; this worker writes nothing more\. Run it again"):
         flow.migrate()
     assert (lane.problems[0], lane.problems[1][0]) == (None, "NotSent")
     assert sea.bench.landed() == PORTS

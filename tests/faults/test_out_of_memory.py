@@ -72,7 +72,11 @@ def test_memory_that_runs_out_interrupts_and_the_run_goes_on(step, bench):
     ("problem", "raised", "says"),
     [
         (MemoryError(), Interrupted, "not enough memory; .* lower limits.workers"),
-        (RuntimeError("can't start new thread"), Interrupted, "not enough room for threads; .* lower limits.workers"),
+        (
+            RuntimeError("can't start new thread"),
+            Interrupted,
+            "not enough room for more threads; .* lower limits.workers",
+        ),
         (RecursionError("maximum recursion depth exceeded"), RecursionError, "maximum recursion depth"),
         (RuntimeError("a fault"), RuntimeError, "a fault"),
     ],

@@ -46,7 +46,7 @@ def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(tmp_pa
             code, result, err = run(tmp_path, *MIGRATE, points=points)
             assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
             assert "Traceback" not in err
-            assert "give the same command with the same run id" in err
+            assert "run the same command with the same run ID" in err
         code, report, err = run(tmp_path, *MIGRATE)
         assert code == 1, err
         assert report["totals"]["scanned"] == report["totals"]["inserted"] + sum(
