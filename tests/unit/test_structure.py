@@ -1,67 +1,132 @@
-"""The structure of the package: imports go one way, and what is light stays light."""
+"""The structure of the package: imports run one way, folders and files stay small, and what is light stays light."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from runbook_lib import FOLDERS
+from runbook_lib.run import fingerprints
+
 PACKAGE = Path(__file__).resolve().parents[2] / "runbook_lib"
 HEAVY = ("pandas", "matplotlib", "papermill", "numpy", "pyarrow", "nbformat", "IPython", "boto3", "moto")
-PURE = "values ids templates convert jsontext references routes graph hashlog masks html errors".split()
-LONGEST = 500  # lines of a module
+COMMAND = {"cli", "commands", "__main__"}  # the files at the top that may import folders
+LONGEST = 400  # lines of a module
+MOST_FILES = 10  # of a folder, its __init__.py apart
+MOST_ARROWS = 36  # from one folder to another
 
 
 def modules() -> dict[str, Path]:
-    """Dotted name within the package → file."""
-    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    """Dotted name within the package → file. A folder's `__init__` goes by the folder's name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def imports(name: str, path: Path) -> set[str]:
-    """The package's modules that a module imports, also inside functions."""
+MODULES = modules()
+
+
+def imports(name: str, text: str) -> set[str]:
+    """The package's modules that a module's text imports, inside functions as well."""
     found = set()
-    folder = name.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    is_folder = MODULES[name].name == "__init__.py"
+    package = name.split(".") if is_folder else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("runbook_lib") for alias in node.names), f"{name}: import relatively"
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
-        base = folder[: len(folder) - node.level + 1]
+        base = [part for part in package[: len(package) - node.level + 1] if part]
         inside = [*base, *(node.module.split(".") if node.module else [])]
         for alias in node.names:
-            for candidate in ([*inside, alias.name], inside):
-                if ".".join(candidate) in modules():
-                    found.add(".".join(candidate))
-                    break
+            found |= {c for c in (".".join([*inside, alias.name]), ".".join(inside)) if c in MODULES and c}
     return found - {name}
 
 
-def test_imports_go_downward_only():
-    """No ring of modules, lazy imports included: each can be read after those it stands on."""
-    graph = {name: imports(name, path) for name, path in modules().items()}
+GRAPH = {name: imports(name, path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def folder_of(name: str) -> str:
+    """The folder of a module; "" for the files at the top."""
+    head = name.split(".")[0]
+    return head if head in FOLDERS else ""
+
+
+def test_the_folders_are_those_that_the_package_names():
+    """No folder beside them, and none missing."""
+    assert sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()) == sorted(FOLDERS)
+
+
+def test_a_folder_imports_only_folders_before_it():
+    """In the order of `FOLDERS`; imports inside functions count."""
+    place = {name: number for number, name in enumerate(FOLDERS)}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if folder_of(name) and folder_of(other) and place[folder_of(other)] > place[folder_of(name)]
+    ]
+    assert wrong == []
+
+
+def test_files_at_the_top_import_no_folder():
+    """Except the command; and nothing imports the command."""
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if (not folder_of(name) and folder_of(other) and name not in COMMAND)
+        or (other in COMMAND and name not in COMMAND)
+    ]
+    assert wrong == []
+
+
+def test_there_is_no_circle_of_modules():
+    """Each module can be read after those it imports."""
+    graph = {name: others - {""} for name, others in GRAPH.items()}
     done: set[str] = set()
-    while ready := {name for name, needed in graph.items() if name not in done and needed <= done}:
+    while ready := {name for name, needed in graph.items() if name not in done and needed - {name} <= done}:
         done |= ready
-    assert set(graph) == done, f"in a ring: {sorted(set(graph) - done)}"
+    assert set(graph) == done, f"in a circle: {sorted(set(graph) - done)}"
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_the_pure_core_talks_to_nobody(name):
-    """Items in, items out: no DynamoDB, no run folder, no plan."""
-    assert not imports(name, PACKAGE / f"{name}.py") & {
-        "plan",
-        "run",
-        "stage",
-        "walk",
-        "journal",
-        "dynamo.wire",
-        "notebook",
-    }
+def test_folders_and_modules_stay_small():
+    """At most ten files a folder, 400 lines a module, few arrows between folders."""
+    files = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert {folder.name: count for folder, count in files.items() if count > MOST_FILES} == {}
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+    arrows = {(folder_of(name), folder_of(other)) for name, others in GRAPH.items() for other in others}
+    assert len({(a, b) for a, b in arrows if a and b and a != b}) <= MOST_ARROWS
+
+
+def test_a_file_that_moves_keeps_the_code_fingerprint(monkeypatch, tmp_path):
+    """The fingerprint names parts by meaning; neither a path nor an import line enters it, every other line does."""
+    (tmp_path / "here.py").write_text("from ..values import digest\nfrom .log import (\n    Log,\n)\n\nX = 1\n")
+    (tmp_path / "there.py").write_text("from .values import digest\nfrom ..journal.log import Log\n\nX = 1\n")
+    (tmp_path / "other.py").write_text("from .values import digest\nfrom ..journal.log import Log\n\nX = 2\n")
+    monkeypatch.setattr(fingerprints, "PACKAGE", tmp_path)
+    of = fingerprints.sources_fingerprint
+    assert of({"ids": "here.py"}) == of({"ids": "there.py"})
+    assert of({"ids": "here.py"}) != of({"ids": "other.py"})
+    assert of({"ids": "here.py"}) != of({"routes": "here.py"})
+
+
+def test_the_code_fingerprint_reads_files_that_exist():
+    """Every part stands in a file of the package."""
+    assert all((PACKAGE / file).is_file() for file in fingerprints.DECIDING.values())
+    assert len(set(fingerprints.DECIDING.values())) == len(fingerprints.DECIDING)
 
 
 def test_only_dynamo_talks_to_dynamodb():
-    """boto3 and botocore are imported under dynamo/ alone; the embedded world has a client of its own."""
-    for name, path in modules().items():
-        if name.startswith(("dynamo.", "demo")):
+    """boto3 and botocore are imported under dynamo/ alone; the embedded world and S3 have clients of their own."""
+    for name, path in MODULES.items():
+        if folder_of(name) in ("dynamo", "demo") or name in ("walk.workers.s3", "walk.workers.object_store"):
             continue
         text = path.read_text(encoding="utf-8")
         assert "import boto3" not in text, name
@@ -81,9 +146,3 @@ def test_importing_loads_nothing_heavy(module):
     code = f"import {module}, sys; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_modules_stay_small():
-    """One thing a module."""
-    long = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
-    assert {name: lines for name, lines in long.items() if lines > LONGEST} == {}
