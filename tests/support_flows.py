@@ -16,10 +16,10 @@ from runbook_lib.report import json_report as report
 from runbook_lib.run.folder import Run, identify, open_run
 from runbook_lib.run.locks import Held, hold_targets
 from runbook_lib.stages.analyze import analyze
-from runbook_lib.stages.canary import Canary, create_tables, run_canary
 from runbook_lib.stages.migrate.catch_up import catch_up
 from runbook_lib.stages.migrate.migrate import migrate
 from runbook_lib.stages.rollback.rollback import Undoing
+from runbook_lib.stages.test import Canary, create_tables, run_canary
 from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk.plan import open_plan
 

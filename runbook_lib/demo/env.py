@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 
-from .demo_plants import FIRST_PLAIN, HOSTILE_IDS, RAW_NUMBERS, plant
+from .plants import FIRST_PLAIN, HOSTILE_IDS, RAW_NUMBERS, plant
 from .words import LISTS, Item, Words, read_words, typed_item
 
 COUNTS = {

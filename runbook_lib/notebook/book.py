@@ -21,9 +21,7 @@ from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import Held, hold_targets
-from ..stages import canary as canaries
 from ..stages.analyze import Analysis, analyze
-from ..stages.canary import Canary, Created
 from ..stages.migrate import backup_gate as backups
 from ..stages.migrate.catch_up import catch_up
 from ..stages.migrate.migrate import Migration, migrate
@@ -31,6 +29,7 @@ from ..stages.migrate.retry_failed import failed, retry_failed
 from ..stages.rollback.restore import COPY, Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
+from ..stages.test import Canary, Created, collect, create_tables, run_canary
 from ..stages.validate.validate import Validation, validate
 from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst
 from ..walk import control
@@ -167,7 +166,7 @@ class Book:
             self._planned([f"create {table} for {entry}" for entry, table in missing] or ["create no table: all exist"])
             return None
         with self.run.lock(self.stage):
-            self._created = created = canaries.create_tables(self.run, plan)
+            self._created = created = create_tables(self.run, plan)
             if not self._values["table"]:
                 alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
                 content, path = report.write_test(self.run, plan, created, None, alerts)
@@ -187,12 +186,12 @@ class Book:
         plan = self.plan()
         plan.mapping.check_names([table])
         if not self._may_write():
-            closure = canaries.collect(plan, table, limit, {})
+            closure = collect(plan, table, limit, {})
             per_entry = Counter(row.entry for row in closure.rows)
             self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
             return None
         with self._writing(plan.target, plan.target_names()):
-            canary = canaries.run_canary(self.run, plan, table, limit, keep=keep)
+            canary = run_canary(self.run, plan, table, limit, keep=keep)
             alerts = report.canary_alerts(canary)
             content, path = report.write_test(self.run, plan, self._created, canary, alerts)
         inserted = sum(counts["inserted"] for counts in canary.state.tables.values())

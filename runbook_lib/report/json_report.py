@@ -14,12 +14,12 @@ from ..journal.stage import COUNTED, Stage, State
 from ..run.fingerprints import code_fingerprint, environments_fingerprint
 from ..run.folder import Run, iso, now
 from ..stages.analyze import Analysis
-from ..stages.canary import MAX_ITEMS, Canary, Created
 from ..stages.migrate import backup_gate as backups
 from ..stages.migrate.migrate import Migration
 from ..stages.profile import AttributeProfile
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.undo import Undone
+from ..stages.test import MAX_ITEMS, Canary, Created
 from ..stages.validate import journal as validation_journal
 from ..stages.validate.compare import Difference
 from ..stages.validate.origins import FIGURES

@@ -6,11 +6,11 @@ from typing import Any
 
 from ..mapping.model import Mapping
 from ..run.folder import Run
-from ..stages.canary import Canary, Created, Pair
 from ..stages.migrate.migrate import Migration
 from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, NOT_CARRIED_OVER, Restored
 from ..stages.rollback.undo import Preview, Undone
+from ..stages.test import Canary, Created, Pair
 from ..values import equal
 from ..verdict import plural
 from ..walk.plan import Plan

@@ -14,7 +14,7 @@ import yaml
 
 from runbook_lib.demo import data as demo_data
 from runbook_lib.demo.data import EXPECTED
-from runbook_lib.demo.demo_plants import HOSTILE_IDS
+from runbook_lib.demo.plants import HOSTILE_IDS
 from runbook_lib.values import canonical_number, size
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,10 +17,10 @@ from runbook_lib.report.json_report import left_open
 from runbook_lib.report.reference_map import draw_map
 from runbook_lib.report.samples import changes
 from runbook_lib.stages.analyze import Analysis, EntryAnalysis, TargetState
-from runbook_lib.stages.canary import Canary, Closure, Created, Pair
 from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.profile import AttributeProfile, profile_items
 from runbook_lib.stages.rollback.undo import Preview, Undone
+from runbook_lib.stages.test import Canary, Closure, Created, Pair
 from runbook_lib.stages.validate.patterns import PatternProof
 from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
 from runbook_lib.verdict import FAIL, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
