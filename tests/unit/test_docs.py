@@ -33,7 +33,10 @@ from runbook_lib.parameters import Parameters, build_parameters, load_parameters
 from runbook_lib.values import equal, from_python
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 COMMANDS, MAPPING, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("commands", "mapping", "design"))
 TABLE_NAMES = 'defaults: {source: "{table}-dev", target: "{table}-prod", id: id}\ntables:\n'
 FENCE = re.compile(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
