@@ -14,7 +14,7 @@ def _none_for_empty(value: Any) -> Any:
 
 
 class Side(Strict):
-    """One side of a migration. What is None here, boto3's own chain decides."""
+    """One side of a migration. boto3's own chain decides where a value is None."""
 
     environment: str = Field(min_length=1)
     region: str | None = None
@@ -41,7 +41,7 @@ class Target(Side):
 
 
 class TableLimits(Strict):
-    """Units a second of one table."""
+    """The budget of one table, in units a second."""
 
     read_units: float | None = Field(None, gt=0)
     write_units: float | None = Field(None, gt=0)
@@ -60,7 +60,7 @@ class Limits(Strict):
     on_failure: Literal["rollback", "keep"] = "rollback"
     engine: Literal["threads", "processes", "dask"] | None = None
     scheduler: str | None = None
-    journal: str | None = None  # URL under which workers that do not see the run's folder put their records
+    journal: str | None = None  # URL where workers that do not see the run's folder put their journal records
 
     _unset = field_validator("read_units", "write_units", "segments", "engine", "scheduler", "journal", mode="before")(
         _none_for_empty
@@ -68,7 +68,7 @@ class Limits(Strict):
 
 
 class Lease(Strict):
-    """One operator for each target table, across machines: the table, beside the target's, that says who."""
+    """The table, in the target's account and region, that records which run may write each target table."""
 
     table: str = Field(min_length=1)
     seconds: float = Field(60, ge=1, le=3600)
@@ -101,14 +101,14 @@ def resolve_path(path: str | Path) -> Path:
 
 
 def outputs_folder(given: str | None) -> str:
-    """The folder of the runs: what a command line gave, from the working directory; else the project's `outputs`."""
+    """The folder of the runs: `given`, relative to the working directory, else the project's `outputs`."""
     return str(Path(given).absolute()) if given else "outputs"
 
 
 def load_parameters(path: str | Path, overrides: dict[str, Any] | None = None) -> Parameters:
     """The parameters in a YAML file, with dotted overrides (`limits.workers`). Read-only.
 
-    Raises ParametersError: one sentence that names the file, the key and the mend.
+    Raises ParametersError: one sentence that names the file, the key and the fix.
     """
     path = Path(path)
     content = read_yaml(path, ParametersError)
@@ -130,5 +130,5 @@ def _override(content: dict, dotted: str, value: Any) -> None:
     for name in folders:
         content = content.setdefault(name, {})
         if not isinstance(content, dict):
-            raise ParametersError(f"-p {dotted}: {name} is not a group of parameters; use one of its own keys.")
+            raise ParametersError(f"-p {dotted}: {name} is not a group of parameters; set one of its keys.")
     content[last] = value

@@ -16,7 +16,7 @@ class Alert(NamedTuple):
 
 
 def worst(alerts: Iterable[Alert]) -> str:
-    """The verdict that the alerts add up to."""
+    """The verdict of the worst alert; PASS without alerts."""
     levels = {alert.level for alert in alerts}
     return FAIL if FAIL in levels else REVIEW if REVIEW in levels else PASS
 
@@ -54,7 +54,7 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
                 Alert(
                     REVIEW,
                     name,
-                    f"{plural(counts['conflicts'], 'conflict')}: the target key is taken by a different item",
+                    f"{plural(counts['conflicts'], 'conflict')}: a different item holds the target key",
                     "See conflicts.jsonl; decide which item is right. Nothing was overwritten.",
                 )
             )
@@ -64,24 +64,24 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
 
 
 def unrouted_alert(number: int) -> Alert:
-    """Items that no entry selects."""
+    """The alert for items that no entry selects."""
     return Alert(
         REVIEW,
         "",
-        f"{plural(number, 'source item')} selected by no entry of the mapping",
+        f"{plural(number, 'source item')} that no entry of the mapping selects",
         "See unrouted.jsonl; add an entry, or say `unrouted: ignore` in the mapping.",
     )
 
 
 def dangling_alert(table: str, number: int, paths: Iterable[str] = ()) -> Alert:
-    """References whose parent is not there."""
+    """The alert for references whose parent does not exist."""
     at = f" ({', '.join(paths)})" if paths else ""
     return Alert(
         REVIEW,
         table,
-        f"{plural(number, 'dangling reference')}{at}: the item referred to does not exist",
-        "Written as `dangling` says; with `map`, the default, it resolves when its parent is migrated later. "
-        "Check the source if unexpected.",
+        f"{plural(number, 'dangling reference')}{at}: the item does not exist",
+        "`dangling` decides what is written; with `map`, the default, it resolves if its parent is migrated later. "
+        "Check the source if you did not expect it.",
     )
 
 
@@ -92,7 +92,12 @@ def alerts_of_analysis(plan, analysis) -> list[Alert]:
         creatable = any(r.entry.model.create for r in plan.routes.values() if r.entry.target == target)
         if not state.exists and not creatable:
             alerts.append(
-                Alert(FAIL, target, "the target table does not exist", "Deploy it, or describe it under `create`.")
+                Alert(
+                    FAIL,
+                    target,
+                    "the target table does not exist",
+                    "Deploy it, or describe it under `create` in the mapping.",
+                )
             )
         if state.differences:
             alerts.append(Alert(FAIL, target, "; ".join(state.differences), "Correct the table or the mapping."))
@@ -102,7 +107,9 @@ def alerts_of_analysis(plan, analysis) -> list[Alert]:
             alerts.append(Alert("", target, "already holds items; none of them will be touched", "Nothing to do."))
         if state.has_stream:
             alerts.append(
-                Alert("", target, "has a stream: whatever listens to it will see every insert", "Pause it if unwanted.")
+                Alert(
+                    "", target, "has a stream: its consumers will see every insert", "Pause the consumers if unwanted."
+                )
             )
     for name, table in analysis.tables.items():
         conflicts = table.losers + table.different_there

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import RunbookError
 
 MAX_FILE_BYTES = 5_000_000
-MAX_SHOWN = 80  # characters of a wrong value that are repeated
+MAX_SHOWN = 80  # characters of a wrong value that a message quotes
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
 
 
@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key given twice and keeping every digit of a number."""
+    """The safe loader. It refuses duplicate keys and keeps every digit of a number."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key_node.value!r} is not text; put it in quotes", key_node.start_mark
                 )
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -55,8 +55,8 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
 
 
 def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-    # YAML 1.1 reads 012345670123 as an octal number: an account number, or an environment, is meant. And 12:30 as 750
-    # (sixties): a time of day is meant.
+    # YAML 1.1 reads 012345670123 as an octal number, but an account or an environment is meant; and it reads 12:30 as 750
+    # (base 60), but a time of day is meant.
     is_octal = node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
     return node.value if is_octal or ":" in node.value else loader.construct_yaml_int(node)
 
@@ -67,7 +67,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_st
 
 
 def parse_value(text: str) -> Any:
-    """One value as it would stand in a YAML file; the text itself where it is no YAML."""
+    """One value, parsed like a value in a YAML file; the text itself where it is not YAML."""
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError):
@@ -78,7 +78,7 @@ def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
     """The mapping (dict) in a YAML file, by a safe loader. Read-only. Raises `error` with one sentence."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise error(f"{path.name}: larger than {MAX_FILE_BYTES:,} bytes; a file of parameters is a page or two.")
+            raise error(f"{path.name}: larger than {MAX_FILE_BYTES:,} bytes; a parameters file has a page or two.")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file; check the path (relative paths start at {Path.cwd()}).") from None
@@ -118,8 +118,8 @@ def expand(content: Any, file: str, error: type[RunbookError]) -> Any:
 
 
 def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
-    """The first problem that pydantic found, as one sentence: file, entry, what is wrong, mend."""
-    # A key that is misspelt is also missing: the misspelling is what to mend.
+    """The first problem that pydantic found, as one sentence: file, entry, what is wrong, how to fix it."""
+    # A misspelt key is also missing: report the misspelling.
     first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not str(part).startswith(("function-", "literal["))]
     names = [str(part) for part in location]
@@ -134,7 +134,7 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     if kind in ("model_type", "dict_type"):
         text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
         return f"{file}: {where} is {_short(first['input'])}; write {{key: value}}{text}."
-    if kind == "string_type":  # most often something that YAML does not read as text, such as no, 5 or nothing
+    if kind == "string_type":  # usually something that YAML does not read as text, such as no, 5 or nothing
         return f"{file}: {where} is {_short(first['input'])}; write text, in quotes."
     if kind == "too_short":
         return f"{file}: {where} is empty; give at least {context['min_length']}."
@@ -150,7 +150,7 @@ def _short(value: Any) -> str:
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """`; did you mean 'x'?`, or the list of what is known."""
+    """`; did you mean 'x'?`, or the list of known names."""
     close = difflib.get_close_matches(name, known, 1, 0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
@@ -158,7 +158,7 @@ def suggest(name: str, known: list[str]) -> str:
 
 
 def _keys_at(model: Any, location: list) -> list[str]:
-    """The keys that the model at a location knows; a part that is no field is the key of a dict of models."""
+    """The keys that the model at a location knows; a part that is not a field is the key of a dict of models."""
     models = [model]
     for part in location:
         fields = [m.model_fields[part] for m in models if part in getattr(m, "model_fields", {})]

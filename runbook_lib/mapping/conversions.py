@@ -1,6 +1,6 @@
 """Field types: a conversion is exact or does not happen. Pure.
 
-`convert` gives the converted typed value; ValueError, with the reason, where the value does not convert.
+`convert` returns the converted typed value, or raises ValueError with the reason.
 """
 
 import json
@@ -15,7 +15,7 @@ _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def convert(value: dict, wanted: str) -> dict:
-    """The typed value as `wanted` (string, number, boolean, list or map), exactly.
+    """The typed value converted exactly to `wanted`: string, number, boolean, list or map.
 
     Raises ValueError with a reason that does not quote the value.
     """

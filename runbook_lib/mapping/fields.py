@@ -18,15 +18,15 @@ Piece = Callable[[dict, dict], str | None]  # (target item so far, copy) -> text
 def compile_fields(
     entry: Entry, key_names: Collection[str], index_names: Collection[str], *, keys_only: bool = False
 ) -> Build:
-    """A function from a copy to (target item, index keys left out). It raises Quarantine, and never changes the copy.
+    """A function from a copy to (target item, index keys left out). It raises Quarantine and never changes the copy.
 
-    `key_names` are the key attributes of the target table, `index_names` those of its indexes. `keys_only` makes no more
-    than the keys and what they are made of, where rules make them.
+    `key_names` are the key attributes of the target table, `index_names` the key attributes of its indexes. With
+    `keys_only` it builds only the keys and what they are built from, if rules build them.
     """
     model = entry.model
     keys_only = keys_only and all(
         name in model.fields and model.fields[name].on_error != "rest" for name in key_names
-    )  # a key may also be one of the rest
+    )  # a key may also come from the rest
     made_of = feeding(model.fields, key_names)[0] if keys_only else model.fields.keys()
     used_up = {*model.drop, *(rule.source for rule in model.fields.values() if rule.source)}
     copies = [
@@ -40,7 +40,7 @@ def compile_fields(
         if name in made_of
     ]
     to_map = model.rest if model.rest != "copy" else None
-    # With `rest: copy`, a value that does not convert may keep the name that it has in both tables.
+    # With `rest: copy`, a value that does not convert may keep its name, which is the same in both tables.
     made = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.source != name}
 
     def build(copy: dict) -> tuple[dict, list[str]]:
@@ -63,7 +63,7 @@ def compile_fields(
             if text:
                 target[name] = {"S": text}
             elif may_be_absent:
-                sparse.append(name)  # an index takes no empty key; without it the item is just not in the index
+                sparse.append(name)  # an index takes no empty key; without the attribute the item is not in the index
             elif text is not None:
                 target[name] = {"S": text}
         if left:
@@ -74,13 +74,15 @@ def compile_fields(
 
 
 def _copied(name: str, rule: FieldRule) -> Copied | None:
-    """What a {from} makes of its value; None where it takes it as it is."""
+    """The function a `from` rule applies to its value; None where the value is copied unchanged."""
     if rule.type is None and not rule.has_default:
         return None
     wanted, default = TYPES.get(rule.type, "S"), default_of(rule)
 
     def copied(value: dict | None, left: dict) -> dict | None:
-        if value is not None and value.get(wanted):  # not empty, and of the wanted type, or text where any will do
+        if value is not None and value.get(
+            wanted
+        ):  # not empty, and of the wanted type, or text where any type is right
             return value
         if value is None or is_empty(value):
             return default if rule.has_default else value
@@ -94,13 +96,13 @@ def _copied(name: str, rule: FieldRule) -> Copied | None:
             if rule.on_error == "rest":
                 left[rule.source] = value
                 return None
-            raise Quarantine(rule.source, f"{name} wants a {rule.type}: {problem}", rule.on_error == "stop") from None
+            raise Quarantine(rule.source, f"{name} needs a {rule.type}: {problem}", rule.on_error == "stop") from None
 
     return copied
 
 
 def _template_order(fields: Mapping[str, FieldRule]) -> list[tuple[str, tuple]]:
-    """Templates, those that others read first."""
+    """Field name and parsed template, in an order in which each comes after the templates it reads."""
     waiting = {name: templates.parse(rule.template) for name, rule in fields.items() if rule.template is not None}
     ordered = []
     while waiting:
@@ -111,7 +113,7 @@ def _template_order(fields: Mapping[str, FieldRule]) -> list[tuple[str, tuple]]:
 
 
 def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[set[str], set[str]]:
-    """The fields that those of these names are made of, themselves among them, and the source attributes.
+    """The fields that the named fields are built from, themselves included, and the source attributes they read.
 
     A template may read other fields.
     """
@@ -131,7 +133,7 @@ def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[se
 
 
 def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
-    """What fills a template."""
+    """A function that fills a template."""
     pieces = [_piece(name, p, fields, is_key) if isinstance(p, templates.Hole) else p for p in parts]
     if len(pieces) == 1:
         return (lambda target, copy: parts[0]) if isinstance(parts[0], str) else pieces[0]
@@ -150,7 +152,7 @@ def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool
 
 
 def _piece(name: str, hole: templates.Hole, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
-    """What fills a hole: the value of the field of that name, else of the source attribute."""
+    """A function that fills a hole: from the field of that name, else from the source attribute."""
     attribute, is_made = hole.name, hole.name in fields
     dated = templates.date_function(hole.format) if hole.format else None
 
@@ -172,7 +174,7 @@ def _piece(name: str, hole: templates.Hole, fields: Mapping[str, FieldRule], is_
 def _hole_text(hole: templates.Hole, value: dict | None) -> tuple[str | None, str]:
     """The text for a hole, or None and the reason."""
     ((letter, content),) = (value or {"NULL": True}).items()
-    text, reason = None, "absent" if value is None else "null" if letter == "NULL" else f"type {letter} is no text"
+    text, reason = None, "absent" if value is None else "null" if letter == "NULL" else f"type {letter} is not text"
     if letter == "S":
         text = content
     elif letter == "N":
@@ -193,7 +195,7 @@ def _place_rest(left: dict, target: dict, to_map: str | None, rest: str | None, 
     if to_map is None:
         for name in left:
             if name in made:
-                raise Quarantine(name, "a field of the same name is made by a rule")
+                raise Quarantine(name, "a rule makes a field of the same name")
         target.update(left)
         return
     own = left.pop(to_map, None)
@@ -201,7 +203,7 @@ def _place_rest(left: dict, target: dict, to_map: str | None, rest: str | None, 
         target[to_map] = {"M": left}
         return
     if "M" not in own:
-        raise Quarantine(to_map, "it is no map, so that the other attributes cannot be put into it")
+        raise Quarantine(to_map, "it is not a map, so the other attributes cannot go into it")
     for name in left:
         if name in own["M"]:
             raise Quarantine(name, f"{to_map} already holds this name")

@@ -30,7 +30,7 @@ def id_function(environment: str, entry: str, id_format: str) -> Callable[[dict]
 
     def new_id(value: dict) -> dict:
         text = value.get("S")
-        if text is not None and text_shape is not None:  # nearly all ids: without a detour
+        if text is not None and text_shape is not None:  # the fast path: nearly all ids are text
             content = text.encode()
             hashed = begun_text.copy()
             hashed.update(len(content).to_bytes(4, "big") + content)
@@ -56,7 +56,7 @@ def id_hash(entry: str, value: dict, width: int = 16) -> bytes:
 
 @lru_cache(1024)
 def id_head(entry: str, letter: str, width: int = 16) -> blake2b:
-    """What `id_hash` goes on from with the bytes of the id: copy it before that."""
+    """The hash state to which `id_hash` adds the bytes of the id. Copy it first: it is cached."""
     return blake2b(f"{entry}\0{letter}\0".encode(), digest_size=width)
 
 

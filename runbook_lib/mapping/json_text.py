@@ -1,4 +1,4 @@
-"""Ids inside JSON text, replaced by position: every other character of the text stays as it was. Pure."""
+"""Replaces ids inside JSON text by position; every other character stays. Pure."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _COMMA = re.compile(r"[ \t\n\r]*,?[ \t\n\r]*")
 _MEMBER = re.compile(r'"([^"\\]*)"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*"|[-+.0-9A-Za-z]*)[ \t\n\r]*,?[ \t\n\r]*')
 _PLAIN = re.compile(r'"([^"\\]+)"')
 _HALF = re.compile("[\ud800-\udfff]")  # half a character: has no UTF-8 form, only an escape
-_DEEP = 100  # brackets from which on Python's own decoder has to say whether it can go so deep
+_DEEP = 100  # from this many brackets on, Python's decoder decides whether the text is too deep
 
 
 class _Literal(str):
@@ -35,10 +35,10 @@ _decoder = json.JSONDecoder(parse_int=_Literal, parse_float=_Literal, parse_cons
 
 
 class Paths:
-    """Numbered paths into a JSON text, as a tree: one pass over the text finds what stands at any of them."""
+    """Numbered paths into a JSON text, as a tree, so that one pass over the text finds all values."""
 
     def __init__(self, numbered: Iterable[tuple[int, Sequence]]):
-        """Raises ValueError where one path ends at a text that another one decodes."""
+        """Raises ValueError where one path ends at text that another path decodes."""
         below: dict = {}
         for number, steps in numbered:
             below.setdefault(steps[0] if steps else None, []).append((number, steps[1:]))
@@ -49,7 +49,7 @@ class Paths:
         self.end = ends[0] if ends else None
         self.is_leaf = self.all == ends
         self.below = {step: Paths(paths) for step, paths in below.items()}
-        # Whom to tell of a value that is neither a list, a map nor text
+        # The paths to report where a value is neither a list, a map nor text
         wanting_list = self.below[EACH].all if EACH in self.below else []
         wanting_text = [*ends, *(self.below[JSON].all if JSON in self.below else ())]
         self.not_list = [number for number in self.all if number not in wanting_list]
@@ -60,8 +60,8 @@ class Paths:
 def rewrite(text: str, steps: Sequence, replace: Replace) -> str:
     """The text with each string or number at `steps` replaced by what `replace(content, is_number)` gives.
 
-    `replace` gives raw JSON to put there, or None to leave it; it is called with None where the path meets a value that
-    is no id. Null, absent and empty values are left alone. Raises NotJson for text that is not JSON.
+    `replace` returns raw JSON to write there, or None to leave the value. It is called with None where the value at the path
+    is not an id. Null, absent and empty values stay. Raises NotJson for text that is not JSON.
     """
     return rewrite_all(text, Paths([(0, steps)]), lambda number, content, is_number: replace(content, is_number))
 
@@ -82,7 +82,7 @@ def rewrite_all(text: str, paths: Paths, replace: ReplaceAt) -> str:
 
 
 def quote(content: str, like: str = "") -> str:
-    """The content as a JSON string; with the non-ASCII characters escaped unless `like`, the text around, has some."""
+    """The content as a JSON string; non-ASCII characters are escaped unless `like`, the surrounding text, has some."""
     is_ascii = like.isascii() or _HALF.search(content)
     return encode_basestring_ascii(content) if is_ascii else encode_basestring(content)  # what json.dumps calls
 
@@ -98,7 +98,7 @@ def _check(text: str) -> None:
 
 
 def _find(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> int:
-    """Collect the replacements in the value that starts at `at`; gives where the value ends."""
+    """Where the value that starts at `at` ends. Appends its replacements to `spans`."""
     if plain := paths.is_leaf and _PLAIN.match(text, at):
         raw = replace(paths.end, plain[1], False)
         if raw is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 def levels(parents: Mapping[str, set[str]]) -> dict[str, int]:
     """Each node's level, from 1: one more than the highest level of what it refers to outside its own cycle.
 
-    `parents` gives, per node, the nodes it refers to; what is no node itself is ignored. Nodes of one cycle share a level.
+    `parents` gives, per node, the nodes it refers to; names that are not nodes are ignored. Nodes of one cycle share a level.
     """
     component: dict[str, int] = {}
     level: dict[int, int] = {}

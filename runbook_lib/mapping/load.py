@@ -1,6 +1,6 @@
 """Reading a mapping file: checked, its defaults filled in, resolved to `Entry` objects (see `model`).
 
-Every mistake in a file is one sentence that names file, entry, what is wrong and the mend.
+A mistake in a file raises MappingError: one sentence with file, entry, what is wrong and how to fix it.
 """
 
 import hashlib
@@ -64,9 +64,7 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
         paths[path] = _path(path, where)
         references_to[path] = _reference(reference, models, where)
         if paths[path] == (model.id,):
-            raise ValueError(
-                f"{where}: is the id attribute itself; take the reference out (the id is always rewritten)."
-            )
+            raise ValueError(f"{where}: is the id attribute itself; remove the reference (the id is always rewritten).")
     _check_fields(model)
     _check_queries(model)
     for attribute, wanted in model.where.items():
@@ -98,10 +96,12 @@ def _table_name(side: str, template: str | None, name: str, parameters: Paramete
                 raise ValueError(f".{side}: unknown hole {{{part.name}}}{suggest(part.name, list(known))}")
             part = known[part.name] or part.default
             if part is None:
-                raise ValueError(f".{side}: {template!r} needs a value that the parameters do not give; add it there.")
+                raise ValueError(
+                    f".{side}: {template!r} needs a value that the parameters file does not give; add it there."
+                )
         text += part
     if not _TABLE_NAME.fullmatch(text):
-        raise ValueError(f".{side}: {text!r} is no table name; use letters, digits, '_', '-' and '.', 255 at most.")
+        raise ValueError(f".{side}: {text!r} is not a table name; use letters, digits, '_', '-' and '.', 255 at most.")
     return text
 
 
@@ -126,10 +126,10 @@ def _path(path: str, where: str) -> tuple:
         elif wants_name and token not in ("[]", ".", "[", "]", ":", ":json"):
             steps.append(token)
         else:
-            raise ValueError(f"{where}: is no path; write a.b into maps, [] for each element, :json for JSON text.")
+            raise ValueError(f"{where}: is not a path; write a.b for maps, [] for each element, :json for JSON text.")
         wants_name = False
     if wants_name:
-        raise ValueError(f"{where}: is no path; it ends where a name should follow.")
+        raise ValueError(f"{where}: is not a path; it ends where a name should follow.")
     return tuple(steps)
 
 
@@ -151,7 +151,9 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
         if hole.format or hole.default is not None:
             raise ValueError(f"{where}: {{{hole.name}}} takes no format or default; name the entry alone.")
         if hole.name not in models:
-            raise ValueError(f"{where}: refers to {hole.name!r}, which is no entry{suggest(hole.name, list(models))}")
+            raise ValueError(
+                f"{where}: refers to {hole.name!r}, which is not an entry{suggest(hole.name, list(models))}"
+            )
         if models[hole.name].id is None:
             raise ValueError(f"{where}: refers to {hole.name}, which has no ids (`id: null`); give it an id attribute.")
     return parts
@@ -160,7 +162,7 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
 def _check_fields(model: EntryModel) -> None:
     if model.fields is None:
         if model.rest is not None:
-            raise ValueError(".rest: has no meaning without fields; without fields everything is copied.")
+            raise ValueError(".rest: works only with fields; without fields everything is copied.")
         return
     for name, rule in model.fields.items():
         where = f".fields.{name}"
@@ -171,7 +173,7 @@ def _check_fields(model: EntryModel) -> None:
             if rule.model_fields_set - {"template"}:
                 raise ValueError(f"{where}: a template takes no type, default or on_error; write {{from: …}} instead.")
         if rule.on_error != "quarantine" and not rule.type:
-            raise ValueError(f"{where}: on_error without a type can never happen; add the type or take it out.")
+            raise ValueError(f"{where}: on_error needs a type; add the type or remove on_error.")
         if rule.on_error == "default" and not rule.has_default:
             raise ValueError(f"{where}: on_error: default needs a default; add it.")
         _check_value(rule.default, where)
@@ -179,7 +181,7 @@ def _check_fields(model: EntryModel) -> None:
             try:
                 default_of(rule)
             except ValueError as problem:
-                raise ValueError(f"{where}: the default is no {rule.type}: {problem}; correct it.") from None
+                raise ValueError(f"{where}: the default is not a {rule.type}: {problem}; correct it.") from None
         if rule.on_error == "rest" and model.rest is None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
     if model.rest in model.fields:
@@ -191,7 +193,7 @@ def _check_fields(model: EntryModel) -> None:
 
 
 def _check_cycles(model: EntryModel) -> None:
-    """A template may read another template's field; around a ring of them nothing could start."""
+    """A template may read another template's field; in a cycle none could be first."""
     reads = {
         name: {h.name for h in templates.holes(templates.parse(rule.template))} - {name}
         for name, rule in model.fields.items()
@@ -201,7 +203,7 @@ def _check_cycles(model: EntryModel) -> None:
     while ready := {name for name, names in reads.items() if name not in done and not (names & reads.keys()) - done}:
         done |= ready
     if ring := sorted(reads.keys() - done):
-        raise ValueError(f".fields: {', '.join(ring)} read each other in a ring; let one of them read the source.")
+        raise ValueError(f".fields: {', '.join(ring)} read each other in a cycle; let one of them read the source.")
 
 
 def _check_queries(model: EntryModel) -> None:
@@ -234,6 +236,6 @@ def _check_creates(file: str, entries: dict[str, Entry]) -> None:
         other = made.setdefault(entry.target, entry)
         if other.model.create != entry.model.create:
             raise MappingError(
-                f"{file}: tables.{entry.name}.create differs from that of {other.name}, "
+                f"{file}: tables.{entry.name}.create differs from the one of {other.name}, "
                 f"but both write to {entry.target}; make them the same."
             )

@@ -59,7 +59,7 @@ class Units(Strict):
 
 
 class Create(Strict):
-    """How a missing target table is made."""
+    """How to create a missing target table."""
 
     key: dict[str, KeyType] = Field(min_length=1, max_length=2)
     indexes: dict[str, dict[str, KeyType]] = {}
@@ -71,7 +71,7 @@ class Create(Strict):
     def _names(cls, indexes: dict) -> dict:
         for name in indexes:
             if not _INDEX_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no index name; use 3 to 255 letters, digits, '_', '-' and '.'")
+                raise ValueError(f"{name!r} is not an index name; use 3 to 255 letters, digits, '_', '-' and '.'")
         return indexes
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class Create(Strict):
 
 
 class Query(Strict):
-    """An access pattern that validation proves by running it."""
+    """An access pattern; validation proves it by running the query."""
 
     key: dict[str, Any] = Field(min_length=1, max_length=2)
     index: str | None = None
@@ -129,7 +129,7 @@ class MappingModel(Strict):
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry with its defaults filled in and its table names resolved; what the routes are compiled from."""
+    """One entry with its defaults filled in and its table names resolved; the input from which routes are compiled."""
 
     name: str
     source: str
@@ -139,7 +139,7 @@ class Entry:
     references_to: dict[str, tuple]  # reference path -> parsed template, or () where another attribute names the table
 
     def parents(self) -> set[str]:
-        """The entries it refers to by name (not those that an attribute names)."""
+        """The entries it refers to by name; entries that an attribute names (`table_named_by`) are not included."""
         return {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
 
 
@@ -164,6 +164,6 @@ class Mapping:
 
 
 def default_of(rule: FieldRule) -> dict:
-    """A rule's default as a typed value, of the rule's type. ValueError where it does not convert."""
+    """A rule's default as a typed value, of the rule's type. Raises ValueError where it does not convert."""
     default = from_python(rule.default)
     return convert(default, rule.type) if rule.type and not is_empty(default) else default

@@ -1,10 +1,10 @@
 """Rewriting of references: every id at a path becomes the new id of the item it names. Pure.
 
-An id is read as its parent's key type (so a number kept as text still finds its parent) and put back in the form in
-which it stood. What cannot be read as an id stays as it is and is counted.
+An id is read as its parent's key type (so a number kept as text still finds its parent) and written back in its old
+form. A value that cannot be read as an id stays and is counted.
 
-Each path is compiled once to a function that walks straight to its ids. Values are never changed in place: what is
-rewritten is built anew around what is not, which the old and the new item share.
+Each path is compiled once to a function that walks straight to its ids. Values are never changed in place: rewritten
+parts are new objects, and the old and the new item share the rest.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ REMEMBERED = 5000  # ids of each parent
 
 
 class Found(NamedTuple):
-    """One reference in one item: `parent`, `old` and `new` are None where no entry could be told."""
+    """One reference in one item: `parent`, `old` and `new` are None where the entry is unknown."""
 
     path: str
     parent: str | None
@@ -41,7 +41,7 @@ _found = partial(tuple.__new__, Found)  # the same in half the time
 
 @dataclass(frozen=True)
 class Parents:
-    """What rewriting needs to know of the entries that are referred to."""
+    """What rewriting needs to know about the referenced entries."""
 
     new_id: Mapping[str, Callable[[dict], dict]]
     id_type: Mapping[str, str | None]  # S, N or B where the id is a key of the source table, else None
@@ -78,11 +78,11 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
 
 
 def _walkers(paths: list[Path]) -> list[Rewrite]:
-    """Functions that one after the other give a value with its leaves at these paths replaced."""
+    """Functions to apply in order; together they return a value with its leaves at these paths replaced."""
     if len(paths) > 1 and all(steps and steps[0] is JSON for steps, _, _ in paths):
         try:
             return [_inside_json(paths)]
-        except ValueError:  # one ends where another goes on: the first of them decides what the other finds
+        except ValueError:  # one path ends where another continues: the first decides what the other finds
             pass
     return [_walker(*path) for path in paths]
 
@@ -126,7 +126,7 @@ def _member(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
 
 
 def _left(value: dict, path: str, unreadable: list[str]) -> dict:
-    """A value that is not what its path expects: it stays, and is counted unless it is empty."""
+    """The value unchanged: it is not what its path expects. Counted as unreadable unless it is empty."""
     if not is_empty(value):
         unreadable.append(path)
     return value
@@ -142,7 +142,7 @@ def _rewrite_set(
 
 
 def _inside_json(inside: list[Path]) -> Rewrite:
-    """For paths into JSON text that stands at the same place: they are followed in one pass over the text."""
+    """Rewrites several paths into the JSON text at one place, in one pass over the text."""
     paths = Paths((number, steps[1:]) for number, (steps, _, _) in enumerate(inside))
 
     def rewrite_json(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
@@ -212,7 +212,7 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
         try:
             old = _as_type(value, id_type)
             new, link = new_id(old), id_hash(parent, old, LINK_BYTES)
-            new = value if new == old else _as_type(new, letter)  # with `keep` it stays as it is spelled
+            new = value if new == old else _as_type(new, letter)  # with `keep` it keeps its spelling
         except ValueError:  # no item of the parent can have this id
             found.append(Found(path, None, None, None))
             return value
@@ -257,7 +257,7 @@ def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewr
 
 
 def _as_type(value: dict, letter: str | None) -> dict:
-    """The id in the form of another key type, where that is exact and can be turned back; else ValueError."""
+    """The id as another key type. Raises ValueError unless that is exact and reversible."""
     ((own, content),) = value.items()
     if letter is None or own == letter:
         return value

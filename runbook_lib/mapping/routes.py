@@ -1,6 +1,6 @@
-"""Routes: mapping entries compiled to pure functions from a source item to a target item, or to a reason why not.
+"""Routes: mapping entries compiled to pure functions from a source item to a target item, or to a rejection with its reason.
 
-The dry run, the migration and the validation all call the same route, so what one shows the others do.
+The dry run, the migration and the validation all call the same route, so the others do what one shows.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key fi
 class Row:
     """One item on its way: what is written, under which key, and how it is recognised.
 
-    Its item shares with the source item what no rule rewrites: neither is changed in place.
+    Its item shares the parts that no rule rewrites with the source item, so neither is ever changed in place.
     """
 
     entry: str
@@ -76,12 +76,12 @@ class Reject(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """The keys of the two tables of an entry, as far as they exist."""
+    """The keys of an entry's two tables, where the tables exist."""
 
     source_key: Key
     target_key: Key
     index_keys: Mapping[str, str]  # index key attribute -> type letter
-    index_sort_keys: frozenset[str] = frozenset()  # those that an index sorts by
+    index_sort_keys: frozenset[str] = frozenset()  # the sort keys of the indexes
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Route:
 
 
 def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], environment: str, exists=None) -> Parents:
-    """What references need to know of every entry. Refused where an id format does not fit a key's type."""
+    """What references need to know about every entry. Raises Refused where an id format does not fit a key's type."""
     types = {}
     for name, entry in entries.items():
         types[name] = dict(shapes[name].source_key).get(entry.model.id) if name in shapes else None
@@ -110,7 +110,7 @@ def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], enviro
                 f"{entry.model.id!r} has type {types[name]}; use {fitting}."
             )
     minters = {
-        # Without an id attribute nothing gets a new id, so that references to it stay as well.
+        # Without an id attribute nothing gets a new id, so references to it stay too.
         name: id_function(environment, name, entry.model.id_format if entry.model.id else "keep")
         for name, entry in entries.items()
     }
@@ -205,7 +205,7 @@ def _mint(new_id: Callable[[dict], dict], old: dict, attribute: str) -> dict:
 
 
 def _digest(item: dict, raw: bytes) -> str:
-    # Every level takes a list or a map: counted first, because that is cheap.
+    # Every level needs a list or a map; counting them first is cheap.
     if raw.count(b'"M":{') + raw.count(b'"L":[') >= MAX_LEVELS and levels(item) > MAX_LEVELS:
         raise Quarantine("", f"the target item is nested more than {MAX_LEVELS} levels deep")
     try:
@@ -226,7 +226,7 @@ def _compile_where(entry: Entry) -> Callable[[dict], bool]:
 
 def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
     choices = [from_python(value) for value in (values if isinstance(values, list) else [values])]
-    # Text, booleans and null are spelled in one way only.
+    # Text, booleans and null have only one spelling.
     plain = [choice for choice in choices if not choice.keys() & {"N", "L", "M"}]
     others = [choice for choice in choices if choice.keys() & {"N", "L", "M"}]
     if not others:
@@ -237,7 +237,7 @@ def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
 def _compile_build(
     entry: Entry, shape: Shape, *, keys_only: bool = False
 ) -> Callable[[dict], tuple[dict, list[str]]] | None:
-    """What is made of the rewritten copy; None where that is the target item."""
+    """The function that builds the target item from the rewritten copy; None where the copy is the target item."""
     if entry.model.fields is not None:
         key_names = {name for name, _ in shape.target_key}
         return compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
@@ -257,7 +257,7 @@ def _compile_key_check(shape: Shape) -> Callable[[dict], None]:
             role = "sort" if name in shape.index_sort_keys else "partition"
             checks.append((name, letter, "an index key of the target", MAX_KEY_BYTES[role], False))
 
-    # So many characters surely fit, because one has 4 bytes at most; numbers and binary are looked at more closely.
+    # Text up to a quarter of the limit always fits, because a character has at most 4 bytes. Numbers and binary get a full check.
     sure = [(*one, one[3] // 4 if one[1] == "S" else 0) for one in checks]
 
     def check(target: dict) -> None:

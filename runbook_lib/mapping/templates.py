@@ -37,7 +37,7 @@ class Hole:
 
 
 def parse(text: str) -> tuple[str | Hole, ...]:
-    """Literals and holes in order; ``{{`` and ``}}`` stand for braces. ValueError, as a sentence, for a bad template."""
+    """Literals and holes in order; ``{{`` and ``}}`` stand for braces. Raises ValueError, a sentence, for a bad template."""
     parts: list[str | Hole] = []
     literal, end = "", 0
     for token in _TOKEN.finditer(text):
@@ -75,7 +75,7 @@ def _hole(inside: str, text: str) -> Hole:
 
 
 def format_date(text: str, date_format: str) -> str | None:
-    """The ISO 8601 date or time (without zone: UTC), converted to UTC and formatted; None where it is no such date."""
+    """The ISO 8601 date or time (without zone: UTC), converted to UTC and formatted; None where it is not a date."""
     match = _DATE.fullmatch(text)
     if not match:
         return None
@@ -95,7 +95,7 @@ def date_function(date_format: str) -> Callable[[str], str | None]:
     days: dict[str, str | None] = {}
 
     def formatted(text: str) -> str | None:
-        match = _UTC_TIME.fullmatch(text)  # a time of day that is right, and in UTC, leaves the day as it is
+        match = _UTC_TIME.fullmatch(text)  # a valid time of day in UTC does not change the day
         if match is None:
             return format_date(text, date_format)
         day = match[1]
@@ -121,10 +121,10 @@ def _zone(text: str | None) -> timezone:
 
 
 def reader(parts: tuple[str | Hole, ...]) -> Callable[[str], list[str] | None]:
-    """A function from a text to what stands in the holes, or None where it matches not at all, or in several ways.
+    """A function from a text to the contents of the holes, or None where the text does not match in exactly one way.
 
-    It takes time in proportion to the text, whatever stands there: each separator is looked for from the left and from
-    the right; where both find it at the same places, there is one way.
+    Its time is linear in the text: it finds each separator from the left and from the right. If both searches find the
+    same places, there is exactly one match.
     """
     literals = [""]  # what stands before, between and after the holes
     for part in parts:

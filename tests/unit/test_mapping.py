@@ -50,13 +50,13 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ("tables: {A: {source: s}}", "tables.A.target is missing; name the target table here or in defaults."),
         (
             entry("source: 'a b'"),
-            "tables.Leads.source: 'a b' is no table name; use letters, digits, '_', '-' and '.', 255 at most.",
+            "tables.Leads.source: 'a b' is not a table name; use letters, digits, '_', '-' and '.', 255 at most.",
         ),
         (entry("source: '{tabel}'"), "tables.Leads.source: unknown hole {tabel}; did you mean 'table'?"),
         (entry("source: '{table:%Y}'"), re.compile(r"tables\.Leads\.source: unknown hole \{table\}.*")),
         (
             entry("source: '{source.region}-x'"),
-            "tables.Leads.source: '{source.region}-x' needs a value that the parameters do not give; add it there.",
+            "tables.Leads.source: '{source.region}-x' needs a value that the parameters file does not give; add it there.",
         ),
         (entry("source: '{table'"), "tables.Leads.source: a single '{' in '{table'; write '{{' for a brace."),
         (entry("source: 5"), "tables.Leads.source is 5; write text, in quotes."),
@@ -67,11 +67,11 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         # references
         (
             entry("references: {a: Contcts}"),
-            "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?",
+            "tables.Leads.references.a: refers to 'Contcts', which is not an entry; did you mean 'Contacts'?",
         ),
         (
             entry("references: {a: 'C#{Contcts}'}"),
-            "tables.Leads.references.a: refers to 'Contcts', which is no entry; did you mean 'Contacts'?",
+            "tables.Leads.references.a: refers to 'Contcts', which is not an entry; did you mean 'Contacts'?",
         ),
         (
             entry("references: {a: {dangling: map}}"),
@@ -103,7 +103,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         (
             entry("references: {id: Contacts}"),
-            "tables.Leads.references.id: is the id attribute itself; take the reference out (the id is always rewritten).",
+            "tables.Leads.references.id: is the id attribute itself; remove the reference (the id is always rewritten).",
         ),
         (
             entry("references: {a: Contacts}").replace("Contacts: {}", "Contacts: {id: null}"),
@@ -136,7 +136,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         (
             entry("fields: {a: {from: b, on_error: rest}}"),
-            "tables.Leads.fields.a: on_error without a type can never happen; add the type or take it out.",
+            "tables.Leads.fields.a: on_error needs a type; add the type or remove on_error.",
         ),
         (
             entry("fields: {a: {from: b, type: list, on_error: default}}"),
@@ -150,10 +150,10 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             entry("fields: {a: {from: b}}, rest: a"),
             "tables.Leads.rest: 'a' is also a field; give one of them another name.",
         ),
-        (entry("rest: a"), "tables.Leads.rest: has no meaning without fields; without fields everything is copied."),
+        (entry("rest: a"), "tables.Leads.rest: works only with fields; without fields everything is copied."),
         (
             entry("fields: {a: '{b}', b: '{c}', c: '{a}', d: '{a}'}"),
-            "tables.Leads.fields: a, b, c, d read each other in a ring; let one of them read the source.",
+            "tables.Leads.fields: a, b, c, d read each other in a cycle; let one of them read the source.",
         ),
         (
             entry("create: {key: {PK: S}}, fields: {a: x}"),
@@ -174,11 +174,11 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         (
             entry("fields: {a: {from: b, type: number, default: many}}"),
-            "tables.Leads.fields.a: the default is no number: text that is not a plain decimal number; correct it.",
+            "tables.Leads.fields.a: the default is not a number: text that is not a plain decimal number; correct it.",
         ),
         (
             entry("fields: {a: {from: b, type: list, default: 0}}"),
-            "tables.Leads.fields.a: the default is no list: type N does not convert to list; correct it.",
+            "tables.Leads.fields.a: the default is not a list: type N does not convert to list; correct it.",
         ),
         # where, create
         (
@@ -201,7 +201,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("create: {key: {a: S, b: S, c: S}}"), re.compile(r"tables\.Leads\.create\.key: .*at most 2 items.*")),
         (
             entry("create: {key: {id: S}, indexes: {G1: {a: S}}}"),
-            "tables.Leads.create.indexes: 'G1' is no index name; use 3 to 255 letters, digits, '_', '-' and '.'.",
+            "tables.Leads.create.indexes: 'G1' is not an index name; use 3 to 255 letters, digits, '_', '-' and '.'.",
         ),
         (
             entry("create: {key: {id: S}, indexes: {byId: {at: S, id: N}}}"),
@@ -210,7 +210,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
         (
             HEAD + "tables: {A: {target: t, create: {key: {a: S}}}, B: {target: t}}",
-            "tables.B.create differs from that of A, but both write to t; make them the same.",
+            "tables.B.create differs from the one of A, but both write to t; make them the same.",
         ),
         # queries
         (
@@ -246,8 +246,8 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.queries.q: n: between needs two values; write [from, to].",
         ),
         # YAML
-        (HEAD + "tables:\n  A: {}\n  A: {}", "line 4: the key 'A' twice; correct the YAML there."),
-        (entry("fields: {a: x, a: y}"), "line 4: the key 'a' twice; correct the YAML there."),
+        (HEAD + "tables:\n  A: {}\n  A: {}", "line 4: duplicate key 'A'; correct the YAML there."),
+        (entry("fields: {a: x, a: y}"), "line 4: duplicate key 'a'; correct the YAML there."),
         (HEAD + "tables: {NO: {}}", "line 2: the key 'NO' is not text; put it in quotes; correct the YAML there."),
         (entry("fields: {on: x}"), "line 4: the key 'on' is not text; put it in quotes; correct the YAML there."),
         (entry("where: {12: x}"), "line 4: the key '12' is not text; put it in quotes; correct the YAML there."),
@@ -309,7 +309,7 @@ def test_a_mistake_is_one_sentence(text, sentence):
 )
 def test_bad_paths(path):
     """One sentence that shows the three steps a path can take."""
-    with pytest.raises(MappingError, match=r"tables\.Leads\.references\..*: is no path; (write a\.b|it ends)"):
+    with pytest.raises(MappingError, match=r"tables\.Leads\.references\..*: is not a path; (write a\.b|it ends)"):
         mapping_of(entry(f"references: {{'{path}': Contacts}}"))
 
 

@@ -96,7 +96,7 @@ def test_a_file(load):
         (GOOD.replace("mapping: m.yaml", ""), {}, "mapping is missing; add it."),
         ("mapping: m\nsource: {environment: a}", {}, "target is missing; add it."),
         ("mapping: m\nsource: {region: a}\ntarget: {environment: b}", {}, "source.environment is missing; add it."),
-        (GOOD + "mapping: again.yaml", {}, "line 6: the key 'mapping' twice; correct the YAML there."),
+        (GOOD + "mapping: again.yaml", {}, "line 6: duplicate key 'mapping'; correct the YAML there."),
         (
             GOOD + "x: !!python/object:os.system {}",
             {},
@@ -124,7 +124,7 @@ def test_a_mistake_is_one_sentence(load, text, overrides, sentence):
 def test_an_override_of_what_is_no_group(load):
     """`mapping` has no keys of its own."""
     with pytest.raises(
-        ParametersError, match=r"^-p mapping\.x: mapping is not a group of parameters; use one of its own keys\.$"
+        ParametersError, match=r"^-p mapping\.x: mapping is not a group of parameters; set one of its keys\.$"
     ):
         load(GOOD, {"mapping.x": 1})
 

@@ -261,7 +261,7 @@ def test_conversions():
 def test_what_does_not_convert_is_quarantined_with_attribute_and_reason():
     """The source attribute is named, the field too; the value is not quoted; the source key is there."""
     reject = split("n: {from: x, type: number}").route({**KEY, "x": {"S": "7,5 Secret"}})
-    assert reject[:5] == ("A", KEY, "x", "n wants a number: text that is not a plain decimal number", False)
+    assert reject[:5] == ("A", KEY, "x", "n needs a number: text that is not a plain decimal number", False)
 
 
 def test_on_error_default():
@@ -283,7 +283,7 @@ def test_on_error_rest():
     taken = split("n: {from: x, type: number, on_error: rest}, x: {from: y}", "rest: copy")
     assert reject_of(taken, {"x": {"S": "many"}, "y": {"S": "z"}}) == (
         "x",
-        "a field of the same name is made by a rule",
+        "a rule makes a field of the same name",
     )
 
 
@@ -445,8 +445,8 @@ def test_rest_copy_keeps_the_names():
         "y": {"S": "Y"},
         "rest": {"N": "1"},
     }
-    assert reject_of(route, {"a": {"S": "A"}, "x": {"S": "X"}}) == ("a", "a field of the same name is made by a rule")
-    assert reject_of(route, {"a": {"S": "A"}}) == ("a", "a field of the same name is made by a rule")
+    assert reject_of(route, {"a": {"S": "A"}, "x": {"S": "X"}}) == ("a", "a rule makes a field of the same name")
+    assert reject_of(route, {"a": {"S": "A"}}) == ("a", "a rule makes a field of the same name")
 
 
 def test_without_rest_a_left_over_attribute_quarantines():

@@ -169,7 +169,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         references=Counter({attribute: 5}),
         dangling=Counter({attribute: 2}),
         unreadable=Counter({attribute: 1}),
-        reasons=Counter({(attribute, f"{name} wants a number: text that is none"): 1}),
+        reasons=Counter({(attribute, f"{name} needs a number: text that is none"): 1}),
         parents=Counter({(attribute, name): 3, (attribute, "Other"): 2}),
         profile=profile_items([item, target]),
         samples=[(item, row)],
@@ -365,7 +365,7 @@ def test_the_same_alert_of_many_tables_is_one_row():
     ]
     checked = Checker(views.alerts(alerts))
     assert checked.seen["tr"] == 2
-    assert "3 dangling references: the item referred to does not exist" in checked.words
+    assert "3 dangling references: the item does not exist" in checked.words
     assert "Requests 2 (agentContactId, addressId) · Quotes 1 (requestId)" in checked.words
     notes = [Alert("", f"T{number}", "already holds items", "Nothing to do.") for number in range(35)]
     checked = Checker(views.alerts(notes))
