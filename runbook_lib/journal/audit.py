@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from ..run.files import file_sha256, json_seal, write_atomically
 from ..run.fingerprints import code_fingerprint
 from ..run.folder import Run, iso, now
 from . import log as journal
+from .snapshot import Head, Snapshot
 
 FILE, LOG = "audit.jsonl", "run.log"
 Heads = dict[str, list[tuple[int, str]]]
@@ -48,10 +49,13 @@ class Repaired(NamedTuple):
     events: dict[str, int]  # stage -> how many of its events `repaired` this record knows
 
 
-def append(run: Run, stage: str, repaired: Repaired | None = None) -> str:
-    """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`."""
+def append(run: Run, stage: str, repaired: Repaired | None = None, journals: Iterable[Snapshot] = ()) -> str:
+    """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`.
+
+    A journal file that stands as one of `journals` has it is not read again.
+    """
     with run.saving():
-        return _append(run, stage, _of_repair(run.folder, repaired) if repaired else {})
+        return _append(run, stage, _of_repair(run.folder, repaired) if repaired else {}, _seen(run.folder, journals))
 
 
 def renew(run: Run, stage: str, aside: Path, repaired: Repaired) -> str:
@@ -66,11 +70,11 @@ def renew(run: Run, stage: str, aside: Path, repaired: Repaired) -> str:
         return line["hash"]
 
 
-def _append(run: Run, stage: str, more: dict[str, Any]) -> str:
+def _append(run: Run, stage: str, more: dict[str, Any], seen: dict[str, Head]) -> str:
     path = run.folder / FILE
     if path.exists() and not (chain := path.read_bytes()).endswith(b"\n"):
         os.truncate(path, chain.rfind(b"\n") + 1)  # a disk that was full took only a part of the last record
-    line = _line(run, stage, _head(path), more)
+    line = _line(run, stage, _head(path), more, seen)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
         file.write(json.dumps(line).encode() + b"\n")
         file.flush()
@@ -83,7 +87,9 @@ def _of_repair(folder: Path, repaired: Repaired) -> dict[str, Any]:
     return {"repaired": repaired.files, "aside": aside, "events": repaired.events}
 
 
-def _line(run: Run, stage: str, previous: str, more: dict[str, Any]) -> dict[str, Any]:
+def _line(
+    run: Run, stage: str, previous: str, more: dict[str, Any], seen: dict[str, Head] | None = None
+) -> dict[str, Any]:
     content = {
         "at": iso(now()),
         "stage": stage,
@@ -91,7 +97,7 @@ def _line(run: Run, stage: str, previous: str, more: dict[str, Any]) -> dict[str
         "version": __version__,
         "code": code_fingerprint(),
         "files": {name: file_sha256(run.folder / name) for name in _files(run.folder)},
-        "journal": _journal_heads(run.folder),
+        "journal": _journal_heads(run.folder, seen or {}),
         "log": _log_head(run.folder / LOG),
         "previous": previous,
         **more,
@@ -122,15 +128,19 @@ def verify(run: Run) -> Verification:
         _add_heads(heads, record)
         told = "; ".join(f"{name}: {what}" for name, what in record.get("repaired", {}).items())
         repairs += [f"{record['at']}, {record['actor']}: repaired {told}"] if told else []
-    problems += _changed_files(run.folder, files) + _changed_journals(run.folder, heads)
+    problems += _changed_files(run.folder, files) + _changed_journals(run.folder, heads, {})
     if log[0] and _log_head(run.folder / LOG, log[0]) != list(log):
         problems.append(f"{LOG} was changed")
     return Verification(number, len(files) + len(heads), previous, problems, repairs)
 
 
-def check_journals(run: Run) -> None:
-    """Refused where a journal has lost records that the audit chain knows. Read-only."""
-    if problems := _changed_journals(run.folder, journal_heads(run)):
+def check_journals(run: Run, heads: Heads | None = None, journals: Iterable[Snapshot] = ()) -> None:
+    """Refused where a journal has lost records that the audit chain knows. Read-only.
+
+    `heads` are those of `journal_heads`. A journal file that `journals` holds, read with these heads, is not read again.
+    """
+    heads = journal_heads(run) if heads is None else heads
+    if problems := _changed_journals(run.folder, heads, _seen(run.folder, journals)):
         raise Refused(f"{problems[0]}; restore it from a copy, or see `runbook repair {run.id}`.")
 
 
@@ -191,7 +201,7 @@ def _may_go(name: str) -> bool:
     return name.endswith(".jsonl")
 
 
-def _changed_journals(folder: Path, heads: Heads) -> list[str]:
+def _changed_journals(folder: Path, heads: Heads, seen: dict[str, Head]) -> list[str]:
     found = []
     for name, recorded in sorted(heads.items()):
         path = folder / name
@@ -200,15 +210,17 @@ def _changed_journals(folder: Path, heads: Heads) -> list[str]:
                 found.append(f"{name} is missing")
             continue
         try:
-            links = [""] + [link.decode() for link in journal.links(path)]
+            held = seen.get(name)
+            if held is None or any(length <= held.records and length not in held.links for length, _ in recorded):
+                held = _read(path)
         except Damaged as problem:
             found.append(str(problem).rstrip("."))
             continue
         for length, head in recorded:
-            if length >= len(links):
-                found.append(f"{name} has lost records: it held {length:,} and holds {len(links) - 1:,}")
+            if length > held.records:
+                found.append(f"{name} has lost records: it held {length:,} and holds {held.records:,}")
                 break
-            if links[length] != head:
+            if held.links[length] != head:
                 found.append(f"{name}: record {length} is not the one that was written")
                 break
     return found
@@ -223,10 +235,23 @@ def _of_validation(name: str) -> bool:
     return name.startswith("journal/validate")
 
 
-def _journal_heads(folder: Path) -> dict[str, list]:
+def _seen(folder: Path, journals: Iterable[Snapshot]) -> dict[str, Head]:
+    """Journal file → what a snapshot has of it."""
+    return {str(path.relative_to(folder)): head for journal in journals for path, head in journal.heads().items()}
+
+
+def _read(path: Path) -> Head:
+    links = {0: ""} | {number: link.decode() for number, link in enumerate(journal.links(path), 1)}
+    return Head(len(links) - 1, links[len(links) - 1], links, stands=True)
+
+
+def _journal_heads(folder: Path, seen: dict[str, Head]) -> dict[str, list]:
     """Journal file → its length in records and the hash of the last. Raises Damaged, but not for a validation's."""
     found = {}
     for name in _journals(folder):
+        if name in seen and seen[name].stands:
+            found[name] = [seen[name].records, seen[name].head]
+            continue
         try:
             found[name] = list(_journal_head(folder / name))
         except Damaged:

@@ -17,7 +17,8 @@ from .checkpoint import read_checkpoint
 from .log import DELETED, KEPT_EDITED, NEVER_WRITTEN, NOT_FOUND, SCHEMA
 from .mending import NOTE, NOTHING, REWRITE, Mend, left_out, mend_lost_table, mend_table, missing
 from .salvage import Kept, Salvage, fingerprint, is_done, read
-from .stage import Stage, ended
+from .snapshot import ended
+from .stage import Stage
 
 UNDONE = {DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN}  # what a rollback makes of a row, and nothing else does
 IDENTITY = ("schema", "run", "stage", "mapping", "environments", "code")

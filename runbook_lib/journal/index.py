@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import Interrupted
 from ..values import key_hash
-from . import log as journal
-from .log import INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED, Intent
-from .stage import Stage
+from .intents import Intent, intent_at
+from .log import INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED
+from .snapshot import Snapshot
 
 OPEN = "o"  # a row that was absent when it was announced, with no word what became of it
 STANDS, ANNOUNCED, GONE = range(3)  # of an inserted or open row: there as far as the journal knows; its delete was
@@ -26,6 +26,7 @@ CACHE_KB = 64_000
 BATCH = 10_000  # rows written to the index at once
 ASKED = 500  # places looked up with one question
 HELD_INTENTS = 8  # of those read again, kept in memory
+HANDLES = 200  # journal files that are open at a time
 
 _COLUMNS = "file, n, idx, letter, digest, state"
 
@@ -59,12 +60,13 @@ def reason_digest(attribute: str, reason: str) -> str:
 class Index:
     """All that a stage's journal says and that no later intent stands for. A `with` block; thread-safe."""
 
-    def __init__(self, stage: Stage, targets: dict[str, str] | None = None):
-        """Reads the journal. With `targets` (entry → target table) what was inserted is found by its target key, too.
+    def __init__(self, journal: Snapshot, targets: dict[str, str] | None = None):
+        """Reads each journal file once. With `targets` (entry → target table) what was inserted is found by its target key.
 
         Raises Damaged, Refused; Interrupted where the temporary folder is full.
         """
-        self.files = stage.files()
+        self.files = journal.files
+        self._handles: dict[int, BinaryIO] = {}
         self._starts: list[dict[int, int]] = []  # of each file: n -> where the intent begins
         self._intents: dict[tuple[int, int], Intent] = {}
         self._targets = targets
@@ -86,6 +88,8 @@ class Index:
 
     def __exit__(self, *exception: object) -> None:
         self._base.close()
+        for handle in self._handles.values():
+            handle.close()
 
     def find(self, places: Iterable[bytes], files: Collection[int] | None = None) -> dict[bytes, list[Said]]:
         """What is said of each place, in the order in which it was said; places without a word are not there."""
@@ -129,27 +133,35 @@ class Index:
             if known not in self._intents:
                 while len(self._intents) >= HELD_INTENTS:
                     del self._intents[next(iter(self._intents))]
-                self._intents[known] = journal.intent_at(self.files[said.file][0], self._starts[said.file][said.n])
+                self._intents[known] = intent_at(self._handle(said.file), self._starts[said.file][said.n])
             return self._intents[known]
 
     def source_key(self, said: Said) -> tuple[str, dict]:
         """The entry (of an unrouted item its source table) and the item's source key."""
         intent = self.intent(said)
         if said.letter == UNROUTED:
-            return self.files[said.file][1]["table"], intent.unrouted[said.index]
+            return self.files[said.file].begin["table"], intent.unrouted[said.index]
         if said.letter == REJECT:
             return tuple(intent.rejects[said.index][:2])
         row = (intent.losers if said.letter == LOSER else intent.rows)[said.index]
         return row.entry, row.source_key
 
+    def _handle(self, number: int) -> BinaryIO:
+        """A journal file, open for reading."""
+        if number not in self._handles:
+            while len(self._handles) >= HANDLES:
+                self._handles.pop(next(iter(self._handles))).close()
+            self._handles[number] = self.files[number].path.open("rb")
+        return self._handles[number]
+
     def _fill(self) -> None:
         batch: list[tuple] = []
-        for number, (path, begin) in enumerate(self.files):
+        for number, file in enumerate(self.files):
             starts: dict[int, int] = {}
             self._starts.append(starts)
-            for intent in journal.intents(path, whole=True):
+            for intent in file.intents(whole=True, file=self._handle(number)):
                 starts[intent.n] = intent.at
-                batch += self._rows_of(intent, number, begin["table"])
+                batch += self._rows_of(intent, number, file.begin["table"])
                 if len(batch) >= BATCH:
                     self._write(batch)
                     batch = []

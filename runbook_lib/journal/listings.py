@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 
 from ..run.files import file_sha256
-from .log import CONFLICT, FAILED, REPLACED, Intent
+from .intents import Intent
+from .log import CONFLICT, FAILED, REPLACED
 from .relations import Relations
-from .stage import Stage
+from .snapshot import Snapshot
 
 LISTINGS = ("quarantine", "conflicts", "unrouted", "failed")
 TAKEN = "the target holds a different item under this key"
@@ -74,16 +75,15 @@ class Written:
     errors: list[dict[str, Any]]  # failed items by entry and reason
 
 
-def write_lists(stage: Stage) -> Written:
-    """Writes the listing files and the id map of a stage, from its journal, which is read once."""
-    folder = stage.run.folder
-    passes = Counter(begin["table"] for _, begin in stage.files() if begin["segment"] == 0)
+def write_lists(folder: Path, journal: Snapshot) -> Written:
+    """Writes the listing files and the id map of a stage into its run's folder. Reads each of its journal files once."""
+    passes = Counter(file.begin["table"] for file in journal.files if file.begin["segment"] == 0)
     relations, errors = Relations(), Counter()
     with ExitStack() as stack:
         files = {name: stack.enter_context(_Listing(folder, name)) for name in LISTINGS}
         id_map = stack.enter_context(_IdMap(folder))
         seen: set[bytes] = set()
-        for table, intent in stage.intents(final=True):
+        for table, intent in journal.intents(final=True):
             for name, entry in _entries(table, intent):
                 if name == "unrouted" and passes[table] > 1:  # each pass over a table meets the same ones
                     place = orjson.dumps([table, entry["key"]])

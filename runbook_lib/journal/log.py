@@ -17,9 +17,10 @@ fence    writer, closed                                              see shared_
 
 import errno
 import fcntl
+import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -32,6 +33,7 @@ from ..run.files import lock_file, sync_folder
 
 SCHEMA = 1
 LINK = 32  # characters of a link without its seal
+READ = 1 << 16  # bytes that are read at once
 INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"  # what became of a row
 REPLACED = "-"  # a later intent stands for the row
 DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN = "deleted", "kept_edited", "not_found", "never_written"  # by an undo
@@ -47,61 +49,52 @@ COUNTS = {
 }
 
 
-class JournalRow(NamedTuple):
-    """One row of an intent."""
+class Tail(NamedTuple):
+    """How far a file has been read."""
 
-    entry: str
-    source_key: dict
-    key: dict
-    old_id: str
-    new_id: str
-    digest: str
-    present: bool  # the key was in the target before; or what may be there now is not ours, as it was never sent
-    ids: str  # its own id and those it refers to, hashed: see relations.py
+    end: int = 0  # bytes
+    records: int = 0
+    link: bytes = b""  # of the last record
+    next: int = 0  # the number for the next intent
 
 
-@dataclass
-class Intent:
-    """One page's intent with what followed it.
-
-    Without a page it is of items that earlier intents of the file had already: see `Inserter.again`. What was replaced is
-    no longer in the lists; a row keeps its place, its letter is REPLACED.
-    """
-
-    n: int = 0
-    execution: int = 1
-    page: int | None = 0
-    start: dict | None = None
-    rows: list[JournalRow] = field(default_factory=list)
-    losers: list[JournalRow] = field(default_factory=list)
-    rejects: list[list] = field(default_factory=list)  # entry, source key, attribute, reason
-    unrouted: list[dict] = field(default_factory=list)
-    outcome: str | None = None  # one letter a row
-    last: dict | None = None
-    errors: dict[str, str] = field(default_factory=dict)
-    undoing: set[int] = field(default_factory=set)  # an undo was announced
-    undone: dict[int, str] = field(default_factory=dict)
-    stale: set[int] = field(default_factory=set)  # conflicts with an earlier version that an open intent wrote
-    replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
-    at: int = field(default=0, compare=False)  # where its record begins in the file
+START = Tail()
+Look = Callable[[int, bytes, bytes], None]  # gets where a record ends, its link, its body
 
 
 class Log:
     """One journal file, open for appending. Not thread-safe: one worker owns one segment."""
 
-    def __init__(self, path: Path):
-        """Opens or creates the file; a torn last line is cut. Raises Damaged for any other damage."""
+    def __init__(self, path: Path, known: Tail = START, look: Look | None = None):
+        """Opens or creates the file; a torn last line is cut. Raises Damaged for any other damage.
+
+        What follows `known`, as far as the file was read before, is read now; `look` gets each record.
+        """
         self.path = path
         if failpoints.armed:
             failpoints.reach("journal.open.before")
         self._file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0)  # noqa: SIM115
         self._claim()
-        self._chain, self._next, self._place, good = b"", 0, place_of(path), 0
-        for end, link, body in lines(path):
-            good, self._chain = end, link
-            if kind_of(body) == "intent":
-                self._next = max(self._next, number_of(body) + 1)
-        self.cut = path.stat().st_size - good  # bytes of a torn last line
+        size = os.fstat(self._file.fileno()).st_size
+        if size < known.end:
+            self._file.close()
+            raise Damaged(
+                f"{path.name} is shorter than it was; restore the file from a copy. Nothing was done with it."
+            )
+        self._place, self._next = place_of(path), known.next
+        self._chain, good = known.link, known.end
+        reader = io.BufferedReader(self._file, READ)
+        try:
+            for good, self._chain, body in lines(path, reader, after=known):
+                if kind_of(body) == "intent":
+                    self._next = max(self._next, number_of(body) + 1)
+                if look:
+                    look(good, self._chain, body)
+            reader.detach()
+        except BaseException:
+            self._file.close()
+            raise
+        self.cut = size - good  # bytes of a torn last line
         if self.cut:
             self._file.truncate(good)
         if not good:  # new, or its first record never came: the folder may not know it yet
@@ -111,6 +104,19 @@ class Log:
     def empty(self) -> bool:
         """Whether nothing was ever written."""
         return not self._chain
+
+    @property
+    def link(self) -> str:
+        """The link of the last record."""
+        return self._chain.decode()
+
+    def stat(self) -> os.stat_result:
+        """What the system says of the file."""
+        return os.fstat(self._file.fileno())
+
+    def reader(self) -> BinaryIO:
+        """The file from its beginning, read through the same descriptor; records may be appended meanwhile."""
+        return io.BufferedReader(_View(self._file.fileno()), READ)
 
     def append(self, kind: str, **record: Any) -> None:
         """Writes one record and waits until it is on disk. Raises OSError as the disk does; the file is closed then."""
@@ -161,17 +167,37 @@ class Log:
         self._file.close()
 
 
+class _View(io.RawIOBase):
+    """A descriptor read at a place of its own: appending moves the descriptor's."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor, self._at = descriptor, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence != os.SEEK_SET:
+            raise io.UnsupportedOperation
+        self._at = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        read = os.preadv(self._descriptor, [buffer], self._at)
+        self._at += read
+        return read
+
+
 def hold(file: BinaryIO, name: str, *, shared: bool = False) -> None:
     """Holds a journal file: a worker that outlived what started it may be at its last page. Raises Interrupted."""
     if not lock_file(file, shared=shared):
         raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it, then resume.")
-
-
-def wait_for_writers(folder: Path) -> None:
-    """Waits until nobody writes to the table files of a stage. Read-only. Raises Interrupted where somebody goes on."""
-    for path in logs(folder):
-        with path.open("rb") as file:
-            hold(file, path.name, shared=True)
 
 
 def place_of(path: Path) -> bytes:
@@ -206,11 +232,17 @@ def kind_of(body: bytes) -> str:
     return body[9 : body.index(b'"', 9)].decode()  # every record begins {"kind":"
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes, bytes]]:
-    """Of each whole record: where it ends, its link, its body. Stops at a torn last line. Raises Damaged."""
-    chain, end = b"", 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+def lines(
+    path: Path, file: BinaryIO | None = None, *, after: Tail = START, end: int | None = None
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Of each whole record: where it ends, its link, its body. Stops at a torn last line. Raises Damaged.
+
+    Reads through `file` where one is given, from behind `after` on, and up to the byte `end`.
+    """
+    chain, at = after.link, after.end
+    with nullcontext(file) if file else path.open("rb") as data:
+        data.seek(at)
+        for number, line in enumerate(data, after.records + 1):
             link, _, body = line.rstrip(b"\n").partition(b" ")
             if not line.endswith(b"\n"):
                 return  # the last line, torn by a crash
@@ -219,8 +251,10 @@ def lines(path: Path) -> Iterator[tuple[int, bytes, bytes]]:
                     f"{path.name}: record {number} is damaged; restore the file from a copy, or see "
                     "`runbook repair`. Nothing was done with it."
                 )
-            chain, end = link, end + len(line)
-            yield end, chain, body
+            chain, at = link, at + len(line)
+            if end is not None and at > end:
+                return
+            yield at, chain, body
 
 
 def links(path: Path) -> Iterator[bytes]:
@@ -234,77 +268,6 @@ def records(path: Path, *kinds: str) -> Iterator[dict]:
     for _, _, body in lines(path):
         if not kinds or kind_of(body) in kinds:
             yield orjson.loads(body)
-
-
-def intents(path: Path, *, whole: bool = False) -> Iterator[Intent]:
-    """The intents of a file, in order, each with its outcome and its undo, one in memory at a time. Read-only.
-
-    `whole` leaves what was replaced in the lists, so that their indexes hold.
-    """
-    undo: dict[int, Intent] = {}
-    replaced: dict[int, set[tuple[str, int]]] = {}
-    for _, _, body in lines(path):
-        kind = kind_of(body)
-        if kind == "outcome" and b'"instead":' in body:
-            for n, letter, index in orjson.loads(body).get("instead", ()):
-                replaced.setdefault(n, set()).add((letter, index))
-        elif kind in ("undo", "undone"):
-            record = orjson.loads(body)
-            marks = undo.setdefault(record["n"], Intent())
-            if kind == "undo":
-                marks.undoing.update(record["rows"])
-            else:
-                marks.undone |= {int(index): state for index, state in record["rows"].items()}
-    waiting: Intent | None = None
-    for end, _, body in lines(path):
-        if (kind := kind_of(body)) not in ("intent", "unsent", "outcome"):
-            continue
-        record = orjson.loads(body)
-        del record["kind"]
-        if kind == "unsent":
-            for index in record["rows"]:
-                waiting.rows[index] = waiting.rows[index]._replace(present=True)
-            continue
-        if kind == "outcome":
-            waiting.outcome, waiting.last, waiting.errors = record["rows"], record["last"], record["errors"]
-            waiting.stale, waiting.replaced = set(record.get("stale", ())), replaced.get(waiting.n, set())
-            if waiting.replaced and not whole:
-                _take_out(waiting)
-            yield waiting
-            waiting = None
-            continue
-        if waiting is not None:
-            yield waiting  # its outcome was never written: the process died, and the page was begun again
-        record["rows"] = [JournalRow(*row) for row in record["rows"]]
-        record["losers"] = [JournalRow(*row) for row in record["losers"]]
-        waiting = Intent(**record, at=end - len(body) - 1)
-        marks = undo.get(waiting.n, waiting)
-        waiting.undoing, waiting.undone = marks.undoing, marks.undone
-    if waiting is not None:
-        yield waiting
-
-
-def intent_at(path: Path, at: int) -> Intent:
-    """The intent whose record begins there, as it was written: without what followed it. Read-only."""
-    with path.open("rb") as file:
-        file.seek(at)
-        record = orjson.loads(file.readline())
-    del record["kind"]
-    record["rows"] = [JournalRow(*row) for row in record["rows"]]
-    record["losers"] = [JournalRow(*row) for row in record["losers"]]
-    return Intent(**record, at=at)
-
-
-def _take_out(intent: Intent) -> None:
-    """Leaves out of an intent what a later one stands for."""
-    replaced, letters = intent.replaced, list(intent.outcome)
-    for index in (index for letter, index in replaced if letter not in (LOSER, REJECT, UNROUTED)):
-        letters[index] = REPLACED
-        intent.errors.pop(str(index), None)
-    intent.outcome = "".join(letters)
-    for letter, name in ((LOSER, "losers"), (REJECT, "rejects"), (UNROUTED, "unrouted")):
-        kept = [one for index, one in enumerate(getattr(intent, name)) if (letter, index) not in replaced]
-        setattr(intent, name, kept)
 
 
 def log_name(table: str, segment: int) -> str:

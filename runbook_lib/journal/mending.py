@@ -16,7 +16,8 @@ import orjson
 
 from ..values import key_hash
 from ..verdict import plural
-from .log import INSERTED, MADE_ROOM, JournalRow
+from .intents import JournalRow
+from .log import INSERTED, MADE_ROOM
 from .salvage import Kept, Lost, Salvage, is_done, opened
 
 REWRITE, ASIDE, NOTE = "rewrite", "aside", "note"

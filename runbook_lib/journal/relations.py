@@ -7,7 +7,8 @@ from ..mapping.references import LINK_BYTES as WIDTH
 from ..mapping.references import NOWHERE
 from ..mapping.routes import Row
 from ..run.spill import HashLog
-from .log import CONFLICT, FAILED, REPLACED, Intent
+from .intents import Intent
+from .log import CONFLICT, FAILED, REPLACED
 
 
 def encode(row: Row) -> str:

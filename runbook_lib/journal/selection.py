@@ -6,6 +6,8 @@ from ..errors import Refused
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
 from ..run.folder import Run, identify, new_run_id, open_run, runs
+from .audit import journal_heads
+from .snapshot import Snapshot, state_of
 from .stage import Stage
 
 FIRST = "01_analyze"
@@ -52,19 +54,19 @@ def _latest(stage: str, outputs: str, fingerprint: str) -> Run | None:
     return next(iter(migrated or known), None)
 
 
-def latest_checkpoint(outputs: str, fingerprint: str) -> Path:
+def latest_checkpoint(outputs: str, fingerprint: str) -> tuple[Path, Snapshot]:
     """The checkpoint of the latest run whose inserts still stand, 03's before 02's; else of the latest that has one.
 
-    Refused where there is none.
+    With it the stage's journal as it was found. Refused where there is none.
     """
-    found: list[Path] = []
+    found: list[tuple[Path, Snapshot]] = []
     for run in runs(outputs, fingerprint):
         for name in ("migrate", "test"):
             stage = Stage(run, name)
-            files = [event["file"] for event in stage.events("checkpoint")]
-            if files and stage.may_stand(stage.state()):
-                return run.folder / files[-1]
-            found += [run.folder / file for file in files[-1:]]
+            if path := stage.checkpoint():
+                found.append((path, stage.read(heads=journal_heads(run))))
+                if found[-1][1].may_stand():
+                    return found[-1]
     if found:
         return found[0]
     raise Refused("no run of these parameters has a checkpoint; nothing was inserted that could be rolled back.")
@@ -74,7 +76,7 @@ def _is_over(run: Run, stage: str, tables: list[str]) -> bool:
     migrated = Stage(run, "migrate")
     if stage == "04_validate" or not migrated.exists():
         return False
-    state = migrated.state()
+    state = state_of(migrated.events())
     if state.rolled_back or state.rolling_back:
         return True
     begun = {entry for event in migrated.events("execution") for entry in event["entries"]}

@@ -15,6 +15,7 @@ from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused, RunbookError
 from ..journal import audit
 from ..journal.selection import select_run
+from ..journal.snapshot import Snapshot
 from ..mapping.load import load_mapping
 from ..parameters import build_parameters
 from ..report import html, views
@@ -86,6 +87,7 @@ class Book:
         self._file: str | None = None
         self._content: dict[str, Any] | None = None
         self._exit_code: int | None = None
+        self._journals: list[Snapshot] = []  # as the steps left them
         self._confirmed = False
         self._banner = Banner(BANNER)
         self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
@@ -192,6 +194,7 @@ class Book:
             return None
         with self._writing(plan.target, plan.target_names()):
             canary = run_canary(self.run, plan, table, limit, keep=keep)
+            self._journals = [canary.journal]
             alerts = report.canary_alerts(canary)
             content, path = report.write_test(self.run, plan, self._created, canary, alerts)
         inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
@@ -225,6 +228,7 @@ class Book:
         with self._writing(plan.target, plan.target_names()) as held:
             with Progress(self.run, plan, "migrated", held) as progress:
                 migration = (retry_failed if again else migrate)(self.run, plan, progress.add)
+            self._journals = [migration.journal]
             content, path = report.write_migration(self.run, plan, migration)
         alerts = _alerts_of(content)
         totals = content["totals"]
@@ -252,6 +256,7 @@ class Book:
         with self._writing(plan.target, plan.target_names()) as held:
             with Progress(self.run, plan, "compared", held) as progress:
                 migration = catch_up(self.run, plan, progress.add)
+            self._journals = [migration.journal]
             content, path = report.write_migration(self.run, plan, migration)
         self._done(content, path, _alerts_of(content), migration.drift.headline())
         return migration
@@ -262,6 +267,7 @@ class Book:
         with self.run.lock(self.stage):
             with Progress(self.run, plan, "compared") as progress:
                 validation = validate(self.run, plan, progress.add)
+            self._journals = [validation.migrated]
             content, path = report.write_validation(self.run, plan, validation)
         figures = content["validation"]
         headline = (
@@ -290,6 +296,7 @@ class Book:
             return None
         with self._writing(self._undoing.target(), self._undoing.tables()) as held:
             undone = self._undoing.undo(held)
+            self._journals = [undone.journal]
             self._conclude_rollback(undone, [])
         return undone
 
@@ -373,7 +380,7 @@ class Book:
             self.show(views.held_back, self._content["held_back"])
         self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
         self.run.logger().info("%s ends: %s", self.stage, verdict)
-        audit.append(self.run, self.stage)
+        audit.append(self.run, self.stage, journals=self._journals)
 
     # inside
 

@@ -4,13 +4,15 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
 from ..journal import audit
+from ..journal.snapshot import Snapshot
+from ..journal.stage import Stage
 from ..parameters import project_root
 from ..report.status import write_index
 from ..run.files import write_atomically
@@ -74,8 +76,9 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "the notebook's kernel died"
     html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
-    audit.append(run, stage)
-    write_index(run.folder.parent)
+    journals = _journals(run)
+    audit.append(run, stage, journals=journals)
+    write_index(run.folder.parent, journals)
     if problem is None:
         return Execution(copy, html, result["exit_code"], result)
     if result and result["verdict"] != NOT_FINISHED:  # a refusal, a failure or an interruption that the notebook knew
@@ -84,6 +87,15 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         headline = f"{problem}; run it again with the run id {run.id} to go on where it was."
         return Execution(copy, html, INTERRUPTED, {**result, "verdict": "INTERRUPTED", "headline": headline})
     return Execution(copy, html, BUG, {**result, "verdict": "BUG", "headline": problem}, traceback)
+
+
+def _journals(run: Run) -> list[Snapshot]:
+    """The journals of 02 and 03, read once for all that follows; what cannot be read is told by who needs it."""
+    found = []
+    for name in ("test", "migrate"):
+        with suppress(Refused):
+            found.append(Stage(run, name).read())
+    return found
 
 
 def _papermill():

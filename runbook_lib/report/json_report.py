@@ -10,7 +10,8 @@ from typing import Any
 from ..dynamo.rate_limiter import Pace
 from ..journal import repair
 from ..journal.listings import entry_of, write_listing, write_lists
-from ..journal.stage import COUNTED, Stage, State
+from ..journal.snapshot import COUNTED, Snapshot, State, state_of
+from ..journal.stage import Stage
 from ..run.fingerprints import code_fingerprint, environments_fingerprint
 from ..run.folder import Run, iso, now
 from ..stages.analyze import Analysis
@@ -171,8 +172,9 @@ def canary_alerts(canary: Canary) -> list[Alert]:
 def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
     """Writes the report of 03, the listings and the id map."""
     stage = Stage(run, "migrate")
-    written = write_lists(stage)
-    counts = table_counts(migration.state, entries_of(stage))
+    journal = stage.read(migration.journal)
+    written = write_lists(run.folder, journal)
+    counts = table_counts(migration.state, journal.entries())
     alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
     alerts += backups.alerts(stage.backups())
     sections = {
@@ -192,7 +194,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     if migration.undone:
         write_listing(run.folder, "kept", migration.undone.kept)
     verdict = ROLLED_BACK if migration.state.rolled_back else None
-    return _write(run, _sides(plan), plan.pace, "migrate", sections, alerts, verdict)
+    return _write(run, _sides(plan), plan.pace, "migrate", sections, alerts, verdict, journal)
 
 
 def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
@@ -228,7 +230,8 @@ def taken_back(migration: Migration) -> str:
 def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
     """Writes the report of 04, and `differences.jsonl` with the first differences; with it the validation has ended."""
     write_listing(run.folder, "differences", (_different(found) for found in validation.differences))
-    sections = _migration_sections(run)
+    migrated = Stage(run, "migrate").read(validation.migrated)
+    sections = _migration_sections(migrated)
     sections["validation"] = {
         "checked": validation.total("checked"),
         "equal": validation.total("equal"),
@@ -258,7 +261,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "tables": {name: vars(table) for name, table in validation.tables.items()},
         "verdict": worst(validation.alerts),
     }
-    written = _write(run, _sides(plan), plan.pace, "validate", sections, validation.alerts)
+    written = _write(run, _sides(plan), plan.pace, "validate", sections, validation.alerts, migrated=migrated)
     validation_journal.end(run)
     return written
 
@@ -285,14 +288,15 @@ def write_rollback(
 ) -> tuple[dict[str, Any], Path]:
     """Writes the report of 05, and `kept.jsonl` with what was left alone."""
     write_listing(run.folder, "kept", undone.kept)
+    migrated = Stage(run, "migrate").read(undone.journal if stage == "migrate" else None)
     counts = Counter(deleted=undone.deleted, kept_edited=undone.kept_edited, not_found=undone.not_found)
     sections = {
-        **_migration_sections(run),
+        **_migration_sections(migrated),
         "rollback": {**_rollback(counts), "stage": stage, "tables_deleted": deleted_tables},
     }
     if restored:
         sections["restore"] = restored.as_json()
-    return _write(run, sides, pace, "rollback", sections, alerts, ROLLED_BACK)
+    return _write(run, sides, pace, "rollback", sections, alerts, ROLLED_BACK, migrated)
 
 
 def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
@@ -300,23 +304,17 @@ def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
     return {name: {key: state.tables.get(name, NOTHING)[key] for key in COUNTED} for name in entries}
 
 
-def entries_of(stage: Stage) -> list[str]:
-    """The entries that a stage worked on, in the order of its executions."""
-    return list(dict.fromkeys(name for event in stage.events("execution") for name in event["entries"]))
-
-
 def _counted(tables: dict[str, dict[str, int]], unrouted: int) -> dict[str, Any]:
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
     return {"tables": tables, "totals": {**totals, "unrouted": unrouted}}
 
 
-def _migration_sections(run: Run) -> dict[str, Any]:
+def _migration_sections(migrated: Snapshot) -> dict[str, Any]:
     """The counts of 03 as its journal has them; the rest comes with the earlier report."""
-    stage = Stage(run, "migrate")
-    if not stage.exists():
+    if not migrated.began:
         return {}
-    state = stage.state()
-    return _counted(table_counts(state, entries_of(stage)), state.unrouted)
+    state = migrated.state()
+    return _counted(table_counts(state, migrated.entries()), state.unrouted)
 
 
 def _rollback(counts: Counter) -> dict[str, int]:
@@ -355,6 +353,7 @@ def _write(
     sections: dict[str, Any],
     alerts: list[Alert],
     verdict: str | None = None,
+    migrated: Snapshot | None = None,
 ) -> tuple[dict[str, Any], Path]:
     earlier = run.latest_json("migration-report") or {}
     content = {
@@ -366,7 +365,7 @@ def _write(
         **earlier,
         "stage": stage,
         "created": iso(now()),
-        "migration": {"run_id": run.id, **_times(run), **sides},
+        "migration": {"run_id": run.id, **_times(run, migrated), **sides},
         **sections,
         "held_back": held_back(pace),
         "verdict": verdict or worst(alerts),
@@ -375,10 +374,10 @@ def _write(
     return content, run.write_json("migration-report", content)
 
 
-def _times(run: Run) -> dict[str, Any]:
+def _times(run: Run, migrated: Snapshot | None) -> dict[str, Any]:
     """When the migration (else the test) began and ended."""
-    stage = Stage(run, "migrate")
-    state = (stage if stage.exists() else Stage(run, "test")).state()
+    events = migrated.events() if migrated else list(Stage(run, "migrate").events())
+    state = state_of(events or Stage(run, "test").events())
     seconds = None
     if state.started and state.ended:
         seconds = (datetime.fromisoformat(state.ended) - datetime.fromisoformat(state.started)).total_seconds()

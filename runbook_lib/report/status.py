@@ -2,12 +2,14 @@
 
 import html
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..journal import repair
-from ..journal.stage import COUNTED, Stage, State
+from ..journal.snapshot import COUNTED, Snapshot, State, state_of
+from ..journal.stage import Stage
 from ..run.files import write_atomically
 from ..run.folder import Run, runs
 from ..stages.validate import journal as validation_journal
@@ -68,26 +70,26 @@ class RunStatus:
 def status(run: Run) -> RunStatus:
     """The status of a run. Read-only."""
     migrate, holder = Stage(run, "migrate"), run.holder()
-    state = migrate.state() if migrate.exists() else None
-    names = list(dict.fromkeys(entry for event in migrate.events("execution") for entry in event["entries"]))
+    journal = migrate.read()
+    state = journal.state() if journal.began else None
     zeros = dict.fromkeys(COUNTED, 0)
-    tables = {name: zeros | dict(state.tables.get(name, {})) for name in names} if state else {}
+    tables = {name: zeros | dict(state.tables.get(name, {})) for name in journal.entries()} if state else {}
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
     unrouted = state.unrouted if state else 0
     return RunStatus(
         run.id,
-        _word(run, state, holder),
+        _word(run, journal, state, holder),
         holder,
         tables,
         {**totals, "unrouted": unrouted},
-        standing_verdict(run),
+        standing_verdict(run, journal),
         validation_journal.state(run),
         repair.told(migrate) or None,
         next((event["url"] for event in migrate.unsettled() if not holder), None),
     )
 
 
-def standing_verdict(run: Run) -> str | None:
+def standing_verdict(run: Run, migrated: Snapshot) -> str | None:
     """The verdict of the newest report or analysis. Read-only.
 
     None where that is PASS or REVIEW, and a migration, a delta or a rollback was begun and has not ended.
@@ -96,33 +98,33 @@ def standing_verdict(run: Run) -> str | None:
     verdict = report.get("verdict")
     begins = ("execution", "delta", "rollback")
     last = None
-    for event in Stage(run, "migrate").events(*begins, "end", "delta_end", "rolled_back"):
+    for event in migrated.events(*begins, "end", "delta_end", "rolled_back"):
         last = event["kind"]
     return None if last in begins and verdict in (PASS, REVIEW) else verdict
 
 
-def stage_line(stage: Stage) -> str:
-    """A stage in one line, or "" where it never began. Read-only."""
-    if not stage.exists():
+def stage_line(journal: Snapshot) -> str:
+    """A stage in one line, or "" where it never began."""
+    if not journal.began:
         return ""
-    state = stage.state()
+    state = journal.state()
     counts = ", ".join(
         f"{sum(table[key] for table in state.tables.values()):,} {key.replace('_', ' ')}"
         for key in COUNTED
         if any(table[key] for table in state.tables.values())
     )
-    return f"{stage.name}: {_stage_word(state)}" + (f" ({counts})" if counts else "")
+    return f"{journal.stage}: {_stage_word(state)}" + (f" ({counts})" if counts else "")
 
 
-def _word(run: Run, state: State | None, holder: str | None) -> str:
+def _word(run: Run, migrated: Snapshot, state: State | None, holder: str | None) -> str:
     if holder:
         return "running"
     if state:
         word = _stage_word(state)
-        halted = word == "interrupted" and any(event["stop"] for event in Stage(run, "migrate").events("failed"))
+        halted = word == "interrupted" and any(event["stop"] for event in migrated.events("failed"))
         return "stopped by the mapping" if halted else word
-    if Stage(run, "test").exists():
-        return f"tested ({_stage_word(Stage(run, 'test').state())})"
+    if events := list(Stage(run, "test").events()):
+        return f"tested ({_stage_word(state_of(events))})"
     return "analyzed" if run.latest_json("migration-analysis") else "new"
 
 
@@ -136,9 +138,10 @@ def _stage_word(state: State) -> str:
     return "complete" if state.finished else "interrupted"
 
 
-def write_index(outputs: Path) -> Path:
-    """Writes the index of the runs in a folder; gives its path."""
-    rows = "".join(_row(run) for run in runs(outputs)) or "<tr><td colspan=4>No runs yet.</td></tr>"
+def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
+    """Writes the index of the runs in a folder; gives its path. What stands as in `journals` is not read again."""
+    seen = {journal.folder: journal for journal in journals}
+    rows = "".join(_row(run, seen) for run in runs(outputs)) or "<tr><td colspan=4>No runs yet.</td></tr>"
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Runs</title>"
         f"<style>{_STYLE}</style><h1>Runs</h1><p>Newest first. A name opens the report without code.</p>"
@@ -150,12 +153,13 @@ def write_index(outputs: Path) -> Path:
     return path
 
 
-def _row(run: Run) -> str:
+def _row(run: Run, seen: Mapping[Path, Snapshot]) -> str:
     known = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    verdict = standing_verdict(run) or "–"
+    test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
+    verdict = standing_verdict(run, migrated) or "–"
     places = [known[side]["environment"] for side in ("source", "target")]
     links = " · ".join(_link(run, path) for path in _copies(run.folder)) or "–"
-    stages = [stage_line(Stage(run, name)) for name in ("test", "migrate")]
+    stages = [stage_line(test), stage_line(migrated)]
     lines = "<br>".join(html.escape(line) for line in stages if line)
     return (
         f"<tr><td><b>{html.escape(run.id)}</b><br><small>{html.escape(known['created'])}</small></td>"

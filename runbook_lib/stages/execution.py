@@ -7,9 +7,9 @@ from pathlib import Path
 from ..dynamo import tables
 from ..errors import Interrupted, Refused
 from ..journal import audit
-from ..journal import log as journal
 from ..journal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ..journal.stage import Part, Stage
+from ..journal.snapshot import Part, Snapshot
+from ..journal.stage import Stage
 from ..run.folder import Run
 from ..walk.plan import Plan
 from ..walk.workers.shared_journal import settle
@@ -37,17 +37,23 @@ def resume_hint(run: Run) -> str:
     return f"Run it again with the run id {run.id} to go on where it was"
 
 
-def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
-    """Refused where the run was rolled back, was begun with something else, or was analyzed with something else."""
-    journal.wait_for_writers(stage.folder)
-    settle(stage)
-    state = stage.state()
+def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
+    """The stage's journal, read when nobody else writes to it any more; the caller holds the run.
+
+    Refused where the run was rolled back, was begun with something else, or was analyzed with something else.
+    """
+    heads = audit.journal_heads(run)
+    found = stage.read(heads=heads, wait=True)
+    if stage.unsettled():
+        settle(stage)
+        found = stage.read(heads=heads)
+    state = found.state()
     if stage.name == "migrate" and state.rolled_back:
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     if stage.name == "migrate" and state.rolling_back:
         raise Refused(f"run {run.id} was rolled back in part; give the rollback command again, then start a new run.")
     stage.check_identity(plan.identity)
-    audit.check_journals(run)
+    audit.check_journals(run, heads, [found])
     analysis = run.latest_json("migration-analysis")
     if analysis:
         for key, value in stage.identity(plan.identity).items():
@@ -56,6 +62,7 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> None:
                     f"the analysis in run {run.id} was made with another {key}; analyze again (a new run), "
                     "so that what was decided on is what is done."
                 )
+    return found
 
 
 def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
@@ -80,7 +87,7 @@ def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = (
 
 def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
     """The stage's checkpoint; written where there is none, or no whole one any more."""
-    path = checkpoint_path(stage)
+    path = stage.checkpoint()
     if path is not None:
         try:
             read_checkpoint(path)
@@ -112,9 +119,3 @@ def checkpoint_of(stage: Stage, plan: Plan) -> Checkpoint:
     return Checkpoint(
         stage.run, stage.name, plan.parameters, entries, plan.identity, plan.sides(), mapping, stage.backups()
     )
-
-
-def checkpoint_path(stage: Stage) -> Path | None:
-    """The checkpoint that the stage wrote."""
-    files = [event["file"] for event in stage.events("checkpoint")]
-    return stage.run.folder / files[-1] if files else None

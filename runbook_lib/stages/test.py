@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..dynamo import tables
 from ..errors import Failed, Refused
-from ..journal.stage import Stage, State
+from ..journal.snapshot import Snapshot, State
+from ..journal.stage import Stage
 from ..mapping.references import Found
 from ..mapping.routes import Reject, Route, Row
 from ..run.folder import Run
@@ -64,6 +65,7 @@ class Canary:
     state: State  # counts of this execution
     pairs: list[Pair]
     undone: Undone | None  # None: kept
+    journal: Snapshot | None = None  # the stage's journal after it
 
     @property
     def wrong(self) -> int:
@@ -103,14 +105,13 @@ def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = Fal
 
     Writes to the target and to the run's folder. Raises Refused before, Failed or Interrupted while writing.
     """
-    with run.saving():
-        return _run_canary(run, plan, table, limit, keep)
+    with run.saving(), Stage(run, "test") as stage:
+        return _run_canary(stage, plan, table, limit, keep)
 
 
-def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Canary:
+def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) -> Canary:
     plan.mapping.check_names([table])
-    stage = Stage(run, "test")
-    check_can_write(run, stage, plan)
+    check_can_write(stage.run, stage, plan)
     plan, winners = prepare(plan)
     closure = collect(plan, table, limit, winners)
     names = sorted({row.entry for row in closure.rows})
@@ -119,9 +120,9 @@ def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Can
     was_empty = look_at_targets(stage, chosen)
     begin(stage, chosen, names)
     execution = stage.executions()
-    checkpoint = checkpoint_of(Stage(run, "test"), plan)
+    checkpoint = checkpoint_of(stage, plan)
     try:
-        with resumable(run, "Roll back from the checkpoint of this test", causes=()):
+        with resumable(stage.run, "Roll back from the checkpoint of this test", causes=()):
             with Inserter(chosen, stage, execution, was_empty) as insert:
                 for routed in _pages(chosen, closure, winners, execution):
                     insert(routed)
@@ -132,7 +133,8 @@ def _run_canary(run: Run, plan: Plan, table: str, limit: int, keep: bool) -> Can
         raise
     undone = None if keep else undo(checkpoint, execution=execution)
     stage.record("end")
-    return Canary(table, limit, closure, stage.state(execution), pairs, undone)
+    after = stage.read(undone.journal if undone else None)
+    return Canary(table, limit, closure, after.state(execution), pairs, undone, after)
 
 
 def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:

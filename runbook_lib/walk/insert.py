@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from ..errors import DynamoError, Failed, Interrupted, Stopped
 from ..journal import relations
-from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, JournalRow, Log
-from ..journal.stage import Position, Stage, position_of
+from ..journal.intents import JournalRow
+from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log
+from ..journal.stage import Stage
+from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
 from ..values import digest
 from .plan import Plan
@@ -25,6 +27,16 @@ class Instead(NamedTuple):
     n: int
     letter: str  # of journal: a row's outcome, LOSER, REJECT or UNROUTED
     index: int  # in the intent's list
+
+
+class _Held(NamedTuple):
+    """A segment's journal file."""
+
+    log: Log
+    unknown: dict[
+        Place, set[str]
+    ]  # digests of rows of earlier pages that may have landed, and were not looked at since
+    position: Position  # where the segment stood when the file was opened
 
 
 class Inserter:
@@ -47,15 +59,15 @@ class Inserter:
         self._held = {name for name, target in self._targets.items() if not was_empty.get(target)}
         self._segments = segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
-        self._logs: dict[tuple[str, int], tuple[Log, dict[tuple[str, bytes], set[str]]]] = {}
+        self._logs: dict[tuple[str, int], _Held] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Inserter":
         return self
 
     def __exit__(self, *exception) -> None:
-        for log, _ in self._logs.values():
-            log.close()
+        for held in self._logs.values():
+            held.log.close()
 
     def __call__(self, routed: Routed) -> None:
         """Writes to the target: every row of the page that is absent there.
@@ -81,7 +93,7 @@ class Inserter:
 
     def log(self, table: str, segment: int) -> Log:
         """The segment's journal file, for what else is to be recorded there between two pages."""
-        return self._log(table, segment)[0]
+        return self._hold(table, segment).log
 
     def _settle(
         self,
@@ -93,7 +105,7 @@ class Inserter:
         still: Sequence[tuple[JournalRow, str]] = (),
     ) -> tuple[dict[str, Counter], str]:
         """Intent, inserts, outcome; gives what that adds to the counts, and a letter for each row."""
-        log, unknown = self._log(routed.page.table, routed.page.segment)
+        log, unknown, _ = self._hold(routed.page.table, routed.page.segment)
         try:
             there = self._read_there(routed.rows, unknown)
             ours = [False] * len(there)
@@ -160,13 +172,14 @@ class Inserter:
             row = routed.rows[index]
             raise Failed(f"{row.entry}: {outcome.count(FAILED)} items cannot be written: {errors[str(index)]}.")
 
-    def _log(self, table: str, segment: int) -> tuple[Log, dict[tuple[str, bytes], set[str]]]:
+    def _hold(self, table: str, segment: int) -> _Held:
         with self._lock:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
                 total = self._segments.get(table, 1)
-                log = self._stage.open_log(self._plan.identity, table, entries, segment, total)
-                self._logs[table, segment] = (log, self._stage.open_keys(log.path))
+                log, file = self._stage.open_log(self._plan.identity, table, entries, segment, total)
+                held = _Held(log, dict(file.maybe_landed), file.position) if file else _Held(log, {}, Position())
+                self._logs[table, segment] = held
             return self._logs[table, segment]
 
     def take(self, table: str, segment: int) -> Position | None:
@@ -175,18 +188,17 @@ class Inserter:
         For workers that share a job. Raises Interrupted where another one does not let go of the file.
         """
         known = self._logs.get((table, segment))
-        if known and known[0].resume():
+        if known and known.log.resume():
             return None
         if known:
             del self._logs[table, segment]
-        log, _ = self._log(table, segment)
-        return position_of(log.path)
+        return self._hold(table, segment).position
 
     def release(self, table: str, segment: int) -> None:
         """Lets go of the segment's journal file."""
-        self._logs[table, segment][0].pause()
+        self._logs[table, segment].log.pause()
 
-    def _read_there(self, rows: list[Row], unknown: dict[tuple[str, bytes], set[str]]) -> list[str | None]:
+    def _read_there(self, rows: list[Row], unknown: dict[Place, set[str]]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
         found: list[str | None] = [None] * len(rows)
         if not (unknown or self._held):

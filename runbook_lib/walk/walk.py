@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import Stuck
-from ..journal.stage import Position
+from ..journal.table_file import Position
 from ..mapping.routes import Reject, Route, Row
 from ..values import key_text
 from .plan import Plan

@@ -23,6 +23,7 @@ from runbook_lib.dynamo.rate_limiter import Budgets
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.stage import Stage
+from runbook_lib.journal.table_file import read_table_file
 from runbook_lib.parameters import Limits
 from runbook_lib.run import files
 from runbook_lib.walk import guard
@@ -176,9 +177,9 @@ def test_an_execution_waits_for_the_workers_of_an_earlier_one(tmp_path, monkeypa
     with pytest.raises(
         Interrupted, match=r"A\.00000\.jsonl is still being written by a worker of an earlier execution"
     ):
-        journal.wait_for_writers(tmp_path)
+        read_table_file(log.path, wait=True)
     log.pause()
-    journal.wait_for_writers(tmp_path)
+    assert read_table_file(log.path, wait=True) is None
     assert log.resume()
 
 
@@ -443,7 +444,7 @@ def finished(ended):
     """Table → the segments that were walked to their end."""
     return {
         part.table.partition("-")[0]: [number for number, at in sorted(part.positions.items()) if at.done]
-        for part in Stage(ended.run(), "migrate").parts()
+        for part in Stage(ended.run(), "migrate").read().parts()
     }
 
 

@@ -158,7 +158,7 @@ def test_a_later_run_may_be_rolled_back_after_a_delta_that_died_half_way(bench):
     assert earlier.rollback()["rollback"]["deleted"] == harness.INSERTED
     from runbook_lib.journal.stage import Stage
 
-    assert Stage(flow.run(), "migrate").state().standing == 0
+    assert Stage(flow.run(), "migrate").read().state().standing == 0
     bench.check_back()
 
 

@@ -75,7 +75,7 @@ def test_a_bit_flipped_in_any_byte_is_found_and_the_record_named(name, bits, flo
                 assert list(journal.records(path)) == records[:-1]
                 continue
             with pytest.raises(Damaged, match=rf"^{path.name}: record {number} is damaged"):
-                stage.state()
+                stage.read()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -234,7 +234,7 @@ def test_records_dropped_swapped_repeated_or_spliced_are_found(name, bench, flow
     for what, changed in moved(lines, other):
         path.write_bytes(b"".join(changed))
         try:
-            stage.state()
+            stage.read()
         except Refused as problem:
             found = str(problem)
         else:

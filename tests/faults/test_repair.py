@@ -516,7 +516,7 @@ def test_counts_of_an_undo_are_what_it_adds_to_those_that_are_left(bench):
     at = next(number for number, line in enumerate(lines) if b'"undone"' in line and b"kept_edited" in line)
     path.write_bytes(b"".join(flip(lines, at, 1.0)))
     mend(flow)
-    undone = Stage(flow.run(), "migrate").state().undone
+    undone = Stage(flow.run(), "migrate").read().state().undone
     assert (undone["kept_edited"], undone["deleted"]) == (2, INSERTED - 2 - 1)  # of one nobody knows who deleted it
     assert flow.rollback()["rollback"]["kept_edited"] == 2
     bench.check_back_but(edited)

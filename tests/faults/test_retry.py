@@ -14,7 +14,9 @@ from support_flows import flow_of
 from runbook_lib import cli
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
-from runbook_lib.journal.stage import Stage, position_of
+from runbook_lib.journal.intents import intents
+from runbook_lib.journal.stage import Stage
+from runbook_lib.journal.table_file import read_table_file
 from runbook_lib.report import json_report as report
 from runbook_lib.stages.migrate import retry_failed as retries
 from runbook_lib.stages.migrate.retry_failed import retry_failed
@@ -73,7 +75,7 @@ def test_what_can_be_written_now_counts_as_if_it_had_been_the_first_time(limits,
     assert len(flow.listing("failed")) == FAILED
     bench.check_whole(retry(flow))
     assert flow.listing("failed") == []
-    assert Stage(flow.run(), "migrate").state().finished
+    assert Stage(flow.run(), "migrate").read().state().finished
     bench.check_whole(flow.migrate())
     back(bench, flow)
 
@@ -131,7 +133,7 @@ def test_failed_items_of_an_interrupted_run_can_be_tried_before_or_after_it_is_r
         assert killed(flow.migrate, "wire.PutItem.after=kill@6")
     found = retry(flow)
     assert (found["verdict"], found["totals"]["failed"]) == ("FAIL", 0)
-    assert not Stage(flow.run(), "migrate").state().finished
+    assert not Stage(flow.run(), "migrate").read().state().finished
     bench.check_whole(flow.migrate())
     back(bench, flow)
 
@@ -333,12 +335,12 @@ def test_an_attempt_does_not_move_where_the_segment_goes_on(bench):
     """Its intents are of no page; what they stand for is told by number, list and index."""
     flow = failing(bench)
     paths = journal.logs(flow.run().journal("migrate"))
-    before = [position_of(path) for path in paths]
+    before = [read_table_file(path).position for path in paths]
     retry(flow)
-    assert [position_of(path) for path in paths] == before
-    replaced = [(intent.n, one) for path in paths for intent in journal.intents(path) for one in intent.replaced]
+    assert [read_table_file(path).position for path in paths] == before
+    replaced = [(intent.n, one) for path in paths for intent in intents(path) for one in intent.replaced]
     assert sorted(letter for _, (letter, _) in replaced) == ["f"] * FAILED
-    again = [intent for path in paths for intent in journal.intents(path) if intent.page is None]
+    again = [intent for path in paths for intent in intents(path) if intent.page is None]
     assert sum(len(intent.rows) for intent in again) == FAILED
     back(bench, flow)
 

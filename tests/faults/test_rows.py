@@ -25,6 +25,7 @@ from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal import log as journal
+from runbook_lib.journal.intents import intents
 from runbook_lib.run import files, locks
 from runbook_lib.run import folder as runs
 from runbook_lib.walk import control
@@ -537,7 +538,7 @@ def test_a_stop_ends_with_the_page(bench):
     control.request_stop(run)
     with pytest.raises(Interrupted, match="stop was asked for; the page was finished"):
         migrate_watching(flow)
-    (page,) = journal.intents(next(run.journal("migrate").glob("Ports-*")))
+    (page,) = intents(next(run.journal("migrate").glob("Ports-*")))
     assert bench.landed() == len(page.rows)
     control.clear(run)
     bench.check_whole(flow.migrate())
@@ -658,7 +659,7 @@ def test_a_migration_that_dies_between_its_failure_and_its_undo_takes_it_back_wh
 def is_rolling_back(flow):
     from runbook_lib.journal.stage import Stage
 
-    state = Stage(flow.run(), "migrate").state()
+    state = Stage(flow.run(), "migrate").read().state()
     return state.rolling_back or state.rolled_back
 
 

@@ -114,7 +114,7 @@ def test_what_a_dead_driver_had_not_fetched_is_fetched_before_anything_is_decide
     assert there
     assert status(ended.run()).totals["inserted"] == 0
     stage = Stage(ended.run(), "migrate")
-    assert stage.may_stand(stage.state())  # so that a rollback of an earlier run is refused
+    assert stage.read().may_stand()  # so that a rollback of an earlier run is refused
     assert "-store still: resuming or rolling back fetches it" in status(ended.run()).text()
     if then == "rollback":
         assert without(ended).rollback()["rollback"]["deleted"] == there

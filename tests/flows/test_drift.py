@@ -477,7 +477,7 @@ def test_a_delta_is_refused_where_there_is_nothing_to_catch_up_with(moto_world, 
     with pytest.raises(Refused, match="has migrated none of Deals"):
         flow.delta(["Deals"])
     assert set(flow.delta()["tables"]) == {"Leads"}
-    assert Stage(flow.run(), "migrate").state().finished
+    assert Stage(flow.run(), "migrate").read().state().finished
 
 
 # what a validation says about it

@@ -14,7 +14,8 @@ from support_flows import CASES, begin, flow_of
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.failpoints import arm, disarm
-from runbook_lib.journal.stage import Part, Stage
+from runbook_lib.journal.snapshot import Part
+from runbook_lib.journal.stage import Stage
 from runbook_lib.report import json_report as report
 from runbook_lib.stages import execution
 from runbook_lib.stages.migrate.retry_failed import retry_failed
@@ -111,7 +112,7 @@ def test_no_way_of_inserting_overwrites_what_comes_before_it(way, world, tmp_pat
         with pytest.raises(Interrupted):
             flow.migrate()
         disarm()
-        ((_, intent),) = Stage(flow.run(), "migrate").intents()
+        ((_, intent),) = Stage(flow.run(), "migrate").read().intents()
         assert (len(intent.rows), intent.outcome) == (ITEMS, None)
     elif way == "retry":
         with refused():
@@ -176,7 +177,7 @@ class Worker:
         with self.counting() as taken, Inserter(self._plan, self._stage, 1, {self._target: True}) as step:
             ready.wait()
             step(self._routed)
-        (intent,) = (intent for _, intent in self._stage.intents())
+        (intent,) = (intent for _, intent in self._stage.read().intents())
         return intent.outcome, taken
 
     @contextmanager

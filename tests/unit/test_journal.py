@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from runbook_lib.errors import Damaged
 from runbook_lib.journal import log as journal
-from runbook_lib.journal.log import Intent, JournalRow, Log
-from runbook_lib.journal.stage import Position, position_of
+from runbook_lib.journal.intents import Intent, JournalRow, intents
+from runbook_lib.journal.log import Log
+from runbook_lib.journal.table_file import Position, read_table_file
 
 ROWS = [
     ["A", {"id": {"S": f"ä{n}\n"}}, {"id": {"S": f"new-{n}"}}, f"ä{n}\n", f"new-{n}", "0" * 32, n == 1, "AAAA"]
@@ -74,7 +75,7 @@ def test_what_is_appended_is_read_back(tmp_path):
     ]
     assert [record["n"] for record in journal.records(path, "intent")] == [0, 1]
     assert journal.begin_of(path) == {"kind": "begin", "table": "T", "segment": 0}
-    done, waiting = journal.intents(path)
+    done, waiting = intents(path)
     rows = [JournalRow(*row) for row in ROWS]
     assert done == Intent(
         0,
@@ -123,7 +124,7 @@ def test_a_page_that_was_begun_again_is_given_twice(tmp_path):
     write_page(log, 0, execution=2)
     log.append("undo", n=0, execution=2, rows=[1])
     log.close()
-    first, second = journal.intents(log.path)
+    first, second = intents(log.path)
     assert (first.n, first.outcome, first.undoing) == (0, None, {1})
     assert (second.n, second.outcome, second.undoing) == (1, "iac", set())
 
@@ -200,7 +201,7 @@ def test_records_cannot_be_moved(tmp_path, change):
     path = tmp_path / "T.00000.jsonl"
     path.write_bytes(b"".join(changed))
     with pytest.raises(Damaged):
-        list(journal.intents(path))
+        list(intents(path))
 
 
 @pytest.mark.parametrize("failure", ["partial", "fsync", "interrupt"])
@@ -268,11 +269,11 @@ def test_what_a_later_intent_stands_for_is_taken_out(tmp_path):
     first = write_page(log, 0, outcome="iaf")
     again(log, [[first, "f", 2], [first, "l", 0], [first, "q", 0], [first, "u", 0]])
     log.close()
-    one, two = journal.intents(log.path)
+    one, two = intents(log.path)
     assert (one.outcome, one.errors, len(one.rows)) == ("ia-", {}, 3)
     assert (one.losers, one.rejects, one.unrouted) == ([], [], [])
     assert (two.page, two.outcome) == (None, "ifi")
-    whole, _ = journal.intents(log.path, whole=True)
+    whole, _ = intents(log.path, whole=True)
     assert (whole.outcome, whole.errors) == ("iaf", {"2": "code"})
     assert [len(part) for part in (whole.losers, whole.rejects, whole.unrouted)] == [1, 1, 1]
     assert whole.replaced == one.replaced == {("f", 2), ("l", 0), ("q", 0), ("u", 0)}
@@ -285,7 +286,7 @@ def test_until_it_has_its_outcome_it_stands_for_nothing(tmp_path):
     first = write_page(log, 0, outcome="iaf")
     again(log, [[first, "f", 2]], outcome=None)
     log.close()
-    one, two = journal.intents(log.path)
+    one, two = intents(log.path)
     assert (one.outcome, one.replaced, two.outcome) == ("iaf", set(), None)
 
 
@@ -297,7 +298,7 @@ def test_what_stands_for_something_can_itself_be_replaced(tmp_path):
     second = again(log, [[first, "f", 2]], ROWS[2:], "f")
     again(log, [[second, "f", 0]], ROWS[2:], "i")
     log.close()
-    assert [intent.outcome for intent in journal.intents(log.path)] == ["ia-", "-", "i"]
+    assert [intent.outcome for intent in intents(log.path)] == ["ia-", "-", "i"]
 
 
 def test_a_segment_goes_on_behind_its_last_page_whatever_came_after(tmp_path):
@@ -305,10 +306,10 @@ def test_a_segment_goes_on_behind_its_last_page_whatever_came_after(tmp_path):
     log = Log(tmp_path / "T.00000.jsonl")
     log.append("begin", table="T")
     first = write_page(log, 0, outcome="iaf", last={"id": {"S": "k"}})
-    before = position_of(log.path)
+    before = read_table_file(log.path).position
     again(log, [[first, "f", 2]])
     log.close()
-    assert position_of(log.path) == before == Position(1, {"id": {"S": "k"}}, False)
+    assert read_table_file(log.path).position == before == Position(1, {"id": {"S": "k"}}, False)
 
 
 # numbers and seals

@@ -7,9 +7,10 @@ import pytest
 
 from runbook_lib.errors import Interrupted
 from runbook_lib.journal import index as journal_index
-from runbook_lib.journal import log as journal
 from runbook_lib.journal.index import ANNOUNCED, BY_TARGET, GONE, OF_NO_ENTRY, OPEN, STANDS, Index, place, reason_digest
+from runbook_lib.journal.intents import intent_at, intents
 from runbook_lib.journal.log import Log
+from runbook_lib.journal.table_file import read_table_file
 from runbook_lib.stages.rollback.undo import MADE_ROOM
 
 
@@ -42,7 +43,7 @@ class Journal:
         )
 
     def index(self, **options) -> Index:
-        return Index(SimpleNamespace(files=lambda: [(self.path, self.begin)]), **options)
+        return Index(SimpleNamespace(files=(read_table_file(self.path),)), **options)
 
 
 @pytest.fixture
@@ -142,8 +143,9 @@ def test_an_intent_is_read_again_from_its_place(sea):
             (one,) = index.find([place("Ships", key(f"s{number}"))]).popitem()[1]
             assert index.intent(one).rows[one.index].source_key == key(f"s{number}")
         assert len(index._intents) == journal_index.HELD_INTENTS
-    at = [intent.at for intent in journal.intents(sea.path)]
-    assert journal.intent_at(sea.path, at[2]).rows[0].source_key == key("s2")
+    at = [intent.at for intent in intents(sea.path)]
+    with sea.path.open("rb") as file:
+        assert intent_at(file, at[2]).rows[0].source_key == key("s2")
 
 
 def test_a_full_temporary_folder_interrupts(sea):

@@ -11,6 +11,7 @@ from fsspec.spec import AbstractFileSystem
 
 from runbook_lib.errors import Damaged, Interrupted, Refused
 from runbook_lib.journal import log as journal
+from runbook_lib.journal.intents import intents
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Lease, Limits
@@ -98,7 +99,7 @@ def test_the_drivers_file_is_the_objects_byte_for_byte(world):
     world.copy().fence()
     assert world.path.read_bytes().split(b"\n", 1)[1] == b"".join(path.read_bytes() for path in world.objects())
     assert kinds(world.path) == ["begin", "fence", *["intent", "outcome"] * PAGES, "fence"]
-    assert [intent.n for intent in journal.intents(world.path)] == [0, 1, 2]
+    assert [intent.n for intent in intents(world.path)] == [0, 1, 2]
     assert Log(world.path).number() == PAGES
     assert log.path.read_bytes() == world.path.read_bytes()[: log.path.stat().st_size]
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from compiled import mapping_of, routes_of
 
-from runbook_lib.journal.stage import State
+from runbook_lib.journal.snapshot import State
 from runbook_lib.mapping.references import Found
 from runbook_lib.mapping.routes import Row
 from runbook_lib.report import figures, html, views

@@ -10,17 +10,18 @@ from collections import Counter
 
 from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal.index import Index
-from ...journal.stage import Part, Stage
+from ...journal.snapshot import Part, Snapshot
+from ...journal.stage import Stage
 from ...run.folder import Run
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import walk
-from ..execution import check_can_write, checkpoint_path, ensure_checkpoint, resumable
+from ..execution import check_can_write, ensure_checkpoint, resumable
 from . import backup_gate as backups
 from .delta import SecondWalk
 from .drift import Drift, Notes
-from .migrate import Migration, walks_of
+from .migrate import Migration, migration_of, walks_of
 
 
 def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool = True) -> Migration:
@@ -29,14 +30,14 @@ def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool
     Without `write` it is only counted what there is to do. Raises Refused where the run is not finished or was rolled back
     (nothing written), Interrupted (the same command goes on). What cannot be written stays failed; nothing is taken back.
     """
-    with run.saving():
-        return _catch_up(run, plan, on_page, write)
+    with run.saving(), Stage(run, "migrate") as stage:
+        return _catch_up(stage, plan, on_page, write)
 
 
-def _catch_up(run: Run, plan: Plan, on_page: OnPage | None, write: bool) -> Migration:
-    stage = Stage(run, "migrate")
-    check_can_write(run, stage, plan)
-    parts = _parts(stage, plan)
+def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> Migration:
+    run = stage.run
+    before = check_can_write(run, stage, plan)
+    parts = _parts(before, plan)
     plan = plan.choose([entry for part in parts for entry in part.entries])
     plan.require_targets()
     try:
@@ -49,7 +50,7 @@ def _catch_up(run: Run, plan: Plan, on_page: OnPage | None, write: bool) -> Migr
     notes = Notes()
     again = f"Give the same command again with the run id {run.id}: it does what is left"
     with resumable(run, again, (Interrupted, Failed, DynamoError)):
-        with Index(stage) as index:
+        with Index(before) as index:
             if write:
                 ensure_checkpoint(stage, plan)
                 stage.record("delta", entries=list(plan.routes))
@@ -64,16 +65,16 @@ def _catch_up(run: Run, plan: Plan, on_page: OnPage | None, write: bool) -> Migr
             notes.write(run.folder)
             stage.record("delta_end", **drift.as_json())
     run.logger().info("delta: %s", ", ".join(f"{number} {name}" for name, number in drift.as_json().items()))
-    return Migration(stage.state(), checkpoint_path(stage), not write, None, drift=drift)
+    return migration_of(stage, stage.checkpoint(), wrote_nothing=not write, drift=drift)
 
 
-def _parts(stage: Stage, plan: Plan) -> list[Part]:
+def _parts(journal: Snapshot, plan: Plan) -> list[Part]:
     """The passes to go over again. Refused where the run is not through with them."""
-    begun = stage.parts()
-    stage.check_complete(begun)
-    if not begun or not stage.state().finished or not all(part.done for part in begun):
+    begun = journal.parts()
+    journal.check_complete()
+    if not begun or not journal.state().finished or not all(part.done for part in begun):
         raise Refused(
-            f"run {stage.run.id} has not finished its migration; resume it first, by the command without --delta."
+            f"run {journal.run_id} has not finished its migration; resume it first, by the command without --delta."
         )
     chosen = [part for part in begun if set(part.entries) & plan.routes.keys()]
     for part in chosen:
@@ -82,5 +83,5 @@ def _parts(stage: Stage, plan: Plan) -> list[Part]:
                 f"{', '.join(part.entries)} were migrated in one pass over {part.table}; name all of them under --tables."
             )
     if not chosen:
-        raise Refused(f"run {stage.run.id} has migrated none of {', '.join(plan.routes)}; name entries that it has.")
+        raise Refused(f"run {journal.run_id} has migrated none of {', '.join(plan.routes)}; name entries that it has.")
     return chosen

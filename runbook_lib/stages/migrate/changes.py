@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...journal.index import ANNOUNCED, OF_NO_ENTRY, OPEN, STANDS, Said, place, reason_digest
-from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED, JournalRow
+from ...journal.intents import JournalRow
+from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
 from ...mapping.routes import Reject, Row
 from ...values import digest
 from ...walk.walk import Page, Routed

@@ -9,7 +9,8 @@ from ...dynamo.items import Wire
 from ...dynamo.session import Connection
 from ...errors import DynamoError, Interrupted
 from ...journal.index import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Index, Said, place
-from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED, JournalRow
+from ...journal.intents import JournalRow
+from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...values import digest, key_hash
@@ -44,7 +45,9 @@ class SecondWalk:
         self._lock = threading.Lock()  # one page at a time is brought up to date; its requests go out side by side
         entries = {table: [route.entry.name for route in routes] for table, routes in plan.by_source().items()}
         self._files = {
-            number for number, (_, begin) in enumerate(index.files) if begin["entries"] == entries.get(begin["table"])
+            number
+            for number, file in enumerate(index.files)
+            if file.begin["entries"] == entries.get(file.begin["table"])
         }
         unread = dict.fromkeys(plan.target_names(), False)  # every key is read before it is written
         self._insert = Inserter(plan, stage, stage.executions(), unread, segments=segments, stop_on_failure=False)
@@ -133,7 +136,7 @@ class SecondWalk:
         return self._index.intent(said).rows[said.index]
 
     def _begin(self, said: Said) -> dict:
-        return self._index.files[said.file][1]
+        return self._index.files[said.file].begin
 
     # bringing it to the target
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DynamoError, Failed, Interrupted, Refused, Stopped
-from ...journal.stage import Part, Stage, State
+from ...journal.snapshot import Part, Snapshot, State
+from ...journal.stage import Stage
 from ...run.folder import Run
 from ...verdict import plural
 from ...walk.insert import OnPage
@@ -15,7 +16,6 @@ from ..execution import (
     begin,
     check_can_write,
     checkpoint_of,
-    checkpoint_path,
     ensure_checkpoint,
     look_at_targets,
     resumable,
@@ -35,6 +35,7 @@ class Migration:
     failure: str | None  # why it could not be completed
     undone: Undone | None = None  # what taking it back did, after a failure
     drift: Drift | None = None  # what a second walk found and did: see delta.py
+    journal: Snapshot | None = None  # the stage's journal after it
 
 
 def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
@@ -43,27 +44,26 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
     Raises Refused (nothing written) and Interrupted (the same run id resumes). A failure is not raised: it is in the
     result, after the undo that `limits.on_failure` asks for.
     """
-    with run.saving():
-        return _migrate(run, plan, on_page)
+    with run.saving(), Stage(run, "migrate") as stage:
+        return _migrate(stage, plan, on_page)
 
 
-def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
-    stage = Stage(run, "migrate")
-    check_can_write(run, stage, plan)
+def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
+    run = stage.run
+    before = check_can_write(run, stage, plan)
     plan.require_targets()
     keep_going = plan.parameters.limits.on_failure == "keep"
-    if (failure := _unanswered_failure(stage)) and not keep_going:
-        path = checkpoint_path(stage)
-        undone = _take_back(run, plan, path)
-        return Migration(stage.state(), path, False, failure, undone)
-    for event in stage.events("failed"):
+    if (failure := _unanswered_failure(before)) and not keep_going:
+        path = stage.checkpoint()
+        return migration_of(stage, path, failure=failure, undone=_take_back(stage, plan, path))
+    for event in before.events("failed"):
         if event["stop"]:
             raise Refused(f"run {run.id} was stopped: {event['reason']}. Correct that, and begin a new run.")
-    passes = _passes(plan, stage)
+    passes = _passes(plan, before)
     if not passes:
-        if not stage.state().finished:
+        if not before.state().finished:
             stage.record("end")
-        return Migration(stage.state(), ensure_checkpoint(stage, plan), True, None)
+        return migration_of(stage, ensure_checkpoint(stage, plan), wrote_nothing=True)
     chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
     plan = plan.choose(chosen)
     try:
@@ -98,24 +98,38 @@ def _migrate(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
         run.logger().error("failed: %s", failure)
         stage.record("failed", reason=failure, stop=isinstance(problem, Stopped))
         if not keep_going:
-            undone = _take_back(run, plan, path)
-    return Migration(stage.state(), path, False, failure, undone)
+            undone = _take_back(stage, plan, path)
+    return migration_of(stage, path, failure=failure, undone=undone)
 
 
-def _unanswered_failure(stage: Stage) -> str | None:
+def migration_of(
+    stage: Stage,
+    checkpoint: Path | None,
+    *,
+    wrote_nothing: bool = False,
+    failure: str | None = None,
+    undone: Undone | None = None,
+    drift: Drift | None = None,
+) -> Migration:
+    """What a migration did, with the stage's journal read once more. Read-only."""
+    after = stage.read(undone.journal if undone else None)
+    return Migration(after.state(), checkpoint, wrote_nothing, failure, undone, drift, after)
+
+
+def _unanswered_failure(journal: Snapshot) -> str | None:
     """Why the last execution failed, where it died before it could do something about it."""
     reason, last = None, None
-    for event in stage.events("execution", "failed", "end"):
+    for event in journal.events("execution", "failed", "end"):
         last, reason = event["kind"], event.get("reason")
-    failed = sum(counts["failed"] for counts in stage.state().tables.values())
+    failed = sum(counts["failed"] for counts in journal.state().tables.values())
     if last == "execution" and failed:
         return f"{plural(failed, 'item')} could not be written, see failed.jsonl"
     return reason
 
 
-def _take_back(run: Run, plan: Plan, path: Path) -> Undone:
+def _take_back(stage: Stage, plan: Plan, path: Path) -> Undone:
     try:
-        return undo(checkpoint_of(Stage(run, "migrate"), plan))
+        return undo(checkpoint_of(stage, plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
         raise Interrupted(
             f"the migration failed, and taking it back was interrupted ({problem or 'by hand'}). "
@@ -123,10 +137,10 @@ def _take_back(run: Run, plan: Plan, path: Path) -> Undone:
         ) from problem
 
 
-def _passes(plan: Plan, stage: Stage) -> list[list[Part]]:
+def _passes(plan: Plan, journal: Snapshot) -> list[list[Part]]:
     """What is left to do: first the passes an earlier execution left unfinished, then those never begun."""
-    begun = stage.parts()
-    stage.check_complete(begun)
+    begun = journal.parts()
+    journal.check_complete()
     unfinished = [part for part in begun if not part.done and set(part.entries) & plan.routes.keys()]
     segments = plan.parameters.limits.segments
     for part in unfinished:

@@ -6,21 +6,22 @@ of the failed row when its outcome is there. A crash in between leaves the rows 
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from ...errors import DynamoError, Failed, Refused
-from ...journal import log as journal
-from ...journal.log import FAILED, JournalRow
+from ...journal.intents import JournalRow
+from ...journal.log import FAILED
+from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
+from ...journal.table_file import TableFile
 from ...run.folder import Run
 from ...values import key_text
 from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Page, Routed, Winners, route_items
-from ..execution import check_can_write, checkpoint_path, look_at_targets, resumable
+from ..execution import check_can_write, look_at_targets, resumable
 from . import backup_gate as backups
-from .migrate import Migration
+from .migrate import Migration, migration_of
 
 BATCH = 100  # items of one intent
 GONE = "the source item is gone"
@@ -31,8 +32,12 @@ Wanted = list[tuple[JournalRow, Instead]]
 
 def failed(run: Run, entries: list[str]) -> Counter:
     """Entry → items of the run's migration that could not be written. Read-only. Raises Damaged, Refused."""
-    wanted = _wanted(Stage(run, "migrate"), set(entries))
-    return Counter(row.entry for _, _, rows in wanted for row, _ in rows)
+    return _failed(Stage(run, "migrate").read(), entries)
+
+
+def _failed(journal: Snapshot, entries: list[str]) -> Counter:
+    tables = journal.state().tables
+    return Counter({name: number for name in entries if (number := tables.get(name, Counter())["failed"])})
 
 
 def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
@@ -41,22 +46,22 @@ def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migrati
     Raises Refused (nothing written) and Interrupted (the same command goes on). What still cannot be written stays failed,
     and nothing is taken back for it, whatever `limits.on_failure` says.
     """
-    with run.saving():
-        return _retry(run, plan, on_page)
+    with run.saving(), Stage(run, "migrate") as stage:
+        return _retry(stage, plan, on_page)
 
 
-def _retry(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
-    stage = Stage(run, "migrate")
+def _retry(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
+    run = stage.run
     if not stage.executions():
         raise Refused(f"run {run.id} has migrated nothing yet, so that there is nothing to try again; migrate first.")
-    check_can_write(run, stage, plan)
+    before = check_can_write(run, stage, plan)
     plan.require_targets()
-    stage.check_complete(stage.parts())
-    files = _wanted(stage, set(plan.routes))
+    before.check_complete()
+    files = _wanted(before, set(plan.routes))
     if not files:
-        return Migration(stage.state(), checkpoint_path(stage), True, None)
-    number = sum(len(rows) for _, _, rows in files)
-    plan = plan.choose(sorted({row.entry for _, _, rows in files for row, _ in rows}))
+        return migration_of(stage, stage.checkpoint(), wrote_nothing=True)
+    number = sum(len(rows) for _, rows in files)
+    plan = plan.choose(sorted({row.entry for _, rows in files for row, _ in rows}))
     try:
         plan, winners = prepare(plan)
         backups.ensure(stage, plan)
@@ -69,23 +74,24 @@ def _retry(run: Run, plan: Plan, on_page: OnPage | None) -> Migration:
     try:
         with resumable(run):
             levels = plan.choose(list(plan.all_routes)).levels()  # parents first
-            for _, begin, rows in sorted(files, key=lambda file: (levels[file[1]["table"]], file[0])):
-                _retry_file(stage, plan, begin, rows, was_empty, winners, on_page)
+            for file, rows in sorted(files, key=lambda one: (levels[one[0].begin["table"]], one[0].path)):
+                _retry_file(stage, plan, file.begin, rows, was_empty, winners, on_page)
     except (Failed, DynamoError) as problem:
         failure = str(problem)
         run.logger().error("failed: %s", failure)
-    stage.record("retried", items=number, left=sum(failed(run, list(plan.routes)).values()))
-    return Migration(stage.state(), checkpoint_path(stage), False, failure)
+    left = _failed(stage.read(), list(plan.routes)).total()
+    stage.record("retried", items=number, left=left)
+    return migration_of(stage, stage.checkpoint(), failure=failure)
 
 
-def _wanted(stage: Stage, entries: set[str]) -> list[tuple[Path, dict, Wanted]]:
-    """The journal files with failed rows of these entries: path, first record, rows."""
-    found = [(path, begin, list(_failed_rows(path, entries))) for path, begin in stage.files()]
-    return [file for file in found if file[2]]
+def _wanted(journal: Snapshot, entries: set[str]) -> list[tuple[TableFile, Wanted]]:
+    """The journal files with failed rows of these entries, and the rows."""
+    found = [(file, list(_failed_rows(file, entries))) for file in journal.files if file.holding[FAILED]]
+    return [one for one in found if one[1]]
 
 
-def _failed_rows(path: Path, entries: set[str]) -> Iterator[tuple[JournalRow, Instead]]:
-    for intent in journal.intents(path):
+def _failed_rows(file: TableFile, entries: set[str]) -> Iterator[tuple[JournalRow, Instead]]:
+    for intent in file.intents(only=set(file.holding[FAILED])):
         for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
             if letter == FAILED and row.entry in entries:
                 yield row, Instead(row.entry, intent.n, FAILED, index)

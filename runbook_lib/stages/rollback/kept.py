@@ -11,7 +11,7 @@ from typing import Any
 from ...dynamo.items import Wire
 from ...errors import Refused, RunbookError
 from ...journal.checkpoint import Checkpoint
-from ...journal.log import JournalRow
+from ...journal.intents import JournalRow
 from ...mapping.routes import Route, Row
 from ...values import differences
 from ...walk.plan import Plan, open_plan

@@ -8,6 +8,7 @@ from ...errors import Refused
 from ...journal import audit, repair
 from ...journal.checkpoint import Checkpoint, read_checkpoint
 from ...journal.selection import latest_checkpoint
+from ...journal.snapshot import Snapshot, state_of
 from ...journal.stage import Stage
 from ...mapping.load import load_mapping
 from ...parameters import Parameters
@@ -27,11 +28,16 @@ class Undoing:
 
     def __init__(self, path: str, outputs: str, parameters: Parameters):
         """The checkpoint at `path`; where it is empty the latest of the same migration. Raises Refused."""
+        known = None
         if not path:
             identity = identify(parameters, load_mapping(parameters), "")
-            path = str(latest_checkpoint(outputs or "outputs", identity["fingerprint"]))
+            path, known = latest_checkpoint(outputs or "outputs", identity["fingerprint"])
         self.checkpoint: Checkpoint = read_checkpoint(path)
-        audit.check_journals(self.checkpoint.run)
+        run = self.checkpoint.run
+        heads = audit.journal_heads(run)
+        self._stage = self.checkpoint.stage_journal()
+        self.journal = self._stage.read(known, heads=heads)
+        audit.check_journals(run, heads, [self.journal])
         self._target: Connection | None = None
         self.pace = pace_of(self.checkpoint)
 
@@ -51,15 +57,16 @@ class Undoing:
         Refused where `delete` names a table that the run did not create, `restore_from` what cannot be restored, or a
         later run built on this one.
         """
+        self.journal = self._stage.read()
         resolve_tables(self.checkpoint, delete)
         if restore_from:
             restore.check(self.wanted(restore_from), self.target())
-        if later := later_run(self.checkpoint):
+        if later := later_run(self.checkpoint, self.journal):
             raise Refused(
                 f"run {later} inserted into the same target after this one, as far as its journal can tell, and is not "
                 "rolled back; what it inserted may build on this. Roll it back first."
             )
-        return preview(self.checkpoint)
+        return preview(self.journal)
 
     def tables(self) -> list[str]:
         """The target tables of the checkpoint's entries."""
@@ -72,7 +79,9 @@ class Undoing:
             control.check(self.checkpoint.run)
             held.check()
 
-        return undo(self.checkpoint, self.target(), on_page=check)
+        undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check)
+        self.journal = undone.journal
+        return undone
 
     def delete_tables(self, names: list[str]) -> list[TableDeletion]:
         """Deletes created tables that are empty now. Writes to the target's account."""
@@ -114,7 +123,7 @@ class Undoing:
         for deletion in deletions:
             if not deletion.deleted:
                 alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Look at it by hand."))
-        alerts += repair.alerts(self.checkpoint.stage_journal())
+        alerts += repair.alerts(self._stage)
         return alerts + (restore.alerts(restored) if restored else [])
 
 
@@ -123,9 +132,9 @@ def tables_of(checkpoint: Checkpoint) -> list[str]:
     return sorted({about["target"] for about in checkpoint.entries.values()})
 
 
-def later_run(checkpoint: Checkpoint) -> str | None:
+def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
     """A run begun after the checkpoint's stage whose inserts lie, or may lie, in one of its target tables. Read-only."""
-    mine = checkpoint.stage_journal().state().started or ""
+    mine = journal.state().started or ""
     tables = set(tables_of(checkpoint))
     for run in runs(checkpoint.run.folder.parent):
         for name in ("test", "migrate"):
@@ -133,11 +142,10 @@ def later_run(checkpoint: Checkpoint) -> str | None:
             if run.id == checkpoint.run.id or not stage.exists():
                 continue
             try:
-                state = stage.state()
-                if (state.started or "") <= mine or not stage.may_stand(state):
+                if (state_of(stage.events()).started or "") <= mine or not stage.read().may_stand():
                     continue
-                files = [event["file"] for event in stage.events("checkpoint")]
-                other = read_checkpoint(run.folder / files[-1]) if files else None
+                path = stage.checkpoint()
+                other = read_checkpoint(path) if path else None
             except Refused as problem:
                 raise Refused(
                     f"run {run.id} may have built on this one, but cannot be read: {str(problem).rstrip('.')}. To roll back "

@@ -5,18 +5,17 @@ and the delete's own condition still holds. Whatever was edited since stays and 
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...dynamo import session
 from ...dynamo.items import Wire
 from ...dynamo.rate_limiter import Pace
 from ...dynamo.session import Connection
 from ...errors import ConditionFailed, DynamoError, Interrupted
-from ...journal import log as journal
 from ...journal.checkpoint import Checkpoint
+from ...journal.intents import Intent, JournalRow
 from ...journal.log import (
     ALREADY_THERE,
     CONFLICT,
@@ -26,13 +25,13 @@ from ...journal.log import (
     MADE_ROOM,
     NEVER_WRITTEN,
     NOT_FOUND,
-    Intent,
-    JournalRow,
     Log,
 )
+from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
+from ...journal.table_file import TableFile, place_of
 from ...parameters import Parameters
-from ...values import SCALARS, digest, key_hash
+from ...values import SCALARS, digest
 from ...walk.budgets import budgets_of
 from ...walk.workers.shared_journal import settle
 from .kept import listed
@@ -52,6 +51,7 @@ class Undone:
     kept: list[dict]  # the lines of kept.jsonl: see kept.py
     already_there: int = 0  # items of others, left alone: those that were equal to ours before,
     conflicts: int = 0  # and those that differed from ours under the same key
+    journal: Snapshot | None = None  # the stage's journal after it
 
     def others(self) -> str:
         """The items of others that were left alone, as a phrase; "" where there were none."""
@@ -68,23 +68,29 @@ class Preview:
     unknown: int  # intents without a word: looked up when it comes to it
 
 
-def preview(checkpoint: Checkpoint, execution: int | None = None) -> Preview:
-    """What an undo would look at, from the journal alone. Read-only."""
+def preview(journal: Snapshot) -> Preview:
+    """What an undo would look at, from the stage's journal alone. Read-only."""
     counts: Counter = Counter()
     unknown = 0
-    for path, _ in checkpoint.stage_journal().files():
-        for intent, indexes in _candidates(path, execution):
+    for file in journal.files:
+        if not file.marks:  # no need to look at each row
+            unknown += sum((entry, key) not in file.claimed for entry, key, _ in file.cut_off)
+            for counted in file.counted.values():
+                counts.update({entry: numbers["inserted"] for entry, numbers in counted.entries.items()})
+            continue
+        for intent, indexes in _candidates(file, file.intents(), None):
             if intent.outcome is None:
                 unknown += len(indexes)
             else:
                 counts.update(intent.rows[index].entry for index in indexes)
-    return Preview(dict(counts), unknown)
+    return Preview({entry: number for entry, number in counts.items() if number}, unknown)
 
 
 def undo(
     checkpoint: Checkpoint,
     target: Connection | None = None,
     *,
+    known: Snapshot | None = None,
     execution: int | None = None,
     on_page: Callable[[str, Counter], None] | None = None,
 ) -> Undone:
@@ -92,19 +98,25 @@ def undo(
 
     Children go before parents. Connects with `target.rollback_role_arn` where no connection is given. Resumable: what was
     undone before is not touched again, what was kept is looked at again. What differs in kept items is told by the source,
-    where it can be read; nothing else depends on it.
+    where it can be read; nothing else depends on it. `known` is an earlier reading of the stage's journal.
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
     target = target or connect(parameters, pace_of(checkpoint))
-    with stage.run.saving():
+    with stage.run.saving(), stage:
+        stage.read(known)
         kept = _undo(checkpoint, stage, target, execution, on_page)
         lines = listed(checkpoint, kept, target.wire)
-    counts, letters = stage.state(execution).undone, Counter()
-    for _, intent in stage.intents(final=True):
-        letters.update(intent.outcome if execution in (None, intent.execution) else "")
+    after = stage.read()
+    counts, letters = after.state(execution).undone, after.letters(execution)
     return Undone(
-        counts[DELETED], counts[KEPT_EDITED], counts[NOT_FOUND], lines, letters[ALREADY_THERE], letters[CONFLICT]
+        counts[DELETED],
+        counts[KEPT_EDITED],
+        counts[NOT_FOUND],
+        lines,
+        letters[ALREADY_THERE],
+        letters[CONFLICT],
+        after,
     )
 
 
@@ -129,18 +141,19 @@ def _undo(
 ) -> list[JournalRow]:
     """Does it; gives what was kept."""
     settle(stage)
-    stage.check_complete(stage.parts())  # reads every file to its end: damage is found before the first delete
+    before = stage.read()  # every file to its end: damage is found before the first delete
+    before.check_complete()
     if execution is None:
         stage.record("rollback")
     kept: list[JournalRow] = []
     levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
-    paths = [(begin["table"], path) for path, begin in stage.files()]
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
-        for table, path in sorted(paths, key=lambda place: (-levels[place[0]], place)):
-            log = stage.open(path)
+        for file in sorted(before.files, key=lambda one: (-levels[one.begin["table"]], one.begin["table"], one.path)):
+            table = file.begin["table"]
+            log, file = stage.hold(file)
             try:
                 undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept)
-                for intent, indexes in _candidates(path, execution):
+                for intent, indexes in _candidates(file, file.intents(file=log.reader()), execution):
                     for at in range(0, len(indexes), BATCH):
                         counts = undo_file.batch(intent, indexes[at : at + BATCH])
                         if on_page:
@@ -152,23 +165,19 @@ def _undo(
     return kept
 
 
-def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, list[int]]]:
-    """Intents with the indexes of their rows that are, or may be, ours and still there."""
-    unsettled = {_place(row) for intent in journal.intents(path) if intent.outcome is None for row in intent.rows}
-    claimed: set[tuple[str, bytes]] = set()  # of these, what a complete intent says is inserted: it has them
-    for intent in journal.intents(path) if unsettled else ():
-        for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
-            if letter == INSERTED and intent.undone.get(index) != MADE_ROOM and (place := _place(row)) in unsettled:
-                claimed.add(place)
+def _candidates(
+    file: TableFile, intents: Iterable[Intent], execution: int | None
+) -> Iterator[tuple[Intent, list[int]]]:
+    """Intents with the indexes of their rows that are, or may be, ours and still there. `intents` are all of the file."""
     given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page that was open twice holds its rows twice
-    for intent in journal.intents(path):
+    for intent in intents:
         if execution not in (None, intent.execution):
             continue
         indexes = []
         for index, row in enumerate(intent.rows):
             if intent.outcome is None:
-                place = _place(row)
-                ours = not row.present and place not in claimed and (*place, row.digest) not in given
+                place = place_of(row)
+                ours = not row.present and place not in file.claimed and (*place, row.digest) not in given
                 if intent.undone.get(index) != MADE_ROOM:
                     given.add((*place, row.digest))
             else:
@@ -177,11 +186,6 @@ def _candidates(path: Path, execution: int | None) -> Iterator[tuple[Intent, lis
                 indexes.append(index)
         if indexes:
             yield intent, indexes
-
-
-def _place(row: JournalRow) -> tuple[str, bytes]:
-    """The item a row stands for: one key may be in the tables of several entries."""
-    return row.entry, key_hash(row.key)
 
 
 class _UndoFile:

@@ -17,7 +17,8 @@ from typing import Any
 from ...errors import Refused
 from ...journal import log as journal
 from ...journal.log import Log
-from ...journal.stage import Position, Stage
+from ...journal.stage import Stage
+from ...journal.table_file import Position
 from ...run.files import make_folder
 from ...run.fingerprints import sources_fingerprint
 from ...run.folder import Run
@@ -67,7 +68,7 @@ class ValidationJournal:
         with self._lock:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
-                log = self._stage.open_log(self._plan.identity, table, entries, segment, self.segments[table])
+                log, _ = self._stage.open_log(self._plan.identity, table, entries, segment, self.segments[table])
                 self._logs[table, segment] = log
             return self._logs[table, segment]
 
@@ -133,12 +134,12 @@ def _unfinished(stage: Stage, plan: Plan) -> dict[str, int] | None:
 def _read(stage: Stage, totals: Totals) -> dict[tuple[str, int], Position]:
     """Adds every page to the totals; gives where the segments stand. Raises Damaged, Refused."""
     positions = {}
-    for path, begin in stage.files():
+    for file in stage.read().files:
         position = Position()
-        for record in journal.records(path, "compared"):
+        for record in journal.records(file.path, "compared"):
             totals.add(Compared.of_record(record))
             position = Position(record["page"] + 1, record["last"], record["last"] is None)
-        positions[begin["table"], begin["segment"]] = position
+        positions[file.begin["table"], file.begin["segment"]] = position
     return positions
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...journal.index import BY_TARGET, GONE, OF_NO_ENTRY, OPEN, Index, Said, place, place_of
 from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED
-from ...journal.stage import Stage
+from ...journal.snapshot import Snapshot
 from ...mapping.routes import Row
 from ...run.folder import Run
 from ...run.spill import HashSet
@@ -38,11 +38,11 @@ class Drifted(NamedTuple):
 class Origins:
     """Asks the journal of a run's migration. Thread-safe; a `with` block."""
 
-    def __init__(self, run: Run, plan: Plan):
+    def __init__(self, migrated: Snapshot, plan: Plan):
         """Nothing is explained where the run has not finished a migration, or took it back. Read-only."""
-        self._plan, self._stage, self._lock = plan, Stage(run, "migrate"), threading.Lock()
+        self._plan, self._migrated, self._lock = plan, migrated, threading.Lock()
         self._index: Index | None = None
-        self._entries: set[str] | None = None
+        self._entries = set(migrated.entries()) if migrated.state().finished else set()
 
     def __enter__(self) -> "Origins":
         return self
@@ -53,7 +53,7 @@ class Origins:
 
     def of_row(self, row: Row, item: dict | None) -> Drifted:
         """Of a source item that the target does not hold as it should; `item` is what it holds under the key."""
-        if row.entry not in self._known():
+        if row.entry not in self._entries:
             return Drifted(*NOTHING)
         index, found = self._journal(), None if item is None else digest(item)
         source = place(row.entry, row.source_key)
@@ -81,7 +81,7 @@ class Origins:
     def of_extra(self, extra: dict[str, HashSet], notes: Notes) -> Counter:
         """What is known of items that the source does not make; `extra`: target table → key hashes. Notes each."""
         counts: Counter = Counter()
-        for target, hashes in extra.items() if extra and self._known() else ():
+        for target, hashes in extra.items() if self._entries else ():
             for at in range(0, len(hashes), BATCH):
                 some = [hashes[index] for index in range(at, min(at + BATCH, len(hashes)))]
                 places = [place_of(target, hashed, BY_TARGET) for hashed in some]
@@ -115,20 +115,11 @@ class Origins:
             return Drifted(*NOTHING)  # its key is another one now: it is missing there, and counted so
         return Drifted("changed", f"{CHANGED}, to what is not copied; the older copy stays")
 
-    def _known(self) -> set[str]:
-        """The entries that the run has migrated; none where that is not finished, or was taken back."""
-        with self._lock:
-            if self._entries is None:
-                state = self._stage.state()
-                events = self._stage.events("execution") if state.finished else ()
-                self._entries = {entry for event in events for entry in event["entries"]}
-            return self._entries
-
     def _journal(self) -> Index:
         with self._lock:
             if self._index is None:
                 targets = {name: route.entry.target for name, route in self._plan.all_routes.items()}
-                self._index = Index(self._stage, targets)
+                self._index = Index(self._migrated, targets)
             return self._index
 
 

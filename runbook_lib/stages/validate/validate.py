@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ...dynamo import tables
 from ...errors import DynamoError, Refused
 from ...journal.log import CONFLICT
+from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
 from ...run import folder as runs
 from ...run.folder import Run
@@ -45,6 +46,7 @@ class Validation:
     alerts: list[Alert] = field(default_factory=list)
     earlier_pages: int = 0  # compared by an execution that was interrupted
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
+    migrated: Snapshot | None = None  # the migration's journal
 
     def total(self, name: str) -> int:
         """The sum of one figure over all entries."""
@@ -64,10 +66,11 @@ def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
 
 def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     prepared, winners = prepare(plan, refuse=False)
-    conflicts = _listed_conflicts(run, plan)
+    migrated = Stage(run, "migrate").read()
+    conflicts = _listed_conflicts(migrated, plan)
     patterns, problems = _patterns(prepared)
     expiry, blind = _expiry(plan)
-    origins = Origins(run, prepared)
+    origins = Origins(migrated, prepared)
     compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
     journal, totals = validation_journal.go_on(run, plan)
 
@@ -108,6 +111,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         proofs,
         earlier_pages=journal.pages,
         drift=drift,
+        migrated=migrated,
     )
     totals.notes.write(run.folder)
     validation.alerts.extend(_alerts(plan, validation, blind) + alerts_of_drift(run, validation.drift))
@@ -139,13 +143,14 @@ def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
     return found, blind
 
 
-def _listed_conflicts(run: Run, plan: Plan) -> dict[str, HashSet]:
-    """Target table → keys that the run's migration found taken by different items."""
+def _listed_conflicts(migrated: Snapshot, plan: Plan) -> dict[str, HashSet]:
+    """Target table → keys that the migration found taken by different items."""
     found: dict[str, HashLog] = defaultdict(HashLog)
-    for _, intent in Stage(run, "migrate").intents(final=True):
-        for row, letter in zip(intent.rows, intent.outcome, strict=True) if CONFLICT in intent.outcome else ():
-            if letter == CONFLICT:
-                found[plan.mapping.entries[row.entry].target].extend([key_hash(row.key)])
+    for file in migrated.files:
+        for intent in file.intents(only=set(file.holding[CONFLICT])) if file.holding[CONFLICT] else ():
+            for row, letter in zip(intent.rows, intent.outcome, strict=True):
+                if letter == CONFLICT:
+                    found[plan.mapping.entries[row.entry].target].extend([key_hash(row.key)])
     return {target: log.frozen() for target, log in found.items()}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...journal.stage import Stage
+from ...journal.table_file import TableFile, read_table_file
 from ...run.files import make_folder
 from ...run.fingerprints import Identity
 from ...run.folder import Run
@@ -90,8 +91,10 @@ class _AwayStage(Stage):
         self._store, self._shared = store, shared
         self.logs: dict[tuple[str, int], SharedLog] = {}
 
-    def open_log(self, identity: Identity, table: str, entries: list[str], segment: int, segments: int) -> SharedLog:
+    def open_log(
+        self, identity: Identity, table: str, entries: list[str], segment: int, segments: int
+    ) -> tuple[SharedLog, TableFile | None]:
         head = self._shared.heads[table, segment]
         log = SharedLog(self._store, f"{self._shared.place}/{head.name}", self.folder / head.name, head)
         self.logs[table, segment] = log
-        return log
+        return log, read_table_file(log.path)

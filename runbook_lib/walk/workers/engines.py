@@ -12,7 +12,8 @@ from typing import Any
 
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Stuck, WorkersLost
-from ...journal.stage import Position, Stage
+from ...journal.stage import Stage
+from ...journal.table_file import Position
 from ...mapping.routes import Route
 from ..insert import Inserter, OnPage
 from ..plan import Plan

@@ -126,7 +126,7 @@ class SharedJournal:
 
     def _begin(self, plan: Plan, segment: Segment) -> Path:
         entries = [route.entry.name for route in plan.by_source()[segment.table]]
-        log = self._stage.open_log(plan.identity, segment.table, entries, segment.number, segment.total)
+        log, _ = self._stage.open_log(plan.identity, segment.table, entries, segment.number, segment.total)
         log.close()
         return log.path
 

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from ...dynamo.items import guarded
 from ...dynamo.rate_limiter import Budgets, Slowdown
 from ...errors import DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
-from ...journal.stage import Position, Stage
+from ...journal.stage import Stage
+from ...journal.table_file import Position
 from ...parameters import build_parameters
 from ...run import lease_file as lease_cell
 from ...run.folder import Run

@@ -1,0 +1,189 @@
+"""A journal file's intents, each with what became of it: its outcome, what an undo did, and what took its place."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import orjson
+
+from .log import LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
+
+
+class JournalRow(NamedTuple):
+    """One row of an intent."""
+
+    entry: str
+    source_key: dict
+    key: dict
+    old_id: str
+    new_id: str
+    digest: str
+    present: bool  # the key was in the target before; or what may be there now is not ours, as it was never sent
+    ids: str  # its own id and those it refers to, hashed: see relations.py
+
+
+@dataclass
+class Intent:
+    """One page's intent with what followed it.
+
+    Without a page it is of items that earlier intents of the file had already: see `Inserter.again`. What was replaced is
+    no longer in the lists; a row keeps its place, its letter is REPLACED.
+    """
+
+    n: int = 0
+    execution: int = 1
+    page: int | None = 0
+    start: dict | None = None
+    rows: list[JournalRow] = field(default_factory=list)
+    losers: list[JournalRow] = field(default_factory=list)
+    rejects: list[list] = field(default_factory=list)  # entry, source key, attribute, reason
+    unrouted: list[dict] = field(default_factory=list)
+    outcome: str | None = None  # one letter a row
+    last: dict | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    undoing: set[int] = field(default_factory=set)  # an undo was announced
+    undone: dict[int, str] = field(default_factory=dict)
+    stale: set[int] = field(default_factory=set)  # conflicts with an earlier version that an open intent wrote
+    replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
+    at: int = field(default=0, compare=False)  # where its record begins in the file
+
+
+class Marks:
+    """What later records of a file say of earlier intents: which rows were undone, and which were replaced.
+
+    One byte a row of an intent that an undo has to do with.
+    """
+
+    _ANNOUNCED = 0x80
+
+    def __init__(self) -> None:
+        """Nothing is said yet."""
+        self._words: list[str] = [""]  # what becomes of a row in an undo
+        self._rows: dict[int, bytearray] = {}  # intent -> a byte a row: which word, and whether it was announced
+        self._replaced: dict[int, set[tuple[str, int]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._rows or self._replaced)
+
+    def add_undo(self, record: dict) -> None:
+        """Takes a record `undo` or `undone`."""
+        rows = self._rows.setdefault(record["n"], bytearray())
+        for index, word in (
+            record["rows"].items() if record["kind"] == "undone" else ((i, None) for i in record["rows"])
+        ):
+            index = int(index)
+            rows.extend(bytes(max(0, index + 1 - len(rows))))
+            if word is None:
+                rows[index] |= self._ANNOUNCED
+            else:
+                if word not in self._words:
+                    self._words.append(word)
+                rows[index] = rows[index] & self._ANNOUNCED | self._words.index(word)
+
+    def add_instead(self, instead: list) -> None:
+        """Takes what an outcome says of earlier intents."""
+        for n, letter, index in instead:
+            self._replaced.setdefault(n, set()).add((letter, index))
+
+    def is_undone(self, n: int, index: int) -> bool:
+        """Whether an undo has come to an end with this row."""
+        rows = self._rows.get(n, b"")
+        return index < len(rows) and bool(rows[index] & ~self._ANNOUNCED)
+
+    def replaced(self, n: int) -> set[tuple[str, int]]:
+        """Letter and index of what later intents stand for."""
+        return self._replaced.get(n, set())
+
+    def put_on(self, intent: Intent) -> None:
+        """Fills in what undos say."""
+        for index, byte in enumerate(self._rows.get(intent.n, b"")):
+            if byte & self._ANNOUNCED:
+                intent.undoing.add(index)
+            if word := byte & ~self._ANNOUNCED:
+                intent.undone[index] = self._words[word]
+
+
+def marks_of(path: Path) -> Marks:
+    """The marks of a file. Read-only. Raises Damaged."""
+    marks = Marks()
+    for _, _, body in lines(path):
+        kind = kind_of(body)
+        if kind in ("undo", "undone"):
+            marks.add_undo(orjson.loads(body))
+        elif kind == "outcome" and b'"instead":' in body:
+            marks.add_instead(orjson.loads(body).get("instead", ()))
+    return marks
+
+
+def intents(
+    path: Path,
+    *,
+    whole: bool = False,
+    marks: Marks | None = None,
+    only: Collection[int] | None = None,
+    file: BinaryIO | None = None,
+    end: int | None = None,
+) -> Iterator[Intent]:
+    """The intents of a file, in order, each with its outcome and its undo, one in memory at a time. Read-only.
+
+    `whole` leaves what was replaced in the lists, so that their indexes hold. `marks` are the file's where they are known;
+    else the file is read twice. `only` are the numbers of those that are wanted. Reads through `file` where one is given,
+    and up to the byte `end`.
+    """
+    marks = marks_of(path) if marks is None else marks
+    waiting: Intent | None = None
+    for at, _, body in lines(path, file, end=end):
+        if (kind := kind_of(body)) == "intent":
+            if waiting is not None:
+                yield waiting  # its outcome was never written: the process died, and the page was begun again
+            waiting = None
+            if only is None or number_of(body) in only:
+                waiting = _intent_of(body, at - len(body) - 1)
+                marks.put_on(waiting)
+        elif waiting is None:
+            continue
+        elif kind == "unsent":
+            for index in orjson.loads(body)["rows"]:
+                waiting.rows[index] = waiting.rows[index]._replace(present=True)
+        elif kind == "outcome":
+            record = orjson.loads(body)
+            waiting.outcome, waiting.last, waiting.errors = record["rows"], record["last"], record["errors"]
+            waiting.stale, waiting.replaced = set(record.get("stale", ())), marks.replaced(waiting.n)
+            if waiting.replaced and not whole:
+                _take_out(waiting)
+            yield waiting
+            waiting = None
+    if waiting is not None:
+        yield waiting
+
+
+def intent_at(file: BinaryIO, at: int) -> Intent:
+    """The intent whose record begins there, as it was written: without what followed it. Read-only."""
+    file.seek(at)
+    return _intent_of(file.readline(), at)
+
+
+def rows_of(body: bytes) -> list[JournalRow]:
+    """The rows of an intent's record."""
+    return [JournalRow(*row) for row in orjson.loads(body)["rows"]]
+
+
+def _intent_of(body: bytes, at: int) -> Intent:
+    record = orjson.loads(body)
+    del record["kind"]
+    record["rows"] = [JournalRow(*row) for row in record["rows"]]
+    record["losers"] = [JournalRow(*row) for row in record["losers"]]
+    return Intent(**record, at=at)
+
+
+def _take_out(intent: Intent) -> None:
+    """Leaves out of an intent what a later one stands for."""
+    replaced, letters = intent.replaced, list(intent.outcome)
+    for index in (index for letter, index in replaced if letter not in (LOSER, REJECT, UNROUTED)):
+        letters[index] = REPLACED
+        intent.errors.pop(str(index), None)
+    intent.outcome = "".join(letters)
+    for letter, name in ((LOSER, "losers"), (REJECT, "rejects"), (UNROUTED, "unrouted")):
+        kept = [one for index, one in enumerate(getattr(intent, name)) if (letter, index) not in replaced]
+        setattr(intent, name, kept)

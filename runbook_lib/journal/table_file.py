@@ -1,0 +1,237 @@
+"""One journal file of a source table, read once: what it says in sum, and where it stands.
+
+Memory is bounded by the pages that were cut off: of intents with an outcome only numbers and counts are kept. Who needs the
+rows streams them, in one more pass, with what is known from this one.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from ..values import key_hash
+from . import log as journal
+from .intents import Intent, JournalRow, Marks, intents, rows_of
+from .log import CONFLICT, FAILED, INSERTED, MADE_ROOM, Tail, kind_of, number_of
+
+Place = tuple[str, bytes]  # an entry, and the hash of a target key: two entries may make one key in two tables
+
+
+class Stamp(NamedTuple):
+    """What changes where a file is written or replaced."""
+
+    inode: int
+    size: int
+    modified: int  # nanoseconds
+
+    @classmethod
+    def now(cls, path: Path) -> "Stamp | None":
+        """The stamp of the file at that path; None where there is none."""
+        try:
+            return cls.of(os.stat(path))
+        except FileNotFoundError:
+            return None
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Stamp":
+        """The stamp of a file."""
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a segment goes on: the next page's number and start key; done where it has been walked to its end."""
+
+    number: int = 0
+    start: dict | None = None
+    done: bool = False
+
+
+@dataclass
+class Counted:
+    """What one execution counted in a file."""
+
+    entries: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> figures
+    unrouted: int = 0
+    undone: Counter = field(default_factory=Counter)
+    letters: Counter = field(default_factory=Counter)  # outcomes of rows that no later intent stands for
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One journal file as it was when it was read."""
+
+    path: Path
+    begin: dict[str, Any]  # its first record
+    stamp: Stamp
+    tail: Tail
+    links: dict[int, str]  # length in records -> link, of the lengths that were asked for
+    counted: dict[int, Counted]  # execution -> what it counted
+    position: Position
+    maybe_landed: dict[
+        Place, set[str]
+    ]  # digests of rows that may have been written without a word: absent at intent, no
+    # outcome, and neither looked at by an undo nor done again since
+    cut_off: frozenset[tuple[str, bytes, str]]  # place and digest of the rows of intents without an outcome, where they
+    # were absent at intent
+    holding: dict[str, list[int]]  # CONFLICT, FAILED -> numbers of the intents with such rows
+    marks: Marks
+
+    def intents(
+        self, *, whole: bool = False, only: Collection[int] | None = None, file: BinaryIO | None = None
+    ) -> Iterator[Intent]:
+        """The file's intents, as far as it was read, one in memory at a time: see `intents.intents`. Read-only."""
+        return intents(self.path, whole=whole, marks=self.marks, only=only, file=file, end=self.tail.end)
+
+    @cached_property
+    def claimed(self) -> frozenset[Place]:
+        """Of the rows that were cut off those that an intent with an outcome says are inserted. Reads the file once.
+
+        What a delta has made room for does not count.
+        """
+        wanted = {(entry, key) for entry, key, _ in self.cut_off}
+        found: set[Place] = set()
+        for intent in self.intents() if wanted else ():
+            for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
+                if letter == INSERTED and intent.undone.get(index) != MADE_ROOM and place_of(row) in wanted:
+                    found.add(place_of(row))
+        return frozenset(found)
+
+    def is_current(self) -> bool:
+        """Whether nobody wrote to the file since it was read."""
+        return Stamp.now(self.path) == self.stamp
+
+
+def read_table_file(path: Path, lengths: Collection[int] = (), *, wait: bool = False) -> TableFile | None:
+    """The file, read once; None where its first record never came. Raises Damaged.
+
+    `lengths` in records are those whose links are wanted. With `wait` nobody writes to it meanwhile: Interrupted where a
+    writer goes on.
+    """
+    with path.open("rb") as file:
+        if wait:
+            journal.hold(file, path.name, shared=True)
+        reading = Reading(path, Stamp.of(os.fstat(file.fileno())), lengths)
+        for record in journal.lines(path, file):
+            reading.add(*record)
+    return reading.done()
+
+
+class Reading:
+    """One pass over a table's journal file."""
+
+    def __init__(self, path: Path, stamp: Stamp = Stamp(0, 0, 0), lengths: Collection[int] = ()):  # noqa: B008 a constant
+        """`add` is to get each of its records."""
+        self._path, self._stamp, self._lengths = path, stamp, lengths
+        self._tail, self._begin = Tail(), None
+        self._links: dict[int, str] = {}
+        self._counted: dict[int, Counted] = defaultdict(Counted)
+        self._began: list[tuple[int, int]] = []  # the first intent of each execution
+        self._position, self._marks = Position(), Marks()
+        self._landed: dict[Place, dict[tuple[int, int], str]] = {}  # of a row of an intent: digest
+        self._open: dict[int, dict[int, Place]] = defaultdict(dict)  # intent -> row -> place
+        self._cut_off: set[tuple[str, bytes, str]] = set()
+        self._holding: dict[str, list[int]] = {CONFLICT: [], FAILED: []}
+        self._waiting: bytes | None = None  # an intent whose outcome has not come yet
+        self._unsent: set[int] = set()
+
+    def add(self, end: int, link: bytes, body: bytes) -> None:
+        """Takes a record, with where it ends and its link."""
+        records, kind = self._tail.records + 1, kind_of(body)
+        if records in self._lengths:
+            self._links[records] = link.decode()
+        if records == 1:
+            self._begin = orjson.loads(body)
+        number = self._tail.next
+        if kind == "intent":
+            number = max(number, number_of(body) + 1)
+            self._cut_short()
+            self._waiting = body
+        elif kind == "unsent":
+            self._unsent.update(orjson.loads(body)["rows"])
+        elif kind == "outcome":
+            self._settle(orjson.loads(body))
+        elif kind in ("undo", "undone"):
+            self._undo(orjson.loads(body))
+        self._tail = Tail(end, records, link, number)
+
+    def done(self) -> TableFile | None:
+        """What was read. None where there was no record."""
+        self._cut_short()
+        if self._begin is None:
+            return None
+        return TableFile(
+            self._path,
+            self._begin,
+            self._stamp,
+            self._tail,
+            self._links,
+            dict(self._counted),
+            self._position,
+            {place: set(rows.values()) for place, rows in self._landed.items()},
+            frozenset(self._cut_off),
+            self._holding,
+            self._marks,
+        )
+
+    def _cut_short(self) -> None:
+        """The waiting intent's outcome was never written: the process died there."""
+        if self._waiting is None:
+            return
+        n = number_of(self._waiting)
+        for index, row in enumerate(rows_of(self._waiting)):
+            if not row.present and index not in self._unsent:
+                self._cut_off.add((*place_of(row), row.digest))
+                # A page that was open twice may have found another version the second time.
+                if not self._marks.is_undone(n, index):
+                    self._landed.setdefault(place_of(row), {})[n, index] = row.digest
+                    self._open[n][index] = place_of(row)
+        self._waiting, self._unsent = None, set()
+
+    def _settle(self, outcome: dict[str, Any]) -> None:
+        n, execution, letters = outcome["n"], outcome["execution"], outcome["rows"]
+        if not self._began or self._began[-1][1] != execution:
+            self._began.append((n, execution))
+        counted = self._counted[execution]
+        for entry, numbers in outcome["counts"].items():
+            counted.entries[entry].update(numbers)  # of an intent that replaces something: what that changes
+        counted.unrouted += outcome["unrouted"]
+        counted.letters.update(letters)
+        for earlier, letter, index in outcome.get("instead", ()):
+            counted.undone["replaced"] -= letter == INSERTED
+            if (letter, index) not in self._marks.replaced(earlier):
+                self._counted[self._execution_of(earlier)].letters[letter] -= 1
+        self._marks.add_instead(outcome.get("instead", ()))
+        for letter, found in self._holding.items():
+            if letter in letters:
+                found.append(n)
+        if outcome["page"] is not None:
+            self._position = Position(outcome["page"] + 1, outcome["last"], outcome["last"] is None)
+        if self._landed and self._waiting:  # the page was done again, and this is what became of it
+            for row in rows_of(self._waiting):
+                self._landed.pop(place_of(row), None)
+        self._waiting, self._unsent = None, set()
+
+    def _undo(self, record: dict[str, Any]) -> None:
+        self._marks.add_undo(record)
+        if record["kind"] == "undone":
+            self._counted[record["execution"]].undone.update(record["counts"])
+            for index in record["rows"]:
+                place = self._open.get(record["n"], {}).pop(int(index), None)
+                if rows := self._landed.get(place):
+                    rows.pop((record["n"], int(index)), None)
+                    if not rows:
+                        del self._landed[place]
+
+    def _execution_of(self, n: int) -> int:
+        return next((execution for first, execution in reversed(self._began) if first <= n), 1)
+
+
+def place_of(row: JournalRow) -> Place:
+    """What a row stands for in the target."""
+    return row.entry, key_hash(row.key)
