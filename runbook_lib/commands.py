@@ -6,11 +6,11 @@ from typing import Any
 
 from .errors import Refused
 from .journal.checkpoint import read_checkpoint
-from .journal.selection import select_run
 from .mapping.load import load_mapping
 from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .run.folder import Run
+from .stages.selection import select_run
 from .walk.guard import confirm, terminal
 from .yaml_files import parse_value
 

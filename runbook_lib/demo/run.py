@@ -9,12 +9,12 @@ from typing import Any
 
 from ..errors import Refused, RunbookError
 from ..journal.checkpoint import read_checkpoint
-from ..journal.selection import select_run
 from ..mapping.load import load_mapping
 from ..notebook.execute import Execution, execute
 from ..parameters import Parameters, load_parameters, project_root, resolve_path
 from ..report.status import write_index
 from ..run.folder import Run, new_run_id
+from ..stages.selection import select_run
 from .data import EXPECTED
 from .world import World
 

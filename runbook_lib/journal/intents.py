@@ -1,5 +1,6 @@
 """A journal file's intents, each with what became of it: its outcome, what an undo did, and what took its place."""
 
+import base64
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import BinaryIO, NamedTuple
 
 import orjson
 
+from ..mapping.ids import id_hash
+from ..mapping.references import LINK_BYTES, NOWHERE
+from ..mapping.routes import Row
 from .log import LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
 
 
@@ -20,7 +24,7 @@ class JournalRow(NamedTuple):
     new_id: str
     digest: str
     present: bool  # the key was in the target before; or what may be there now is not ours, as it was never sent
-    ids: str  # its own id and those it refers to, hashed: see relations.py
+    ids: str  # its own id and those it refers to, hashed: see `encode_ids`
 
 
 @dataclass
@@ -187,3 +191,9 @@ def _take_out(intent: Intent) -> None:
     for letter, name in ((LOSER, "losers"), (REJECT, "rejects"), (UNROUTED, "unrouted")):
         kept = [one for index, one in enumerate(getattr(intent, name)) if (letter, index) not in replaced]
         setattr(intent, name, kept)
+
+
+def encode_ids(row: Row) -> str:
+    """Base64 of a hash of the row's own id, then one of each id it refers to."""
+    own = id_hash(row.entry, row.old, LINK_BYTES) if row.old else NOWHERE
+    return base64.b64encode(own + b"".join([found.link for found in row.references])).decode()

@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
+from ..mapping.references import LINK_BYTES, NOWHERE
 from ..run.files import file_sha256
+from ..run.spill import HashLog
 from .intents import Intent
 from .log import CONFLICT, FAILED, REPLACED
-from .relations import Relations
 from .snapshot import Snapshot
 
 LISTINGS = ("quarantine", "conflicts", "unrouted", "failed")
@@ -163,3 +164,30 @@ def keyed_hash(key: dict) -> str:
 
 
 _SECRET = base64.b64encode(os.urandom(24))
+
+
+class Relations:
+    """References of items that arrived: inserted or already there."""
+
+    def __init__(self) -> None:
+        """Counts what `add` is given."""
+        self._parents, self._asked = HashLog(LINK_BYTES), HashLog(LINK_BYTES)
+
+    def add(self, intent: Intent) -> None:
+        """Takes an intent with its outcome."""
+        parents, asked = [], []
+        for row, letter in zip(intent.rows, intent.outcome, strict=True):
+            if letter in (FAILED, REPLACED):
+                continue
+            blob = base64.b64decode(row.ids)
+            if (own := blob[:LINK_BYTES]) != NOWHERE:
+                parents.append(own)
+            if letter != CONFLICT and len(blob) > LINK_BYTES:
+                asked += [blob[at : at + LINK_BYTES] for at in range(LINK_BYTES, len(blob), LINK_BYTES)]
+        self._parents.extend(parents)
+        self._asked.extend(asked)
+
+    def count(self) -> tuple[int, int]:
+        """(references, those of them whose parent is in the target as well)."""
+        total = len(self._asked)
+        return total, total - len(self._asked.missing_from(self._parents))

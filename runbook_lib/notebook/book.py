@@ -14,7 +14,6 @@ from typing import Any
 from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused, RunbookError
 from ..journal import audit
-from ..journal.selection import select_run
 from ..journal.snapshot import Snapshot
 from ..mapping.load import load_mapping
 from ..parameters import build_parameters
@@ -30,6 +29,7 @@ from ..stages.migrate.retry_failed import failed, retry_failed
 from ..stages.rollback.restore import COPY, Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
+from ..stages.selection import select_run
 from ..stages.test import Canary, Created, collect, create_tables, run_canary
 from ..stages.validate.validate import Validation, validate
 from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import DynamoError, Failed, Interrupted, Stopped
-from ..journal import relations
-from ..journal.intents import JournalRow
+from ..journal.intents import JournalRow, encode_ids
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
@@ -283,7 +282,7 @@ def _journal_row(row: Row, present: bool) -> list:
         row.new_id,
         row.digest,
         present,
-        relations.encode(row),
+        encode_ids(row),
     ]
 
 

@@ -11,11 +11,11 @@ from support_flows import flow_of
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
-from runbook_lib.journal.selection import latest_checkpoint
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.status import status, write_index
 from runbook_lib.run import files
 from runbook_lib.run.folder import identify
+from runbook_lib.stages.selection import latest_checkpoint
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = """{

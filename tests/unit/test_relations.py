@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from compiled import routes_of
 
-from runbook_lib.journal import relations
+from runbook_lib.journal.intents import encode_ids
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NOWHERE = bytes(8)
@@ -17,7 +17,7 @@ def link(entry, letter, content):
 
 
 def links(row):
-    blob = base64.b64decode(relations.encode(row))
+    blob = base64.b64decode(encode_ids(row))
     return [blob[at : at + 8] for at in range(0, len(blob), 8)]
 
 

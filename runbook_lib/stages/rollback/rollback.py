@@ -7,7 +7,6 @@ from ...dynamo.session import Connection
 from ...errors import Refused
 from ...journal import audit, repair
 from ...journal.checkpoint import Checkpoint, read_checkpoint
-from ...journal.selection import latest_checkpoint
 from ...journal.snapshot import Snapshot, state_of
 from ...journal.stage import Stage
 from ...mapping.load import load_mapping
@@ -17,6 +16,7 @@ from ...run.locks import Held
 from ...verdict import REVIEW, Alert, plural
 from ...walk import control
 from ...walk.guard import check_endpoint
+from ..selection import latest_checkpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables
 from .restore import Restored, Wanted

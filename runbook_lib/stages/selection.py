@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from ..errors import Refused
+from ..journal.audit import journal_heads
+from ..journal.snapshot import Snapshot, state_of
+from ..journal.stage import Stage
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
 from ..run.folder import Run, identify, new_run_id, open_run, runs
-from .audit import journal_heads
-from .snapshot import Snapshot, state_of
-from .stage import Stage
 
 FIRST = "01_analyze"
 
