@@ -1,4 +1,4 @@
-"""An analysis as HTML and DataFrames: what is there, what refers to what, what becomes of it."""
+"""An analysis as HTML and DataFrames: contents, references, and the outlook for each item."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def overview(analysis: Analysis) -> Raw:
 
 
 def level(analysis: Analysis, name: str) -> Raw:
-    """An entry's level, in the background."""
+    """An entry's level, in a quiet colour."""
     return quiet(str(analysis.levels.get(name, "")))
 
 
@@ -139,7 +139,7 @@ def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Ra
     columns = ["level", "entry", "records", "attributes"]
     columns += ["of mixed type", "not in every item", "empty values", "sets, binary"]
     blocks = [table(columns, rows, align="clrrrrrl", foot=foot)]
-    lead = f"Distinct: how many different values. Exact below {KEPT}; ≈ is an estimate, as a rule within {ERROR:.0%}."
+    lead = f"Distinct: how many different values. Exact below {KEPT}; ≈ is an estimate, usually within {ERROR:.0%}."
     blocks.append(note(muted(lead)))
     opened = 0
     for name, t in chosen:
@@ -174,7 +174,7 @@ def _attribute_table(entry: EntryAnalysis) -> Raw:
 
 
 def _distinct(profile: AttributeProfile) -> Raw:
-    """How many different values: all of them different in the background, an estimate with its mark."""
+    """The number of different values: quiet where all differ, with ≈ where it is an estimate."""
     found, items = profile.distinct, profile.types.total()
     if found.exact:
         return quiet(f"{found.count:,}") if found.count == items else Raw(f"{found.count:,}")
@@ -182,7 +182,7 @@ def _distinct(profile: AttributeProfile) -> Raw:
 
 
 def _share(part: int, whole: int) -> Raw:
-    """A percentage with a small bar; in the background where it is everything."""
+    """A percentage with a small bar; quiet at 100 %."""
     if part >= whole:
         return quiet("100 %")
     percent = 100 * part / whole
@@ -210,7 +210,7 @@ def references(analysis: Analysis) -> Raw:
             rows.append([name, path, _parents(parents), t.references[path], *map(flagged, open_)])
             marks.append("look" if any(open_) else None)
     if not rows:
-        return note("No references are declared, or none was found.")
+        return note("The mapping declares no references, or no item has one.")
     all_ = analysis.tables.values()
     foot = ["in all", "", "", analysis.relationships, analysis.dangling, sum(t.unreadable.total() for t in all_)]
     columns = ("entry", "path", "refers to", "references", "dangling", "unreadable")
@@ -230,7 +230,7 @@ def reference_map(analysis: Analysis) -> Raw:
 
 
 def edges(analysis: Analysis) -> list[Edge]:
-    """(child, parent, references, dangling) for the map; parent None: a path that leads to several tables dangles."""
+    """(child, parent, references, dangling) for the map; parent None: a path to several tables."""
     found: Counter = Counter()
     dangling: Counter = Counter()
     for name, t in analysis.tables.items():
@@ -290,7 +290,7 @@ def decision(analysis: Analysis) -> Raw:
     elif looks:
         word, why, tone = "Go, after a look.", f"{_said(looks, 'check asks', 'checks ask')} for a decision.", "look"
     else:
-        word, why, tone = "Go.", "Nothing stands against the migration.", "good"
+        word, why, tone = "Go.", "Nothing speaks against the migration.", "good"
     line = note(Raw(f"<b>{word}</b> {why}"), tone)
     return Raw(line + table(["", "check", "what was found"], rows, align="clw", marks=marks))
 
@@ -319,7 +319,7 @@ def _checks(analysis: Analysis) -> Iterable[tuple[str, str, str]]:
     broken = sum(alert.table in missing for alert in failing)
     different = sum(bool(state.differences) for state in states.values())
     if broken or different:
-        yield "target tables", "stop", f"{broken} missing and not described, {different} of another shape."
+        yield "target tables", "stop", f"{broken} missing and not described, {different} with another key or index."
     else:
         made = f", {len(missing)} will be created by 02_test" if missing else ""
         yield "target tables", "ok", f"{len(states) - len(missing)} exist as described{made}."
@@ -331,14 +331,14 @@ def _checks(analysis: Analysis) -> Iterable[tuple[str, str, str]]:
         yield (
             "target keys",
             "look",
-            f"{_items(losers)} would have the key of another source item: not written, but listed.",
+            f"{_items(losers)} would get the key of another source item: listed, not written.",
         )
     else:
         yield "target keys", "ok", f"No two of {sum(table.routed for table in tables):,} keys are the same."
 
     large = sum(count for t in tables for (_, reason), count in t.reasons.items() if reason.startswith(TOO_LARGE))
     if large:
-        yield "400 KB limit", "look", f"{_items(large)} would be larger than DynamoDB takes: not written, but listed."
+        yield "400 KB limit", "look", f"{_items(large)} would be larger than DynamoDB accepts: listed, not written."
     else:
         yield "400 KB limit", "ok", "Every target item is within DynamoDB's limit."
 
@@ -347,17 +347,17 @@ def _checks(analysis: Analysis) -> Iterable[tuple[str, str, str]]:
     if unreadable:
         sentence += f" {_said(unreadable, 'value', 'values')} not readable as ids, copied unchanged."
     if not analysis.relationships and not unreadable:
-        sentence = "None is declared, or none was found."
+        sentence = "The mapping declares none, or no item has one."
     stops = any("dangling" in alert.message for alert in failing)
     yield "references", "stop" if stops else "look" if analysis.dangling or unreadable else "ok", sentence
 
     held = sum(table.quarantined for table in tables)
     stops = any("does not convert" in alert.message for alert in failing)
-    sentence = f"{_items(held)} would not be written, because a value does not fit." if held else "Every value fits."
+    sentence = f"{_items(held)} would not be written because a value does not fit." if held else "Every value fits."
     yield "quarantined", "stop" if stops else "look" if held else "ok", sentence
 
     unrouted = sum(analysis.unrouted.values())
-    ignored = unrouted and not any("selected by no entry" in alert.message for alert in analysis.alerts)
+    ignored = unrouted and not any("that no entry" in alert.message for alert in analysis.alerts)
     sentence = f"{_items(unrouted)} that no entry selects" if unrouted else "Every item has an entry"
     sentence += ", which the mapping ignores." if ignored else "."
     yield "unrouted", "look" if unrouted and not ignored else "ok", sentence
@@ -368,7 +368,7 @@ def _checks(analysis: Analysis) -> Iterable[tuple[str, str, str]]:
     sentence = "No target table holds items."
     if full:
         equal = f"{there:,} equal to what would be inserted, {taken:,} different under the same key"
-        sentence = f"{_said(full, 'table holds', 'tables hold')} items: {equal}. None is touched."
+        sentence = f"{_said(full, 'table holds', 'tables hold')} items: {equal}. The migration touches none of them."
     if streams:
         sentence += f" {_said(streams, 'table has a stream', 'tables have streams')} that will see the inserts."
     yield "target contents", "look" if full or streams else "ok", sentence

@@ -1,7 +1,7 @@
-"""HTML for notebook outputs: escaping, and the few blocks from which everything shown is made. Pure, light to import.
+"""HTML for notebook outputs: escaping, and the blocks from which every view is built. Pure, light to import.
 
 Styles are inline, because JupyterLab strips `<style>` from outputs that it does not trust, and plain, because of inline
-styles it keeps only those on a list of its own. What has a background also sets its colour; all else inherits, so the
+styles it keeps only those on a list of its own. Elements with a background also set their colour; all others inherit, so the
 same output is legible in the light and the dark theme, in the exported file, and in print.
 """
 
@@ -41,11 +41,11 @@ _ALIGN = {
 
 
 class Raw(str):
-    """HTML that was made here, of escaped parts: it is not escaped again."""
+    """HTML built here from escaped parts; it is not escaped again."""
 
 
 def visible(value: object) -> str:
-    """The value as text in which nothing hides: control characters and changes of direction show as �."""
+    """The value as text without hidden characters: control characters and changes of direction show as �."""
     return "".join("�" if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs") else c for c in str(value))
 
 
@@ -55,7 +55,7 @@ def text(value: object) -> str:
 
 
 def quiet(value: object) -> Raw:
-    """The value in the background."""
+    """The value in a quiet colour."""
     return Raw(f'<span style="opacity:.45">{_content(value)}</span>')
 
 
@@ -70,12 +70,12 @@ def mono(value: object) -> Raw:
 
 
 def number(value: int) -> Raw:
-    """A count with thousands separators; zero is a quiet dot, so that what is not zero stands out."""
+    """A count with thousands separators; zero is a quiet dot, so that other values stand out."""
     return Raw(f"{value:,}") if value else quiet("·")
 
 
 def flagged(value: int, tone: str = "look") -> Raw:
-    """A count that is on a coloured ground unless it is zero."""
+    """A count, on a coloured ground unless it is zero."""
     return chip(f"{value:,}", tone) if value else quiet("·")
 
 
@@ -90,7 +90,7 @@ def size(value: int) -> Raw:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Seconds for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -113,7 +113,7 @@ def badge(verdict: str) -> Raw:
 
 
 def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Raw:
-    """What stands at the top of a notebook: the stage, its verdict, one sentence, and a few figures."""
+    """The top of a notebook: the stage, its verdict, one sentence, and a few figures."""
     colour = SOLID.get(verdict, SOLID[NOT_FINISHED])[0]
     cells = "".join(
         f'<div><div style="{MUTED};font-size:.85em">{text(label)}</div>'
@@ -143,7 +143,7 @@ def heading(title: object) -> Raw:
 
 
 def details(summary: object, body: str, *, open: bool = False) -> Raw:
-    """A line that unfolds; works without scripts, also in an output that is not trusted."""
+    """A line that unfolds. It works without scripts, even in an untrusted output."""
     return Raw(
         f'<details style="margin:2px 0"{" open" if open else ""}><summary style="cursor:pointer;padding:2px 0">'
         f'{_content(summary)}</summary><div style="margin:4px 0 10px 18px">{body}</div></details>'

@@ -33,7 +33,7 @@ NOTHING = Counter()
 
 
 def _saved(write):
-    """The writing of files where a disk that refuses one interrupts: all of them can be written again."""
+    """Decorates a function that writes files: a full disk interrupts, because all files can be written again."""
 
     @wraps(write)
     def guarded(run: Run, *arguments, **named):
@@ -45,7 +45,7 @@ def _saved(write):
 
 @_saved
 def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
-    """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Gives the content and the path."""
+    """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Returns the content and the path."""
     for name in ("quarantine", "conflicts", "unrouted"):
         write_listing(run.folder, name, analysis.listed.get(name, []))
     tables = {
@@ -98,7 +98,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
 
 
 def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
-    """What of an analysis waits for a decision, in items and references; then what would stop the migration."""
+    """The counts of an analysis that need a decision, and the number of obstacles to the migration, as a phrase."""
     names = {"dangling": "dangling", "quarantined": "quarantined", "conflicts": "in conflict", "unrouted": "unrouted"}
     if plan.mapping.ignore_unrouted:
         del names["unrouted"]
@@ -148,16 +148,16 @@ def canary_alerts(canary: Canary) -> list[Alert]:
         alerts.append(Alert(FAIL, "", f"{plural(canary.wrong, 'item')} not as expected", "See the comparison below."))
     for name, counts in canary.state.tables.items():
         if counts["conflicts"]:
-            message = f"{plural(counts['conflicts'], 'conflict')}: the key is taken by a different item"
+            message = f"{plural(counts['conflicts'], 'conflict')}: a different item holds the key"
             alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing was overwritten."))
     if canary.undone and canary.undone.kept_edited:
-        message = f"{plural(canary.undone.kept_edited, 'test item')} edited meanwhile and left in the target"
+        message = f"{plural(canary.undone.kept_edited, 'test item')} edited in the meantime and left in the target"
         alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))
     if not canary.pairs:
-        message = "no item that a route takes; nothing was tested"
+        message = "no route takes any item; nothing was tested"
         alerts.append(Alert(REVIEW, canary.table, message, "Choose an entry that has items."))
     if canary.limit > MAX_ITEMS:
-        message = f"{canary.limit:,} items asked for, cut to {MAX_ITEMS:,}"
+        message = f"{canary.limit:,} items requested, limited to {MAX_ITEMS:,}"
         alerts.append(Alert("", canary.table, message, "The test is a sample; 03 migrates all."))
     if canary.closure.cut:
         message = f"{plural(len(canary.closure.cut), 'reference')} beyond {MAX_ITEMS:,} items not followed"
@@ -206,29 +206,29 @@ def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[st
         alerts += migration.drift.alerts()
     if migration.failure:
         message = f"the migration failed: {migration.failure}{taken_back(migration)}"
-        alerts.insert(0, Alert(FAIL, "", message, "Mend the cause, run again."))
+        alerts.insert(0, Alert(FAIL, "", message, "Fix the cause, then run it again."))
     elif not migration.state.finished:
-        alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run id."))
+        alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run ID."))
     elif migration.state.catching_up:
-        alerts.insert(0, Alert(FAIL, "", "a delta was begun and has not ended", "Give it again, with the run id."))
+        alerts.insert(0, Alert(FAIL, "", "a delta started and has not ended", "Run it again with the run ID."))
     return alerts
 
 
 def taken_back(migration: Migration) -> str:
-    """What became of the inserts of a failed migration, as a sentence; "" where they were kept."""
+    """What happened to the inserts of a failed migration, as a sentence; "" where they were kept."""
     if not migration.undone:
         return ""
     left = (
-        f"; {plural(migration.undone.kept_edited, 'item')} edited meanwhile stay"
+        f"; {plural(migration.undone.kept_edited, 'item')} edited in the meantime stay"
         if migration.undone.kept_edited
         else ""
     )
-    return f" What it had inserted was taken back{left}."
+    return f" Its inserts were rolled back{left}."
 
 
 @_saved
 def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
-    """Writes the report of 04, and `differences.jsonl` with the first differences; with it the validation has ended."""
+    """Writes the report of 04, and `differences.jsonl` with the first differences; this ends the validation."""
     write_listing(run.folder, "differences", (_different(found) for found in validation.differences))
     migrated = Stage(run, "migrate").read(validation.migrated)
     sections = _migration_sections(migrated)
@@ -267,7 +267,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
 
 
 def _different(found: Difference) -> dict[str, Any]:
-    """One line of `differences.jsonl`; the key is the target's, because an extra item has no other."""
+    """One line of `differences.jsonl`; the key is the target's, because an extra item has no source key."""
     reason = found.kind
     if found.expected or found.found:
         same = found.expected == found.found
@@ -310,7 +310,7 @@ def _counted(tables: dict[str, dict[str, int]], unrouted: int) -> dict[str, Any]
 
 
 def _migration_sections(migrated: Snapshot) -> dict[str, Any]:
-    """The counts of 03 as its journal has them; the rest comes with the earlier report."""
+    """The counts of 03 from its journal; other sections come from the earlier report."""
     if not migrated.began:
         return {}
     state = migrated.state()
@@ -334,7 +334,7 @@ def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
 
 
 def held_back(pace: Pace | None) -> list[dict[str, Any]]:
-    """What slowed the stage down, in this execution: the side and table, or "" for all, why, and for how long."""
+    """What slowed this execution down: side and table ("" for all), reason, and seconds."""
     return [
         {"table": found.name, "reason": found.reason, "refused": found.refused, "seconds": round(found.seconds, 1)}
         for found in (pace.slowdowns() if pace else ())
@@ -375,7 +375,7 @@ def _write(
 
 
 def _times(run: Run, migrated: Snapshot | None) -> dict[str, Any]:
-    """When the migration (else the test) began and ended."""
+    """Start, end and duration of the migration, else of the test."""
     events = migrated.events() if migrated else list(Stage(run, "migrate").events())
     state = state_of(events or Stage(run, "test").events())
     seconds = None

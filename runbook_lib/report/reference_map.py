@@ -1,4 +1,4 @@
-"""The drawing of a reference map: boxes, lines with the counts at their children, cycles and what dangles in colour."""
+"""Draws a reference map: boxes, lines with counts at the child, cycles and dangling references in colour."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -74,7 +74,7 @@ class _Map:
         self._ports()
 
     def _columns_x(self) -> None:
-        """Left and right of every column: as wide as its names, apart as the labels between need."""
+        """Left and right of every column: as wide as its names, as far apart as the labels between them need."""
         self.x: list[tuple[float, float]] = []
         x = MARGIN
         for column in self.layout.columns:
@@ -96,7 +96,7 @@ class _Map:
         return f"{count:,} ({dangling:,})" if dangling else f"{count:,}"
 
     def _ports(self) -> None:
-        """Each edge's height at its box: in the order in which the lines come in, so that they do not cross there."""
+        """Each edge's height at its box: in the order in which the lines arrive, so that they do not cross."""
         self.port: dict[tuple, float] = {}
         for side in (self.left, self.right):
             for name, ends in side.items():
@@ -126,7 +126,7 @@ class _Map:
             self._box(name)
         self._legend(bottom + 2 * MARGIN + 10)
         words = (
-            f"{child} to {parent or 'no known table'}: {count:,}" + (f", {dangling:,} dangling" if dangling else "")
+            f"{child} to {parent or 'an unknown table'}: {count:,}" + (f", {dangling:,} dangling" if dangling else "")
             for (child, parent), (count, dangling) in self.edges.items()
         )
         return self.canvas.image(f"References, parents left. {'; '.join(words)}.")
@@ -215,13 +215,13 @@ class _Map:
             x += text_width(words, 10) + 52
 
     def _shown(self) -> list[tuple[str, str]]:
-        """The legend's colours and words, as far as they occur."""
-        known = [(PLAIN, "refers to, with the number of references")]
+        """Colours and words of the legend, only those that the map uses."""
+        known = [(PLAIN, "refers to (number of references)")]
         if self.same:
             known.append((ACCENT, "a cycle, or itself"))
         if any(dangling for _, dangling in self.edges.values()):
-            nowhere = "; × no table known" if any(parent is None for _, parent in self.edges) else ""
-            known.append((RED, f"dangling, the number in brackets{nowhere}"))
+            nowhere = "; × unknown table" if any(parent is None for _, parent in self.edges) else ""
+            known.append((RED, f"dangling (number in brackets){nowhere}"))
         return known
 
 
@@ -275,7 +275,7 @@ def _column(node: str | Lane, column_of: Mapping[str, int]) -> int:
 
 
 def _order(columns: list[list], links: Mapping[int, set], before: Mapping, after: Mapping) -> list[list]:
-    """Barycenter sweeps to and fro; the order with the fewest crossings wins."""
+    """Barycenter sweeps back and forth; the order with the fewest crossings wins."""
     best, fewest = [list(column) for column in columns], _crossings(columns, links)
     for sweep in range(SWEEPS):
         forth = sweep % 2 == 0
@@ -303,7 +303,7 @@ def _crossings(columns: list[list], links: Mapping[int, set]) -> int:
 
 
 def _place(layout: Layout, before: Mapping, after: Mapping) -> None:
-    """Every node as near to what it is linked with as its neighbours in the column allow."""
+    """Moves every node as near to its linked nodes as its neighbours in the column allow."""
     for column in layout.columns:
         layout.middle |= _apart(layout, column, dict.fromkeys(column, 0.0))
     for sweep in range(SWEEPS):
@@ -318,9 +318,9 @@ def _place(layout: Layout, before: Mapping, after: Mapping) -> None:
 
 
 def _apart(layout: Layout, column: list, wanted: Mapping) -> dict:
-    """The nodes in their order, none over another, as little as possible from where they want to be.
+    """The nodes in their order, without overlap, as close as possible to their wanted places.
 
-    Isotonic regression (pool adjacent violators) of the wanted middles less what must lie above each node.
+    Isotonic regression (pool adjacent violators) of the wanted middles minus the heights above each node.
     """
     above, offsets = 0.0, {}
     for index, node in enumerate(column):

@@ -1,4 +1,4 @@
-"""Sample items before and after, attribute by attribute, as shapes: what the mapping does, not what the items say."""
+"""Sample items before and after, attribute by attribute, as shapes: what the mapping does, not the items' contents."""
 
 import secrets
 import unicodedata
@@ -35,7 +35,7 @@ TONES = {  # what happened to an attribute -> its colour; copied ones are not li
 }
 LEGEND = (
     "Shapes, not values: x and X are letters, 9 is a digit; equal #hashes are equal values within this notebook. "
-    "Bold text comes from the mapping. Of newly made ids the first characters are shown."
+    "Bold text comes from the mapping. New ids show their first characters."
 )
 LONGEST = 48  # characters of a shape
 _KEY = secrets.token_bytes(32)
@@ -44,7 +44,7 @@ _ASCII_KEPT = set(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one attribute."""
+    """What happened to one attribute."""
 
     attribute: str
     before: dict | None
@@ -55,9 +55,9 @@ class Change:
 
 
 def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
-    """What became of each attribute of a source item: the target's in its order, then what was moved and dropped. Pure.
+    """What happened to each attribute of a source item: the target's attributes in order, then moved and dropped ones. Pure.
 
-    With the mapping's entry the rules are known; without it they are told from what changed.
+    With the mapping's entry it knows the rules; without it, it infers them from the changes.
     """
     rules = (entry.model.fields if entry else None) or {}
     rest = _rest_name(source, row, entry)
@@ -77,7 +77,9 @@ def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
     moved = row.item[rest]["M"] if rest else {}
     for name, before in source.items():
         if name == rest:
-            found.append(Change(name, before, row.item[name], "merged", "merged with what no rule names"))
+            found.append(
+                Change(name, before, row.item[name], "merged", "merged with the attributes that no rule names")
+            )
         elif name not in used and name in moved:
             found.append(Change(name, before, moved[name], "moved", f"moved to {rest}"))
         elif name not in used:
@@ -129,14 +131,14 @@ def _reference(name: str, before: dict, after: dict, references: list[Found], en
 
 
 def _new_id(after: dict, before: dict) -> Raw | None:
-    """The beginning of an id that was made here; None where it is the old one, or no text."""
+    """The beginning of a new id; None where the id is the old one, or is not text."""
     if not set(after) & {"S", "N"} or text_of(after) == text_of(before):
         return None
     return Raw(f"{text(text_of(after)[:ID_CHARACTERS])}…")
 
 
 def _literal(words: str) -> Raw:
-    """Text that stands in the mapping, not in the data."""
+    """Text from the mapping, not from the data."""
     return Raw(f"<b>{text(words)}</b>")
 
 
@@ -145,7 +147,7 @@ def _default(value: dict) -> Raw | None:
 
 
 def _templated(parts: tuple, after: dict, source: dict) -> Raw | None:
-    """The made text with its literal parts as they stand in the mapping, and the rest as shapes."""
+    """A template's text: literal parts as in the mapping, the rest as shapes."""
     found = templates.reader(parts)(after.get("S", ""))
     if found is None:
         return None
@@ -162,7 +164,7 @@ def _templated(parts: tuple, after: dict, source: dict) -> Raw | None:
 
 
 def _rest_name(source: dict, row: Row, entry: Entry | None) -> str | None:
-    """The map of the target that took what no rule names."""
+    """The target's map that holds the attributes that no rule names."""
     if entry:
         name = entry.model.rest
         return name if name and "M" in row.item.get(name, {}) and name != "copy" else None
@@ -174,7 +176,7 @@ def _rest_name(source: dict, row: Row, entry: Entry | None) -> str | None:
 
 
 def _renamed_from(after: dict, source: dict, row: Row) -> str | None:
-    """The source attribute of this value whose own name is gone; asked only where no rule says it."""
+    """The source attribute with this value whose own name is gone; used only where no rule names it."""
     return next((name for name, value in source.items() if name not in row.item and equal(value, after)), None)
 
 
@@ -227,7 +229,7 @@ def _type(value: dict) -> Raw:
 
 
 def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: Mapping | None = None) -> Raw:
-    """Before and after of sample items, per entry. With `mapping` (plan.mapping) the rules are named exactly."""
+    """Before and after of sample items, per entry. With `mapping` (plan.mapping) it names the rules exactly."""
     shown = {}
     for name, analyzed in ordered(analysis, entries):
         entry = mapping.entries.get(name) if mapping else None

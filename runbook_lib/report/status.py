@@ -1,4 +1,4 @@
-"""What a run is doing, or did, read from its journal alone: works while another process writes it."""
+"""What a run is doing or did, read from its journal alone; works while another process writes it."""
 
 import html
 import json
@@ -26,7 +26,7 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run as its folder tells it."""
+    """The status of one run, from its folder."""
 
     run_id: str
     state: str  # analyzed, running, interrupted, complete, rolled back, ...
@@ -51,9 +51,7 @@ class RunStatus:
         if self.repaired:
             lines.append(self.repaired)
         if self.elsewhere:
-            lines.append(
-                f"what was recorded last may lie at {self.elsewhere} still: resuming or rolling back fetches it"
-            )
+            lines.append(f"the last records may still lie at {self.elsewhere}; resuming or rolling back fetches them")
         if self.validation:
             lines.append(f"validation: {self.validation}")
         if self.tables:
@@ -92,7 +90,7 @@ def status(run: Run) -> RunStatus:
 def standing_verdict(run: Run, migrated: Snapshot) -> str | None:
     """The verdict of the newest report or analysis. Read-only.
 
-    None where that is PASS or REVIEW, and a migration, a delta or a rollback was begun and has not ended.
+    None where that is PASS or REVIEW but a migration, a delta or a rollback has started since and not ended.
     """
     report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
     verdict = report.get("verdict")
@@ -139,7 +137,7 @@ def _stage_word(state: State) -> str:
 
 
 def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
-    """Writes the index of the runs in a folder; gives its path. What stands as in `journals` is not read again."""
+    """Writes the index of the runs in a folder; returns its path. What stands as in `journals` is not read again."""
     seen = {journal.folder: journal for journal in journals}
     rows = "".join(_row(run, seen) for run in runs(outputs)) or "<tr><td colspan=4>No runs yet.</td></tr>"
     page = (
@@ -170,7 +168,7 @@ def _row(run: Run, seen: Mapping[Path, Snapshot]) -> str:
 
 
 def _copies(folder: Path) -> list[Path]:
-    """The executed copies in the order of their making."""
+    """The executed copies in the order in which they were made."""
     return sorted(folder.glob("0*.ipynb"), key=lambda path: path.stat().st_mtime)
 
 

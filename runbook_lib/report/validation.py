@@ -15,7 +15,7 @@ CAUSES = 50  # rows of the differences by cause
 
 
 def validation(result: Validation) -> Raw:
-    """One row an entry with what was compared, then what else was found in the target."""
+    """One row per entry with its figures, then extra items in the target."""
     names = "scanned checked equal missing expired different conflicts quarantined references dangling".split()
     tones = (None, None, None, "bad", None, "bad", "look", "look", None, "look")
     rows, marks = [], []
@@ -32,10 +32,10 @@ def validation(result: Validation) -> Raw:
     blocks = [_sentence(result), table(columns, rows, align="lrrrrrrrrrrc", foot=foot, marks=marks)]
     if result.earlier_pages:
         earlier = plural(result.earlier_pages, "page")
-        blocks.append(note(f"Gone on with: {earlier} were compared before an interruption, and not again.", "look"))
+        blocks.append(note(f"Resumed: {earlier} were compared before an interruption and not again.", "look"))
     if result.extra:
         extra = [[name, flagged(count)] for name, count in sorted(result.extra.items())]
-        title = "Extra items: in the target, not made by the mapping, not touched"
+        title = "Extra items in the target that the mapping does not produce; not touched"
         blocks.append(table(["target table", "items"], extra, align="lr", caption=title))
     if any(result.drift.values()):
         since = (
@@ -44,7 +44,7 @@ def validation(result: Validation) -> Raw:
         )
         blocks.append(note(since, "look"))
     if result.unrouted:
-        blocks.append(note(f"{plural(result.unrouted, 'source item')} selected by no entry.", "look"))
+        blocks.append(note(f"{plural(result.unrouted, 'source item')} that no entry selects.", "look"))
     if result.structure:
         blocks.append(heading("Structure"))
         blocks += [note(sentence, "bad") for sentence in result.structure]
@@ -60,13 +60,13 @@ def _sentence(result: Validation) -> Raw:
     expired = f"{gone:,} expired, " if (gone := result.total("expired")) else ""
     said = (
         f"{plural(checked, 'item')} compared, every attribute with its type: {equal:,} equal, {missing:,} missing, "
-        f"{expired}{different:,} different, {conflicts:,} taken by other items; {extra:,} extra in the target."
+        f"{expired}{different:,} different, {conflicts:,} with another item under the key; {extra:,} extra in the target."
     )
     return note(said, "bad" if missing or different else "look" if conflicts or extra else "good")
 
 
 def differences(result: Validation) -> "pandas.DataFrame":
-    """One row a difference: types, never values; the target key as a hash."""
+    """One row per difference: types, never values; the target key as a hash."""
     import pandas
 
     rows = [(d.table, d.kind, d.attribute, d.expected, d.found, key_tag(d.key)) for d in result.differences]
@@ -74,7 +74,7 @@ def differences(result: Validation) -> "pandas.DataFrame":
 
 
 def differences_html(result: Validation) -> Raw:
-    """The differences by cause: table, attribute, and what its type should be and is."""
+    """The differences by cause: table, attribute, expected and found type."""
     if not result.differences:
         return note("No item is missing, different or extra.", "good")
     causes = Counter((d.table, d.kind, d.attribute, d.expected, d.found) for d in result.differences)
@@ -101,7 +101,7 @@ def _types(difference: Difference) -> Raw | str:
 
 
 def patterns(result: Validation) -> Raw:
-    """The access patterns, each run for real, page by page."""
+    """The proofs of the access patterns, each run page by page."""
     if not result.patterns:
         return note("The mapping names no queries to prove.")
     rows, marks = [], []

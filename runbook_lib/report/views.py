@@ -45,7 +45,7 @@ _PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
 
 
 def alerts(open_items: Iterable[Alert]) -> Raw:
-    """What is open, the worst first: what, where, what to do. One row for what is the same in many tables."""
+    """The open items, worst first: what, where, what to do. Equal items of several tables share a row."""
     groups: dict[tuple[str, str, str], list[Alert]] = {}
     for alert in open_items:
         groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
@@ -59,7 +59,7 @@ def alerts(open_items: Iterable[Alert]) -> Raw:
 
 
 def _with_code(sentence: str) -> Raw:
-    """The sentence with what stands in backticks as code."""
+    """The sentence, with text in backticks as code."""
     pieces = sentence.split("`")
     if len(pieces) % 2 == 0:
         return Raw(text(sentence))

@@ -20,7 +20,7 @@ from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
 KEPT = 20  # items that an undo left alone that are listed
-DONE, WAITING = "done", "waiting"  # states of a table in `progress` that are told in one line
+DONE, WAITING = "done", "waiting"  # states of a table in `progress` that share a line
 Progress = tuple[str, int, int | None, float, float | None, str]  # table, done, total, per second, seconds left, state
 COMMANDS = {
     "01_analyze": "analyze",
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 def created(tables: Sequence[Created]) -> Raw:
-    """The target tables that were made."""
+    """The target tables that were created."""
     if not tables:
         return note("Every target table exists; none was created.", "good")
     rows = [[made.entry, made.table, duration(made.seconds)] for made in tables]
@@ -40,15 +40,15 @@ def created(tables: Sequence[Created]) -> Raw:
 
 
 def canary(result: Canary, mapping: Mapping | None = None) -> Raw:
-    """Source beside target, item by item, and whether they were undone. With `mapping` the rules are named exactly."""
+    """Source and target, item by item, and the undo. With `mapping` it names the rules exactly."""
     unequal = [pair for pair in result.pairs if not pair.equal]
-    asked = f"{plural(result.limit, 'item')} of {result.table} asked for; with everything they refer to"
+    asked = f"{plural(result.limit, 'item')} of {result.table} requested; with everything they refer to"
     equals = f"{len(result.pairs) - len(unequal):,} equal in the target"
     blocks = [note(f"{asked}: {plural(len(result.pairs), 'item')}, {equals}.", "bad" if result.wrong else "good")]
     blocks.append(_canary_counts(result))
     if result.closure.cut:
         cut = plural(len(result.closure.cut), "reference")
-        blocks.append(note(f"{cut} not followed: a test takes no more items.", "look"))
+        blocks.append(note(f"{cut} not followed: the test has reached its limit of items.", "look"))
     if result.closure.dangling:
         dangling = plural(result.closure.dangling, "reference")
         blocks.append(note(f"{dangling} to items that are not in the source.", "look"))
@@ -58,7 +58,7 @@ def canary(result: Canary, mapping: Mapping | None = None) -> Raw:
     blocks += [_pair(pair, mapping, open_=index < 2 or not pair.equal) for index, pair in enumerate(first[:PAIRS])]
     blocks.append(heading("Afterwards"))
     if result.undone is None:
-        blocks.append(note("Kept in the target, as asked; to the migration they are already there.", "look"))
+        blocks.append(note("Kept in the target, as requested; the migration counts them as already there.", "look"))
     else:
         blocks.append(undone(result.undone))
     return Raw("".join(blocks))
@@ -95,7 +95,7 @@ def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Raw:
         wanted, found = pair.row.item, pair.found
         names = sorted(n for n in wanted.keys() | found.keys() if not equal(wanted.get(n), found.get(n)))
         rows = [[name, masked(wanted.get(name)), masked(found.get(name))] for name in names]
-        differs = table(["attribute", "should be", "is"], rows, align="lll", caption="Not as it should be")
+        differs = table(["attribute", "should be", "is"], rows, align="lll", caption="Not as expected")
         body = Raw(differs + body)
     return details(title, body, open=open_)
 
@@ -130,10 +130,10 @@ def migration(result: Migration) -> Raw:
     off = totals[0] - sum(totals[1:])
     line = note(Raw(f"{text(equation)} {_tick(off)}"), "bad" if off else "good")
     if state.unrouted:
-        line += note(f"{plural(state.unrouted, 'source item')} selected by no entry.", "look")
+        line += note(f"{plural(state.unrouted, 'source item')} that no entry selects.", "look")
     if state.rolled_back or state.rolling_back:
         left = f"{state.undone['kept_edited']:,} kept, {state.undone['not_found']:,} not found"
-        how = "Rolled back" if state.rolled_back else "The undo was begun and is not complete"
+        how = "Rolled back" if state.rolled_back else "The undo started and is not complete"
         line += note(f"{how}: {state.undone['deleted']:,} deleted again, {left}.", "look")
     return Raw(line + table(columns, rows, align="lrrrrrrc", foot=foot, marks=marks))
 
@@ -143,24 +143,24 @@ def _tick(off: int) -> Raw:
 
 
 def preview(result: Preview) -> Raw:
-    """What an undo would look at."""
+    """The items that an undo would look at."""
     if not result.entries and not result.unknown:
-        return note("There is nothing to undo: this stage inserted nothing that is not undone already.", "good")
+        return note("There is nothing to undo: this stage inserted nothing, or everything is undone already.", "good")
     rows, body = sorted(result.entries.items()), ""
     if rows:
         foot = ["in all", sum(result.entries.values())]
         body = table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
     if result.unknown:
         announced = plural(result.unknown, "insert")
-        body += note(f"{announced} announced, with no word whether they arrived: each is looked up.", "look")
-    why = "An item is deleted only if it is still exactly what was inserted; what was edited since stays and is listed."
+        body += note(f"{announced} announced without a result: the undo looks each of them up.", "look")
+    why = "The undo deletes an item only if it is still exactly as inserted. An item that was edited since stays and is listed."
     return Raw(body + note(muted(why)))
 
 
 def undone(result: Undone) -> Raw:
-    """What an undo did, and what it left alone."""
+    """What an undo deleted, and what it kept."""
     counts = [["deleted", result.deleted], ["kept: edited since", flagged(result.kept_edited)]]
-    body = table(["undo", "items"], [*counts, ["not found any more", flagged(result.not_found)]], align="lr")
+    body = table(["undo", "items"], [*counts, ["no longer found", flagged(result.not_found)]], align="lr")
     if result.kept:
         tags = [Raw(f"#{key_tag(k.get('target_key', k['key']))}") for k in result.kept]
         changes = [_changes(k.get("differences", ())) for k in result.kept]
@@ -181,24 +181,26 @@ def _changes(differences: Sequence[dict]) -> str:
 
 
 def held_back(found: Sequence[dict]) -> Raw:
-    """What slowed a stage down, the longest first, from its report; nothing where nothing did."""
+    """What slowed a stage down, from its report, longest first; empty where nothing did."""
     if not found:
         return Raw("")
     rows = [
         [one["table"] or "all tables", one["reason"], flagged(one["refused"]), duration(one["seconds"])]
         for one in found
     ]
-    lead = "Requests waited, and nothing is lost by it. Time in which at least one of them did:"
+    lead = "Requests waited; nothing is lost. Time during which at least one request waited:"
     return Raw(
-        heading("What held it back") + note(lead) + table(["table", "because of", "refused", "for"], rows, align="lwrr")
+        heading("What slowed it down")
+        + note(lead)
+        + table(["table", "because of", "refused", "for"], rows, align="lwrr")
     )
 
 
 def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
     """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
 
-    Those whose state is DONE or WAITING are told in one line each; a total is an estimate and may be passed. `slowed` says
-    what holds the run back.
+    Tables in state DONE or WAITING share one line each. A total is an estimate; `done` may exceed it. `slowed` says what
+    slows the run down.
     """
     finished = [row for row in rows if row[5] == DONE]
     waiting = [row for row in rows if row[5] == WAITING]
@@ -257,14 +259,14 @@ def _state(target: Any) -> Raw:
 
 
 def backups(found: dict[str, dict[str, Any]]) -> Raw:
-    """What stands behind each target table before the first insert."""
+    """The backup of each target table before the first insert."""
     if not found:
-        return note("The target is not production, or has no table yet: no backup is looked for.")
+        return note("The target is not production, or has no table yet, so it needs no backup.")
     says = {
         "point_in_time": ("good", "point-in-time recovery is on"),
         "on_demand": ("good", "an on-demand backup is taken before the first insert"),
         "waived": ("look", "none: target.backup says waived"),
-        "not_available": ("look", "none: not available here, the engine has no backups"),
+        "not_available": ("look", "none: not available here, because the engine has no backups"),
     }
     rows = []
     for name, about in found.items():
@@ -274,19 +276,19 @@ def backups(found: dict[str, dict[str, Any]]) -> Raw:
 
 
 def restored(result: Restored) -> Raw:
-    """What a restore did, and what it is not."""
+    """What a restore did, and what it does not do."""
     if result.kind == COPY:
         counts = {"in the backup": result.items, "copied back": result.inserted, "equal already": result.equal}
         rows = [*counts.items(), ["different, left as they are", flagged(result.different)]]
         body = table([f"into {result.table}", "items"], rows, align="lr")
         return Raw(body + note("Nothing that the target held was overwritten or deleted."))
-    line = note(f"{result.source} is restored into the new table {result.table}, {plural(result.items, 'item')}.")
-    lacks = f"A restore is no undo: the old table is as it was. The new one lacks: {', '.join(NOT_CARRIED_OVER)}."
+    line = note(f"{result.source} was restored into the new table {result.table}, {plural(result.items, 'item')}.")
+    lacks = f"A restore is not an undo: the old table is unchanged. The new one lacks: {', '.join(NOT_CARRIED_OVER)}."
     return Raw(line + note(lacks, "look"))
 
 
 def deletions(results: Sequence[TableDeletion]) -> Raw:
-    """What became of the tables that were to be deleted."""
+    """The results for the tables to delete."""
     rows = [
         [mono(result.table), chip("deleted", "good") if result.deleted else chip("left", "look"), result.reason]
         for result in results
@@ -295,19 +297,19 @@ def deletions(results: Sequence[TableDeletion]) -> Raw:
 
 
 def files(run: Run) -> Raw:
-    """What lies in the run's folder."""
+    """The files in the run's folder, with their meaning."""
     meaning = {
         "migration-analysis": "what 01 found",
         "migration-checkpoint": "what 05 needs to roll back",
         "migration-report": "figures of a stage and those before it",
         "id-map": "old id and new id of every item",
-        "quarantine": "items not written, because a value does not fit",
-        "conflicts": "items whose target key is taken",
+        "quarantine": "items not written because a value does not fit",
+        "conflicts": "items whose target key another item has",
         "unrouted": "items that no entry selects",
         "failed": "items that could not be written",
         "differences": "first items that 04 found missing, different or extra",
-        "drift": "items that changed on one of the sides since the migration",
-        "restore-conflicts": "items that a restored table holds otherwise",
+        "drift": "items that changed on either side since the migration",
+        "restore-conflicts": "items that differ in the restored table",
         "kept": "items that a rollback left alone",
         "run.log": "what happened, step by step",
     }

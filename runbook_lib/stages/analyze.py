@@ -1,4 +1,4 @@
-"""01_analyze: the walk with observe as its last step. Reads both sides, writes to neither."""
+"""01_analyze: the walk with `observe` as its last step. Reads both sides and writes to neither."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from ..walk.walk import Page, Routed, walk
 from .profile import Profile, merge_into, profile_items
 
 DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
-SAMPLES = 2  # items per entry whose transformation is shown
+SAMPLES = 2  # samples shown before and after, per entry
 UNIT_BYTES = 1024
 
 
@@ -33,12 +33,12 @@ class EntryAnalysis:
     losers: int = 0  # another source item has the same target key
     already_there: int = 0
     different_there: int = 0  # the target holds something else under the key
-    collisions: int = 0  # target keys that two rows share although the mapping should not allow it
+    collisions: int = 0  # target keys that two rows share although the mapping rules that out
     bytes: int = 0
     write_units: int = 0
     references: Counter = field(default_factory=Counter)  # path -> references
     dangling: Counter = field(default_factory=Counter)  # path -> references whose parent is not in the source
-    unreadable: Counter = field(default_factory=Counter)  # path -> values that are no id, no JSON, no match
+    unreadable: Counter = field(default_factory=Counter)  # path -> values that cannot be read as ids
     sparse: Counter = field(default_factory=Counter)  # index key attribute -> items it was left out of
     reasons: Counter = field(default_factory=Counter)  # (attribute, reason) -> quarantined items
     parents: Counter = field(default_factory=Counter)  # (path, parent) -> references
@@ -58,7 +58,7 @@ class TargetState:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the migration would do, found out by doing all of it but the writing."""
+    """What the migration would do: the result of doing everything except the writing."""
 
     tables: dict[str, EntryAnalysis]
     levels: dict[str, int]  # entry -> level, parents first
@@ -96,10 +96,10 @@ class Analysis:
 
 
 class Observer:
-    """The last step that only looks. Call it from any number of workers."""
+    """The last step that only observes. Thread-safe."""
 
     def __init__(self, plan: Plan, targets: dict[str, TargetState], on_page: Callable[[str, Counter], None] | None):
-        """`targets` says which target tables hold items whose keys are to be compared."""
+        """`targets`: target table → its state; where it holds items, their keys are compared."""
         self._plan, self._targets, self._on_page = plan, targets, on_page
         self._lock = threading.Lock()
         self.tables: dict[str, EntryAnalysis] = {name: EntryAnalysis() for name in plan.routes}
@@ -115,7 +115,7 @@ class Observer:
         }
 
     def __call__(self, routed: Routed) -> None:
-        """Reads the target where it holds items; counts."""
+        """Counts a page, and reads the target where it holds items."""
         there = self._there(routed.rows)
         profiles = self._profiles(routed.page)
         with self._lock:
@@ -129,7 +129,11 @@ class Observer:
                 self.tables[row.entry].losers += 1
                 self._count_references(row.entry, row.old, row.references)
                 self._list(
-                    "conflicts", row.entry, row.source_key, "", "another source item with this target key comes first"
+                    "conflicts",
+                    row.entry,
+                    row.source_key,
+                    "",
+                    "another source item has the same target key and comes first",
                 )
             for reject in routed.rejects:
                 self._count_reject(reject)
@@ -209,7 +213,7 @@ class Observer:
                 samples.append((items[tuple(str(row.source_key[name]) for name in key_names)], row))
 
     def close(self) -> None:
-        """Joins references with ids and keys with each other, once every page was seen."""
+        """Finds dangling references and colliding keys. Call it once, after the last page."""
         for (entry, path, parent), asked in self._asked.items():
             self.tables[entry].dangling[path] += len(asked.missing_from(self._ids[parent]))
         collisions = {target: len(keys.duplicates()) for target, keys in self._keys.items()}
@@ -219,10 +223,10 @@ class Observer:
 
 
 def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -> Analysis:
-    """What the migration of the plan would do. Read-only.
+    """What the plan's migration would do. Read-only.
 
-    Every page of every source table goes through the routes that the migration uses; where a target table holds items,
-    those under the same keys are read and compared.
+    Sends every page of every source table through the migration's routes. Where a target table holds items, it reads and
+    compares those under the same keys.
     """
     started = time.monotonic()
     targets = {route.entry.target: _target_state(plan, route.entry.name) for route in plan.routes.values()}
@@ -254,7 +258,7 @@ def _target_state(plan: Plan, entry: str) -> TargetState:
 
 
 def _estimate(plan: Plan, analysis: Analysis) -> float:
-    """Seconds: the reading as it was measured, then the slower of the write budget and the requests' round trips."""
+    """Seconds: the measured reading, plus the slower of the write budget and the requests' round trips."""
     rows = sum(table.routed for table in analysis.tables.values())
     budget = plan.parameters.limits.write_units or DEFAULT_WRITE_UNITS
     existing = next((name for name, state in analysis.targets.items() if state.exists), None)

@@ -1,4 +1,4 @@
-"""How many different values there were, in bounded memory."""
+"""Counts different values in bounded memory."""
 
 import heapq
 from collections.abc import Hashable, Iterable
@@ -20,7 +20,7 @@ class Distinct:
     """
 
     def __init__(self, values: Iterable[tuple[str, Hashable]] = ()):
-        """`values` are type letters with contents as `content_of` gives them."""
+        """`values`: pairs of type letter and content, as `content_of` returns it."""
         self._hashes = heapq.nsmallest(KEPT, {_hash(letter, content) for letter, content in values})
 
     def merge(self, other: "Distinct") -> None:
@@ -48,7 +48,7 @@ class Distinct:
 
 
 def content_of(letter: str, content: object) -> Hashable:
-    """A value's content as something that is equal for equal values."""
+    """A value's content in a form that is equal for equal values."""
     if isinstance(content, str | bool):
         return content
     if letter in ("SS", "NS", "BS"):

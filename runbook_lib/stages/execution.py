@@ -1,4 +1,4 @@
-"""What the stages share around an execution: checking that it may write, beginning it, and saying how to resume it."""
+"""What the stages share around an execution: checking that it may write, starting it, and saying how to resume it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,13 +34,13 @@ def resumable(run: Run, hint: str = "", causes: tuple[type[Exception], ...] = (I
 
 def resume_hint(run: Run) -> str:
     """How to resume the run, as a sentence without its full stop."""
-    return f"Run it again with the run id {run.id} to go on where it was"
+    return f"Run the same command with the run ID {run.id} to resume"
 
 
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
-    """The stage's journal, read when nobody else writes to it any more; the caller holds the run.
+    """The stage's journal, read once nobody else writes to it; the caller holds the run.
 
-    Refused where the run was rolled back, was begun with something else, or was analyzed with something else.
+    Raises Refused where the run was rolled back, or started or analyzed with other mapping, environments or code.
     """
     heads = audit.journal_heads(run)
     found = stage.read(heads=heads, wait=True)
@@ -51,7 +51,7 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
     if stage.name == "migrate" and state.rolled_back:
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     if stage.name == "migrate" and state.rolling_back:
-        raise Refused(f"run {run.id} was rolled back in part; give the rollback command again, then start a new run.")
+        raise Refused(f"run {run.id} was rolled back in part; run the rollback command again, then start a new run.")
     stage.check_identity(plan.identity)
     audit.check_journals(run, heads, [found])
     analysis = run.latest_json("migration-analysis")
@@ -59,16 +59,16 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
         for key, value in stage.identity(plan.identity).items():
             if key in ("mapping", "environments", "code") and analysis["fingerprints"][key] != value:
                 raise Refused(
-                    f"the analysis in run {run.id} was made with another {key}; analyze again (a new run), "
-                    "so that what was decided on is what is done."
+                    f"the analysis in run {run.id} was made with a different {key}; analyze again in a new run, "
+                    "so that the migration does what you decided on."
                 )
     return found
 
 
 def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
-    """Target table → whether it is empty now, at the beginning of this execution; recorded.
+    """Target table → whether it is empty at the start of this execution. Writes to the journal.
 
-    An earlier execution's answer is no use: what others have inserted since must not be taken for ours.
+    An earlier execution's answer would be wrong: items that others have inserted since must not count as ours.
     """
     names = sorted({route.entry.target for route in plan.routes.values()})
     empty = {name: tables.is_empty(plan.target, name) for name in names}
@@ -77,7 +77,7 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
 
 
 def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = ()) -> Path:
-    """Records a new execution and, at the first, writes the checkpoint. Gives the checkpoint's path."""
+    """Records a new execution and, at the first, writes the checkpoint. Returns the checkpoint's path."""
     told = [[part.table, part.entries, part.segments] for part in parts]  # so that a first record can be made again
     stage.record("execution", entries=chosen, parts=told, **stage.identity(plan.identity))
     path = ensure_checkpoint(stage, plan)
@@ -86,7 +86,7 @@ def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = (
 
 
 def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
-    """The stage's checkpoint; written where there is none, or no whole one any more."""
+    """The path of the stage's checkpoint. Writes one where none exists or it is damaged."""
     path = stage.checkpoint()
     if path is not None:
         try:

@@ -1,4 +1,4 @@
-"""What the attributes of a table hold, gathered page by page: counts, types, lengths, how many values; never which."""
+"""The profile of a table's attributes, built page by page: counts, types, lengths, number of values; never a value."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..values import is_empty
 from .distinct import Distinct, content_of
 
-MAX_ATTRIBUTES = 2_000  # of a table, so that names made of data do not fill the memory
+MAX_ATTRIBUTES = 2_000  # of a table, so that attribute names made from data cannot fill the memory
 FURTHER = "(further attributes)"
 
 

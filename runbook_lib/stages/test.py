@@ -1,4 +1,4 @@
-"""02_test: a few items of one entry with everything they refer to, inserted, checked, and undone."""
+"""02_test: inserts a few items of one entry with everything they refer to, compares them and deletes them."""
 
 import time
 from collections import Counter, defaultdict
@@ -24,7 +24,7 @@ MAX_ITEMS = 1_000
 
 @dataclass(frozen=True)
 class Created:
-    """One target table that was made."""
+    """One target table that was created."""
 
     entry: str
     table: str
@@ -43,7 +43,7 @@ class Closure:
 
 @dataclass(frozen=True)
 class Pair:
-    """A source item, what was made of it, and what the target held."""
+    """A source item, the row its route produced, and the target's item (None: not found)."""
 
     source: dict
     row: Row
@@ -69,14 +69,14 @@ class Canary:
 
     @property
     def wrong(self) -> int:
-        """Items that the target did not hold as they should be, leaving out those taken by other items."""
+        """Items that the target did not hold as expected, without those whose key another item has."""
         return sum(not pair.equal for pair in self.pairs) - sum(c["conflicts"] for c in self.state.tables.values())
 
 
 def create_tables(run: Run, plan: Plan) -> list[Created]:
-    """Makes the target tables that are missing, and waits until they are ACTIVE. Writes to the target's account.
+    """Creates the missing target tables and waits until they are ACTIVE. Writes to the target's account.
 
-    Raises Refused where a table is missing that the mapping does not describe, or has another shape.
+    Raises Refused where the mapping does not describe a missing table, or an existing one has another key or index.
     """
     missing = plan.missing_targets()
     for entry in missing:
@@ -88,7 +88,7 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
     plan.require_shapes()
     stage = Stage(run, "create")
     created = []
-    for entry in missing:  # intent first: a table that was made without a word is still known as ours
+    for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
         stage.record("creating", entry=entry.name, table=entry.target)
         tables.create(plan.target, entry.target, entry.model.create)
     for entry in missing:
@@ -103,7 +103,7 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
 def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = False) -> Canary:
     """Inserts `limit` items of an entry with what they refer to, compares them, undoes them unless `keep`.
 
-    Writes to the target and to the run's folder. Raises Refused before, Failed or Interrupted while writing.
+    Writes to the target and to the run's folder. Raises Refused before it writes; Failed or Interrupted while it writes.
     """
     with run.saving(), Stage(run, "test") as stage:
         return _run_canary(stage, plan, table, limit, keep)
@@ -142,7 +142,7 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
     items: dict[str, list[dict]] = defaultdict(list)
     rows: list[Row] = []
     taken: set[tuple[str, str]] = set()
-    known: set[bytes] = set()  # parents asked for
+    known: set[bytes] = set()  # hashes of the parents fetched or about to be fetched
     cut: list[Found] = []
     dangling = 0
 
@@ -213,7 +213,7 @@ def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
 
 
 def _pages(plan: Plan, closure: Closure, winners: Winners, execution: int) -> list[Routed]:
-    """The closure as pages, parents before children; the page number is the execution's, so that none is resumed."""
+    """The closure as pages, parents before children; each page's number is the execution's, so that no page is resumed."""
     levels, by_source = plan.levels(), plan.by_source()
     chosen = {(row.entry, key_text(row.source_key)) for row in closure.rows}
     pages = []

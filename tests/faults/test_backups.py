@@ -356,7 +356,7 @@ def test_a_backup_is_restored_into_a_new_table(world, tmp_path, calls):
     assert content["verdict"] == "ROLLED_BACK"
     (note,) = content["alerts"]
     assert note["level"] == "NOTE"
-    assert "A restore is no undo" in note["action"]
+    assert "A restore is not an undo" in note["action"]
     assert rollback(flow, arn)["restore"] == restored
     assert len(calls.of("RestoreTableFromBackup")) == 1
     world.client.delete_table(TableName=restored["table"])
@@ -468,7 +468,7 @@ def test_a_table_that_stays_in_restoration_interrupts(moto_world, tmp_path, call
     ("operation", "code", "words"),
     [
         ("DescribeBackup", "AccessDeniedException", r"allow dynamodb:DescribeBackup\."),
-        ("DescribeBackup", "BackupNotFoundException", "is not there; choose one that is AVAILABLE"),
+        ("DescribeBackup", "BackupNotFoundException", "is missing; choose one that is AVAILABLE"),
         ("DescribeBackup", "UnknownOperationException", "not available here"),
     ],
 )
@@ -533,13 +533,13 @@ def test_tables_of_different_keys_are_not_copied(moto_world, tmp_path):
 
 
 WANTED = [
-    ("arn:aws:dynamodb:eu-west-1:1:table/Ships", "no ARN of a backup"),
-    ("arn:aws:dynamodb:eu-west-1:1:table/Boats/backup/01", "Boats is no target table of run"),
-    ("Boats@2026-01-01", "Boats is no target table of run"),
-    ("Ships@yesterday", "'yesterday' is no time; write it as in TABLE@2026-11-22T03:00:00Z"),
-    ("Ships@2999-01-01T00:00:00Z", "that time is still to come"),
-    ("Somewhere", "its name does not tell the table it was restored from; write 'Somewhere>TABLE'"),
-    ("Boats-restored-20260101000000", "Boats is no target table"),
+    ("arn:aws:dynamodb:eu-west-1:1:table/Ships", "not the ARN of a backup"),
+    ("arn:aws:dynamodb:eu-west-1:1:table/Boats/backup/01", "Boats is not a target table of run"),
+    ("Boats@2026-01-01", "Boats is not a target table of run"),
+    ("Ships@yesterday", "'yesterday' is not a time; write it as in TABLE@2026-11-22T03:00:00Z"),
+    ("Ships@2999-01-01T00:00:00Z", "that time is in the future"),
+    ("Somewhere", "its name does not say which table it was restored from; write 'Somewhere>TABLE'"),
+    ("Boats-restored-20260101000000", "Boats is not a target table"),
     ("Ships-prod>Ships", "a table cannot be copied into itself"),
 ]
 

@@ -55,7 +55,7 @@ class Sea:
         return {number: made(number) for number in range(count)}
 
     def flow(self, run_id="the-first-run", **limits):
-        """A migration, not begun."""
+        """A migration, not started."""
         world = SimpleNamespace(suffix="mem", engine=SimpleNamespace(endpoint_url=URL))
         return flow_of("{Many: {}}", world, self._folder, run_id, **{"workers": 1} | limits)
 

@@ -48,7 +48,7 @@ def sea(moto_world):  # noqa: F811
 
 
 def flow(world, folder, **limits):
-    """The migration, not begun."""
+    """The migration, not started."""
     folder.mkdir()
     return flow_of(MAPPING, world, folder, **limits)
 
@@ -467,7 +467,7 @@ def test_without_any_worker_the_run_is_interrupted_and_goes_on_later(sea, tmp_pa
     with support_cluster.running(tmp_path / "cluster", 2) as found:
         ended = flow(sea, tmp_path / "dask", engine="dask", scheduler=found.address, segments=2, write_units=80)
         watch = in_the_middle(ended, "Ships", lambda _: [found.kill(worker) for worker in found.workers])
-        with pytest.raises(Interrupted, match=r"has no worker left; start some. Run it again with the run id"):
+        with pytest.raises(Interrupted, match=r"has no worker left; start some. Run the same command with the run ID"):
             ended.migrate()
         watch.join()
         found.join()

@@ -165,7 +165,7 @@ def test_a_paused_holder_stops_when_it_wakes_and_every_item_is_one_runs(number, 
         whole = sea.bench.content(TARGET)
         os.kill(process.pid, signal.SIGCONT)
         assert "Interrupted: the lease on" in (said := heard_from(heard))
-        assert "this run writes nothing more. Run it again with the run id" in said
+        assert "this run writes nothing more. Run the same command with the run ID" in said
     assert sea.bench.content(TARGET) == whole == sea.bench.after
     resumed = first.migrate()
     assert resumed["totals"]["inserted"] == landed
@@ -292,7 +292,7 @@ def test_a_lease_that_is_lost_while_a_failure_is_taken_back_stops_that_too(sea, 
     monkeypatch.setattr(leases.Lease, "renew", noting)
     with (
         sea.requests(change),
-        pytest.raises(Interrupted, match="taking it back was interrupted .17@third .run the-thiefs"),
+        pytest.raises(Interrupted, match="its rollback was interrupted .17@third .run the-thiefs"),
     ):
         flow.migrate()
     assert 0 < sea.bench.landed() < PORTS + 2 < PORTS + SHIPS

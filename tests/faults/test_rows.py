@@ -465,7 +465,7 @@ def test_the_number_of_segments_is_the_recorded_one(bench):
     assert killed(flow.migrate, "journal.append.after=kill@7")
     for segments in (1, 3):
         other = flow_of(harness.MAPPING, bench.world, flow.outputs, segments=segments, workers=1)
-        with pytest.raises(Refused, match=f"begun in 2 segments, and limits.segments says {segments}"):
+        with pytest.raises(Refused, match=f"started with 2 segments, but limits.segments says {segments}"):
             other.migrate()
     bench.check_whole(flow_of(harness.MAPPING, bench.world, flow.outputs, workers=1).migrate())
     back_again(bench, flow)

@@ -169,7 +169,7 @@ def test_a_killed_rollback_goes_on_to_the_same_end(death, moto_world, tmp_path):
     flow, before = begin(moto_world, tmp_path)
     flow.migrate()
     assert in_child(flow.rollback, death) == KILLED
-    with pytest.raises(Refused, match="was rolled back in part; give the rollback command again"):
+    with pytest.raises(Refused, match="was rolled back in part; run the rollback command again"):
         flow.migrate()
     counts = flow.rollback()["rollback"]
     assert (counts["deleted"], counts["kept_edited"], counts["not_found"]) == (INSERTED, 0, 0)
@@ -253,7 +253,7 @@ def test_a_rollback_where_none_of_the_tables_is_leaves_its_journal_as_it_was(mot
     with monkeypatch.context() as elsewhere:
         for method, real in (("get_many", get_many), ("scan_page", scan_page)):
             elsewhere.setattr(Wire, method, lambda wire, table, *a, real=real, **o: real(wire, f"{table}-not", *a, **o))
-        with pytest.raises(Interrupted, match="none of the target tables is there; check region and endpoint"):
+        with pytest.raises(Interrupted, match="none of the target tables exists here; check region and endpoint"):
             flow.rollback()
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
     assert moto_world.content(TARGET) == before
@@ -327,7 +327,7 @@ def test_a_lost_endpoint_interrupts_and_the_run_goes_on(moto_world, tmp_path, un
     flow, before = begin(moto_world, tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(Transport, "post", lost_after(9))
-        with pytest.raises(Interrupted, match=r"again with the run id the-first-run") as raised:
+        with pytest.raises(Interrupted, match=r"same command with the run ID the-first-run") as raised:
             flow.migrate()
     assert raised.value.exit_code == 3
     assert "the endpoint refuses connections" in str(raised.value)

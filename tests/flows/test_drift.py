@@ -423,7 +423,7 @@ def test_a_delta_that_was_stopped_goes_on(fleet):
     fleet.put(fleet.ship(11))
     run, plan = fleet.flow.run(), fleet.flow._plan()
     control.request_stop(run)
-    with pytest.raises(Interrupted, match=r"same command again with the run id the-first-run"):
+    with pytest.raises(Interrupted, match=r"same command with the run ID the-first-run"):
         catch_up(run, plan, lambda *_: control.check(run))
     control.clear(run)
     assert status(run).state == "delta interrupted"

@@ -46,7 +46,7 @@ def test_what_has_expired_is_told_from_what_is_missing(flow, moto_world):
     assert (other["missing"], other["expired"]) == (5, 0)
     assert (report["validation"]["missing"], report["validation"]["expired"]) == (8, 2)
     assert [(a["level"], a["message"]) for a in report["alerts"] if "time to live" in a["message"]] == [
-        ("NOTE", "2 items not in the target any more, whose time to live is over")
+        ("NOTE", "2 items no longer in the target: their time to live is over")
     ]
 
 

@@ -79,7 +79,7 @@ def test_the_items_of_others_are_counted_and_it_is_said_where_they_are_listed(fl
     """Those that were there before, and that the rollback never looks at."""
     alerts = flow.rollback()["alerts"]
     (alert,) = [alert for alert in alerts if "items of others" in alert["message"]]
-    assert alert["message"].endswith("were not touched: 1 that differed under our keys (see conflicts.jsonl)")
+    assert alert["message"].endswith("were not touched: 1 different from ours under the same key (see conflicts.jsonl)")
     assert (alert["level"], len(flow.listing("conflicts"))) == ("NOTE", 1)
 
 
@@ -90,7 +90,7 @@ def test_the_notebook_shows_what_differs(flow):
     for words in (
         "m (another value), n (N → S)",
         "extra (absent → BOOL)",
-        "Items of others, not touched: 1 that differed",
+        "Items of others, not touched: 1 different from ours",
     ):
         assert words in shown
     assert "secret" not in shown
@@ -103,8 +103,8 @@ def test_where_the_source_tells_no_more_the_reason_says_so(flow, world):
     world.client.delete_item(TableName=name, Key={"id": {"S": "s1"}})
     assert flow.rollback()["rollback"]["kept_edited"] == 4
     lines = listed(flow)
-    assert lines["s0"]["reason"] == f"{kept.REASON}. What differs is not known: its source item has changed, too."
-    assert lines["s1"]["reason"] == f"{kept.REASON}. What differs is not known: its source item is gone."
+    assert lines["s0"]["reason"] == f"{kept.REASON}. The differences are unknown: its source item has changed, too."
+    assert lines["s1"]["reason"] == f"{kept.REASON}. The differences are unknown: its source item is gone."
     assert (lines["s0"]["differences"], lines["s0"]["attribute"]) == ([], "")
     assert lines["s2"]["attribute"] == "m, n"
 
@@ -165,8 +165,8 @@ def test_another_mapping_is_named_and_a_difference_that_it_changes_is_not_made_u
     path = flow.parameters.mapping_path()
     path.write_text(path.read_text().replace("{Ships: {}}", "{Ships: {drop: [name]}}"))
     flow.rollback()
-    assert {line["reason"].partition(" not known: ")[2] for line in flow.listing("kept")} == {
-        "the mapping, or the program, is another now."
+    assert {line["reason"].partition(" unknown: ")[2] for line in flow.listing("kept")} == {
+        "the mapping or the program has changed."
     }
 
 
@@ -176,7 +176,7 @@ def test_only_the_first_are_looked_at(flow, monkeypatch):
     flow.rollback()
     found = [bool(line["differences"]) for line in flow.listing("kept")]
     assert sorted(found) == [False, False, True, True]
-    assert any("the first 2 items are looked at" in line["reason"] for line in flow.listing("kept"))
+    assert any("only the first 2 items are compared" in line["reason"] for line in flow.listing("kept"))
 
 
 def test_no_kept_item_costs_no_look_at_the_source(world, tmp_path, monkeypatch):

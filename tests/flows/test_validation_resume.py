@@ -124,7 +124,7 @@ def stop_after(flow, pages, monkeypatch):
             raise Interrupted("stop was asked for; the page was finished.")
 
     run, plan = flow.run(), flow._plan()
-    with pytest.raises(Interrupted, match="Run it again with the run id the-first-run to go on"):
+    with pytest.raises(Interrupted, match="Run the same command with the run ID the-first-run to resume"):
         validate(run, plan, on_page)
 
 
@@ -189,7 +189,7 @@ def test_a_request_to_stop_is_met_in_every_part(flow, whole):
                 return scan_page(wire, table, **options)
 
             patch.setattr(Wire, "scan_page", asking)
-            with pytest.raises(Interrupted, match="stop was asked for.* Run it again with the run id"):
+            with pytest.raises(Interrupted, match="stop was asked for.* Run the same command with the run ID"):
                 validate(run, flow._plan(), lambda table, counts: control.check(run))
         control.clear(run)
         assert validation_journal.state(run) == "interrupted"
@@ -204,7 +204,7 @@ def test_an_interrupted_kernel_is_told_how_to_go_on(flow, monkeypatch):
     def interrupting(*_):
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="interrupted by hand. Run it again with the run id the-first-run"):
+    with pytest.raises(Interrupted, match=r"interrupted by hand\. Run the same command with the run ID the-first-run"):
         validate(flow.run(), flow._plan(), interrupting)
 
 
@@ -395,7 +395,7 @@ def test_a_validate_command_that_is_interrupted_goes_on(moto_world, tmp_path):
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate(timeout=600)
     assert stopped.returncode == 3, err
-    assert "stop was asked for; the page was finished. Run it again with the run id the-first-run" in err
+    assert "stop was asked for; the page was finished. Run the same command with the run ID the-first-run" in err
     assert goes_on in err
     assert records(tmp_path) > done
 

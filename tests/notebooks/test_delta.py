@@ -34,7 +34,7 @@ def test_a_delta_by_command(shop, capsys):
     assert planned["verdict"] == "PLAN", planned["headline"]
     assert (code, planned["verdict"], planned["run_id"]) == (0, "PLAN", migrated["run_id"])
     assert planned["plan"] == [
-        "insert 1 item that the source has since",
+        "insert 1 item added to the source since",
         "replace 1 item that the source has changed",
         "leave and list 1 item",
     ]
@@ -46,7 +46,7 @@ def test_a_delta_by_command(shop, capsys):
     code, caught_up = run(shop, capsys, "migrate", "--delta", *writing)
     assert (code, caught_up["verdict"], caught_up["run_id"]) == (1, "REVIEW", migrated["run_id"])
     assert caught_up["headline"].startswith(
-        "26 source items looked at: 1 added and 1 changed since; 1 inserted, 1 replaced"
+        "26 source items compared: 1 added and 1 changed since; 1 inserted, 1 replaced"
     )
     assert {name: n for name, n in caught_up["drift"].items() if n} == {
         "looked_at": 26,

@@ -56,7 +56,7 @@ def test_a_backup_is_restored_and_copied_back(shop, run, migrated):
     assert shop.client.scan(TableName=table)["Items"] == [RESIDENT]
     assert shop.items("Customers", "prod") == [RESIDENT]
     page = (migrated.parent / "05_rollback-2.html").read_text()
-    assert "A restore is no undo" in page
+    assert "A restore is not an undo" in page
     assert table in page
 
     shop.client.delete_item(TableName=name, Key={"id": RESIDENT["id"]})

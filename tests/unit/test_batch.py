@@ -371,7 +371,7 @@ def test_throttling_in_part_is_told_as_that_part(stub, table):
 
 
 def test_throttled_for_good_interrupts(stub, table):
-    """Bounded, and loud, with table and reason; what was not begun by then has not left."""
+    """Bounded, and loud, with table and reason; what was not started by then has not left."""
     table.fault = lambda item: "ThrottlingError"
     stub.script = [lambda body: THROTTLED if "Item" in body else table(body)]
     unsent = []

@@ -84,7 +84,7 @@ def test_tables_without_references_stand_below_the_map():
 def test_the_description_says_what_the_map_shows():
     alt = alt_of(draw_map({"A": 1, "B": 2}, [("B", "A", 5, 0), ("B", "A", 1000, 3), ("B", None, 0, 4)], {}))
     assert "B to A: 1,005, 3 dangling" in alt  # one edge, however many paths
-    assert "B to no known table: 0, 4 dangling" in alt
+    assert "B to an unknown table: 0, 4 dangling" in alt
 
 
 @pytest.mark.parametrize(

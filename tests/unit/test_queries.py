@@ -84,7 +84,7 @@ def test_requests(query, index, key, filter_):
     ("query", "sentence"),
     [
         ("{index: G9, key: {PK: a}}", "A.q: t has no index G9"),
-        ("{key: {G1PK: a}}", "A.q: G1PK is no key attribute there"),
+        ("{key: {G1PK: a}}", "A.q: G1PK is not a key attribute there"),
         ("{index: NUM, key: {PK: a, n: many}}", "A.q: a key value is not a number"),
     ],
 )

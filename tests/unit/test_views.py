@@ -676,10 +676,10 @@ def test_a_canary_says_what_is_not_as_it_should_be():
     pairs = [Pair(source, row, {**wanted, "n": {"S": "1"}}), Pair(source, row, None)]
     canary = Canary("Contacts", 2, Closure({}, [row], [], 0), state_of({"Contacts": {"inserted": 2}}), pairs, None)
     words = Checker(views.canary(canary)).words
-    assert "2 items of Contacts asked for; with everything they refer to: 2 items, 0 equal in the target." in words
+    assert "2 items of Contacts requested; with everything they refer to: 2 items, 0 equal in the target." in words
     assert "not equal" in words
     assert "not found" in words
-    assert "Not as it should be" in words
+    assert "Not as expected" in words
     assert "Kept in the target" in words
 
 

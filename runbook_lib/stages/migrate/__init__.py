@@ -1,1 +1,1 @@
-"""03: insert everything, resume, try failed items again, catch up with changes."""
+"""03: insert everything, resume, try failed items again, bring the target up to date."""

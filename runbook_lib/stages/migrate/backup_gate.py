@@ -1,8 +1,8 @@
-"""The gate before a production migration: every target table has a way back before the first insert.
+"""The gate before a production migration: every target table has a backup before the first insert.
 
-Point-in-time recovery that is on is enough; else an on-demand backup is taken and waited for, unless `target.backup` says
-`waived`. What was found or taken stands in the stage's journal (events `backups`), so that a resumed run asks for nothing
-twice, and in the checkpoint.
+Point-in-time recovery is enough. Otherwise the gate takes an on-demand backup and waits for it, unless `target.backup` is
+`waived`. The stage's journal (events `backups`) and the checkpoint record the result, so a resumed run takes no second
+backup.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ PLANNED = {  # kind -> what 03 would do, of a table
     NOT_AVAILABLE: "go without a backup of {}: not available here",
 }
 DEADLINE = 1_800.0  # seconds for all backups to be available; DynamoDB takes them in minutes, whatever the size
-IN_FLIGHT = 20  # backups that are being taken at once; DynamoDB allows 50 an account
+IN_FLIGHT = 20  # backups under way at once; DynamoDB allows 50 an account
 OTHERWISE = ", or set target.backup: waived to migrate without a backup"
 MAX_NAME = 255
 
@@ -33,7 +33,7 @@ MAX_NAME = 255
 def outlook(run: Run, plan: Plan) -> dict[str, dict[str, Any]]:
     """Target table → kind: what `ensure` did, or would do now. Read-only; {} where the target is not production.
 
-    Raises Refused where that cannot be found out.
+    Raises Refused where that is unknown.
     """
     if not plan.parameters.target.production:
         return {}
@@ -43,10 +43,10 @@ def outlook(run: Run, plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def ensure(stage: Stage, plan: Plan) -> None:
-    """Sees to it that each target table of the plan has a way back. Writes backups to the account, and to the journal.
+    """Makes sure that each target table of the plan has a backup. Writes backups to the account, and to the journal.
 
-    Nothing is asked where the target is not production, and nothing again for a table whose backup is recorded. Raises
-    Refused without access, Interrupted where a backup is not available in time: then nothing was inserted.
+    Does nothing where the target is not production, or a table's backup is recorded. Raises Refused
+    without access, Interrupted where a backup is not available in time; then nothing was inserted.
     """
     if not plan.parameters.target.production:
         return
@@ -65,17 +65,17 @@ def ensure(stage: Stage, plan: Plan) -> None:
 
 
 def alerts(known: dict[str, dict[str, Any]]) -> list[Alert]:
-    """Which tables were migrated into without a way back. Pure."""
-    why = {WAIVED: "waived by target.backup", NOT_AVAILABLE: "not available here, the engine has none"}
+    """The alerts for tables that were migrated into without a backup. Pure."""
+    why = {WAIVED: "waived by target.backup", NOT_AVAILABLE: "not available here, because the engine has none"}
     return [
-        Alert("", table, f"no backup: {why[about['kind']]}", "Only the rollback takes this migration back.")
+        Alert("", table, f"no backup: {why[about['kind']]}", "Only a rollback can undo this migration.")
         for table, about in known.items()
         if about["kind"] in why
     ]
 
 
 def _kind(plan: Plan, table: str) -> str:
-    """What a table has, or needs."""
+    """The kind of backup that a table has or needs."""
     if plan.parameters.target.backup == WAIVED:
         return WAIVED
     try:
@@ -85,7 +85,7 @@ def _kind(plan: Plan, table: str) -> str:
 
 
 def _take(stage: Stage, plan: Plan, waiting: list[str], begun: dict[str, str]) -> None:
-    """Takes on-demand backups, several at a time, and waits until all are available; `begun` are those on their way."""
+    """Takes on-demand backups, several at a time, and waits until all are available; `begun` are the backups under way."""
     reasons: dict[str, str] = {}
     for pause in tables.pauses(DEADLINE):
         control.check(stage.run)
@@ -118,7 +118,7 @@ def _take(stage: Stage, plan: Plan, waiting: list[str], begun: dict[str, str]) -
         if not waiting and not begun:
             return
         pause()
-    late = ", ".join(f"{name} ({reasons.get(name, 'not begun')})" for name in sorted({*waiting, *begun}))
+    late = ", ".join(f"{name} ({reasons.get(name, 'not started')})" for name in sorted({*waiting, *begun}))
     raise Interrupted(f"after {DEADLINE:.0f} seconds these backups are not available: {late}; resume later{OTHERWISE}.")
 
 
@@ -128,12 +128,12 @@ def _note(stage: Stage, table: str, kind: str, arn: str | None = None, **more: A
 
 
 def _is_begun(about: dict[str, Any]) -> bool:
-    """Whether an on-demand backup was begun and not yet seen available."""
+    """Whether an on-demand backup was started and is not known to be available."""
     return about["kind"] == ON_DEMAND and about["status"] != backups.AVAILABLE
 
 
 def backup_name(run_id: str, table: str) -> str:
-    """`runbook-<run id>-<table>`, within what DynamoDB allows; a long one is cut, and stays one table's own."""
+    """`runbook-<run id>-<table>`, shortened to DynamoDB's limit; a shortened name stays unique per table."""
     name = re.sub(r"[^a-zA-Z0-9_.-]", "-", f"runbook-{run_id}-{table}")
     if len(name) <= MAX_NAME:
         return name

@@ -1,9 +1,11 @@
-"""03_migrate with `delta`: a second walk over the source brings to the target what has changed there since the first.
+"""03_migrate with `delta`: a second walk over the source brings the target up to date.
 
-What the journal does not know is inserted. Where the target still holds what this run inserted, a changed item's copy is
-deleted as an undo would delete it, and the new version inserted. Whatever was edited in the target stays, and so do the
-copies of items that are gone from the source; both are listed. A pass may die anywhere: the next one sees in the journal
-what was done, and in the target what arrived.
+1. An item that the journal does not know is inserted.
+2. An item that changed in the source, and whose copy is still as this run inserted it: the copy is deleted, with an undo's
+   care, and the new version inserted.
+3. A copy that was edited in the target stays, and so does the copy of an item that is gone from the source. Both are listed.
+
+A pass may die anywhere: the next one reads in the journal what was done, and in the target what arrived.
 """
 
 from collections import Counter
@@ -25,10 +27,10 @@ from .migrate import Migration, migration_of, walks_of
 
 
 def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool = True) -> Migration:
-    """One pass over what the run has migrated of the plan's entries. Writes to the target, the journal and `drift.jsonl`.
+    """One pass over those of the plan's entries that the run has migrated. Writes to the target, the journal and `drift.jsonl`.
 
-    Without `write` it is only counted what there is to do. Raises Refused where the run is not finished or was rolled back
-    (nothing written), Interrupted (the same command goes on). What cannot be written stays failed; nothing is taken back.
+    Without `write` it only counts what there is to do. Raises Refused (nothing written) where the run is not finished or was
+    rolled back, Interrupted (the same command resumes). Items that cannot be written stay failed; nothing is rolled back.
     """
     with run.saving(), Stage(run, "migrate") as stage:
         return _catch_up(stage, plan, on_page, write)
@@ -48,7 +50,7 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
         raise Refused(str(problem)) from None
     counts: Counter = Counter()
     notes = Notes()
-    again = f"Give the same command again with the run id {run.id}: it does what is left"
+    again = f"Run the same command with the run ID {run.id} to do the rest"
     with resumable(run, again, (Interrupted, Failed, DynamoError)):
         with Index(before) as index:
             if write:
@@ -69,19 +71,21 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
 
 
 def _parts(journal: Snapshot, plan: Plan) -> list[Part]:
-    """The passes to go over again. Refused where the run is not through with them."""
+    """The passes to repeat. Raises Refused where the run has not finished them."""
     begun = journal.parts()
     journal.check_complete()
     if not begun or not journal.state().finished or not all(part.done for part in begun):
         raise Refused(
-            f"run {journal.run_id} has not finished its migration; resume it first, by the command without --delta."
+            f"run {journal.run_id} has not finished its migration; resume it first with the command without --delta."
         )
     chosen = [part for part in begun if set(part.entries) & plan.routes.keys()]
     for part in chosen:
         if not set(part.entries) <= plan.routes.keys():
             raise Refused(
-                f"{', '.join(part.entries)} were migrated in one pass over {part.table}; name all of them under --tables."
+                f"{', '.join(part.entries)} were migrated in one pass over {part.table}; name all of them with --tables."
             )
     if not chosen:
-        raise Refused(f"run {journal.run_id} has migrated none of {', '.join(plan.routes)}; name entries that it has.")
+        raise Refused(
+            f"run {journal.run_id} has migrated none of {', '.join(plan.routes)}; name entries that it has migrated."
+        )
     return chosen

@@ -1,4 +1,4 @@
-"""One item of the source beside what the journal says of it: whether it changed, and what is to be done about it. Pure."""
+"""Compares one source item with the journal's record of it: whether it changed, and what to do. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from ...values import digest
 from ...walk.walk import Page, Routed
 from .drift import ADDED, CHANGED
 
-OUTDATED = "outdated"  # with KEPT_EDITED why an item is left alone; figures of drift.Drift
-SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that hold for as long as the source item is the same
+OUTDATED = "outdated"  # like KEPT_EDITED, reasons to leave an item alone; figures of drift.Drift
+SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that stay true as long as the source item is the same
 NO_ENTRY = "no entry selects it"
 
 
 class Met(NamedTuple):
-    """One item of the source as one of its routes takes it now."""
+    """One source item and what one of its routes makes of it now."""
 
     place: bytes
     entry: str  # of an unrouted item its source table
@@ -29,7 +29,7 @@ class Met(NamedTuple):
     thing: Row | Reject | dict
 
     def why_not(self) -> str:
-        """Why there is nothing to write."""
+        """The reason why there is nothing to write."""
         if self.letter == REJECT:
             return f"{self.thing.attribute}: {self.thing.reason}" if self.thing.attribute else self.thing.reason
         return NO_ENTRY if self.letter == UNROUTED else "another source item has its target key"
@@ -37,10 +37,10 @@ class Met(NamedTuple):
 
 @dataclass(eq=False)
 class Copy:
-    """One version of an item that this run inserted, or may have; and what is under its key now."""
+    """One version of an item that this run inserted or may have inserted, and the item now under its key."""
 
     row: JournalRow
-    said: list[Said]  # all that the journal says of this version
+    said: list[Said]  # all that the journal says about this version
     item: dict | None = None
 
     @property
@@ -55,13 +55,13 @@ class Copy:
 
     @property
     def vanished(self) -> bool:
-        """Whether an earlier pass announced its delete, and that arrived."""
+        """Whether an earlier pass announced its delete and the delete arrived."""
         return self.item is None and any(one.state == ANNOUNCED for one in self.said)
 
 
 @dataclass(eq=False)
 class Change:
-    """What is to be done for one item."""
+    """What to do for one item."""
 
     met: Met
     said: list[Said]
@@ -72,18 +72,18 @@ class Change:
 
     @property
     def settled(self) -> list[Said]:
-        """What complete intents say."""
+        """What complete intents say about the item."""
         return [one for one in self.said if one.letter != OPEN]
 
     def told(self, letter: str) -> tuple[str, str]:
-        """The figure that counts it, or "", and the reason in `drift.jsonl`; `letter` is what became of its row."""
+        """The figure that counts it, or "", and the reason in `drift.jsonl`. `letter` is its row's outcome."""
         replaced = bool(self.remove) or any(one.letter == INSERTED for one in self.said)
         if self.kept == KEPT_EDITED:
-            figure, done = self.kept, "its copy was edited or deleted in the target, and is left so"
+            figure, done = self.kept, "its copy was edited or deleted in the target, and is left alone"
         elif self.kept:
-            figure, done = self.kept, f"not copied anew ({self.met.why_not()}); the older copy stays"
+            figure, done = self.kept, f"not copied again ({self.met.why_not()}); the older copy stays"
         elif not self.write:
-            figure, done = "updated", "an older copy was taken away"
+            figure, done = "updated", "an older copy was deleted"
         elif self.met.letter:
             figure = {LOSER: "conflicts", REJECT: "quarantined"}.get(self.met.letter, "")
             done = f"not copied ({self.met.why_not()})"
@@ -98,7 +98,7 @@ class Change:
 
 
 def met_of(routed: Routed) -> Iterator[Met]:
-    """The items of a page, one for each route that takes them."""
+    """The items of a page, once for each route that takes them."""
     for row in routed.rows:
         yield Met(place(row.entry, row.source_key), row.entry, row.source_key, "", row.digest, row)
     for row in routed.losers:
@@ -111,7 +111,7 @@ def met_of(routed: Routed) -> Iterator[Met]:
 
 
 def is_quiet(met: Met, said: list[Said]) -> bool:
-    """Whether the item is what the journal says of it, without a look at the target."""
+    """Whether the item is as the journal says, judged without reading the target."""
     if len(said) != 1:
         return False
     if met.letter:
@@ -120,12 +120,12 @@ def is_quiet(met: Met, said: list[Said]) -> bool:
 
 
 def _says_the_same(met: Met, one: Said) -> bool:
-    """Of an item that is not written: whether it was not for the same reason."""
+    """For an item that is not written: whether the reason is the same as before."""
     return one.letter == met.letter and (met.letter == LOSER or one.digest == met.digest)
 
 
 def decide(met: Met, said: list[Said], copies: list[Copy], there: str | None) -> Change | None:
-    """What is to be done for an item that is not quiet; None where there is nothing after all.
+    """What to do for an item that is not quiet; None where there is nothing to do.
 
     `copies` are its versions with what the target holds under their keys. `there`: where the row was in conflict, the
     digest of what the target holds under its key now.
@@ -145,7 +145,7 @@ def decide(met: Met, said: list[Said], copies: list[Copy], there: str | None) ->
 
 
 def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool:
-    """Whether what the journal says of a row still holds."""
+    """Whether the journal's record of a row still holds."""
     if not change.settled:
         return False
     met, last = change.met, change.settled[-1]
@@ -159,7 +159,7 @@ def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool
 
 
 def routed_of(table: str, segment: int, met: list[Met]) -> Routed:
-    """Some items as a page of a segment, for `Inserter.again`. A `stop` rule has had its time: such an item is listed."""
+    """Some items as a page of a segment, for `Inserter.again`. A `stop` rule no longer stops the run here: its item is listed."""
     return Routed(
         Page(table, segment, 0, None, None, []),
         Counter(one.entry for one in met if one.letter != UNROUTED),

@@ -1,4 +1,4 @@
-"""The last step that catches up with a source that has changed, page by page: see delta.py."""
+"""The last step of a delta: brings the target up to date with a changed source, page by page. See catch_up.py."""
 
 import threading
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal it
 
 
 class SecondWalk:
-    """The last step that catches up, and what follows it. A `with` block; call it from any number of workers."""
+    """The last step of a delta, and its conclusion. A `with` block; thread-safe."""
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class SecondWalk:
         *,
         write: bool,
     ):
-        """Adds to `counts` and `notes`. Without `write` that is all it does."""
+        """Adds to `counts` and `notes`. Without `write` it does nothing else."""
         self._plan, self._index, self._counts, self._notes, self._on_page = plan, index, counts, notes, on_page
         self._write = write
-        self._lock = threading.Lock()  # one page at a time is brought up to date; its requests go out side by side
+        self._lock = threading.Lock()  # updates one page at a time; the page's requests run in parallel
         entries = {table: [route.entry.name for route in routes] for table, routes in plan.by_source().items()}
         self._files = {
             number
@@ -62,7 +62,7 @@ class SecondWalk:
         self._insert.__exit__(*exception)
 
     def __call__(self, routed: Routed) -> None:
-        """Writes to the target what the page holds that the journal does not say."""
+        """Brings the target up to date with one page. Writes to the target and the journal."""
         page = routed.page
         met = list(met_of(routed))
         said = self._index.find([one.place for one in met], self._files)
@@ -79,7 +79,7 @@ class SecondWalk:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
     def conclude(self) -> None:
-        """What the journal knows and the walk did not meet is listed, or no longer counted. Writes to the journal."""
+        """Lists, or stops counting, the items that the journal knows and the walk did not meet. Writes to the journal."""
         for batch in self._index.unseen(self._files):
             with self._lock:
                 self._conclude(batch)
@@ -89,7 +89,7 @@ class SecondWalk:
     # what has changed
 
     def _selected_now(self, routed: Routed, met: list[Met]) -> list[Said]:
-        """What was said of the page's items when no entry selected them, where one does now."""
+        """The journal's records of items that no entry selected then, and that one selects now."""
         if not self._files & self._index.unrouted:
             return []
         keys = {place(routed.page.table, one.source_key, OF_NO_ENTRY) for one in met if one.letter != UNROUTED}
@@ -141,7 +141,7 @@ class SecondWalk:
     # bringing it to the target
 
     def _make_room(self, changes: list[Change]) -> None:
-        """Deletes the copies that newer versions take the place of; where one was edited after all, the item is kept."""
+        """Deletes the copies that newer versions replace. A copy that turns out to be edited is kept."""
         copies = [(change, copy) for change in changes for copy in change.remove]
         gone = [copy for change in changes for copy in change.vanished]
         if not self._write:
@@ -170,7 +170,7 @@ class SecondWalk:
             ) from problem
 
     def _connect_eraser(self) -> Connection:
-        """The connection that deletes: with the rollback role where one is given."""
+        """The connection for deletes, with the rollback role where one is given."""
         if self._eraser is None:
             parameters = self._plan.parameters
             role = parameters.target.rollback_role_arn
@@ -178,7 +178,7 @@ class SecondWalk:
         return self._eraser
 
     def _record(self, kind: str, copies: list[Copy]) -> None:
-        """Writes undo records, or what became of them, which does not enter a rollback's figures."""
+        """Writes undo records or their results; these do not count in a rollback's figures."""
         intents: dict[tuple[int, int], list[Said]] = defaultdict(list)
         for copy in copies:
             for one in copy.said:
@@ -197,7 +197,7 @@ class SecondWalk:
             self._insert.log(begin["table"], begin["segment"]).append(kind, **record)
 
     def _settle(self, table: str, segment: int, changes: list[Change], selected: list[Said]) -> None:
-        """Inserts the new versions, and records why there is none, each in the file that knows the item; tells of all."""
+        """Inserts the new versions, or records why there is none, in the file that knows the item. Notes all of them."""
         files: dict[tuple[str, int], tuple[list[Change], list[Instead]]] = defaultdict(lambda: ([], []))
         for change in changes:
             if not change.write:
@@ -250,7 +250,7 @@ class SecondWalk:
         self._withdraw(over)
 
     def _sources(self, said: list[Said]) -> dict[Said, dict | None]:
-        """The source items, looked up once more: the walk may have been too early for one."""
+        """The source items, read once more: an item may have appeared after the walk passed."""
         tables: dict[str, list[Said]] = defaultdict(list)
         for one in said:
             tables[self._begin(one)["table"]].append(one)
@@ -265,7 +265,7 @@ class SecondWalk:
         }
 
     def _is_as_before(self, said: Said, item: dict | None) -> bool:
-        """Whether the source item is there, and selected or not as it was."""
+        """Whether the source item exists, and is selected or not as before."""
         if item is None:
             return False
         table, entry = self._begin(said)["table"], self._index.source_key(said)[0]
@@ -276,7 +276,7 @@ class SecondWalk:
         return self._plan.routes[entry].selects(item)
 
     def _is_told_elsewhere(self, said: Said) -> bool:
-        """Of an open row: whether another intent claims the same version."""
+        """For an open row: whether another intent claims the same version."""
         if said.letter != OPEN:
             return False
         source = place(*self._index.source_key(said))
@@ -284,7 +284,7 @@ class SecondWalk:
         return any(one.letter == INSERTED for one in others) or others[0] != said
 
     def _withdraw(self, said: list[Said]) -> None:
-        """Takes items out of the counts that had no copy and are gone from the source. Writes to the journal."""
+        """Stops counting items that had no copy and are gone from the source. Writes to the journal."""
         self._counts["withdrawn"] += len(said)
         files: dict[tuple[str, int], list[Instead]] = defaultdict(list)
         for one in said:

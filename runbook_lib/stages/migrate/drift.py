@@ -1,4 +1,4 @@
-"""Drift: what one look at source and target found to be no longer as the journal says. Figures, and `drift.jsonl`."""
+"""Drift: how source and target differ from the journal. Figures, and `drift.jsonl`."""
 
 import tempfile
 import threading
@@ -29,7 +29,7 @@ class Drift:
     deleted: int = 0  # copies whose source item is gone, or is no longer selected
     inserted: int = 0  # of the added and changed: had no copy of ours, has one now
     updated: int = 0  # of the changed: the copy was deleted, the new version inserted
-    kept_edited: int = 0  # of the changed: the copy was edited or deleted in the target, and is left so
+    kept_edited: int = 0  # of the changed: the copy was edited or deleted in the target, and is left alone
     outdated: int = 0  # of the changed: there is no new version to write, so the copy stays
     conflicts: int = 0  # of the added and changed: the target holds another item under the key
     quarantined: int = 0  # of the added and changed, without a copy: now not written
@@ -41,34 +41,36 @@ class Drift:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def headline(self) -> str:
-        """What the pass did, as a sentence."""
+        """The pass's result, as a sentence."""
         open_items = self.deleted + self.kept_edited + self.outdated + self.conflicts + self.quarantined + self.failed
         return (
-            f"{plural(self.looked_at, 'source item')} looked at: {self.added:,} added and {self.changed:,} changed since; "
-            f"{self.inserted:,} inserted, {self.updated:,} replaced, {open_items:,} left to decide on."
+            f"{plural(self.looked_at, 'source item')} compared: {self.added:,} added and {self.changed:,} changed since; "
+            f"{self.inserted:,} inserted, {self.updated:,} replaced, {open_items:,} left for you to decide."
         )
 
     def steps(self) -> list[str]:
-        """What the pass would do, of a plan."""
+        """The steps that the pass would take."""
         left = self.kept_edited + self.outdated + self.deleted
         found = {
-            f"insert {plural(self.inserted, 'item')} that the source has since": self.inserted,
+            f"insert {plural(self.inserted, 'item')} added to the source since": self.inserted,
             f"replace {plural(self.updated, 'item')} that the source has changed": self.updated,
             f"leave and list {plural(left, 'item')}": left,
         }
         return [step for step, number in found.items() if number] or ["write nothing: the source has not changed"]
 
     def alerts(self) -> list[Alert]:
-        """What is open after the pass."""
+        """The open items after the pass."""
         done = self.inserted + self.updated
         alerts = []
         if done:
-            message = (
-                f"{plural(self.inserted, 'item')} inserted and {self.updated:,} replaced that the source had changed"
-            )
+            message = f"{plural(self.inserted, 'item')} inserted and {self.updated:,} replaced, because the source had changed"
             alerts.append(Alert("", "", message, "Nothing to do."))
         for number, message, action in (
-            (self.deleted, "{} in the target whose source item is gone", "Nothing deletes them; decide by hand."),
+            (
+                self.deleted,
+                "{} in the target whose source item is gone",
+                "The migration never deletes them; decide by hand.",
+            ),
             (
                 self.kept_edited,
                 "{} changed in the source, and in the target too: left alone",
@@ -76,7 +78,7 @@ class Drift:
             ),
             (
                 self.outdated,
-                "{} changed in the source to what is not written: the older copies stay",
+                "{} changed in the source to a version that is not written: the older copies stay",
                 "Correct the items or the mapping.",
             ),
         ):
@@ -95,12 +97,12 @@ class Notes:
         self._lock = threading.Lock()
 
     def add(self, table: str, key: dict, reason: str) -> None:
-        """Notes one item by its source key. Raises OSError as the disk does."""
+        """Notes one item by its source key. Raises OSError."""
         with self._lock:
             self._file.write(orjson.dumps(entry_of(table, key, "", reason)) + b"\n")
 
     def write(self, folder: Path) -> int:
-        """Writes `drift.jsonl` into a run's folder; takes an older one away. Gives the number of lines."""
+        """Writes `drift.jsonl` into a run's folder; replaces or removes an older one. Returns the number of lines."""
         return write_listing(folder, "drift", self._lines())
 
     def _lines(self) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""03_migrate: the walk with insert as its last step; starting, resuming, failing, and undoing where the limits say so."""
+"""03_migrate: the walk with insert as its last step; it starts, resumes, fails, and undoes where the limits say so."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +31,15 @@ class Migration:
 
     state: State
     checkpoint: Path | None
-    wrote_nothing: bool  # the run was finished before
+    wrote_nothing: bool  # the run had finished before
     failure: str | None  # why it could not be completed
-    undone: Undone | None = None  # what taking it back did, after a failure
-    drift: Drift | None = None  # what a second walk found and did: see delta.py
+    undone: Undone | None = None  # the undo after a failure
+    drift: Drift | None = None  # of a delta: see catch_up.py
     journal: Snapshot | None = None  # the stage's journal after it
 
 
 def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
-    """The migration of the plan's chosen entries, begun or gone on with. Writes to the target and to the run's folder.
+    """Migrates the plan's chosen entries; starts or resumes. Writes to the target and to the run's folder.
 
     Raises Refused (nothing written) and Interrupted (the same run id resumes). A failure is not raised: it is in the
     result, after the undo that `limits.on_failure` asks for.
@@ -58,7 +58,7 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
         return migration_of(stage, path, failure=failure, undone=_take_back(stage, plan, path))
     for event in before.events("failed"):
         if event["stop"]:
-            raise Refused(f"run {run.id} was stopped: {event['reason']}. Correct that, and begin a new run.")
+            raise Refused(f"run {run.id} was stopped: {event['reason']}. Correct that, then start a new run.")
     passes = _passes(plan, before)
     if not passes:
         if not before.state().finished:
@@ -117,7 +117,7 @@ def migration_of(
 
 
 def _unanswered_failure(journal: Snapshot) -> str | None:
-    """Why the last execution failed, where it died before it could do something about it."""
+    """Why the last execution failed, if it died before it could roll back."""
     reason, last = None, None
     for event in journal.events("execution", "failed", "end"):
         last, reason = event["kind"], event.get("reason")
@@ -132,13 +132,13 @@ def _take_back(stage: Stage, plan: Plan, path: Path) -> Undone:
         return undo(checkpoint_of(stage, plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
         raise Interrupted(
-            f"the migration failed, and taking it back was interrupted ({problem or 'by hand'}). "
-            f"Go on with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
+            f"the migration failed, and its rollback was interrupted ({problem or 'by hand'}). "
+            f"Finish it with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
         ) from problem
 
 
 def _passes(plan: Plan, journal: Snapshot) -> list[list[Part]]:
-    """What is left to do: first the passes an earlier execution left unfinished, then those never begun."""
+    """The passes left to do: first those that an earlier execution left unfinished, then those not started."""
     begun = journal.parts()
     journal.check_complete()
     unfinished = [part for part in begun if not part.done and set(part.entries) & plan.routes.keys()]
@@ -146,12 +146,12 @@ def _passes(plan: Plan, journal: Snapshot) -> list[list[Part]]:
     for part in unfinished:
         if segments not in (None, part.segments):
             raise Refused(
-                f"the pass over {part.table} was begun in {plural(part.segments, 'segment')}, and limits.segments says "
-                f"{segments}; take that out to resume."
+                f"the pass over {part.table} started with {plural(part.segments, 'segment')}, but limits.segments says "
+                f"{segments}; remove that setting to resume."
             )
         if not set(part.entries) <= plan.routes.keys():
             raise Refused(
-                f"the pass over {part.table} was begun for {', '.join(part.entries)}; resume it with --tables naming all."
+                f"the pass over {part.table} started for {', '.join(part.entries)}; resume it with --tables naming all of them."
             )
     covered = {entry for part in begun for entry in part.entries}
     fresh = []

@@ -1,7 +1,7 @@
-"""03 with `retry_failed`: the items that could not be written, read from the source again and tried once more.
+"""03 with `retry_failed`: reads the items that could not be written from the source again, and retries them.
 
-Each goes through its route anew; what becomes of it stands in a new intent of the same journal file, which takes the place
-of the failed row when its outcome is there. A crash in between leaves the rows failed, and the same command goes on.
+Each item goes through its route again. A new intent in the same journal file replaces the failed row once its outcome is
+written. After a crash in between, the rows are still failed, and the same command continues.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from .migrate import Migration, migration_of
 
 BATCH = 100  # items of one intent
 GONE = "the source item is gone"
-ELSEWHERE = "another entry selects the source item by now; a new run migrates it"
+ELSEWHERE = "another entry selects the source item now; a new run migrates it"
 
 Wanted = list[tuple[JournalRow, Instead]]
 
@@ -41,10 +41,10 @@ def _failed(journal: Snapshot, entries: list[str]) -> Counter:
 
 
 def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
-    """The failed items of the plan's entries, tried again. Writes to the target and to the run's folder.
+    """Retries the failed items of the plan's entries. Writes to the target and to the run's folder.
 
-    Raises Refused (nothing written) and Interrupted (the same command goes on). What still cannot be written stays failed,
-    and nothing is taken back for it, whatever `limits.on_failure` says.
+    Raises Refused (nothing written) and Interrupted (the same command resumes). Items that still cannot be written stay
+    failed, and nothing is rolled back for them, whatever `limits.on_failure` says.
     """
     with run.saving(), Stage(run, "migrate") as stage:
         return _retry(stage, plan, on_page)
@@ -53,7 +53,7 @@ def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migrati
 def _retry(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
     run = stage.run
     if not stage.executions():
-        raise Refused(f"run {run.id} has migrated nothing yet, so that there is nothing to try again; migrate first.")
+        raise Refused(f"run {run.id} has migrated nothing yet, so there is nothing to retry; migrate first.")
     before = check_can_write(run, stage, plan)
     plan.require_targets()
     before.check_complete()
@@ -69,7 +69,7 @@ def _retry(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
     except DynamoError as problem:
         raise Refused(str(problem)) from None
     stage.record("retry", items=number)
-    run.logger().info("%s: %d failed items are tried again", stage.name, number)
+    run.logger().info("%s: retrying %d failed items", stage.name, number)
     failure = None
     try:
         with resumable(run):
@@ -128,7 +128,7 @@ def _retry_file(
 def _route(
     plan: Plan, page: Page, rows: list[JournalRow], items: list[dict | None], winners: Winners
 ) -> tuple[Routed, list[tuple[JournalRow, str]]]:
-    """What the items' own routes make of them now, and the rows of those that cannot be tried, with the reason. Pure."""
+    """What the items' routes make of them now, and the rows that cannot be retried, with the reason. Pure."""
     routed, unrouted, still = Routed(page, Counter(), [], [], [], []), {}, []
     for row, item in zip(rows, items, strict=True):
         if item is None:
@@ -143,7 +143,7 @@ def _route(
         routed.scanned.update(one.scanned)
         routed.rows.extend(one.rows)
         routed.losers.extend(one.losers)
-        routed.rejects.extend(reject._replace(stop=False) for reject in one.rejects)  # listed: no page is to be stopped
+        routed.rejects.extend(reject._replace(stop=False) for reject in one.rejects)  # listed, without stopping a page
         unrouted |= {key_text(key): key for key in one.unrouted}
     routed.unrouted.extend(unrouted.values())
     return routed, still

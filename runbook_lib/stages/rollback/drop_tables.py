@@ -1,4 +1,4 @@
-"""Deleting target tables that a run created: a step of its own, after the undo, for tables named one by one."""
+"""Deletes target tables that a run created: a separate step after the undo, for tables named one by one."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ...journal.stage import Stage
 
 @dataclass(frozen=True)
 class TableDeletion:
-    """What became of one table."""
+    """The result for one table."""
 
     table: str
     deleted: bool
@@ -27,7 +27,7 @@ def created_tables(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def resolve_tables(checkpoint: Checkpoint, names: list[str]) -> list[str]:
-    """The tables that `names` (entries or tables) mean. Refused where this run did not create one of them."""
+    """The tables that `names` (entries or tables) mean. Raises Refused where this run did not create one of them."""
     made = created_tables(checkpoint)
     found = []
     for name in names:
@@ -40,9 +40,9 @@ def resolve_tables(checkpoint: Checkpoint, names: list[str]) -> list[str]:
 
 
 def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) -> list[TableDeletion]:
-    """Deletes the named tables that hold nothing any more. Writes to the target's account and the run's journal.
+    """Deletes the named tables that are empty. Writes to the target's account and the run's journal.
 
-    A table that still holds an item, whoever wrote it, or that is protected, is left and the reason given.
+    A table that still holds an item, whoever wrote it, or that is protected, stays; the result gives the reason.
     """
     stage = Stage(checkpoint.run, "create")
     results = []

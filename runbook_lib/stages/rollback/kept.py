@@ -1,7 +1,7 @@
-"""What an undo left alone because it was edited, with what differs: names and types of attributes, never values.
+"""The items that an undo kept because they were edited, with names and types of the attributes that differ, never values.
 
-The journal knows an inserted item by its digest alone. The source's item, routed once more, is that item again where its
-digest is the journal's; then it can be set beside what the target holds.
+The journal knows an inserted item only by its digest. So the source's item is routed once more: if its digest is the
+journal's, it is the inserted item, and can be compared with the target's.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from ...mapping.routes import Route, Row
 from ...values import differences
 from ...walk.plan import Plan, open_plan
 
-LIMIT = 1_000  # items of which the differences are looked up
+LIMIT = 1_000  # items whose differences are looked up
 ATTRIBUTES = 50  # of an item that are named
 BATCH = 100
 REASON = "changed since it was inserted; left as it is"
@@ -25,8 +25,8 @@ REASON = "changed since it was inserted; left as it is"
 def listed(checkpoint: Checkpoint, rows: list[JournalRow], target: Wire) -> list[dict[str, Any]]:
     """The lines of `kept.jsonl`: table (the entry), key (of the source), target_key, attribute, reason, differences.
 
-    Reads source and target again, for the first LIMIT items. Raises nothing: the undo is done, and where a difference
-    cannot be told, the reason says why.
+    Reads source and target again, for the first LIMIT items. Raises nothing, because the undo is already done: where the
+    differences are unknown, the reason says why.
     """
     lines = [_line(row) for row in rows]
     try:
@@ -45,7 +45,7 @@ def listed(checkpoint: Checkpoint, rows: list[JournalRow], target: Wire) -> list
             except Exception as problem:
                 _unknown(checkpoint, [line for _, line in batch], f"{entry} cannot be read", problem)
     for line in lines[LIMIT:]:
-        _say(line, f"the first {LIMIT:,} items are looked at")
+        _say(line, f"only the first {LIMIT:,} items are compared")
     return lines
 
 
@@ -61,11 +61,11 @@ def _line(row: JournalRow) -> dict[str, Any]:
 
 
 def _say(line: dict[str, Any], why: str) -> None:
-    line["reason"] = f"{REASON}. What differs is not known: {why.rstrip('.')}."
+    line["reason"] = f"{REASON}. The differences are unknown: {why.rstrip('.')}."
 
 
 def _unknown(checkpoint: Checkpoint, lines: Iterable[dict[str, Any]], what: str, problem: Exception) -> None:
-    # The text of other exceptions may quote a value.
+    # Texts of other exceptions may quote a value.
     why = f"{what}: {problem if isinstance(problem, RunbookError) else type(problem).__name__}"
     checkpoint.run.logger().warning("kept items are listed without what differs: %s", why)
     for line in lines:
@@ -94,7 +94,7 @@ def _compare(checkpoint: Checkpoint, plan: Plan, target: Wire, batch: list[tuple
 
 
 def _routes(plan: Plan, entry: str) -> list[Route]:
-    """The entry's route; where it asks which ids the source held, one for each answer: which was right the digest tells."""
+    """The entry's route. Where it asks which ids exist, one route per answer: the digest decides which one was used."""
     if entry not in plan.all_routes:
         return []
     route = plan.all_routes[entry]
@@ -104,7 +104,7 @@ def _routes(plan: Plan, entry: str) -> list[Route]:
 
 
 def _as_inserted(routes: list[Route], item: dict, row: JournalRow) -> Row | None:
-    """What was inserted, where the source still gives it."""
+    """The row that was inserted, if the source still produces it."""
     for route in routes:
         made = route.route(item)
         if isinstance(made, Row) and made.digest == row.digest:
@@ -116,5 +116,5 @@ def _other(checkpoint: Checkpoint, plan: Plan) -> str | None:
     try:
         checkpoint.stage_journal().check_identity(plan.identity)
     except Refused:
-        return "the mapping, or the program, is another now"
+        return "the mapping or the program has changed"
     return None

@@ -1,8 +1,7 @@
-"""Restoring, a step of 05 by itself: a backup into a new table, or a restored table's items back into the target.
+"""Restores a backup into a new table, or copies a restored table's items back into the target. A separate step of 05.
 
-DynamoDB restores into a new table only. What it holds is then copied back item by item: absent ones are inserted, and
-nothing that is in the target is overwritten or deleted. All of it may be done again: a restore that was begun is waited
-for, and what was copied is found equal.
+DynamoDB restores into a new table only. The copy then inserts the items that the target lacks; it overwrites and deletes
+nothing. Both can be repeated: the same command waits for a restore that was started, and finds copied items equal.
 """
 
 import re
@@ -40,16 +39,16 @@ _RESTORED = re.compile(r"(.+)-restored-\d{14}")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be restored."""
+    """What to restore."""
 
     text: str  # as it was given
     kind: str  # BACKUP, POINT_IN_TIME or COPY
-    table: str  # the target table it is of
+    table: str  # the target table that the backup is of
     backup: str = ""  # ARN, or the table to copy from
     at: datetime | None = None
 
     def plan(self) -> str:
-        """What would be done, as a phrase."""
+        """The plan, as a phrase."""
         if self.kind == COPY:
             return f"copy what {self.table} lacks from {self.backup}, overwriting nothing"
         return f"restore {self.table} from {self.text} into a new table"
@@ -57,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did. `items` are DynamoDB's own count of the new table, or those that were read for a copy."""
+    """What a restore did. `items` is DynamoDB's own count of the new table, or the number of items read for a copy."""
 
     source: str
     kind: str
@@ -68,7 +67,7 @@ class Restored:
     different: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The report's section, with what the new table lacks of what the old one had."""
+        """The report's section, with the settings that the new table lacks."""
         names = ("kind", "table", "items", "inserted", "equal", "different")
         lacks = [] if self.kind == COPY else list(NOT_CARRIED_OVER)
         return {"from": self.source, **{name: getattr(self, name) for name in names}, "not_carried_over": lacks}
@@ -77,13 +76,15 @@ class Restored:
 def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
     """What `text` means: a backup's ARN, TABLE@TIME, BACKUP_TABLE or BACKUP_TABLE>TABLE. Pure.
 
-    Refused where it is none of these, or of no target table of this checkpoint.
+    Raises Refused where it is none of these, or not of a target table of this checkpoint.
     """
     text = text.strip()
     if match := _ARN.fullmatch(text):
         return Wanted(text, BACKUP, _target(match[1], checkpoint), text)
     if text.startswith("arn:"):
-        raise Refused(f"{text}: no ARN of a backup; it ends in table/NAME/backup/ID, as in the checkpoint's `backups`.")
+        raise Refused(
+            f"{text}: not the ARN of a backup, which ends in table/NAME/backup/ID, as in the checkpoint's `backups`."
+        )
     table, at, time = text.partition("@")
     if at:
         return Wanted(text, POINT_IN_TIME, _target(table, checkpoint), at=_moment(time, text))
@@ -91,7 +92,7 @@ def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
     if not arrow:
         match = _RESTORED.fullmatch(backup)
         if match is None:
-            raise Refused(f"{text}: its name does not tell the table it was restored from; write '{text}>TABLE'.")
+            raise Refused(f"{text}: its name does not say which table it was restored from; write '{text}>TABLE'.")
         table = match[1]
     found = Wanted(text, COPY, _target(table.strip(), checkpoint), backup.strip())
     if found.backup == found.table:
@@ -100,12 +101,12 @@ def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
 
 
 def check(found: Wanted, target: Connection) -> None:
-    """Refused where it cannot be restored: no such backup or table, another key, no such call here. Read-only."""
+    """Raises Refused where it cannot be restored: missing backup or table, another key, no such call here. Read-only."""
     with _refusals():
         if found.kind == BACKUP:
             status = (backup := backups.describe(target, found.backup)) and backup.status
             if status != backups.AVAILABLE:
-                raise Refused(f"backup {found.backup} is {status or 'not there'}; choose one that is AVAILABLE.")
+                raise Refused(f"backup {found.backup} is {status or 'missing'}; choose one that is AVAILABLE.")
         elif found.kind == POINT_IN_TIME:
             recovery = backups.recovery(target, found.table)
             if not recovery.on:
@@ -124,8 +125,8 @@ def restore(
 ) -> Restored:
     """Restores into a new table and waits for it, or copies back. Writes to the target's account, journal and folder.
 
-    `look` is told how far it is, after each page or look; it may raise to stop. Raises Refused, and Interrupted: the same
-    command goes on.
+    Calls `look` with a progress line after each page or poll; it may raise to stop. Raises Refused, and Interrupted: the
+    same command resumes.
     """
     stage = Stage(checkpoint.run, "restore")
     with checkpoint.run.saving(), _refusals():
@@ -147,13 +148,13 @@ def restore(
 
 
 def alerts(restored: Restored) -> list[Alert]:
-    """What a restore left to do. Pure."""
+    """The open items of a restore. Pure."""
     if restored.kind != COPY:
         message = (
             f"restored {restored.source} into this new table: {plural(restored.items, 'item')} by DynamoDB's count"
         )
         action = (
-            "A restore is no undo: the old table is as it was. Point the application to the new one, or copy back what "
+            "A restore is not an undo: the old table is unchanged. Point the application to the new one, or copy back what "
             f"is missing with --restore-from {restored.table}. Not carried over: {', '.join(NOT_CARRIED_OVER)}."
         )
         return [Alert("", restored.table, message, action)]
@@ -164,7 +165,7 @@ def alerts(restored: Restored) -> list[Alert]:
 
 
 def _begin(found: Wanted, table: str, target: Connection, look: Callable[[str], None]) -> None:
-    """Asks for the restore, again while DynamoDB has too much to do."""
+    """Requests the restore; repeats the request while DynamoDB has too much to do."""
     for pause in tables.pauses(START_DEADLINE):
         look(f"asking for {table}")
         try:
@@ -174,17 +175,17 @@ def _begin(found: Wanted, table: str, target: Connection, look: Callable[[str], 
                 backups.restore(target, table, of=found.table, at=found.at)
             return
         except DynamoError as problem:
-            if problem.code == "TableAlreadyExistsException":  # asked for before, by a request whose reply was lost
+            if problem.code == "TableAlreadyExistsException":  # requested before; the reply was lost
                 return
             if problem.code not in backups.BUSY:
                 raise
             reason = problem.code
         pause()
-    raise Interrupted(f"{found.text} cannot be restored now ({reason}); give the same command again later.")
+    raise Interrupted(f"{found.text} cannot be restored now ({reason}); run the same command again later.")
 
 
 def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
-    """The table that an earlier attempt of the same restore made, or was about to make; None where it went since."""
+    """The table that an earlier attempt of the same restore created, or was about to; None where it is gone."""
     table, done = None, False
     for event in stage.events("restoring", "restored"):
         if event["source"] == found.text:
@@ -193,7 +194,7 @@ def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
 
 
 def _new_name(table: str, target: Connection) -> str:
-    """`<table>-restored-<time>`, which no table has."""
+    """`<table>-restored-<time>`, a name that no table has."""
     while True:
         name = f"{table[:231]}-restored-{now():%Y%m%d%H%M%S}"
         if tables.describe(target, name) is None:
@@ -225,7 +226,7 @@ def _copy(
         try:
             write_listing(checkpoint.run.folder, CONFLICTS, conflicts())
         except DynamoError as problem:
-            again = "what was copied is found equal when the same command is given again"
+            again = "run the same command again to copy the rest"
             raise Interrupted(f"{str(problem).rstrip('.')}; {again}.") from None
     stage.record("copied", source=found.backup, table=found.table, counts=counts)
     checkpoint.run.logger().info("copied back from %s into %s: %s", found.backup, found.table, dict(counts))
@@ -233,14 +234,16 @@ def _copy(
 
 
 def _settle(target: Connection, table: str, key: list[str], items: list[dict]) -> tuple[Counter, list[tuple]]:
-    """Inserts those items that are absent. Gives counts, and key, attribute and reason of those that differ."""
+    """Inserts the items that are absent. Returns counts, and key, attribute and reason of those that differ."""
     counts: Counter = Counter()
     different = []
     keys = [{name: item[name] for name in key} for item in items]
     for item, at, there in zip(items, keys, target.wire.get_many(table, keys), strict=True):
         absent = there is None
         there = target.wire.put_new(table, item, key[0]) if absent else there
-        if there is None or digest(there) == digest(item):  # equal though it was absent: a reply was lost, it is ours
+        if there is None or digest(there) == digest(
+            item
+        ):  # equal although it was absent: a reply was lost, so it is ours
             counts["inserted" if absent else "equal"] += 1
             continue
         counts["different"] += 1
@@ -254,7 +257,7 @@ def _settle(target: Connection, table: str, key: list[str], items: list[dict]) -
 
 
 def _key(found: Wanted, target: Connection) -> list[str]:
-    """The key attributes that both tables have, partition key first. Refused where they differ, or one is not active."""
+    """Both tables' key attributes, partition key first. Raises Refused where they differ, or one table is not active."""
     sides = []
     for name in (found.backup, found.table):
         table = tables.describe(target, name)
@@ -272,7 +275,9 @@ def _target(name: str, checkpoint: Checkpoint) -> str:
     known = {about["target"] for about in checkpoint.entries.values()}
     table = checkpoint.entries[name]["target"] if name in checkpoint.entries else name
     if table not in known:
-        raise Refused(f"{name} is no target table of run {checkpoint.run.id}; its tables: {', '.join(sorted(known))}.")
+        raise Refused(
+            f"{name} is not a target table of run {checkpoint.run.id}; its tables: {', '.join(sorted(known))}."
+        )
     return table
 
 
@@ -280,16 +285,16 @@ def _moment(text: str, whole: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(f"{whole}: {text!r} is no time; write it as in TABLE@2026-11-22T03:00:00Z.") from None
+        raise Refused(f"{whole}: {text!r} is not a time; write it as in TABLE@2026-11-22T03:00:00Z.") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if moment > now():
-        raise Refused(f"{whole}: that time is still to come; name one that has passed.")
+        raise Refused(f"{whole}: that time is in the future; name a past one.")
     return moment
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """A block in which what DynamoDB refuses for good, or the engine lacks, is a refusal."""
+    """A block that raises Refused for what DynamoDB refuses for good or the engine lacks."""
     try:
         yield
     except (NotAvailable, DynamoError) as problem:

@@ -1,4 +1,4 @@
-"""What 05_rollback does, step by step, around `rollback.undo`: finding the checkpoint, connecting, concluding."""
+"""05_rollback, step by step: find the checkpoint, connect, undo, conclude."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ class Undoing:
     """One rollback from one checkpoint."""
 
     def __init__(self, path: str, outputs: str, parameters: Parameters):
-        """The checkpoint at `path`; where it is empty the latest of the same migration. Raises Refused."""
+        """Opens the checkpoint at `path`, or, where that is empty, the latest of the same migration. Raises Refused."""
         known = None
         if not path:
             identity = identify(parameters, load_mapping(parameters), "")
@@ -48,11 +48,13 @@ class Undoing:
             check_endpoint(self.checkpoint.parameters.target, self._target.endpoint_url)
             held, now = self.checkpoint.target_account, self._target.account
             if held and now and held != now:
-                raise Refused(f"the checkpoint was written for account {held}, these credentials belong to {now}.")
+                raise Refused(
+                    f"the checkpoint was written for account {held}, but these credentials belong to {now}; use that account's."
+                )
         return self._target
 
     def preview(self, delete: list[str], restore_from: str = "") -> Preview:
-        """What would be looked at. Read-only.
+        """What the undo would look at. Read-only.
 
         Refused where `delete` names a table that the run did not create, `restore_from` what cannot be restored, or a
         later run built on this one.
@@ -107,11 +109,11 @@ class Undoing:
         return self.checkpoint.sides
 
     def alerts(self, undone: Undone, deletions: list[TableDeletion], restored: Restored | None = None) -> list[Alert]:
-        """What the rollback left open."""
+        """The open items of the rollback."""
         alerts = []
         if undone.kept_edited:
             message = f"{plural(undone.kept_edited, 'item')} edited since they were inserted, and kept"
-            alerts.append(Alert(REVIEW, "", message, "See kept.jsonl, with what differs; decide on each by hand."))
+            alerts.append(Alert(REVIEW, "", message, "See kept.jsonl for what differs; decide on each by hand."))
         if undone.not_found:
             message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else, or expired"
             alerts.append(Alert("", "", message, "Nothing to do."))
@@ -119,10 +121,12 @@ class Undoing:
             alerts.append(Alert("", "", f"items of others were not touched: {others}", "Nothing to do."))
         if self.checkpoint.code_changed:
             message = "the program is not the version that inserted the items"
-            alerts.append(Alert("", "", message, "Nothing to do: undo compares what is stored with what was written."))
+            alerts.append(
+                Alert("", "", message, "Nothing to do: the undo compares what is stored with what was written.")
+            )
         for deletion in deletions:
             if not deletion.deleted:
-                alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Look at it by hand."))
+                alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Check it by hand."))
         alerts += repair.alerts(self._stage)
         return alerts + (restore.alerts(restored) if restored else [])
 
@@ -133,7 +137,7 @@ def tables_of(checkpoint: Checkpoint) -> list[str]:
 
 
 def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
-    """A run begun after the checkpoint's stage whose inserts lie, or may lie, in one of its target tables. Read-only."""
+    """A run that started after the checkpoint's stage and may have items in one of its target tables. Read-only."""
     mine = journal.state().started or ""
     tables = set(tables_of(checkpoint))
     for run in runs(checkpoint.run.folder.parent):
@@ -149,7 +153,7 @@ def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
             except Refused as problem:
                 raise Refused(
                     f"run {run.id} may have built on this one, but cannot be read: {str(problem).rstrip('.')}. To roll back "
-                    "without regard to it, move its folder elsewhere."
+                    "regardless, move its folder elsewhere."
                 ) from problem
             if other and other.sides["target"] == checkpoint.sides["target"] and tables & set(tables_of(other)):
                 return run.id

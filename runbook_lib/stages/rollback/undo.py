@@ -1,7 +1,7 @@
 """05_rollback: undo what a stage inserted, and nothing else.
 
-An item is deleted only where the journal says that this run inserted it, what is stored is equal to what was inserted,
-and the delete's own condition still holds. Whatever was edited since stays and is listed.
+It deletes an item only if the journal says that this run inserted it, the stored item equals the inserted one, and the
+delete's own condition still holds. An item that was edited since stays and is listed.
 """
 
 from collections import Counter, defaultdict, deque
@@ -37,7 +37,7 @@ from ...walk.workers.shared_journal import settle
 from .kept import listed
 
 BATCH = 100
-EXPRESSION_BYTES = 3_500  # of the 4 KB that DynamoDB takes; a name and a value placeholder a condition
+EXPRESSION_BYTES = 3_500  # of the 4 KB that DynamoDB accepts; each condition takes a name and a value placeholder
 MAX_CONDITION_VALUE = 1_000
 
 
@@ -49,14 +49,16 @@ class Undone:
     kept_edited: int
     not_found: int
     kept: list[dict]  # the lines of kept.jsonl: see kept.py
-    already_there: int = 0  # items of others, left alone: those that were equal to ours before,
-    conflicts: int = 0  # and those that differed from ours under the same key
+    already_there: int = 0  # items of others, left alone: those equal to ours from before,
+    conflicts: int = 0  # and those different from ours under the same key
     journal: Snapshot | None = None  # the stage's journal after it
 
     def others(self) -> str:
-        """The items of others that were left alone, as a phrase; "" where there were none."""
-        equal = f"{self.already_there:,} that were there before, equal" if self.already_there else ""
-        other = f"{self.conflicts:,} that differed under our keys (see conflicts.jsonl)" if self.conflicts else ""
+        """The items of others that were left alone, as a phrase; "" without any."""
+        equal = f"{self.already_there:,} equal to ours, there before" if self.already_there else ""
+        other = (
+            f"{self.conflicts:,} different from ours under the same key (see conflicts.jsonl)" if self.conflicts else ""
+        )
         return ", ".join(filter(None, (equal, other)))
 
 
@@ -64,8 +66,8 @@ class Undone:
 class Preview:
     """What an undo would look at."""
 
-    entries: dict[str, int]  # entry -> items that this stage inserted and that are not undone
-    unknown: int  # intents without a word: looked up when it comes to it
+    entries: dict[str, int]  # entry -> items that this stage inserted and no rollback has undone
+    unknown: int  # rows of intents without an outcome: the undo looks them up
 
 
 def preview(journal: Snapshot) -> Preview:
@@ -96,9 +98,9 @@ def undo(
 ) -> Undone:
     """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
 
-    Children go before parents. Connects with `target.rollback_role_arn` where no connection is given. Resumable: what was
-    undone before is not touched again, what was kept is looked at again. What differs in kept items is told by the source,
-    where it can be read; nothing else depends on it. `known` is an earlier reading of the stage's journal.
+    Children go before parents. Without `target` it connects with `target.rollback_role_arn`. Resumable: it does not touch undone
+    items again, and looks at kept items again. It reads the source only to list what differs in kept items; nothing else
+    depends on that. `known` is an earlier reading of the stage's journal.
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
@@ -139,7 +141,7 @@ def _undo(
     execution: int | None,
     on_page: Callable[[str, Counter], None] | None,
 ) -> list[JournalRow]:
-    """Does it; gives what was kept."""
+    """Undoes; returns the rows that were kept."""
     settle(stage)
     before = stage.read()  # every file to its end: damage is found before the first delete
     before.check_complete()
@@ -168,8 +170,10 @@ def _undo(
 def _candidates(
     file: TableFile, intents: Iterable[Intent], execution: int | None
 ) -> Iterator[tuple[Intent, list[int]]]:
-    """Intents with the indexes of their rows that are, or may be, ours and still there. `intents` are all of the file."""
-    given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page that was open twice holds its rows twice
+    """Intents with the indexes of their rows that are, or may be, ours and still in the target. `intents` are all of the file."""
+    given: set[tuple[str, bytes, str]] = (
+        set()
+    )  # yielded for an open intent: a page that was open twice holds its rows twice
     for intent in intents:
         if execution not in (None, intent.execution):
             continue
@@ -196,7 +200,7 @@ class _UndoFile:
         self._wire, self._pool, self._log, self._kept = wire, pool, log, kept
 
     def batch(self, intent: Intent, indexes: list[int]) -> Counter:
-        """Looks at the rows and deletes those that are ours and unchanged."""
+        """Reads the rows' items and deletes those that are ours and unchanged. Returns counts by state."""
         there: dict[int, dict | None] = {}
         by_table: dict[str, list[int]] = defaultdict(list)
         for index in indexes:
@@ -211,7 +215,7 @@ class _UndoFile:
         states = {index: _without_delete(intent, index, item) for index, item in there.items() if index not in mine}
         states = dict(sorted((states | self._delete(intent.rows, mine)).items()))
         counts = Counter(states.values())
-        # An item that was kept before was counted then.
+        # An item that was kept before is already counted.
         counts.subtract(Counter(intent.undone[index] for index in indexes if index in intent.undone))
         rows = {str(index): state for index, state in states.items()}
         self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts=counts)
@@ -221,14 +225,14 @@ class _UndoFile:
         return counts
 
     def _look(self, table: str, keys: list[dict]) -> list[dict | None]:
-        """What is stored. A table that is gone took its items with it; where all are gone, this is the wrong place."""
+        """The stored items. A deleted table has none; if all tables are missing, this is the wrong place: Interrupted."""
         try:
             return self._wire.get_many(table, keys)
         except DynamoError as problem:
             if problem.code != "ResourceNotFoundException":
                 raise
         if not any(self._exists(name) for name in {about["target"] for about in self._entries.values()}):
-            raise Interrupted("none of the target tables is there; check region and endpoint, then roll back again.")
+            raise Interrupted("none of the target tables exists here; check region and endpoint, then roll back again.")
         return [None] * len(keys)
 
     def _exists(self, table: str) -> bool:
@@ -244,8 +248,8 @@ class _UndoFile:
         return self._entries[row.entry]["target"]
 
     def _delete(self, rows: list[JournalRow], items: dict[int, dict]) -> dict[int, str]:
-        """What became of items that are as they were inserted. Once one delete has raised, no other one is begun."""
-        left = iter(items.items())  # whoever is free takes the next, which is atomic; emptied, it ends all
+        """The states of items that are still as inserted. After one delete has raised, no further delete starts."""
+        left = iter(items.items())  # threads take the next item atomically; emptying it ends all of them
         states: dict[int, str] = {}
 
         def work(_: int) -> None:
@@ -265,17 +269,17 @@ class _UndoFile:
 
 
 def _without_delete(intent: Intent, index: int, item: dict | None) -> str:
-    """What an item is that is not deleted: gone, or edited."""
+    """The state of an item that is not deleted: gone, or edited."""
     if item is not None:
         return KEPT_EDITED
-    # Announced in an earlier attempt, when it was there, and absent now: that attempt's delete arrived.
+    # An earlier attempt announced its delete when it existed, and it is absent now: that delete arrived.
     if index in intent.undoing and index not in intent.undone:
         return DELETED
     return NEVER_WRITTEN if intent.outcome is None else NOT_FOUND
 
 
 def delete_unchanged(wire: Wire, table: str, row: JournalRow, item: dict) -> bool:
-    """Whether the item, which is as the row was inserted, was deleted; else it was edited meanwhile, and is there still.
+    """Whether the item, last seen as the row was inserted, was deleted. If not, somebody edited it, and it is still there.
 
     Writes to the table.
     """
@@ -294,7 +298,7 @@ def _is_as_inserted(item: dict | None, row: JournalRow) -> bool:
 
 
 def _conditions(item: dict, key: dict) -> list[tuple[str, dict]]:
-    """The key and as many unchanged scalar attributes as an expression takes."""
+    """The key and as many unchanged scalar attributes as fit into an expression."""
     conditions = [(name, item[name]) for name in key]
     length = 32 * len(conditions)
     for name, value in sorted(item.items()):

@@ -1,4 +1,4 @@
-"""The last step of 04, for one page: what the routes make of it beside what the target holds. Figures and hashes, no values."""
+"""The last step of 04 for one page: compares the routes' rows with the target's items. Figures and hashes, no values."""
 
 import base64
 import threading
@@ -47,27 +47,29 @@ class EntryValidation:
     quarantined: int = 0
     references: int = 0
     dangling: int = 0
-    expired: int = 0  # not there either, but its time to live is over
-    added: int = 0  # why items are missing, different or in conflict, as far as the migration's journal tells
+    expired: int = 0  # also absent, but its time to live is over
+    added: int = 0  # why items are missing, different or in conflict, if the migration's journal says
     changed: int = 0
     edited_in_target: int = 0
 
 
 @dataclass
 class Compared:
-    """What comparing one page found: all that the validation still needs of it."""
+    """The result of comparing one page: everything the validation needs later."""
 
     tables: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> figures
     unrouted: int = 0
     differences: list[Difference] = field(default_factory=list)
     expected: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # target table -> key hashes
     held: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # entry -> ids of equal items
-    asked: dict[str, dict[str, bytes]] = field(default_factory=dict)  # parent, entry -> ids that are referred to
-    matching: dict[str, dict[str, bytes]] = field(default_factory=dict)  # entry, query -> keys that it must return
+    asked: dict[str, dict[str, bytes]] = field(default_factory=dict)  # parent, entry -> referenced ids
+    matching: dict[str, dict[str, bytes]] = field(
+        default_factory=dict
+    )  # entry, query -> keys that the query must return
     drift: list[tuple[str, dict, str]] = field(default_factory=list)  # entry, source key, reason
 
     def as_record(self) -> dict[str, Any]:
-        """The page as JSON can hold it; hashes in base64."""
+        """The page as plain JSON data; hashes in base64."""
         return {
             "tables": self.tables,
             "unrouted": self.unrouted,
@@ -81,7 +83,7 @@ class Compared:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Compared":
-        """The page that `as_record` was of."""
+        """The page from its `as_record`."""
         return cls(
             {entry: Counter(figures) for entry, figures in record["tables"].items()},
             record["unrouted"],
@@ -103,7 +105,7 @@ def _bytes(texts: Mapping[str, str]) -> dict[str, bytes]:
 
 
 class PageComparer:
-    """Compares pages. Thread-safe: it keeps nothing of them."""
+    """Compares pages. Thread-safe: it keeps no state."""
 
     def __init__(
         self,
@@ -115,8 +117,8 @@ class PageComparer:
         origins: Origins | None = None,
     ):
         """`conflicts`: target table → keys that the migration listed as taken by other items. `expiry`: target table →
-        the attribute that says when an item expires; `now` is the second that it is compared with. `origins` tells why
-        an item is missing or different."""
+        the attribute with the time when an item expires, compared with `now` (seconds). `origins` explains why an item
+        is missing or different."""
         self._origins = origins
         self._plan, self._conflicts, self._expiry, self._now = plan, conflicts, expiry, now
         self._patterns: dict[str, list[Pattern]] = defaultdict(list)
@@ -184,14 +186,14 @@ class PageComparer:
     def _ask(self, page: Compared, row: Row, figures: Counter) -> None:
         for found in row.references:
             figures["references"] += 1
-            if found.new is None or found.new == NULL:  # `dangling: null`: what it referred to is not there either
+            if found.new is None or found.new == NULL:  # `dangling: null`: the parent does not exist either
                 figures["dangling"] += 1
             else:
                 page.asked.setdefault(found.parent, defaultdict(bytes))[row.entry] += text_hash(text_of(found.new))
 
 
 def parents_of_references(plan: Plan) -> set[str]:
-    """The entries that the chosen ones may refer to."""
+    """The entries to which the chosen entries may refer."""
     rules = [rule for route in plan.routes.values() for rule in route.entry.model.references.values()]
     if any(rule.table_named_by for rule in rules):
         return set(plan.mapping.entries)
@@ -206,7 +208,7 @@ def _differences(row: Row, item: dict) -> list[Difference]:
 
 
 class Totals:
-    """All pages together. Memory is bounded: the bags of hashes spill to files. Thread-safe."""
+    """The sum of all pages. Memory is bounded: the hash logs spill to files. Thread-safe."""
 
     def __init__(self):
         """Nothing yet."""
@@ -221,7 +223,7 @@ class Totals:
         self._lock = threading.Lock()
 
     def room(self) -> int:
-        """How many more differences are kept."""
+        """How many more differences it will keep."""
         return MAX_SHOWN - len(self.differences)
 
     def note(self, difference: Difference) -> None:

@@ -1,10 +1,11 @@
-"""The journal of 04, by which an interrupted validation goes on: one record a page, written when the page was compared.
+"""The journal of 04, from which an interrupted validation resumes: one record per page, written after the page was compared.
 
-Every execution that begins anew has a folder of its own, `journal/validate`, `journal/validate-2`, …, in the form of the
-other stages' (`stage.jsonl` with the events execution and end; a file for each table and segment), and takes away those
-before it. Nothing is decided from it but the validation: a journal that is damaged is set aside, and the comparison begins anew.
+Every validation that starts from the beginning gets a folder of its own, `journal/validate`, `journal/validate-2`, …, and
+removes the folders before it. Its form is the form of the other stages: `stage.jsonl` with the events execution and end,
+and a file for each table and segment. Only the validation depends on it: a damaged journal is set aside, and the comparison
+starts again.
 
-compared   page, last, and what comparison.Compared holds: figures, the first differences, hashes in base64
+compared   page, last, and the fields of compare.Compared: figures, the first differences, hashes in base64
 """
 
 import re
@@ -28,7 +29,7 @@ from .compare import Compared, Totals
 
 STAGE, SET_ASIDE = "validate", "set-aside"
 _FOLDER = re.compile(rf"{STAGE}(?:-(\d+))?")
-_COMPARING = {  # what the records depend on besides the migration's code
+_COMPARING = {  # files on which the records depend, in addition to the migration's code
     "comparison": "stages/validate/compare.py",
     "origins": "stages/validate/origins.py",
     "target scan": "stages/validate/target_scan.py",
@@ -42,7 +43,7 @@ class ValidationJournal:
     """One execution, open for appending. A `with` block; thread-safe as long as one worker owns a segment."""
 
     def __init__(self, stage: Stage, plan: Plan, segments: dict[str, int], positions: dict[tuple[str, int], Position]):
-        """`positions` are those of the segments that were begun."""
+        """`positions`: (source table, segment) → where it stands, for the segments that were started."""
         self._stage, self._plan, self.segments, self.positions = stage, plan, segments, positions
         self._logs: dict[tuple[str, int], Log] = {}
         self._lock = threading.Lock()
@@ -56,11 +57,11 @@ class ValidationJournal:
 
     @property
     def pages(self) -> int:
-        """How many pages were compared before."""
+        """The number of pages that earlier executions compared."""
         return sum(position.number for position in self.positions.values())
 
     def append(self, page: Page, compared: Compared) -> None:
-        """Writes a page's record; on disk when it returns. Raises OSError as the disk does."""
+        """Writes a page's record; it is on disk when this returns. Raises OSError."""
         log = self._log(page.table, page.segment)
         log.append("compared", page=page.number, last=page.last, **compared.as_record())
 
@@ -74,10 +75,10 @@ class ValidationJournal:
 
 
 def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
-    """The run's last validation where it was interrupted and is the same, with its totals so far; else a new one.
+    """The run's last validation with its totals so far, if it was interrupted and is the same; else a new one.
 
-    The same: mapping, environments, program code, chosen entries, segments, and what the migration has done. Writes to
-    the run's folder; takes the journals of earlier validations away.
+    The same means equal mapping, environments, program code, chosen entries, segments, and state of the migration. Writes
+    to the run's folder; removes the journals of earlier validations.
     """
     number = _latest(run)
     if number:
@@ -86,12 +87,12 @@ def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
             segments = _unfinished(stage, plan)
             positions = _read(stage, totals) if segments else {}
         except (Refused, ValueError, KeyError, TypeError) as problem:
-            run.logger().warning("the validation begins anew, as its journal cannot be read: %s", problem)
+            run.logger().warning("the validation starts again, because its journal cannot be read: %s", problem)
             _set_aside(run, stage.folder)
         else:
             if segments:
                 found = ValidationJournal(stage, plan, segments, positions)
-                run.logger().info("%s goes on: %d pages were compared before", stage.name, found.pages)
+                run.logger().info("%s resumes: %d pages were compared before", stage.name, found.pages)
                 return found, totals
     stage = _stage(run, number + 1)
     segments = {table: plan.segments(table) for table in plan.by_source()}
@@ -103,13 +104,13 @@ def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
 
 
 def end(run: Run) -> None:
-    """Records that the last validation has come to its end and is reported: the next one begins anew. Writes to its journal."""
+    """Records that the last validation has ended and was reported, so the next one starts again. Writes to its journal."""
     if number := _latest(run, set_aside=False):
         _stage(run, number).record("end")
 
 
 def state(run: Run) -> str | None:
-    """Of the last validation: interrupted (or going on) or complete; None where there is none to be read. Read-only."""
+    """The last validation's state: interrupted (or running) or complete; None without a readable one. Read-only."""
     try:
         last = None
         for event in _stage(run, _latest(run, set_aside=False)).events("execution", "end"):
@@ -120,7 +121,7 @@ def state(run: Run) -> str | None:
 
 
 def _unfinished(stage: Stage, plan: Plan) -> dict[str, int] | None:
-    """Source table → segments of the execution, where it has not ended and is the one that the plan asks for."""
+    """Source table → segments of the execution, if it has not ended and fits the plan."""
     events = list(stage.events())
     if not events or events[-1]["kind"] == "end":
         return None
@@ -132,7 +133,7 @@ def _unfinished(stage: Stage, plan: Plan) -> dict[str, int] | None:
 
 
 def _read(stage: Stage, totals: Totals) -> dict[tuple[str, int], Position]:
-    """Adds every page to the totals; gives where the segments stand. Raises Damaged, Refused."""
+    """The segments' positions; adds every page to the totals. Raises Damaged, Refused."""
     positions = {}
     for file in stage.read().files:
         position = Position()
@@ -144,7 +145,7 @@ def _read(stage: Stage, totals: Totals) -> dict[tuple[str, int], Position]:
 
 
 def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:
-    """What an execution must have in common with the one that it goes on with."""
+    """What an execution must have in common with the one it resumes."""
     migrated = stage.run.journal("migrate").glob("*.jsonl")
     return {
         **stage.identity(plan.identity),
@@ -165,7 +166,7 @@ def _folders(run: Run, *, set_aside: bool = False) -> list[int]:
 
 
 def _latest(run: Run, *, set_aside: bool = True) -> int:
-    """The number of the last execution, 0 where there was none. A number is never used twice: the audit chain knows them."""
+    """The number of the last execution, or 0. A number is never used twice, because the audit chain names it."""
     return max(_folders(run, set_aside=set_aside), default=0)
 
 

@@ -1,6 +1,6 @@
-"""Where what a validation finds comes from: did the source change since it was read, or the target since it was written to.
+"""Why a validation finds a difference: did the source change since it was read, or the target since it was written?
 
-The run's own journal tells. It is read when it is first asked, so a validation that finds nothing does not read it.
+The run's own journal decides. It is read at the first question, so a validation without differences does not read it.
 """
 
 import threading
@@ -23,7 +23,7 @@ EDITED = "edited in the target since it was copied"
 REMOVED = "deleted from the target since it was copied"
 BOTH = "changed in the source since it was read, and edited or deleted in the target"
 OLDER = "changed in the source since it was copied; the target holds the older copy"
-ON_ITS_WAY = "its older copy was deleted for the new version, which did not arrive; the same delta again inserts it"
+ON_ITS_WAY = "its older copy was deleted for a new version that did not arrive; run the same delta again to insert it"
 NOTHING = ("", "")
 BATCH = 100
 
@@ -36,10 +36,10 @@ class Drifted(NamedTuple):
 
 
 class Origins:
-    """Asks the journal of a run's migration. Thread-safe; a `with` block."""
+    """Answers from the journal of a run's migration. Thread-safe; a `with` block."""
 
     def __init__(self, migrated: Snapshot, plan: Plan):
-        """Nothing is explained where the run has not finished a migration, or took it back. Read-only."""
+        """Explains nothing where the run has not finished a migration, or was rolled back. Read-only."""
         self._plan, self._migrated, self._lock = plan, migrated, threading.Lock()
         self._index: Index | None = None
         self._entries = set(migrated.entries()) if migrated.state().finished else set()
@@ -52,7 +52,7 @@ class Origins:
             self._index.__exit__(*exception)
 
     def of_row(self, row: Row, item: dict | None) -> Drifted:
-        """Of a source item that the target does not hold as it should; `item` is what it holds under the key."""
+        """What happened to a source item that the target does not hold as expected. `item` is what it holds under the key."""
         if row.entry not in self._entries:
             return Drifted(*NOTHING)
         index, found = self._journal(), None if item is None else digest(item)
@@ -79,7 +79,7 @@ class Origins:
         return Drifted("edited_in_target", BOTH)
 
     def of_extra(self, extra: dict[str, HashSet], notes: Notes) -> Counter:
-        """What is known of items that the source does not make; `extra`: target table → key hashes. Notes each."""
+        """Figures for the extra items; adds a note for each. `extra`: target table → key hashes."""
         counts: Counter = Counter()
         for target, hashes in extra.items() if self._entries else ():
             for at in range(0, len(hashes), BATCH):
@@ -93,7 +93,7 @@ class Origins:
         return counts
 
     def _of_copies(self, target: str, copies: list[Said]) -> list[tuple[tuple[str, dict], Drifted]]:
-        """Of copies that the source no longer makes: the item, and what became of it. Reads both sides."""
+        """Copies that the source no longer produces, and what happened to each item. Reads both sides."""
         rows = [self._journal().intent(one).rows[one.index] for one in copies]
         found = []
         items = self._plan.target.wire.get_many(target, [row.key for row in rows]) if rows else []
@@ -112,8 +112,8 @@ class Origins:
         if not route.selects(source):
             return Drifted("deleted", UNSELECTED)
         if isinstance(route.route(source), Row):
-            return Drifted(*NOTHING)  # its key is another one now: it is missing there, and counted so
-        return Drifted("changed", f"{CHANGED}, to what is not copied; the older copy stays")
+            return Drifted(*NOTHING)  # it has another key now, under which it counts as missing
+        return Drifted("changed", f"{CHANGED} to a version that is not copied; the older copy stays")
 
     def _journal(self) -> Index:
         with self._lock:
@@ -128,17 +128,17 @@ def _is_ours(said: Said) -> bool:
 
 
 def alerts(run: Run, counts: Counter) -> list[Alert]:
-    """What follows from the figures."""
+    """The alerts that follow from the figures."""
     mend = f"Bring the target up to date: runbook migrate PARAMS --run-id {run.id} --delta --execute --confirm ENVIRONMENT."
     found = []
     if number := counts["added"] + counts["changed"]:
-        message = f"{plural(number, 'item')} added or changed in the source since it was migrated"
+        message = f"{plural(number, 'item')} added or changed in the source since the migration"
         found.append(Alert(REVIEW, "", message, f"See drift.jsonl. {mend}"))
     if number := counts["deleted"]:
-        message = f"{plural(number, 'item')} deleted from the source, or selected no longer, since it was migrated"
+        message = f"{plural(number, 'item')} deleted from the source, or no longer selected, since the migration"
         found.append(Alert(REVIEW, "", message, "See drift.jsonl. Their copies stay; decide by hand."))
     if number := counts["edited_in_target"]:
-        message = f"{plural(number, 'item')} edited or deleted in the target since it was migrated"
+        message = f"{plural(number, 'item')} edited or deleted in the target since the migration"
         found.append(
             Alert(REVIEW, "", message, "See drift.jsonl; decide which version is right. Nothing overwrites it.")
         )

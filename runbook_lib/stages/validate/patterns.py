@@ -1,4 +1,4 @@
-"""The proof of an access pattern: the query, run page by page, returns exactly the routed items that satisfy it."""
+"""Proves an access pattern: run page by page, the query returns exactly the routed items that satisfy it."""
 
 import time
 from collections.abc import Container
@@ -13,7 +13,7 @@ from .queries import RETRY_SECONDS, Pattern
 
 @dataclass(frozen=True)
 class PatternProof:
-    """What running one access pattern gave."""
+    """The result of running one access pattern."""
 
     entry: str
     name: str
@@ -21,7 +21,7 @@ class PatternProof:
     expected: int
     returned: int
     pages: int
-    foreign: int  # returned items that the chosen entries do not make
+    foreign: int  # returned items that the chosen entries do not produce
     problem: str | None  # None: proved
 
 
@@ -31,9 +31,9 @@ PAGE_ITEMS = 100  # small pages, so that following LastEvaluatedKey is proved to
 def prove(
     wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Container[bytes]], seconds: float = RETRY_SECONDS
 ) -> PatternProof:
-    """The proof, tried again for up to `seconds` where an index may lag behind. Read-only.
+    """The proof; repeated for up to `seconds` where an index may lag behind. Read-only.
 
-    `foreign`: keys of items that the chosen entries do not make, and that may be among what is returned.
+    `foreign`: keys of items that the chosen entries do not produce; the query may return them too.
     """
     deadline = time.monotonic() + (seconds if pattern.index else 0)
     wait = 0.2
@@ -73,7 +73,7 @@ def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Containe
     if missing:
         problem = f"{missing} items that satisfy it are not returned"
     elif unexpected:
-        problem = f"{unexpected} items are returned that should not be"
+        problem = f"{unexpected} items are returned unexpectedly"
     elif twice:
         problem = f"{twice} items are returned twice"
     elif not ordered:

@@ -1,4 +1,4 @@
-"""Access patterns: the mapping's queries as requests, and as conditions on routed items. What both give must be the same."""
+"""Access patterns: the mapping's queries as requests, and as conditions on routed items. Both must select the same items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Condition:
     values: tuple[dict, ...]
 
     def holds(self, item: dict) -> bool:
-        """Whether an item satisfies it, by DynamoDB's rules: types must agree, numbers by value, text by bytes."""
+        """Whether an item satisfies it, by DynamoDB's rules: types must match; numbers compare by value, text by bytes."""
         value: dict | None = {"M": item}
         for name in self.path:
             value = value.get("M", {}).get(name) if value else None
@@ -66,7 +66,7 @@ class Pattern:
 
 
 def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
-    """The entry's queries. ValueError, as a sentence, where one does not fit the target table."""
+    """The entry's queries. Raises ValueError, a sentence, where one does not fit the target table."""
     table = plan.target_tables[entry.target]
     if table is None:
         return []
@@ -77,7 +77,7 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         key = table.indexes[query.index].key if query.index else table.key
         letters = dict(key)
         if unknown := set(query.key) - letters.keys():
-            raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is no key attribute there")
+            raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is not a key attribute there")
         try:
             on_key = [_condition((attribute,), wanted, letters[attribute]) for attribute, wanted in query.key.items()]
             on_rest = [_condition(tuple(path.split(".")), wanted) for path, wanted in query.filter.items()]

@@ -1,4 +1,4 @@
-"""What the target really holds, for the validation: items the mapping does not make, and ids that references look for."""
+"""Reads what the target really holds, for the validation: items that the mapping does not produce, and referenced ids."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,16 +13,18 @@ from ...walk.walk import Routed, walk
 
 @dataclass(frozen=True)
 class TargetSide:
-    """The chosen entries' target tables, read to their end."""
+    """The contents of the chosen entries' target tables."""
 
-    held: dict[str, HashLog]  # entry that is referred to -> hashes of the ids that are there
+    held: dict[str, HashLog]  # referenced entry -> hashes of the ids in the target
     extra: dict[str, HashSet] = field(default_factory=dict)  # target table -> key hashes, where there are any
     keys: list[tuple[str, dict]] = field(default_factory=list)  # the first extra items: table, key
-    others: dict[str, HashSet] = field(default_factory=dict)  # target table -> keys that entries not chosen make there
+    others: dict[str, HashSet] = field(
+        default_factory=dict
+    )  # target table -> keys that entries produce there which are not chosen
 
 
 def text_hash(text: str) -> bytes:
-    """Identifies an id by its text, so that a reference kept in another type still finds it."""
+    """Identifies an id by its text, so that a reference of another type still finds it."""
     return key_hash({"id": {"S": text}})
 
 
@@ -34,10 +36,10 @@ def look_at_target(
     shown: int,
     on_page: Callable[[], object],
 ) -> TargetSide:
-    """The target's own side. Read-only.
+    """What the target holds. Read-only.
 
-    `expected`: target table → keys that the chosen entries make. `held`: entry → ids of its items that were found equal.
-    `parents`: the entries that are referred to, chosen or not. `shown`: how many extra items to name. `on_page` is
+    `expected`: target table → keys that the chosen entries produce. `held`: entry → ids of its items that were found equal.
+    `parents`: the referenced entries, chosen or not. `shown`: how many extra items to name. `on_page` is
     called after each page of a target table, and may raise.
     """
     targets = {route.entry.target for route in plan.routes.values()}
@@ -74,7 +76,7 @@ def look_at_target(
 
 
 def _others(plan: Plan, targets: set[str], side: TargetSide) -> dict[str, HashSet]:
-    """What entries that are not chosen make in the chosen ones' tables; adds the ids of parents that no scan can tell."""
+    """Target table → keys that entries produce there which are not chosen. Adds the ids of parents that no scan shows."""
     blind = {name for name in side.held if name not in plan.routes and not _id_attribute(plan.mapping.entries[name])}
     names = {
         name for name, route in plan.all_routes.items() if name not in plan.routes and route.entry.target in targets
@@ -96,7 +98,7 @@ def _others(plan: Plan, targets: set[str], side: TargetSide) -> dict[str, HashSe
 
 
 def _id_attribute(entry: Entry) -> str | None:
-    """The attribute of the target that holds the entry's id, or None where it is only part of a text, or nowhere."""
+    """The attribute of the target that holds the entry's id, or None where the id is only part of a text, or is not stored."""
     model = entry.model
     if model.fields is None:
         return None if model.id in model.drop else model.id

@@ -1,6 +1,6 @@
-"""04_validate: the walk with compare as its last step, then the target's own side, the structure, and the queries.
+"""04_validate: the walk with `compare` as its last step, then a scan of the target, the structure, and the queries.
 
-Read-only. Every item, both directions; equality is typed; the references are looked up among what the target really holds.
+Read-only on both sides. It compares every item in both directions, with types, and looks references up in the target.
 """
 
 from collections import Counter, defaultdict
@@ -35,16 +35,16 @@ OnPage = Callable[[str, Counter], None]
 
 @dataclass(frozen=True)
 class Validation:
-    """What comparing both sides found."""
+    """The result of comparing both sides."""
 
     tables: dict[str, EntryValidation]
-    extra: dict[str, int]  # target table -> items that the mapping does not make
+    extra: dict[str, int]  # target table -> items that the mapping does not produce
     unrouted: int
     differences: list[Difference]
     structure: list[str]  # sentences: what the target's tables lack
     patterns: list[PatternProof]
     alerts: list[Alert] = field(default_factory=list)
-    earlier_pages: int = 0  # compared by an execution that was interrupted
+    earlier_pages: int = 0  # that interrupted executions compared
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
     migrated: Snapshot | None = None  # the migration's journal
 
@@ -54,9 +54,9 @@ class Validation:
 
 
 def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
-    """Both sides compared, item by item, begun or gone on with. Reads both sides; writes its journal into the run's folder.
+    """Compares both sides, item by item; starts or resumes. Reads both sides; writes its journal into the run's folder.
 
-    Raises Refused where no target table is there at all, Interrupted (the same run id goes on).
+    Raises Refused where no target table exists at all, Interrupted (the same run ID resumes).
     """
     if all(plan.target_tables[name] is None for name in plan.target_names()):
         plan.require_targets(shapes=False)
@@ -130,7 +130,7 @@ def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
 
 
 def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
-    """Target table → the attribute by which its items expire, and the tables of which that cannot be told. Read-only."""
+    """Target table → the attribute by which its items expire; and the tables where that is unknown. Read-only."""
     found: dict[str, str | None] = {}
     blind = []
     for name in plan.target_names():
@@ -155,7 +155,7 @@ def _listed_conflicts(migrated: Snapshot, plan: Plan) -> dict[str, HashSet]:
 
 
 def _structure(plan: Plan) -> list[str]:
-    """What the target's tables lack of what the mapping describes, or of the source's key."""
+    """Sentences on how the target's tables differ from the mapping, or from the source's key."""
     found = []
     for route in plan.routes.values():
         entry, table = route.entry, plan.target_tables[route.entry.target]
@@ -164,12 +164,12 @@ def _structure(plan: Plan) -> list[str]:
             continue
         found += [f"{entry.target}: {sentence}" for sentence in plan.shape_differences(entry)]
         if not entry.model.create and not entry.model.fields and table.key != plan.source_tables[entry.source].key:
-            found.append(f"{entry.target}: its key differs from that of {entry.source}")
+            found.append(f"{entry.target}: its key differs from the key of {entry.source}")
     return sorted(set(found))
 
 
 def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]:
-    """`blind`: target tables whose time to live could not be looked at."""
+    """`blind`: target tables whose time-to-live setting could not be read."""
     alerts = [
         Alert(FAIL, "", sentence, "Correct the table, or the mapping's `create`.") for sentence in validation.structure
     ]
@@ -181,10 +181,10 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
                 )
             )
         if table.missing and plan.routes[name].entry.target in blind:
-            message = "whether missing items have expired cannot be told: DescribeTimeToLive is not available here"
+            message = "missing items may have expired: DescribeTimeToLive is not available here"
             alerts.append(Alert("", name, message, "Allow it, or check the time to live of the missing items."))
         if table.expired:
-            message = f"{plural(table.expired, 'item')} not in the target any more, whose time to live is over"
+            message = f"{plural(table.expired, 'item')} no longer in the target: their time to live is over"
             alerts.append(Alert("", name, message, "Nothing to do: the target has let them expire."))
         if table.different:
             alerts.append(
@@ -205,8 +205,8 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
             Alert(
                 REVIEW,
                 target,
-                f"{plural(number, 'extra item')} that the mapping does not make",
-                "Not touched; see differences.jsonl, and check whose they are.",
+                f"{plural(number, 'extra item')} that the mapping does not produce",
+                "Nothing touched them; see differences.jsonl, and find out whose they are.",
             )
         )
     for proof in validation.patterns:
