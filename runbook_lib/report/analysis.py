@@ -8,13 +8,11 @@ from ..stages.analyze import Analysis, EntryAnalysis
 from ..stages.distinct import ERROR, KEPT
 from ..stages.profile import AttributeProfile
 from ..verdict import FAIL
-from .html import ACCENT, LINE, Raw, chip, details, flagged, muted, note, number, quiet, size, table, text
+from .html import ACCENT, LINE, Html, chip, details, duration, flagged, joined, muted, note, number, quiet, size, table
 from .reference_map import draw_map
 
 if TYPE_CHECKING:
     import pandas
-
-from .html import duration
 
 OPEN = 2  # entries that are unfolded in a profile
 Edge = tuple[str, str | None, int, int]  # child, parent (None: none could be told), references, dangling
@@ -32,7 +30,7 @@ def conflicts(entry: EntryAnalysis) -> int:
     return entry.losers + entry.different_there
 
 
-def overview(analysis: Analysis) -> Raw:
+def overview(analysis: Analysis) -> Html:
     """One row an entry, by level, with a row of totals."""
     rows = [
         [
@@ -71,7 +69,7 @@ def overview(analysis: Analysis) -> Raw:
     return table(columns, rows, align="clrrrrrrrrr", foot=foot)
 
 
-def level(analysis: Analysis, name: str) -> Raw:
+def level(analysis: Analysis, name: str) -> Html:
     """An entry's level, in a quiet colour."""
     return quiet(str(analysis.levels.get(name, "")))
 
@@ -115,7 +113,7 @@ def _attributes(entry: EntryAnalysis) -> list[tuple[str, AttributeProfile]]:
     return sorted(entry.profile.items(), key=lambda place: (-place[1].types.total(), place[0]))
 
 
-def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Raw:
+def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Html:
     """A row an entry, then every entry's attributes behind a line that unfolds."""
     chosen = ordered(analysis, entries)
     rows = []
@@ -147,13 +145,13 @@ def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Ra
         unfold = bool(mixed) and opened < OPEN
         opened += unfold
         said = f"{len(t.profile):,} attributes in {t.records:,} items"
-        flag = Raw(f" {chip(f'{mixed} of mixed type', 'look')}") if mixed else ""
-        title = Raw(f"<b>{text(name)}</b> {muted(said)}{flag}")
+        flag = chip(f"{mixed} of mixed type", "look") if mixed else ""
+        title = Html("<b>{}</b> {} {}").format(name, muted(said), flag)
         blocks.append(details(title, _attribute_table(t), open=unfold))
-    return Raw("".join(blocks))
+    return joined(blocks)
 
 
-def _attribute_table(entry: EntryAnalysis) -> Raw:
+def _attribute_table(entry: EntryAnalysis) -> Html:
     rows, marks = [], []
     for name, profile in _attributes(entry):
         marks.append("look" if is_mixed(profile) else None)
@@ -173,26 +171,26 @@ def _attribute_table(entry: EntryAnalysis) -> Raw:
     )
 
 
-def _distinct(profile: AttributeProfile) -> Raw:
+def _distinct(profile: AttributeProfile) -> Html:
     """The number of different values: quiet where all differ, with ≈ where it is an estimate."""
     found, items = profile.distinct, profile.types.total()
     if found.exact:
-        return quiet(f"{found.count:,}") if found.count == items else Raw(f"{found.count:,}")
-    return Raw(f"≈ {min(found.count, items):,}")
+        return quiet(f"{found.count:,}") if found.count == items else f"{found.count:,}"
+    return f"≈ {min(found.count, items):,}"
 
 
-def _share(part: int, whole: int) -> Raw:
+def _share(part: int, whole: int) -> Html:
     """A percentage with a small bar; quiet at 100 %."""
     if part >= whole:
         return quiet("100 %")
     percent = 100 * part / whole
     full = max(2, round(percent * 0.4))
     style = f"width:{40 - full}px;background:{LINE};border-left:{full}px solid {ACCENT}"
-    bar = f'<span style="display:inline-block;height:6px;margin:0 6px 1px 0;{style}"></span>'
-    return Raw(f"{bar}{'&lt;1' if percent < 1 else f'{percent:.0f}'} %")
+    bar = Html('<span style="display:inline-block;height:6px;margin:0 6px 1px 0;{}"></span>').format(style)
+    return bar + ("<1 %" if percent < 1 else f"{percent:.0f} %")
 
 
-def _lengths(profile: AttributeProfile) -> Raw | str:
+def _lengths(profile: AttributeProfile) -> Html | str:
     if profile.longest is None:
         return quiet("–")
     if profile.shortest == profile.longest:
@@ -200,7 +198,7 @@ def _lengths(profile: AttributeProfile) -> Raw | str:
     return f"{profile.shortest:,} – {profile.longest:,}"
 
 
-def references(analysis: Analysis) -> Raw:
+def references(analysis: Analysis) -> Html:
     """One row for each entry, path and parent."""
     rows, marks = [], []
     for name, t in ordered(analysis):
@@ -220,11 +218,11 @@ def references(analysis: Analysis) -> Raw:
 def _parents(parents: dict[str, int]) -> object:
     if len(parents) == 1:
         return next(iter(parents))
-    each = " · ".join(f"{text(parent)} {count:,}" for parent, count in sorted(parents.items()))
+    each = " · ".join(f"{parent} {count:,}" for parent, count in sorted(parents.items()))
     return details(f"{len(parents)} tables", each) if parents else quiet("no table")
 
 
-def reference_map(analysis: Analysis) -> Raw:
+def reference_map(analysis: Analysis) -> Html:
     """What refers to what, as a picture: entries by level, arrows with the number of references."""
     return draw_map(analysis.levels, edges(analysis), analysis.records_by_entry)
 
@@ -242,18 +240,18 @@ def edges(analysis: Analysis) -> list[Edge]:
     return [(child, parent, found[child, parent], dangling[child, parent]) for child, parent in {**found, **dangling}]
 
 
-def targets(analysis: Analysis) -> Raw:
+def targets(analysis: Analysis) -> Html:
     """The target tables as they are before the migration."""
     refused = {alert.table for alert in analysis.alerts if alert.level == FAIL}
     rows, marks = [], []
     for name, state in sorted(analysis.targets.items()):
         missing = chip("missing", "bad") if name in refused else chip("will be created", "accent")
-        differences = Raw(chip("differs", "bad") + " " + text("; ".join(state.differences)))
+        differences = chip("differs", "bad") + " " + "; ".join(state.differences)
         rows.append(
             [
                 name,
                 "exists" if state.exists else missing,
-                Raw("–") if not state.exists else quiet("empty") if state.empty else chip("holds items", "look"),
+                "–" if not state.exists else quiet("empty") if state.empty else chip("holds items", "look"),
                 differences if state.differences else quiet("as described") if state.exists else quiet("–"),
                 chip("has a stream", "look") if state.has_stream else quiet("–"),
             ]
@@ -262,7 +260,7 @@ def targets(analysis: Analysis) -> Raw:
     return table(["target table", "", "contents", "structure", "stream"], rows, align="lllwl", marks=marks)
 
 
-def quarantine(analysis: Analysis) -> Raw:
+def quarantine(analysis: Analysis) -> Html:
     """The items that would not be written, by reason."""
     rows = [
         [name, attribute or muted("the whole item"), reason, count]
@@ -275,7 +273,7 @@ def quarantine(analysis: Analysis) -> Raw:
     return table(["entry", "attribute", "reason", "items"], rows, align="llwr", foot=foot)
 
 
-def decision(analysis: Analysis) -> Raw:
+def decision(analysis: Analysis) -> Html:
     """The go or no-go list: each check with ok, look or stop, and a sentence."""
     rows, marks = [], []
     checks = list(_checks(analysis))
@@ -291,8 +289,8 @@ def decision(analysis: Analysis) -> Raw:
         word, why, tone = "Go, after a look.", f"{_said(looks, 'check asks', 'checks ask')} for a decision.", "look"
     else:
         word, why, tone = "Go.", "Nothing speaks against the migration.", "good"
-    line = note(Raw(f"<b>{word}</b> {why}"), tone)
-    return Raw(line + table(["", "check", "what was found"], rows, align="clw", marks=marks))
+    line = note(Html("<b>{}</b> {}").format(word, why), tone)
+    return line + table(["", "check", "what was found"], rows, align="clw", marks=marks)
 
 
 def _said(count: int, one: str, many: str) -> str:

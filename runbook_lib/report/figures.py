@@ -12,7 +12,7 @@ from typing import Any
 
 from ..stages.analyze import Analysis
 from ..stages.profile import Profile
-from .html import ACCENT, LINE, Raw, note, text, visible
+from .html import ACCENT, LINE, Html, note, visible
 
 PARTS = {  # where items went -> its name and colour
     "inserted": ("inserted", "#3f9d6a"),
@@ -29,7 +29,7 @@ SIZE = 11.0  # pixels of text
 COLOURS = 255  # of the PNG: enough for text with smooth edges, a third of the bytes
 
 
-def counts(tables: Mapping[str, Mapping[str, int]]) -> Raw:
+def counts(tables: Mapping[str, Mapping[str, int]]) -> Html:
     """Where each table's items went: inserted, already there, conflicts, quarantined, failed.
 
     One scale for all tables; a part that is not zero is never too small to be seen.
@@ -74,7 +74,7 @@ def _widths(table: Mapping[str, int], scale: float) -> dict[str, float]:
     return {part: max(scale * table[part], LEAST) for part in PARTS if table.get(part)}
 
 
-def types(analysis: Analysis) -> Raw:
+def types(analysis: Analysis) -> Html:
     """Which types the attributes of each table have: the number of attributes, darker the more of the values."""
     profiles: dict[str, Profile] = {name: table.profile for name, table in analysis.tables.items() if table.profile}
     if not profiles:
@@ -143,7 +143,7 @@ class Canvas:
             PathPatch(Path(points, codes), fc="none", ec=colour, lw=width, zorder=order, capstyle="round")
         )
 
-    def image(self, alt: str) -> Raw:
+    def image(self, alt: str) -> Html:
         """The `<img>`."""
         from PIL import Image
 
@@ -155,9 +155,8 @@ class Canvas:
         Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         data = base64.b64encode(small.getvalue()).decode()
         style = f"max-width:100%;height:auto;box-sizing:border-box;border:1px solid {LINE};border-radius:6px;background:#ffffff"
-        return Raw(
-            f'<img alt="{text(alt)}" width="{self.width:.0f}" style="{style}" src="data:image/png;base64,{data}">'
-        )
+        img = Html('<img alt="{}" width="{:.0f}" style="{}" src="data:image/png;base64,{}">')
+        return img.format(alt, self.width, style, data)
 
 
 def text_width(words: object, size: float = SIZE) -> float:

@@ -5,9 +5,10 @@ styles it keeps only those on a list of its own. Elements with a background also
 same output is legible in the light and the dark theme, in the exported file, and in print.
 """
 
-import html
 import unicodedata
 from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
 
 from ..verdict import FAIL, PASS, REVIEW, ROLLED_BACK
 
@@ -40,8 +41,21 @@ _ALIGN = {
 }
 
 
-class Raw(str):
-    """HTML built here from escaped parts; it is not escaped again."""
+class Html(Markup):
+    """HTML. What is formatted, joined or added into it is escaped and made visible, unless it is Html itself.
+
+    Make one of a literal alone, `Html("<b>{}</b>").format(name)`, so that nothing gets in unescaped.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def escape(cls, value: object) -> "Html":
+        """The value as HTML, for use between tags and in quoted attributes."""
+        return value if isinstance(value, cls) else super().escape(visible(value))
+
+
+TICK = Html('<span style="color:#1b9a55;font-weight:700">✓</span>')
 
 
 def visible(value: object) -> str:
@@ -49,44 +63,44 @@ def visible(value: object) -> str:
     return "".join("�" if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs") else c for c in str(value))
 
 
-def text(value: object) -> str:
-    """The value escaped, for use between tags and in quoted attributes."""
-    return html.escape(visible(value), quote=True)
+def joined(parts: Iterable[object]) -> Html:
+    """The parts one after the other."""
+    return Html("").join(parts)
 
 
-def quiet(value: object) -> Raw:
+def quiet(value: object) -> Html:
     """The value in a quiet colour."""
-    return Raw(f'<span style="opacity:.45">{_content(value)}</span>')
+    return _styled("span", "opacity:.45", value)
 
 
-def muted(value: object) -> Raw:
+def muted(value: object) -> Html:
     """The value as an aside."""
-    return Raw(f'<span style="{MUTED}">{_content(value)}</span>')
+    return _styled("span", MUTED, value)
 
 
-def mono(value: object) -> Raw:
+def mono(value: object) -> Html:
     """The value in a typewriter face, spaces kept."""
-    return Raw(f'<span style="{MONO};white-space:pre">{_content(value)}</span>')
+    return _styled("span", f"{MONO};white-space:pre", value)
 
 
-def number(value: int) -> Raw:
+def number(value: int) -> Html:
     """A count with thousands separators; zero is a quiet dot, so that other values stand out."""
-    return Raw(f"{value:,}") if value else quiet("·")
+    return Html("{:,}").format(value) if value else quiet("·")
 
 
-def flagged(value: int, tone: str = "look") -> Raw:
+def flagged(value: int, tone: str = "look") -> Html:
     """A count, on a coloured ground unless it is zero."""
     return chip(f"{value:,}", tone) if value else quiet("·")
 
 
-def size(value: int) -> Raw:
+def size(value: int) -> Html:
     """A size in B, KB, MB, …"""
     amount, unit = float(value), "B"
     for unit in ("B", "KB", "MB", "GB", "TB"):
         if amount < 1024 or unit == "TB":
             break
         amount /= 1024
-    return Raw(f"{amount:,.{0 if amount >= 100 or unit == 'B' else 1}f} {unit}") if value else quiet("·")
+    return Html.escape(f"{amount:,.{0 if amount >= 100 or unit == 'B' else 1}f} {unit}") if value else quiet("·")
 
 
 def duration(seconds: float) -> str:
@@ -98,55 +112,59 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def chip(label: object, tone: str = "quiet") -> Raw:
+def chip(label: object, tone: str = "quiet") -> Html:
     """A word on a tinted ground."""
     background, colour, _ = TINTS[tone]
     style = f"background:{background};color:{colour};padding:0 6px;border-radius:4px;white-space:nowrap;{_EXACT}"
-    return Raw(f'<span style="{style}">{_content(label)}</span>')
+    return _styled("span", style, label)
 
 
-def badge(verdict: str) -> Raw:
+def badge(verdict: str) -> Html:
     """The verdict's word on its colour."""
     background, colour = SOLID.get(verdict, SOLID[NOT_FINISHED])
     style = f"background:{background};color:{colour};padding:2px 10px;border-radius:4px;white-space:nowrap;{_EXACT}"
-    return Raw(f'<span style="{style};font-weight:700;letter-spacing:.04em">{text(verdict)}</span>')
+    return _styled("span", f"{style};font-weight:700;letter-spacing:.04em", verdict)
 
 
-def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Raw:
+def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Html:
     """The top of a notebook: the stage, its verdict, one sentence, and a few figures."""
     colour = SOLID.get(verdict, SOLID[NOT_FINISHED])[0]
-    cells = "".join(
-        f'<div><div style="{MUTED};font-size:.85em">{text(label)}</div>'
-        f'<div style="font-weight:600;font-size:1.05em">{_content(f"{value:,}" if isinstance(value, int) else value)}</div></div>'
+    figures = joined(
+        Html("<div>{}{}</div>").format(
+            _styled("div", f"{MUTED};font-size:.85em", label),
+            _styled("div", "font-weight:600;font-size:1.05em", f"{value:,}" if isinstance(value, int) else value),
+        )
         for label, value in facts
     )
-    return Raw(
-        f'<div style="border:1px solid {LINE};border-left:8px solid {colour};border-radius:6px;padding:14px 20px;'
-        f'margin:4px 0 12px 0;font-family:system-ui,sans-serif;page-break-inside:avoid">'
-        f'<div style="display:flex;justify-content:space-between;align-items:center;gap:16px">'
-        f'<div style="{MUTED};font-weight:600">{text(stage)}</div><div>{badge(verdict)}</div></div>'
-        f'<div style="font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0">{text(headline)}</div>'
-        + (f'<div style="display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0">{cells}</div>' if facts else "")
-        + "</div>"
+    first = Html("{}<div>{}</div>").format(_styled("div", f"{MUTED};font-weight:600", stage), badge(verdict))
+    style = f"border:1px solid {LINE};border-left:8px solid {colour};border-radius:6px;padding:14px 20px"
+    return _styled(
+        "div",
+        f"{style};margin:4px 0 12px 0;font-family:system-ui,sans-serif;page-break-inside:avoid",
+        _styled("div", "display:flex;justify-content:space-between;align-items:center;gap:16px", first)
+        + _styled("div", "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0", headline)
+        + (_styled("div", "display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0", figures) if facts else ""),
     )
 
 
-def note(message: object, tone: str = "quiet") -> Raw:
+def note(message: object, tone: str = "quiet") -> Html:
     """A sentence with a coloured bar beside it."""
-    style = f"border-left:4px solid {TINTS[tone][2]};padding:4px 12px;margin:6px 0;max-width:70em"
-    return Raw(f'<div style="{style}">{_content(message)}</div>')
+    return _styled(
+        "div", f"border-left:4px solid {TINTS[tone][2]};padding:4px 12px;margin:6px 0;max-width:70em", message
+    )
 
 
-def heading(title: object) -> Raw:
+def heading(title: object) -> Html:
     """A small heading within an output."""
-    return Raw(f'<div style="font-weight:600;margin:14px 0 4px 0">{_content(title)}</div>')
+    return _styled("div", "font-weight:600;margin:14px 0 4px 0", title)
 
 
-def details(summary: object, body: str, *, open: bool = False) -> Raw:
+def details(summary: object, body: object, *, open: bool = False) -> Html:
     """A line that unfolds. It works without scripts, even in an untrusted output."""
-    return Raw(
-        f'<details style="margin:2px 0"{" open" if open else ""}><summary style="cursor:pointer;padding:2px 0">'
-        f'{_content(summary)}</summary><div style="margin:4px 0 10px 18px">{body}</div></details>'
+    return Html('<details style="margin:2px 0"{}>{}{}</details>').format(
+        Html(" open") if open else "",
+        _styled("summary", "cursor:pointer;padding:2px 0", summary),
+        _styled("div", "margin:4px 0 10px 18px", body),
     )
 
 
@@ -160,51 +178,51 @@ def table(
     caption: object = None,
     foot: Sequence[object] | None = None,
     marks: Sequence[str | None] = (),
-) -> Raw:
+) -> Html:
     """A table that scrolls sideways rather than break.
 
-    `align` has a letter a column: l, r, c, or w for sentences that may wrap. Cells are escaped unless Raw; an int gets
+    `align` has a letter a column: l, r, c, or w for sentences that may wrap. Cells are escaped unless Html; an int gets
     thousands separators and a zero a quiet dot. The first `limit` rows are shown, and said to be so many of `total`
     (default: of the rows given). `foot` is a row of totals; `marks` gives rows a tone for a bar at their left.
     """
+
+    def line(tag: str, values: Sequence[object], style: str, border: str) -> Html:
+        cells = zip(values, align, strict=True)
+        styled = (_styled(tag, f"padding:3px 10px;text-align:{_ALIGN[a]}{style}", value) for value, a in cells)
+        return _styled("tr", border, joined(styled))
+
     rows = list(rows)
     total = len(rows) if total is None else total
     shown = rows if limit is None else rows[:limit]
     top = ";vertical-align:top" if "w" in align else ""
-    head = "".join(_cell("th", text(c), a, ";font-weight:600;opacity:.75") for c, a in zip(columns, align, strict=True))
-    body = [f'<thead><tr style="border-bottom:2px solid {LINE};background:transparent">{head}</tr></thead><tbody>']
-    for index, row in enumerate(shown):
-        tone = marks[index] if index < len(marks) else None
-        bar = f";border-left:4px solid {TINTS[tone][2]}" if tone else ""
-        cells = "".join(_cell("td", _content(value), a, top) for value, a in zip(row, align, strict=True))
-        body.append(f'<tr style="border-bottom:1px solid {LINE}{bar}">{cells}</tr>')
-    body.append("</tbody>")
+    tones = [*marks[: len(shown)], *[None] * (len(shown) - len(marks))]
+    bars = [f";border-left:4px solid {TINTS[tone][2]}" if tone else "" for tone in tones]
+    lines = joined(
+        line("td", row, top, f"border-bottom:1px solid {LINE}{bar}") for row, bar in zip(shown, bars, strict=True)
+    )
+    head = line("th", columns, ";font-weight:600;opacity:.75", f"border-bottom:2px solid {LINE};background:transparent")
+    body = Html("<thead>{}</thead><tbody>{}</tbody>").format(head, lines)
     if foot is not None:
-        cells = "".join(
-            _cell("td", _content(value), a, ";font-weight:600") for value, a in zip(foot, align, strict=True)
-        )
-        body.append(f'<tfoot><tr style="border-top:2px solid {LINE}">{cells}</tr></tfoot>')
-    above = "" if caption is None else heading(caption)
-    below = "" if len(shown) >= total else f'<div style="{MUTED};margin:4px 0">{len(shown):,} of {total:,} shown</div>'
+        sums = line("td", foot, ";font-weight:600", f"border-top:2px solid {LINE}")
+        body += Html("<tfoot>{}</tfoot>").format(sums)
     style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:13px;line-height:1.35"
-    style += ";font-variant-numeric:tabular-nums"
-    return Raw(
-        f'<div style="font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0">{above}'
-        f'<div style="overflow-x:auto"><table style="{style}">{"".join(body)}</table></div>{below}</div>'
+    body = _styled("table", f"{style};font-variant-numeric:tabular-nums", body)
+    above = "" if caption is None else heading(caption)
+    said = f"{len(shown):,} of {total:,} shown"
+    below = _styled("div", f"{MUTED};margin:4px 0", said) if len(shown) < total else ""
+    return _styled(
+        "div",
+        "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0",
+        joined([above, _styled("div", "overflow-x:auto", body), below]),
     )
 
 
-def _content(value: object) -> str:
-    if isinstance(value, Raw):
-        return value
-    if value is None:
-        return quiet("–")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return number(value)
-    return text(value)
-
-
-def _cell(tag: str, content: str, align: str, more: str) -> str:
-    return f'<{tag} style="padding:3px 10px;text-align:{_ALIGN[align]}{more}">{content}</{tag}>'
+def _styled(tag: str, style: str, content: object) -> Html:
+    """An element around a value: a dash for None, yes or no, a number with separators, else text, unless it is Html."""
+    if content is None:
+        content = quiet("–")
+    elif isinstance(content, bool):
+        content = "yes" if content else "no"
+    elif isinstance(content, int):
+        content = number(content)
+    return Html('<{0} style="{1}">{2}</{0}>').format(tag, style, content)

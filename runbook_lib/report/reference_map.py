@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from .figures import GREY, INK, RED, Canvas, text_width
-from .html import ACCENT, MUTED, Raw, note, text
+from .html import ACCENT, Html, muted, note
 
 MARGIN, CURVE, PORT, PAD, BASE = 16.0, 46.0, 15.0, 10.0, 36.0
 LABEL, STUB, BULGE, ARROW = 10.0, 14.0, 26.0, 6.0
@@ -26,7 +26,7 @@ def draw_map(
     levels: Mapping[str, int],
     edges: Iterable[tuple[str, str | None, int, int]],
     records: Mapping[str, int],
-) -> Raw:
+) -> Html:
     """What refers to what: columns by level, parents left; edges are (child, parent, references, dangling).
 
     An edge whose parent is None is one for which no table could be told. Tables without references stand below.
@@ -40,13 +40,13 @@ def draw_map(
     known = {(c, p if p in levels else None): counts for (c, p), counts in known.items()}
     linked = {name for pair in known for name in pair if name}
     alone = sorted(set(levels) - linked)
-    below = ""
+    below = Html("")
     if alone:
-        names = " · ".join(f"{text(name)} <b>{records.get(name, 0):,}</b>" for name in alone)
-        below = note(Raw(f'<span style="{MUTED}">{len(alone)} without references:</span> {names}'))
+        names = Html(" · ").join(Html("{} <b>{:,}</b>").format(name, records.get(name, 0)) for name in alone)
+        below = note(Html("{} {}").format(muted(f"{len(alone)} without references:"), names))
     if not known:
-        return Raw(below or note("No tables."))
-    return Raw(f"<div>{_Map(levels, known, records).image()}</div>{below}")
+        return below or note("No tables.")
+    return Html("<div>{}</div>{}").format(_Map(levels, known, records).image(), below)
 
 
 class _Map:
@@ -117,7 +117,7 @@ class _Map:
             return self.layout.middle[self.layout.way(child, parent)[-2]]
         return self.layout.middle[parent if name == child else child]
 
-    def image(self) -> Raw:
+    def image(self) -> Html:
         bottom = max(self.layout.middle[n] + self.layout.half(n) for column in self.layout.columns for n in column)
         self.canvas = Canvas(self.width, bottom + 2 * MARGIN + 24)
         for edge in self.edges:

@@ -15,7 +15,7 @@ from ..mapping.routes import Row
 from ..stages.analyze import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from .analysis import ordered
-from .html import MONO, Raw, chip, details, mono, muted, note, quiet, table, text
+from .html import MONO, Html, chip, details, joined, mono, muted, note, quiet, table
 
 ID_CHARACTERS = 8  # of a newly made id that are shown
 OPEN = 2  # entries whose samples are unfolded: those in which most happened
@@ -51,7 +51,7 @@ class Change:
     after: dict | None
     kind: str  # a key of TONES
     what: str
-    shown: Raw | None = None  # the value after, where more of it may be shown than its shape
+    shown: Html | None = None  # the value after, where more of it may be shown than its shape
 
 
 def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
@@ -125,42 +125,42 @@ def _reference(name: str, before: dict, after: dict, references: list[Found], en
     if len(references) == 1 and equal(first.new, after):
         shown = _new_id(after, first.old)
     elif parts and first.path == name and "S" in after and all(found.new for found in references):
-        ids = (_new_id(found.new, found.old) or text(shape(text_of(found.new))) for found in references)
-        shown = Raw("".join(next(ids) if isinstance(part, templates.Hole) else _literal(part) for part in parts))
+        ids = (_new_id(found.new, found.old) or shape(text_of(found.new)) for found in references)
+        shown = joined(next(ids) if isinstance(part, templates.Hole) else _literal(part) for part in parts)
     return Change(name, before, after, "reference", what, shown)
 
 
-def _new_id(after: dict, before: dict) -> Raw | None:
+def _new_id(after: dict, before: dict) -> Html | None:
     """The beginning of a new id; None where the id is the old one, or is not text."""
     if not set(after) & {"S", "N"} or text_of(after) == text_of(before):
         return None
-    return Raw(f"{text(text_of(after)[:ID_CHARACTERS])}…")
+    return Html("{}…").format(text_of(after)[:ID_CHARACTERS])
 
 
-def _literal(words: str) -> Raw:
+def _literal(words: str) -> Html:
     """Text from the mapping, not from the data."""
-    return Raw(f"<b>{text(words)}</b>")
+    return Html("<b>{}</b>").format(words)
 
 
-def _default(value: dict) -> Raw | None:
+def _default(value: dict) -> Html | None:
     return _literal(text_of(value)) if set(value) & {"S", "N"} else None
 
 
-def _templated(parts: tuple, after: dict, source: dict) -> Raw | None:
+def _templated(parts: tuple, after: dict, source: dict) -> Html | None:
     """A template's text: literal parts as in the mapping, the rest as shapes."""
     found = templates.reader(parts)(after.get("S", ""))
     if found is None:
         return None
     pieces = iter(found)
-    shown = ""
+    shown = Html("")
     for part in parts:
         if not isinstance(part, templates.Hole):
             shown += _literal(part)
             continue
         piece, value = next(pieces), source.get(part.name)
         by_default = piece == part.default and (value is None or is_empty(value))
-        shown += _literal(piece) if by_default else text(shape(piece))
-    return Raw(shown)
+        shown += _literal(piece) if by_default else shape(piece)
+    return shown
 
 
 def _rest_name(source: dict, row: Row, entry: Entry | None) -> str | None:
@@ -185,50 +185,52 @@ def _first(path: str) -> str:
     return path.partition(".")[0].partition("[")[0].partition(":")[0]
 
 
-def changes_table(found: list[Change], sides: tuple[str, str] = ("before", "after")) -> Raw:
+def changes_table(found: list[Change], sides: tuple[str, str] = ("before", "after")) -> Html:
     """The changed attributes as a table, the copied ones in one line below it."""
     changed = [change for change in found if TONES[change.kind]]
     same = [change.attribute for change in found if not TONES[change.kind]]
     rows = [[change.attribute, masked(change.before), _after(change), _what(change)] for change in changed]
-    body = ""
+    body = Html("")
     if changed:
         marks = [TONES[change.kind] for change in changed]
         body = table(["attribute", *sides, "what happened"], rows, align="lllw", marks=marks)
     if same:
         line = f"{len(same):,} attribute{'' if len(same) == 1 else 's'} copied unchanged"
-        body += details(muted(line), text(", ".join(same)))
-    return Raw(body)
+        body += details(muted(line), ", ".join(same))
+    return body
 
 
-def _what(change: Change) -> Raw:
+def _what(change: Change) -> Html:
     by = "made by template "
     template = change.what.removeprefix(by) if change.kind == "made" and change.what.startswith(by) else ""
-    written = f" {mono(template)}" if template else ""
-    return Raw(f"{chip(by.strip() if template else change.what, TONES[change.kind])}{written}")
+    if template:
+        return Html("{} {}").format(chip(by.strip(), TONES[change.kind]), mono(template))
+    return chip(change.what, TONES[change.kind])
 
 
-def _after(change: Change) -> Raw:
+def _after(change: Change) -> Html:
     if change.kind in ("moved", "renamed") and equal(change.before, change.after):
         return muted("the same")
     if change.shown is None or change.after is None:
         return masked(change.after)
-    return Raw(f"{_type(change.after)}{mono(change.shown)}")
+    return _type(change.after) + mono(change.shown)
 
 
-def masked(value: dict | None) -> Raw:
+def masked(value: dict | None) -> Html:
     """Type, shape and hash of a value; a dash where there is none."""
     if value is None:
         return quiet("–")
     plain = any(value.get(letter) for letter in ("S", "N"))
     content = mono(value_shape(value)) if plain else muted(value_shape(value))
-    return Raw(f'{_type(value)}{content} <span style="{MONO};opacity:.45">#{tag(value)}</span>')
+    hashed = Html(' <span style="{};opacity:.45">#{}</span>').format(MONO, tag(value))
+    return _type(value) + content + hashed
 
 
-def _type(value: dict) -> Raw:
-    return Raw(f'<span style="opacity:.6;font-size:.85em">{text(next(iter(value)))}</span> ')
+def _type(value: dict) -> Html:
+    return Html('<span style="opacity:.6;font-size:.85em">{}</span> ').format(next(iter(value)))
 
 
-def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: Mapping | None = None) -> Raw:
+def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: Mapping | None = None) -> Html:
     """Before and after of sample items, per entry. With `mapping` (plan.mapping) it names the rules exactly."""
     shown = {}
     for name, analyzed in ordered(analysis, entries):
@@ -238,15 +240,17 @@ def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: M
     telling = sorted(shown, key=lambda name: -max(sum(bool(TONES[c.kind]) for c in all_) for _, all_ in shown[name]))
     blocks = []
     for name, found in shown.items():
-        body = "".join(
-            f'<div style="margin:6px 0 12px 0">{muted(f"item #{key_tag(row.source_key)}")}{changes_table(all_)}</div>'
+        body = joined(
+            Html('<div style="margin:6px 0 12px 0">{}{}</div>').format(
+                muted(f"item #{key_tag(row.source_key)}"), changes_table(all_)
+            )
             for row, all_ in found
         )
-        title = Raw(f"<b>{text(name)}</b> {muted(_summary(found[0][1]))}")
+        title = Html("<b>{}</b> {}").format(name, muted(_summary(found[0][1])))
         blocks.append(details(title, body, open=name in telling[:OPEN]))
     if not blocks:
         return note("No items to show.")
-    return Raw(note(muted(LEGEND)) + "".join(blocks))
+    return joined([note(muted(LEGEND)), *blocks])
 
 
 def _summary(found: list[Change]) -> str:

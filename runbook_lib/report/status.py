@@ -1,6 +1,5 @@
 """What a run is doing or did, read from its journal alone; works while another process writes it."""
 
-import html
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from ..run.files import write_atomically
 from ..run.folder import Run, runs
 from ..stages.validate import journal as validation_journal
 from ..verdict import PASS, REVIEW
+from .html import Html, joined
 
-_STYLE = (
+_STYLE = Html(
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1f2933}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .6rem;border-bottom:1px solid #d9e2ec;"
     "vertical-align:top}th{font-weight:600;color:#52606d}a{color:#0b5394;text-decoration:none}a:hover{text-decoration:"
@@ -139,32 +139,31 @@ def _stage_word(state: State) -> str:
 def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
     """Writes the index of the runs in a folder; returns its path. What stands as in `journals` is not read again."""
     seen = {journal.folder: journal for journal in journals}
-    rows = "".join(_row(run, seen) for run in runs(outputs)) or "<tr><td colspan=4>No runs yet.</td></tr>"
-    page = (
+    page = Html(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Runs</title>"
-        f"<style>{_STYLE}</style><h1>Runs</h1><p>Newest first. A name opens the report without code.</p>"
+        "<style>{}</style><h1>Runs</h1><p>Newest first. A name opens the report without code.</p>"
         "<table><thead><tr><th>Run<th>From → to<th>Verdict<th>Stages</tr></thead>"
-        f"<tbody>{rows}</tbody></table></html>"
+        "<tbody>{}</tbody></table></html>"
+    ).format(
+        _STYLE, joined(_row(run, seen) for run in runs(outputs)) or Html("<tr><td colspan=4>No runs yet.</td></tr>")
     )
     path = outputs / "index.html"
     write_atomically(path, page.encode())
     return path
 
 
-def _row(run: Run, seen: Mapping[Path, Snapshot]) -> str:
+def _row(run: Run, seen: Mapping[Path, Snapshot]) -> Html:
     known = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
     verdict = standing_verdict(run, migrated) or "–"
     places = [known[side]["environment"] for side in ("source", "target")]
-    links = " · ".join(_link(run, path) for path in _copies(run.folder)) or "–"
+    links = Html(" · ").join(_link(run, path) for path in _copies(run.folder)) or "–"
     stages = [stage_line(test), stage_line(migrated)]
-    lines = "<br>".join(html.escape(line) for line in stages if line)
-    return (
-        f"<tr><td><b>{html.escape(run.id)}</b><br><small>{html.escape(known['created'])}</small></td>"
-        f"<td>{html.escape(' → '.join(places))}<br><small>{html.escape(known['mapping'])}</small></td>"
-        f"<td><b class='{html.escape(verdict)}'>{html.escape(verdict)}</b></td>"
-        f"<td>{links}<br><small>{lines}</small></td></tr>"
-    )
+    lines = Html("<br>").join(line for line in stages if line)
+    return Html(
+        "<tr><td><b>{}</b><br><small>{}</small></td><td>{}<br><small>{}</small></td>"
+        "<td><b class='{}'>{}</b></td><td>{}<br><small>{}</small></td></tr>"
+    ).format(run.id, known["created"], " → ".join(places), known["mapping"], verdict, verdict, links, lines)
 
 
 def _copies(folder: Path) -> list[Path]:
@@ -172,7 +171,7 @@ def _copies(folder: Path) -> list[Path]:
     return sorted(folder.glob("0*.ipynb"), key=lambda path: path.stat().st_mtime)
 
 
-def _link(run: Run, notebook: Path) -> str:
+def _link(run: Run, notebook: Path) -> Html:
     page = notebook.with_suffix(".html")
     target = page if page.exists() else notebook
-    return f'<a href="{html.escape(run.id)}/{html.escape(target.name)}">{html.escape(notebook.stem)}</a>'
+    return Html('<a href="{}/{}">{}</a>').format(run.id, target.name, notebook.stem)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..stages.validate.validate import Difference, Validation
 from ..verdict import plural
-from .html import Raw, chip, flagged, heading, muted, note, quiet, table, text
+from .html import TICK, Html, chip, flagged, heading, joined, muted, note, quiet, table
 from .samples import key_tag
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CAUSES = 50  # rows of the differences by cause
 
 
-def validation(result: Validation) -> Raw:
+def validation(result: Validation) -> Html:
     """One row per entry with its figures, then extra items in the target."""
     names = "scanned checked equal missing expired different conflicts quarantined references dangling".split()
     tones = (None, None, None, "bad", None, "bad", "look", "look", None, "look")
@@ -24,7 +24,7 @@ def validation(result: Validation) -> Raw:
         cells = [flagged(value, tone) if tone else value for value, tone in zip(values, tones, strict=True)]
         wrong = figures.missing or figures.different
         sound = figures.equal + figures.expired == figures.checked
-        tick = Raw('<span style="color:#1b9a55;font-weight:700">✓</span>') if sound else quiet("·")
+        tick = TICK if sound else quiet("·")
         rows.append([entry, *cells, chip("✗", "bad") if wrong else tick])
         marks.append("bad" if wrong else None)
     foot = [f"{len(rows)} in all", *(result.total(name) for name in names), ""]
@@ -50,10 +50,10 @@ def validation(result: Validation) -> Raw:
         blocks += [note(sentence, "bad") for sentence in result.structure]
     else:
         blocks.append(note("Every target table has the keys and indexes that the mapping describes.", "good"))
-    return Raw("".join(blocks))
+    return joined(blocks)
 
 
-def _sentence(result: Validation) -> Raw:
+def _sentence(result: Validation) -> Html:
     checked, equal = result.total("checked"), result.total("equal")
     missing, different = result.total("missing"), result.total("different")
     conflicts, extra = result.total("conflicts"), sum(result.extra.values())
@@ -73,7 +73,7 @@ def differences(result: Validation) -> "pandas.DataFrame":
     return pandas.DataFrame(rows, columns=["table", "kind", "attribute", "expected type", "found type", "key"])
 
 
-def differences_html(result: Validation) -> Raw:
+def differences_html(result: Validation) -> Html:
     """The differences by cause: table, attribute, expected and found type."""
     if not result.differences:
         return note("No item is missing, different or extra.", "good")
@@ -88,19 +88,19 @@ def differences_html(result: Validation) -> Raw:
         marks.append(tone)
     columns = ("table", "kind", "attribute", "should be → is", "times", "for example")
     body = table(columns, rows, align="lllwrl", limit=CAUSES, marks=marks)
-    return Raw(body + muted(f"{plural(len(result.differences), 'difference')} listed; keys are shown as hashes."))
+    return body + muted(f"{plural(len(result.differences), 'difference')} listed; keys are shown as hashes.")
 
 
-def _types(difference: Difference) -> Raw | str:
+def _types(difference: Difference) -> Html | str:
     expected, found = difference.expected, difference.found
     if not expected and not found:
         return quiet("–")
     if expected == found:
-        return Raw(f"{text(expected)} {muted('another value')}")
+        return Html("{} {}").format(expected, muted("another value"))
     return f"{expected} → {found}"
 
 
-def patterns(result: Validation) -> Raw:
+def patterns(result: Validation) -> Html:
     """The proofs of the access patterns, each run page by page."""
     if not result.patterns:
         return note("The mapping names no queries to prove.")
@@ -115,4 +115,4 @@ def patterns(result: Validation) -> Raw:
     said = f"{proved:,} of {len(rows):,} queries returned exactly what they should, in order, through all pages."
     line = note(said, "good" if proved == len(rows) else "bad")
     columns = ("entry", "pattern", "index", "expected", "returned", "pages", "of other origin", "")
-    return Raw(line + table(columns, rows, align="lllrrrrw", marks=marks))
+    return line + table(columns, rows, align="lllrrrrw", marks=marks)

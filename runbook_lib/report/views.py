@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ..verdict import FAIL, REVIEW, Alert
 from .analysis import decision, overview, profile, profile_html, quarantine, reference_map, references, targets
 from .figures import types
-from .html import Raw, badge, chip, details, mono, muted, note, table, text
+from .html import Html, badge, chip, details, joined, mono, muted, note, table
 from .samples import samples
 from .validation import differences, differences_html, patterns, validation
 from .work import (
@@ -44,7 +44,7 @@ _COUNTED = re.compile(r"([\d,]+) (.*?\b(?:item|conflict|reference|value|key))s?\
 _PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
 
 
-def alerts(open_items: Iterable[Alert]) -> Raw:
+def alerts(open_items: Iterable[Alert]) -> Html:
     """The open items, worst first: what, where, what to do. Equal items of several tables share a row."""
     groups: dict[tuple[str, str, str], list[Alert]] = {}
     for alert in open_items:
@@ -58,12 +58,12 @@ def alerts(open_items: Iterable[Alert]) -> Raw:
     return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
 
 
-def _with_code(sentence: str) -> Raw:
+def _with_code(sentence: str) -> Html:
     """The sentence, with text in backticks as code."""
     pieces = sentence.split("`")
     if len(pieces) % 2 == 0:
-        return Raw(text(sentence))
-    return Raw("".join(mono(piece) if number % 2 else text(piece) for number, piece in enumerate(pieces)))
+        return Html.escape(sentence)
+    return joined(mono(piece) if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 def _kind(message: str) -> str:
@@ -86,14 +86,13 @@ def _number(message: str) -> int:
     return int(counted[1].replace(",", "")) if counted else 0
 
 
-def _where(members: list[Alert]) -> Raw:
+def _where(members: list[Alert]) -> Html:
     if len(members) == 1:
-        return Raw(text(members[0].table) or muted("the whole migration"))
+        return Html.escape(members[0].table or muted("the whole migration"))
     parts = []
     for alert in members:
         number, paths = _number(alert.message), _PATHS.search(alert.message)
         count = f" {number:,}" if number else ""
-        parts.append(f"{text(alert.table)}{count}{muted(f' ({paths[1] or paths[2]})') if paths else ''}")
-    if len(parts) <= NAMED:
-        return Raw(" · ".join(parts))
-    return details(f"{len(parts)} tables", " · ".join(parts))
+        parts.append(joined([alert.table, count, muted(f" ({paths[1] or paths[2]})") if paths else ""]))
+    each = Html(" · ").join(parts)
+    return each if len(parts) <= NAMED else details(f"{len(parts)} tables", each)

@@ -15,7 +15,7 @@ from ..values import equal
 from ..verdict import plural
 from ..walk.plan import Plan
 from . import figures
-from .html import Raw, chip, details, duration, flagged, heading, mono, muted, note, number, table, text
+from .html import TICK, Html, chip, details, duration, flagged, heading, joined, mono, muted, note, number, table
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
@@ -31,7 +31,7 @@ COMMANDS = {
 }
 
 
-def created(tables: Sequence[Created]) -> Raw:
+def created(tables: Sequence[Created]) -> Html:
     """The target tables that were created."""
     if not tables:
         return note("Every target table exists; none was created.", "good")
@@ -39,7 +39,7 @@ def created(tables: Sequence[Created]) -> Raw:
     return table(["entry", "created table", "until active"], rows, align="llr")
 
 
-def canary(result: Canary, mapping: Mapping | None = None) -> Raw:
+def canary(result: Canary, mapping: Mapping | None = None) -> Html:
     """Source and target, item by item, and the undo. With `mapping` it names the rules exactly."""
     unequal = [pair for pair in result.pairs if not pair.equal]
     asked = f"{plural(result.limit, 'item')} of {result.table} requested; with everything they refer to"
@@ -61,10 +61,10 @@ def canary(result: Canary, mapping: Mapping | None = None) -> Raw:
         blocks.append(note("Kept in the target, as requested; the migration counts them as already there.", "look"))
     else:
         blocks.append(undone(result.undone))
-    return Raw("".join(blocks))
+    return joined(blocks)
 
 
-def _canary_counts(result: Canary) -> Raw:
+def _canary_counts(result: Canary) -> Html:
     rows = []
     for name, counts in sorted(result.state.tables.items()):
         pairs = [pair for pair in result.pairs if pair.row.entry == name]
@@ -85,9 +85,10 @@ def _canary_counts(result: Canary) -> Raw:
     return table(columns, rows, align="lrrrrrrr")
 
 
-def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Raw:
+def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Html:
     state = chip("equal", "good") if pair.equal else chip("not equal" if pair.found else "not found", "bad")
-    title = Raw(f"<b>{text(pair.row.entry)}</b> {muted(f'item #{key_tag(pair.row.source_key)}')} {state}")
+    item = muted(f"item #{key_tag(pair.row.source_key)}")
+    title = Html("<b>{}</b> {} {}").format(pair.row.entry, item, state)
     entry = mapping.entries.get(pair.row.entry) if mapping else None
     sides = ("source", "target" if pair.equal else "target should be")
     body = changes_table(changes(pair.source, pair.row, entry), sides)
@@ -96,16 +97,16 @@ def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Raw:
         names = sorted(n for n in wanted.keys() | found.keys() if not equal(wanted.get(n), found.get(n)))
         rows = [[name, masked(wanted.get(name)), masked(found.get(name))] for name in names]
         differs = table(["attribute", "should be", "is"], rows, align="lll", caption="Not as expected")
-        body = Raw(differs + body)
+        body = differs + body
     return details(title, body, open=open_)
 
 
-def counts(result: Migration) -> Raw:
+def counts(result: Migration) -> Html:
     """The bars of a migration: where each entry's items went."""
     return figures.counts(result.state.tables)
 
 
-def migration(result: Migration) -> Raw:
+def migration(result: Migration) -> Html:
     """The counts, and for each entry whether they add up."""
     state = result.state
     columns = ("entry", "scanned", "inserted", "already there", "conflicts", "quarantined", "failed", "adds up")
@@ -128,25 +129,25 @@ def migration(result: Migration) -> Raw:
         f"+ {totals[4]:,} quarantined + {totals[5]:,} failed"
     )
     off = totals[0] - sum(totals[1:])
-    line = note(Raw(f"{text(equation)} {_tick(off)}"), "bad" if off else "good")
+    line = note(Html("{} {}").format(equation, _tick(off)), "bad" if off else "good")
     if state.unrouted:
         line += note(f"{plural(state.unrouted, 'source item')} that no entry selects.", "look")
     if state.rolled_back or state.rolling_back:
         left = f"{state.undone['kept_edited']:,} kept, {state.undone['not_found']:,} not found"
         how = "Rolled back" if state.rolled_back else "The undo started and is not complete"
         line += note(f"{how}: {state.undone['deleted']:,} deleted again, {left}.", "look")
-    return Raw(line + table(columns, rows, align="lrrrrrrc", foot=foot, marks=marks))
+    return line + table(columns, rows, align="lrrrrrrc", foot=foot, marks=marks)
 
 
-def _tick(off: int) -> Raw:
-    return chip(f"✗ {off:+,}", "bad") if off else Raw('<span style="color:#1b9a55;font-weight:700">✓</span>')
+def _tick(off: int) -> Html:
+    return chip(f"✗ {off:+,}", "bad") if off else TICK
 
 
-def preview(result: Preview) -> Raw:
+def preview(result: Preview) -> Html:
     """The items that an undo would look at."""
     if not result.entries and not result.unknown:
         return note("There is nothing to undo: this stage inserted nothing, or everything is undone already.", "good")
-    rows, body = sorted(result.entries.items()), ""
+    rows, body = sorted(result.entries.items()), Html("")
     if rows:
         foot = ["in all", sum(result.entries.values())]
         body = table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
@@ -154,15 +155,15 @@ def preview(result: Preview) -> Raw:
         announced = plural(result.unknown, "insert")
         body += note(f"{announced} announced without a result: the undo looks each of them up.", "look")
     why = "The undo deletes an item only if it is still exactly as inserted. An item that was edited since stays and is listed."
-    return Raw(body + note(muted(why)))
+    return body + note(muted(why))
 
 
-def undone(result: Undone) -> Raw:
+def undone(result: Undone) -> Html:
     """What an undo deleted, and what it kept."""
     counts = [["deleted", result.deleted], ["kept: edited since", flagged(result.kept_edited)]]
     body = table(["undo", "items"], [*counts, ["no longer found", flagged(result.not_found)]], align="lr")
     if result.kept:
-        tags = [Raw(f"#{key_tag(k.get('target_key', k['key']))}") for k in result.kept]
+        tags = [f"#{key_tag(k.get('target_key', k['key']))}" for k in result.kept]
         changes = [_changes(k.get("differences", ())) for k in result.kept]
         rows = [[k["table"], tag, what, k["reason"]] for k, tag, what in zip(result.kept, tags, changes, strict=True)]
         columns = ("entry", "target key", "attribute (was → is)", "why it stays")
@@ -170,7 +171,7 @@ def undone(result: Undone) -> Raw:
         body += muted("All of them are in kept.jsonl.")
     if others := result.others():
         body += note(f"Items of others, not touched: {others}.")
-    return Raw(body)
+    return body
 
 
 def _changes(differences: Sequence[dict]) -> str:
@@ -180,23 +181,20 @@ def _changes(differences: Sequence[dict]) -> str:
     return ", ".join(f"{d['attribute']} ({kind})" for d, kind in pairs) or "not known"
 
 
-def held_back(found: Sequence[dict]) -> Raw:
+def held_back(found: Sequence[dict]) -> Html:
     """What slowed a stage down, from its report, longest first; empty where nothing did."""
     if not found:
-        return Raw("")
+        return Html("")
     rows = [
         [one["table"] or "all tables", one["reason"], flagged(one["refused"]), duration(one["seconds"])]
         for one in found
     ]
     lead = "Requests waited; nothing is lost. Time during which at least one request waited:"
-    return Raw(
-        heading("What slowed it down")
-        + note(lead)
-        + table(["table", "because of", "refused", "for"], rows, align="lwrr")
-    )
+    held = table(["table", "because of", "refused", "for"], rows, align="lwrr")
+    return heading("What slowed it down") + note(lead) + held
 
 
-def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
+def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Html:
     """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
 
     Tables in state DONE or WAITING share one line each. A total is an estimate; `done` may exceed it. `slowed` says what
@@ -210,7 +208,7 @@ def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
     rate = sum(row[3] for row in active)
     if rate:
         head += f", {rate:,.0f} a second"
-    blocks = [f'<div style="font-weight:600;margin:2px 0 4px 0">{text(head)}</div>']
+    blocks = [Html('<div style="font-weight:600;margin:2px 0 4px 0">{}</div>').format(head)]
     cells = []
     for name, done, total, speed, left, state in active:
         until = None if left is None else duration(left)
@@ -222,26 +220,24 @@ def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Raw:
     if waiting:
         blocks.append(_line("waiting", [row[0] for row in waiting]))
     blocks += [_line("slowed", [reason]) for reason in slowed]
-    return Raw("".join(blocks))
+    return joined(blocks)
 
 
-def _bar(done: int, total: int | None) -> Raw:
-    style = "width:180px;height:12px;vertical-align:middle"
-    if total is None:
-        return Raw(f'<progress style="{style}"></progress>')
-    return Raw(f'<progress style="{style}" max="{max(total, 1)}" value="{min(done, total)}"></progress>')
+def _bar(done: int, total: int | None) -> Html:
+    known = "" if total is None else Html(' max="{}" value="{}"').format(max(total, 1), min(done, total))
+    return Html('<progress style="width:180px;height:12px;vertical-align:middle"{}></progress>').format(known)
 
 
-def _of(done: int, total: int | None) -> Raw:
-    return Raw(f"{done:,}") if total is None else Raw(f"{done:,} {muted(f'of {total:,}')}")
+def _of(done: int, total: int | None) -> Html:
+    return Html("{:,} {}").format(done, "" if total is None else muted(f"of {total:,}"))
 
 
-def _line(label: str, names: list[str]) -> Raw:
+def _line(label: str, names: list[str]) -> Html:
     said = muted(f"{len(names)}: {', '.join(names)}")
-    return Raw(f'<div style="margin:2px 0"><b>{text(label)}</b> {said}</div>')
+    return Html('<div style="margin:2px 0"><b>{}</b> {}</div>').format(label, said)
 
 
-def plan(result: Plan) -> Raw:
+def plan(result: Plan) -> Html:
     """Which entry goes from where to where, parents first."""
     levels = result.mapping.levels()
     rows = []
@@ -254,11 +250,11 @@ def plan(result: Plan) -> Raw:
     return table(head, rows, align="rlllrl")
 
 
-def _state(target: Any) -> Raw:
+def _state(target: Any) -> Html:
     return chip("missing", "bad") if target is None else chip("there", "good")
 
 
-def backups(found: dict[str, dict[str, Any]]) -> Raw:
+def backups(found: dict[str, dict[str, Any]]) -> Html:
     """The backup of each target table before the first insert."""
     if not found:
         return note("The target is not production, or has no table yet, so it needs no backup.")
@@ -275,19 +271,19 @@ def backups(found: dict[str, dict[str, Any]]) -> Raw:
     return table(["target table", "backup", ""], rows, align="llw")
 
 
-def restored(result: Restored) -> Raw:
+def restored(result: Restored) -> Html:
     """What a restore did, and what it does not do."""
     if result.kind == COPY:
         counts = {"in the backup": result.items, "copied back": result.inserted, "equal already": result.equal}
         rows = [*counts.items(), ["different, left as they are", flagged(result.different)]]
         body = table([f"into {result.table}", "items"], rows, align="lr")
-        return Raw(body + note("Nothing that the target held was overwritten or deleted."))
+        return body + note("Nothing that the target held was overwritten or deleted.")
     line = note(f"{result.source} was restored into the new table {result.table}, {plural(result.items, 'item')}.")
     lacks = f"A restore is not an undo: the old table is unchanged. The new one lacks: {', '.join(NOT_CARRIED_OVER)}."
-    return Raw(line + note(lacks, "look"))
+    return line + note(lacks, "look")
 
 
-def deletions(results: Sequence[TableDeletion]) -> Raw:
+def deletions(results: Sequence[TableDeletion]) -> Html:
     """The results for the tables to delete."""
     rows = [
         [mono(result.table), chip("deleted", "good") if result.deleted else chip("left", "look"), result.reason]
@@ -296,7 +292,7 @@ def deletions(results: Sequence[TableDeletion]) -> Raw:
     return table(["table", "", "why"], rows, align="llw")
 
 
-def files(run: Run) -> Raw:
+def files(run: Run) -> Html:
     """The files in the run's folder, with their meaning."""
     meaning = {
         "migration-analysis": "what 01 found",
@@ -321,7 +317,7 @@ def files(run: Run) -> Raw:
     return table(["file", "what it is", "bytes"], rows, align="lwr", caption=f"outputs: {run.id}")
 
 
-def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Raw:
+def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Html:
     """How to do the same from a terminal."""
     creating = stage == "02_test" and not values["table"]
     command = f"runbook {'create-tables' if creating else COMMANDS[stage]}"

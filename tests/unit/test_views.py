@@ -1,9 +1,11 @@
 """What the notebooks show: escaped, without values, well formed, in styles that an untrusted JupyterLab keeps."""
 
+import ast
 import subprocess
 import sys
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -55,7 +57,7 @@ class Checker(HTMLParser):
         self.open: list[str] = []
         self.words = ""
         self.seen: Counter = Counter()
-        self.feed(markup)
+        self.feed(str(markup))
         self.close()
         assert not self.open, f"not closed: {self.open}"
 
@@ -237,7 +239,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
     }
     frames = [views.profile(analysis), views.differences(validation)]
     assert "<script" not in "".join(frame._repr_html_() for frame in frames)
-    return {**shown, "frames": html.text("".join(frame.to_csv() for frame in frames))}
+    return {**shown, "frames": html.Html.escape("".join(frame.to_csv() for frame in frames))}
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -247,6 +249,24 @@ def test_names_and_reasons_are_escaped_everywhere(words):
         checked = Checker(markup)
         assert view in ("counts", "types", "frames") or html.visible(words).strip() in checked.words, view
         assert not set(checked.words) & set("\u202e\x00\x1b"), view
+
+
+def test_html_is_made_of_literals_alone():
+    """Everything else gets in by format, join or +, which escape it: an f-string in its place would not."""
+    made = 0
+    for path in (Path(html.__file__).parents[1]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Html", "Markup"):
+                assert [type(part) for part in (*node.args, *node.keywords)] == [ast.Constant], ast.unparse(node)
+                made += 1
+    assert made > 20
+
+
+def test_html_escapes_what_is_put_into_it():
+    bad = "<b>\u202e"
+    for shown in (html.Html("{}").format(bad), html.joined([bad]), html.Html("") + bad, html.Html("%s") % bad):
+        assert shown == "&lt;b&gt;�"
+    assert html.joined([html.Html("<i></i>"), "&"]) == "<i></i>&amp;"
 
 
 def test_no_value_of_an_item_is_shown():
@@ -296,7 +316,7 @@ def test_a_table_says_how_many_of_its_rows_it_shows():
         (None, "–"),
         (True, "yes"),
         ("<b>", "<b>"),
-        (html.Raw("<b>x</b>"), "x"),
+        (html.Html("<b>x</b>"), "x"),
         (1.5, "1.5"),
     ],
 )
