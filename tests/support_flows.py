@@ -1,26 +1,20 @@
-"""The stages as the notebooks run them, without a kernel: same functions, same order, same files."""
+"""Whole stages without a notebook: the steps that a book takes, with nothing shown."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import support_worlds as worlds
 
-from runbook_lib.dynamo.session import Connection
 from runbook_lib.mapping.load import load_mapping
+from runbook_lib.notebook.steps import Steps
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
-from runbook_lib.report import json_report as report
 from runbook_lib.run.folder import Run, identify, open_run
-from runbook_lib.run.locks import Held, hold_targets
-from runbook_lib.stages.analyze import analyze
 from runbook_lib.stages.migrate.catch_up import catch_up
-from runbook_lib.stages.migrate.migrate import migrate
+from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback.rollback import Undoing
-from runbook_lib.stages.test import Canary, create_tables, run_canary
-from runbook_lib.stages.validate.validate import validate
+from runbook_lib.stages.test import Canary
 from runbook_lib.walk.plan import open_plan
 
 CASES = Path(__file__).parent / "cases"
@@ -38,51 +32,47 @@ class Flow:
         """The run's folder, made where it is missing."""
         return open_run(self.outputs, self.run_id, identify(self.parameters, load_mapping(self.parameters), "flow"))
 
+    def steps(self) -> Steps:
+        """The steps of this run, as a book takes them."""
+        return Steps(self.run(), self.parameters.lease)
+
     def analyze(self) -> dict[str, Any]:
         """01."""
-        plan = self._plan()
-        return report.write_analysis(self.run(), plan, analyze(plan))[0]
+        return self.steps().analyze(self._plan()).content
 
     def create(self) -> list[str]:
         """02, tables only: the names of those it made."""
-        run = self.run()
-        with run.lock("02_test"):
-            return [created.table for created in create_tables(run, self._plan())]
+        return [created.table for created in self.steps().create_tables(self._plan()).result]
 
     def test(self, table: str, limit: int = 1, *, keep: bool = False) -> Canary:
         """02."""
-        run, plan = self.run(), self._plan()
-        with self._writing("02_test", run, plan.target, plan.target_names()):
-            canary = run_canary(run, plan, table, limit, keep=keep)
-        report.write_test(run, plan, [], canary, [])
-        return canary
+        return self.steps().test(self._plan(), table, limit, keep=keep).result
 
     def migrate(self, tables: list[str] | None = None) -> dict[str, Any]:
         """03."""
-        run, plan = self.run(), self._plan(tables)
-        with self._writing("03_migrate", run, plan.target, plan.target_names()):
-            return report.write_migration(run, plan, migrate(run, plan))[0]
+        return self.steps().migrate(self._plan(tables)).content
+
+    def retry(self, tables: list[str] | None = None) -> dict[str, Any]:
+        """03 with `retry_failed`."""
+        return self.steps().migrate(self._plan(tables), retry_failed).content
 
     def delta(self, tables: list[str] | None = None) -> dict[str, Any]:
         """03 with `delta`."""
-        run, plan = self.run(), self._plan(tables)
-        with self._writing("03_migrate", run, plan.target, plan.target_names()):
-            return report.write_migration(run, plan, catch_up(run, plan))[0]
+        return self.steps().migrate(self._plan(tables), catch_up).content
 
     def validate(self, tables: list[str] | None = None) -> dict[str, Any]:
         """04."""
-        run, plan = self.run(), self._plan(tables)
-        with run.lock("04_validate"):
-            return report.write_validation(run, plan, validate(run, plan))[0]
+        return self.steps().validate(self._plan(tables)).content
 
-    def rollback(self, stage: str = "migrate") -> dict[str, Any]:
+    def rollback(self, stage: str = "migrate", restore_from: str = "") -> dict[str, Any]:
         """05, from the checkpoint of a stage."""
         undoing = Undoing(str(self.checkpoint(stage)), str(self.outputs), self.parameters)
-        run = undoing.checkpoint.run
-        undoing.preview([])
-        with self._writing("05_rollback", run, undoing.target(), undoing.tables()) as held:
-            undone = undoing.undo(held)
-        return report.write_rollback(run, undoing.sides(), undone, [], undoing.alerts(undone, []), stage)[0]
+        undoing.preview([], restore_from)
+        steps = Steps(undoing.checkpoint.run, self.parameters.lease)
+        done = steps.undo(undoing)
+        if restore_from:
+            done = steps.restore(undoing, done.result, undoing.wanted(restore_from), lambda told: None)
+        return done.content
 
     def checkpoint(self, stage: str = "migrate") -> Path:
         """The checkpoint file that a stage of this run wrote."""
@@ -93,11 +83,6 @@ class Flow:
         """The objects of a listing file; [] where there is none."""
         path = self.outputs / self.run_id / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    @contextmanager
-    def _writing(self, stage: str, run: Run, target: Connection, tables: list[str]) -> Iterator[Held]:
-        with run.lock(stage), hold_targets(target, tables, run, lease=self.parameters.lease) as held:
-            yield held
 
     def _plan(self, chosen: list[str] | None = None):
         return open_plan(self.parameters, chosen=chosen)

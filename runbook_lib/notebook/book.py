@@ -6,12 +6,10 @@ is refused, or fails. Without `execute` the steps that write show what they woul
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused, RunbookError
 from ..journal import audit
 from ..journal.snapshot import Snapshot
@@ -20,18 +18,17 @@ from ..parameters import build_parameters
 from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
-from ..run.locks import Held, hold_targets
-from ..stages.analyze import Analysis, analyze
+from ..stages.analyze import Analysis
 from ..stages.migrate import backup_gate as backups
 from ..stages.migrate.catch_up import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
-from ..stages.rollback.restore import COPY, Restored
+from ..stages.rollback.restore import Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
 from ..stages.selection import select_run
-from ..stages.test import Canary, Created, collect, create_tables, run_canary
-from ..stages.validate.validate import Validation, validate
+from ..stages.test import Canary, Created, collect
+from ..stages.validate.validate import Validation
 from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst
 from ..walk import control
 from ..walk.guard import confirm
@@ -40,6 +37,7 @@ from .display import Banner, Chosen, dropdown, interactive, on_error, show, show
 from .execute import NOT_FINISHED, RESULT
 from .parameters_cell import COMMON, OWN, check_names, typed
 from .progress import Progress, telling
+from .steps import Done, Steps
 
 BANNER = "runbook-verdict"
 PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
@@ -119,6 +117,7 @@ class Book:
                 tables=values.get("tables"),
                 migrated=bool(values.get("retry_failed") or values.get("delta")),
             )
+        self._work = Steps(self.run, self.parameters.lease, values.get("break_lock", ""), watch=Progress)
         self.run.logger().info("%s begins", self.stage)
         if "RUNBOOK_HEADLESS" not in os.environ:  # the command did it before it started this kernel
             control.clear(self.run)
@@ -139,14 +138,13 @@ class Book:
     @_reading
     def analyze(self, plan: Plan) -> Analysis:
         """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
-        with Progress(self.run, plan, "read") as progress:
-            analysis = analyze(plan, progress.add)
-        content, path = report.write_analysis(self.run, plan, analysis)
+        done = self._work.analyze(plan)
+        analysis: Analysis = done.result
         headline = (
             f"{analysis.records:,} records in {plural(len(analysis.tables), 'table')}, "
-            f"{analysis.relationships:,} references; {report.left_open(plan, content['totals'], analysis.alerts)}."
+            f"{analysis.relationships:,} references; {report.left_open(plan, done.content['totals'], analysis.alerts)}."
         )
-        self._done(content, path, analysis.alerts, headline)
+        self._done(done, headline)
         return analysis
 
     def confirm(self, action: str, *, always: bool = True) -> None:
@@ -167,14 +165,11 @@ class Book:
             missing = [(entry.name, entry.target) for entry in plan.missing_targets()]
             self._planned([f"create {table} for {entry}" for entry, table in missing] or ["create no table: all exist"])
             return None
-        with self.run.lock(self.stage):
-            self._created = created = create_tables(self.run, plan)
-            if not self._values["table"]:
-                alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
-                content, path = report.write_test(self.run, plan, created, None, alerts)
-                headline = f"{plural(len(created), 'table')} created; every target table is there."
-                self._done(content, path, alerts, headline)
-        return created
+        done = self._work.create_tables(plan, last=not self._values["table"])
+        self._created = done.result
+        if done.content:
+            self._done(done, f"{plural(len(done.result), 'table')} created; every target table is there.")
+        return done.result
 
     @_reading
     def canary(self, table: str | None = None) -> Canary | None:
@@ -192,15 +187,12 @@ class Book:
             per_entry = Counter(row.entry for row in closure.rows)
             self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
             return None
-        with self._writing(plan.target, plan.target_names()):
-            canary = run_canary(self.run, plan, table, limit, keep=keep)
-            self._journals = [canary.journal]
-            alerts = report.canary_alerts(canary)
-            content, path = report.write_test(self.run, plan, self._created, canary, alerts)
+        done = self._work.test(plan, table, limit, keep=keep, created=self._created)
+        canary: Canary = done.result
         inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
         end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
         headline = f"{plural(len(canary.closure.rows), 'item')} compared, {inserted:,} of them inserted; {end}."
-        self._done(content, path, alerts, headline)
+        self._done(done, headline)
         return canary
 
     @_reading
@@ -225,14 +217,10 @@ class Book:
         if not self.execute:
             self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
             return None
-        with self._writing(plan.target, plan.target_names()) as held:
-            with Progress(self.run, plan, "migrated", held) as progress:
-                migration = (retry_failed if again else migrate)(self.run, plan, progress.add)
-            self._journals = [migration.journal]
-            content, path = report.write_migration(self.run, plan, migration)
-        alerts = _alerts_of(content)
-        totals = content["totals"]
-        if content["verdict"] == ROLLED_BACK:
+        done = self._work.migrate(plan, retry_failed if again else migrate)
+        migration: Migration = done.result
+        totals = done.content["totals"]
+        if done.content["verdict"] == ROLLED_BACK:
             headline = f"Failed: {migration.failure}{report.taken_back(migration)}"
         else:
             nothing = "no item had failed" if again else "this run was complete"
@@ -242,7 +230,7 @@ class Book:
                 f"{first}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
                 f"{totals['already_there']:,} already there{left}."
             )
-        self._done(content, path, alerts, headline)
+        self._done(done, headline)
         return migration
 
     def _catch_up(self, plan: Plan) -> Migration | None:
@@ -250,32 +238,24 @@ class Book:
         if self._values["retry_failed"]:
             raise Refused("delta and retry_failed are two things; do one after the other.")
         if not self._may_write():
-            with Progress(self.run, plan, "compared") as progress:
-                self._planned(catch_up(self.run, plan, progress.add, write=False).drift.steps())
+            with Progress(self.run, plan, "compared") as on_page:
+                self._planned(catch_up(self.run, plan, on_page, write=False).drift.steps())
             return None
-        with self._writing(plan.target, plan.target_names()) as held:
-            with Progress(self.run, plan, "compared", held) as progress:
-                migration = catch_up(self.run, plan, progress.add)
-            self._journals = [migration.journal]
-            content, path = report.write_migration(self.run, plan, migration)
-        self._done(content, path, _alerts_of(content), migration.drift.headline())
-        return migration
+        done = self._work.migrate(plan, catch_up)
+        self._done(done, done.result.drift.headline())
+        return done.result
 
     @_reading
     def validate(self, plan: Plan) -> Validation:
         """Both sides compared, item by item, begun or gone on with. Reads both; writes the report into the run's folder."""
-        with self.run.lock(self.stage):
-            with Progress(self.run, plan, "compared") as progress:
-                validation = validate(self.run, plan, progress.add)
-            self._journals = [validation.migrated]
-            content, path = report.write_validation(self.run, plan, validation)
-        figures = content["validation"]
+        done = self._work.validate(plan)
+        figures = done.content["validation"]
         headline = (
             f"{figures['equal']:,} of {figures['checked']:,} items proved equal; {figures['missing']:,} missing, "
             f"{figures['different']:,} different, {figures['extra']:,} extra, {figures['dangling']:,} dangling."
         )
-        self._done(content, path, validation.alerts, headline)
-        return validation
+        self._done(done, headline)
+        return done.result
 
     # steps of 05
 
@@ -294,11 +274,9 @@ class Book:
         if not self._may_write():
             self._planned([])
             return None
-        with self._writing(self._undoing.target(), self._undoing.tables()) as held:
-            undone = self._undoing.undo(held)
-            self._journals = [undone.journal]
-            self._conclude_rollback(undone, [])
-        return undone
+        done = self._work.undo(self._undoing)
+        self._done_rollback(done, done.result)
+        return done.result
 
     def restore(self, undone: Undone | None) -> Restored | None:
         """Restores what `restore_from` names: into a new table, or, from a restored one, what the target lacks. With execute."""
@@ -308,11 +286,10 @@ class Book:
             return None
         if interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
             raise Refused("the restore was not confirmed; nothing was restored.")
-        wanted, undoing = self._undoing.wanted(name), self._undoing
-        held_tables = [wanted.table] if wanted.kind == COPY else []
-        with telling() as tell, self._writing(undoing.target(), held_tables) as held:
-            self._restored = undoing.restore(wanted, held, tell)
-            self._conclude_rollback(undone, [])
+        with telling() as tell:
+            done = self._work.restore(self._undoing, undone, self._undoing.wanted(name), tell)
+        self._restored = done.result
+        self._done_rollback(done, undone)
         return self._restored
 
     def delete_tables(self, undone: Undone | None) -> list | None:
@@ -323,30 +300,17 @@ class Book:
             return None
         if interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
             raise Refused("the tables were not confirmed; none was deleted.")
-        with self.run.lock(self.stage):
-            results = self._undoing.delete_tables(names)
-            self._conclude_rollback(undone, results)
-        return results
+        done = self._work.delete_tables(self._undoing, undone, names, self._restored)
+        self._done_rollback(done, undone)
+        return done.result
 
-    def _conclude_rollback(self, undone: Undone, deletions: list) -> None:
-        alerts = self._undoing.alerts(undone, deletions, self._restored)
-        deleted = [deletion.table for deletion in deletions if deletion.deleted]
-        content, path = report.write_rollback(
-            self.run,
-            self._undoing.sides(),
-            undone,
-            deleted,
-            alerts,
-            self._undoing.checkpoint.stage,
-            self._restored,
-            self._undoing.pace,
-        )
+    def _done_rollback(self, done: Done, undone: Undone) -> None:
         headline = (
             f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
             f"{undone.not_found:,} not found."
         )
-        self._done(content, path, alerts, headline)
-        self._exit_code = int(any(alert.level for alert in alerts))
+        self._done(done, headline)
+        self._exit_code = int(any(alert.level for alert in done.alerts))
 
     # showing
 
@@ -384,13 +348,6 @@ class Book:
 
     # inside
 
-    @contextmanager
-    def _writing(self, target: Connection, tables: list[str]) -> Iterator[Held]:
-        """Holds this run and the target tables, until the report is written. Refused where another process writes one."""
-        broken, lease = self._values["break_lock"], self.parameters.lease
-        with self.run.lock(self.stage), hold_targets(target, tables, self.run, break_lock=broken, lease=lease) as held:
-            yield held
-
     def _may_write(self) -> bool:
         if self.execute and not self._confirmed:
             raise Refused("the confirmation cell was not run; run the cells in their order.")
@@ -401,10 +358,12 @@ class Book:
         if steps and show:
             self.show(html.note, "Would " + "; ".join(steps) + ".")
 
-    def _done(self, content: dict[str, Any], path, alerts: list[Alert], headline: str) -> None:
-        self._content, self._file, self._headline = content, path.name, headline
-        self._alerts = list(alerts)
-        self._verdict = content["verdict"]
+    def _done(self, done: Done, headline: str) -> None:
+        self._content, self._file, self._headline = done.content, done.path.name, headline
+        self._alerts = list(done.alerts)
+        self._verdict = done.content["verdict"]
+        if done.journal:
+            self._journals = [done.journal]
 
     def _show_banner(self, verdict: str, headline: str, exit_code: int) -> None:
         text = f"{self.stage}: {verdict}. {headline}"
@@ -436,10 +395,6 @@ class Book:
             self._show_banner(STOPPED, f"A fault in the program: {type(error).__name__}. See the cell below.", 70)
         if self.run:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
-
-
-def _alerts_of(content: dict[str, Any]) -> list[Alert]:
-    return [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
 
 
 def _place(side: Any) -> str:

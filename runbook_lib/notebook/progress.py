@@ -12,6 +12,7 @@ from ..report.work import DONE, WAITING
 from ..run.folder import Run
 from ..run.locks import Held
 from ..walk import control
+from ..walk.insert import OnPage
 from ..walk.plan import Plan
 
 EVERY = 0.5  # seconds between two updates
@@ -35,7 +36,7 @@ def telling() -> Iterator[Callable[[str], None]]:
 
 
 class Progress:
-    """A `with` block that shows how far each source table is. `add` may be called from any thread."""
+    """A `with` block that shows how far each source table is, and gives `add`, to be called from any thread."""
 
     def __init__(self, run: Run, plan: Plan, verb: str, held: Held | None = None):
         """`verb` says what is done to the items, as in "read"; `held` are the locks that writing needs."""
@@ -46,12 +47,12 @@ class Progress:
         self._last = 0.0
         self._tuning = control.Tuning(run, plan)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> OnPage:
         from IPython.display import HTML, display
 
         self._html = HTML
         self._handle = display(HTML(views.progress(self._rows())), display_id=True)
-        return self
+        return self.add
 
     def __exit__(self, *exception) -> None:
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))

@@ -14,10 +14,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
 from faults.machine_model import Model
 from support_flows import Flow
 from support_memory import Memory, Place
@@ -25,17 +26,12 @@ from support_memory import Memory, Place
 from runbook_lib import failpoints
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import audit
-from runbook_lib.report import json_report as report
-from runbook_lib.stages.migrate.catch_up import catch_up
-from runbook_lib.stages.migrate.migrate import migrate
-from runbook_lib.stages.migrate.retry_failed import retry_failed
+from runbook_lib.notebook.steps import Steps
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.rollback.undo import undo
-from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk import control
 
 DONE, REFUSED, INTERRUPTED, KILLED = "done", "refused", "interrupted", "killed"
-WRITING = {"migrate": migrate, "delta": catch_up, "retry": retry_failed}
 
 
 class End(NamedTuple):
@@ -68,29 +64,23 @@ class Operator(Flow):
 
     def command(self, name: str) -> dict[str, Any]:
         """One stage, with its report and its record in the audit chain."""
-        content = getattr(self, f"_{name}")() if hasattr(self, f"_{name}") else self._writing_stage(name)
+        content = getattr(self, name)()
         audit.append(self.run(), name)
         return content
 
-    def _writing_stage(self, name: str) -> dict[str, Any]:
-        run, plan = self.run(), self._plan()
-        with self._writing("03_migrate", run, plan.target, plan.target_names()):
-            return report.write_migration(run, plan, WRITING[name](run, plan, self.on_page))[0]
+    def steps(self) -> Steps:
+        """Those of a flow, followed by `on_page`."""
+        return replace(super().steps(), watch=lambda *_: contextlib.nullcontext(self.on_page))
 
-    def _validate(self) -> dict[str, Any]:
-        run, plan = self.run(), self._plan()
-        with run.lock("04_validate"):
-            return report.write_validation(run, plan, validate(run, plan, self.on_page))[0]
-
-    def _rollback(self) -> dict[str, Any]:
-        undoing = Undoing(str(self.checkpoint()), str(self.outputs), self.parameters)
-        run = undoing.checkpoint.run
-        undoing.preview([])
-        with self._writing("05_rollback", run, undoing.target(), undoing.tables()) as held:
-            undone = (
-                undo(undoing.checkpoint, undoing.target(), on_page=self.on_page) if self.on_page else undoing.undo(held)
+    def rollback(self, stage: str = "migrate", restore_from: str = "") -> dict[str, Any]:
+        """05, followed by `on_page`."""
+        if self.on_page is None:
+            return super().rollback(stage, restore_from)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                Undoing, "undo", lambda self_, held: undo(self_.checkpoint, self_.target(), on_page=self.on_page)
             )
-        return report.write_rollback(run, undoing.sides(), undone, [], undoing.alerts(undone, []), "migrate")[0]
+            return super().rollback(stage, restore_from)
 
 
 def ended(work: Callable[[], dict[str, Any]]) -> End:

@@ -16,12 +16,10 @@ from runbook_lib.dynamo import session, tables
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal.stage import Stage
-from runbook_lib.report import json_report as report
 from runbook_lib.run import folder as runs
 from runbook_lib.stages.migrate import backup_gate as backups
 from runbook_lib.stages.migrate import migrate
 from runbook_lib.stages.rollback import restore
-from runbook_lib.stages.rollback.rollback import Undoing
 
 moto_world, quick_clock, world = support_fixtures.moto_world, support_fixtures.quick_clock, support_fixtures.world
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -291,7 +289,7 @@ def test_the_third_engine_has_no_backups(dynalite, tmp_path, calls):
     arn = f"arn:aws:dynamodb:us-west-1:123456789012:table/{world.name('Ships', TARGET)}/backup/0123"
     for wanted in (arn, f"{world.name('Ships', TARGET)}@2026-01-01"):
         with pytest.raises(Refused, match="not available here"):
-            rollback(flow, wanted)
+            flow.rollback(restore_from=wanted)
     assert "DeleteItem" not in {operation for operation, _ in calls.seen}
     world.drop()
 
@@ -306,18 +304,6 @@ def test_the_name_of_a_backup_is_one_that_dynamodb_takes(table):
 
 
 # restoring
-
-
-def rollback(flow, restore_from=""):
-    """05 from the migration's checkpoint, as the notebook runs it; gives the report."""
-    undoing = Undoing(str(flow.checkpoint()), str(flow.outputs), flow.parameters)
-    run = undoing.checkpoint.run
-    undoing.preview([], restore_from)
-    with flow._writing("05_rollback", run, undoing.target(), undoing.tables()) as held:
-        undone = undoing.undo(held)
-        restored = undoing.restore(undoing.wanted(restore_from), held, lambda told: None) if restore_from else None
-    alerts = undoing.alerts(undone, [], restored)
-    return report.write_rollback(run, undoing.sides(), undone, [], alerts, "migrate", restored)[0]
 
 
 @pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.slow)])
@@ -345,7 +331,7 @@ def test_a_backup_is_restored_into_a_new_table(world, tmp_path, calls):
     flow = harbour(world, tmp_path)
     ships = world.name("Ships", TARGET)
     arn = flow.migrate()["backups"][ships]["arn"]
-    content = rollback(flow, arn)
+    content = flow.rollback(restore_from=arn)
     restored = content["restore"]
     assert (restored["from"], restored["kind"], restored["items"]) == (arn, "backup", 1)
     assert restored["table"].startswith(f"{ships}-restored-20")
@@ -357,10 +343,10 @@ def test_a_backup_is_restored_into_a_new_table(world, tmp_path, calls):
     (note,) = content["alerts"]
     assert note["level"] == "NOTE"
     assert "A restore is not an undo" in note["action"]
-    assert rollback(flow, arn)["restore"] == restored
+    assert flow.rollback(restore_from=arn)["restore"] == restored
     assert len(calls.of("RestoreTableFromBackup")) == 1
     world.client.delete_table(TableName=restored["table"])
-    assert rollback(flow, arn)["restore"]["items"] == 1
+    assert flow.rollback(restore_from=arn)["restore"]["items"] == 1
     assert len(calls.of("RestoreTableFromBackup")) == 2
 
 
@@ -369,13 +355,13 @@ def test_a_table_is_restored_as_it_was_at_a_time(world, tmp_path, calls):
     flow = harbour(world, tmp_path, recovering=("Ships",))
     flow.migrate()
     moment = runs.iso(runs.now() - timedelta(minutes=1))
-    restored = rollback(flow, f"Ships@{moment}")["restore"]
+    restored = flow.rollback(restore_from=f"Ships@{moment}")["restore"]
     ships = world.name("Ships", TARGET)
     assert restored["kind"] == "point_in_time"
     assert restored["table"].startswith(f"{ships}-restored-20")
     assert world.items(restored["table"]) == worlds.plain_items(RESIDENTS["Ships"])
     with pytest.raises(Refused, match=r"point-in-time recovery of Ports.* is off"):
-        rollback(flow, f"Ports@{moment}")
+        flow.rollback(restore_from=f"Ports@{moment}")
 
 
 def lost_and_edited(world):
@@ -398,9 +384,9 @@ def test_what_the_target_lost_is_copied_back(world, tmp_path):
     wanted = next(harm)
     ships = world.name("Ships", TARGET)
     backup = flow.migrate()["backups"][ships]["arn"]
-    table = rollback(flow, backup)["restore"]["table"]
+    table = flow.rollback(restore_from=backup)["restore"]["table"]
     held = next(harm)
-    content = rollback(flow, table)
+    content = flow.rollback(restore_from=table)
     counts = {"items": 4, "inserted": 1, "equal": 2, "different": 1, "not_carried_over": []}
     assert content["restore"] == {"from": table, "kind": "copy", "table": ships, **counts}
     assert world.items(ships) == worlds.plain_items([*held, wanted[0]])
@@ -410,7 +396,7 @@ def test_what_the_target_lost_is_copied_back(world, tmp_path):
     assert (listed["table"], listed["key"], listed["attribute"]) == ("Ships", {"id": {"S": "w1"}}, "n")
     assert "99" not in path.read_text()
     assert any("different in the backup" in alert["message"] for alert in content["alerts"])
-    again = rollback(flow, f"{table}>{ships}")["restore"]
+    again = flow.rollback(restore_from=f"{table}>{ships}")["restore"]
     assert (again["inserted"], again["equal"], again["different"]) == (0, 3, 1)
     assert world.items(table) == worlds.plain_items([*RESIDENTS["Ships"], *wanted])
 
@@ -422,7 +408,7 @@ def test_an_interrupted_copy_is_given_again(moto_world, tmp_path, monkeypatch):
     for n in range(10):
         moto_world.put(ships, {"id": {"S": f"w{n}"}})
     arn = flow.migrate()["backups"][ships]["arn"]
-    table = rollback(flow, arn)["restore"]["table"]
+    table = flow.rollback(restore_from=arn)["restore"]["table"]
     whole = moto_world.items(ships)
     for n in range(10):
         moto_world.client.delete_item(TableName=ships, Key={"id": {"S": f"w{n}"}})
@@ -437,10 +423,10 @@ def test_an_interrupted_copy_is_given_again(moto_world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Wire, "put_new", failing)
     with pytest.raises(Interrupted):
-        rollback(flow, table)
+        flow.rollback(restore_from=table)
     assert 0 < len(moto_world.items(ships)) < len(whole)
     monkeypatch.setattr(Wire, "put_new", put)
-    restored = rollback(flow, table)["restore"]
+    restored = flow.rollback(restore_from=table)["restore"]
     assert restored["inserted"] + restored["equal"] == len(whole)
     assert restored["equal"] > 1
     assert moto_world.items(ships) == whole
@@ -458,9 +444,9 @@ def test_a_table_that_stays_in_restoration_interrupts(moto_world, tmp_path, call
 
     monkeypatch.setattr(restore.backups.tables, "wait_active", never)
     with pytest.raises(Interrupted, match=r"Ships.*-restored-\d{14} is not active .*\(CREATING\)"):
-        rollback(flow, arn)
+        flow.rollback(restore_from=arn)
     monkeypatch.setattr(restore.backups.tables, "wait_active", wait)
-    assert rollback(flow, arn)["restore"]["items"] == 1
+    assert flow.rollback(restore_from=arn)["restore"]["items"] == 1
     assert len(calls.of("RestoreTableFromBackup")) == 1
 
 
@@ -479,7 +465,7 @@ def test_what_cannot_be_restored_is_refused_before_the_undo(operation, code, wor
     before = moto_world.content(TARGET)
     calls.answers[operation] = code
     with pytest.raises(Refused, match=words) as raised:
-        rollback(flow, arn)
+        flow.rollback(restore_from=arn)
     assert "\n" not in str(raised.value)
     assert moto_world.content(TARGET) == before
 
@@ -498,10 +484,10 @@ def test_a_restore_that_is_refused_leaves_the_undo_done(code, words, moto_world,
     arn = flow.migrate()["backups"][moto_world.name("Ships", TARGET)]["arn"]
     calls.answers["RestoreTableFromBackup"] = code
     with pytest.raises(Refused, match=words):
-        rollback(flow, arn)
+        flow.rollback(restore_from=arn)
     assert moto_world.content(TARGET) == {t: worlds.plain_items(items) for t, items in RESIDENTS.items()}
     calls.answers.clear()
-    assert rollback(flow, arn)["restore"]["items"] == 1
+    assert flow.rollback(restore_from=arn)["restore"]["items"] == 1
 
 
 def test_a_busy_dynamodb_is_asked_again_to_restore(moto_world, tmp_path, calls, monkeypatch):
@@ -510,12 +496,12 @@ def test_a_busy_dynamodb_is_asked_again_to_restore(moto_world, tmp_path, calls, 
     arn = flow.migrate()["backups"][moto_world.name("Ships", TARGET)]["arn"]
     refusals = itertools.chain(["LimitExceededException", "BackupInUseException"], itertools.repeat(None))
     calls.answers["RestoreTableFromBackup"] = lambda request: next(refusals)
-    assert rollback(flow, arn)["restore"]["items"] == 1
+    assert flow.rollback(restore_from=arn)["restore"]["items"] == 1
     monkeypatch.setattr(restore, "START_DEADLINE", 0.05)
     calls.answers["RestoreTableFromBackup"] = "LimitExceededException"
     arn = flow.checkpoint() and checkpoint(flow)["backups"][moto_world.name("Ports", TARGET)]["arn"]
     with pytest.raises(Interrupted, match=r"cannot be restored now \(LimitExceededException\)"):
-        rollback(flow, arn)
+        flow.rollback(restore_from=arn)
 
 
 def test_tables_of_different_keys_are_not_copied(moto_world, tmp_path):
@@ -526,9 +512,9 @@ def test_tables_of_different_keys_are_not_copied(moto_world, tmp_path):
     ships, other = moto_world.name("Ships", TARGET), moto_world.name("Other", SOURCE)
     moto_world.build({"Other": {"key": {"id": "S", "at": "N"}}}, SOURCE)
     with pytest.raises(Refused, match=f"{other} and {ships} have different keys"):
-        rollback(flow, f"{other}>Ships")
+        flow.rollback(restore_from=f"{other}>Ships")
     with pytest.raises(Refused, match="nowhere is not in us-west-1"):
-        rollback(flow, "nowhere>Ships")
+        flow.rollback(restore_from="nowhere>Ships")
     assert moto_world.content(TARGET) == before
 
 

@@ -402,10 +402,10 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     with (
         refusing(capacity),
         answering(timed),
-        flow._writing("03_migrate", run, opened.target, [TARGET_TABLE]),
-        progress.Progress(run, opened, "inserted") as shown,
+        flow.steps().writing("03_migrate", opened.target, [TARGET_TABLE]),
+        progress.Progress(run, opened, "inserted") as on_page,
     ):
-        state = migrate(run, opened, shown.add).state
+        state = migrate(run, opened, on_page).state
     assert state.tables["Many"]["inserted"] == count == len(sea.target())
 
     told = [line for _, found in lines for line in found]

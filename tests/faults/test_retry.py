@@ -17,19 +17,10 @@ from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import intents
 from runbook_lib.journal.stage import Stage
 from runbook_lib.journal.table_file import read_table_file
-from runbook_lib.report import json_report as report
 from runbook_lib.stages.migrate import retry_failed as retries
-from runbook_lib.stages.migrate.retry_failed import retry_failed
 
 BAD = {"Ports": ("p1", "p4"), "Ships": ("s6",)}  # not written at the first time
 FAILED = 3
-
-
-def retry(flow, tables=None):
-    """03 with retry_failed; gives the report."""
-    run, plan = flow.run(), flow._plan(tables)
-    with flow._writing("03_migrate", run, plan.target, plan.target_names()):
-        return report.write_migration(run, plan, retry_failed(run, plan))[0]
 
 
 @contextlib.contextmanager
@@ -73,7 +64,7 @@ def test_what_can_be_written_now_counts_as_if_it_had_been_the_first_time(limits,
     """Counts, id map, relationships, listings, status, and the way back."""
     flow = failing(bench, **limits)
     assert len(flow.listing("failed")) == FAILED
-    bench.check_whole(retry(flow))
+    bench.check_whole(flow.retry())
     assert flow.listing("failed") == []
     assert Stage(flow.run(), "migrate").read().state().finished
     bench.check_whole(flow.migrate())
@@ -89,7 +80,7 @@ def test_nothing_but_the_failed_items_is_asked_for(bench):
         return ask()
 
     with answering(noting):
-        retry(flow)
+        flow.retry()
     assert sum(operation == "PutItem" for operation, _ in asked) == FAILED
     assert not [body for operation, body in asked if operation == "Scan" and b'"Limit":1' not in body]
     back(bench, flow)
@@ -101,14 +92,14 @@ def test_what_still_cannot_be_written_stays_failed_and_takes_nothing_back(on_fai
     flow = failing(bench)
     set_on_failure(flow, on_failure)
     with refused({"Ports": ("p4",)}):
-        found = retry(flow)
+        found = flow.retry()
     assert (found["verdict"], found["totals"]["failed"], found["totals"]["inserted"]) == ("FAIL", 1, INSERTED - 1)
     assert bench.landed() == INSERTED - 1
     (line,) = flow.listing("failed")
     assert line["key"] == {"id": {"S": "p4"}}
     assert found["errors"] == [{"table": "Ports", "reason": line["reason"], "items": 1}]
     assert flow.migrate()["totals"] == found["totals"]  # the run is complete: nothing is taken back here either
-    bench.check_whole(retry(flow))
+    bench.check_whole(flow.retry())
     back(bench, flow)
 
 
@@ -117,11 +108,11 @@ def test_a_table_that_is_refused_meanwhile_leaves_the_rest_failed_and_is_told(be
     flow = failing(bench)
     set_on_failure(flow, "rollback")
     with refused({"Ports": ("p1",)}, "AccessDeniedException"):
-        found = retry(flow)
+        found = flow.retry()
     assert found["verdict"] == "FAIL"
     assert "is lost: AccessDeniedException" in found["alerts"][0]["message"]
     assert found["totals"]["failed"] == 2  # p1; and s6, which was not tried
-    bench.check_whole(retry(flow))
+    bench.check_whole(flow.retry())
     back(bench, flow)
 
 
@@ -131,7 +122,7 @@ def test_failed_items_of_an_interrupted_run_can_be_tried_before_or_after_it_is_r
     flow = bench.flow(on_failure="keep", segments=segments)
     with refused({"Ports": ("p1",), "Ships": ("s0", "s1", "s6")}):
         assert killed(flow.migrate, "wire.PutItem.after=kill@6")
-    found = retry(flow)
+    found = flow.retry()
     assert (found["verdict"], found["totals"]["failed"]) == ("FAIL", 0)
     assert not Stage(flow.run(), "migrate").read().state().finished
     bench.check_whole(flow.migrate())
@@ -146,7 +137,7 @@ def test_nothing_failed(bench):
     flow = bench.flow()
     first = flow.migrate()
     files = {path: path.read_bytes() for path in flow.run().folder.rglob("journal/*/*")}
-    assert retry(flow)["verdict"] == first["verdict"]
+    assert flow.retry()["verdict"] == first["verdict"]
     assert {path: path.read_bytes() for path in flow.run().folder.rglob("journal/*/*")} == files
     back(bench, flow)
 
@@ -155,11 +146,11 @@ def test_a_run_that_migrated_nothing_or_was_rolled_back_is_refused(bench):
     """Each says what to do instead."""
     flow = bench.flow()
     with pytest.raises(Refused, match="has migrated nothing yet"):
-        retry(flow)
+        flow.retry()
     flow = failing(bench)
     flow.rollback()
     with pytest.raises(Refused, match="was rolled back; start a new run"):
-        retry(flow)
+        flow.retry()
     bench.check_back()
 
 
@@ -167,9 +158,9 @@ def test_chosen_entries_alone(bench):
     """The others stay failed."""
     flow = failing(bench)
     assert retries.failed(flow.run(), ["Ports", "Ships"]) == {"Ports": 2, "Ships": 1}
-    found = retry(flow, ["Ships"])
+    found = flow.retry(["Ships"])
     assert (found["tables"]["Ports"]["failed"], found["tables"]["Ships"]["failed"]) == (2, 0)
-    bench.check_whole(retry(flow))
+    bench.check_whole(flow.retry())
     back(bench, flow)
 
 
@@ -193,12 +184,12 @@ def test_a_source_item_that_is_gone_stays_failed_with_that_reason(bench):
     """It is in the list, and in the counts; when it is back it is tried as before."""
     flow = failing(bench)
     with source_item(bench, "Ports", {"id": {"S": "p1"}}):
-        found = retry(flow)
+        found = flow.retry()
     assert (found["verdict"], found["tables"]["Ports"]["failed"]) == ("FAIL", 1)
     assert found["id_map"]["rows"] == bench.report["id_map"]["rows"]
     (line,) = flow.listing("failed")
     assert (line["key"], line["reason"]) == ({"id": {"S": "p1"}}, retries.GONE)
-    bench.check_whole(retry(flow))
+    bench.check_whole(flow.retry())
     back(bench, flow)
 
 
@@ -207,7 +198,7 @@ def test_somebody_elses_equal_item_is_not_ours_because_the_source_item_is_gone(b
     flow = failing(bench)
     (port,) = (item for item in bench.after["Ports"] if item["id"] == new_id("Ports", "p1"))
     with source_item(bench, "Ports", {"id": {"S": "p1"}}), refused({"Ports": ("p4",)}):
-        assert killed(lambda: retry(flow), "wire.PutItem.before=kill@1")
+        assert killed(flow.retry, "wire.PutItem.before=kill@1")
     bench.world.put(bench.world.name("Ports", TARGET), port)
     flow.rollback()
     bench.check_back_but([("Ports", port)])
@@ -218,7 +209,7 @@ def test_a_source_item_that_changed_is_written_as_it_is_now(bench):
     flow = failing(bench)
     port = {"id": {"S": "p1"}, "kind": {"S": "port"}, "depth": {"N": "77"}}
     with source_item(bench, "Ports", port):
-        assert retry(flow)["totals"] == bench.report["totals"]
+        assert flow.retry()["totals"] == bench.report["totals"]
     assert {**port, "id": new_id("Ports", "p1")} in bench.content(TARGET)["Ports"]
     back(bench, flow)
 
@@ -227,7 +218,7 @@ def test_a_source_item_that_no_entry_selects_any_more_is_unrouted(bench):
     """The counts move with it."""
     flow = failing(bench)
     with source_item(bench, "Ports", {"id": {"S": "p1"}, "kind": {"S": "wreck"}}):
-        found = retry(flow)
+        found = flow.retry()
     assert found["tables"]["Ports"] == {**bench.report["tables"]["Ports"], "scanned": PORTS - 1, "inserted": PORTS - 1}
     assert (found["totals"]["unrouted"], len(flow.listing("unrouted"))) == (2, 2)
     assert found["id_map"]["rows"] == bench.report["id_map"]["rows"] - 1
@@ -267,7 +258,7 @@ def test_a_source_item_that_no_longer_fits_is_quarantined(shop):
     """It leaves the failed ones, and is listed with the reason."""
     flow, change = shop
     change({"price": {"S": "dear"}})
-    counts = retry(flow)["tables"]["Goods"]
+    counts = flow.retry()["tables"]["Goods"]
     assert (counts["scanned"], counts["inserted"], counts["quarantined"], counts["failed"]) == (4, 3, 1, 0)
     assert (flow.listing("quarantine")[0]["attribute"], flow.listing("failed")) == ("price", [])
 
@@ -276,7 +267,7 @@ def test_a_source_item_whose_key_another_one_has_by_now_is_a_conflict(shop):
     """The item with the smaller source key has it."""
     flow, change = shop
     change({"name": {"S": "n0"}})
-    counts = retry(flow)["tables"]["Goods"]
+    counts = flow.retry()["tables"]["Goods"]
     assert (counts["inserted"], counts["conflicts"], counts["failed"]) == (3, 1, 0)
     assert flow.listing("conflicts")[0]["key"] == {"id": {"S": "g2"}}
 
@@ -285,7 +276,7 @@ def test_a_source_item_that_another_entry_selects_by_now_stays_failed(shop):
     """It is another item to migrate; nothing of it is written here."""
     flow, change = shop
     change({"kind": {"S": "gift"}})
-    found = retry(flow)
+    found = flow.retry()
     assert (found["tables"]["Goods"]["failed"], found["totals"]["unrouted"]) == (1, 0)
     assert flow.listing("failed")[0]["reason"] == retries.ELSEWHERE
 
@@ -298,7 +289,7 @@ STEP = 13
 def die_and_go_on(bench, number, *, roll_back):
     """Whether an attempt was killed; then the same command, or a rollback, as if nothing had happened."""
     flow = failing(bench)
-    died = killed(lambda: retry(flow), f"*=kill@{number}")
+    died = killed(flow.retry, f"*=kill@{number}")
     bench.check_unharmed()
     landed = bench.landed()
     if roll_back:
@@ -307,7 +298,7 @@ def die_and_go_on(bench, number, *, roll_back):
     if died and number % 2:
         flow.migrate()  # a complete run: it writes the report, and nothing else
         assert bench.landed() == landed
-    bench.check_whole(retry(flow))
+    bench.check_whole(flow.retry())
     back(bench, flow)
     return died
 
@@ -326,8 +317,8 @@ def test_an_attempt_that_was_interrupted_goes_on(bench):
     """An endpoint that is lost: exit code 3, and the same command."""
     flow = failing(bench)
     with harness.armed("wire.PutItem.before=error@2+"), pytest.raises(Interrupted, match="Run it again"):
-        retry(flow)
-    bench.check_whole(retry(flow))
+        flow.retry()
+    bench.check_whole(flow.retry())
     back(bench, flow)
 
 
@@ -336,7 +327,7 @@ def test_an_attempt_does_not_move_where_the_segment_goes_on(bench):
     flow = failing(bench)
     paths = journal.logs(flow.run().journal("migrate"))
     before = [read_table_file(path).position for path in paths]
-    retry(flow)
+    flow.retry()
     assert [read_table_file(path).position for path in paths] == before
     replaced = [(intent.n, one) for path in paths for intent in intents(path) for one in intent.replaced]
     assert sorted(letter for _, (letter, _) in replaced) == ["f"] * FAILED

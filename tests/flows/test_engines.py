@@ -124,7 +124,7 @@ def test_a_worker_follows_what_started_it(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import os\n"
-        "from runbook_lib import engines\n"
+        "from runbook_lib.walk.workers import engines\n"
         "if __name__ == '__main__':\n"
         "    lane = engines._Process()\n"
         "    print(lane._pool.submit(os.getpid).result(), flush=True)\n"

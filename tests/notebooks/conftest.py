@@ -5,7 +5,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import support_notebooks
 import yaml
+
+in_process = support_notebooks.in_process
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-west-1"

@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from runbook_lib.cli import main
+
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def run(shop, capsys, command, *arguments):

@@ -7,6 +7,8 @@ import pytest
 
 from runbook_lib.cli import main
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 def run(shop, capsys, *words):
     """Exit code, JSON result and messages of one command."""

@@ -7,6 +7,8 @@ import pytest
 
 from runbook_lib.cli import main
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 CONFIRMED = ["--execute", "--confirm"]
 RESIDENT = {"id": {"S": "theirs"}, "name": {"S": "of the application"}}
 

@@ -1,0 +1,145 @@
+"""The steps of a run that do the work, each in its one order: locks, work, report. Nothing is shown here.
+
+A book shows what they give; the tests drive the same steps without a notebook.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..dynamo.session import Connection
+from ..journal.snapshot import Snapshot
+from ..parameters import Lease
+from ..report import json_report as report
+from ..run.folder import Run
+from ..run.locks import Held, hold_targets
+from ..stages.analyze import analyze
+from ..stages.migrate.catch_up import catch_up
+from ..stages.migrate.migrate import Migration, migrate
+from ..stages.rollback.drop_tables import TableDeletion
+from ..stages.rollback.restore import COPY, Restored, Wanted
+from ..stages.rollback.rollback import Undoing
+from ..stages.rollback.undo import Undone
+from ..stages.test import Created, create_tables, run_canary
+from ..stages.validate.validate import validate
+from ..verdict import Alert
+from ..walk.insert import OnPage
+from ..walk.plan import Plan
+
+Watch = Callable[[Run, Plan, str, Held | None], AbstractContextManager[OnPage | None]]
+
+
+def unwatched(run: Run, plan: Plan, verb: str, held: Held | None = None) -> AbstractContextManager[OnPage | None]:
+    """Follows no page."""
+    return nullcontext()
+
+
+class Done(NamedTuple):
+    """What a step gave, with its report where it wrote one."""
+
+    result: Any
+    content: dict[str, Any] | None = None  # of the report
+    path: Path | None = None
+    alerts: Sequence[Alert] = ()
+    journal: Snapshot | None = None  # as the step left it
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one run. `watch` makes the block around the work that is called after every page of it."""
+
+    run: Run
+    lease: Lease | None = None
+    break_lock: str = ""
+    watch: Watch = unwatched
+
+    @contextmanager
+    def writing(self, stage: str, target: Connection, tables: list[str]) -> Iterator[Held]:
+        """Holds the run and the target tables. Refused where another process writes one of them."""
+        with (
+            self.run.lock(stage),
+            hold_targets(target, tables, self.run, break_lock=self.break_lock, lease=self.lease) as held,
+        ):
+            yield held
+
+    def analyze(self, plan: Plan) -> Done:
+        """01. Reads both sides; writes the analysis into the run's folder."""
+        with self.watch(self.run, plan, "read", None) as on_page:
+            analysis = analyze(plan, on_page)
+        return Done(analysis, *report.write_analysis(self.run, plan, analysis), analysis.alerts)
+
+    def create_tables(self, plan: Plan, *, last: bool = True) -> Done:
+        """02, the tables that are missing; not the `last` step where a test follows, which reports them.
+
+        Writes to the target's account and the run's folder.
+        """
+        with self.run.lock("02_test"):
+            created = create_tables(self.run, plan)
+            if not last:
+                return Done(created)
+            alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
+            return Done(created, *report.write_test(self.run, plan, created, None, alerts), alerts)
+
+    def test(self, plan: Plan, table: str, limit: int, *, keep: bool, created: Sequence[Created] = ()) -> Done:
+        """02, the items. Writes to the target and the run's folder."""
+        with self.writing("02_test", plan.target, plan.target_names()):
+            canary = run_canary(self.run, plan, table, limit, keep=keep)
+            alerts = report.canary_alerts(canary)
+            return Done(
+                canary, *report.write_test(self.run, plan, list(created), canary, alerts), alerts, canary.journal
+            )
+
+    def migrate(self, plan: Plan, work: Callable[[Run, Plan, OnPage | None], Migration] = migrate) -> Done:
+        """03: `work` is migrate, retry_failed or catch_up. Writes to the target and the run's folder."""
+        verb = "compared" if work is catch_up else "migrated"
+        with self.writing("03_migrate", plan.target, plan.target_names()) as held:
+            with self.watch(self.run, plan, verb, held) as on_page:
+                migration = work(self.run, plan, on_page)
+            content, path = report.write_migration(self.run, plan, migration)
+        alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
+        return Done(migration, content, path, alerts, migration.journal)
+
+    def validate(self, plan: Plan) -> Done:
+        """04. Reads both sides; writes its journal and report into the run's folder."""
+        with self.run.lock("04_validate"):
+            with self.watch(self.run, plan, "compared", None) as on_page:
+                validation = validate(self.run, plan, on_page)
+            return Done(
+                validation, *report.write_validation(self.run, plan, validation), validation.alerts, validation.migrated
+            )
+
+    def undo(self, undoing: Undoing) -> Done:
+        """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""
+        with self.writing("05_rollback", undoing.target(), undoing.tables()) as held:
+            return self._concluded(undoing, undoing.undo(held))
+
+    def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted, tell: Callable[[str], None]) -> Done:
+        """05, the restore; its result is the `Restored`. Writes to the target's account, the run and its journal."""
+        with self.writing("05_rollback", undoing.target(), [wanted.table] if wanted.kind == COPY else []) as held:
+            restored = undoing.restore(wanted, held, tell)
+            return self._concluded(undoing, undone, restored=restored)._replace(result=restored)
+
+    def delete_tables(
+        self, undoing: Undoing, undone: Undone, names: list[str], restored: Restored | None = None
+    ) -> Done:
+        """05, the tables; its result are the `TableDeletion`s. Writes to the target's account and the run's folder."""
+        with self.run.lock("05_rollback"):
+            deletions = undoing.delete_tables(names)
+            return self._concluded(undoing, undone, deletions, restored)._replace(result=deletions)
+
+    def _concluded(
+        self,
+        undoing: Undoing,
+        undone: Undone,
+        deletions: Sequence[TableDeletion] = (),
+        restored: Restored | None = None,
+    ) -> Done:
+        alerts = undoing.alerts(undone, list(deletions), restored)
+        deleted = [deletion.table for deletion in deletions if deletion.deleted]
+        stage = undoing.checkpoint.stage
+        written = report.write_rollback(
+            self.run, undoing.sides(), undone, deleted, alerts, stage, restored, undoing.pace
+        )
+        return Done(undone, *written, alerts, undone.journal)
