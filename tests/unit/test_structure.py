@@ -1,6 +1,7 @@
 """The structure of the package: imports run one way, folders and files stay small, and what is light stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -93,6 +94,16 @@ def test_there_is_no_circle_of_modules():
     while ready := {name for name, needed in graph.items() if name not in done and needed - {name} <= done}:
         done |= ready
     assert set(graph) == done, f"in a circle: {sorted(set(graph) - done)}"
+
+
+def test_what_changes_a_whole_process_stands_in_one_module():
+    """Signal handlers, the garbage collector, the environment, the table of modules: each with its reason, in process.py."""
+    changes = ("signal.signal(", "gc.", "sys.modules", "os.environ[", "os.environ.update", "os.environ.clear", "putenv")
+    for name, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert name == "process" or not [change for change in changes if re.search(rf"\b{re.escape(change)}", text)], (
+            name
+        )
 
 
 def test_folders_and_modules_stay_small():

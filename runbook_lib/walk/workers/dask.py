@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import pickle
-import signal
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Interrupted, Refused, RunbookError, WorkersLost
 from ...parameters import Limits
+from ...process import leave_interrupts, silence_dask
 from ...run import files
 from ...run.files import write_atomically
 from . import worker as units
@@ -78,7 +78,7 @@ def work(place: JobFile | Ticket, table: str, number: int, budgets: Budgets) -> 
 
 def dask_setup(worker: object) -> None:
     """What a worker of this machine does first, by Dask's own convention: Ctrl-C is for the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts()
 
 
 _one = threading.Lock()
@@ -307,8 +307,7 @@ def _begin(workers: int) -> tuple[Any, Any]:
 def _connect(scheduler: str) -> Any:
     from distributed import Client, Security
 
-    for handler in logging.getLogger("distributed").handlers:
-        handler.setLevel(logging.CRITICAL)  # what matters is raised
+    silence_dask()
     client = Client.__new__(Client)  # in two steps: one that cannot connect has to be closed, too
     try:
         security = Security()  # what Dask's own configuration says, DASK_DISTRIBUTED__COMM__TLS__* included

@@ -6,9 +6,6 @@ accounts and endpoints are checked in each, and writes the segment's journal fil
 a worker that died has lost nothing that the next one would not find. Delivery is at least once, and the insert idempotent.
 """
 
-import os
-import signal
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -198,16 +195,3 @@ class _Worker:
         self._positions[table, number] = position
         self._insert.release(table, number)
         return position.done
-
-
-def attend_parent() -> None:
-    """Ends this process soon after the one that started it; Ctrl-C is that one's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(3)
-
-    threading.Thread(target=watch, daemon=True, name="attend").start()
