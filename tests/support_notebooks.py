@@ -114,7 +114,7 @@ def in_process(monkeypatch):
     papermill = SimpleNamespace(
         execute_notebook=execute_notebook, exceptions=SimpleNamespace(PapermillExecutionError=CellError)
     )
-    monkeypatch.setattr(execute, "_papermill", lambda: papermill)
+    monkeypatch.setattr(execute, "papermill_with", lambda write: papermill)
 
 
 def command(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, dict[str, Any], str]:

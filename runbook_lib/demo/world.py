@@ -4,7 +4,9 @@ import base64
 import os
 import subprocess
 from collections.abc import Iterable
+from contextlib import ExitStack
 
+from ..process import replace_environment
 from . import data as demo_data
 from . import server as demo_server
 from .data import CRM_REGION, CRM_TABLE, ENV_REGION, ENV_SOURCE, ENV_TARGET, EXPECTED, SEED
@@ -32,23 +34,18 @@ class World:
         self.seed = seed
 
     def __enter__(self) -> "World":
-        self._outside = dict(os.environ)
-        self.process, self.endpoint = demo_server.start()
-        try:
-            os.environ.clear()
-            os.environ.update(environment(self.endpoint, self._outside))
+        with ExitStack() as ending:
+            self.process, self.endpoint = demo_server.start()
+            ending.callback(self.process.wait)
+            ending.callback(self.process.kill)
+            ending.enter_context(replace_environment(environment(self.endpoint, dict(os.environ))))
             seed_env_copy(self.client(ENV_REGION), self.seed)
             seed_table_split(self.client(CRM_REGION), self.seed)
-        except BaseException:
-            self.__exit__()
-            raise
+            self._ending = ending.pop_all()
         return self
 
     def __exit__(self, *_) -> None:
-        os.environ.clear()
-        os.environ.update(self._outside)
-        self.process.kill()
-        self.process.wait()
+        self._ending.close()
 
     def client(self, region: str):
         """A boto3 DynamoDB client of this world."""

@@ -4,7 +4,6 @@ The verdict stands at the top from the first moment ("NOT FINISHED") and is upda
 is refused, or fails. Without `execute` the steps that write show what they would do and return None.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -15,6 +14,7 @@ from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..mapping.load import load_mapping
 from ..parameters import build_parameters
+from ..process import is_headless
 from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
@@ -119,7 +119,7 @@ class Book:
             )
         self._work = Steps(self.run, self.parameters.lease, values.get("break_lock", ""), watch=Progress)
         self.run.logger().info("%s begins", self.stage)
-        if "RUNBOOK_HEADLESS" not in os.environ:  # the command did it before it started this kernel
+        if not is_headless():  # the command did it before it started this kernel
             control.clear(self.run)
         self._facts = [
             ("run", self.run.id),

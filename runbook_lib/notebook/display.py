@@ -1,9 +1,9 @@
 """The notebook's front end: what a cell displays, the verdict at the top, and whether somebody is there to answer."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..process import is_headless
 from ..report import html
 
 FRAME_ROWS = 50  # of a DataFrame that are shown
@@ -14,7 +14,7 @@ def interactive() -> bool:
     from IPython import get_ipython
 
     kernel = getattr(get_ipython(), "kernel", None)
-    return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not os.environ.get("RUNBOOK_HEADLESS")
+    return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not is_headless()
 
 
 def show(view: Callable[..., str], *results: Any, without: str = "") -> None:

@@ -1,10 +1,7 @@
 """Executing a notebook with papermill into the run's folder, with its HTML copies and the index of all runs."""
 
-import os
-import signal
 import sys
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..parameters import project_root
+from ..process import headless, papermill_with, stop_before_interrupting
 from ..report.status import write_index
 from ..run.files import write_atomically
 from ..run.folder import Run
@@ -47,15 +45,19 @@ def notebook_path(stage: str) -> Path:
 
 def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     """Runs a stage's notebook with these parameters. Writes the executed copy and its HTML into the run's folder."""
-    papermill = _papermill()
+    papermill = papermill_with(write_atomically)
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
+
+    def stop() -> None:
+        control.request_stop(run)
+        print("Stopping when the page is finished; once more to stop now.", file=sys.stderr, flush=True)
 
     control.clear(run)
     copy = _free_name(run.folder, stage)
     problem, traceback = None, None
     try:
-        with _stoppable(run), _headless():
+        with stop_before_interrupting(stop), headless():
             papermill.execute_notebook(
                 str(notebook_path(stage)),
                 str(copy),
@@ -98,21 +100,6 @@ def _journals(run: Run) -> list[Snapshot]:
     return found
 
 
-def _papermill():
-    # nbformat imports a grammar for IRIs that takes most of a second to build and checks nothing here.
-    sys.modules.setdefault("rfc3987_syntax", None)
-    import papermill
-    from papermill.iorw import LocalHandler
-    from papermill.utils import chdir
-
-    def write(self, buf, path):  # papermill's own truncates first: a reader would see half a notebook
-        with chdir(self._cwd):
-            write_atomically(Path(path).absolute(), buf.encode())
-
-    LocalHandler.write = write
-    return papermill
-
-
 def _free_name(folder: Path, stage: str) -> Path:
     number, path = 1, folder / f"{stage}.ipynb"
     while path.exists():
@@ -132,41 +119,3 @@ def _result(copy: Path) -> dict[str, Any]:
             if RESULT in output.get("data", {}):
                 return output["data"][RESULT]
     return {}
-
-
-@contextmanager
-def _headless():
-    before = os.environ.get("RUNBOOK_HEADLESS")
-    os.environ["RUNBOOK_HEADLESS"] = "1"  # the kernel inherits it: nobody is there to answer a question
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["RUNBOOK_HEADLESS"]
-
-
-@contextmanager
-def _stoppable(run: Run):
-    """Ctrl-C (or SIGTERM) asks the stage to end with its page; the second time it interrupts at once.
-
-    papermill would kill the kernel at the first.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = False
-
-    def handle(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        control.request_stop(run)
-        print("Stopping when the page is finished; once more to stop now.", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,7 +5,6 @@ segments and tables run side by side. The last step (observe, insert, compare) g
 segment after the other, and may raise to stop the walk.
 """
 
-import gc
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 from ..errors import Stuck
 from ..journal.table_file import Position
 from ..mapping.routes import Reject, Route, Row
+from ..process import collect_rarely
 from ..values import key_text
 from .plan import Plan
 from .pool import Crew
@@ -24,8 +24,6 @@ LARGE_PAGES = 4  # of tables of several pages, at most, in memory at a time: see
 SMALL_BYTES = 1_000_000  # a table of one page
 
 Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -> (entry, source key) that is written
-
-COLLECT_EVERY = 200_000  # new objects: two or three pages
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class Segment:
         `attributes` names what to bring of the items; `between_pages` is called after each page; `route` makes of a page
         what the step gets.
         """
-        _collect_rarely()
+        collect_rarely()
         routes = self.plan.by_source()[self.table]
         others = [r for r in self.plan.all_routes.values() if r.entry.source == self.table and r not in routes]
         scan_page = self.plan.source.wire.scan_page
@@ -173,19 +171,6 @@ class Segment:
             position = Position(position.number + 1, last, last is None)
             between_pages()
         return position
-
-
-def _collect_rarely() -> None:
-    """Makes the interpreter look for unreachable cycles less often, for as long as it runs, and not in what is there now.
-
-    A page is thousands of small objects without a cycle, which go when the page does. To look through them, and through
-    all that the kernel holds, again and again takes longer than to route them. At the end of a process, looking through
-    all that was imported takes as long as a page.
-    """
-    youngest, *older = gc.get_threshold()
-    if 0 < youngest < COLLECT_EVERY:  # 0: somebody has turned it off
-        gc.set_threshold(COLLECT_EVERY, *older)
-        gc.freeze()
 
 
 def segments_of(

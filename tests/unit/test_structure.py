@@ -1,6 +1,7 @@
 """The structure of the package: imports run one way, folders and files stay small, and what is light stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -95,6 +96,16 @@ def test_there_is_no_circle_of_modules():
     assert set(graph) == done, f"in a circle: {sorted(set(graph) - done)}"
 
 
+def test_what_changes_a_whole_process_stands_in_one_module():
+    """Signal handlers, the garbage collector, the environment, the table of modules: each with its reason, in process.py."""
+    changes = ("signal.signal(", "gc.", "sys.modules", "os.environ[", "os.environ.update", "os.environ.clear", "putenv")
+    for name, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert name == "process" or not [change for change in changes if re.search(rf"\b{re.escape(change)}", text)], (
+            name
+        )
+
+
 def test_folders_and_modules_stay_small():
     """At most ten files a folder, 400 lines a module, few arrows between folders."""
     files = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
@@ -126,7 +137,7 @@ def test_the_code_fingerprint_reads_files_that_exist():
 def test_only_dynamo_talks_to_dynamodb():
     """boto3 and botocore are imported under dynamo/ alone; the embedded world and S3 have clients of their own."""
     for name, path in MODULES.items():
-        if folder_of(name) in ("dynamo", "demo") or name in ("walk.workers.s3", "walk.workers.object_store"):
+        if folder_of(name) in ("dynamo", "demo") or name == "walk.workers.object_store":
             continue
         text = path.read_text(encoding="utf-8")
         assert "import boto3" not in text, name

@@ -5,7 +5,8 @@ import gc
 import pytest
 from compiled import routes_of
 
-from runbook_lib.walk.walk import COLLECT_EVERY, Page, Segment, route_items
+from runbook_lib.process import COLLECT_EVERY
+from runbook_lib.walk.walk import Page, Segment, route_items
 
 HEAD = "defaults: {source: t, target: '{table}-t', id: id}\n"
 

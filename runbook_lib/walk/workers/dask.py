@@ -9,23 +9,24 @@ import contextlib
 import logging
 import os
 import pickle
-import signal
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Interrupted, Refused, RunbookError, WorkersLost
 from ...parameters import Limits
+from ...process import leave_interrupts, silence_dask
 from ...run import files
 from ...run.files import write_atomically
 from . import worker as units
-from .away import Ticket, hand_in, hand_out
+from .object_store import Blob, Store
 from .worker import Job, Lane, Slice
 
 POLL = 1.0  # seconds between two looks at the cluster while a slice is out
@@ -58,8 +59,16 @@ class JobFile(NamedTuple):
     sha256: str
 
 
-def work(place: JobFile | Ticket, table: str, number: int, budgets: Budgets) -> Slice:
-    """What units.advance does, in a worker of the cluster: one slice at a time, whatever threads the worker has."""
+class JobObject(NamedTuple):
+    """The same in a store, where driver and workers share no folder."""
+
+    url: str
+    folder: str
+    blob: Blob
+
+
+def work(place: JobFile | JobObject, table: str, number: int, budgets: Budgets) -> Slice:
+    """What worker.advance does, in a worker of the cluster: one slice at a time, whatever threads the worker has."""
     files.PATIENCE = LOCKED
     with _one:
         try:
@@ -78,24 +87,29 @@ def work(place: JobFile | Ticket, table: str, number: int, budgets: Budgets) -> 
 
 def dask_setup(worker: object) -> None:
     """What a worker of this machine does first, by Dask's own convention: Ctrl-C is for the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts()
 
 
 _one = threading.Lock()
 
 
 @lru_cache(1)
-def _read(place: JobFile | Ticket) -> Job:
-    if isinstance(place, Ticket):
-        return pickle.loads(hand_out(place))
+def _read(place: JobFile | JobObject) -> Job:
+    if isinstance(place, JobObject):
+        content = BytesIO()
+        Store(place.url).load(place.folder, place.blob, content)
+        return pickle.loads(content.getvalue())
     data = Path(place.path).read_bytes()
     if sha256(data).hexdigest() != place.sha256:  # to unpickle is to run what it says
         raise Refused(f"{place.path} is not the job that was handed in; see who else writes there, and resume.")
     return pickle.loads(data)
 
 
-def _put(job: Job, content: bytes) -> JobFile:
-    """The job in the journal's folder. Writes it. Raises Interrupted."""
+def _put(job: Job, content: bytes) -> JobFile | JobObject:
+    """The job in the journal's store or folder. Writes it. Raises Interrupted."""
+    if job.shared:
+        place = f"{job.shared.place}/job"
+        return JobObject(job.shared.url, place, Store(job.shared.url).save(place, BytesIO(content)))
     folder = Path(job.folder, "journal", job.stage)
     for old in folder.glob(f"{_JOB}*"):  # of executions that were killed
         old.unlink(missing_ok=True)
@@ -144,7 +158,7 @@ class _Cluster:
         self._lock, self._look = threading.Lock(), threading.Lock()
         self._pinned: dict[_Pinned, str] = {}
         self._avoided: set[str] = set()
-        self._place: JobFile | Ticket | None = None  # where workers find the job
+        self._place: JobFile | JobObject | None = None  # where workers find the job
         self._seen: tuple[float, list[str] | None] = (0.0, None)
         self._silent: float | None = None  # since when the scheduler does not answer
         self._own: Any = None
@@ -158,15 +172,11 @@ class _Cluster:
             self._close()
             raise Refused(f"the Dask scheduler {scheduler} has no workers; start some.") from None
 
-    def publish(self, job: Job) -> JobFile | Ticket:
-        """The job's file. Written once, into the journal's folder: a worker that reads it shares the folder.
-
-        Where they share none, what a worker gets it for.
-        """
+    def publish(self, job: Job) -> JobFile | JobObject:
+        """Where workers find the job. Written once, where the journal is: a worker that reads it reaches that, too."""
         with self._lock:
             if self._place is None:
-                content = pickle.dumps(job)
-                self._place = hand_in(job.shared, content) if job.shared else _put(job, content)
+                self._place = _put(job, pickle.dumps(job))
             return self._place
 
     @contextlib.contextmanager
@@ -307,8 +317,7 @@ def _begin(workers: int) -> tuple[Any, Any]:
 def _connect(scheduler: str) -> Any:
     from distributed import Client, Security
 
-    for handler in logging.getLogger("distributed").handlers:
-        handler.setLevel(logging.CRITICAL)  # what matters is raised
+    silence_dask()
     client = Client.__new__(Client)  # in two steps: one that cannot connect has to be closed, too
     try:
         security = Security()  # what Dask's own configuration says, DASK_DISTRIBUTED__COMM__TLS__* included

@@ -15,11 +15,12 @@ from ...errors import Stuck, WorkersLost
 from ...journal.stage import Stage
 from ...journal.table_file import Position
 from ...mapping.routes import Route
+from ...process import end_with_parent
 from ..insert import Inserter, OnPage
 from ..plan import Plan
 from ..walk import Segment, Winners, in_order, segments_of, walk
 from .shared_journal import SharedJournal
-from .worker import Job, Lane, Slice, advance, attend_parent, sides_of
+from .worker import Job, Lane, Slice, advance, sides_of
 
 PROCESSES_FROM = 2_000_000_000  # bytes of source tables from which more processes are worth their start
 STRIKES = 3  # workers that a segment may lose one after the other
@@ -155,7 +156,7 @@ class _Process:
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, get_context("spawn"), initializer=attend_parent)
+        return ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent)
 
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         try:

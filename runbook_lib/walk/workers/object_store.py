@@ -8,6 +8,7 @@ decision to its server. What fsspec does by itself, its own local files included
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from ...run.files import make_folder, sync_folder
 PARALLEL = 16  # requests
 CHUNK = 16_000_000  # bytes of a file in one object
 DIGITS = 10  # of a number in a name
+UNDER_WAY = (0.1, 0.5, 2.0)  # seconds to wait where S3 is at another request for the same object
 
 
 class Blob(NamedTuple):
@@ -130,14 +132,13 @@ def check_url(url: str) -> None:
         raise Refused(f"limits.journal: {parts.scheme}:// needs the package fsspec; pip install '.[dask]'.")
 
 
-def _open(url: str) -> Any:
+def _open(url: str) -> "_Folder | _Bucket | _Other":
+    """The objects below a URL: `put` says whether it has created one, `get` gives one or None, `names` those after a name."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return _Folder(Path(unquote(parts.path)))
     if parts.scheme == "s3":
-        from .s3 import Bucket
-
-        return Bucket(parts.netloc, parts.path.strip("/"), PARALLEL)
+        return _Bucket(parts.netloc, parts.path.strip("/"))
     return _Other(url)
 
 
@@ -182,6 +183,50 @@ class _Folder:
             return [name for name in os.listdir(self._root / folder) if name > after]
         except FileNotFoundError:
             return []
+
+
+class _Bucket:
+    """Objects below a prefix of an S3 bucket. The credentials are this process's own, found as boto3 finds them."""
+
+    def __init__(self, name: str, prefix: str):
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import ClientError
+
+        retries = {"mode": "standard", "total_max_attempts": 5}
+        config = Config(connect_timeout=5, read_timeout=30, retries=retries, max_pool_connections=PARALLEL)
+        self._client = boto3.session.Session().client("s3", config=config)
+        self._name, self._prefix, self._refused = name, f"{prefix}/" if prefix else "", ClientError
+
+    def put(self, name: str, content: bytes) -> bool:
+        for pause in (*UNDER_WAY, None):
+            try:
+                self._client.put_object(**self._at(name), Body=content, IfNoneMatch="*")
+                return True
+            except self._refused as problem:
+                status = problem.response["ResponseMetadata"]["HTTPStatusCode"]
+                if status == 412:
+                    return False
+                if status != 409 or pause is None:
+                    raise
+            time.sleep(pause)
+        raise AssertionError
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return self._client.get_object(**self._at(name))["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return None
+
+    def names(self, folder: str, after: str) -> list[str]:
+        first = f"{self._prefix}{folder}/"
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._name, Prefix=first, StartAfter=first + after
+        )
+        return [found["Key"].removeprefix(first) for page in pages for found in page.get("Contents", ())]
+
+    def _at(self, name: str) -> dict[str, Any]:
+        return {"Bucket": self._name, "Key": self._prefix + name}
 
 
 class _Other:

@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,30 @@ from ...errors import Damaged, Interrupted, RunbookError
 from ...journal import log as journal
 from ...journal.log import kind_of, lines
 from ...journal.stage import Stage
+from ...journal.table_file import TableFile, read_table_file
+from ...run.files import make_folder
+from ...run.fingerprints import Identity
+from ...run.folder import Run
 from ...run.lease import LONGEST_REQUEST
 from ...run.lease_file import running_time
+from ...run.spill import HashSet
 from ..plan import Plan
 from ..walk import Segment
-from .away import Shared
-from .object_log import GUARD, Head, Tail
+from .object_log import GUARD, Head, SharedLog, Tail
 from .object_store import PARALLEL, Blob, Store
 
 ENDED = GUARD + LONGEST_REQUEST  # seconds after a fence until the last request of whoever wrote before it has ended
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Where an execution's records lie, and what its workers would have read from the run's folder. Plain data."""
+
+    url: str
+    place: str
+    heads: dict[tuple[str, int], Head]  # source table, segment
+    mapping: tuple[str, bytes]  # the file's name and content
+    known: Blob | None
 
 
 class _Copy(Tail):
@@ -170,7 +186,7 @@ class SharedJournal:
 
 
 class _Watched:
-    """A lane of units."""
+    """A lane whose records the driver fetches after each slice."""
 
     def __init__(self, lane: Any, shared: SharedJournal):
         self._lane, self._shared = lane, shared
@@ -182,6 +198,58 @@ class _Watched:
 
     def close(self) -> None:
         self._lane.close()
+
+
+class WorkerFolder:
+    """The worker's side: a folder of its own in the place of the run's, which it does not see; it goes with the block."""
+
+    def __init__(self, run_id: str, stage: str, shared: Shared):
+        """Makes the folder, with the mapping file in it. Raises Refused where the store cannot be opened."""
+        self._folder = tempfile.TemporaryDirectory(prefix="runbook-")
+        self._store, self._shared = Store(shared.url), shared
+        self.run = Run(run_id, Path(self._folder.name, run_id))
+        self.stage = _ObjectStage(self.run, stage, self._store, shared)
+        make_folder(self.stage.folder)
+        name, content = shared.mapping
+        self.mapping = Path(self._folder.name, name)
+        self.mapping.write_bytes(content)
+
+    def __enter__(self) -> "WorkerFolder":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._folder.cleanup()
+
+    def known(self) -> HashSet | None:
+        """The source's ids, where the mapping asks for them."""
+        if self._shared.known is None:
+            return None
+        path = Path(self._folder.name, ".known")
+        with path.open("wb") as file:
+            self._store.load(f"{self._shared.place}/known", self._shared.known, file)
+        return HashSet.open(path)
+
+    def check(self) -> None:
+        """Raises Interrupted where somebody else may write what this worker writes: a guard of its requests."""
+        for log in list(self.stage.logs.values()):
+            log.check()
+
+
+class _ObjectStage(Stage):
+    """A stage whose journal files are objects."""
+
+    def __init__(self, run: Run, name: str, store: Store, shared: Shared):
+        super().__init__(run, name)
+        self._store, self._shared = store, shared
+        self.logs: dict[tuple[str, int], SharedLog] = {}
+
+    def open_log(
+        self, identity: Identity, table: str, entries: list[str], segment: int, segments: int
+    ) -> tuple[SharedLog, TableFile | None]:
+        head = self._shared.heads[table, segment]
+        log = SharedLog(self._store, f"{self._shared.place}/{head.name}", self.folder / head.name, head)
+        self.logs[table, segment] = log
+        return log, read_table_file(log.path)
 
 
 def settle(stage: Stage) -> None:

@@ -6,9 +6,6 @@ accounts and endpoints are checked in each, and writes the segment's journal fil
 a worker that died has lost nothing that the next one would not find. Delivery is at least once, and the insert idempotent.
 """
 
-import os
-import signal
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -30,7 +27,7 @@ from ..insert import Inserter
 from ..plan import Plan, open_plan
 from ..preread import with_known
 from ..walk import Segment, Winners
-from .away import Away, Shared
+from .shared_journal import Shared, WorkerFolder
 
 SLICE = 3.0  # seconds that a worker stays with a segment before it reports
 _KINDS = {kind.__name__: kind for kind in (Failed, Stopped, Interrupted, NotSent, Refused)}
@@ -137,12 +134,12 @@ class _Worker:
 
     def __init__(self, job: Job):
         self._job, self._guards = job, ExitStack()
-        away = self._guards.enter_context(Away(job.run_id, job.stage, job.shared)) if job.shared else None
-        self._run = away.run if away else Run(job.run_id, Path(job.folder))
-        self._stage = away.stage if away else Stage(self._run, job.stage)
-        parameters = job.parameters | ({"mapping": str(away.mapping)} if away else {})
+        own = self._guards.enter_context(WorkerFolder(job.run_id, job.stage, job.shared)) if job.shared else None
+        self._run = own.run if own else Run(job.run_id, Path(job.folder))
+        self._stage = own.stage if own else Stage(self._run, job.stage)
+        parameters = job.parameters | ({"mapping": str(own.mapping)} if own else {})
         plan = open_plan(build_parameters(parameters), chosen=job.chosen)
-        known = away.known() if away else job.known and HashSet.open(job.known)
+        known = own.known() if own else job.known and HashSet.open(job.known)
         if known is not None:
             plan = with_known(plan, known)
         if (mine := self._stage.identity(plan.identity)) != job.identity:
@@ -156,8 +153,8 @@ class _Worker:
                         "give all of them the same AWS settings, or name it in the parameters."
                     )
         self.plan: Plan = plan
-        if away:
-            self._guards.enter_context(guarded(away.check))
+        if own:
+            self._guards.enter_context(guarded(own.check))
         if plan.parameters.lease:
             self._guards.enter_context(guarded(lease_cell.follow(self._run)))
         self._counts: Counter = Counter()
@@ -198,16 +195,3 @@ class _Worker:
         self._positions[table, number] = position
         self._insert.release(table, number)
         return position.done
-
-
-def attend_parent() -> None:
-    """Ends this process soon after the one that started it; Ctrl-C is that one's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(3)
-
-    threading.Thread(target=watch, daemon=True, name="attend").start()

@@ -1,0 +1,138 @@
+"""What the program changes for a whole process. Each change stands here, with its reason; nothing else does such a thing.
+
+collect_rarely             the walk: Python's garbage collector takes longer over a page than routing it does
+end_with_parent            a worker process of this machine: it must not outlive the process that it works for
+leave_interrupts           a worker: Ctrl-C reaches every process of a terminal, and is the driver's to handle
+stop_before_interrupting   a command: papermill would kill the kernel at the first Ctrl-C
+headless                   a command: nobody is there to answer what a notebook asks
+papermill_with             a command: papermill starts slowly, and writes notebooks that a reader sees by half
+silence_dask               a Dask engine: what matters in its log is raised anyway
+replace_environment        the demo: nothing of the user's AWS settings may lead its requests elsewhere
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+COLLECT_EVERY = 200_000  # new objects: two or three pages
+HEADLESS = "RUNBOOK_HEADLESS"
+
+
+def collect_rarely() -> None:
+    """Makes Python look for unreachable cycles after COLLECT_EVERY new objects, and not in what is loaded now.
+
+    A page is thousands of small objects without a cycle, which go when the page does. To look through them, and through
+    all that the kernel holds, again and again takes longer than to route them. At the end of a process, looking through
+    all that was imported takes as long as a page. Does nothing where the collector is off or looks more rarely.
+    """
+    youngest, *older = gc.get_threshold()
+    if 0 < youngest < COLLECT_EVERY:
+        gc.set_threshold(COLLECT_EVERY, *older)
+        gc.freeze()
+
+
+def end_with_parent() -> None:
+    """Ends this process half a second after the one that started it, and leaves Ctrl-C to that one."""
+    leave_interrupts()
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True, name="attend").start()
+
+
+def leave_interrupts() -> None:
+    """Leaves Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def stop_before_interrupting(stop: Callable[[], None]) -> Iterator[None]:
+    """A block in which the first Ctrl-C or SIGTERM calls `stop`, and the second raises KeyboardInterrupt.
+
+    Does nothing in a thread, where Python allows no signal handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def headless() -> Iterator[None]:
+    """A block whose kernels know, by an environment variable that they inherit, that nobody is there to answer."""
+    before = os.environ.get(HEADLESS)
+    os.environ[HEADLESS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[HEADLESS]
+
+
+def is_headless() -> bool:
+    """Whether this process was started where nobody is there to answer."""
+    return bool(os.environ.get(HEADLESS))
+
+
+def papermill_with(write: Callable[[Path, bytes], None]) -> ModuleType:
+    """papermill, which from now on saves notebooks on this machine by `write(path, content)`.
+
+    Its own way empties the file first: a reader would see half a notebook. nbformat imports a grammar for IRIs that takes
+    most of a second to build and checks nothing here: this process goes without it.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)
+    import papermill
+    from papermill.iorw import LocalHandler
+    from papermill.utils import chdir
+
+    def save(self, text: str, path: str) -> None:
+        with chdir(self._cwd):
+            write(Path(path).absolute(), text.encode())
+
+    LocalHandler.write = save
+    return papermill
+
+
+def silence_dask() -> None:
+    """Keeps what Dask logs below CRITICAL from the terminal."""
+    for handler in logging.getLogger("distributed").handlers:
+        handler.setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def replace_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """A block in which the environment holds these variables and no others; child processes inherit them."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
