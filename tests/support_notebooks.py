@@ -121,4 +121,5 @@ def command(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, dict[st
     """Exit code, JSON result and messages of one command line, given in this process."""
     code = main([*map(str, words), "--json"])
     said = capsys.readouterr()
+    assert said.out, said.err
     return code, json.loads(said.out), said.err

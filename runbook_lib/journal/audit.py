@@ -250,7 +250,7 @@ def _journal_heads(folder: Path, seen: dict[str, Head]) -> dict[str, list]:
     found = {}
     for name in _journals(folder):
         if name in seen and seen[name].stands:
-            found[name] = [seen[name].records, seen[name].head]
+            found[name] = [seen[name].records, seen[name].link]
             continue
         try:
             found[name] = list(_journal_head(folder / name))

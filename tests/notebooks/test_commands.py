@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support_notebooks import command as give
 
 from runbook_lib.cli import main
 
@@ -15,10 +16,8 @@ CONFIRMED = ["--execute", "--confirm"]
 
 def run(shop, capsys, command, *arguments, params=True):
     """Exit code and JSON result of one command."""
-    words = [command, *([str(shop.params)] if params else []), *arguments]
-    code = main([*words, "--outputs", str(shop.outputs), "--json"])
-    out = capsys.readouterr().out
-    return code, json.loads(out)
+    words = [command, *([shop.params] if params else []), *arguments]
+    return give(capsys, *words, "--outputs", shop.outputs)[:2]
 
 
 def test_the_five_stages_in_sequence(shop, capsys):

@@ -1,19 +1,14 @@
 """`runbook migrate --delta` by command: the plan, the confirmation, the run that it belongs to, exit codes."""
 
-import json
-
 import pytest
-
-from runbook_lib.cli import main
+from support_notebooks import command as give
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def run(shop, capsys, command, *arguments):
     """Exit code and JSON result of one command."""
-    words = [command, str(shop.params), *arguments, "--outputs", str(shop.outputs), "--json"]
-    code = main(words)
-    return code, json.loads(capsys.readouterr().out)
+    return give(capsys, command, shop.params, *arguments, "--outputs", shop.outputs)[:2]
 
 
 def test_a_delta_by_command(shop, capsys):

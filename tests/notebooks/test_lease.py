@@ -1,20 +1,16 @@
 """The commands with a lease: every stage that writes takes it, and gives it up again."""
 
-import json
 import re
 
 import pytest
-
-from runbook_lib.cli import main
+from support_notebooks import command
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def run(shop, capsys, *words):
     """Exit code, JSON result and messages of one command."""
-    code = main([*words, "--execute", "--confirm", f"{shop.name}prod", "--outputs", str(shop.outputs), "--json"])
-    said = capsys.readouterr()
-    return code, json.loads(said.out), said.err
+    return command(capsys, *words, "--execute", "--confirm", f"{shop.name}prod", "--outputs", shop.outputs)
 
 
 @pytest.mark.slow

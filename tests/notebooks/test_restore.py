@@ -4,8 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-
-from runbook_lib.cli import main
+from support_notebooks import command
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -17,12 +16,11 @@ RESIDENT = {"id": {"S": "theirs"}, "name": {"S": "of the application"}}
 def run(shop, capsys):
     """A function that runs one command; gives its exit code and JSON result."""
 
-    def command(name, *arguments, params=True):
-        words = [name, *([str(shop.params)] if params else []), *arguments, "--outputs", str(shop.outputs), "--json"]
-        code = main(words)
-        return code, json.loads(capsys.readouterr().out)
+    def run(name, *arguments, params=True):
+        words = [name, *([shop.params] if params else []), *arguments, "--outputs", shop.outputs]
+        return command(capsys, *words)[:2]
 
-    return command
+    return run
 
 
 @pytest.fixture
