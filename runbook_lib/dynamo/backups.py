@@ -123,7 +123,7 @@ def _asking(connection: Connection, operation: str, name: str, otherwise: str = 
             if problem.response.get("Error", {}).get("Code") in tables.DENIED:
                 raise Refused(f"{where}: access denied; allow dynamodb:{operation}{otherwise}.") from None
             if not is_aws(connection.endpoint_url) and _lacks(problem.response):
-                raise NotAvailable(f"{where}: not available here, the engine has no such call.") from None
+                raise NotAvailable(f"{where}: not available here: this endpoint has no such operation.") from None
             raise
 
 

@@ -118,8 +118,8 @@ class Requests:
                 if attempt >= self._attempts * (PATIENCE if alive else 1) or pace.stopping.is_set():
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(
-                        f"{place}: gave up after {attempt} attempts, the last time because of this: {again.reason}; "
-                        "resume when that is mended."
+                        f"{place}: gave up after {attempt} attempts; the last one failed: {again.reason}; "
+                        "fix that, then resume."
                     ) from None
                 self._back_off(attempt)
         self._accept(lane, operation, body, reply, len(data), size)

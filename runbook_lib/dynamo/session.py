@@ -119,8 +119,8 @@ class Login:
         self._checked = keys.access_key
         if declared and self.account is None:
             raise Refused(
-                f"{self._label}: account {declared} is declared, but STS does not tell whose these credentials are; "
-                f"check them, or take {self._label}.account out where the endpoint has no STS."
+                f"{self._label}: account {declared} is declared, but STS does not say whose these credentials are; "
+                f"check them, or remove {self._label}.account if the endpoint has no STS."
             )
         if declared and self.account != declared:
             raise Refused(
@@ -160,7 +160,7 @@ class Login:
             account = self.account and self._account(keys, attempts=3)
             if account != self.account:
                 raise Interrupted(
-                    f"{self._label}: the refreshed credentials belong to account {account or 'unknown'}, the run to "
+                    f"{self._label}: the refreshed credentials belong to account {account or 'unknown'}, but the run uses "
                     f"{self.account}; log in to that account and resume."
                 )
             self._checked = keys.access_key

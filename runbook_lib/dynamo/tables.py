@@ -70,7 +70,9 @@ def create(connection: Connection, name: str, spec: Any) -> None:
             if refused.code != "LimitExceededException":
                 raise
         pause()
-    raise Interrupted(f"{connection.label}: {name} cannot be made, as too many tables are changing; resume later.")
+    raise Interrupted(
+        f"{connection.label}: {name} cannot be created, because too many tables are changing; resume later."
+    )
 
 
 def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) -> Table:
@@ -98,7 +100,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
             return
         if content.get("DeletionProtectionEnabled"):
             raise DynamoError(
-                f"{connection.label}: {name} is protected against deletion; switch its deletion protection off first.",
+                f"{connection.label}: {name} is protected against deletion; turn its deletion protection off first.",
                 code="ValidationException",
                 message="the table is protected against deletion",
                 operation="DeleteTable",
@@ -112,7 +114,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
                 if refused.code not in SETTLING:
                     raise
         pause()
-    raise Interrupted(f"{connection.label}: {name} is not gone after {timeout:.0f} seconds; resume later.")
+    raise Interrupted(f"{connection.label}: {name} is not deleted after {timeout:.0f} seconds; resume later.")
 
 
 def difference(table: Table, spec: Any) -> list[str]:

@@ -30,7 +30,7 @@ def request_stop(run: Run) -> None:
 def check(run: Run) -> None:
     """Raises Interrupted where somebody asked the run to stop. Read-only."""
     if (run.folder / STOP).exists():
-        raise Interrupted("stop was asked for; the page was finished.")
+        raise Interrupted("stop was requested; the current page is complete.")
 
 
 def clear(run: Run) -> None:
@@ -49,7 +49,7 @@ def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None
     for key, value in settings.items():
         found = _KEY.fullmatch(key)
         if not found:
-            raise Refused(f"{key} cannot be changed while a run works; {', '.join(KEYS)} can.")
+            raise Refused(f"{key} cannot be changed during a run; {', '.join(KEYS)} can.")
         entries = [*(run.latest_json("migration-checkpoint") or {}).get("entries", ()), "*"]
         if (entry := found["entry"]) and len(entries) > 1 and entry not in entries:
             raise Refused(f"{key}: no entry {entry!r}{suggest(entry, entries)}")
@@ -84,7 +84,7 @@ class Tuning:
             limits = _tuned(self._plan.parameters.limits, asked)
             self._plan.pace.allow(budgets_of(limits, tables_of(self._plan.mapping.entries)))
         except ParametersError as problem:
-            self._run.logger().warning("not tuned: %s", problem)
+            self._run.logger().warning("limits not changed: %s", problem)
             return
         words = ", ".join(f"{key}={value or 'no limit'}" for key, value in asked.items())
         self._run.logger().info("tuned: %s", words)

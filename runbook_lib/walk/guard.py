@@ -43,7 +43,7 @@ def check_same_table(entries: Iterable[Entry], source: Connection, target: Conne
             )
         if reader := readers.get(entry.target):
             raise Refused(
-                f"{entry.name}: its target {entry.target} is the source of {reader}, and a source is never written; "
+                f"{entry.name}: its target {entry.target} is the source of {reader}, and the program never writes to a source; "
                 "give the target another environment, region or table name."
             )
 
@@ -51,7 +51,9 @@ def check_same_table(entries: Iterable[Entry], source: Connection, target: Conne
 def check_lease(lease: Lease | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
     """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
     if lease and limits and limits.journal:
-        raise Refused("lease and limits.journal do not go together: a worker elsewhere cannot follow it; take one out.")
+        raise Refused(
+            "lease and limits.journal exclude each other: a worker elsewhere cannot follow the lease; remove one."
+        )
     for entry in entries if lease else ():
         if lease.table in (entry.source, entry.target):  # wherever the source lies: a table named like it misleads
             raise Refused(
@@ -65,19 +67,18 @@ def check_engine(limits: Limits) -> None:
     Whoever can speak to a Dask scheduler can run programs on its workers.
     """
     if limits.scheduler and limits.engine != "dask":
-        raise Refused("limits.scheduler is given, but not limits.engine: dask; add that, or take the scheduler out.")
+        raise Refused("limits.scheduler needs limits.engine: dask; add that, or remove the scheduler.")
     if limits.journal and limits.engine != "dask":
-        raise Refused("limits.journal is given, but not limits.engine: dask; add that, or take the journal out.")
+        raise Refused("limits.journal needs limits.engine: dask; add that, or remove the journal.")
     if limits.engine != "dask":
         return
     if limits.scheduler and not _is_safe(limits.scheduler):
         raise Refused(
-            f"limits.scheduler is {limits.scheduler}; beyond this machine it has to be tls://HOST:PORT, "
-            "as docs/scale.md describes."
+            f"limits.scheduler is {limits.scheduler}; outside this machine, use tls://HOST:PORT; see docs/scale.md."
         )
     if find_spec("distributed") is None:
         raise Refused(
-            "limits.engine: dask needs the package distributed; pip install '.[dask]' in the project's folder."
+            "limits.engine: dask needs the package distributed; run pip install '.[dask]' in the project's folder."
         )
     if limits.journal:
         check_url(limits.journal)

@@ -131,7 +131,7 @@ def _refuse_dangling(plan: Plan, row: Row, known: HashSet) -> None:
         if dangling and references[found.path].dangling == "stop":
             raise Refused(
                 f"{row.entry}: a reference at {found.path} names no item of {found.parent or 'any entry'}, and the "
-                "mapping says `dangling: stop`; see 01_analyze for all of them, or choose map, keep or null."
+                "mapping says `dangling: stop`; 01_analyze lists all of them. Correct them, or choose map, keep or null."
             )
 
 

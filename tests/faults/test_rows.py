@@ -536,7 +536,7 @@ def test_a_stop_ends_with_the_page(bench):
     flow = bench.flow()
     run = flow.run()
     control.request_stop(run)
-    with pytest.raises(Interrupted, match="stop was asked for; the page was finished"):
+    with pytest.raises(Interrupted, match="stop was requested; the current page is complete"):
         migrate_watching(flow)
     (page,) = intents(next(run.journal("migrate").glob("Ports-*")))
     assert bench.landed() == len(page.rows)

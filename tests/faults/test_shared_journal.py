@@ -154,7 +154,7 @@ def test_a_worker_of_a_dead_driver_begins_nothing_when_the_run_goes_on(sea, tmp_
         for call in kept:
             found = units.advance(*call)
             assert found.problem[0] == "Interrupted"
-            assert "nothing more is written here" in found.problem[1]
+            assert "this worker writes nothing more" in found.problem[1]
     assert sea.content(worlds.TARGET) == {"Ports": [], "Ships": []}
 
 
@@ -176,7 +176,7 @@ def test_the_page_under_way_ends_with_the_fence(sea, tmp_path, here, monkeypatch
         return check(log)
 
     monkeypatch.setattr(shared_log.SharedLog, "check", fence)
-    with pytest.raises(Interrupted, match="nothing more is written here"):
+    with pytest.raises(Interrupted, match="this worker writes nothing more"):
         ended.migrate()
     assert len(fenced) == 2
     assert len(sea.content(worlds.TARGET)["Ports"]) <= 1

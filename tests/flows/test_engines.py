@@ -112,7 +112,7 @@ def test_workers_that_die_again_and_again_interrupt(sea, tmp_path, monkeypatch):
 
     monkeypatch.setattr(engines._Process, "advance", dying)
     flow = flow_of(MAPPING, sea, tmp_path, engine="processes", segments=2)
-    with pytest.raises(Interrupted, match="3 workers died over it"):
+    with pytest.raises(Interrupted, match="3 workers died while working on it"):
         flow.migrate()
     monkeypatch.setattr(engines._Process, "advance", alive)
     report = flow.migrate()

@@ -121,7 +121,7 @@ def stop_after(flow, pages, monkeypatch):
 
     def on_page(table, counts):
         if next(left) == pages:
-            raise Interrupted("stop was asked for; the page was finished.")
+            raise Interrupted("stop was requested; the current page is complete.")
 
     run, plan = flow.run(), flow._plan()
     with pytest.raises(Interrupted, match="Run the same command with the run ID the-first-run to resume"):
@@ -189,7 +189,7 @@ def test_a_request_to_stop_is_met_in_every_part(flow, whole):
                 return scan_page(wire, table, **options)
 
             patch.setattr(Wire, "scan_page", asking)
-            with pytest.raises(Interrupted, match="stop was asked for.* Run the same command with the run ID"):
+            with pytest.raises(Interrupted, match="stop was requested.* Run the same command with the run ID"):
                 validate(run, flow._plan(), lambda table, counts: control.check(run))
         control.clear(run)
         assert validation_journal.state(run) == "interrupted"
@@ -322,12 +322,12 @@ def test_a_second_validation_of_a_run_is_refused_and_the_first_can_be_stopped(fl
         assert (told.state, "04_validate" in told.holder) == ("running", True)
         assert main(["stop", run.id, "--outputs", words[0]]) == 0
         assert "asked process" in capsys.readouterr().out
-        with pytest.raises(Interrupted, match="stop was asked for"):
+        with pytest.raises(Interrupted, match="stop was requested"):
             control.check(run)
         control.clear(run)
         assert main(["pause", run.id, "--outputs", words[0], "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["asked"] == "pause"
-        with pytest.raises(Interrupted, match="stop was asked for"):
+        with pytest.raises(Interrupted, match="stop was requested"):
             control.check(run)
     assert main(["stop", run.id, "--outputs", words[0]]) == 2
 
@@ -395,7 +395,7 @@ def test_a_validate_command_that_is_interrupted_goes_on(moto_world, tmp_path):
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate(timeout=600)
     assert stopped.returncode == 3, err
-    assert "stop was asked for; the page was finished. Run the same command with the run ID the-first-run" in err
+    assert "stop was requested; the current page is complete. Run the same command with the run ID the-first-run" in err
     assert goes_on in err
     assert records(tmp_path) > done
 

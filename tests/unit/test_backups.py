@@ -169,9 +169,9 @@ def test_waiting_for_a_table_tells_how_long_and_can_be_stopped(monkeypatch):
     assert told == sorted(told)
 
     def stop(seconds):
-        raise Interrupted("stop was asked for.")
+        raise Interrupted("stop was requested.")
 
-    with pytest.raises(Interrupted, match="stop was asked for"):
+    with pytest.raises(Interrupted, match="stop was requested"):
         backups.wait_restored(scripted({"Table": table}), "T", 60, stop)
     assert (
         backups.wait_restored(scripted({"Table": table | {"TableStatus": "ACTIVE"}}), "T", 60, told.append).name == "T"

@@ -192,7 +192,7 @@ def test_keys_of_another_account_stop_the_run(login, credentials_file, monkeypat
     login.check(None)
     credentials_file("second")
     login.renew(login.frozen())
-    with pytest.raises(Interrupted, match=f"belong to account {told}, the run to 111111111111"):
+    with pytest.raises(Interrupted, match=f"belong to account {told}, but the run uses 111111111111"):
         login.frozen()
 
 

@@ -120,7 +120,7 @@ def test_a_protected_table_stays(moto, name):
     make(target, name)
     target.client.update_table(TableName=name, DeletionProtectionEnabled=True)
     assert tables.describe(target, name).deletion_protection
-    with pytest.raises(DynamoError, match=f"target: {name} is protected against deletion; switch"):
+    with pytest.raises(DynamoError, match=f"target: {name} is protected against deletion; turn"):
         tables.delete(target, name)
     assert tables.describe(target, name) is not None
     target.client.update_table(TableName=name, DeletionProtectionEnabled=False)

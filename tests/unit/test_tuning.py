@@ -107,7 +107,7 @@ def test_an_entry_that_the_run_does_not_have_is_refused(run):
     control.request_tuning(run, {"limits.tables.Ordres.write_units": 500})
     control.Tuning(run, plan).apply()
     assert plan.pace.budgets.units == {}
-    assert "not tuned: limits.tables: no entry 'Ordres'" in (run.folder / "run.log").read_text()
+    assert "limits not changed: limits.tables: no entry 'Ordres'" in (run.folder / "run.log").read_text()
     run.write_json("migration-checkpoint", {"entries": {"Orders": {}}})
     with pytest.raises(Refused, match="no entry 'Ordres'; did you mean 'Orders'"):
         control.request_tuning(run, {"limits.tables.Ordres.write_units": 500})
@@ -116,7 +116,7 @@ def test_an_entry_that_the_run_does_not_have_is_refused(run):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"limits.workers": 4}, "limits.workers cannot be changed while a run works"),
+        ({"limits.workers": 4}, "limits.workers cannot be changed during a run"),
         ({"limits.write_units": 0}, "a number above 0"),
         ({"limits.write_units": True}, "a number above 0"),
         ({"limits.write_units": "fast"}, "a number above 0"),

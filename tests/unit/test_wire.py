@@ -522,7 +522,7 @@ def test_get_many_gives_up_when_nothing_comes(stub):
         return reply({"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
 
     stub.script = [none]
-    with pytest.raises(Interrupted, match="BatchGetItem on T: 4 times none of the keys was processed"):
+    with pytest.raises(Interrupted, match="BatchGetItem on T: DynamoDB processed none of the keys, 4 times in a row"):
         make(stub, attempts=4).get_many("T", [number(n) for n in range(3)])
     assert len(stub.requests) == 4
 

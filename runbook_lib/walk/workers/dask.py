@@ -75,13 +75,13 @@ def work(place: JobFile | JobObject, table: str, number: int, budgets: Budgets) 
             job = _read(place)
         except FileNotFoundError:
             folder = Path(place.path).parent
-            mend = "give --outputs a folder that driver and workers share under one path"
-            return Slice(False, problem=("Refused", f"a worker does not see {folder}; {mend}."))
+            mend = "choose an --outputs folder that driver and workers share under one path"
+            return Slice(False, problem=("Refused", f"a worker cannot see {folder}; {mend}."))
         except OSError as problem:
             mend = "run driver and workers as the same user"
             return Slice(False, problem=("Refused", f"a worker cannot read {place.path}: {problem.strerror}; {mend}."))
         except RunbookError as problem:
-            return Slice(False, problem=(type(problem).__name__, f"a worker cannot begin: {problem}"))
+            return Slice(False, problem=(type(problem).__name__, f"a worker cannot start: {problem}"))
         return units.advance(job, table, number, budgets)
 
 
@@ -101,7 +101,9 @@ def _read(place: JobFile | JobObject) -> Job:
         return pickle.loads(content.getvalue())
     data = Path(place.path).read_bytes()
     if sha256(data).hexdigest() != place.sha256:  # to unpickle is to run what it says
-        raise Refused(f"{place.path} is not the job that was handed in; see who else writes there, and resume.")
+        raise Refused(
+            f"{place.path} is not the job that this run submitted; find out who else writes there, then resume."
+        )
     return pickle.loads(data)
 
 
@@ -206,7 +208,7 @@ class _Cluster:
             if future.status == "error":
                 if isinstance(problem, ImportError | AttributeError) or "deserialization" in str(problem):
                     raise Refused(
-                        "the Dask cluster has another program than this one; install the same there."
+                        "the Dask cluster has a different version of this program; install the same one there."
                     ) from None
                 raise
             if future.status == "cancelled":  # the connection was lost; it may come back
@@ -324,7 +326,7 @@ def _connect(scheduler: str) -> Any:
         client.__init__(scheduler, security=security, set_as_default=False, timeout=CONNECT, name="runbook")
         return client
     except (TypeError, ValueError, RuntimeError) as problem:  # no certificates, or none that can be used
-        refusal = f"the Dask scheduler {scheduler} cannot be spoken to ({problem})"
+        refusal = f"the Dask scheduler {scheduler} cannot be reached ({problem})"
     except OSError:
         refusal = f"no Dask scheduler answers at {scheduler}; start it, or correct limits.scheduler"
     with contextlib.suppress(Exception):

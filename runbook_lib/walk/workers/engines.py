@@ -112,7 +112,8 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                     strikes += lost.deaths
                     if strikes >= STRIKES:
                         raise Stuck(
-                            f"{segment.table}, segment {segment.number}: {strikes} workers died over it; see their logs."
+                            f"{segment.table}, segment {segment.number}: {strikes} workers died while working on it; "
+                            "see their logs."
                         ) from None
                     continue
                 strikes = strikes if not found.counts else 0

@@ -20,7 +20,7 @@ from .object_store import Blob, Store, number_name
 
 GUARD = 5.0  # seconds for which a worker relies on what it has seen
 TRIES = 5
-_LOST = "another worker, or another execution, goes on with {}; nothing more is written here."
+_LOST = "another worker, or another execution, has taken over {}; this worker writes nothing more."
 
 
 class Head(NamedTuple):
@@ -64,7 +64,7 @@ class Tail:
         return line if self.store.create(self.name(self.records), line) else None
 
     def damaged(self, name: str, how: str) -> Damaged:
-        return Damaged(f"{self.store.url}/{name} {how}; restore that object. Nothing was done with it.")
+        return Damaged(f"{self.store.url}/{name} {how}; restore that object. The program did nothing with it.")
 
 
 class SharedLog:
@@ -87,7 +87,9 @@ class SharedLog:
             records += 1
             self._count(body)
         if (records, chain.decode()) != head[1:3]:
-            raise Damaged(f"{store.url}/{folder}/base is not {head.name} as it was; resume. Nothing was done with it.")
+            raise Damaged(
+                f"{store.url}/{folder}/base differs from {head.name}; resume. The program did nothing with it."
+            )
         self._tail = Tail(store, folder, path, records, chain)
         self._file: BinaryIO = path.open("ab", buffering=0)
         try:

@@ -96,12 +96,12 @@ class Store:
             file.write(content)
         file.flush()
         if hashed.hexdigest() != blob.sha256:
-            raise Refused(f"{self.url}/{folder} is not what was written; restore it, or resume.")
+            raise Refused(f"{self.url}/{folder} has changed since it was written; restore it, or resume.")
 
     def probe(self, name: str) -> None:
         """Refused where an object can be created twice. Writes one."""
         if not self.create(name, b"1") or self.create(name, b"2") or self.read(name) != b"1":
-            raise Refused(f"limits.journal: {self.url} lets an object be overwritten; use s3:// on AWS, or file://.")
+            raise Refused(f"limits.journal: {self.url} allows overwriting an object; use s3:// on AWS, or file://.")
 
     def _reach(self, call: Any, *given: Any) -> Any:
         try:
@@ -110,7 +110,7 @@ class Store:
             raise
         except Exception as problem:  # each file system has its own
             raise Interrupted(
-                f"the journal at {self.url} cannot be reached: {_reason(problem)}; resume when that is mended."
+                f"the journal at {self.url} cannot be reached: {_reason(problem)}; fix that, then resume."
             ) from None
 
 
@@ -125,7 +125,7 @@ def check_url(url: str) -> None:
     if not parts.scheme or parts.query or parts.fragment or (parts.scheme == "file" and parts.netloc):
         raise Refused(f"limits.journal is {url}; write s3://BUCKET/PREFIX, or file:///FOLDER.")
     if parts.username or parts.password:
-        raise Refused("limits.journal holds a user or a password; take it out: each worker has credentials of its own.")
+        raise Refused("limits.journal contains a user or a password; remove it: each worker has its own credentials.")
     if parts.scheme == "s3" and not parts.netloc:
         raise Refused(f"limits.journal is {url}, without a bucket; write s3://BUCKET/PREFIX.")
     if parts.scheme not in ("file", "s3") and find_spec("fsspec") is None:
@@ -240,7 +240,7 @@ class _Other:
         pipe = getattr(kind, "_pipe_file", None) or kind.pipe_file  # the asynchronous ones have the first
         if pipe.__module__.startswith("fsspec.") or "mode" not in signature(pipe).parameters:
             raise Refused(
-                f"limits.journal: {urlsplit(url).scheme}:// cannot create an object that must not be there; "
+                f"limits.journal: {urlsplit(url).scheme}:// cannot create an object only where none exists; "
                 "use s3://, or file:// where driver and workers share a folder."
             )
 

@@ -69,10 +69,10 @@ class _Copy(Tail):
             if self.records > head.records:
                 self._note(body)
             elif self.records == head.records and self.chain.decode() != head.link:
-                raise Damaged(f"{path.name} is not the file that the execution began with; restore it from a copy.")
+                raise Damaged(f"{path.name} is not the file that the execution started with; restore it from a copy.")
             self._last = self.chain + b" " + body + b"\n"
         if self.records < head.records:
-            raise Damaged(f"{path.name} has lost records; take it away, and it is fetched from {store.url}.")
+            raise Damaged(f"{path.name} has lost records; remove it, and the program fetches it from {store.url}.")
 
     def _note(self, body: bytes) -> None:
         kind = kind_of(body)

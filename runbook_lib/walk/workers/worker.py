@@ -144,12 +144,14 @@ class _Worker:
             plan = with_known(plan, known)
         if (mine := self._stage.identity(plan.identity)) != job.identity:
             other = next(key for key in mine if mine[key] != job.identity[key])
-            raise Refused(f"a worker has another {other} than the process that started it; give all of them the same.")
+            raise Refused(
+                f"a worker has a different {other} from the process that started it; use the same everywhere."
+            )
         for label, mine in sides_of(plan).items():
             for what, value in mine.items():
                 if value != (wanted := job.sides[label][what]) and not (what == "account" and None in (value, wanted)):
                     raise Refused(
-                        f"{label}: a worker's {what} is {value}, that of the process that started it {wanted}; "
+                        f"{label}: a worker's {what} is {value}, but {wanted} in the process that started it; "
                         "give all of them the same AWS settings, or name it in the parameters."
                     )
         self.plan: Plan = plan
@@ -180,7 +182,7 @@ class _Worker:
         control.check(self._run)
         if self._run.holder() != self._job.holder:
             raise Interrupted(
-                "the process that this worker works for has ended; or the folder of the run is mounted without locks."
+                "the process that started this worker has ended, or the run's folder is mounted without locks."
             )
 
     def advance(self, table: str, number: int, budgets: Budgets, counts: Counter) -> bool:
