@@ -1,6 +1,6 @@
-"""The demo's CRM table for the table split: leads, deals, resources, pipelines in one. Pure, seeded.
+"""The demo's CRM table for the table split: leads, deals, resources and pipelines together. Pure, seeded.
 
-Numbers, tags and stages arrive in every shape that such tables hold. `demo_data.EXPECTED` counts the planted.
+Numbers, tags and stages come in every form that such tables contain. `data.EXPECTED` counts the planted faults.
 """
 
 import json
@@ -193,7 +193,7 @@ def _twin(deal: Item) -> Item:
 
 
 def _giant() -> Item:
-    """A lead just within 400 KB, which the attributes of the new keys and indexes take beyond.
+    """A lead just within 400 KB that the new key and index attributes push over the limit.
 
     Its bulk is a list, because moto, which refuses above 405,000, counts one byte less for each member.
     """
@@ -210,7 +210,7 @@ def _giant() -> Item:
 
 
 def _strangers(seed: int) -> list[Item]:
-    """Items that no entry selects: of two unknown kinds (one is LEAD in another case), and without a kind."""
+    """Items that no entry selects: of two unknown kinds (one is LEAD in different case), and without a kind."""
     strangers = []
     for index, kind in enumerate(("TASK", "TASK", "Lead", "Lead", None)):
         words = Words(f"{seed}/crm/stranger/{index}")

@@ -1,14 +1,14 @@
 """The demo's data, generated from a seed: the same seed gives the same bytes. Pure; every value is invented.
 
-EXPECTED says what is in the data for the default seed, and so what each stage must find:
+EXPECTED lists what the data contains for the default seed, and so what each stage must find:
 
 env_copy     items        per table; total: their sum
              references   reference values in all tables, dangling ones too, but no null or empty ones
              dangling     table -> path -> values whose item does not exist (or whose table no mapping names)
              unreadable   table -> path -> texts that should be JSON and are not
-             foreign      target table -> items that are there before and that no run may touch
+             foreign      target table -> items that exist before, and that no run may touch
              missing      target tables that do not exist before
-             undeclared   attribute -> table whose ids it holds, though the mapping does not say so
+             undeclared   attribute -> table whose ids it holds, although the mapping does not declare it
 table_split  items        items in the one source table
              selected     items per entry, of which quarantined and conflicts are not written
              quarantined  entry -> attribute -> items; "" where it is the item's size
@@ -72,7 +72,7 @@ def env_copy_source(seed: int = SEED) -> dict[str, list[Item]]:
 
 
 def env_copy_target() -> dict[str, list[Item]]:
-    """Wire items per entry that the target environment holds before: nobody's but its own."""
+    """Wire items per entry that the target environment holds before the migration."""
     return {
         name: [
             typed_item(

@@ -1,7 +1,7 @@
-"""What the demo's source environment holds on purpose: broken references, odd ids, hostile but legal values.
+"""Faults planted in the demo's source environment: broken references, odd ids, hostile but legal values.
 
-`demo_data.EXPECTED` counts them. Planted items have an index below FIRST_PLAIN; the audit logs, which quote
-whole records, quote the later ones, so that nothing is counted twice.
+`data.EXPECTED` counts them. Planted items have an index below FIRST_PLAIN; the audit logs, which quote
+whole records, quote the later ones, so nothing counts twice.
 """
 
 import json

@@ -24,7 +24,8 @@ STAGES = {"01_analyze": "REVIEW", "02_test": "PASS", "03_migrate": "REVIEW", "04
 
 
 def run_demo(outputs: str) -> int:
-    """0 when every stage ends as the seeded data must. Writes runs into `outputs`. Raises Refused outside the project."""
+    """The exit code: 0 when every stage ends as the sample data requires. Writes runs into `outputs`. Raises Refused outside
+    the project."""
     _check_project()
     print("Starting the embedded DynamoDB and filling it with made-up data.", flush=True)
     wrong: list[str] = []
@@ -46,18 +47,18 @@ def run_demo(outputs: str) -> int:
                 wrong += _roll_back(name, run, parameters, writing)
         index = write_index(resolve_path(outputs))
     if wrong:
-        print("\nNot as the seeded data must end:\n  " + "\n  ".join(wrong))
+        print("\nThese stages did not end as the sample data requires:\n  " + "\n  ".join(wrong))
         return 1
     print(
-        "\nEvery stage ended as the seeded data must: REVIEW, because they hold what real data hold (dangling references,"
-        "\nvalues that do not convert, unknown entity types), and each of these is counted, listed and explained."
+        "\nEvery stage ended as expected. REVIEW, because the sample data contains what real data contains: dangling references,"
+        "\nvalues that do not convert, unknown item types. The reports count, list and explain each of them."
         f"\nOpen {index}"
     )
     return 0
 
 
 def run_lab() -> int:
-    """The exit code of JupyterLab, opened on copies of the notebooks with the embedded world behind them.
+    """The exit code of JupyterLab, opened on copies of the notebooks that use the embedded world.
 
     Raises Refused outside the project.
     """
@@ -76,13 +77,13 @@ def run_lab() -> int:
 
 
 def _check_project() -> None:
-    """Before anything is started or written."""
+    """Raises Refused outside the project, before anything is started or written."""
     if not (project_root() / "notebooks").is_dir():
-        raise Refused("there is no folder notebooks/ here or above; run this from the project's folder.")
+        raise Refused("no folder notebooks/ here or above; run this from the project's folder.")
 
 
 def lab_folder() -> Path:
-    """A new folder in `outputs` with copies of the notebooks: what is tried out there leaves the originals as they are."""
+    """A new folder in `outputs` with copies of the notebooks: the originals stay as they are."""
     folder = resolve_path("outputs") / new_run_id("lab")
     folder.mkdir(parents=True)
     for path in sorted((project_root() / "notebooks").glob("*.ipynb")):
@@ -101,7 +102,7 @@ def _stage(stage: str, run: Run, parameters: Parameters, own: dict[str, Any]) ->
 
 
 def _problems(name: str, stage: str, execution: Execution, verdict: str, run: Run) -> list[str]:
-    """Where a stage did not end as what was planted in the data demands."""
+    """Sentences on results that differ from what the planted data requires."""
     if execution.result.get("verdict") != verdict:
         return [f"{name} {stage}: verdict {execution.result.get('verdict')}, not {verdict}"]
     if stage == "02_test":

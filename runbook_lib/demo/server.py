@@ -18,7 +18,7 @@ from ..errors import Refused
 def start(port: int = 0, *, detach: bool = False) -> tuple[subprocess.Popen, str]:
     """Return the process of a new server and its endpoint URL, once it answers. Port 0 picks a free one.
 
-    Stop it with `process.kill()`: moto takes many seconds over a polite request. Raises Refused if it fails.
+    Stop it with `process.kill()`: moto needs many seconds to end politely. Raises Refused if it fails.
     """
     command = [sys.executable, "-m", "runbook_lib.demo.server", str(port), *(["--detach"] if detach else [])]
     process = subprocess.Popen(
@@ -27,7 +27,7 @@ def start(port: int = 0, *, detach: bool = False) -> tuple[subprocess.Popen, str
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL if detach else None,
         text=True,
-        start_new_session=True,  # a Ctrl-C in the terminal is for the run, which still needs its server
+        start_new_session=True,  # Ctrl-C in the terminal is meant for the run, which still needs its server
     )
     word, _, number = process.stdout.readline().partition(" ")
     process.stdout.close()
@@ -53,10 +53,10 @@ def serve(port: int = 0) -> None:
     application = DomainDispatcherApplication(create_backend_app)
     try:
         server = make_server("127.0.0.1", port, application, threaded=False, request_handler=Handler)
-    except SystemExit:  # werkzeug has told stderr that the port is taken
+    except SystemExit:  # werkzeug has written to stderr that the port is taken
         sys.exit(1)
     log = server.log
-    # moto breaks over the question whether it takes batches; its 500 is answer enough.
+    # moto fails at the probe for batches; its 500 is a sufficient answer.
     server.log = lambda kind, message, *values: "batch_execute" in message or log(kind, message, *values)
     print(f"ready {server.port}", flush=True)
     sys.stdout.close()

@@ -1,6 +1,6 @@
 """Invented people, places and companies for the demo data, and Python values as DynamoDB ones. Pure, seeded.
 
-Nobody real is meant: mail addresses end in example.com, telephone numbers start with +1-555.
+No real person is meant: mail addresses end in example.com, telephone numbers start with +1-555.
 """
 
 import base64
@@ -28,7 +28,7 @@ LISTS = read_words("words.yaml")
 
 
 def typed(value) -> dict:
-    """The typed value of a Python value at every depth: str is S, a number N, bytes B, and so on."""
+    """The typed value of a Python value at every depth: str becomes S, a number N, bytes B, and so on."""
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):
@@ -84,7 +84,7 @@ class Words:
         return f"{plain}{self.number(1, 99)}@example.com"
 
     def phone(self) -> str:
-        """A telephone number that no one has."""
+        """A telephone number that nobody has."""
         return f"+1-555-{self.number(100, 999)}-{self.number(0, 9999):04}"
 
     def decimal(self, low: int, high: int, places: int = 2) -> Decimal:

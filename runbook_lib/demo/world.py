@@ -14,13 +14,13 @@ from .words import Item
 
 BATCH = 25  # items in one BatchWriteItem
 TTL_TABLES = ("AuditLog", "ContactAuditLog", "NotificationEvents")
-STREAM_TABLES = ("NotificationQueue",)  # in the target: somebody listens, and the analysis must say so
+STREAM_TABLES = ("NotificationQueue",)  # in the target: it has consumers, and the analysis must say so
 INDEXES = {"Contacts": {"byEmail": "email"}}
 OWN_VARIABLES = ("OLD_TABLE_NAME", "LEADS_TABLE", "DEALS_TABLE", "RESOURCES_TABLE", "PIPELINES_TABLE")
 
 
 class World:
-    """A `with` block in which AWS is the embedded server, for this process and those that it starts.
+    """A `with` block in which AWS is the embedded server, for this process and its children.
 
     Inside, `endpoint` is the server's URL, and os.environ holds dummy credentials and no other AWS setting:
     no profile, proxy or endpoint of the user's leads elsewhere. Afterwards os.environ is as before, and the
@@ -55,7 +55,7 @@ class World:
 
 
 def environment(endpoint: str, outside: dict[str, str]) -> dict[str, str]:
-    """The variables `outside`, but AWS is the embedded server at `endpoint`. Pure."""
+    """The variables of `outside` with AWS replaced by the embedded server at `endpoint`. Pure."""
     inside = {n: v for n, v in outside.items() if not n.startswith("AWS_") and n not in OWN_VARIABLES}
     no_proxy = ",".join(filter(None, (outside.get("no_proxy") or outside.get("NO_PROXY"), "127.0.0.1")))
     return inside | {
@@ -72,7 +72,7 @@ def environment(endpoint: str, outside: dict[str, str]) -> dict[str, str]:
 
 
 def seed_env_copy(client, seed: int = SEED) -> None:
-    """Writes to the client's endpoint: source tables, and target tables but those the demo creates."""
+    """Writes to the client's endpoint: source tables, and those target tables that the demo does not create."""
     missing, residents = EXPECTED["env_copy"]["missing"], demo_data.env_copy_target()
     for entry, items in demo_data.env_copy_source(seed).items():
         source, target = (f"{entry}-{environment}-NONE" for environment in (ENV_SOURCE, ENV_TARGET))
@@ -94,7 +94,7 @@ def seed_env_copy(client, seed: int = SEED) -> None:
 
 
 def seed_table_split(client, seed: int = SEED) -> None:
-    """Writes to the client's endpoint: the CRM table. The four new tables are the demo's to create."""
+    """Writes to the client's endpoint: the CRM table. The demo creates the four new tables."""
     _create(client, CRM_TABLE, {"pk": "HASH", "sk": "RANGE"})
     _fill(client, CRM_TABLE, demo_data.table_split_source(seed))
 
@@ -125,7 +125,7 @@ def _create(client, table: str, key: dict[str, str], indexes: dict[str, str] | N
 
 
 def _fill(client, table: str, items: Iterable[Item]) -> None:
-    """BatchWriteItem overwrites; that is right here alone, where the tables are this module's own and new."""
+    """Writes items with BatchWriteItem. It overwrites, which is safe only here, in this module's own new tables."""
     waiting = [{"PutRequest": {"Item": for_boto3({"M": item})["M"]}} for item in items]
     while waiting:
         answer = client.batch_write_item(RequestItems={table: waiting[:BATCH]})
@@ -133,7 +133,7 @@ def _fill(client, table: str, items: Iterable[Item]) -> None:
 
 
 def for_boto3(value: dict) -> dict:
-    """The typed value with binary as bytes, which boto3 wants in place of base64 text."""
+    """The typed value with binary as bytes, as boto3 needs it, instead of base64 text."""
     ((letter, content),) = value.items()
     if letter == "B":
         return {"B": base64.b64decode(content)}
@@ -147,7 +147,7 @@ def for_boto3(value: dict) -> dict:
 
 
 def _optional(call, **arguments) -> None:
-    """Make a call that some engines do not know."""
+    """Makes a call that some engines do not have."""
     from botocore.exceptions import ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""What a notebook imports. `begin` gives a `Book`; each of its steps does one thing and returns one result.
+"""What a notebook imports. `begin` returns a `Book`; each of its steps does one thing and returns one result.
 
 The verdict stands at the top from the first moment ("NOT FINISHED") and is updated in place when the notebook ends,
 is refused, or fails. Without `execute` the steps that write show what they would do and return None.
@@ -46,8 +46,8 @@ PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOP
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
     """The book for a stage, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
 
-    Shows the banner. Raises ParametersError for a name or type that the notebook does not declare, Refused (with
-    MappingError) for what the parameters name and is not there.
+    Shows the banner. Raises ParametersError for a name or type that the notebook does not declare, Refused (or
+    MappingError) for a file or table that the parameters name and that does not exist.
     """
     book = Book(stage)
     book._open(namespace)
@@ -55,7 +55,7 @@ def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
 
 
 def _reading(step: Callable) -> Callable:
-    """A step that only reads: what DynamoDB refuses is a refusal."""
+    """Decorates a step that only reads: it raises Refused where DynamoDB refuses."""
 
     @wraps(step)
     def guarded(*arguments, **named):
@@ -88,7 +88,7 @@ class Book:
         self._journals: list[Snapshot] = []  # as the steps left them
         self._confirmed = False
         self._banner = Banner(BANNER)
-        self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
+        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", 70)
         on_error(self._stopped)
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
@@ -126,13 +126,13 @@ class Book:
             ("from", _place(self.parameters.source)),
             ("to", _place(self.parameters.target)),
         ]
-        self._show_banner(NOT_FINISHED, "The notebook has not come to its last cell.", 70)
+        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", 70)
 
     # steps of 01 to 04
 
     @_reading
     def plan(self) -> Plan:
-        """The parameters and the mapping set against the real tables. Read-only."""
+        """The plan: parameters and mapping matched with the real tables. Read-only."""
         return open_plan(self.parameters, chosen=self._values.get("tables") or None)
 
     @_reading
@@ -148,7 +148,7 @@ class Book:
         return analysis
 
     def confirm(self, action: str, *, always: bool = True) -> None:
-        """Shows how the writing that follows was confirmed. Raises Refused where it was not. Nothing without execute."""
+        """Shows how the user confirmed the writing. Raises Refused where nobody did. Asks nothing without execute."""
         if not self.execute:
             self.show(html.note, "execute is False: what follows shows the plan and writes nothing.")
             return
@@ -160,7 +160,7 @@ class Book:
         self.show(html.note, f"{action}: {line}.")
 
     def create_tables(self, plan: Plan) -> list[Created] | None:
-        """Makes the target tables that are missing. Writes to the target's account, with execute."""
+        """Creates the missing target tables. Writes to the target's account, with execute."""
         if not self._may_write():
             missing = [(entry.name, entry.target) for entry in plan.missing_targets()]
             self._planned([f"create {table} for {entry}" for entry, table in missing] or ["create no table: all exist"])
@@ -168,12 +168,12 @@ class Book:
         done = self._work.create_tables(plan, last=not self._values["table"])
         self._created = done.result
         if done.content:
-            self._done(done, f"{plural(len(done.result), 'table')} created; every target table is there.")
+            self._done(done, f"{plural(len(done.result), 'table')} created; every target table exists.")
         return done.result
 
     @_reading
     def canary(self, table: str | None = None) -> Canary | None:
-        """A few items of one entry with what they refer to, inserted, compared, undone. Writes to the target."""
+        """Inserts a few items of one entry with what they refer to, compares and undoes them. Writes to the target."""
         table = table or self._values["table"]
         limit, keep = self._values["limit"], self._values["keep"]
         if not table:
@@ -197,7 +197,7 @@ class Book:
 
     @_reading
     def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """Target table → what stands behind it before the first insert; {} where it is not production. Read-only."""
+        """Target table → its backup before the first insert; {} where the target is not production. Read-only."""
         found = backups.outlook(self.run, plan)
         if not self.execute:
             wanted = {table: about["kind"] for table, about in found.items() if not about.get("arn")}  # else taken
@@ -205,14 +205,14 @@ class Book:
         return found
 
     def migrate(self, plan: Plan) -> Migration | None:
-        """The migration, begun or gone on with. Writes to the target and the run's folder, with execute."""
+        """Starts or resumes the migration. Writes to the target and the run's folder, with execute."""
         again = bool(self._values["retry_failed"])
         if self._values["delta"]:
             return self._catch_up(plan)
         if not self._may_write() and again:
             waiting = failed(self.run, list(plan.routes))
-            steps = [f"try {plural(number, 'failed item')} of {entry} again" for entry, number in waiting.items()]
-            self._planned(steps or ["try nothing again: no item failed"])
+            steps = [f"retry {plural(number, 'failed item')} of {entry}" for entry, number in waiting.items()]
+            self._planned(steps or ["retry nothing: no item failed"])
             return None
         if not self.execute:
             self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
@@ -234,9 +234,9 @@ class Book:
         return migration
 
     def _catch_up(self, plan: Plan) -> Migration | None:
-        """What has changed in the source since, brought to the target; without execute only counted."""
+        """Brings the target up to date with the source; without execute it only counts the changes."""
         if self._values["retry_failed"]:
-            raise Refused("delta and retry_failed are two things; do one after the other.")
+            raise Refused("delta and retry_failed cannot run together; run one after the other.")
         if not self._may_write():
             with Progress(self.run, plan, "compared") as on_page:
                 self._planned(catch_up(self.run, plan, on_page, write=False).drift.steps())
@@ -247,7 +247,7 @@ class Book:
 
     @_reading
     def validate(self, plan: Plan) -> Validation:
-        """Both sides compared, item by item, begun or gone on with. Reads both; writes the report into the run's folder."""
+        """Starts or resumes the comparison of both sides. Reads both; writes the report into the run's folder."""
         done = self._work.validate(plan)
         figures = done.content["validation"]
         headline = (
@@ -260,7 +260,7 @@ class Book:
     # steps of 05
 
     def preview(self) -> Preview:
-        """What the rollback would look at, from the journal alone. Read-only."""
+        """The items that the rollback would look at, from the journal alone. Read-only."""
         if self._undoing is None:
             return Preview({}, 0)
         self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
@@ -299,7 +299,7 @@ class Book:
             self._planned([f"delete table {name} when it is empty" for name in names])
             return None
         if interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
-            raise Refused("the tables were not confirmed; none was deleted.")
+            raise Refused("the deletion was not confirmed; no table was deleted.")
         done = self._work.delete_tables(self._undoing, undone, names, self._restored)
         self._done_rollback(done, undone)
         return done.result
@@ -315,16 +315,16 @@ class Book:
     # showing
 
     def show(self, view: Callable[..., str], *results: Any) -> None:
-        """Displays a view of what steps gave; where one gave nothing, why."""
-        without = "Not asked for: nothing was done here." if self.execute else "Nothing to show: execute is False."
+        """Displays a view of the steps' results, or why there is none."""
+        without = "Not requested: nothing was done here." if self.execute else "Nothing to show: execute is False."
         show(view, *results, without=without)
 
     show_frame = staticmethod(show_frame)
 
     def choose_table(self, plan: Plan):
-        """A dropdown of the entries, set to the parameter; its value is what the test takes. In batch only text."""
+        """A dropdown of the entries, set to the parameter; its value is the test's entry. In batch it is only text."""
         chosen = self._values["table"]
-        static = html.note(f"Entry to test: {chosen or 'none, only the tables are made'}.")
+        static = html.note(f"Entry to test: {chosen or 'none, only the tables are created'}.")
         if not interactive():
             self.show(lambda: static)
             return Chosen(chosen)
@@ -350,7 +350,7 @@ class Book:
 
     def _may_write(self) -> bool:
         if self.execute and not self._confirmed:
-            raise Refused("the confirmation cell was not run; run the cells in their order.")
+            raise Refused("the confirmation cell was not run; run the cells in order.")
         return self.execute
 
     def _planned(self, steps: list[str], *, show: bool = True) -> None:
@@ -385,14 +385,14 @@ class Book:
         )
 
     def _stopped(self, error: BaseException) -> None:
-        """The banner says why a cell stopped the notebook."""
+        """Shows in the banner why a cell stopped the notebook."""
         if isinstance(error, KeyboardInterrupt):
-            error = Interrupted("interrupted by hand; run it again with the same run id to go on.")
+            error = Interrupted("interrupted by hand; run it again with the same run ID to resume.")
         if isinstance(error, RunbookError):
             word = {2: REFUSED, 3: INTERRUPTED}.get(error.exit_code, FAIL)
             self._show_banner(word, str(error), error.exit_code)
         else:
-            self._show_banner(STOPPED, f"A fault in the program: {type(error).__name__}. See the cell below.", 70)
+            self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", 70)
         if self.run:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
 

@@ -1,4 +1,4 @@
-"""The notebook's front end: what a cell displays, the verdict at the top, and whether somebody is there to answer."""
+"""The notebook's front end: what a cell displays, the verdict at the top, and whether a person can answer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def interactive() -> bool:
 
 
 def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
-    """Displays a view of results; the sentence `without` where a step gave none."""
+    """Displays a view of results, or the sentence `without` where a step returned none."""
     from IPython.display import HTML, display
 
     if any(result is None for result in results):
@@ -27,21 +27,21 @@ def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
 
 
 def show_frame(view: Callable[..., Any], *results: Any) -> None:
-    """Displays a view that gives a DataFrame, escaped; nothing where it has no rows."""
+    """Displays a view that returns a DataFrame, escaped; nothing where it has no rows."""
     frame = view(*results)
     if len(frame):
         show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0))
 
 
 class Chosen:
-    """What a dropdown is in batch: its value."""
+    """The stand-in for a dropdown in batch: only its value."""
 
     def __init__(self, value: str):
         self.value = value
 
 
 def dropdown(label: str, options: Sequence[tuple[str, str]], chosen: str, static: str) -> Any:
-    """Displays a dropdown whose `value` is what is chosen, and gives it; an export shows `static` in its place."""
+    """Displays and returns a dropdown; its `value` is the choice. An export shows `static` instead."""
     import ipywidgets
     from IPython.display import display
 
@@ -53,7 +53,7 @@ def dropdown(label: str, options: Sequence[tuple[str, str]], chosen: str, static
 
 
 class Banner:
-    """An output that stands where it was first shown, and is updated in place from any later cell."""
+    """An output that stays where it was first shown; any later cell can update it."""
 
     def __init__(self, name: str):
         self._name = name
@@ -68,7 +68,7 @@ class Banner:
 
 
 def on_error(report: Callable[[BaseException], None]) -> None:
-    """Calls `report` when a cell fails; one such call at a time, however often the notebook is begun."""
+    """Calls `report` when a cell fails; only the latest registration counts, however often the notebook starts."""
     from IPython import get_ipython
 
     shell = get_ipython()

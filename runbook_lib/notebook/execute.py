@@ -1,4 +1,4 @@
-"""Executing a notebook with papermill into the run's folder, with its HTML copies and the index of all runs."""
+"""Executes a notebook with papermill into the run's folder, and writes its HTML copies and the index of all runs."""
 
 import sys
 from contextlib import suppress
@@ -19,13 +19,13 @@ from ..walk import control
 from .export import export
 
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
-NOT_FINISHED = "NOT FINISHED"  # the verdict of a notebook that has not come to its last cell
+NOT_FINISHED = "NOT FINISHED"  # the verdict of a notebook that has not reached its last cell
 INTERRUPTED, BUG = 3, 70  # exit codes
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What executing one notebook came to."""
+    """The result of executing one notebook."""
 
     notebook: Path  # the executed copy
     html: Path | None
@@ -35,7 +35,7 @@ class Execution:
 
 
 def notebook_path(stage: str) -> Path:
-    """The notebook of a stage: the project's own around the working directory, else the one beside this package."""
+    """The notebook of a stage: from the project around the working directory, else from the folder beside this package."""
     for root in (project_root(), Path(__file__).resolve().parents[2]):
         path = root / "notebooks" / f"{stage}.ipynb"
         if path.exists():
@@ -83,10 +83,12 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     write_index(run.folder.parent, journals)
     if problem is None:
         return Execution(copy, html, result["exit_code"], result)
-    if result and result["verdict"] != NOT_FINISHED:  # a refusal, a failure or an interruption that the notebook knew
+    if (
+        result and result["verdict"] != NOT_FINISHED
+    ):  # a refusal, a failure or an interruption that the notebook handled
         return Execution(copy, html, result["exit_code"], result, traceback if result["exit_code"] == BUG else None)
     if traceback is None:
-        headline = f"{problem}; run it again with the run id {run.id} to go on where it was."
+        headline = f"{problem}; run it again with the run ID {run.id} to resume."
         return Execution(copy, html, INTERRUPTED, {**result, "verdict": "INTERRUPTED", "headline": headline})
     return Execution(copy, html, BUG, {**result, "verdict": "BUG", "headline": problem}, traceback)
 
@@ -109,7 +111,7 @@ def _free_name(folder: Path, stage: str) -> Path:
 
 
 def _result(copy: Path) -> dict[str, Any]:
-    """What the notebook's banner says, as data; empty where it never got there."""
+    """The banner's data; empty where the notebook has no banner yet."""
     import nbformat
 
     if not copy.exists():

@@ -10,7 +10,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def export(notebook: Path) -> tuple[Path, Path]:
-    """Writes `<name>.html` (without code) and `<name>-code.html` beside the notebook; gives both paths."""
+    """Writes `<name>.html` (without code) and `<name>-code.html` beside the notebook; returns both paths."""
     import nbformat
 
     content = nbformat.read(notebook, 4)
@@ -39,7 +39,7 @@ def _exporter(with_code: bool):
 
 
 def _drop_widgets(content) -> None:
-    """Live controls are dead in a saved copy; what they decided stands beside them as text."""
+    """Removes live controls, which do nothing in a saved copy; text beside them says what they decided."""
     content.metadata.pop("widgets", None)
     for cell in content.cells:
         kept = []

@@ -32,21 +32,21 @@ def typed(name: str, value: Any, wanted: type) -> Any:
     if wanted is list and isinstance(value, str):
         text, value = value, [part.strip() for part in value.split(",") if part.strip()]
         if text and not value:  # an empty list would mean all
-            raise ParametersError(f"{name} is {text!r}, which names nothing; name one, or leave the parameter out.")
+            raise ParametersError(f"{name} is {text!r}, which names nothing; name one, or omit the parameter.")
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise ParametersError(f"{name} is {value!r}; give a value of type {wanted.__name__}.")
     return value
 
 
 def check_names(declared: Mapping[str, type]) -> None:
-    """Refuses what was set as a parameter and is none: papermill only warns, and a misspelt name would run for real."""
+    """Raises ParametersError for an unknown parameter. papermill only warns, and a misspelt name would run for real."""
     from IPython import get_ipython
 
     shell = get_ipython()
     for cell in shell.user_ns.get("In", []) if shell else []:
         for name in _assigned(cell):
             if name not in declared:
-                raise ParametersError(f"{name} is no parameter of this notebook{suggest(name, list(declared))}")
+                raise ParametersError(f"{name} is not a parameter of this notebook{suggest(name, list(declared))}")
 
 
 def _assigned(cell: str) -> list[str]:

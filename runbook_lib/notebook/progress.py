@@ -20,7 +20,7 @@ EVERY = 0.5  # seconds between two updates
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
-    """A block with a function that shows a line of text, in the place of the one before."""
+    """A block with a function that shows a line of text in place of the previous one."""
     from IPython.display import HTML, DisplayHandle
 
     handle = DisplayHandle()
@@ -39,7 +39,7 @@ class Progress:
     """A `with` block that shows how far each source table is, and gives `add`, to be called from any thread."""
 
     def __init__(self, run: Run, plan: Plan, verb: str, held: Held | None = None):
-        """`verb` says what is done to the items, as in "read"; `held` are the locks that writing needs."""
+        """`verb`: what happens to the items, such as "read". `held`: the locks that writing needs."""
         self._run, self._plan, self._verb, self._held = run, plan, verb, held
         self._done: Counter = Counter()
         self._began: dict[str, float] = {}
@@ -58,7 +58,7 @@ class Progress:
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
-        """Counts a page that is done. Raises Interrupted where the run was asked to stop or lost its lock."""
+        """Counts a finished page. Raises Interrupted where the run was asked to stop or lost its lock."""
         control.check(self._run)
         self._tuning.apply()
         if self._held:

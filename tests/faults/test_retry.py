@@ -355,7 +355,7 @@ def test_the_command_plans_tries_and_is_refused_where_there_is_nothing(bench, tm
     planned = json.loads(capsys.readouterr().out)
     assert (planned["run_id"], planned["plan"]) == (
         flow.run_id,
-        ["try 2 failed items of Ports again", "try 1 failed item of Ships again"],
+        ["try 2 failed items of Ports again", "retry 1 failed item of Ships again"],
     )
     assert cli.main([*command, str(flow.outputs), "--execute", "--confirm", TARGET]) == 1  # REVIEW, as the first time
     found = json.loads(capsys.readouterr().out)

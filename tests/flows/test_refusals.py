@@ -157,7 +157,7 @@ def test_a_demo_outside_the_project_is_refused_before_anything_starts(name, tmp_
     """Whoever is in another folder is told so; nothing is started, nothing is left there."""
     monkeypatch.chdir(tmp_path)
     code, error = command(name, capsys=capsys)
-    assert (code, error) == (2, "there is no folder notebooks/ here or above; run this from the project's folder.")
+    assert (code, error) == (2, "no folder notebooks/ here or above; run this from the project's folder.")
     assert not any(tmp_path.iterdir())
 
 

@@ -214,7 +214,7 @@ def test_the_first_differences_are_as_bounded_after_an_interruption(flow, monkey
     stop_after(flow, PAGES - 1, monkeypatch)
     validation = validate(flow.run(), flow._plan())
     assert (len(validation.differences), validation.total("missing"), validation.total("different")) == (1, 1, 1)
-    assert f"{PAGES - 1} pages were compared before an interruption, and not again" in views.validation(validation)
+    assert f"{PAGES - 1} pages were compared before an interruption and not again" in views.validation(validation)
 
 
 # what begins anew
@@ -286,7 +286,7 @@ def test_a_damaged_journal_is_set_aside_and_stops_nothing(name, flow, whole, mon
     report, pages = counted(flow.validate)
     assert same(report, whole)
     assert pages == PAGES
-    assert "begins anew, as its journal cannot be read" in (run.folder / "run.log").read_text()
+    assert "starts again, because its journal cannot be read" in (run.folder / "run.log").read_text()
     assert [path.name for path in run.folder.glob("set-aside/*")] == [folder.name]
     audit.append(run, "04_validate")
     assert audit.verify(run).problems == []

@@ -182,7 +182,7 @@ def test_steps_that_were_not_asked_for_say_so(shop, capsys):
     assert _text(planned["notebook"]).count("Nothing to show: execute is False.") == 3
     assert "How to do the same from a terminal" in _text(planned["notebook"])
     _, done = run(shop, capsys, *words, *CONFIRMED, f"{shop.name}prod", params=False)
-    assert _text(done["notebook"]).count("Not asked for: nothing was done here.") == 2
+    assert _text(done["notebook"]).count("Not requested: nothing was done here.") == 2
 
 
 def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):

@@ -615,7 +615,7 @@ def checks_of(analysis: Analysis) -> dict[str, str]:
 def test_decision_is_go_where_nothing_is_open():
     analysis = analysis_of({"T": EntryAnalysis(records=3, routed=3)}, targets={"t": TargetState(True, True, [])})
     assert set(checks_of(analysis).values()) == {"ok"}
-    assert "Go. Nothing stands against" in Checker(views.decision(analysis)).words
+    assert "Go. Nothing speaks against" in Checker(views.decision(analysis)).words
 
 
 @pytest.mark.parametrize(

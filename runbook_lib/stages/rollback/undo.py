@@ -171,9 +171,7 @@ def _candidates(
     file: TableFile, intents: Iterable[Intent], execution: int | None
 ) -> Iterator[tuple[Intent, list[int]]]:
     """Intents with the indexes of their rows that are, or may be, ours and still in the target. `intents` are all of the file."""
-    given: set[tuple[str, bytes, str]] = (
-        set()
-    )  # yielded for an open intent: a page that was open twice holds its rows twice
+    given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page open twice holds its rows twice
     for intent in intents:
         if execution not in (None, intent.execution):
             continue
