@@ -105,7 +105,8 @@ class Wire(Requests):
             if stalled >= self._attempts:
                 place = faults.where(self.label, "BatchGetItem", table)
                 raise Interrupted(
-                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded: resume later."
+                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded: "
+                    "resume later."
                 )
             self._back_off(stalled)
         return [found.get(identity(key, key)) for key in keys]
