@@ -87,19 +87,8 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
             )
     plan.require_shapes()
     created = []
-<<<<<<< HEAD:runbook_lib/stages/test.py
-    for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
-        stage.record("creating", entry=entry.name, table=entry.target)
-        tables.create(plan.target, entry.target, entry.model.create)
-    for entry in missing:
-        started = time.monotonic()
-        tables.wait_active(plan.target, entry.target)
-        stage.record("created", entry=entry.name, table=entry.target)
-        run.logger().info("created %s", entry.target)
-        created.append(Created(entry.name, entry.target, time.monotonic() - started))
-=======
     with Stage(run, "create") as stage:
-        for entry in missing:  # intent first: a table that was made without a word is still known as ours
+        for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
             stage.record("creating", entry=entry.name, table=entry.target)
             tables.create(plan.target, entry.target, entry.model.create)
         for entry in missing:
@@ -108,7 +97,6 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
             stage.record("created", entry=entry.name, table=entry.target)
             run.logger().info("created %s", entry.target)
             created.append(Created(entry.name, entry.target, time.monotonic() - started))
->>>>>>> e48532d (Openings are counted):runbook_lib/stages/canary.py
     return created
 
 
