@@ -90,10 +90,10 @@ class Marks:
         for n, letter, index in instead:
             self._replaced.setdefault(n, set()).add((letter, index))
 
-    def is_undone(self, n: int, index: int) -> bool:
-        """Whether an undo has come to an end with this row."""
+    def state(self, n: int, index: int) -> str | None:
+        """What became of a row in an undo; None where none has come to an end with it."""
         rows = self._rows.get(n, b"")
-        return index < len(rows) and bool(rows[index] & ~self._ANNOUNCED)
+        return self._words[rows[index] & ~self._ANNOUNCED] or None if index < len(rows) else None
 
     def replaced(self, n: int) -> set[tuple[str, int]]:
         """Letter and index of what later intents stand for."""

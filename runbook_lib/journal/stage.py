@@ -4,7 +4,6 @@ A stage's folder holds `stage.jsonl` (executions, checkpoints, ends) and the tab
 """
 
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,19 +149,16 @@ class Stage:
 
     def _events_file(self, lengths: Sequence[int] = ()) -> EventsFile | None:
         """`stage.jsonl` as it is now; None where there is none."""
-        known = self._events
-        try:
-            if known and set(lengths) <= known.links.keys() | {0} and known.stamp == Stamp.now(self._path):
-                return known
-            with self._path.open("rb") as file:
-                stamp = Stamp.of(os.fstat(file.fileno()))
-                events, links, link = [], {}, b""
-                for number, (_, link, body) in enumerate(journal.lines(self._path, file), 1):
-                    if number in lengths:
-                        links[number] = link.decode()
-                    events.append(orjson.loads(body))
-        except FileNotFoundError:
+        known, stamp = self._events, Stamp.now(self._path)
+        if stamp is None:
             return None
+        if known and stamp == known.stamp and set(lengths) <= known.links.keys() | {0}:
+            return known
+        events, links, link = [], {}, b""
+        for number, (_, link, body) in enumerate(journal.lines(self._path), 1):
+            if number in lengths:
+                links[number] = link.decode()
+            events.append(orjson.loads(body))
         self._events = EventsFile(self._path, stamp, len(events), link.decode(), links, tuple(events))
         return self._events
 

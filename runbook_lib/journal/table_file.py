@@ -17,7 +17,7 @@ import orjson
 from ..values import key_hash
 from . import log as journal
 from .intents import Intent, JournalRow, Marks, intents, rows_of
-from .log import CONFLICT, FAILED, INSERTED, MADE_ROOM, Tail, kind_of, number_of
+from .log import CONFLICT, FAILED, INSERTED, KEPT_EDITED, MADE_ROOM, Tail, kind_of, number_of
 
 Place = tuple[str, bytes]  # an entry, and the hash of a target key: two entries may make one key in two tables
 
@@ -62,6 +62,22 @@ class Counted:
     letters: Counter = field(default_factory=Counter)  # outcomes of rows that no later intent stands for
 
 
+class CutOff(NamedTuple):
+    """A row of an intent without an outcome."""
+
+    n: int
+    index: int
+    place: Place
+    digest: str
+
+
+class Standing(NamedTuple):
+    """What a file says is inserted, and no undo has done away with."""
+
+    entries: Counter  # entry -> rows
+    claimed: frozenset[Place]  # of rows that were cut off: an intent with an outcome says that it has them
+
+
 @dataclass(frozen=True)
 class TableFile:
     """One journal file as it was when it was read."""
@@ -77,8 +93,7 @@ class TableFile:
         Place, set[str]
     ]  # digests of rows that may have been written without a word: absent at intent, no
     # outcome, and neither looked at by an undo nor done again since
-    cut_off: frozenset[tuple[str, bytes, str]]  # place and digest of the rows of intents without an outcome, where they
-    # were absent at intent
+    cut_off: tuple[CutOff, ...]  # rows of intents without an outcome, where they were absent at intent
     holding: dict[str, list[int]]  # CONFLICT, FAILED -> numbers of the intents with such rows
     marks: Marks
 
@@ -89,18 +104,35 @@ class TableFile:
         return intents(self.path, whole=whole, marks=self.marks, only=only, file=file, end=self.tail.end)
 
     @cached_property
-    def claimed(self) -> frozenset[Place]:
-        """Of the rows that were cut off those that an intent with an outcome says are inserted. Reads the file once.
-
-        What a delta has made room for does not count.
-        """
-        wanted = {(entry, key) for entry, key, _ in self.cut_off}
-        found: set[Place] = set()
-        for intent in self.intents() if wanted else ():
+    def standing(self) -> Standing:
+        """What is inserted and not undone. Reads the file once, where the counts do not tell."""
+        entries: Counter = Counter()
+        if not self.marks and not self.cut_off:
+            for counted in self.counted.values():
+                entries.update({entry: numbers["inserted"] for entry, numbers in counted.entries.items()})
+            return Standing(entries, frozenset())
+        wanted, claimed = {row.place for row in self.cut_off}, set()
+        for intent in self.intents():
             for index, (row, letter) in enumerate(zip(intent.rows, intent.outcome or "", strict=False)):
-                if letter == INSERTED and intent.undone.get(index) != MADE_ROOM and place_of(row) in wanted:
-                    found.add(place_of(row))
-        return frozenset(found)
+                if letter != INSERTED:
+                    continue
+                state = intent.undone.get(index, KEPT_EDITED)
+                entries[row.entry] += state == KEPT_EDITED
+                if wanted and state != MADE_ROOM and (place := place_of(row)) in wanted:
+                    claimed.add(place)
+        return Standing(entries, frozenset(claimed))
+
+    def unknown(self) -> int:
+        """How many different rows that were cut off nobody has looked at yet, or an undo has kept."""
+        given: set[tuple[Place, str]] = set()  # a page that was open twice holds its rows twice
+        number = 0
+        for row in self.cut_off:
+            state = self.marks.state(row.n, row.index)
+            if row.place not in self.standing.claimed and (row.place, row.digest) not in given:
+                number += state in (None, KEPT_EDITED)
+            if state != MADE_ROOM:
+                given.add((row.place, row.digest))
+        return number
 
     def is_current(self) -> bool:
         """Whether nobody wrote to the file since it was read."""
@@ -135,7 +167,7 @@ class Reading:
         self._position, self._marks = Position(), Marks()
         self._landed: dict[Place, dict[tuple[int, int], str]] = {}  # of a row of an intent: digest
         self._open: dict[int, dict[int, Place]] = defaultdict(dict)  # intent -> row -> place
-        self._cut_off: set[tuple[str, bytes, str]] = set()
+        self._cut_off: list[CutOff] = []
         self._holding: dict[str, list[int]] = {CONFLICT: [], FAILED: []}
         self._waiting: bytes | None = None  # an intent whose outcome has not come yet
         self._unsent: set[int] = set()
@@ -174,7 +206,7 @@ class Reading:
             dict(self._counted),
             self._position,
             {place: set(rows.values()) for place, rows in self._landed.items()},
-            frozenset(self._cut_off),
+            tuple(self._cut_off),
             self._holding,
             self._marks,
         )
@@ -186,9 +218,9 @@ class Reading:
         n = number_of(self._waiting)
         for index, row in enumerate(rows_of(self._waiting)):
             if not row.present and index not in self._unsent:
-                self._cut_off.add((*place_of(row), row.digest))
+                self._cut_off.append(CutOff(n, index, place_of(row), row.digest))
                 # A page that was open twice may have found another version the second time.
-                if not self._marks.is_undone(n, index):
+                if self._marks.state(n, index) is None:
                     self._landed.setdefault(place_of(row), {})[n, index] = row.digest
                     self._open[n][index] = place_of(row)
         self._waiting, self._unsent = None, set()

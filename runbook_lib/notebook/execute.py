@@ -78,9 +78,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "the notebook's kernel died"
     html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
-    journals = _journals(run)
-    audit.append(run, stage, journals=journals)
-    write_index(run.folder.parent, journals)
+    conclude(run, stage)
     if problem is None:
         return Execution(copy, html, result["exit_code"], result)
     if (
@@ -93,13 +91,17 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     return Execution(copy, html, BUG, {**result, "verdict": "BUG", "headline": problem}, traceback)
 
 
-def _journals(run: Run) -> list[Snapshot]:
-    """The journals of 02 and 03, read once for all that follows; what cannot be read is told by who needs it."""
-    found = []
+def conclude(run: Run, stage: str) -> None:
+    """Writes the audit record of what a notebook left, and the index page of all runs. Raises Damaged, Refused.
+
+    The run's journals are read once for both.
+    """
+    journals: list[Snapshot] = []
     for name in ("test", "migrate"):
-        with suppress(Refused):
-            found.append(Stage(run, name).read())
-    return found
+        with suppress(Refused):  # the audit and the index say so, as far as they need it
+            journals.append(Stage(run, name).read())
+    audit.append(run, stage, journals=journals)
+    write_index(run.folder.parent, journals)
 
 
 def _free_name(folder: Path, stage: str) -> Path:

@@ -24,6 +24,7 @@ DECIDING = {  # what decides what an item becomes and how that is recorded → t
     "fields": "mapping/fields.py",
     "routes": "mapping/routes.py",
     "journal": "journal/log.py",
+    "journal rows": "journal/intents.py",
     "journal on a store": "walk/workers/object_log.py",
     "walk": "walk/walk.py",
     "reading ahead": "walk/preread.py",

@@ -86,17 +86,17 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
                 "deploy it, or add `create`."
             )
     plan.require_shapes()
-    stage = Stage(run, "create")
     created = []
-    for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
-        stage.record("creating", entry=entry.name, table=entry.target)
-        tables.create(plan.target, entry.target, entry.model.create)
-    for entry in missing:
-        started = time.monotonic()
-        tables.wait_active(plan.target, entry.target)
-        stage.record("created", entry=entry.name, table=entry.target)
-        run.logger().info("created %s", entry.target)
-        created.append(Created(entry.name, entry.target, time.monotonic() - started))
+    with Stage(run, "create") as stage:
+        for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
+            stage.record("creating", entry=entry.name, table=entry.target)
+            tables.create(plan.target, entry.target, entry.model.create)
+        for entry in missing:
+            started = time.monotonic()
+            tables.wait_active(plan.target, entry.target)
+            stage.record("created", entry=entry.name, table=entry.target)
+            run.logger().info("created %s", entry.target)
+            created.append(Created(entry.name, entry.target, time.monotonic() - started))
     return created
 
 

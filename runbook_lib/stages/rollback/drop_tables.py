@@ -20,7 +20,10 @@ class TableDeletion:
 
 def created_tables(checkpoint: Checkpoint) -> dict[str, str]:
     """Table → entry, for the tables that this run created and has not deleted. Read-only."""
-    stage = Stage(checkpoint.run, "create")
+    return _created(Stage(checkpoint.run, "create"))
+
+
+def _created(stage: Stage) -> dict[str, str]:
     made = {event["table"]: event["entry"] for event in stage.events("creating")}
     gone = {event["table"] for event in stage.events("deleted")}
     return {table: entry for table, entry in made.items() if table not in gone}
@@ -28,7 +31,10 @@ def created_tables(checkpoint: Checkpoint) -> dict[str, str]:
 
 def resolve_tables(checkpoint: Checkpoint, names: list[str]) -> list[str]:
     """The tables that `names` (entries or tables) mean. Raises Refused where this run did not create one of them."""
-    made = created_tables(checkpoint)
+    return _resolve(checkpoint, names, created_tables(checkpoint))
+
+
+def _resolve(checkpoint: Checkpoint, names: list[str], made: dict[str, str]) -> list[str]:
     found = []
     for name in names:
         table = checkpoint.entries[name]["target"] if name in checkpoint.entries else name
@@ -44,18 +50,18 @@ def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) 
 
     A table that still holds an item, whoever wrote it, or that is protected, stays; the result gives the reason.
     """
-    stage = Stage(checkpoint.run, "create")
     results = []
-    for table in resolve_tables(checkpoint, names):
-        if tables.describe(target, table) is not None:
-            if not tables.is_empty(target, table):
-                results.append(TableDeletion(table, False, "it still holds items"))
-                continue
-            try:
-                tables.delete(target, table)
-            except DynamoError as problem:
-                results.append(TableDeletion(table, False, problem.message))
-                continue
-        stage.record("deleted", table=table)
-        results.append(TableDeletion(table, True, ""))
+    with Stage(checkpoint.run, "create") as stage:
+        for table in _resolve(checkpoint, names, _created(stage)):
+            if tables.describe(target, table) is not None:
+                if not tables.is_empty(target, table):
+                    results.append(TableDeletion(table, False, "it still holds items"))
+                    continue
+                try:
+                    tables.delete(target, table)
+                except DynamoError as problem:
+                    results.append(TableDeletion(table, False, problem.message))
+                    continue
+            stage.record("deleted", table=table)
+            results.append(TableDeletion(table, True, ""))
     return results

@@ -128,8 +128,7 @@ def restore(
     Calls `look` with a progress line after each page or poll; it may raise to stop. Raises Refused, and Interrupted: the
     same command resumes.
     """
-    stage = Stage(checkpoint.run, "restore")
-    with checkpoint.run.saving(), _refusals():
+    with checkpoint.run.saving(), _refusals(), Stage(checkpoint.run, "restore") as stage:
         if found.kind == COPY:
             return _copy(checkpoint, found, target, stage, look)
         table = _begun(stage, found, target)

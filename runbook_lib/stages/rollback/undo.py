@@ -73,19 +73,10 @@ class Preview:
 def preview(journal: Snapshot) -> Preview:
     """What an undo would look at, from the stage's journal alone. Read-only."""
     counts: Counter = Counter()
-    unknown = 0
     for file in journal.files:
-        if not file.marks:  # no need to look at each row
-            unknown += sum((entry, key) not in file.claimed for entry, key, _ in file.cut_off)
-            for counted in file.counted.values():
-                counts.update({entry: numbers["inserted"] for entry, numbers in counted.entries.items()})
-            continue
-        for intent, indexes in _candidates(file, file.intents(), None):
-            if intent.outcome is None:
-                unknown += len(indexes)
-            else:
-                counts.update(intent.rows[index].entry for index in indexes)
-    return Preview({entry: number for entry, number in counts.items() if number}, unknown)
+        counts.update(file.standing.entries)
+    entries = {entry: number for entry, number in counts.items() if number}
+    return Preview(entries, sum(file.unknown() for file in journal.files))
 
 
 def undo(
@@ -171,6 +162,7 @@ def _candidates(
     file: TableFile, intents: Iterable[Intent], execution: int | None
 ) -> Iterator[tuple[Intent, list[int]]]:
     """Intents with the indexes of their rows that are, or may be, ours and still in the target. `intents` are all of the file."""
+    claimed = file.standing.claimed if file.cut_off else ()
     given: set[tuple[str, bytes, str]] = set()  # by an open intent: a page open twice holds its rows twice
     for intent in intents:
         if execution not in (None, intent.execution):
@@ -179,8 +171,8 @@ def _candidates(
         for index, row in enumerate(intent.rows):
             if intent.outcome is None:
                 place = place_of(row)
-                ours = not row.present and place not in file.claimed and (*place, row.digest) not in given
-                if intent.undone.get(index) != MADE_ROOM:
+                ours = not row.present and place not in claimed and (*place, row.digest) not in given
+                if not row.present and intent.undone.get(index) != MADE_ROOM:
                     given.add((*place, row.digest))
             else:
                 ours = intent.outcome[index] == INSERTED

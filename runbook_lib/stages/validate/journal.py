@@ -35,6 +35,7 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
     "target scan": "stages/validate/target_scan.py",
     "validation journal": "stages/validate/journal.py",
     "journal index": "journal/index.py",
+    "journal files": "journal/table_file.py",
     "spill": "run/spill.py",
 }
 
