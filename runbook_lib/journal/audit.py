@@ -112,7 +112,7 @@ def verify(run: Run) -> Verification:
     """
     path = run.folder / FILE
     if not path.exists():
-        raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was taken away.")
+        raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was removed.")
     problems: list[str] = []
     previous, number = "", 0
     files: dict[str, str] = {}
@@ -193,7 +193,9 @@ def _changed_files(folder: Path, files: dict[str, str]) -> list[str]:
     known = {*files, FILE, LOG}
     there = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     added = sorted(name for name in there if name not in known)
-    return found + [f"{name} is in no record: added, or left by an execution that was killed" for name in added]
+    return found + [
+        f"{name} is in no record: somebody added it, or an execution that was killed left it" for name in added
+    ]
 
 
 def _may_go(name: str) -> bool:

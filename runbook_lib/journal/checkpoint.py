@@ -71,9 +71,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if seal != json_seal(content):
             raise ValueError
     except FileNotFoundError:
-        raise Refused(f"{path}: no such checkpoint; it lies in the run's folder, outputs/<run_id>/.") from None
+        raise Refused(f"{path}: no such checkpoint; look in the run's folder, outputs/<run_id>/.") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise Refused(f"{path} is damaged or no checkpoint; restore it from a copy.") from None
+        raise Refused(f"{path} is damaged or not a checkpoint; restore it from a copy.") from None
     if content["schema"] != SCHEMA:
         raise Refused(
             f"{path} has schema {content['schema']}, this program knows {SCHEMA}; use the version that wrote it."
@@ -81,7 +81,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     folder = path.resolve().parent
     run = Run(content["run_id"], folder)
     if folder.name != run.id or not run.journal(content["stage"]).is_dir():
-        raise Refused(f"{path} belongs to run {run.id}, whose folder and journal are not here; put it back there.")
+        raise Refused(f"{path} belongs to run {run.id}, whose folder and journal are not here; move it back there.")
     parameters = build_parameters(content["parameters"], path.name)
     return Checkpoint(
         run,

@@ -21,7 +21,7 @@ from .snapshot import Snapshot
 
 LISTINGS = ("quarantine", "conflicts", "unrouted", "failed")
 TAKEN = "the target holds a different item under this key"
-STALE = "the source item changed when its earlier version had landed already; `runbook migrate --delta` replaces that"
+STALE = "the source item changed after its earlier version had arrived; `runbook migrate --delta` replaces that version"
 SHARED = "another source item has the same target key and comes first"
 UNROUTED = "no entry selects it"
 _ROWS = 50_000  # of the id map in memory at a time

@@ -77,7 +77,7 @@ class Stage:
             self._check_origin(path, file.begin)
             place = (file.begin["table"], *file.begin["entries"], file.begin["segment"])
             if place in found:
-                raise Refused(f"{path.name} and {found[place].path.name} are of the same segment; take away the copy.")
+                raise Refused(f"{path.name} and {found[place].path.name} hold the same segment; remove the copy.")
             found[place] = file
         self._read = Snapshot(self.run.id, self.name, self.folder, log, tuple(found.values()))
         return self._read
@@ -124,7 +124,7 @@ class Stage:
         for event in found:
             raise Refused(
                 f"{self.folder}: records of an interrupted execution lie at {event['url']}; resume the run to fetch them. "
-                "If a file here is damaged, move it elsewhere first: it is fetched whole."
+                "If a file here is damaged, move it elsewhere first; the program then fetches all of it."
             )
 
     def backups(self) -> dict[str, dict[str, Any]]:
@@ -168,7 +168,7 @@ class Stage:
         """A file of the stage for appending; a torn last record is cut, and the run's log says so. As `Log`."""
         log = Log(path, known, look)
         if log.cut:
-            self.run.logger().warning("%s: a torn last record of %d bytes was cut", path.name, log.cut)
+            self.run.logger().warning("%s: cut a torn last record of %d bytes", path.name, log.cut)
         return log
 
     def hold(self, file: TableFile) -> tuple[Log, TableFile]:
@@ -233,8 +233,8 @@ class Stage:
                     "code": "other program code",
                 }
                 raise Refused(
-                    f"run {self.run.id} was begun with {what.get(key, f'another {key}')}; "
-                    "go back to what it was, or start a new run."
+                    f"run {self.run.id} was started with {what.get(key, f'another {key}')}; "
+                    "change it back, or start a new run."
                 )
 
     def _check_origin(self, path: Path, first: dict) -> None:

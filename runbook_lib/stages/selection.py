@@ -69,7 +69,7 @@ def latest_checkpoint(outputs: str, fingerprint: str) -> tuple[Path, Snapshot]:
                     return found[-1]
     if found:
         return found[0]
-    raise Refused("no run of these parameters has a checkpoint; nothing was inserted that could be rolled back.")
+    raise Refused("no run of these parameters has a checkpoint, so there is nothing to roll back.")
 
 
 def _is_over(run: Run, stage: str, tables: list[str]) -> bool:

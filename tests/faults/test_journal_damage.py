@@ -126,9 +126,7 @@ def test_a_torn_last_record_is_cut_and_its_page_done_again(number, bench, append
         assert (log.cut, path.read_bytes()) == (length, whole)
     path.write_bytes(whole + last)
     bench.check_whole(flow.migrate())
-    assert (
-        f"{path.name}: a torn last record of {len(last)} bytes was cut" in (flow.run().folder / "run.log").read_text()
-    )
+    assert f"{path.name}: cut a torn last record of {len(last)} bytes" in (flow.run().folder / "run.log").read_text()
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
     bench.check_back()
 
@@ -161,7 +159,7 @@ def test_a_torn_last_record_does_not_disturb_the_rollback(number, bench, appende
     path, _ = tear(appended(), 9)
     landed = bench.landed()
     assert flow.rollback()["rollback"]["deleted"] == landed
-    assert f"{path.name}: a torn last record" in (flow.run().folder / "run.log").read_text()
+    assert f"{path.name}: cut a torn last record" in (flow.run().folder / "run.log").read_text()
     bench.check_back()
 
 
@@ -309,7 +307,7 @@ def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
     with pytest.raises(Refused, match="has schema 99, this program knows 1"):
         checkpoint.read_checkpoint(path)
     path.write_text(json.dumps({**content, "schema": 1, "sha256": json_seal(content)}))
-    with pytest.raises(Refused, match="is damaged or no checkpoint"):
+    with pytest.raises(Refused, match="is damaged or not a checkpoint"):
         checkpoint.read_checkpoint(path)
     assert bench.content(TARGET) == bench.after
 

@@ -483,7 +483,7 @@ def test_a_repaired_run_goes_on_only_with_what_it_was_begun_with(name, bench, mo
     mend(flow)
     with monkeypatch.context() as patch:
         patch.setattr(stage, "code_fingerprint", lambda: "another")
-        with pytest.raises(Refused, match="begun with other program code"):
+        with pytest.raises(Refused, match="started with other program code"):
             flow.migrate()
     assert Stage(flow.run(), "migrate").executions() == 1
     flow.migrate()
@@ -581,7 +581,7 @@ def test_what_cannot_be_repaired_is_refused(bench):
 
     twice = path.with_name(path.name.replace(".00000.", ".00001."))
     shutil.copy(path, twice)
-    check("are of the same segment; take away the copy")
+    check("hold the same segment; remove the copy")
     twice.unlink()
 
     def rewrite(change):

@@ -492,7 +492,7 @@ def test_other_program_code_may_not_resume_but_roll_back(bench, monkeypatch):
     landed = bench.landed()
     for module in (stage, checkpoint):
         monkeypatch.setattr(module, "code_fingerprint", lambda: "another")
-    with pytest.raises(Refused, match="begun with other program code"):
+    with pytest.raises(Refused, match="started with other program code"):
         flow.migrate()
     back_again(bench, flow, landed)
 

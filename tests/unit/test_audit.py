@@ -30,7 +30,7 @@ def run(tmp_path):
     return made
 
 
-ADDED = "migration-report-2.json is in no record: added, or left by an execution that was killed"
+ADDED = "migration-report-2.json is in no record: somebody added it, or an execution that was killed left it"
 
 
 def journal(run):

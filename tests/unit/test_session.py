@@ -46,7 +46,7 @@ def test_an_endpoint_without_sts_has_no_account(monkeypatch):
     """Nothing answers there: the account is unknown, which is no refusal where none is declared."""
     opened = session.connect(side(region="us-west-1", endpoint_url="http://127.0.0.1:1"), "source")
     assert opened.account is None
-    with pytest.raises(Refused, match="account 111111111111 is declared, but STS does not tell"):
+    with pytest.raises(Refused, match="account 111111111111 is declared, but STS does not say"):
         session.connect(side(region="us-west-1", endpoint_url="http://127.0.0.1:1", account="1" * 12), "source")
 
 
