@@ -180,7 +180,7 @@ def _candidates(
             if intent.outcome is None:
                 place = place_of(row)
                 ours = not row.present and place not in file.claimed and (*place, row.digest) not in given
-                if intent.undone.get(index) != MADE_ROOM:
+                if ours and intent.undone.get(index) != MADE_ROOM:
                     given.add((*place, row.digest))
             else:
                 ours = intent.outcome[index] == INSERTED
