@@ -258,31 +258,21 @@ def sweep(bench, kind, name, *, resume, step):
 
 
 STEP = 23
-SAMPLE = [
-    ("interrupted", "Ports", True),
-    ("finished", "Ships", True),
-    ("finished", STAGE, False),
-    ("rolling-back", "Ports", False),
-    ("tried-again", "Ships", True),
-]
+SAMPLE = {("interrupted", "Ports", True), ("finished", "Ships", True), ("finished", STAGE, False)}
+SAMPLE |= {("rolling-back", "Ports", False), ("tried-again", "Ships", True)}
 WAYS = [
-    (kind, name, resume)
-    for kind, name, resume in itertools.product(RUNS, NAMES, (True, False))
-    if not (kind == "rolling-back" and resume)  # a run whose rollback was begun is not resumed
+    pytest.param(*way, step, marks=[] if way in SAMPLE and step == STEP else pytest.mark.slow)
+    for way in itertools.product(RUNS, NAMES, (True, False))
+    for step in (STEP, 1)
+    if way[0] != "rolling-back" or not way[2]  # a run whose rollback was begun is not resumed
+    if way in SAMPLE or step == 1
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "resume"), SAMPLE)
-def test_a_record_damaged_here_and_there(kind, name, resume, bench):
-    """Rows 7, 8, 9, a sample."""
-    assert sweep(bench, kind, name, resume=resume, step=STEP)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name", "resume"), WAYS)
-def test_each_record_damaged_in_turn(kind, name, resume, bench):
-    """Rows 7, 8, 9."""
-    assert sweep(bench, kind, name, resume=resume, step=1) >= 30
+@pytest.mark.parametrize(("kind", "name", "resume", "step"), WAYS)
+def test_each_record_damaged_in_turn(kind, name, resume, step, bench):
+    """Rows 7, 8, 9; a sample in the default tier."""
+    assert sweep(bench, kind, name, resume=resume, step=step) >= 30 // step
 
 
 @pytest.mark.parametrize("resume", [True, False])
@@ -524,7 +514,7 @@ def test_a_rollback_that_is_lost_is_seen_in_the_other_files(lost, bench):
     mend(flow)
     stage = Stage(flow.run(), "migrate")
     assert status(flow.run()).state == "rollback interrupted"
-    assert stage.state().standing == 0
+    assert (stage.state().standing, len(list(stage.events("checkpoint")))) == (0, 1)
     with pytest.raises(Refused, match="was rolled back in part"):
         flow.migrate()
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
@@ -692,16 +682,24 @@ def test_a_repair_that_dies_is_done_by_the_same_command(fault, step, bench):
     bench.clear()
 
 
+def held_back(bench):
+    """One item landed; its page's other rows never left, which is known."""
+    flow = bench.flow()
+    assert killed(flow.migrate, "wire.PutItem.after=kill@1")
+    log = Log(file_of(flow, "Ports"))
+    log.append("unsent", n=0, execution=1, rows=[1, 2])
+    log.close()
+    return flow
+
+
+@pytest.mark.parametrize(("number", "lost"), [(2, PORTS), (3, PORTS - 3), (None, 1)])
 @pytest.mark.parametrize("step", few([23, 1], 23))
-@pytest.mark.parametrize("number", [2, 3])
-def test_a_repaired_run_dies_and_goes_on_as_any_other(number, step, bench):
-    """A journal that was repaired is as good a start for failures as any other: at every call, on or back."""
-    flow = finished(bench)
-    kinds = [record["kind"] for record in records_of(lines_of(file_of(flow, "Ports")))]
-    damage(flow, "Ports", number)
+def test_a_repaired_run_dies_and_goes_on_as_any_other(step, number, lost, bench):
+    """A journal that was repaired is as good a start for failures as any other: at every call, on or back. What it inserts
+    anew is its own, also rows of an intent that was given up."""
+    flow = held_back(bench) if number is None else finished(bench)
+    damage(flow, "Ports", number or 2)
     mend(flow)
-    lost = PORTS if number == 2 else PORTS - 3
-    assert kinds[number - 1] == {2: "intent", 3: "outcome"}[number]
     copy = Copy(bench, flow)
     for at in itertools.count(step, step):
         copy.restore()
@@ -711,29 +709,6 @@ def test_a_repaired_run_dies_and_goes_on_as_any_other(number, step, bench):
             assert check_report(bench, flow.migrate()) == lost
         check_way_back(bench, flow)
         assert bench.landed() == lost
-        if not died:
-            break
-    assert at > 20
-    bench.clear()
-
-
-@pytest.mark.parametrize("step", few([7, 1], 7))
-def test_what_a_repaired_run_inserts_anew_is_its_own(step, bench):
-    """Also rows of an intent that was given up, which had not landed: wherever it dies, a rollback takes them back."""
-    flow = bench.flow()
-    assert killed(flow.migrate, "wire.PutItem.after=kill@1")
-    path = file_of(flow, "Ports")
-    log = Log(path)
-    log.append("unsent", n=0, execution=1, rows=[1, 2])
-    log.close()
-    damage(flow, "Ports", 2)
-    mend(flow)
-    copy = Copy(bench, flow)
-    for at in itertools.count(step, step):
-        copy.restore()
-        died = killed(flow.migrate, f"*=kill@{at}")
-        check_way_back(bench, flow)
-        assert bench.landed() == 1
         if not died:
             break
     assert at > 20
