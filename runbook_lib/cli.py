@@ -172,7 +172,7 @@ def _repair(options: argparse.Namespace) -> int:
     if not found.needed:
         told = "nothing to repair"
     elif options.execute:
-        told = "repaired; what was damaged is set aside. Resume the run, or roll it back"
+        told = "repaired; the damaged files are kept in `damaged`. Resume the run, or roll it back"
     else:
         told = "can be repaired, with --execute; nothing was changed"
     print(f"{run.id}: {told}.")
@@ -330,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")
     added = command("verify", _verify, "prove a run's folder untouched, or name what was changed")
     added.add_argument("of", metavar="RUN_ID", help="the run to look at")
-    added = command("repair", _repair, "make a run's damaged journal readable again, from what is intact in it")
+    added = command("repair", _repair, "keep a damaged journal's records before the first break, set the rest aside")
     added.add_argument("of", metavar="RUN_ID", help="the run to look at")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
     command("demo", _demo, "both migrations on made-up data in an embedded DynamoDB")

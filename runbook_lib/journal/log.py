@@ -1,8 +1,7 @@
 """The append-only record of a stage, the only state of a run: status, resume, rollback, id map and report read it.
 
-One file per (table, segment), mode 0600; one JSON record a line. Before it stands its link, a hash over itself and all
-before it, with its seal, a hash over itself and the file's place: by the chain of links nothing can be changed unseen, by
-its seal a record is known as this file's even where those before it are lost (see salvage.py).
+One file per (table, segment), mode 0600; one JSON record a line. Before it stands its link, a hash over the link of the
+record before and itself, so that nothing can be changed unseen.
 
 begin    run, stage, table, entries, segment, segments, fingerprints
 intent   n, execution, page, start, rows, losers, rejects, unrouted   before the page's first request leaves
@@ -32,7 +31,7 @@ from ..errors import Damaged, Interrupted
 from ..run.files import lock_file, sync_folder
 
 SCHEMA = 1
-LINK = 32  # characters of a link without its seal
+LINK = 32  # characters of a link; older versions wrote 16 more behind it, a seal
 READ = 1 << 16  # bytes that are read at once
 INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"  # what became of a row
 REPLACED = "-"  # a later intent stands for the row
@@ -81,8 +80,7 @@ class Log:
             raise Damaged(
                 f"{path.name} is shorter than it was; restore the file from a copy. Nothing was done with it."
             )
-        self._place, self._next = place_of(path), known.next
-        self._chain, good = known.link, known.end
+        self._next, self._chain, good = known.next, known.link, known.end
         reader = io.BufferedReader(self._file, READ)
         try:
             for good, self._chain, body in lines(path, reader, after=known):
@@ -121,7 +119,7 @@ class Log:
     def append(self, kind: str, **record: Any) -> None:
         """Writes one record and waits until it is on disk. Raises OSError as the disk does; the file is closed then."""
         body = orjson.dumps({"kind": kind, **record})
-        chain, line = line_of(self._chain, self._place, body)
+        chain, line = line_of(self._chain, body)
         try:
             if failpoints.armed:
                 failpoints.reach("journal.append.before")
@@ -200,24 +198,14 @@ def hold(file: BinaryIO, name: str, *, shared: bool = False) -> None:
         raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it, then resume.")
 
 
-def place_of(path: Path) -> bytes:
-    """What tells the file from every other one: run, stage and name."""
-    return "/".join(path.absolute().parts[-4:]).encode()
-
-
-def seal_of(place: bytes, body: bytes) -> bytes:
-    """A hash over a record and where it belongs."""
-    return blake2b(place + b"\0" + body, digest_size=8).hexdigest().encode()
-
-
 def link_of(chain: bytes, body: bytes, seal: bytes = b"") -> bytes:
-    """The link of a record behind another one's."""
+    """The link of a record behind another one's. Records of older versions have a seal behind their link."""
     return blake2b(chain + seal + body, digest_size=LINK // 2).hexdigest().encode() + seal
 
 
-def line_of(chain: bytes, place: bytes, body: bytes) -> tuple[bytes, bytes]:
+def line_of(chain: bytes, body: bytes) -> tuple[bytes, bytes]:
     """The link of a record behind another one's, and its line."""
-    link = link_of(chain, body, seal_of(place, body))
+    link = link_of(chain, body)
     return link, link + b" " + body + b"\n"
 
 

@@ -56,7 +56,7 @@ class Stage:
 
         `known` is a reading by somebody else. `heads` asks for the links at these lengths. With `wait` nobody writes to a
         table file while it is read: Interrupted where somebody goes on. Raises Damaged; Refused where a file is of another
-        run or stage, is there twice, or is of an unknown schema.
+        run, stage or table, is there twice, or is of an unknown schema.
         """
         lengths = {name: [length for length, _ in known_heads] for name, known_heads in (heads or {}).items()}
         earlier = None if wait else known or self._read
@@ -75,6 +75,11 @@ class Stage:
             if file is None:
                 continue
             self._check_origin(path, file.begin)
+            if not is_named_for(path, file.begin):
+                raise Refused(
+                    f"{path.name} is a file of {file.begin['table']}; give it its name back and put the right file here, or "
+                    f"see `runbook repair {self.run.id}`."
+                )
             place = (file.begin["table"], *file.begin["entries"], file.begin["segment"])
             if place in found:
                 raise Refused(f"{path.name} and {found[place].path.name} hold the same segment; remove the copy.")
@@ -252,3 +257,8 @@ class Stage:
     def _name_of(self, path: Path) -> str:
         """The file's name as the audit chain has it."""
         return str(path.relative_to(self.run.folder))
+
+
+def is_named_for(path: Path, begin: dict[str, Any]) -> bool:
+    """Whether a table file has the name that its first record asks for; which number it has, others decide."""
+    return path.stem.rpartition(".")[0] == begin.get("table")

@@ -1,6 +1,6 @@
 """What the stages share around an execution: checking that it may write, starting it, and saying how to resume it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ..dynamo import tables
 from ..errors import Interrupted, Refused
 from ..journal import audit
 from ..journal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ..journal.snapshot import Part, Snapshot
+from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..run.folder import Run
 from ..walk.plan import Plan
@@ -76,10 +76,9 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
     return empty
 
 
-def begin(stage: Stage, plan: Plan, chosen: list[str], parts: Sequence[Part] = ()) -> Path:
+def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
     """Records a new execution and, at the first, writes the checkpoint. Returns the checkpoint's path."""
-    told = [[part.table, part.entries, part.segments] for part in parts]  # so that a first record can be made again
-    stage.record("execution", entries=chosen, parts=told, **stage.identity(plan.identity))
+    stage.record("execution", entries=chosen, **stage.identity(plan.identity))
     path = ensure_checkpoint(stage, plan)
     stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
     return path

@@ -14,7 +14,6 @@ from support_flows import CASES, begin, flow_of
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.failpoints import arm, disarm
-from runbook_lib.journal.snapshot import Part
 from runbook_lib.journal.stage import Stage
 from runbook_lib.stages import execution
 from runbook_lib.walk.insert import Inserter
@@ -164,7 +163,7 @@ class Worker:
         plan = flow._plan()
         self._stage = Stage(flow.run(), "migrate")
         table, route = plan.routes["Ships"].entry.source, plan.routes["Ships"]
-        execution.begin(self._stage, plan, ["Ships"], [Part(table, ["Ships"], 1)])
+        execution.begin(self._stage, plan, ["Ships"])
         self._routed = route_items(Page(table, 0, 0, None, None, items), [route], [], {})
         self._plan, self._target = plan, route.entry.target
 

@@ -75,7 +75,7 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
     failure, undone = None, None
     try:
         with resumable(run):
-            path = begin(stage, plan, chosen, [part for parts in passes for part in parts])
+            path = begin(stage, plan, chosen)
             execution = stage.executions()
             for parts in passes:
                 part_plan = plan.choose([entry for part in parts for entry in part.entries])

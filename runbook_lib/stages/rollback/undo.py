@@ -172,7 +172,7 @@ def _candidates(
             if intent.outcome is None:
                 place = place_of(row)
                 ours = not row.present and place not in claimed and (*place, row.digest) not in given
-                if not row.present and intent.undone.get(index) != MADE_ROOM:
+                if ours and intent.undone.get(index) != MADE_ROOM:
                     given.add((*place, row.digest))
             else:
                 ours = intent.outcome[index] == INSERTED

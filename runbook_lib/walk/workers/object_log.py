@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from ...errors import Damaged, Interrupted
-from ...journal.log import kind_of, line_of, lines, number_of, place_of
+from ...journal.log import LINK, kind_of, line_of, lines, link_of, number_of
 from ...run.lease_file import running_time
 from .object_store import Blob, Store, number_name
 
@@ -36,7 +36,7 @@ class Tail:
     """The records of one journal file from a number on, as objects."""
 
     def __init__(self, store: Store, folder: str, path: Path, records: int, chain: bytes):
-        self.store, self.folder, self.path, self.place = store, folder, path, place_of(path)
+        self.store, self.folder, self.path = store, folder, path
         self.records, self.chain = records, chain
         self.closed = False
 
@@ -50,9 +50,8 @@ class Tail:
         for name, line in zip(names, self.store.read_all(names), strict=True):
             if line is None:
                 raise self.damaged(name, "is missing")
-            body = line.removesuffix(b"\n").partition(b" ")[2]
-            link, whole = line_of(self.chain, self.place, body)
-            if line != whole:
+            link, _, body = line.removesuffix(b"\n").partition(b" ")
+            if not line.endswith(b"\n") or link != link_of(self.chain, body, link[LINK:]):
                 raise self.damaged(name, "is damaged")
             self.chain, self.records = link, self.records + 1
             self.closed = self.closed or (kind_of(body) == "fence" and orjson.loads(body)["closed"])
@@ -60,7 +59,7 @@ class Tail:
 
     def put(self, kind: str, **record: Any) -> bytes | None:
         """The next record's line, put; None where somebody else has put another one. Writes to the store."""
-        _, line = line_of(self.chain, self.place, orjson.dumps({"kind": kind, **record}))
+        _, line = line_of(self.chain, orjson.dumps({"kind": kind, **record}))
         return line if self.store.create(self.name(self.records), line) else None
 
     def damaged(self, name: str, how: str) -> Damaged:
