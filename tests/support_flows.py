@@ -11,7 +11,7 @@ from runbook_lib.mapping.load import load_mapping
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
 from runbook_lib.run.folder import Run, identify, open_run
-from runbook_lib.stages.migrate.catch_up import catch_up
+from runbook_lib.stages.migrate.delta import catch_up
 from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.test import Canary

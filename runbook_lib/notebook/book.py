@@ -20,7 +20,7 @@ from ..report import json_report as report
 from ..run.folder import Run
 from ..stages.analyze import Analysis
 from ..stages.migrate import backup_gate as backups
-from ..stages.migrate.catch_up import catch_up
+from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
 from ..stages.rollback.restore import Restored

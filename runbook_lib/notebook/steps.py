@@ -16,7 +16,7 @@ from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import Held, hold_targets
 from ..stages.analyze import analyze
-from ..stages.migrate.catch_up import catch_up
+from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, Restored, Wanted

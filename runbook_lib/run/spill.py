@@ -1,4 +1,4 @@
-"""Sets of short hashes of any size: in memory up to a limit, then in files. For duplicates and for joins by id."""
+"""What does not fit in memory goes to files: sets of short hashes (duplicates, joins by id), and objects in order."""
 
 import mmap
 import os
@@ -7,10 +7,13 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import orjson
 
 SPILL_BYTES = 64_000_000
 _PARTS = 64
+SPOOL_BYTES = 1_000_000
 
 
 class HashLog:
@@ -126,3 +129,26 @@ class HashSet:
 
     def __len__(self) -> int:
         return len(self._blob) // self._width
+
+
+class Spool:
+    """JSON objects, appended and read again. Not thread-safe."""
+
+    def __init__(self) -> None:
+        """Writes to the temporary folder above SPOOL_BYTES; what it writes goes with the object."""
+        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+        self._number = 0
+
+    def append(self, content: dict[str, Any]) -> None:
+        """Adds one object."""
+        self._file.write(orjson.dumps(content) + b"\n")
+        self._number += 1
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self._file.seek(0)
+        for line in self._file:
+            yield orjson.loads(line)
+        self._file.seek(0, 2)

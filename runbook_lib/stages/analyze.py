@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from ..dynamo import tables
 from ..mapping.references import Found
 from ..mapping.routes import Reject, Row
-from ..run.spill import HashLog
-from ..run.spool import Spool
+from ..run.spill import HashLog, Spool
 from ..values import digest, size
 from ..verdict import Alert, alerts_of_analysis
 from ..walk.plan import Plan

@@ -23,7 +23,7 @@ from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.profile import AttributeProfile, profile_items
 from runbook_lib.stages.rollback.undo import Preview, Undone
 from runbook_lib.stages.test import Canary, Closure, Created, Pair
-from runbook_lib.stages.validate.patterns import PatternProof
+from runbook_lib.stages.validate.queries import PatternProof
 from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
 from runbook_lib.verdict import FAIL, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
 

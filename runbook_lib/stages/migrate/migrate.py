@@ -34,7 +34,7 @@ class Migration:
     wrote_nothing: bool  # the run had finished before
     failure: str | None  # why it could not be completed
     undone: Undone | None = None  # the undo after a failure
-    drift: Drift | None = None  # of a delta: see catch_up.py
+    drift: Drift | None = None  # of a delta: see delta.py
     journal: Snapshot | None = None  # the stage's journal after it
 
 

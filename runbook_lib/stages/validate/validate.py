@@ -26,8 +26,7 @@ from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .origins import FIGURES, Origins
 from .origins import alerts as alerts_of_drift
-from .patterns import PatternProof, prove
-from .queries import Pattern, compile_patterns
+from .queries import Pattern, PatternProof, compile_patterns, prove
 from .target_scan import look_at_target
 
 OnPage = Callable[[str, Counter], None]
