@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from runbook_lib.dynamo import session
 from runbook_lib.dynamo.items import Wire
-from runbook_lib.dynamo.rate_limiter import Pace
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.session import Connection
 from runbook_lib.dynamo.transport import Transport
 
@@ -264,16 +264,16 @@ def in_place(memory: Memory) -> Iterator[None]:
         status, reply = memory.answer(operation, orjson.loads(body))
         return status, {}, orjson.dumps(reply)
 
-    def connect(side: Any, label: str, *, workers: int = 8, pace: Any = None, **_: Any) -> Connection:
+    def connect(side: Any, label: str, *, workers: int = 8, limiter: Any = None, **_: Any) -> Connection:
         def open_wire(**more: Any) -> Wire:
             return Wire(URL, "us-west-1", _Keys(), label=label, read_only=label == "source", **more)
 
-        wire = open_wire(workers=workers, pace=pace)
+        wire = open_wire(workers=workers, limiter=limiter)
         return Connection(label, side.environment, "us-west-1", None, URL, wire, memory, open_wire)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Transport, "_directly", send)
         patch.setattr(Wire, "_back_off", lambda *_: None)
-        patch.setattr(Pace, "refused", lambda pace, *about: None)
+        patch.setattr(RateLimiter, "refused", lambda limiter, *about: None)
         patch.setattr(session, "connect", connect)
         yield

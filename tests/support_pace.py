@@ -8,6 +8,6 @@ def overall(read: float | None = None, write: float | None = None) -> Budgets:
     return Budgets({(ALL, kind): units for kind, units in ((READ, read), (WRITE, write)) if units is not None})
 
 
-def allowed(budgets: Budgets, lane: str = ALL) -> tuple[float | None, float | None]:
-    """Read and write units a second of a lane, of all tables together where none is given."""
-    return budgets.units.get((lane, READ)), budgets.units.get((lane, WRITE))
+def allowed(budgets: Budgets, table: str = ALL) -> tuple[float | None, float | None]:
+    """Read and write units a second of a table, of all tables together where none is given."""
+    return budgets.units.get((table, READ)), budgets.units.get((table, WRITE))

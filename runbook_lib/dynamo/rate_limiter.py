@@ -10,7 +10,7 @@ from typing import Any
 BURST = 1.0  # seconds of unused units that may be made up for
 RECENT = 3.0  # seconds for which a wait is told
 READ, WRITE = "read", "write"
-ALL = ""  # the lane of the budgets of all tables together
+ALL = ""  # stands for all tables together in a budget
 
 WINDOW = 0.5  # seconds over which a table's refusals are counted; longer, up to MAX_WINDOW, to have SAMPLE requests
 MAX_WINDOW = 2.0
@@ -28,8 +28,8 @@ _READ_UNIT, _WRITE_UNIT = 4096, 1024  # bytes
 
 
 @dataclass
-class Slots:
-    """Places in a queue: each taker is told how long to wait until its units are due."""
+class TokenBucket:
+    """A rate in units a second; `take` gives how long to wait until the units are due."""
 
     rate: float | None
     burst: float  # seconds of unused rate that may be made up for
@@ -50,8 +50,8 @@ class _Window:
     accepted: float  # a second
 
 
-class Lane:
-    """A table of one side.
+class TableRate:
+    """The rate that one table of one side gets, in requests a second; None: no limit.
 
     Its rate is halved in a window in which it refused most; where it refused less, lowered towards what it accepts. Then
     it grows by the same amount in each window, so that others who use the table keep their part, until it is no longer
@@ -59,7 +59,7 @@ class Lane:
     """
 
     def __init__(self) -> None:
-        self.slots = Slots(None, TABLE_BURST)
+        self.bucket = TokenBucket(None, TABLE_BURST)
         self.reason = ""
         self.accepts = 0
         self.observed = 0.0  # requests a second in the last window
@@ -82,12 +82,12 @@ class Lane:
         if elapsed < WINDOW or (self._refused and self._sent < SAMPLE and elapsed < MAX_WINDOW):
             return
         self.observed = self._sent / elapsed
-        self.slots.rate = self._next_rate(self.observed, self._refused / self._sent)
+        self.bucket.rate = self._next_rate(self.observed, self._refused / self._sent)
         self._since, self._sent, self._refused = None, 0, 0.0
 
     def _next_rate(self, sent: float, share: float) -> float | None:
         """The rate that follows from the requests sent a second and the share of them that was refused."""
-        rate, accepted = self.slots.rate, sent * (1 - share)
+        rate, accepted = self.bucket.rate, sent * (1 - share)
         before, self._before = self._before, None
         if not share:
             # Far above what the run asks for, the limit limits nothing any more.
@@ -99,7 +99,7 @@ class Lane:
             return self._lowered(rate / 2)
         if self._keep:
             self._keep -= 1
-            return self.slots.rate
+            return self.bucket.rate
         if before and share > 0.8 * before.share and accepted < before.accepted * (1 + rate / before.rate) / 2:
             # Fewer were sent, fewer accepted, as many of them refused: it is not because of how many are sent.
             self._keep = KEEP_WINDOWS
@@ -121,23 +121,23 @@ class Lane:
 class Budgets:
     """Units a second that are allowed; what is not in `units` has no limit. Plain data."""
 
-    units: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (lane, READ or WRITE) -> units a second
+    units: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (table, READ or WRITE) -> units a second
 
     def share(self, workers: int, users: Mapping[str, int]) -> "Budgets":
-        """What one of several workers may use, where at most `users[lane]` of them are at a lane's table."""
+        """What one of several workers may use, where at most `users[table]` of them work on a table."""
         return Budgets(
             {
-                (lane, kind): units / max(1, min(workers, users.get(lane, workers)))
-                for (lane, kind), units in self.units.items()
+                (table, kind): units / max(1, min(workers, users.get(table, workers)))
+                for (table, kind), units in self.units.items()
             }
         )
 
 
 @dataclass
 class Slowdown:
-    """What held a run back: a lane or a budget, and why."""
+    """What held a run back: a table's rate or a budget, and why."""
 
-    name: str  # of the lane; "" for a budget of all tables together
+    name: str  # of the table; "" for a budget of all tables together
     reason: str
     refused: int = 0  # requests
     seconds: float = 0.0  # in which at least one request waited for it
@@ -149,10 +149,10 @@ class Slowdown:
         self._until = max(self._until, now + seconds)
 
 
-class Pace:
+class RateLimiter:
     """Limits shared by all threads of a run. Thread-safe.
 
-    Apart from the budgets each lane (a table of one side) is slowed while it refuses requests: see lane.py.
+    A table is named with its side, as in "target Orders". Besides the budgets, each table is slowed while it throttles.
     """
 
     def __init__(
@@ -166,11 +166,11 @@ class Pace:
         self._clock = clock
         self._sleep = sleep or self.stopping.wait
         self._lock = threading.Lock()
-        self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
-        self._slots: dict[tuple[str, str], Slots] = {}
+        self._rates: defaultdict[str, TableRate] = defaultdict(TableRate)
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
         self._held_back: dict[tuple[str, str], float] = {}  # budget -> when the last wait for it ends
         self._slowdowns: dict[tuple[str, str], Slowdown] = {}
-        self.elsewhere: dict[Any, list[str]] = {}  # worker of another process -> what it says of its lanes
+        self.elsewhere: dict[Any, list[str]] = {}  # worker of another process -> what its own limiter says in `slowed`
         self.limited = False
         self.allow(budgets or Budgets())
 
@@ -179,65 +179,65 @@ class Pace:
         with self._lock:
             self.budgets = budgets
             for place, units in budgets.units.items():
-                self._slots.setdefault(place, Slots(units, BURST)).rate = units
-            for place in self._slots.keys() - budgets.units.keys():
-                del self._slots[place]
-            self.limited = bool(self._slots)
+                self._buckets.setdefault(place, TokenBucket(units, BURST)).rate = units
+            for place in self._buckets.keys() - budgets.units.keys():
+                del self._buckets[place]
+            self.limited = bool(self._buckets)
 
-    def wait_read(self, units: float, lane: str = ALL) -> None:
+    def wait_read(self, units: float, table: str = ALL) -> None:
         """Takes read units of a table; waits while its budget, or that of all tables, is overdrawn."""
-        self._take(READ, lane, units)
+        self._take(READ, table, units)
 
-    def wait_write(self, units: float, lane: str = ALL) -> None:
+    def wait_write(self, units: float, table: str = ALL) -> None:
         """Takes write units of a table; waits while its budget, or that of all tables, is overdrawn."""
-        self._take(WRITE, lane, units)
+        self._take(WRITE, table, units)
 
-    def wait_turn(self, lane: str) -> None:
-        """Waits for the lane's next slot; returns at once where nothing was refused lately."""
-        known = self._lanes.get(lane)
-        if known is None or known.slots.rate is None:
+    def wait_turn(self, table: str) -> None:
+        """Waits for the table's next token; returns at once where it refused nothing lately."""
+        known = self._rates.get(table)
+        if known is None or known.bucket.rate is None:
             return
         with self._lock:
             now = self._clock()
-            wait = known.slots.take(1, now)
+            wait = known.bucket.take(1, now)
             if wait > 0:
-                self._slowdown(lane, known.reason).wait(now, wait)
+                self._slowdown(table, known.reason).wait(now, wait)
         if wait > 0:
             self._sleep(wait)
 
-    def accepted(self, lane: str) -> None:
-        """Notes that the lane accepted a request."""
+    def accepted(self, table: str) -> None:
+        """Notes that the table accepted a request."""
         with self._lock:
-            self._lanes[lane].count(self._clock())
+            self._rates[table].count(self._clock())
 
-    def refused(self, lane: str, reason: str, share: float = 1.0) -> None:
-        """Notes that the lane refused a request, or a share of what was in it, as too many."""
+    def refused(self, table: str, reason: str, share: float = 1.0) -> None:
+        """Notes that the table throttled a request, or a share of the items in it."""
         with self._lock:
-            self._lanes[lane].reason = reason
-            self._slowdown(lane, reason).refused += 1
-            self._lanes[lane].count(self._clock(), refused=share)
+            self._rates[table].reason = reason
+            self._slowdown(table, reason).refused += 1
+            self._rates[table].count(self._clock(), refused=share)
 
-    def accepts(self, lane: str) -> int:
-        """Return how many requests the lane has accepted so far, at least half of what was in them."""
-        return self._lanes[lane].accepts
+    def accepts(self, table: str) -> int:
+        """How many requests the table has accepted so far: those of which it took at least half of the items."""
+        return self._rates[table].accepts
 
     def slowed(self) -> list[str]:
-        """One line for each lane that is slowed now, with its reason, and for each budget that holds back. Read-only."""
+        """One line for each table that is slowed now, with the reason, and for each budget that holds back. Read-only."""
         with self._lock:
             now = self._clock()
             held = [
-                f"{f'{lane}: ' if lane else ''}held to {self._slots[lane, kind].rate:,.0f} {kind} units a second by "
-                + limit_of(lane, kind)
-                for (lane, kind), at in self._held_back.items()
-                if (lane, kind) in self._slots and now - at < RECENT
+                f"{f'{table}: ' if table else ''}held to {self._buckets[table, kind].rate:,.0f} {kind} units a second by "
+                + limit_of(table, kind)
+                for (table, kind), at in self._held_back.items()
+                if (table, kind) in self._buckets and now - at < RECENT
             ]
-            lanes = [
-                f"{name}: slowed to {lane.slots.rate:.0f} requests a second because of {lane.reason}"
-                for name, lane in self._lanes.items()
-                if lane.slots.rate is not None
-                and lane.slots.rate <= 1.3 * lane.observed  # it is the rate that holds back
+            tables = [
+                f"{name}: slowed to {rate.bucket.rate:.0f} requests a second because of {rate.reason}"
+                for name, rate in self._rates.items()
+                if rate.bucket.rate is not None
+                and rate.bucket.rate <= 1.3 * rate.observed  # the rate is what holds back
             ]
-            return [*held, *lanes, *sorted({line for lines in self.elsewhere.values() for line in lines})]
+            return [*held, *tables, *sorted({line for lines in self.elsewhere.values() for line in lines})]
 
     def slowdowns(self) -> list[Slowdown]:
         """What has held the run back so far, the longest first. Read-only."""
@@ -262,16 +262,16 @@ class Pace:
         """Waits, unless the run is stopping."""
         self._sleep(seconds)
 
-    def _slowdown(self, lane: str, reason: str) -> Slowdown:
-        return self._slowdowns.setdefault((lane, reason), Slowdown(lane, reason))
+    def _slowdown(self, table: str, reason: str) -> Slowdown:
+        return self._slowdowns.setdefault((table, reason), Slowdown(table, reason))
 
-    def _take(self, kind: str, lane: str, units: float) -> None:
+    def _take(self, kind: str, table: str, units: float) -> None:
         longest = 0.0
         with self._lock:
             now = self._clock()
-            for name in dict.fromkeys((ALL, lane)):
-                slots = self._slots.get((name, kind))
-                wait = slots.take(units, now) if slots else 0.0
+            for name in dict.fromkeys((ALL, table)):
+                bucket = self._buckets.get((name, kind))
+                wait = bucket.take(units, now) if bucket else 0.0
                 if wait > 0:
                     self._held_back[name, kind] = now + wait
                     self._slowdown(name, limit_of(name, kind)).wait(now, wait)
@@ -280,9 +280,9 @@ class Pace:
             self._sleep(longest)
 
 
-def limit_of(lane: str, kind: str) -> str:
+def limit_of(table: str, kind: str) -> str:
     """The parameter that a budget comes from."""
-    return f"limits.tables (its {kind}_units)" if lane else f"limits.{kind}_units"
+    return f"limits.tables (its {kind}_units)" if table else f"limits.{kind}_units"
 
 
 def with_consumed_capacity(operation: str, body: dict) -> dict:

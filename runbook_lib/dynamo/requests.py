@@ -12,7 +12,7 @@ import orjson
 
 from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted, NotSent
 from . import errors as faults
-from .rate_limiter import READS, WRITES, Pace, consumed_units, with_consumed_capacity
+from .rate_limiter import READS, WRITES, RateLimiter, consumed_units, with_consumed_capacity
 
 ATTEMPTS = 10
 PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
@@ -48,7 +48,7 @@ class Requests:
         *,
         label: str = "",
         workers: int = WORKERS,
-        pace: Pace | None = None,
+        limiter: RateLimiter | None = None,
         read_only: bool = False,
         ca_bundle: str | None = None,
         attempts: int = ATTEMPTS,
@@ -65,7 +65,7 @@ class Requests:
         self._keys = keys
         self._counting = threading.Lock()
         self._slots = threading.BoundedSemaphore(workers)
-        self._pace = pace or Pace()
+        self._limiter = limiter or RateLimiter()
         self._read_only, self._guarded = read_only, guarded
         self._attempts, self._base_delay, self._max_delay = attempts, base_delay, max_delay
 
@@ -85,13 +85,13 @@ class Requests:
         """
         assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
         table = table or table_of(body)
-        lane = f"{self.label} {table}"
-        pace = self._pace
-        data = orjson.dumps(with_consumed_capacity(operation, body) if pace.limited else body)
+        side_table = f"{self.label} {table}"
+        limiter = self._limiter
+        data = orjson.dumps(with_consumed_capacity(operation, body) if limiter.limited else body)
         renewed = False
         attempt = 0
         while True:
-            pace.wait_turn(lane)
+            limiter.wait_turn(side_table)
             keys = self._keys.frozen()
             try:
                 reply, size = self._attempt(keys, operation, table, data, guarded and operation in WRITES)
@@ -106,23 +106,23 @@ class Requests:
                     raise Interrupted(f"{place}: the credentials have expired; renew them and resume.") from None
                 renewed = True
             except ConditionFailed:  # refused, but it cost what a write costs
-                self._accept(lane, operation, body, {}, len(data), 0)
+                self._accept(side_table, operation, body, {}, len(data), 0)
                 raise
             except Again as again:
                 attempt += 1
                 if attempt == 1:
-                    accepts = pace.accepts(lane)
+                    accepts = limiter.accepts(side_table)
                 self._note(operation, table, attempt, again)
                 # A table that takes others' requests, only not this one yet, is worth more patience.
-                alive = again.overload and pace.accepts(lane) > accepts
-                if attempt >= self._attempts * (PATIENCE if alive else 1) or pace.stopping.is_set():
+                alive = again.overload and limiter.accepts(side_table) > accepts
+                if attempt >= self._attempts * (PATIENCE if alive else 1) or limiter.stopping.is_set():
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(
                         f"{place}: gave up after {attempt} attempts; the last one failed: {again.reason}; "
                         "fix that, then resume."
                     ) from None
                 self._back_off(attempt)
-        self._accept(lane, operation, body, reply, len(data), size)
+        self._accept(side_table, operation, body, reply, len(data), size)
         return reply
 
     def _once(self, operation: str, body: dict, table: str) -> dict | Exception:
@@ -152,31 +152,31 @@ class Requests:
     def _note(
         self, operation: str, table: str | None, attempt: int, again: Again | None = None, share: float = 1.0
     ) -> None:
-        """Tells log, counter and pace of an attempt: refused, or a share of it; accepted where there is no `again`."""
-        lane = f"{self.label} {table}"
+        """Tells log, counter and rate limiter of an attempt: refused, or a share of it; accepted where there is no `again`."""
+        side_table = f"{self.label} {table}"
         if again is None:
-            self._pace.accepted(lane)
+            self._limiter.accepted(side_table)
             return
         with self._counting:
             self.retries[again.reason] += 1
         log.debug("%s: attempt %d: %s", faults.where(self.label, operation, table), attempt, again.reason)
         if again.overload:
-            self._pace.refused(lane, again.reason, share)
+            self._limiter.refused(side_table, again.reason, share)
 
     def _back_off(self, attempt: int, share: float = 1.0) -> None:
         """Waits before the next attempt; for less where only a share of the last one was refused."""
         ceiling = share * min(self._max_delay, self._base_delay * 2 ** (attempt - 1))
-        self._pace.pause(random.uniform(0, ceiling))  # full jitter
+        self._limiter.pause(random.uniform(0, ceiling))  # full jitter
 
-    def _accept(self, lane: str, operation: str, body: dict, reply: dict, sent: int, received: int) -> None:
-        """Tells the pace, and takes the units from the budget."""
+    def _accept(self, side_table: str, operation: str, body: dict, reply: dict, sent: int, received: int) -> None:
+        """Tells the rate limiter, and takes the units from the budget."""
         if "Statements" not in body:  # of those, each has its own outcome
-            self._pace.accepted(lane)
-        if not self._pace.limited:
+            self._limiter.accepted(side_table)
+        if not self._limiter.limited:
             return
         units = consumed_units(operation, body, reply, sent, received)
         if units:
-            (self._pace.wait_read if operation in READS else self._pace.wait_write)(units, lane)
+            (self._limiter.wait_read if operation in READS else self._limiter.wait_write)(units, side_table)
 
 
 def table_of(body: dict) -> str | None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..errors import Interrupted, Refused
 from .items import Wire
-from .rate_limiter import Pace
+from .rate_limiter import RateLimiter
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu")
 _MEND = "set AWS_PROFILE, the side's `profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -32,7 +32,7 @@ class Connection:
 
 
 def connect(
-    side: Any, label: str, *, workers: int = 8, pace: Pace | None = None, role_arn: str | None = None
+    side: Any, label: str, *, workers: int = 8, limiter: RateLimiter | None = None, role_arn: str | None = None
 ) -> Connection:
     """Return the opened side; `role_arn` wins over the side's own. Read-only; the "source" can only be read ever after.
 
@@ -66,7 +66,7 @@ def connect(
         read_only=label == "source",
         ca_bundle=login.ca_bundle(),
     )
-    wire = open_wire(workers=workers, pace=pace)
+    wire = open_wire(workers=workers, limiter=limiter)
     endpoint_url = client.meta.endpoint_url
     return Connection(label, side.environment, login.region, login.account, endpoint_url, wire, client, open_wire)
 

@@ -69,7 +69,7 @@ class Progress:
             if time.monotonic() - self._last < EVERY:
                 return
             self._last = time.monotonic()
-            self._handle.update(self._html(views.progress(self._rows(), self._plan.pace.slowed())))
+            self._handle.update(self._html(views.progress(self._rows(), self._plan.limiter.slowed())))
 
     def _rows(self, ended: bool = False) -> list[tuple]:
         rows = []

@@ -140,6 +140,6 @@ class Steps:
         deleted = [deletion.table for deletion in deletions if deletion.deleted]
         stage = undoing.checkpoint.stage
         written = report.write_rollback(
-            self.run, undoing.sides(), undone, deleted, alerts, stage, restored, undoing.pace
+            self.run, undoing.sides(), undone, deleted, alerts, stage, restored, undoing.limiter
         )
         return Done(undone, *written, alerts, undone.journal)

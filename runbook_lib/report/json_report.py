@@ -7,7 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from ..dynamo.rate_limiter import Pace
+from ..dynamo.rate_limiter import RateLimiter
 from ..journal import repair
 from ..journal.listings import entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
@@ -90,7 +90,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
         "estimated_write_units": analysis.write_units,
         "fingerprints": _fingerprints(plan),
-        "held_back": held_back(plan.pace),
+        "held_back": held_back(plan.limiter),
         "verdict": worst(analysis.alerts),
         "alerts": _alerts(analysis.alerts),
     }
@@ -138,7 +138,7 @@ def write_test(
             "undone": canary.undone.deleted if canary.undone else 0,
             "verdict": worst(alerts),
         }
-    return _write(run, _sides(plan), plan.pace, "test", sections, alerts)
+    return _write(run, _sides(plan), plan.limiter, "test", sections, alerts)
 
 
 def canary_alerts(canary: Canary) -> list[Alert]:
@@ -194,7 +194,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     if migration.undone:
         write_listing(run.folder, "kept", migration.undone.kept)
     verdict = ROLLED_BACK if migration.state.rolled_back else None
-    return _write(run, _sides(plan), plan.pace, "migrate", sections, alerts, verdict, journal)
+    return _write(run, _sides(plan), plan.limiter, "migrate", sections, alerts, verdict, journal)
 
 
 def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
@@ -261,7 +261,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "tables": {name: vars(table) for name, table in validation.tables.items()},
         "verdict": worst(validation.alerts),
     }
-    written = _write(run, _sides(plan), plan.pace, "validate", sections, validation.alerts, migrated=migrated)
+    written = _write(run, _sides(plan), plan.limiter, "validate", sections, validation.alerts, migrated=migrated)
     validation_journal.end(run)
     return written
 
@@ -284,7 +284,7 @@ def write_rollback(
     alerts: list[Alert],
     stage: str,
     restored: Restored | None = None,
-    pace: Pace | None = None,
+    limiter: RateLimiter | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Writes the report of 05, and `kept.jsonl` with what was left alone."""
     write_listing(run.folder, "kept", undone.kept)
@@ -296,7 +296,7 @@ def write_rollback(
     }
     if restored:
         sections["restore"] = restored.as_json()
-    return _write(run, sides, pace, "rollback", sections, alerts, ROLLED_BACK, migrated)
+    return _write(run, sides, limiter, "rollback", sections, alerts, ROLLED_BACK, migrated)
 
 
 def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
@@ -333,11 +333,11 @@ def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
     return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
 
 
-def held_back(pace: Pace | None) -> list[dict[str, Any]]:
+def held_back(limiter: RateLimiter | None) -> list[dict[str, Any]]:
     """What slowed this execution down: side and table ("" for all), reason, and seconds."""
     return [
         {"table": found.name, "reason": found.reason, "refused": found.refused, "seconds": round(found.seconds, 1)}
-        for found in (pace.slowdowns() if pace else ())
+        for found in (limiter.slowdowns() if limiter else ())
     ]
 
 
@@ -348,7 +348,7 @@ def _sides(plan: Plan) -> dict[str, Any]:
 def _write(
     run: Run,
     sides: dict[str, Any],
-    pace: Pace | None,
+    limiter: RateLimiter | None,
     stage: str,
     sections: dict[str, Any],
     alerts: list[Alert],
@@ -367,7 +367,7 @@ def _write(
         "created": iso(now()),
         "migration": {"run_id": run.id, **_times(run, migrated), **sides},
         **sections,
-        "held_back": held_back(pace),
+        "held_back": held_back(limiter),
         "verdict": verdict or worst(alerts),
         "alerts": _alerts(alerts),
     }

@@ -33,7 +33,7 @@ def budgets_of(limits: Limits, tables: Mapping[str, tuple[str, str]]) -> Budgets
         if own is None:
             continue
         places = [(f"source {source}", READ, own.read_units), (f"target {target}", READ, own.read_units)]
-        for lane, kind, allowed in [*places, (f"target {target}", WRITE, own.write_units)]:
+        for side_table, kind, allowed in [*places, (f"target {target}", WRITE, own.write_units)]:
             if allowed is not None:
-                units[lane, kind] = min(allowed, units.get((lane, kind), allowed))
+                units[side_table, kind] = min(allowed, units.get((side_table, kind), allowed))
     return Budgets(units)

@@ -62,10 +62,10 @@ def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None
 
 
 class Tuning:
-    """Keeps the pace of a plan at what was last asked for."""
+    """Keeps the budgets of a plan at what `runbook tune` asked for last."""
 
     def __init__(self, run: Run, plan: Plan):
-        """`plan.pace` has the budgets of the parameters now."""
+        """`plan.limiter` has the budgets of the parameters now."""
         self._run, self._plan = run, plan
         self._seen: int | None = None  # the file's time
 
@@ -82,7 +82,7 @@ class Tuning:
             return
         try:
             limits = _tuned(self._plan.parameters.limits, asked)
-            self._plan.pace.allow(budgets_of(limits, tables_of(self._plan.mapping.entries)))
+            self._plan.limiter.allow(budgets_of(limits, tables_of(self._plan.mapping.entries)))
         except ParametersError as problem:
             self._run.logger().warning("limits not changed: %s", problem)
             return

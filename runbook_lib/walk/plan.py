@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..dynamo import session, tables
-from ..dynamo.rate_limiter import Pace
+from ..dynamo.rate_limiter import RateLimiter
 from ..dynamo.session import Connection
 from ..dynamo.tables import Table
 from ..errors import Refused
@@ -34,7 +34,7 @@ class Plan:
     target_tables: dict[str, Table | None]  # None: does not exist
     routes: dict[str, Route]  # by entry, those chosen
     all_routes: dict[str, Route]  # by entry, chosen or not
-    pace: Pace  # of both sides
+    limiter: RateLimiter  # of both sides
     known: Any = None  # hashed ids of the source, where the routes ask whether an item exists
 
     def by_source(self) -> dict[str, list[Route]]:
@@ -144,10 +144,10 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     limits = parameters.limits
     if not undo:
         check_engine(limits)
-    pace = Pace(budgets_of(limits, tables_of(mapping.entries)))
+    limiter = RateLimiter(budgets_of(limits, tables_of(mapping.entries)))
     role = parameters.target.rollback_role_arn if undo else None
-    source = session.connect(parameters.source, "source", workers=limits.workers, pace=pace)
-    target = session.connect(parameters.target, "target", workers=limits.workers, pace=pace, role_arn=role)
+    source = session.connect(parameters.source, "source", workers=limits.workers, limiter=limiter)
+    target = session.connect(parameters.target, "target", workers=limits.workers, limiter=limiter, role_arn=role)
     check_endpoint(parameters.target, target.endpoint_url)
     entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
     check_same_table(mapping.entries.values(), source, target)
@@ -167,7 +167,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     }
     routes = _compile(mapping, shapes, parameters)
     chosen_routes = {name: routes[name] for name in entries}
-    return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, pace)
+    return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)
 
 
 def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:

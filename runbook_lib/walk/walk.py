@@ -120,7 +120,7 @@ def walk(
     found = segments_of(plan, winners or {}, resume or {}, segments or {})
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="walk") as small,
-        Crew(min(LARGE_PAGES, workers), plan.pace.slowed) as large,
+        Crew(min(LARGE_PAGES, workers), plan.limiter.slowed) as large,
     ):
 
         def start(segment: Segment) -> Future:

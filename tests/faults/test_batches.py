@@ -24,7 +24,7 @@ from support_memory import URL, Memory, in_place
 
 from runbook_lib.dynamo import requests as retries
 from runbook_lib.dynamo.items import Wire, guarded
-from runbook_lib.dynamo.rate_limiter import Pace
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import Requests
 from runbook_lib.errors import Again, DynamoError, Interrupted
 from runbook_lib.journal import log as journal
@@ -35,7 +35,7 @@ from runbook_lib.walk import plan
 SOURCE_TABLE, TARGET_TABLE = "Many-dev-mem", "Many-prod-mem"
 BATCH, PAGE = 25, 100
 CANARY = "a value that nobody may read"
-REFUSED = Pace.refused  # which the engine in this process leaves out, as the back-off, so that nobody waits
+REFUSED = RateLimiter.refused  # which the engine in this process leaves out, as the back-off, so that nobody waits
 
 
 class Sea:
@@ -85,7 +85,7 @@ def sea(tmp_path):
 @pytest.fixture
 def unhurried(monkeypatch):
     """A table that refuses is not slowed down, so that nobody waits."""
-    monkeypatch.setattr(Pace, "wait_turn", lambda pace, lane: None)
+    monkeypatch.setattr(RateLimiter, "wait_turn", lambda limiter, lane: None)
 
 
 # cut in two
@@ -385,10 +385,10 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     sea.fill(count)
     begin, end, units = 0.4, 4.4, 200
     capacity = Capacity(clock, units, begin, end)
-    patch.setattr(plan, "Pace", partial(Pace, clock=clock, sleep=clock.sleep))
+    patch.setattr(plan, "Pace", partial(RateLimiter, clock=clock, sleep=clock.sleep))
     patch.setattr(Wire, "_back_off", Requests._back_off)
     patch.setattr(retries, "random", random.Random(1))  # the same waits each time
-    patch.setattr(Pace, "refused", REFUSED)
+    patch.setattr(RateLimiter, "refused", REFUSED)
     patch.setattr(progress, "EVERY", 0.0)
     patch.setattr("IPython.display.display", lambda *shown, display_id: cell)
     flow = sea.flow()
@@ -396,7 +396,7 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
 
     def timed(operation, body, ask):
         clock.now += 0.0025
-        lines.append((clock.now, opened.pace.slowed()))
+        lines.append((clock.now, opened.limiter.slowed()))
         return ask()
 
     with (

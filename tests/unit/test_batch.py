@@ -19,7 +19,7 @@ from runbook_lib import failpoints
 from runbook_lib.dynamo import batch_insert as batch
 from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, pack, statement_text
 from runbook_lib.dynamo.items import Wire, guarded
-from runbook_lib.dynamo.rate_limiter import Pace
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import DynamoError, Interrupted, NotSent
 from runbook_lib.values import digest
 
@@ -333,9 +333,9 @@ def test_a_statement_refused_for_a_passing_fault_is_tried_again_alone(stub, tabl
         return None
 
     table.fault = fault
-    pace = Pace()
-    pace.refused = lambda lane, reason, share: seen.append((lane, reason, share))
-    wire = make(stub, pace=pace)
+    limiter = RateLimiter()
+    limiter.refused = lambda lane, reason, share: seen.append((lane, reason, share))
+    wire = make(stub, limiter=limiter)
     assert wire.insert_many("T", rows(25), NAMES) == [None] * 25
     assert len(table.items) == 25
     again = [body["Statements"] for _, body in stub.requests[2:] if "Statements" in body]
@@ -352,21 +352,21 @@ def test_a_statement_refused_for_a_passing_fault_is_tried_again_alone(stub, tabl
 def test_a_batch_that_is_refused_for_the_most_part_is_no_progress(stub, table):
     """What was refused goes one by one then, so that a table with little capacity is not sent 25 at a time."""
     table.fault = lambda item: None if int(item["id"]["S"]) < 10 else "ThrottlingError"
-    pace = Pace()
-    wire = make(stub, pace=pace)
+    limiter = RateLimiter()
+    wire = make(stub, limiter=limiter)
     assert wire.insert_many("T", rows(25), NAMES) == [None] * 25
     assert operations(stub) == ["BatchExecuteStatement"] * 2 + ["PutItem"] * 15
-    assert pace.accepts("target T") == 15  # the puts
+    assert limiter.accepts("target T") == 15  # the puts
 
 
 def test_throttling_in_part_is_told_as_that_part(stub, table):
     """A tenth of each batch refused: to the pace that is a tenth of the requests, not all of them."""
-    pace, shares = Pace(), []
-    pace.accepted = lambda lane: shares.append(0.0)
-    pace.refused = lambda lane, reason, share: shares.append(share)
+    limiter, shares = RateLimiter(), []
+    limiter.accepted = lambda lane: shares.append(0.0)
+    limiter.refused = lambda lane, reason, share: shares.append(share)
     dice = itertools.count()
     table.fault = lambda item: "ThrottlingError" if next(dice) % 10 == 9 else None
-    assert make(stub, pace=pace).insert_many("T", rows(1000), NAMES) == [None] * 1000
+    assert make(stub, limiter=limiter).insert_many("T", rows(1000), NAMES) == [None] * 1000
     assert 0.04 < sum(shares) / len(shares) < 0.3
 
 
@@ -715,8 +715,8 @@ def test_where_batches_are_not_taken_puts_go_at_once(stub):
 def test_batches_take_their_units_from_the_budget(stub, table, told):
     """What the reply tells, indexes included; else one for each statement and one for each KB, which is not less."""
     taken = []
-    pace = Pace(overall(write=1000))
-    pace.wait_write = lambda units, lane: taken.append(units)
+    limiter = RateLimiter(overall(write=1000))
+    limiter.wait_write = lambda units, lane: taken.append(units)
 
     def answer(body):
         if not told or len(body["Statements"]) < 2:
@@ -727,7 +727,7 @@ def test_batches_take_their_units_from_the_budget(stub, table, told):
 
     stub.script = [answer]
     items = [row(number, x={"S": "x" * 2000}) for number in range(20)]
-    assert make(stub, pace=pace).insert_many("T", items, NAMES) == [None] * 20
+    assert make(stub, limiter=limiter).insert_many("T", items, NAMES) == [None] * 20
     assert taken == ([60.0] if told else [20 + len(orjson.dumps(stub.requests[1][1])) // 1024])
     assert stub.requests[1][1]["ReturnConsumedCapacity"] == "TOTAL"
 

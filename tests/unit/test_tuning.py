@@ -8,7 +8,7 @@ import pytest
 from support_pace import allowed, overall
 
 from runbook_lib.cli import main
-from runbook_lib.dynamo.rate_limiter import Pace
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import ParametersError, Refused
 from runbook_lib.parameters import Limits
 from runbook_lib.run.folder import open_run
@@ -28,7 +28,7 @@ def planned(limits):
     return SimpleNamespace(
         parameters=SimpleNamespace(limits=checked),
         mapping=SimpleNamespace(entries=entries),
-        pace=Pace(budgets_of(checked, ENTRIES)),
+        limiter=RateLimiter(budgets_of(checked, ENTRIES)),
     )
 
 
@@ -43,16 +43,16 @@ def test_what_is_asked_for_holds_from_the_next_page_on(run, caplog):
     plan = planned({"read_units": 100})
     tuned = control.Tuning(run, plan)
     tuned.apply()
-    assert allowed(plan.pace.budgets) == (100, None)
+    assert allowed(plan.limiter.budgets) == (100, None)
     control.request_tuning(run, {"limits.write_units": 500})
     tuned.apply()
-    assert (allowed(plan.pace.budgets), plan.pace.limited) == ((100, 500), True)
+    assert (allowed(plan.limiter.budgets), plan.limiter.limited) == ((100, 500), True)
     control.request_tuning(run, {"limits.read_units": None})
     tuned.apply()
-    assert allowed(plan.pace.budgets) == (None, 500)
-    plan.pace.allow(overall(1, 1))
+    assert allowed(plan.limiter.budgets) == (None, 500)
+    plan.limiter.allow(overall(1, 1))
     tuned.apply()
-    assert allowed(plan.pace.budgets) == (1, 1)  # nothing new was asked for
+    assert allowed(plan.limiter.budgets) == (1, 1)  # nothing new was asked for
     logging.shutdown()
     assert "tuned: limits.write_units=500.0" in (run.folder / "run.log").read_text()
 
@@ -63,7 +63,7 @@ def test_a_stage_begins_with_its_parameters(run):
     control.clear(run)
     plan = planned({"read_units": 7, "write_units": 8})
     control.Tuning(run, plan).apply()
-    assert allowed(plan.pace.budgets) == (7, 8)
+    assert allowed(plan.limiter.budgets) == (7, 8)
 
 
 def test_a_table_has_budgets_of_its_own():
@@ -93,12 +93,12 @@ def test_a_table_can_be_tuned(run):
     tuned = control.Tuning(run, plan)
     control.request_tuning(run, {"limits.tables.Orders.write_units": 500})
     tuned.apply()
-    assert allowed(plan.pace.budgets, "target new-orders") == (3, 500)
-    assert allowed(plan.pace.budgets, "target book") == (3, 20)
+    assert allowed(plan.limiter.budgets, "target new-orders") == (3, 500)
+    assert allowed(plan.limiter.budgets, "target book") == (3, 20)
     control.request_tuning(run, {"limits.tables.Orders.write_units": None, "limits.tables.*.write_units": 10})
     tuned.apply()
-    assert allowed(plan.pace.budgets, "target new-orders") == (3, None)
-    assert allowed(plan.pace.budgets, "target book") == (3, 10)
+    assert allowed(plan.limiter.budgets, "target new-orders") == (3, None)
+    assert allowed(plan.limiter.budgets, "target book") == (3, 10)
 
 
 def test_an_entry_that_the_run_does_not_have_is_refused(run):
@@ -106,7 +106,7 @@ def test_an_entry_that_the_run_does_not_have_is_refused(run):
     plan = planned({})
     control.request_tuning(run, {"limits.tables.Ordres.write_units": 500})
     control.Tuning(run, plan).apply()
-    assert plan.pace.budgets.units == {}
+    assert plan.limiter.budgets.units == {}
     assert "limits not changed: limits.tables: no entry 'Ordres'" in (run.folder / "run.log").read_text()
     run.write_json("migration-checkpoint", {"entries": {"Orders": {}}})
     with pytest.raises(Refused, match="no entry 'Ordres'; did you mean 'Orders'"):
@@ -145,13 +145,13 @@ def test_the_command(run, tmp_path, capsys):
 def test_a_budget_that_holds_back_is_told():
     """Progress shows why it is slow: which budget."""
     now = [0.0]
-    pace = Pace(overall(write=10), clock=lambda: now[0], sleep=lambda seconds: None)
-    assert pace.slowed() == []
-    pace.wait_write(1_000)
-    pace.elsewhere["worker"] = ["target T: slowed to 5 requests a second because of ThrottlingException"]
-    assert pace.slowed() == ["held to 10 write units a second by limits.write_units", *pace.elsewhere["worker"]]
+    limiter = RateLimiter(overall(write=10), clock=lambda: now[0], sleep=lambda seconds: None)
+    assert limiter.slowed() == []
+    limiter.wait_write(1_000)
+    limiter.elsewhere["worker"] = ["target T: slowed to 5 requests a second because of ThrottlingException"]
+    assert limiter.slowed() == ["held to 10 write units a second by limits.write_units", *limiter.elsewhere["worker"]]
     now[0] = 60
-    assert pace.slowed()[0].startswith("held to")  # the wait is not over
+    assert limiter.slowed()[0].startswith("held to")  # the wait is not over
     now[0] = 120
-    pace.elsewhere.clear()
-    assert pace.slowed() == []
+    limiter.elsewhere.clear()
+    assert limiter.slowed() == []

@@ -36,7 +36,7 @@ from support_wire import (
 )
 
 from runbook_lib.dynamo.items import Wire
-from runbook_lib.dynamo.rate_limiter import Pace
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted
 
 
@@ -121,10 +121,10 @@ def test_a_closed_port_interrupts():
 def test_a_stopping_run_does_not_go_on_trying(stub):
     """Once the run stops, the first failed attempt is the last."""
     stub.script = [THROTTLED]
-    pace = Pace()
-    pace.stopping.set()
+    limiter = RateLimiter()
+    limiter.stopping.set()
     with pytest.raises(Interrupted):
-        make(stub, pace=pace).get("T", {"id": {"S": "a"}})
+        make(stub, limiter=limiter).get("T", {"id": {"S": "a"}})
     assert len(stub.requests) == 1
 
 
@@ -149,18 +149,18 @@ def test_throttling_slows_that_table_and_names_the_index(stub):
     reasons = [{"reason": "IndexWriteProvisionedThroughputExceeded", "resource": arn}]
     stub.script = [error("ProvisionedThroughputExceededException", ThrottlingReasons=reasons), GOOD]
     seen = []
-    pace = Pace()
-    pace.refused = lambda lane, reason, share: seen.append((lane, reason, share))
-    make(stub, pace=pace).get("T", {"id": {"S": "a"}})
+    limiter = RateLimiter()
+    limiter.refused = lambda table, reason, share: seen.append((table, reason, share))
+    make(stub, limiter=limiter).get("T", {"id": {"S": "a"}})
     assert seen == [("target T", "IndexWriteProvisionedThroughputExceeded (table/T/index/GSI1)", 1.0)]
 
 
 def test_lost_connections_do_not_slow(stub):
     """A lost reply is retried but says nothing about load."""
     stub.script = [HANG_UP, GOOD]
-    pace = Pace()
-    pace.refused = lambda *_: pytest.fail("slowed")
-    make(stub, pace=pace).get("T", {"id": {"S": "a"}})
+    limiter = RateLimiter()
+    limiter.refused = lambda *_: pytest.fail("slowed")
+    make(stub, limiter=limiter).get("T", {"id": {"S": "a"}})
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
@@ -574,10 +574,10 @@ def test_query_pages_goes_on_through_empty_pages(stub, wire):
 def test_units_are_taken_from_the_budget(stub):
     """Reads by 4 KB of reply or number of keys, writes by 1 KB of request: never less than DynamoDB counts."""
     taken = []
-    pace = Pace(overall(1, 1))
-    pace.wait_read = lambda units, lane: taken.append(("read", units))
-    pace.wait_write = lambda units, lane: taken.append(("write", units))
-    wire = make(stub, pace=pace)
+    limiter = RateLimiter(overall(1, 1))
+    limiter.wait_read = lambda units, table: taken.append(("read", units))
+    limiter.wait_write = lambda units, table: taken.append(("write", units))
+    wire = make(stub, limiter=limiter)
     big = {"id": {"S": "a"}, "x": {"S": "x" * 10_000}}
     stub.script = [
         *(reply({"Items": [big], "Count": 1}), table_of(30)),
@@ -594,10 +594,10 @@ def test_units_are_taken_from_the_budget(stub):
 def test_units_are_those_that_the_reply_tells(stub):
     """With a budget each request asks for the units it takes, indexes included; they count, and not the bytes."""
     taken = []
-    pace = Pace(overall(1, 1))
-    pace.wait_read = lambda units, lane: taken.append(("read", units))
-    pace.wait_write = lambda units, lane: taken.append(("write", units))
-    wire = make(stub, pace=pace)
+    limiter = RateLimiter(overall(1, 1))
+    limiter.wait_read = lambda units, table: taken.append(("read", units))
+    limiter.wait_write = lambda units, table: taken.append(("write", units))
+    wire = make(stub, limiter=limiter)
     told = {"ConsumedCapacity": {"TableName": "T", "CapacityUnits": 7.5}}
     stub.script = [
         reply({"Items": [], "Count": 0} | told),

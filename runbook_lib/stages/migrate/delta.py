@@ -253,7 +253,7 @@ class SecondWalk:
         if self._eraser is None:
             parameters = self._plan.parameters
             role = parameters.target.rollback_role_arn
-            self._eraser = rollback.connect(parameters, self._plan.pace) if role else self._plan.target
+            self._eraser = rollback.connect(parameters, self._plan.limiter) if role else self._plan.target
         return self._eraser
 
     def _record(self, kind: str, copies: list[Copy]) -> None:

@@ -20,7 +20,7 @@ from ..selection import latest_checkpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables
 from .restore import Restored, Wanted
-from .undo import Preview, Undone, connect, pace_of, preview, undo
+from .undo import Preview, Undone, connect, limiter_of, preview, undo
 
 
 class Undoing:
@@ -39,12 +39,12 @@ class Undoing:
         self.journal = self._stage.read(known, heads=heads)
         audit.check_journals(run, heads, [self.journal])
         self._target: Connection | None = None
-        self.pace = pace_of(self.checkpoint)
+        self.limiter = limiter_of(self.checkpoint)
 
     def target(self) -> Connection:
         """The target, opened with the rollback role where one is given. Raises Refused."""
         if self._target is None:
-            self._target = connect(self.checkpoint.parameters, self.pace)
+            self._target = connect(self.checkpoint.parameters, self.limiter)
             check_endpoint(self.checkpoint.parameters.target, self._target.endpoint_url)
             held, now = self.checkpoint.target_account, self._target.account
             if held and now and held != now:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...dynamo import session
 from ...dynamo.items import Wire
-from ...dynamo.rate_limiter import Pace
+from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection
 from ...errors import ConditionFailed, DynamoError, Interrupted
 from ...journal.checkpoint import Checkpoint
@@ -95,7 +95,7 @@ def undo(
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
-    target = target or connect(parameters, pace_of(checkpoint))
+    target = target or connect(parameters, limiter_of(checkpoint))
     with stage.run.saving(), stage:
         stage.read(known)
         kept = _undo(checkpoint, stage, target, execution, on_page)
@@ -113,16 +113,16 @@ def undo(
     )
 
 
-def connect(parameters: Parameters, pace: Pace) -> Connection:
+def connect(parameters: Parameters, limiter: RateLimiter) -> Connection:
     """The target, opened with the rollback role where one is given. Read-only. Raises Refused."""
     workers, side = parameters.limits.workers, parameters.target
-    return session.connect(side, "target", workers=workers, pace=pace, role_arn=side.rollback_role_arn)
+    return session.connect(side, "target", workers=workers, limiter=limiter, role_arn=side.rollback_role_arn)
 
 
-def pace_of(checkpoint: Checkpoint) -> Pace:
-    """The pace of an undo, with the budgets of the checkpoint's parameters."""
+def limiter_of(checkpoint: Checkpoint) -> RateLimiter:
+    """The rate limiter of an undo, with the budgets of the checkpoint's parameters."""
     tables = {name: (about["source"], about["target"]) for name, about in checkpoint.entries.items()}
-    return Pace(budgets_of(checkpoint.parameters.limits, tables))
+    return RateLimiter(budgets_of(checkpoint.parameters.limits, tables))
 
 
 def _undo(

@@ -105,7 +105,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
         try:
             while not stop.is_set():
                 users = Counter(used for table, _ in left.copy() for used in touched[table])  # that may be at a table
-                share = plan.pace.budgets.share(len(lanes), users)
+                share = plan.limiter.budgets.share(len(lanes), users)
                 try:
                     found = lane.advance(job, segment.table, segment.number, share)
                 except WorkersLost as lost:
@@ -117,8 +117,8 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                         ) from None
                     continue
                 strikes = strikes if not found.counts else 0
-                plan.pace.elsewhere[lane] = found.slowed
-                plan.pace.add_slowdowns(found.slowdowns, len(lanes))
+                plan.limiter.elsewhere[lane] = found.slowed
+                plan.limiter.add_slowdowns(found.slowdowns, len(lanes))
                 if on_page and found.counts:
                     on_page(segment.table, found.counts)
                 found.raise_problem()
@@ -126,7 +126,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                     left.discard((segment.table, segment.number))
                     return
         finally:
-            plan.pace.elsewhere.pop(lane, None)
+            plan.limiter.elsewhere.pop(lane, None)
             free.put(lane)
 
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:

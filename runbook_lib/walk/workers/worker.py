@@ -94,8 +94,8 @@ def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
     try:
         worker = _Worker.of(job)
         done = worker.advance(table, number, budgets, counts)
-        pace = worker.plan.pace
-        return Slice(done, counts, pace.slowed(), pace.take_slowdowns())
+        limiter = worker.plan.limiter
+        return Slice(done, counts, limiter.slowed(), limiter.take_slowdowns())
     except (RunbookError, DynamoError) as problem:
         _Worker.forget()
         return Slice(False, counts, problem=(type(problem).__name__, str(problem)))
@@ -186,7 +186,7 @@ class _Worker:
             )
 
     def advance(self, table: str, number: int, budgets: Budgets, counts: Counter) -> bool:
-        self.plan.pace.allow(budgets)
+        self.plan.limiter.allow(budgets)
         self._counts = counts
         segment = Segment(self.plan, table, number, self._job.segments[table], self._job.winners)
         # Another worker may have gone on with the segment since: where it is, its journal says.

@@ -1,4 +1,4 @@
-"""Pace: unit budgets, and lanes that slow down when they are refused. All on a clock of the tests' own."""
+"""The rate limiter: unit budgets, and tables that slow down when they are refused. All on a clock of the tests' own."""
 
 import itertools
 import random
@@ -6,7 +6,7 @@ import random
 import pytest
 from support_pace import allowed, overall
 
-from runbook_lib.dynamo.rate_limiter import FLOOR, WINDOW, Budgets, Pace
+from runbook_lib.dynamo.rate_limiter import FLOOR, WINDOW, Budgets, RateLimiter
 
 
 class Clock:
@@ -27,27 +27,27 @@ def clock():
     return Clock()
 
 
-def pace(clock, budgets=None):
-    return Pace(budgets, clock=clock, sleep=clock.sleep)
+def limiter(clock, budgets=None):
+    return RateLimiter(budgets, clock=clock, sleep=clock.sleep)
 
 
-def send(pace, clock, lane, seconds, *, rate=200.0, refuse=lambda n: False):
-    """Send for some seconds, as fast as the lane lets and at most `rate` a second; return the rate that went out."""
+def send(limiter, clock, table, seconds, *, rate=200.0, refuse=lambda n: False):
+    """Send for some seconds, as fast as the table lets and at most `rate` a second; return the rate that went out."""
     began, sent = clock.now, 0
     while clock.now < began + seconds:
-        pace.wait_turn(lane)
+        limiter.wait_turn(table)
         clock.now += 1 / rate
         if refuse(sent):
-            pace.refused(lane, "ThrottlingException")
+            limiter.refused(table, "ThrottlingException")
         else:
-            pace.accepted(lane)
+            limiter.accepted(table)
         sent += 1
     return sent / (clock.now - began)
 
 
 def test_without_limits_nobody_waits(clock):
     """No limit, no refusal: no wait at all."""
-    free = pace(clock)
+    free = limiter(clock)
     for _ in range(1000):
         free.wait_turn("T")
         free.wait_read(256)
@@ -60,7 +60,7 @@ def test_without_limits_nobody_waits(clock):
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_units_per_second_are_kept(clock, kind):
     """Over a minute the units taken are those allowed, with at most one second's worth made up for."""
-    limited = pace(clock, overall(**{kind: 50}))
+    limited = limiter(clock, overall(**{kind: 50}))
     take = getattr(limited, f"wait_{kind}")
     began, taken = clock.now, 0
     while clock.now < began + 60:
@@ -72,7 +72,7 @@ def test_units_per_second_are_kept(clock, kind):
 
 def test_limits_are_separate(clock):
     """Writes do not use up the read units."""
-    limited = pace(clock, overall(write=1))
+    limited = limiter(clock, overall(write=1))
     limited.wait_read(10_000)
     assert clock.now == 100.0
 
@@ -80,12 +80,12 @@ def test_limits_are_separate(clock):
 def test_a_table_is_held_to_its_own_budget_and_to_that_of_all(clock):
     """Two tables share the run's budget; one of them has less. Each wait is told with the parameter that it comes from."""
     limits = Budgets({("", "write"): 100, ("target T", "write"): 20})
-    limited, taken = pace(clock, limits), {"target T": 0, "target U": 0}
+    limited, taken = limiter(clock, limits), {"target T": 0, "target U": 0}
     began = clock.now
     while clock.now < began + 60:
-        lane = min(taken, key=taken.get) if taken["target T"] < 20 * (clock.now - began) else "target U"
-        limited.wait_write(1, lane)
-        taken[lane] += 1
+        table = min(taken, key=taken.get) if taken["target T"] < 20 * (clock.now - began) else "target U"
+        limited.wait_write(1, table)
+        taken[table] += 1
     assert 19 * 60 <= taken["target T"] <= 20 * 61 + 1
     assert 100 * 60 <= sum(taken.values()) <= 100 * 61 + 1
     limited.wait_write(30, "target T")
@@ -107,7 +107,7 @@ def test_workers_share_budgets():
 
 def test_what_held_back_is_counted_with_its_reason(clock):
     """Seconds in which somebody waited, not those of each waiter added up; and the requests that were refused."""
-    slow = pace(clock, overall(write=10))
+    slow = limiter(clock, overall(write=10))
     send(slow, clock, "target T", 10, refuse=lambda n: True)
     slow.wait_write(10, "target T")  # the burst
     now = clock.now
@@ -120,7 +120,7 @@ def test_what_held_back_is_counted_with_its_reason(clock):
     assert (table.name, table.reason) == ("target T", "ThrottlingException")
     assert table.refused > 50
     assert 5 < table.seconds < 11
-    other = pace(clock)
+    other = limiter(clock)
     other.add_slowdowns(slow.take_slowdowns(), 2)
     assert [found.seconds for found in other.slowdowns()] == [table.seconds / 2, 1.0]
     assert slow.slowdowns() == []
@@ -128,12 +128,12 @@ def test_what_held_back_is_counted_with_its_reason(clock):
 
 def test_a_rate_grows_by_the_same_amount(clock):
     """After refusals the rate climbs in equal steps, so that others who use the table keep their part."""
-    slow = pace(clock)
+    slow = limiter(clock)
     send(slow, clock, "T", 6, refuse=lambda n: True)
     rates = []
     for _ in range(8):
         send(slow, clock, "T", 1.2)
-        rates.append(slow._lanes["T"].slots.rate)
+        rates.append(slow._rates["T"].bucket.rate)
     steps = [later - earlier for earlier, later in itertools.pairwise(rates)]
     assert max(steps) < 3 * min(steps)
     assert min(steps) > 0
@@ -141,14 +141,14 @@ def test_a_rate_grows_by_the_same_amount(clock):
 
 def test_one_large_take_delays_the_taker(clock):
     """A page larger than the budget of a second waits until its units are earned."""
-    limited = pace(clock, overall(read=10))
+    limited = limiter(clock, overall(read=10))
     limited.wait_read(256)
     assert clock.now == pytest.approx(100 + 24.6)
 
 
 def test_rate_halves_while_everything_is_refused(clock):
     """Each window in which all was refused halves the rate, down to the floor, and says why."""
-    slow = pace(clock)
+    slow = limiter(clock)
     send(slow, clock, "target T", WINDOW + 0.01, refuse=lambda n: True)
     ((_, rate),) = [line.split("slowed to ") for line in slow.slowed()]
     assert float(rate.split()[0]) == pytest.approx(100, abs=2)
@@ -174,7 +174,7 @@ class Capacity:
 @pytest.mark.parametrize("capacity", [5, 50, 150])
 def test_rate_settles_near_capacity(clock, capacity):
     """A table that accepts some requests a second is sent little more, and not much less."""
-    slow = pace(clock)
+    slow = limiter(clock)
     refuse = Capacity(clock, capacity)
     send(slow, clock, "T", 20, refuse=refuse)
     assert 0.8 * capacity <= send(slow, clock, "T", 60, refuse=refuse) <= 1.5 * capacity
@@ -182,15 +182,15 @@ def test_rate_settles_near_capacity(clock, capacity):
 
 def test_refusals_that_slowing_does_not_help_do_not_stop_the_run(clock):
     """Three of ten are refused at any rate: slowing further gains nothing, so the rate stays near what it was."""
-    slow = pace(clock)
+    slow = limiter(clock)
     dice = random.Random(1)
     send(slow, clock, "T", 20, refuse=lambda n: dice.random() < 0.3)
     assert send(slow, clock, "T", 60, refuse=lambda n: dice.random() < 0.3) > 120
 
 
 def test_rate_recovers(clock):
-    """When refusals end the rate climbs back, and the lane is free again."""
-    slow = pace(clock)
+    """When refusals end the rate climbs back, and the table is free again."""
+    slow = limiter(clock)
     send(slow, clock, "T", 10, refuse=lambda n: True)
     send(slow, clock, "T", 40)
     assert slow.slowed() == []
@@ -199,14 +199,14 @@ def test_rate_recovers(clock):
 
 def test_only_the_refusing_lane_is_slowed(clock):
     """Another table goes on at full speed."""
-    slow = pace(clock)
+    slow = limiter(clock)
     send(slow, clock, "T", 5, refuse=lambda n: True)
     assert send(slow, clock, "other", 1) == pytest.approx(200, rel=0.05)
 
 
 def test_stopping_ends_all_waits():
     """Once the run is stopping, nobody sleeps, so that what is in flight ends soon."""
-    limited = Pace(overall(read=1))
+    limited = RateLimiter(overall(read=1))
     limited.stopping.set()
     limited.wait_read(10_000)  # would be hours
     limited.pause(10_000)
@@ -214,7 +214,7 @@ def test_stopping_ends_all_waits():
 
 def test_a_share_of_each_request_refused_slows_by_that_share(clock):
     """Requests of which a tenth is refused are no reason to halve the rate; of which most is, they are."""
-    partly, mostly = pace(clock), pace(clock)
+    partly, mostly = limiter(clock), limiter(clock)
     for slow, share in ((partly, 0.1), (mostly, 0.9)):
         for _ in range(200):
             slow.wait_turn("T")
