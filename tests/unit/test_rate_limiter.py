@@ -197,7 +197,7 @@ def test_rate_recovers(clock):
     assert send(slow, clock, "T", 1) == pytest.approx(200, rel=0.05)
 
 
-def test_only_the_refusing_lane_is_slowed(clock):
+def test_only_the_throttling_table_is_slowed(clock):
     """Another table goes on at full speed."""
     slow = limiter(clock)
     send(slow, clock, "T", 5, refuse=lambda n: True)
