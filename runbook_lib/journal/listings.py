@@ -1,6 +1,7 @@
 """What a run leaves beside its report: the listing files and the id map, read from the journal."""
 
 import base64
+import binascii
 import hashlib
 import os
 from collections import Counter
@@ -179,7 +180,7 @@ class Relations:
         for row, letter in zip(intent.rows, intent.outcome, strict=True):
             if letter in (FAILED, REPLACED):
                 continue
-            blob = base64.b64decode(row.ids)
+            blob = binascii.a2b_base64(row.ids)
             if (own := blob[:LINK_BYTES]) != NOWHERE:
                 parents.append(own)
             if letter != CONFLICT and len(blob) > LINK_BYTES:
