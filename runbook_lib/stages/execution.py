@@ -59,7 +59,7 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
         for key, value in stage.identity(plan.identity).items():
             if key in ("mapping", "environments", "code") and analysis["fingerprints"][key] != value:
                 raise Refused(
-                    f"the analysis in run {run.id} was made with a different {key}; analyze again in a new run, "
+                    f"the analysis in run {run.id} was made with another {key}; analyze again in a new run, "
                     "so that the migration does what you decided on."
                 )
     return found

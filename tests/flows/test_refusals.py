@@ -90,7 +90,7 @@ COMMANDS = {
     "a test of nothing": (["test", PARAMS, "Orders", "--limit", "0", *WRITE], ["at least one"]),
     "tables of an empty variable": (["migrate", PARAMS, "--tables", "", *WRITE], ["--tables", "no table is named"]),
     "nothing but commas": (["validate", PARAMS, "--tables", " , "], ["--tables", "no table is named"]),
-    "a run id of an empty variable": (["migrate", PARAMS, "--run-id", "", *WRITE], ["run id ''", "8 to 64"]),
+    "a run id of an empty variable": (["migrate", PARAMS, "--run-id", "", *WRITE], ["run ID ''", "8 to 64"]),
     "no table to test": (["test", PARAMS, *WRITE], ["TABLE", "--help"]),
     "a limit in words": (["test", PARAMS, "Orders", "--limit", "many"], ["--limit", "'many'"]),
     "an option that is none": (["analyze", PARAMS, "--fast"], ["--fast", "--help"]),
