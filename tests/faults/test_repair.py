@@ -14,7 +14,7 @@ import pytest
 from faults import harness
 from faults.harness import INSERTED, PORTS, TARGET, killed
 from faults.test_drift import changed_source
-from faults.test_retry import failing, refused, retry
+from faults.test_retry import failing, refused
 
 from runbook_lib import cli
 from runbook_lib.errors import Interrupted, Refused
@@ -85,7 +85,7 @@ def tried_again(bench):
     """Some items could not be written; most of them were, when they were tried again."""
     flow = failing(bench)
     with refused({"Ports": ("p4",)}):
-        retry(flow)
+        flow.retry()
     return flow
 
 
@@ -195,7 +195,7 @@ def check_way_back(bench, flow):
 def go_on(flow):
     """The run resumed, and what failed in it tried again; gives the report."""
     report = flow.migrate()
-    return retry(flow) if report["totals"]["failed"] else report
+    return flow.retry() if report["totals"]["failed"] else report
 
 
 def check_repaired(bench, flow, *, resume):
@@ -347,7 +347,7 @@ def test_what_others_inserted_after_a_rollback_stays(broken, bench):
         another_run(bench)
         mend(flow)
         if harness.has_checkpoint(flow):
-            assert Stage(flow.run(), "migrate").state().standing <= 0
+            assert Stage(flow.run(), "migrate").read().state().standing <= 0
             flow.rollback()
         assert bench.content(TARGET) == bench.after
         bench.clear()
@@ -514,7 +514,7 @@ def test_a_rollback_that_is_lost_is_seen_in_the_other_files(lost, bench):
     mend(flow)
     stage = Stage(flow.run(), "migrate")
     assert status(flow.run()).state == "rollback interrupted"
-    assert (stage.state().standing, len(list(stage.events("checkpoint")))) == (0, 1)
+    assert (stage.read().state().standing, len(list(stage.events("checkpoint")))) == (0, 1)
     with pytest.raises(Refused, match="was rolled back in part"):
         flow.migrate()
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
