@@ -6,12 +6,12 @@ DynamoError for a refusal that no retry mends.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed, DynamoError, Interrupted, NotSent
 from . import errors as faults
 from .batch_insert import Batches, Outcome, identity
-from .requests import WORKERS, Requests, guarded, table_of
+from .requests import WORKERS, Keys, Requests, Settings, guarded, table_of
 
 __all__ = ["ConditionFailed", "DynamoError", "NotSent", "Wire", "guarded"]
 
@@ -20,12 +20,12 @@ VANISHING = 5  # how often a put may be refused for an item that is gone when lo
 
 
 class Wire(Requests):
-    """The data path to one side's tables. Thread-safe; takes what Requests takes."""
+    """The data path to one side's tables. Thread-safe."""
 
-    def __init__(self, *about: Any, workers: int = WORKERS, **more: Any):
-        super().__init__(*about, workers=workers, **more)
+    def __init__(self, endpoint_url: str, region: str, keys: Keys, **settings: Unpack[Settings]):
+        super().__init__(endpoint_url, region, keys, **settings)
         self._key_schemas: dict[str, list[str]] = {}
-        self._batches = Batches(self, workers)
+        self._batches = Batches(self, settings.get("workers", WORKERS))
 
     # reads
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import orjson
 
@@ -34,17 +34,40 @@ def guarded(check: Callable[[], None]) -> Iterator[None]:
         _guards.remove(check)
 
 
-class Requests:
-    """Requests to the tables of one side. Thread-safe; at most `workers` requests are in flight.
+class Keys(Protocol):
+    """What signs requests: see `session.Login`."""
 
-    `keys` gives what signs them: `frozen()` and `renew(stale)`, as session.Login has them.
-    """
+    def frozen(self) -> Any:
+        """Credentials that do not change while one request is signed: access_key, secret_key, token."""
+
+    def renew(self, stale: Any) -> bool:
+        """Whether there are other credentials now than the `stale` ones, which have expired."""
+
+
+class Settings(TypedDict, total=False):
+    """The settings of a side's requests, by name."""
+
+    label: str  # how messages name the side
+    workers: int  # requests in flight at most
+    limiter: RateLimiter | None
+    read_only: bool  # refuse every operation that writes
+    ca_bundle: str | None
+    attempts: int
+    base_delay: float  # seconds
+    max_delay: float
+    guarded: bool
+    connect_timeout: float
+    read_timeout: float
+
+
+class Requests:
+    """Requests to the tables of one side. Thread-safe; at most `workers` requests are in flight."""
 
     def __init__(
         self,
         endpoint_url: str,
         region: str,
-        keys: Any,
+        keys: Keys,
         *,
         label: str = "",
         workers: int = WORKERS,

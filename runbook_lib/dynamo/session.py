@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import Interrupted, Refused
+from ..parameters import Side
 from .items import Wire
 from .rate_limiter import RateLimiter
 
@@ -32,7 +33,7 @@ class Connection:
 
 
 def connect(
-    side: Any, label: str, *, workers: int = 8, limiter: RateLimiter | None = None, role_arn: str | None = None
+    side: Side, label: str, *, workers: int = 8, limiter: RateLimiter | None = None, role_arn: str | None = None
 ) -> Connection:
     """Return the opened side; `role_arn` wins over the side's own. Read-only; the "source" can only be read ever after.
 

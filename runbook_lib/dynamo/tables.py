@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DynamoError, Interrupted, Refused
+from ..mapping.model import Create
 from . import errors as faults
 from .session import Connection
 
@@ -53,7 +54,7 @@ def describe(connection: Connection, name: str) -> Table | None:
     return content and _table(content)
 
 
-def create(connection: Connection, name: str, spec: Any) -> None:
+def create(connection: Connection, name: str, spec: Create) -> None:
     """Creates a table as `spec` says (key, indexes, tags, billing) and returns while it is still being made.
 
     Waits where too many tables are being made at once. Raises Refused without access, Interrupted where that does not
@@ -117,7 +118,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
     raise Interrupted(f"{connection.label}: {name} is not deleted after {timeout:.0f} seconds; resume later.")
 
 
-def difference(table: Table, spec: Any) -> list[str]:
+def difference(table: Table, spec: Create) -> list[str]:
     """Return what the table lacks of what `spec` describes, one phrase each; more indexes are no difference. Pure."""
     found = []
     if table.key != tuple(spec.key.items()):

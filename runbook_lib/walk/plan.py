@@ -16,6 +16,7 @@ from ..mapping.model import Create, Entry, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of
+from ..run.spill import HashSet
 from .budgets import budgets_of, tables_of
 from .guard import check_endpoint, check_engine, check_lease, check_same_table
 
@@ -35,7 +36,7 @@ class Plan:
     routes: dict[str, Route]  # by entry, those chosen
     all_routes: dict[str, Route]  # by entry, chosen or not
     limiter: RateLimiter  # of both sides
-    known: Any = None  # hashed ids of the source, where the routes ask whether an item exists
+    known: HashSet | None = None  # hashed ids of the source, where the routes ask whether an item exists
 
     def by_source(self) -> dict[str, list[Route]]:
         """Source table → routes that read it, in mapping order."""
@@ -112,7 +113,7 @@ class Plan:
         same_target = [r for r in self.all_routes.values() if r.entry.target == route.entry.target]
         return len(same_target) > 1 or not _is_injective(route)
 
-    def with_exists(self, exists: Callable[[str, dict], bool], known: Any = None) -> "Plan":
+    def with_exists(self, exists: Callable[[str, dict], bool], known: HashSet | None = None) -> "Plan":
         """The plan with routes that know which items the source holds; `known` is what they ask."""
         routes = _compile(self.mapping, self.shapes(), self.parameters, exists)
         return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)

@@ -15,7 +15,7 @@ IDLE, BUSY = (
 )  # processors in use: below the one another thread begins, above the other one ends with its segment
 
 
-class Crew:
+class SegmentPool:
     """A pool of one thread, and of more, up to `most`, while the process waits. A `with` block; thread-safe.
 
     One interpreter computes on one processor. While that is busy, another page only takes memory and turns; while it waits for
@@ -67,7 +67,7 @@ class Crew:
                 with contextlib.suppress(RuntimeError):  # those that are there go on
                     self._begin()
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "SegmentPool":
         return self
 
     def __exit__(self, *exception) -> None:

@@ -18,9 +18,9 @@ from ..mapping.routes import Reject, Route, Row
 from ..process import collect_rarely
 from ..values import key_text
 from .plan import Plan
-from .pool import Crew
+from .pool import SegmentPool
 
-LARGE_PAGES = 4  # of tables of several pages, at most, in memory at a time: see crew.py
+LARGE_PAGES = 4  # of tables of several pages, at most, in memory at a time: see pool.py
 SMALL_BYTES = 1_000_000  # a table of one page
 
 Winners = dict[tuple[str, bytes], tuple[str, str]]  # (target table, key hash) -> (entry, source key) that is written
@@ -120,7 +120,7 @@ def walk(
     found = segments_of(plan, winners or {}, resume or {}, segments or {})
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="walk") as small,
-        Crew(min(LARGE_PAGES, workers), plan.limiter.slowed) as large,
+        SegmentPool(min(LARGE_PAGES, workers), plan.limiter.slowed) as large,
     ):
 
         def start(segment: Segment) -> Future:

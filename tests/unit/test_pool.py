@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from runbook_lib.walk.pool import WINDOW, Crew
+from runbook_lib.walk.pool import WINDOW, SegmentPool
 
 SEGMENTS, PAGES = 8, 5
 
@@ -23,7 +23,7 @@ class World:
         self.busy, self.held_back = busy, held_back
         self.at_work, self.seen = deque(), []
         self.lock, self.begun = threading.Lock(), threading.Event()
-        self.crew = Crew(most, lambda: self.held_back, clock=lambda: self.now, processor=lambda: self.used)
+        self.crew = SegmentPool(most, lambda: self.held_back, clock=lambda: self.now, processor=lambda: self.used)
 
     def segment(self, number):
         me = threading.current_thread()
@@ -93,7 +93,7 @@ def test_threads_end_with_their_segment_when_the_processor_is_busy_again():
 
 def test_what_a_segment_raises_reaches_who_waits_for_it():
     """The others are worked on all the same."""
-    with Crew(2) as crew:
+    with SegmentPool(2) as crew:
         bad, good = crew.submit(lambda: 1 / 0), crew.submit(lambda: "done")
     assert isinstance(bad.exception(0), ZeroDivisionError)
     assert good.result(0) == "done"
@@ -111,7 +111,7 @@ def test_without_a_thread_to_be_had_nothing_is_left_waiting(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    with Crew(3, clock=iter(range(100)).__next__, processor=lambda: 0.0) as crew:
+    with SegmentPool(3, clock=iter(range(100)).__next__, processor=lambda: 0.0) as crew:
         with pytest.raises(RuntimeError, match="can't start new thread"):
             crew.submit(lambda: "never")
         go = threading.Event()
