@@ -8,7 +8,7 @@ from ..stages.analyze import Analysis, EntryAnalysis
 from ..stages.distinct import ERROR, KEPT
 from ..stages.profile import AttributeProfile
 from ..verdict import FAIL
-from .html import ACCENT, LINE, Html, chip, details, duration, flagged, joined, muted, note, number, quiet, size, table
+from .html import ACCENT, LINE, Html, chip, details, duration, flagged, muted, note, number, quiet, size, table
 from .reference_map import draw_map
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Ht
         flag = chip(f"{mixed} of mixed type", "look") if mixed else ""
         title = Html("<b>{}</b> {} {}").format(name, muted(said), flag)
         blocks.append(details(title, _attribute_table(t), open=unfold))
-    return joined(blocks)
+    return Html("").join(blocks)
 
 
 def _attribute_table(entry: EntryAnalysis) -> Html:

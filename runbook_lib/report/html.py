@@ -42,12 +42,7 @@ _ALIGN = {
 
 
 class Html(Markup):
-    """HTML. What is formatted, joined or added into it is escaped and made visible, unless it is Html itself.
-
-    Make one of a literal alone, `Html("<b>{}</b>").format(name)`, so that nothing gets in unescaped.
-    """
-
-    __slots__ = ()
+    """HTML, made of a literal alone: what is formatted, joined or added into it is escaped, unless it is Html, too."""
 
     @classmethod
     def escape(cls, value: object) -> "Html":
@@ -63,24 +58,19 @@ def visible(value: object) -> str:
     return "".join("�" if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs") else c for c in str(value))
 
 
-def joined(parts: Iterable[object]) -> Html:
-    """The parts one after the other."""
-    return Html("").join(parts)
-
-
 def quiet(value: object) -> Html:
     """The value in a quiet colour."""
-    return _styled("span", "opacity:.45", value)
+    return _tag("span", "opacity:.45", value)
 
 
 def muted(value: object) -> Html:
     """The value as an aside."""
-    return _styled("span", MUTED, value)
+    return _tag("span", MUTED, value)
 
 
 def mono(value: object) -> Html:
     """The value in a typewriter face, spaces kept."""
-    return _styled("span", f"{MONO};white-space:pre", value)
+    return _tag("span", f"{MONO};white-space:pre", value)
 
 
 def number(value: int) -> Html:
@@ -116,55 +106,57 @@ def chip(label: object, tone: str = "quiet") -> Html:
     """A word on a tinted ground."""
     background, colour, _ = TINTS[tone]
     style = f"background:{background};color:{colour};padding:0 6px;border-radius:4px;white-space:nowrap;{_EXACT}"
-    return _styled("span", style, label)
+    return _tag("span", style, label)
 
 
 def badge(verdict: str) -> Html:
     """The verdict's word on its colour."""
     background, colour = SOLID.get(verdict, SOLID[NOT_FINISHED])
     style = f"background:{background};color:{colour};padding:2px 10px;border-radius:4px;white-space:nowrap;{_EXACT}"
-    return _styled("span", f"{style};font-weight:700;letter-spacing:.04em", verdict)
+    return _tag("span", f"{style};font-weight:700;letter-spacing:.04em", verdict)
 
 
 def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Html:
     """The top of a notebook: the stage, its verdict, one sentence, and a few figures."""
     colour = SOLID.get(verdict, SOLID[NOT_FINISHED])[0]
-    figures = joined(
-        Html("<div>{}{}</div>").format(
-            _styled("div", f"{MUTED};font-size:.85em", label),
-            _styled("div", "font-weight:600;font-size:1.05em", f"{value:,}" if isinstance(value, int) else value),
+    figures = [
+        _tag(
+            "div",
+            "",
+            _tag("div", f"{MUTED};font-size:.85em", label),
+            _tag("div", "font-weight:600;font-size:1.05em", said),
         )
         for label, value in facts
-    )
-    first = Html("{}<div>{}</div>").format(_styled("div", f"{MUTED};font-weight:600", stage), badge(verdict))
+        for said in (f"{value:,}" if isinstance(value, int) else value,)
+    ]
     style = f"border:1px solid {LINE};border-left:8px solid {colour};border-radius:6px;padding:14px 20px"
-    return _styled(
+    above = _tag("div", f"{MUTED};font-weight:600", stage), _tag("div", "", badge(verdict))
+    return _tag(
         "div",
         f"{style};margin:4px 0 12px 0;font-family:system-ui,sans-serif;page-break-inside:avoid",
-        _styled("div", "display:flex;justify-content:space-between;align-items:center;gap:16px", first)
-        + _styled("div", "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0", headline)
-        + (_styled("div", "display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0", figures) if facts else ""),
+        _tag("div", "display:flex;justify-content:space-between;align-items:center;gap:16px", *above),
+        _tag("div", "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0", headline),
+        _tag("div", "display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0", *figures) if facts else "",
     )
 
 
 def note(message: object, tone: str = "quiet") -> Html:
     """A sentence with a coloured bar beside it."""
-    return _styled(
-        "div", f"border-left:4px solid {TINTS[tone][2]};padding:4px 12px;margin:6px 0;max-width:70em", message
-    )
+    style = f"border-left:4px solid {TINTS[tone][2]};padding:4px 12px;margin:6px 0;max-width:70em"
+    return _tag("div", style, message)
 
 
 def heading(title: object) -> Html:
     """A small heading within an output."""
-    return _styled("div", "font-weight:600;margin:14px 0 4px 0", title)
+    return _tag("div", "font-weight:600;margin:14px 0 4px 0", title)
 
 
 def details(summary: object, body: object, *, open: bool = False) -> Html:
     """A line that unfolds. It works without scripts, even in an untrusted output."""
     return Html('<details style="margin:2px 0"{}>{}{}</details>').format(
         Html(" open") if open else "",
-        _styled("summary", "cursor:pointer;padding:2px 0", summary),
-        _styled("div", "margin:4px 0 10px 18px", body),
+        _tag("summary", "cursor:pointer;padding:2px 0", summary),
+        _tag("div", "margin:4px 0 10px 18px", body),
     )
 
 
@@ -186,43 +178,39 @@ def table(
     (default: of the rows given). `foot` is a row of totals; `marks` gives rows a tone for a bar at their left.
     """
 
-    def line(tag: str, values: Sequence[object], style: str, border: str) -> Html:
-        cells = zip(values, align, strict=True)
-        styled = (_styled(tag, f"padding:3px 10px;text-align:{_ALIGN[a]}{style}", value) for value, a in cells)
-        return _styled("tr", border, joined(styled))
+    def line(cell: str, values: Sequence[object], style: str, border: str) -> Html:
+        styles = (f"padding:3px 10px;text-align:{_ALIGN[letter]}{style}" for letter in align)
+        return _tag("tr", border, *(_tag(cell, *pair) for pair in zip(styles, values, strict=True)))
 
     rows = list(rows)
     total = len(rows) if total is None else total
     shown = rows if limit is None else rows[:limit]
     top = ";vertical-align:top" if "w" in align else ""
-    tones = [*marks[: len(shown)], *[None] * (len(shown) - len(marks))]
-    bars = [f";border-left:4px solid {TINTS[tone][2]}" if tone else "" for tone in tones]
-    lines = joined(
-        line("td", row, top, f"border-bottom:1px solid {LINE}{bar}") for row, bar in zip(shown, bars, strict=True)
-    )
+    bars = [f";border-left:4px solid {TINTS[tone][2]}" if tone else "" for tone in marks] + [""] * len(shown)
+    lines = [
+        line("td", row, top, f"border-bottom:1px solid {LINE}{bar}") for row, bar in zip(shown, bars, strict=False)
+    ]
     head = line("th", columns, ";font-weight:600;opacity:.75", f"border-bottom:2px solid {LINE};background:transparent")
-    body = Html("<thead>{}</thead><tbody>{}</tbody>").format(head, lines)
+    parts = [_tag("thead", "", head), _tag("tbody", "", *lines)]
     if foot is not None:
-        sums = line("td", foot, ";font-weight:600", f"border-top:2px solid {LINE}")
-        body += Html("<tfoot>{}</tfoot>").format(sums)
+        parts.append(_tag("tfoot", "", line("td", foot, ";font-weight:600", f"border-top:2px solid {LINE}")))
     style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:13px;line-height:1.35"
-    body = _styled("table", f"{style};font-variant-numeric:tabular-nums", body)
+    style += ";font-variant-numeric:tabular-nums"
+    body = _tag("div", "overflow-x:auto", _tag("table", style, *parts))
     above = "" if caption is None else heading(caption)
-    said = f"{len(shown):,} of {total:,} shown"
-    below = _styled("div", f"{MUTED};margin:4px 0", said) if len(shown) < total else ""
-    return _styled(
-        "div",
-        "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0",
-        joined([above, _styled("div", "overflow-x:auto", body), below]),
-    )
+    below = _tag("div", f"{MUTED};margin:4px 0", f"{len(shown):,} of {total:,} shown") if len(shown) < total else ""
+    return _tag("div", "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0", above, body, below)
 
 
-def _styled(tag: str, style: str, content: object) -> Html:
-    """An element around a value: a dash for None, yes or no, a number with separators, else text, unless it is Html."""
-    if content is None:
-        content = quiet("–")
-    elif isinstance(content, bool):
-        content = "yes" if content else "no"
-    elif isinstance(content, int):
-        content = number(content)
-    return Html('<{0} style="{1}">{2}</{0}>').format(tag, style, content)
+def _tag(name: str, style: str, *content: object) -> Html:
+    """An element. None in it is a dash, an int has separators, a bool is yes or no; what is not Html is escaped."""
+    inside = Html("").join(map(_content, content))
+    return Html("<{0}{1}>{2}</{0}>").format(name, Html(' style="{}"').format(style) if style else "", inside)
+
+
+def _content(value: object) -> object:
+    if value is None:
+        return quiet("–")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, int) else value

@@ -15,7 +15,7 @@ from ..mapping.routes import Row
 from ..stages.analyze import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from .analysis import ordered
-from .html import MONO, Html, chip, details, joined, mono, muted, note, quiet, table
+from .html import MONO, Html, chip, details, mono, muted, note, quiet, table
 
 ID_CHARACTERS = 8  # of a newly made id that are shown
 OPEN = 2  # entries whose samples are unfolded: those in which most happened
@@ -126,7 +126,7 @@ def _reference(name: str, before: dict, after: dict, references: list[Found], en
         shown = _new_id(after, first.old)
     elif parts and first.path == name and "S" in after and all(found.new for found in references):
         ids = (_new_id(found.new, found.old) or shape(text_of(found.new)) for found in references)
-        shown = joined(next(ids) if isinstance(part, templates.Hole) else _literal(part) for part in parts)
+        shown = Html("").join(next(ids) if isinstance(part, templates.Hole) else _literal(part) for part in parts)
     return Change(name, before, after, "reference", what, shown)
 
 
@@ -240,17 +240,14 @@ def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: M
     telling = sorted(shown, key=lambda name: -max(sum(bool(TONES[c.kind]) for c in all_) for _, all_ in shown[name]))
     blocks = []
     for name, found in shown.items():
-        body = joined(
-            Html('<div style="margin:6px 0 12px 0">{}{}</div>').format(
-                muted(f"item #{key_tag(row.source_key)}"), changes_table(all_)
-            )
-            for row, all_ in found
-        )
+        one = Html('<div style="margin:6px 0 12px 0">{}{}</div>')
+        tags = [muted(f"item #{key_tag(row.source_key)}") for row, _ in found]
+        body = Html("").join(one.format(tag, changes_table(all_)) for tag, (_, all_) in zip(tags, found, strict=True))
         title = Html("<b>{}</b> {}").format(name, muted(_summary(found[0][1])))
         blocks.append(details(title, body, open=name in telling[:OPEN]))
     if not blocks:
         return note("No items to show.")
-    return joined([note(muted(LEGEND)), *blocks])
+    return Html("").join([note(muted(LEGEND)), *blocks])
 
 
 def _summary(found: list[Change]) -> str:

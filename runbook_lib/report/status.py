@@ -13,7 +13,7 @@ from ..run.files import write_atomically
 from ..run.folder import Run, runs
 from ..stages.validate import journal as validation_journal
 from ..verdict import PASS, REVIEW
-from .html import Html, joined
+from .html import Html
 
 _STYLE = Html(
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1f2933}"
@@ -145,7 +145,8 @@ def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
         "<table><thead><tr><th>Run<th>From → to<th>Verdict<th>Stages</tr></thead>"
         "<tbody>{}</tbody></table></html>"
     ).format(
-        _STYLE, joined(_row(run, seen) for run in runs(outputs)) or Html("<tr><td colspan=4>No runs yet.</td></tr>")
+        _STYLE,
+        Html("").join(_row(run, seen) for run in runs(outputs)) or Html("<tr><td colspan=4>No runs yet.</td></tr>"),
     )
     path = outputs / "index.html"
     write_atomically(path, page.encode())

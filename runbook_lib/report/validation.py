@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..stages.validate.validate import Difference, Validation
 from ..verdict import plural
-from .html import TICK, Html, chip, flagged, heading, joined, muted, note, quiet, table
+from .html import TICK, Html, chip, flagged, heading, muted, note, quiet, table
 from .samples import key_tag
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def validation(result: Validation) -> Html:
         blocks += [note(sentence, "bad") for sentence in result.structure]
     else:
         blocks.append(note("Every target table has the keys and indexes that the mapping describes.", "good"))
-    return joined(blocks)
+    return Html("").join(blocks)
 
 
 def _sentence(result: Validation) -> Html:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ..verdict import FAIL, REVIEW, Alert
 from .analysis import decision, overview, profile, profile_html, quarantine, reference_map, references, targets
 from .figures import types
-from .html import Html, badge, chip, details, joined, mono, muted, note, table
+from .html import Html, badge, chip, details, mono, muted, note, table
 from .samples import samples
 from .validation import differences, differences_html, patterns, validation
 from .work import (
@@ -63,7 +63,7 @@ def _with_code(sentence: str) -> Html:
     pieces = sentence.split("`")
     if len(pieces) % 2 == 0:
         return Html.escape(sentence)
-    return joined(mono(piece) if number % 2 else piece for number, piece in enumerate(pieces))
+    return Html("").join(mono(piece) if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 def _kind(message: str) -> str:
@@ -93,6 +93,6 @@ def _where(members: list[Alert]) -> Html:
     for alert in members:
         number, paths = _number(alert.message), _PATHS.search(alert.message)
         count = f" {number:,}" if number else ""
-        parts.append(joined([alert.table, count, muted(f" ({paths[1] or paths[2]})") if paths else ""]))
+        parts.append(Html("").join([alert.table, count, muted(f" ({paths[1] or paths[2]})") if paths else ""]))
     each = Html(" · ").join(parts)
     return each if len(parts) <= NAMED else details(f"{len(parts)} tables", each)

@@ -15,7 +15,7 @@ from ..values import equal
 from ..verdict import plural
 from ..walk.plan import Plan
 from . import figures
-from .html import TICK, Html, chip, details, duration, flagged, heading, joined, mono, muted, note, number, table
+from .html import TICK, Html, chip, details, duration, flagged, heading, mono, muted, note, number, table
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
@@ -61,7 +61,7 @@ def canary(result: Canary, mapping: Mapping | None = None) -> Html:
         blocks.append(note("Kept in the target, as requested; the migration counts them as already there.", "look"))
     else:
         blocks.append(undone(result.undone))
-    return joined(blocks)
+    return Html("").join(blocks)
 
 
 def _canary_counts(result: Canary) -> Html:
@@ -220,7 +220,7 @@ def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Html:
     if waiting:
         blocks.append(_line("waiting", [row[0] for row in waiting]))
     blocks += [_line("slowed", [reason]) for reason in slowed]
-    return joined(blocks)
+    return Html("").join(blocks)
 
 
 def _bar(done: int, total: int | None) -> Html:

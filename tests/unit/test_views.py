@@ -15,6 +15,7 @@ from runbook_lib.journal.snapshot import State
 from runbook_lib.mapping.references import Found
 from runbook_lib.mapping.routes import Row
 from runbook_lib.report import figures, html, views
+from runbook_lib.report.analysis import edges
 from runbook_lib.report.json_report import left_open
 from runbook_lib.report.reference_map import draw_map
 from runbook_lib.report.samples import changes
@@ -264,9 +265,9 @@ def test_html_is_made_of_literals_alone():
 
 def test_html_escapes_what_is_put_into_it():
     bad = "<b>\u202e"
-    for shown in (html.Html("{}").format(bad), html.joined([bad]), html.Html("") + bad, html.Html("%s") % bad):
+    for shown in (html.Html("{}").format(bad), html.Html("").join([bad]), html.Html("") + bad, html.Html("%s") % bad):
         assert shown == "&lt;b&gt;�"
-    assert html.joined([html.Html("<i></i>"), "&"]) == "<i></i>&amp;"
+    assert html.Html("").join([html.Html("<i></i>"), "&"]) == "<i></i>&amp;"
 
 
 def test_no_value_of_an_item_is_shown():
@@ -470,7 +471,7 @@ def test_edges_for_the_map():
         dangling=Counter({"recordId": 3, "contactId": 1}),
         parents=Counter({("recordId", "A"): 3, ("recordId", "B"): 2, ("contactId", "A"): 2, ("other", "A"): 5}),
     )
-    assert sorted(views.edges(analysis_of({"Log": entry})), key=str) == [
+    assert sorted(edges(analysis_of({"Log": entry})), key=str) == [
         ("Log", "A", 10, 1),
         ("Log", "B", 2, 0),
         ("Log", None, 0, 3),
