@@ -19,7 +19,7 @@ INTERRUPTED, PROGRAM_FAULT = 3, 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of one command line."""
+    """Run one command line; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser().parse_args(words)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sentence(problem: object) -> str:
-    """What is wrong, on one line: what it quotes from elsewhere may have several."""
+    """Return the problem on one line; what it quotes may have several."""
     return " ".join(str(problem).split())
 
 
@@ -117,7 +117,7 @@ def _stop(options: argparse.Namespace) -> int:
     if holder is None:
         raise Refused(f"nothing is writing run {run.id}; there is nothing to {asked}.")
     request_stop(run)
-    told = f"asked {holder} to {asked}; it ends with the page it is at"
+    told = f"asked {holder} to {asked}; it ends after its current page"
     print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else told)
     return 0
 
@@ -132,7 +132,7 @@ def _tune(options: argparse.Namespace) -> int:
     settings = override(options.settings)
     holder = run.holder()
     if holder is None:
-        raise Refused(f"nothing works at run {run.id} now; give the limits to the command that does: -p KEY=VALUE.")
+        raise Refused(f"nothing is writing run {run.id}; set the limits in its next command: -p KEY=VALUE.")
     asked = request_tuning(run, settings)
     told = ", ".join(f"{key}={'no limit' if value is None else value}" for key, value in asked.items())
     print(
@@ -197,7 +197,7 @@ def _lab(options: argparse.Namespace) -> int:
 
 
 def _finish(options: argparse.Namespace, *executions: Any) -> int:
-    """Prints what was done and where it is; gives the exit code: of the last, or the worst of the stages before."""
+    """Print what each stage did and where its files are; return the worst exit code."""
     lines = sys.stderr if options.json else sys.stdout
     for execution in executions:
         _tell(execution, lines)
@@ -209,7 +209,7 @@ def _finish(options: argparse.Namespace, *executions: Any) -> int:
 
 
 def _resume(options: argparse.Namespace, execution: Any) -> str:
-    """The command line again, with the run's id where it was not given."""
+    """Return the same command line, with the run's ID if it was not given."""
     given = "params" not in options or any(word.startswith("--run-id") for word in options.words)  # by the checkpoint
     named = given or not execution.result.get("run_id")
     return shlex.join(["runbook", *options.words, *([] if named else ["--run-id", execution.result["run_id"]])])
@@ -251,7 +251,7 @@ def _as_json(execution: Any) -> dict[str, Any]:
 def _tables(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:  # an empty variable of a script must not mean all tables
-        raise argparse.ArgumentTypeError("no table is named; name one, or leave the option out")
+        raise argparse.ArgumentTypeError("the list of tables is empty; name one, or leave the option out")
     return names
 
 
@@ -262,7 +262,7 @@ def _run_id(text: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A mistake in the command line is a refusal like any other: one sentence, exit code 2, and JSON where asked for."""
+    """A mistake in the command line is a refusal like any other: one sentence, exit code 2, and JSON if requested."""
 
     def error(self, message: str):
         raise Refused(f"{message}; see `{self.prog} --help`.")
@@ -283,68 +283,64 @@ def _parser() -> argparse.ArgumentParser:
         added = command(name, function, summary)
         added.add_argument("params", metavar="PARAMS", help="parameters file, such as parameters/env_copy.yaml")
         added.add_argument(
-            "--run-id", type=_run_id, metavar="ID", help="the run to begin or go on with (8 to 64 of a-z, 0-9, -)"
+            "--run-id", type=_run_id, metavar="ID", help="the run to start or resume (8 to 64 of a-z, 0-9, -)"
         )
         added.add_argument(
-            "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="set a key of PARAMS, dotted"
+            "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="override a key of PARAMS, dotted"
         )
         if writes:
             _writing(added)
         return added
 
-    stage("analyze", _analyze, "dry run: what the migration would do (reads only)", writes=False)
+    stage("analyze", _analyze, "dry run: show what the migration would do (reads only)", writes=False)
     added = stage("test", _test, "insert a few items of one entry, compare them, undo them", writes=True)
     added.add_argument("table", metavar="TABLE", help="an entry of the mapping")
     added.add_argument("--limit", type=int, default=1, metavar="N", help="how many items of TABLE (default 1)")
     added.add_argument("--keep", action="store_true", help="leave the items in the target")
-    stage("create-tables", _create_tables, "make the target tables that are missing", writes=True)
+    stage("create-tables", _create_tables, "create the missing target tables", writes=True)
     added = stage("migrate", _migrate, "insert everything; resumes an unfinished run", writes=True)
     _choosing(added)
+    added.add_argument("--retry-failed", action="store_true", help="only retry the items that the run could not write")
     added.add_argument(
-        "--retry-failed", action="store_true", help="only try the items again that the run could not write"
-    )
-    added.add_argument(
-        "--delta", action="store_true", help="bring a finished run's target up to date with what the source has changed"
+        "--delta", action="store_true", help="apply to the target what the source has changed since a finished run"
     )
     added = stage("validate", _validate, "compare both sides, item by item (reads only)", writes=False)
     _choosing(added)
     stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True)
-    added = command("rollback", _rollback, "delete what a stage inserted and nobody changed")
+    added = command("rollback", _rollback, "delete what a stage inserted and nobody has changed since")
     added.add_argument("--checkpoint", required=True, metavar="FILE", help="migration-checkpoint-*.json of the run")
     added.add_argument(
         "--restore-from",
         default="",
         metavar="BACKUP",
-        help="then restore: a backup's ARN, TABLE@TIME, or the restored table to copy back from",
+        help="then restore: a backup's ARN, TABLE@TIME, or a restored table to copy back from",
     )
     added.add_argument(
         "--delete-tables", type=_tables, default=[], metavar="A,B", help="then delete these created tables"
     )
     _writing(added)
-    added = command("status", _status, "what a run is doing or did; all runs without RUN_ID")
-    added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run to look at")
-    added = command("stop", _stop, "stop a run that writes: it finishes its page and can be resumed", "pause")
+    added = command("status", _status, "show what a run is doing or did; without RUN_ID list all runs")
+    added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run's ID")
+    added = command("stop", _stop, "ask a run to stop after its current page; you can resume it", "pause")
     added.add_argument("of", metavar="RUN_ID", help="the run to stop")
-    added = command("tune", _tune, "change the budgets of a run while it works")
-    added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added = command("tune", _tune, "change the limits of a running migration or validation")
+    added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")
-    added = command("verify", _verify, "prove a run's folder untouched, or name what was changed")
-    added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added = command("verify", _verify, "prove that a run's folder is untouched, or name what changed")
+    added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added = command("repair", _repair, "keep a damaged journal's records before the first break, set the rest aside")
-    added.add_argument("of", metavar="RUN_ID", help="the run to look at")
+    added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
-    command("demo", _demo, "both migrations on made-up data in an embedded DynamoDB")
-    command("lab", _lab, "JupyterLab on the same made-up data")
+    command("demo", _demo, "run both migrations on made-up data in an embedded DynamoDB")
+    command("lab", _lab, "open JupyterLab on the same made-up data")
     return parser
 
 
 def _writing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
-    parser.add_argument("--confirm", metavar="ENVIRONMENT", help="the target environment, whole, as the confirmation")
-    parser.add_argument(
-        "--break-lock", default="", metavar="PID@HOST", help="take the lock of this holder, which hangs"
-    )
+    parser.add_argument("--execute", action="store_true", help="write; without it show the plan")
+    parser.add_argument("--confirm", metavar="ENVIRONMENT", help="the full name of the target environment")
+    parser.add_argument("--break-lock", default="", metavar="PID@HOST", help="take the lock of this hung process")
 
 
 def _choosing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tables", type=_tables, default=[], metavar="A,B", help="these entries alone")
+    parser.add_argument("--tables", type=_tables, default=[], metavar="A,B", help="only these entries")

@@ -134,7 +134,7 @@ def test_the_command(run, tmp_path, capsys):
     """`runbook tune` says whom it asked; where nothing works it refuses."""
     words = ["tune", run.id, "limits.write_units=12.5", "--outputs", str(tmp_path)]
     assert main(words) == 2
-    assert "nothing works at run the-first-run now" in capsys.readouterr().err
+    assert "nothing is writing run the-first-run; set the limits" in capsys.readouterr().err
     with run.lock("03_migrate"):
         assert main(words) == 0
         assert capsys.readouterr().out.endswith(": limits.write_units=12.5\n")
