@@ -20,6 +20,7 @@ def run(shop, capsys, command, *arguments, params=True):
     return give(capsys, *words, "--outputs", shop.outputs)[:2]
 
 
+@pytest.mark.pages
 def test_the_five_stages_in_sequence(shop, capsys):
     """Each stage does its part, in one run, and the rollback leaves the target as it was."""
     target = f"{shop.name}prod"
