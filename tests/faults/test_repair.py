@@ -14,7 +14,7 @@ import pytest
 from faults import harness
 from faults.harness import INSERTED, PORTS, TARGET, killed
 from faults.test_drift import changed_source
-from faults.test_retry import failing, refused, retry
+from faults.test_retry import failing, refused
 
 from runbook_lib import cli
 from runbook_lib.errors import Interrupted, Refused
@@ -85,7 +85,7 @@ def tried_again(bench):
     """Some items could not be written; most of them were, when they were tried again."""
     flow = failing(bench)
     with refused({"Ports": ("p4",)}):
-        retry(flow)
+        flow.retry()
     return flow
 
 
@@ -195,7 +195,7 @@ def check_way_back(bench, flow):
 def go_on(flow):
     """The run resumed, and what failed in it tried again; gives the report."""
     report = flow.migrate()
-    return retry(flow) if report["totals"]["failed"] else report
+    return flow.retry() if report["totals"]["failed"] else report
 
 
 def check_repaired(bench, flow, *, resume):

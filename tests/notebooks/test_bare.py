@@ -19,14 +19,18 @@ STAGES = ("01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback")
 
 def by_papermill(shop, stage, tmp_path, **parameters):
     """The executed copy of a stage with the shop's parameters file, as `papermill … -f` runs it."""
-    return executed(shop, stage, tmp_path, papermill.execute_notebook, **parameters)
+    return _executed(papermill.execute_notebook, shop, stage, tmp_path, parameters)
 
 
-def executed(shop, stage, tmp_path, execute=execute_notebook, **parameters):
-    """The executed copy of a stage with the shop's parameters file."""
+def executed(shop, stage, tmp_path, **parameters):
+    """The same, in this process."""
+    return _executed(execute_notebook, shop, stage, tmp_path, parameters)
+
+
+def _executed(way, shop, stage, tmp_path, parameters):
     copy = tmp_path / f"{stage}-out.ipynb"
     content = yaml.safe_load(shop.params.read_text()) | {"outputs": str(shop.outputs)} | parameters
-    execute(ROOT / "notebooks" / f"{stage}.ipynb", copy, content, progress_bar=False)
+    way(ROOT / "notebooks" / f"{stage}.ipynb", copy, content, progress_bar=False)
     return nbformat.read(copy, 4)
 
 
