@@ -90,7 +90,7 @@ COMMANDS = {
     "a test of nothing": (["test", PARAMS, "Orders", "--limit", "0", *WRITE], ["at least one"]),
     "tables of an empty variable": (["migrate", PARAMS, "--tables", "", *WRITE], ["--tables", "no table is named"]),
     "nothing but commas": (["validate", PARAMS, "--tables", " , "], ["--tables", "no table is named"]),
-    "a run id of an empty variable": (["migrate", PARAMS, "--run-id", "", *WRITE], ["run id ''", "8 to 64"]),
+    "a run id of an empty variable": (["migrate", PARAMS, "--run-id", "", *WRITE], ["run ID ''", "8 to 64"]),
     "no table to test": (["test", PARAMS, *WRITE], ["TABLE", "--help"]),
     "a limit in words": (["test", PARAMS, "Orders", "--limit", "many"], ["--limit", "'many'"]),
     "an option that is none": (["analyze", PARAMS, "--fast"], ["--fast", "--help"]),
@@ -323,7 +323,7 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
     flow_of("{Ships: {}}", moto_world, tmp_path, "was-migrated").migrate()
     after = moto_world.digest(TARGET)
     for run_id in ("was-analyzed", "was-migrated"):
-        with pytest.raises(Refused, match="another mapping"):
+        with pytest.raises(Refused, match="a different mapping"):
             flow_of("{Ships: {id_format: short}}", moto_world, tmp_path, run_id).migrate()
         with pytest.raises(Refused, match="other environments"):
             side(flow_of("{Ships: {}}", moto_world, tmp_path, run_id), "target", environment="prod2").migrate()

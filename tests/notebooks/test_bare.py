@@ -59,7 +59,7 @@ def test_every_notebook_runs_with_a_parameters_file_alone(shop, tmp_path):
 
 def test_a_misspelt_parameter_is_refused(shop, tmp_path):
     """papermill only warns of an unknown name; the notebook refuses it before it connects to anything."""
-    with pytest.raises(papermill.PapermillExecutionError, match="exceute is no parameter.*did you mean 'execute'"):
+    with pytest.raises(papermill.PapermillExecutionError, match="exceute is not a parameter.*did you mean 'execute'"):
         by_papermill(shop, "03_migrate", tmp_path, exceute=True)
     assert not shop.outputs.exists()
 
