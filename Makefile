@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# Two processes, each with servers of its own; the one that is done first takes tests from the other.
+PARALLEL := -n 2 --dist worksteal
 # A stamp's name holds what it was made from: a changed lock or a moved folder is seen whatever a checkout did to the
 # times of files.
 key = $(shell (pwd; cat $(1)) | cksum | cut -d' ' -f1)
@@ -17,14 +19,14 @@ COMPILE := .venv-lock/bin/uv --no-config pip compile --quiet --upgrade --univers
   --generate-hashes --no-header --no-annotate --no-emit-index-url
 # It pins botocore, hence an environment of its own.
 MINISTACK_VERSION := 1.5.33
-# Of `make soak`: another seed each time, unless one is named.
+# Of `make soak` and `make test-long`: another seed each time, unless one is named.
 ifndef SEED
 SEED := $(shell date +%s)
 endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab test test-slow test-all soak engines bench bench-growth lint format lock clean
+.PHONY: help install demo lab test test-slow test-long test-all soak engines bench bench-growth lint format lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,17 +40,21 @@ lab: install ## JupyterLab on the made-up data
 	@$(BIN)/runbook lab
 
 test: install ## the default tests
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) $(PARALLEL) -m "not slow and not long"
 
-test-slow: install engines ## the slow tests: second and third engine, faults, browser
-	@$(PYTEST) -m slow
+test-slow: install engines ## the slow tests: other engines, processes, faults, browser; more examples of each property
+	@$(PYTEST) $(PARALLEL) -m "(slow or hypothesis) and not long" --hypothesis-profile slow
 
-test-all: install engines ## every test
-	@$(PYTEST)
+test-long: install engines ## soak, every call, properties at large: an hour, and another seed each time
+	@echo "seed $(SEED), $(EXAMPLES) examples; again: make test-long SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
+	@$(PYTEST) $(PARALLEL) -m "long or hypothesis" -rP -o faulthandler_timeout=0 \
+	  --hypothesis-profile long --hypothesis-seed $(SEED) --seed $(SEED) --soak $(EXAMPLES)
 
-soak: install ## anything in any order, 500 times: some minutes (make soak SEED=7 EXAMPLES=50)
+test-all: test test-slow ## the default and the slow tests
+
+soak: install ## of the long tests only: anything in any order, 500 times (make soak SEED=7 EXAMPLES=50)
 	@echo "seed $(SEED), $(EXAMPLES) examples; again: make soak SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
-	@$(PYTEST) tests/faults/test_machine.py -rP -o faulthandler_timeout=0 --seed $(SEED) --soak $(EXAMPLES)
+	@$(PYTEST) tests/faults/test_machine.py -m long -rP -o faulthandler_timeout=0 --seed $(SEED) --soak $(EXAMPLES)
 
 engines: $(MINISTACK) $(DYNALITE) ## install the second and third DynamoDB engine for the slow tests
 

@@ -1,10 +1,25 @@
 """Fixtures for all tests: an environment that can reach no real account, and the engines."""
 
+import functools
 import os
+import random
+import sys
 
 import engines
 import pytest
-import strategies  # noqa: F401  the hypothesis profile, whichever files are collected
+from botocore.loaders import JSONFileLoader
+from hypothesis import settings
+
+# nbformat imports it: a grammar for IRIs that takes most of a second to build, in every process, and checks nothing here.
+sys.modules.setdefault("rfc3987_syntax", None)
+# Every botocore session reads the same files of a megabyte anew.
+_loaded = functools.cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda self, path: _loaded(path)
+# How many examples a property gets: the same on every machine, except in the long tier.
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
+settings.register_profile("slow", deadline=None, derandomize=True, max_examples=80)
+settings.register_profile("long", deadline=None, max_examples=1500)
+settings.load_profile("default")
 
 # What could name a real account, or lead past the test's own engine.
 LEADING_AWAY = (
@@ -37,9 +52,10 @@ ENGINES = (
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("the state machine of faults/test_machine.py")
-    group.addoption("--soak", type=int, default=25, metavar="N", help="examples (default: %(default)s)")
-    group.addoption("--seed", type=int, default=0, metavar="N", help="which examples (default: %(default)s)")
+    group = parser.getgroup("this project")
+    group.addoption("--shuffle", type=int, metavar="SEED", help="run files, and tests within a file, in another order")
+    group.addoption("--soak", type=int, metavar="N", help="examples of the state machine of faults/test_machine.py")
+    group.addoption("--seed", type=int, default=0, metavar="N", help="which of its examples (default: %(default)s)")
 
 
 def pytest_configure(config):
@@ -47,6 +63,14 @@ def pytest_configure(config):
     for name in LEADING_AWAY:
         os.environ.pop(name, None)
     os.environ.update(SAFE)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Shuffles by seed: every worker must collect the same order, and a file's tests stay together."""
+    if (seed := config.getoption("--shuffle")) is not None:
+        order = random.Random(seed)
+        files = {item.path: order.random() for item in items}
+        items.sort(key=lambda item: (files[item.path], order.random()))
 
 
 @pytest.fixture(scope="session")

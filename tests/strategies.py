@@ -1,16 +1,9 @@
-"""Hypothesis strategies for typed values as they stand on the wire, and the profile that all property tests share."""
+"""Hypothesis strategies for typed values as they stand on the wire."""
 
 import base64
-import os
 from decimal import Decimal
 
-from hypothesis import settings
 from hypothesis import strategies as st
-
-# The same examples on every machine; HYPOTHESIS_PROFILE=hunt looks further.
-settings.register_profile("runbook", deadline=None, derandomize=True, max_examples=80)
-settings.register_profile("hunt", deadline=None, max_examples=1500)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "runbook"))
 
 DIGITS = 38
 # Beside ordinary letters: what sorts differently in UTF-8 and UTF-16, quotes, escapes, and what looks like our syntax.

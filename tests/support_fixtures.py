@@ -1,21 +1,15 @@
 """Fixtures that tests/cases and tests/flows share; each conftest.py imports what it offers."""
 
-import functools
 import itertools
 from datetime import timedelta
 
 import orjson
 import pytest
 import support_worlds as worlds
-from botocore.loaders import JSONFileLoader
 
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.journal import stage
 from runbook_lib.run import folder as runs
-
-# Every botocore session reads the same files of a megabyte anew; a flow opens ten.
-_loaded = functools.cache(JSONFileLoader().load_file)
-JSONFileLoader.load_file = lambda self, path: _loaded(path)
 
 
 @pytest.fixture(autouse=True)

@@ -108,13 +108,23 @@ def _shell() -> Iterator[InteractiveShell]:
             InteractiveShell.clear_instance()
 
 
+def _no_pages(notebook: Path) -> tuple[Path, Path]:
+    """In the place of nbconvert, which takes as long as all else: pages that say where they come from."""
+    paths = (notebook.with_suffix(".html"), notebook.with_name(f"{notebook.stem}-code.html"))
+    for path in paths:
+        path.write_text(f"<p>{notebook.name}</p>")
+    return paths
+
+
 @pytest.fixture
-def in_process(monkeypatch):
-    """The command executes its notebooks here."""
+def in_process(monkeypatch, request):
+    """The command executes its notebooks here. Only with the mark `pages` it makes true HTML pages of them."""
     papermill = SimpleNamespace(
         execute_notebook=execute_notebook, exceptions=SimpleNamespace(PapermillExecutionError=CellError)
     )
     monkeypatch.setattr(execute, "papermill_with", lambda write: papermill)
+    if request.node.get_closest_marker("pages") is None:
+        monkeypatch.setattr(execute, "export", _no_pages)
 
 
 def command(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, dict[str, Any], str]:

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import orjson
 import pytest
 from faults.harness import armed, new_id
-from faults.test_retry import retry
 from faults.test_rows import Luck, answering, refusing, some
 from support_batches import inserts
 from support_fixtures import quick_clock  # noqa: F401
@@ -216,7 +215,7 @@ def test_statements_that_are_refused_for_good_are_listed_and_can_be_tried_again(
     assert all(code in line["reason"] and CANARY not in line["reason"] for line in listed)
     asked = []
     with answering(lambda operation, body, ask: asked.append(len(inserts(operation, body))) or ask()):
-        report = retry(flow)
+        report = flow.retry()
     assert max(asked) > 1
     assert (report["totals"]["failed"], report["totals"]["inserted"]) == (0, 250)
     assert sea.target() == in_order(wanted.values())

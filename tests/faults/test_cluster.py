@@ -82,6 +82,7 @@ def two_processors(monkeypatch):
     monkeypatch.setattr(cluster.os, "cpu_count", lambda: 2)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_a_page_changes_nothing(sea, tmp_path, by_threads):
     """Row 70. Items, counts and id map are those of threads."""
     ended = flow(sea, tmp_path / "dask", engine="dask", segments=2, write_units=80)

@@ -1,7 +1,6 @@
 """The command itself interrupted, as operators and machines do it: rows 38, 39, 40, 57 and 75 of the fault matrix."""
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import engines
 import pytest
+import support_notebooks
 
 from runbook_lib.demo import server as demo_server
 from runbook_lib.demo.data import EXPECTED
 from runbook_lib.demo.world import World
 
+in_process = support_notebooks.in_process
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = "parameters/demo_env_copy.yaml"
@@ -42,20 +43,28 @@ def start(outputs, *words):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(outputs, *words):
-    """Exit code and JSON result of a command that is left to end."""
-    process = start(outputs, *words, "--json")
-    out, err = process.communicate(timeout=600)
-    assert out, err
-    return process.returncode, json.loads(out)
+@pytest.fixture
+def run(in_process, capsys, monkeypatch):
+    """A function that runs a command to its end, in this process; gives exit code and JSON result."""
+    monkeypatch.chdir(ROOT)
+
+    def give(outputs, *words):
+        return support_notebooks.command(capsys, *words, "--outputs", outputs)[:2]
+
+    return give
 
 
-def wait_for_pages(outputs, stage, number):
-    """Waits until the journal of a stage holds at least so many records."""
+def records(outputs):
+    """How many records the journal of the migration holds."""
+    logs = outputs.glob(f"{RUN}/journal/migrate/*.0*.jsonl")
+    return sum(path.read_bytes().count(b"\n") for path in logs)
+
+
+def wait_for_records(outputs, number):
+    """Waits until the journal of the migration holds at least so many records."""
     deadline = time.monotonic() + PAGES
     while time.monotonic() < deadline:
-        logs = outputs.glob(f"{RUN}/journal/{stage}/*.0*.jsonl")
-        if sum(path.read_bytes().count(b"\n") for path in logs) >= number:
+        if records(outputs) >= number:
             return
         time.sleep(0.05)
     raise AssertionError("no page was finished")
@@ -68,14 +77,14 @@ def target_items(world):
     return sum(client.scan(TableName=name, Select="COUNT", ConsistentRead=True)["Count"] for name in tables)
 
 
-def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(world, tmp_path):
+def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(world, run, tmp_path):
     """Ctrl-C finishes the page and exits 3 with the command that resumes; SIGKILL leaves a journal to go on from; the
     counts add up to those of an untouched run; an interrupted rollback goes on as well."""
     migrate = ("migrate", PARAMS, "--run-id", RUN, "--execute", "--confirm", "demoprod")
     assert run(tmp_path, "create-tables", PARAMS, "--execute", "--confirm", "demoprod")[0] == 0
 
     process = start(tmp_path, *migrate)
-    wait_for_pages(tmp_path, "migrate", 6)
+    wait_for_records(tmp_path, 6)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 3, err
@@ -85,7 +94,7 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
     assert told["totals"]["scanned"] == told["totals"]["inserted"] == target_items(world) - FOREIGN
 
     process = start(tmp_path, *migrate)
-    wait_for_pages(tmp_path, "migrate", 40)
+    wait_for_records(tmp_path, 40)
     process.kill()
     process.communicate(timeout=240)
 
@@ -97,11 +106,9 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
 
     (checkpoint,) = (tmp_path / RUN).glob("migration-checkpoint-*.json")
     rollback = ("rollback", "--checkpoint", str(checkpoint), "--execute", "--confirm", "demoprod")
-    before = target_items(world)
+    before, migrated = target_items(world), records(tmp_path)
     process = start(tmp_path, *rollback)
-    deadline = time.monotonic() + PAGES
-    while target_items(world) == before and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for_records(tmp_path, migrated + 2)  # a page was announced and undone
     process.kill()
     process.communicate(timeout=240)
     assert FOREIGN < target_items(world) < before

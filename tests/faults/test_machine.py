@@ -1,9 +1,9 @@
 """Anything, in any order: three runs of one migration that migrate, die, resume, catch up, try again, roll back and
 validate, while an application edits, adds and deletes on both sides, before and in the middle of each of them.
 
-The rules of a Hypothesis state machine; what must hold after each is in machine_checks.py. The default tier takes a few
-examples, always the same; `make soak` takes 500 others. The examples follow from their seed and number, whatever else is
-loaded: `make soak SEED=7 EXAMPLES=50` is the same fifty everywhere, and `pytest --seed 7 --soak 50` is what it runs.
+The rules of a Hypothesis state machine; what must hold after each is in machine_checks.py. The default and the slow tier
+take a few examples, always the same; `make soak` takes 500 others. The examples follow from their seed and number,
+whatever else is loaded: `make soak SEED=7 EXAMPLES=50` is the same fifty everywhere.
 """
 
 import json
@@ -387,9 +387,12 @@ class Machine(RuleBasedStateMachine):
             self.checks.check_tables()
 
 
-def test_whatever_happens(request):
+@pytest.mark.parametrize(
+    "examples", [8, pytest.param(25, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.long)]
+)
+def test_whatever_happens(request, examples):
     """The target holds what the source makes, others' items stay, every report adds up: after each of many commands."""
-    examples, seed = request.config.getoption("--soak"), request.config.getoption("--seed")
+    examples, seed = request.config.getoption("--soak") or examples, request.config.getoption("--seed")
     chosen = settings(
         max_examples=examples,
         stateful_step_count=20,

@@ -85,7 +85,9 @@ def test_workers_without_the_folder_make_the_same(sea, tmp_path, by_threads, her
 
 
 @pytest.mark.parametrize("slices", some([0, 4], 4))
-@pytest.mark.parametrize("then", ["the same", "another URL", "threads", "rollback"])
+@pytest.mark.parametrize(
+    "then", ["the same", *(pytest.param(way, marks=pytest.mark.slow) for way in ("another URL", "threads", "rollback"))]
+)
 def test_what_a_dead_driver_had_not_fetched_is_fetched_before_anything_is_decided(
     sea,  # noqa: F811
     tmp_path,
@@ -128,6 +130,7 @@ def test_what_a_dead_driver_had_not_fetched_is_fetched_before_anything_is_decide
     assert status(ended.run()).elsewhere is None
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_dead_driver_begins_nothing_when_the_run_goes_on(sea, tmp_path, by_threads, here, monkeypatch):  # noqa: F811
     """It has its file open, and its job; what it does afterwards is refused, by whatever way the run went on."""
     ended, kept = shared(sea, tmp_path / "run"), []
@@ -190,6 +193,7 @@ def ended_head(ended, name):
     return shared_log.Head(file, records, link, shared_journal.Blob(*base))
 
 
+@pytest.mark.slow
 def test_a_repair_waits_for_what_lies_elsewhere(sea, tmp_path, by_threads, here, monkeypatch):  # noqa: F811
     """A damaged file is whole there: it is taken away, and fetched."""
     ended = shared(sea, tmp_path / "run")
@@ -209,6 +213,7 @@ def test_a_repair_waits_for_what_lies_elsewhere(sea, tmp_path, by_threads, here,
     assert path.read_bytes().startswith(content)
 
 
+@pytest.mark.slow
 def test_a_last_fence_that_is_damaged_costs_no_item(sea, tmp_path, by_threads, here):  # noqa: F811
     """It announces none, and all records before it stay."""
     ended = shared(sea, tmp_path / "run")
@@ -289,6 +294,7 @@ def test_nothing_secret_is_put(sea, tmp_path, here, monkeypatch):  # noqa: F811
     assert not any(b"the-secret-itself" in path.read_bytes() for path in files)
 
 
+@pytest.mark.slow
 def test_records_as_objects_of_s3(sea, tmp_path, by_threads, here, moto, monkeypatch):  # noqa: F811
     """As far as moto's S3 is like AWS's."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto.endpoint_url)

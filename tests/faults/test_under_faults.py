@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import support_notebooks
 import support_worlds as worlds
 from support_flows import CASES, begin
 
@@ -14,13 +15,27 @@ from runbook_lib import cli, failpoints
 from runbook_lib.demo.data import EXPECTED
 from runbook_lib.demo.world import World
 
+in_process = support_notebooks.in_process
 ROOT = Path(__file__).resolve().parents[2]
 CONFIRM = ("--execute", "--confirm", "democrm-v2")
 MIGRATE = ("migrate", "parameters/demo_table_split.yaml", "--run-id", "the-only-run", *CONFIRM)
 
 
-def run(outputs, *words, points=""):
-    """Exit code, JSON and stderr of a command under failpoints."""
+@pytest.fixture
+def run(in_process, capsys, monkeypatch):
+    """A function that runs a command, with failpoints as a process of its own; gives exit code, JSON and stderr."""
+    monkeypatch.chdir(ROOT)
+
+    def give(outputs, *words, points=""):
+        if points:
+            return under_faults(outputs, *words, points=points)
+        return support_notebooks.command(capsys, *words, "--outputs", outputs)
+
+    return give
+
+
+def under_faults(outputs, *words, points):
+    """Exit code, JSON and stderr of a command and its kernel under failpoints."""
     process = subprocess.run(
         [sys.executable, "-m", "runbook_lib", *words, "--outputs", str(outputs), "--json"],
         cwd=ROOT,
@@ -34,7 +49,7 @@ def run(outputs, *words, points=""):
 
 
 @pytest.mark.slow
-def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(tmp_path):
+def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(run, tmp_path):
     """Rows 15, 38: the kernel dies in the middle; then the notebook cannot be saved, then the index: each time exit code 3,
     no traceback; the journal knows better than the views, and the last command ends as the first should have."""
     with World():
@@ -57,7 +72,7 @@ def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(tmp_pa
 
 
 @pytest.mark.slow
-def test_commands_insert_in_batches_and_one_that_dies_in_a_batch_goes_on(ministack, tmp_path, monkeypatch):
+def test_commands_insert_in_batches_and_one_that_dies_in_a_batch_goes_on(run, ministack, tmp_path, monkeypatch):
     """Rows 3, 38: where the engine takes batches, a migration without a single PutItem; killed when a batch had landed and
     nothing was known of it, resumed to the same end; and back."""
     world = worlds.World(ministack)
@@ -92,7 +107,7 @@ def test_commands_insert_in_batches_and_one_that_dies_in_a_batch_goes_on(minista
 
 def test_a_misspelt_failpoint_is_a_sentence(tmp_path):
     """It would prove nothing if it were passed over."""
-    code, _, err = run(tmp_path, "analyze", MIGRATE[1], points="journal.apend.after=kill")
+    code, _, err = under_faults(tmp_path, "analyze", MIGRATE[1], points="journal.apend.after=kill")
     assert code == 2
     assert err.startswith("RUNBOOK_FAILPOINTS: 'journal.apend.after=kill' is no rule")
     assert err.count("\n") == 1

@@ -1,15 +1,14 @@
 """The commands as an operator types them, on tables of another domain: what they leave, say and return."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import support_notebooks
 import support_worlds as worlds
 from support_flows import CASES, begin
 
-ROOT = Path(__file__).resolve().parents[2]
+in_process = support_notebooks.in_process
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 WRITE = ("--execute", "--confirm", TARGET)
 
@@ -17,29 +16,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def runbook(tmp_path):
+def runbook(tmp_path, in_process, capsys):
     """A function that runs one command; gives its exit code and the JSON object on stdout."""
 
     def run(name, *arguments):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "runbook_lib",
-                name,
-                *map(str, arguments),
-                "--outputs",
-                str(tmp_path / "out"),
-                "--json",
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        print(name, *arguments, done.returncode, done.stderr, sep="\n")
-        assert "Traceback" not in done.stderr
-        return done.returncode, json.loads(done.stdout)
+        code, content, said = support_notebooks.command(capsys, name, *arguments, "--outputs", tmp_path / "out")
+        assert "Traceback" not in said
+        return code, content
 
     return run
 

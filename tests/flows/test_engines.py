@@ -61,6 +61,7 @@ def settled(world, flow):
     return {key: report[key] for key in COUNTED}, made
 
 
+@pytest.mark.slow
 def test_processes_do_what_threads_do(sea, tmp_path):
     """Counts, ids and items are the same; the ids that references ask for reach the workers."""
     by_threads = migrated(sea, tmp_path / "threads")
@@ -68,7 +69,7 @@ def test_processes_do_what_threads_do(sea, tmp_path):
     assert by_processes == by_threads
 
 
-@pytest.mark.parametrize("where", ["threads", "processes"])
+@pytest.mark.parametrize("where", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_table_is_held_to_its_budget_and_the_report_says_so(where, world, tmp_path):
     """By several processes, too, which share it; the other table is not held back."""
     budgets = {"Ships": {"write_units": FEW / 4}}  # few items, which take a slow machine no longer than the budget does
@@ -83,6 +84,7 @@ def test_a_table_is_held_to_its_budget_and_the_report_says_so(where, world, tmp_
     assert 1 < held[table, reason] < 10
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
     """Its segment goes on with another one, from what the journal says."""
     by_threads = migrated(sea, tmp_path / "threads")
@@ -101,6 +103,7 @@ def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
     assert killed
 
 
+@pytest.mark.slow
 def test_workers_that_die_again_and_again_interrupt(sea, tmp_path, monkeypatch):
     """A segment that kills its workers is given up after three; the run resumes when that is mended."""
     alive = engines._Process.advance
@@ -119,6 +122,7 @@ def test_workers_that_die_again_and_again_interrupt(sea, tmp_path, monkeypatch):
     assert report["totals"]["inserted"] == 2 * ITEMS, report["tables"]
 
 
+@pytest.mark.slow
 def test_a_worker_follows_what_started_it(tmp_path):
     """A worker whose parent is gone ends by itself."""
     script = tmp_path / "parent.py"

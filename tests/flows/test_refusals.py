@@ -4,12 +4,11 @@ import json
 import shlex
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import support_notebooks
 import support_worlds as worlds
 import yaml
 from support_flows import CASES, begin, flow_of
@@ -20,6 +19,7 @@ from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
 
+in_process = support_notebooks.in_process
 TARGET = worlds.TARGET
 ROOT = Path(__file__).resolve().parents[2]
 _closed = socket.socket()
@@ -88,7 +88,10 @@ COMMANDS = {
     ),
     "an unknown entry to validate": (["validate", PARAMS, "--tables", "X"], ["no entry 'X'"]),
     "a test of nothing": (["test", PARAMS, "Orders", "--limit", "0", *WRITE], ["at least one"]),
-    "tables of an empty variable": (["migrate", PARAMS, "--tables", "", *WRITE], ["--tables", "the list of tables is empty"]),
+    "tables of an empty variable": (
+        ["migrate", PARAMS, "--tables", "", *WRITE],
+        ["--tables", "the list of tables is empty"],
+    ),
     "nothing but commas": (["validate", PARAMS, "--tables", " , "], ["--tables", "the list of tables is empty"]),
     "a run id of an empty variable": (["migrate", PARAMS, "--run-id", "", *WRITE], ["run ID ''", "8 to 64"]),
     "no table to test": (["test", PARAMS, *WRITE], ["TABLE", "--help"]),
@@ -323,7 +326,7 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
     flow_of("{Ships: {}}", moto_world, tmp_path, "was-migrated").migrate()
     after = moto_world.digest(TARGET)
     for run_id in ("was-analyzed", "was-migrated"):
-        with pytest.raises(Refused, match="another mapping"):
+        with pytest.raises(Refused, match="a different mapping"):
             flow_of("{Ships: {id_format: short}}", moto_world, tmp_path, run_id).migrate()
         with pytest.raises(Refused, match="other environments"):
             side(flow_of("{Ships: {}}", moto_world, tmp_path, run_id), "target", environment="prod2").migrate()
@@ -337,7 +340,6 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
 # the whole command
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -354,8 +356,8 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
     ],
     ids=["closed-port", "wrong-region", "missing-target", "rolled-back"],
 )
-def test_a_refusal_inside_the_notebook_reaches_the_terminal(arguments, parts, moto_world, tmp_path):
-    """Through papermill and the kernel: still one sentence on stderr, exit code 2, and nothing in the target."""
+def test_a_refusal_inside_the_notebook_reaches_the_terminal(arguments, parts, moto_world, tmp_path, in_process, capsys):
+    """Through the cells: still one sentence on stderr, exit code 2, and nothing in the target."""
     flow = begin("shop", moto_world, tmp_path / "outputs")
     flow.create()
     flow.run_id = "rolled-back"
@@ -363,19 +365,13 @@ def test_a_refusal_inside_the_notebook_reaches_the_terminal(arguments, parts, mo
     flow.rollback()
     name, *rest = arguments
     before = moto_world.digest(TARGET)
-    done = subprocess.run(
-        [sys.executable, "-m", "runbook_lib", name, str(PARAMS), *rest, "--outputs", str(flow.outputs), "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 2, done.stderr
-    sentence = done.stderr.strip().splitlines()[0]
+    code, content, said = support_notebooks.command(capsys, name, PARAMS, *rest, "--outputs", flow.outputs)
+    assert code == 2, said
+    sentence = said.strip().splitlines()[0]
     for part in parts:
         assert part in sentence
-    assert "Traceback" not in done.stderr
-    assert json.loads(done.stdout)["exit_code"] == 2
+    assert "Traceback" not in said
+    assert content["exit_code"] == 2
     assert moto_world.digest(TARGET) == before
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import support_notebooks
 import support_worlds as worlds
 from support_crashes import KILLED, at_record, in_child, small_pages
 from support_flows import flow_of
@@ -28,6 +29,7 @@ from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk import control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
+in_process = support_notebooks.in_process
 PAGES = 9  # of 4 items: 6 ports, 13 ships, 9 crews
 MAPPING = """{
   Ports: {},
@@ -369,7 +371,7 @@ def records(outputs):
 
 
 @pytest.mark.slow
-def test_a_validate_command_that_is_interrupted_goes_on(moto_world, tmp_path):
+def test_a_validate_command_that_is_interrupted_goes_on(moto_world, tmp_path, in_process, capsys):
     """Its kernel is killed, then Ctrl-C: 3, with the command that goes on; that one ends as if nothing had happened, and the
     run's folder is as it was left."""
     items = [{"id": {"S": f"s{n:04}"}, "text": {"S": "x" * 20_000}} for n in range(1_500)]
@@ -399,11 +401,11 @@ def test_a_validate_command_that_is_interrupted_goes_on(moto_world, tmp_path):
     assert goes_on in err
     assert records(tmp_path) > done
 
-    last = command(tmp_path, "validate", params, "--run-id", "the-first-run", "--json")
-    out, err = last.communicate(timeout=600)
-    assert last.returncode == 0, err
-    figures = json.loads(out)["validation"]
+    words = ("validate", params, "--run-id", "the-first-run", "--outputs", tmp_path)
+    code, report, err = support_notebooks.command(capsys, *words)
+    assert code == 0, err
+    figures = report["validation"]
     assert (figures["checked"], figures["equal"], figures["extra"]) == (1_500, 1_500, 0)
     assert folders(flow) == ["validate"]
-    verified = command(tmp_path, "verify", "the-first-run")
-    assert verified.communicate(timeout=600)[0].startswith("the-first-run: untouched")
+    assert main(["verify", "the-first-run", "--outputs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("the-first-run: untouched")

@@ -1,4 +1,4 @@
-"""The notebooks without the command: bare papermill, and as they are opened."""
+"""The notebooks without the command: by papermill with kernels, by a shell in this process, and as they are opened."""
 
 import shutil
 import subprocess
@@ -8,6 +8,7 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from support_notebooks import CellError, execute_notebook
 
 from runbook_lib.demo.world import World
 
@@ -16,11 +17,20 @@ from .conftest import ROOT
 STAGES = ("01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback")
 
 
-def executed(shop, stage, tmp_path, **parameters):
+def by_papermill(shop, stage, tmp_path, **parameters):
     """The executed copy of a stage with the shop's parameters file, as `papermill … -f` runs it."""
+    return _executed(papermill.execute_notebook, shop, stage, tmp_path, parameters)
+
+
+def executed(shop, stage, tmp_path, **parameters):
+    """The same, in this process."""
+    return _executed(execute_notebook, shop, stage, tmp_path, parameters)
+
+
+def _executed(way, shop, stage, tmp_path, parameters):
     copy = tmp_path / f"{stage}-out.ipynb"
     content = yaml.safe_load(shop.params.read_text()) | {"outputs": str(shop.outputs)} | parameters
-    papermill.execute_notebook(ROOT / "notebooks" / f"{stage}.ipynb", copy, content, progress_bar=False)
+    way(ROOT / "notebooks" / f"{stage}.ipynb", copy, content, progress_bar=False)
     return nbformat.read(copy, 4)
 
 
@@ -36,13 +46,13 @@ def text(notebook) -> str:
 def test_every_notebook_runs_with_a_parameters_file_alone(shop, tmp_path):
     """`papermill notebooks/X.ipynb OUT.ipynb -f PARAMS` works for each stage, one handing over to the next."""
     confirmed = {"execute": True, "confirm": f"{shop.name}prod"}
-    assert "REVIEW" in text(executed(shop, "01_analyze", tmp_path))
-    assert "PASS" in text(executed(shop, "02_test", tmp_path, table="Orders", **confirmed))
-    assert "REVIEW" in text(executed(shop, "03_migrate", tmp_path, **confirmed))
+    assert "REVIEW" in text(by_papermill(shop, "01_analyze", tmp_path))
+    assert "PASS" in text(by_papermill(shop, "02_test", tmp_path, table="Orders", **confirmed))
+    assert "REVIEW" in text(by_papermill(shop, "03_migrate", tmp_path, **confirmed))
     assert len(shop.items("Orders", "prod")) == 20
-    assert "REVIEW" in text(executed(shop, "04_validate", tmp_path))
+    assert "REVIEW" in text(by_papermill(shop, "04_validate", tmp_path))
     checkpoint = str(sorted(shop.outputs.glob("*/migration-checkpoint-*.json"))[-1])
-    assert "ROLLED_BACK" in text(executed(shop, "05_rollback", tmp_path, checkpoint=checkpoint, **confirmed))
+    assert "ROLLED_BACK" in text(by_papermill(shop, "05_rollback", tmp_path, checkpoint=checkpoint, **confirmed))
     assert shop.items("Orders", "prod") == []
     assert len(list(shop.outputs.glob("*/run.json"))) == 1
 
@@ -50,26 +60,26 @@ def test_every_notebook_runs_with_a_parameters_file_alone(shop, tmp_path):
 def test_a_misspelt_parameter_is_refused(shop, tmp_path):
     """papermill only warns of an unknown name; the notebook refuses it before it connects to anything."""
     with pytest.raises(papermill.PapermillExecutionError, match="exceute is not a parameter.*did you mean 'execute'"):
-        executed(shop, "03_migrate", tmp_path, exceute=True)
+        by_papermill(shop, "03_migrate", tmp_path, exceute=True)
     assert not shop.outputs.exists()
 
 
 def test_a_list_that_names_nothing_is_refused(shop, tmp_path):
     """papermill gives a list as text; commas alone must not mean all tables."""
-    with pytest.raises(papermill.PapermillExecutionError, match="tables is ',', which names nothing"):
+    with pytest.raises(CellError, match="tables is ',', which names nothing"):
         executed(shop, "03_migrate", tmp_path, tables=",")
 
 
 @pytest.mark.parametrize(("name", "value"), [("execute", "yes"), ("limit", "many"), ("keep", 1)])
 def test_a_parameter_of_another_type_is_refused(shop, tmp_path, name, value):
     """Types are checked: a text for a switch is not true."""
-    with pytest.raises(papermill.PapermillExecutionError, match=f"{name} is"):
+    with pytest.raises(CellError, match=f"{name} is"):
         executed(shop, "02_test", tmp_path, **{name: value})
 
 
 def test_in_batch_a_missing_confirmation_is_an_error(shop, tmp_path):
     """Nothing waits for input: without `confirm` the notebook stops, and nothing is written."""
-    with pytest.raises(papermill.PapermillExecutionError, match="--confirm"):
+    with pytest.raises(CellError, match="--confirm"):
         executed(shop, "02_test", tmp_path, table="Orders", execute=True)
     assert not shop.exists("Orders", "prod")
 
@@ -86,6 +96,7 @@ def test_the_banner_comes_first_and_says_the_verdict(shop, tmp_path, stage):
     assert "NOT FINISHED" not in banner["text/html"]
 
 
+@pytest.mark.slow
 def test_the_notebooks_run_as_they_are_opened(tmp_path):
     """nbval, lax: top to bottom with their own defaults, on the embedded world, in a project folder of their own."""
     for folder in ("notebooks", "parameters"):

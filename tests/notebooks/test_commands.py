@@ -20,6 +20,7 @@ def run(shop, capsys, command, *arguments, params=True):
     return give(capsys, *words, "--outputs", shop.outputs)[:2]
 
 
+@pytest.mark.pages
 def test_the_five_stages_in_sequence(shop, capsys):
     """Each stage does its part, in one run, and the rollback leaves the target as it was."""
     target = f"{shop.name}prod"
@@ -254,7 +255,7 @@ def test_what_a_rule_stopped_is_not_resumed(shop, capsys):
     assert (code, failed["verdict"]) == (1, "FAIL")
     code, refused = run(shop, capsys, *words, "the-first-run")
     assert code == 2
-    assert "begin a new run" in refused["error"]
+    assert "start a new run" in refused["error"]
     assert run(shop, capsys, "status", "the-first-run", params=False)[1]["state"] == "stopped by the mapping"
     shop.client.put_item(TableName=name, Item=sound)
     code, done = run(shop, capsys, *words, "the-second-run")

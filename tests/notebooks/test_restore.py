@@ -37,6 +37,7 @@ def migrated(shop, run):
     return checkpoint
 
 
+@pytest.mark.pages
 def test_a_backup_is_restored_and_copied_back(shop, run, migrated):
     """First only the plan; then the undo and a new table; then, of a run that is rolled back, what the target lost."""
     name = f"Customers-{shop.name}prod"

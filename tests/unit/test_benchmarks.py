@@ -99,6 +99,7 @@ def test_the_canned_target_refuses_what_dynamodb_refuses():
     assert [item["n"] for item in scanned(endpoint, "Items-prod")] == [{"N": "1"}]
 
 
+@pytest.mark.slow
 def test_every_contender_moves_every_item_once(canned, capsys):
     """The program, the floor and boto3: as many inserts as items, none refused, and a ratio for each."""
     from benchmarks import scenarios
@@ -123,6 +124,7 @@ def test_every_contender_moves_every_item_once(canned, capsys):
     assert "copy against boto3 PutItem" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_stage_is_measured(canned):
     """On a target that remembers, what was migrated is found equal, found again, and taken back."""
     from benchmarks import scenarios

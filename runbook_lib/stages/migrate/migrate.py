@@ -58,7 +58,9 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
         return migration_of(stage, path, failure=failure, undone=_take_back(stage, plan, path))
     for event in before.events("failed"):
         if event["stop"]:
-            raise Refused(f"run {run.id} was stopped: {event['reason'].rstrip('.')}. Correct that, then start a new run.")
+            raise Refused(
+                f"run {run.id} was stopped: {event['reason'].rstrip('.')}. Correct that, then start a new run."
+            )
     passes = _passes(plan, before)
     if not passes:
         if not before.state().finished:
