@@ -83,7 +83,7 @@ def running(folder: Path, workers: int, *options: str, **environment: str) -> It
 def one_page_slices(patch):
     """Slices of this process that end with their first page, however long that takes: time is counted in looks at the clock.
 
-    For lanes that take turns; a slice looks when it begins, and before each page.
+    For workers that take turns; a slice looks when it begins, and before each page.
     """
     looks = itertools.count()
     patch.setattr(units, "time", SimpleNamespace(monotonic=lambda: next(looks)))

@@ -84,7 +84,7 @@ def sea(tmp_path):
 @pytest.fixture
 def unhurried(monkeypatch):
     """A table that refuses is not slowed down, so that nobody waits."""
-    monkeypatch.setattr(RateLimiter, "wait_turn", lambda limiter, lane: None)
+    monkeypatch.setattr(RateLimiter, "wait_turn", lambda limiter, table: None)
 
 
 # cut in two

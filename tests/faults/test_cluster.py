@@ -105,7 +105,7 @@ def test_a_worker_killed_in_the_middle_of_a_page_changes_nothing(sea, tmp_path, 
 
 
 class Here:
-    """A lane of this process, which remembers what it was given."""
+    """A worker in this process, which remembers what it was given."""
 
     given: list = []
     one = threading.Lock()
@@ -124,16 +124,16 @@ class Here:
 
 @pytest.fixture
 def here(monkeypatch):
-    """Three lanes of this process in the place of a cluster."""
+    """Three workers in this process in place of a cluster."""
     monkeypatch.setattr(Here, "given", [])
     monkeypatch.setattr(engines, "_cluster", lambda plan, segments: [Here(), Here(), Here()])
     return Here.given
 
 
 def test_the_budget_is_divided_among_the_workers(sea, tmp_path, here):
-    """The shares of all lanes are what the parameters allow, requests in flight included."""
+    """The shares of all workers are what the parameters allow, requests in flight included."""
     flow(sea, tmp_path / "run", engine="dask", segments=3, read_units=3000, write_units=900, workers=7).migrate()
-    shares = {lane: allowed(budgets) for lane, _, budgets in here}
+    shares = {one: allowed(budgets) for one, _, budgets in here}
     assert len(shares) == 3
     assert [sum(units) for units in zip(*shares.values(), strict=True)] == [3000, 900]
     assert 3 * here[0][1].parameters["limits"]["workers"] <= 7
@@ -265,13 +265,13 @@ def test_a_missing_package_is_named_before_anything_is_done(sea, tmp_path, monke
     """With the command that installs it."""
     monkeypatch.setattr(guard, "find_spec", lambda name: None)
     ended = flow(sea, tmp_path / "run", engine="dask")
-    with pytest.raises(Refused, match=r"needs the package distributed; pip install '\.\[dask\]'"):
+    with pytest.raises(Refused, match=r"needs the package distributed; run pip install '\.\[dask\]'"):
         ended.migrate()
     assert not (ended.outputs / ended.run_id / "journal").exists()
 
 
 class Scheduler:
-    """What a lane needs of Dask's client: workers come and go by name."""
+    """What a pinned worker needs of Dask's client: workers come and go by name."""
 
     def __init__(self, *workers):
         self.workers, self.status, self.calls, self.released = list(workers), "running", [], 0
@@ -309,10 +309,10 @@ def scheduler(monkeypatch):
     return found
 
 
-def advance(lane, folder):
+def advance(one, folder):
     """One slice."""
     (folder / "journal/migrate").mkdir(parents=True, exist_ok=True)
-    return lane.advance(SimpleNamespace(folder=str(folder), stage="migrate", shared=None), "A", 0, Budgets())
+    return one.advance(SimpleNamespace(folder=str(folder), stage="migrate", shared=None), "A", 0, Budgets())
 
 
 LIMITS = Limits(engine="dask", scheduler="tls://10.0.0.7:8786")
@@ -323,33 +323,33 @@ def pinned(scheduler):
     return [call["workers"][0] for call in scheduler.calls]
 
 
-@pytest.mark.parametrize(("segments", "workers", "lanes"), [(8, 8, 3), (2, 8, 2), (8, 1, 1)])
-def test_there_is_a_lane_for_each_worker_that_is_of_use(scheduler, segments, workers, lanes):
+@pytest.mark.parametrize(("segments", "workers", "wanted"), [(8, 8, 3), (2, 8, 2), (8, 1, 1)])
+def test_there_is_one_for_each_worker_that_is_of_use(scheduler, segments, workers, wanted):
     """No more than workers, segments, and requests in flight."""
-    assert len(cluster.lanes(LIMITS.model_copy(update={"workers": workers}), segments)) == lanes
+    assert len(cluster.workers(LIMITS.model_copy(update={"workers": workers}), segments)) == wanted
 
 
-def test_each_lane_keeps_to_a_worker_of_its_own(scheduler, tmp_path):
-    """Every slice is a task of its own, tried once, pinned, and let go at once; the job's file goes with the last lane."""
-    lanes = cluster.lanes(LIMITS, 3)
+def test_each_keeps_to_a_worker_of_its_own(scheduler, tmp_path):
+    """Every slice is a task of its own, tried once, pinned, and let go at once; the job's file goes with the last one."""
+    workers = cluster.workers(LIMITS, 3)
     for _ in range(3):
-        for lane in lanes:
-            assert advance(lane, tmp_path).done
+        for one in workers:
+            assert advance(one, tmp_path).done
     assert pinned(scheduler) == ["a", "b", "c"] * 3
     assert all(call | {"workers": 1} == {"workers": 1, "pure": False, "retries": 0} for call in scheduler.calls)
     assert scheduler.released == 9
     assert len(list((tmp_path / "journal/migrate").glob(".job-*"))) == 1
-    for lane in lanes:
-        lane.close()
+    for one in workers:
+        one.close()
     assert not list((tmp_path / "journal/migrate").iterdir())
     assert scheduler.status == "closed"
 
 
 def test_a_lost_worker_is_replaced_by_one_that_is_free_and_else_shared(scheduler, tmp_path):
     """The slice is lost with it; one that joins later may take its place."""
-    lanes = cluster.lanes(LIMITS, 3)
-    for lane in lanes:
-        advance(lane, tmp_path)
+    workers = cluster.workers(LIMITS, 3)
+    for one in workers:
+        advance(one, tmp_path)
 
     def lose():
         scheduler.workers.remove("a")
@@ -358,13 +358,13 @@ def test_a_lost_worker_is_replaced_by_one_that_is_free_and_else_shared(scheduler
 
     scheduler.answer = lose
     with pytest.raises(engines.WorkersLost):
-        advance(lanes[0], tmp_path)
+        advance(workers[0], tmp_path)
     scheduler.answer = lambda: units.Slice(True)
-    advance(lanes[0], tmp_path)
+    advance(workers[0], tmp_path)
     assert pinned(scheduler)[-1] == "d"
     scheduler.workers.remove("d")
     time.sleep(0.02)
-    advance(lanes[0], tmp_path)
+    advance(workers[0], tmp_path)
     assert pinned(scheduler)[-1] in ("b", "c")
 
 
@@ -375,30 +375,30 @@ def pending():
 
 def test_no_worker_and_no_scheduler_interrupt_after_a_while(scheduler, tmp_path):
     """Rows 72 and 73, quick."""
-    (lane,) = cluster.lanes(LIMITS, 1)
-    advance(lane, tmp_path)
+    (one,) = cluster.workers(LIMITS, 1)
+    advance(one, tmp_path)
     scheduler.workers.clear()
     time.sleep(0.02)
     with pytest.raises(Interrupted, match="tls://10.0.0.7:8786 has no worker left; start some"):
-        advance(lane, tmp_path)
+        advance(one, tmp_path)
     scheduler.workers.append("e")
     scheduler.status = "connecting"
     scheduler.answer = pending
     time.sleep(0.02)
     with pytest.raises(Interrupted, match="the Dask scheduler tls://10.0.0.7:8786 is lost; start it again"):
-        advance(lane, tmp_path)
+        advance(one, tmp_path)
 
 
 def test_a_slice_that_does_not_end_is_given_up_and_its_worker_with_it(scheduler, tmp_path, monkeypatch):
     """As long as the worker lives and a page may take, it is waited for."""
     monkeypatch.setattr(cluster, "HUNG", 0)
     monkeypatch.setattr(cluster, "PAGE_UNITS", 0.1)
-    (lane,) = cluster.lanes(LIMITS, 1)
+    (one,) = cluster.workers(LIMITS, 1)
     scheduler.answer = pending
     with pytest.raises(engines.WorkersLost):
-        advance(lane, tmp_path)
+        advance(one, tmp_path)
     scheduler.answer = lambda: units.Slice(True)
-    advance(lane, tmp_path)
+    advance(one, tmp_path)
     assert pinned(scheduler) == ["a", "b"]
 
 
@@ -560,9 +560,9 @@ def test_a_cluster_is_reached_by_tls(sea, tmp_path, by_threads):
 @pytest.mark.slow
 def test_a_cluster_of_this_machine_leaves_ctrl_c_to_what_started_it():
     """A terminal, and a notebook that is interrupted, send it to all processes of the group."""
-    (lane,) = cluster.lanes(Limits(engine="dask", workers=1), 1)
-    found = lane._cluster
-    worker = found.worker_of(lane)
+    (one,) = cluster.workers(Limits(engine="dask", workers=1), 1)
+    found = one._cluster
+    worker = found.worker_of(one)
     assert worker.startswith("tls://127.0.0.1:")
 
     def told(*call):
@@ -575,7 +575,7 @@ def test_a_cluster_of_this_machine_leaves_ctrl_c_to_what_started_it():
     os.kill(process, signal.SIGINT)
     time.sleep(1)
     assert told(os.getpid) == process
-    lane.close()
+    one.close()
 
 
 @pytest.mark.slow
@@ -588,14 +588,14 @@ def test_a_scheduler_that_cannot_be_spoken_to_is_refused_at_once(tmp_path, monke
     with support_cluster.running(tmp_path / "cluster", 0) as found:
         began = time.monotonic()
         with pytest.raises(Refused, match="no Dask scheduler answers at tcp://127.0.0.1:9; start it, or correct"):
-            cluster.lanes(nobody, 1)
+            cluster.workers(nobody, 1)
         with (
             dask.config.set({"distributed.comm.require-encryption": True}),
             pytest.raises(Refused, match=r"cannot be reached \(encryption required.*see docs/scale.md for the TLS"),
         ):
-            cluster.lanes(nobody, 1)
+            cluster.workers(nobody, 1)
         with pytest.raises(Refused, match="has no workers; start some"):
-            cluster.lanes(Limits(engine="dask", scheduler=found.address), 1)
+            cluster.workers(Limits(engine="dask", scheduler=found.address), 1)
         gc.collect()  # Dask's client waits a minute for itself, where it was not closed
         assert time.monotonic() - began < 45
 

@@ -1,6 +1,6 @@
-"""Dask workers as lanes: worker processes of this machine, or, where `limits.scheduler` names one, of a cluster.
+"""Workers on Dask: worker processes of this machine, or, where `limits.scheduler` names one, of a cluster.
 
-Each lane is pinned to one worker and gives it one slice at a time, of some seconds. What a slice did is in the segment's
+Each is pinned to one Dask worker and gives it one slice at a time, of some seconds. What a slice did is in the segment's
 journal file before it ends, so Dask is told to repeat nothing: a slice whose worker is lost is begun again by the driver,
 on a worker that lives, from what the journal says. Driver and workers share the journal's folder, or `limits.journal`.
 """
@@ -27,21 +27,21 @@ from ...run import files
 from ...run.files import write_atomically
 from . import worker as units
 from .object_store import Blob, Store
-from .worker import Job, Lane, Slice
+from .worker import Job, Slice, Worker
 
 POLL = 1.0  # seconds between two looks at the cluster while a slice is out
 CONNECT = 30.0  # seconds for the first answer of the scheduler, and for its first worker
 ANSWER = 10.0  # seconds for an answer of the scheduler
 PATIENCE = 60.0  # seconds without an answer of the scheduler, or without any worker
-RESTART = 10.0  # seconds in which a lost worker may be replaced; then its lane shares one with another lane
+RESTART = 10.0  # seconds in which a lost worker may be replaced; then two share one
 HUNG = 100  # slices that one may take before it is given up, and
 PAGE_UNITS = 50_000  # a page's units, many: where few units a second are allowed, a page takes long
 LOCKED = 120.0  # seconds: a machine that is lost keeps its locks on a shared file system for 90
 _JOB = ".job-"  # the beginning of the job file's name
 
 
-def lanes(limits: Limits, segments: int) -> list[Lane]:
-    """One lane for each worker that is there now, at most `segments` and `limits.workers` of them.
+def workers(limits: Limits, segments: int) -> list[Worker]:
+    """One for each Dask worker that answers now, at most `segments` and `limits.workers` of them.
 
     Workers that join later take the places of lost ones. Raises Refused: no scheduler there, no worker, no way in.
     """
@@ -125,7 +125,7 @@ def _put(job: Job, content: bytes) -> JobFile | JobObject:
 
 
 class _Pinned:
-    """A lane: one worker, another one when that is lost."""
+    """A worker of the cluster; another one when that is lost."""
 
     def __init__(self, cluster: "_Cluster"):
         self._cluster = cluster
@@ -146,7 +146,7 @@ class _Pinned:
         return found
 
     def close(self) -> None:
-        """Lets go of the worker; the last lane of a cluster closes it."""
+        """Lets go of the worker; the last one closes the cluster."""
         self._cluster.leave(self)
 
 
@@ -244,8 +244,8 @@ class _Cluster:
             return None
         return [address for address in there if address not in self._avoided]
 
-    def worker_of(self, lane: _Pinned) -> str:
-        """The lane's worker: the one it has, else one that no lane has, else, in the end, one that others have, too.
+    def worker_of(self, pinned: _Pinned) -> str:
+        """The address of its worker: the one it has, else a free one, else, in the end, one that it shares with others.
 
         Raises Interrupted where there is none for too long.
         """
@@ -254,15 +254,15 @@ class _Cluster:
             there = self.workers()
             waited = time.monotonic() - began
             with self._lock:
-                mine = self._pinned.get(lane)
+                mine = self._pinned.get(pinned)
                 if there is None or mine in there:  # not known: the next call tells
                     if mine:
                         return mine
                 else:
-                    taken = [worker for one, worker in self._pinned.items() if one is not lane]
+                    taken = [worker for one, worker in self._pinned.items() if one is not pinned]
                     free = sorted(there, key=taken.count)
                     if free and (free[0] not in taken or waited > RESTART):
-                        self._pinned[lane] = free[0]
+                        self._pinned[pinned] = free[0]
                         return free[0]
                     if not free and waited > PATIENCE:
                         raise Interrupted(f"the Dask cluster {self._name} has no worker left; start some.")
@@ -274,10 +274,10 @@ class _Cluster:
         with self._look:
             self._seen = (0.0, None)
 
-    def leave(self, lane: _Pinned) -> None:
-        """Forgets a lane; with the last one everything is closed."""
+    def leave(self, pinned: _Pinned) -> None:
+        """Forgets a worker; closes everything with the last one."""
         with self._lock:
-            self._pinned.pop(lane, None)
+            self._pinned.pop(pinned, None)
             self.users -= 1
             last = self.users == 0
         if last:

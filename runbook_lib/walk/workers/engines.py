@@ -20,7 +20,7 @@ from ..insert import Inserter, OnPage
 from ..plan import Plan
 from ..walk import Segment, Winners, in_order, segments_of, walk
 from .shared_journal import SharedJournal
-from .worker import Job, Lane, Slice, advance, sides_of
+from .worker import Job, Slice, Worker, advance, sides_of
 
 PROCESSES_FROM = 2_000_000_000  # bytes of source tables from which more processes are worth their start
 STRIKES = 3  # workers that a segment may lose one after the other
@@ -52,15 +52,15 @@ def insert(
     left = segments_of(plan, winners, resume, segments)
     if not left:
         return
-    lanes: list[Lane] = _processes(plan, len(left)) if engine == "processes" else _cluster(plan, len(left))
+    workers: list[Worker] = _processes(plan, len(left)) if engine == "processes" else _cluster(plan, len(left))
     with ExitStack() as ending:
-        for lane in lanes:
-            ending.callback(lane.close)
+        for worker in workers:
+            ending.callback(worker.close)
         ending.callback(_known_path(stage).unlink, missing_ok=True)
         limits = plan.parameters.limits
         shared = ending.enter_context(SharedJournal(plan, stage, left)) if limits.journal else None
         parameters = plan.parameters.model_dump()
-        parameters["limits"]["workers"] = max(1, limits.workers // len(lanes))
+        parameters["limits"]["workers"] = max(1, limits.workers // len(workers))
         job = Job(
             run_id=stage.run.id,
             folder="" if shared else str(stage.run.folder.absolute()),
@@ -78,7 +78,7 @@ def insert(
             holder=stage.run.holder(),
             shared=shared and shared.about,
         )
-        _drive(plan, job, left, [shared.watched(lane) for lane in lanes] if shared else lanes, on_page)
+        _drive(plan, job, left, [shared.watched(worker) for worker in workers] if shared else workers, on_page)
 
 
 def engine_of(plan: Plan, segments: dict[str, int]) -> str:
@@ -91,23 +91,23 @@ def engine_of(plan: Plan, segments: dict[str, int]) -> str:
     return "processes" if several and size > PROCESSES_FROM else "threads"
 
 
-def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_page: OnPage | None) -> None:
+def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker], on_page: OnPage | None) -> None:
     """Hands out segments; each stays with its worker, which keeps its journal file open."""
-    free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-    for lane in lanes:
-        free.put(lane)
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        free.put(worker)
     stop = threading.Event()
     touched = {table: _touched(table, routes) for table, routes in plan.by_source().items()}
     left = {(segment.table, segment.number) for segment in segments}
 
     def work(segment: Segment) -> None:
-        lane, strikes = free.get(), 0
+        worker, strikes = free.get(), 0
         try:
             while not stop.is_set():
                 users = Counter(used for table, _ in left.copy() for used in touched[table])  # that may be at a table
-                share = plan.limiter.budgets.share(len(lanes), users)
+                share = plan.limiter.budgets.share(len(workers), users)
                 try:
-                    found = lane.advance(job, segment.table, segment.number, share)
+                    found = worker.advance(job, segment.table, segment.number, share)
                 except WorkersLost as lost:
                     strikes += lost.deaths
                     if strikes >= STRIKES:
@@ -117,8 +117,8 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                         ) from None
                     continue
                 strikes = strikes if not found.counts else 0
-                plan.limiter.elsewhere[lane] = found.slowed
-                plan.limiter.add_slowdowns(found.slowdowns, len(lanes))
+                plan.limiter.elsewhere[worker] = found.slowed
+                plan.limiter.add_slowdowns(found.slowdowns, len(workers))
                 if on_page and found.counts:
                     on_page(segment.table, found.counts)
                 found.raise_problem()
@@ -126,15 +126,15 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], lanes: list[Lane], on_
                     left.discard((segment.table, segment.number))
                     return
         finally:
-            plan.limiter.elsewhere.pop(lane, None)
-            free.put(lane)
+            plan.limiter.elsewhere.pop(worker, None)
+            free.put(worker)
 
-    with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool:
         in_order(plan, segments, lambda segment: pool.submit(work, segment), stop.set)
 
 
 def _touched(table: str, routes: list[Route]) -> list[str]:
-    """The lanes that a segment of a source table uses."""
+    """The budgets that a segment of a source table uses, by table and side."""
     return [f"source {table}", *sorted({f"target {route.entry.target}" for route in routes})]
 
 
@@ -171,11 +171,11 @@ class _Process:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _processes(plan: Plan, segments: int) -> list[Lane]:
+def _processes(plan: Plan, segments: int) -> list[Worker]:
     return [_Process() for _ in range(max(1, min(os.cpu_count() or 1, segments, plan.parameters.limits.workers)))]
 
 
-def _cluster(plan: Plan, segments: int) -> list[Lane]:
-    from .dask import lanes
+def _cluster(plan: Plan, segments: int) -> list[Worker]:
+    from .dask import workers
 
-    return lanes(plan.parameters.limits, segments)
+    return workers(plan.parameters.limits, segments)

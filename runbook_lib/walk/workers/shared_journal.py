@@ -172,9 +172,9 @@ class SharedJournal:
             self.end(wait=False)
         return None
 
-    def watched(self, lane: Any) -> "_Watched":
-        """The lane, whose records are fetched after each slice."""
-        return _Watched(lane, self)
+    def watched(self, worker: Any) -> "_Watched":
+        """The worker, whose records are fetched after each slice."""
+        return _Watched(worker, self)
 
     def pull(self, table: str, segment: int) -> None:
         """Fetches a segment's new records. Writes to its file. One thread for each segment. Raises Damaged, Interrupted."""
@@ -186,18 +186,18 @@ class SharedJournal:
 
 
 class _Watched:
-    """A lane whose records the driver fetches after each slice."""
+    """A worker whose records the driver fetches after each slice."""
 
-    def __init__(self, lane: Any, shared: SharedJournal):
-        self._lane, self._shared = lane, shared
+    def __init__(self, worker: Any, shared: SharedJournal):
+        self._worker, self._shared = worker, shared
 
     def advance(self, job: Any, table: str, number: int, budgets: Any) -> Any:
-        found = self._lane.advance(job, table, number, budgets)
+        found = self._worker.advance(job, table, number, budgets)
         self._shared.pull(table, number)
         return found
 
     def close(self) -> None:
-        self._lane.close()
+        self._worker.close()
 
 
 class WorkerFolder:

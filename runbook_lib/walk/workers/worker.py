@@ -75,7 +75,7 @@ class Slice:
             raise _KINDS.get(self.problem[0], Failed)(self.problem[1])
 
 
-class Lane(Protocol):
+class Worker(Protocol):
     """A worker that does one thing at a time."""
 
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
