@@ -1,8 +1,8 @@
-"""The lease: one operator for each target table, on whatever machine; an item in a DynamoDB table says who.
+"""The lease: one operator for each target table, across machines; an item in a DynamoDB table names the lease holder.
 
-It is renewed while its holder runs, and runs out where it is not. No clock of another machine is trusted: who wants the
-lease watches its item for as long as it lasts, and takes it where nothing changed. A holder that could not renew stops
-by itself when two thirds of the time are over, so that it has ended when the next one begins.
+The lease holder renews the lease while it runs; a lease that nobody renews expires. No clock of another machine is
+trusted: an operator who wants the lease watches its item for the lease's duration, and takes it over if nothing changed.
+A lease holder that cannot renew stops by itself after two thirds of that time, before the next one starts.
 """
 
 import math
@@ -114,8 +114,8 @@ def hold(
 ) -> Iterator[list[Lease]]:
     """Holds the leases on the target tables; no write leaves this process once one of them is lost.
 
-    `break_lock` is a holder, `PID@HOST`, whose lease is taken away. Raises Refused, naming the holder, where another
-    operator holds one; Interrupted where the lease table cannot be reached. Writes to the lease table.
+    `break_lock` names a lease holder, `PID@HOST`, whose lease this process takes over. Raises Refused, naming the
+    lease holder, if another operator holds one; Interrupted if the lease table cannot be reached. Writes to the lease table.
     """
     store, names = _open(target, names, settings), sorted(set(names))
     watch = _Watch(store, names, run, settings, break_lock, clock)
@@ -176,7 +176,7 @@ class _Watch:
         return bool(self._left)
 
     def _why_free(self, name: str, record: Record | None, asked: float) -> str | None:
-        """What takes the lease from whoever had it, "" where nobody has it; None where it is not free."""
+        """The reason why the lease can be taken over, "" if nobody holds it; None if it is not free."""
         if record is None or record.released:
             return ""
         if self._broken and record.holder == self._broken:

@@ -1,6 +1,6 @@
-"""How long the leases of a run last, told to the processes that work for it on this machine; and on which clock.
+"""A file in the run's folder that tells a run's worker processes until when its leases last.
 
-The holder keeps it in a file in the run's folder, on a clock that all processes of one machine share.
+The lease holder writes it, by a clock that all processes of one machine share.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def running_time() -> float:
 
 
 def machine() -> str:
-    """What tells this machine, since it was started, from others of its name; and one container from another."""
+    """A digest that differs between machines of one name, between two boots of one machine, and between containers."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii") + os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux
@@ -51,13 +51,13 @@ class Cell:
         os.pwrite(self._file, _FORM.pack(machine().encode(), moment), 0)
 
     def write(self, until: Callable[[], float]) -> None:
-        """Writes until when the leases last. A disk that fails leaves what was there, which comes to its end."""
+        """Writes until when the leases last. If the disk fails, the earlier time stays and passes."""
         with self._lock, contextlib.suppress(OSError):
             if self._open:
                 self._write(until())
 
     def close(self) -> None:
-        """Takes the file away; who follows it stops."""
+        """Removes the file; processes that follow it stop."""
         self.write(lambda: -math.inf)
         with self._lock, contextlib.suppress(OSError):
             self._open = False

@@ -44,10 +44,10 @@ class Store:
             return self._record(self._wire.get(self.table, self._id(target)))
 
     def write(self, target: str, record: Record, instead_of: Record | None, *, counted: bool = True) -> Record | None:
-        """None where the lease now says this, else what it says. Writes to the lease table.
+        """None if the lease is now this record, else the record that it is. Writes to the lease table.
 
-        `counted`: only where it was not renewed since `instead_of` was read. A late copy of an earlier write of one
-        holder never stands over a later one.
+        `counted`: only if nobody renewed it since `instead_of` was read. A delayed copy of an earlier write never
+        overwrites a later one of the same lease holder.
         """
         body = {"TableName": self.table, "Item": self._id(target) | _item(record)}
         if instead_of is None:

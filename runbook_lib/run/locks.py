@@ -51,7 +51,7 @@ def hold_targets(
 ) -> Iterator[Held]:
     """Holds the tables for writing. Refused, naming the holder, where another live process holds one of them.
 
-    `break_lock` is that holder, `PID@HOST`: its lock is taken away. Writes to the machine's temporary folder and to the
+    `break_lock` names that holder, `PID@HOST`, whose lock this process takes. Writes to the machine's temporary folder and to the
     lease's table.
     """
     FOLDER.mkdir(mode=0o1777, exist_ok=True)

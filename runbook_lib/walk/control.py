@@ -23,7 +23,7 @@ _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_
 
 
 def request_stop(run: Run) -> None:
-    """Asks the run to end with the page it is at, so that it can be resumed. Writes to the run's folder."""
+    """Asks the run to stop after its current page, so that it can be resumed. Writes to the run's folder."""
     write_atomically(run.folder / STOP, json.dumps({"request": "stop", "at": iso(now())}).encode(), 0o600)
 
 
@@ -34,16 +34,16 @@ def check(run: Run) -> None:
 
 
 def clear(run: Run) -> None:
-    """Takes all requests back: the next stage begins, with the budgets of its parameters. Writes to the run's folder."""
+    """Withdraws all requests: the next stage starts with the budgets of its parameters. Writes to the run's folder."""
     for name in (STOP, TUNE):
         (run.folder / name).unlink(missing_ok=True)
 
 
 def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None]:
-    """Asks the run to keep other budgets until its stage ends; gives all that are asked for. Writes to the run's folder.
+    """Asks the run to keep other budgets until its stage ends. Writes to the run's folder.
 
-    Refused for other keys, for an entry that the run does not have, and for what is neither a number above 0 nor None
-    (no limit).
+    Returns all requested budgets: dotted key → units a second, None for no limit. Refused for other keys, for an entry
+    that the run does not have, and for a value that is neither a number above 0 nor None.
     """
     asked = _asked(run) or {}
     for key, value in settings.items():

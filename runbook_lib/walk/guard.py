@@ -125,7 +125,7 @@ def confirm(
 
 
 def terminal() -> Callable[[str], str] | None:
-    """A way to ask the person at the terminal, or None where nobody is there."""
+    """A function that asks the person at the terminal, or None if there is no terminal."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 

@@ -103,7 +103,7 @@ class Inserter:
         instead: list[Instead],
         still: Sequence[tuple[JournalRow, str]] = (),
     ) -> tuple[dict[str, Counter], str]:
-        """Intent, inserts, outcome; gives what that adds to the counts, and a letter for each row."""
+        """Writes intent, inserts and outcome. Returns the additional counts (entry → counts), and a letter for each row."""
         log, unknown, _ = self._hold(routed.page.table, routed.page.segment)
         try:
             there = self._read_there(routed.rows, unknown)
@@ -182,9 +182,9 @@ class Inserter:
             return self._logs[table, segment]
 
     def take(self, table: str, segment: int) -> Position | None:
-        """Holds the segment's journal file; gives where it stands if it had to be read, None if it is as it was left.
+        """Locks the segment's journal file. Returns the segment's position, None if the file is unchanged since `release`.
 
-        For workers that share a job. Raises Interrupted where another one does not let go of the file.
+        For workers that share a job. Raises Interrupted if another worker keeps the lock.
         """
         known = self._logs.get((table, segment))
         if known and known.log.resume():

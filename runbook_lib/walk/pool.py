@@ -18,8 +18,8 @@ IDLE, BUSY = (
 class SegmentPool:
     """A pool of one thread, and of more, up to `most`, while the process waits. A `with` block; thread-safe.
 
-    One interpreter computes on one processor. While that is busy, another page only takes memory and turns; while it waits for
-    the network, another segment is begun, unless it is a budget that it waits for.
+    One interpreter computes on one processor. While that is busy, another page only costs memory and time slices. While it
+    waits for the network, the pool starts another segment, unless it waits for a budget.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ def _key_attributes(plan: Plan) -> dict[str, list[str]]:
 
 
 class _Keyed(NamedTuple):
-    """A page of items of which only what makes their keys was read."""
+    """A page of items of which only the attributes that make their keys were read."""
 
     page: Page
     found: list[tuple[str, bytes, dict]]  # target table, hash of the target key, source item

@@ -40,7 +40,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Routed:
-    """A page with what its routes made of it."""
+    """A page after its routes."""
 
     page: Page
     scanned: Counter  # entry -> items it selects
@@ -98,11 +98,11 @@ def walk(
     attributes: dict[str, list[str]] | None = None,
     route: Callable[..., Any] | None = None,
 ) -> None:
-    """Calls `step` with every page of the plan's source tables. Reads the source; the rest is the step's.
+    """Calls `step` with every page of the plan's source tables. Reads the source; `step` does the rest.
 
-    `resume` says where segments go on, `attributes` what to bring of a table's items (default: all), `route` what to make
-    of a page (default: `route_items`). The first exception, from reading or from the step, stops every segment after the
-    page it is at, and is raised.
+    `resume` has the positions from which segments resume, `attributes` the attributes to read of each table's items
+    (default: all), `route` the function that routes a page (default: `route_items`). The first exception, from reading or
+    from the step, stops every segment after its current page, and is raised.
     """
     stop = threading.Event()
     workers = plan.parameters.limits.workers
@@ -220,7 +220,7 @@ def in_order(
 
 
 def _before(table: str, parents: dict[str, set[str]], levels: dict[str, int]) -> set[str]:
-    """All tables that have to be walked before this one, however many references away."""
+    """All tables to walk before this one: those that it refers to, directly or through others."""
     found: set[str] = set()
     left = [table]
     while left:

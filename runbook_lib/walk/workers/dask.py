@@ -1,8 +1,8 @@
 """Workers on Dask: worker processes of this machine, or, where `limits.scheduler` names one, of a cluster.
 
-Each is pinned to one Dask worker and gives it one slice at a time, of some seconds. What a slice did is in the segment's
-journal file before it ends, so Dask is told to repeat nothing: a slice whose worker is lost is begun again by the driver,
-on a worker that lives, from what the journal says. Driver and workers share the journal's folder, or `limits.journal`.
+Each is pinned to one Dask worker and gives it one slice of some seconds at a time. A slice is in the segment's journal
+file before it ends, so Dask must repeat nothing: if a worker is lost, the driver starts its slice again on another
+worker, from the position in the journal. Driver and workers share the journal's folder, or `limits.journal`.
 """
 
 import contextlib
@@ -146,7 +146,7 @@ class _Pinned:
         return found
 
     def close(self) -> None:
-        """Lets go of the worker; the last one closes the cluster."""
+        """Releases the worker; the last one closes the cluster."""
         self._cluster.leave(self)
 
 

@@ -69,13 +69,13 @@ class Tail:
 class SharedLog:
     """A worker's journal file: as journal.Log, but its records are objects.
 
-    The file is a copy, for whoever wants to know where the segment stands; with the first pause it goes.
+    The file is a copy from which a worker reads the segment's position; the first pause deletes it.
     """
 
     cut, empty = 0, False
 
     def __init__(self, store: Store, folder: str, path: Path, head: Head):
-        """Fetches what is there and takes the file over. Raises Interrupted where the execution is over, and Damaged."""
+        """Fetches the records and takes the file over. Raises Interrupted if the execution has ended, and Damaged."""
         self.path, self._lock, self._confirmed, self._next = path, threading.Lock(), running_time(), 0
         self._held = self._closed = False
         path.unlink(missing_ok=True)

@@ -49,9 +49,9 @@ class Store:
             raise Refused(f"limits.journal: {self.url} cannot be opened: {known}.") from None
 
     def create(self, name: str, content: bytes) -> bool:
-        """Whether the object is there with this content: created now, or by an attempt whose reply was lost. Writes it.
+        """Whether the object exists with this content: created now, or by an attempt whose reply was lost. Writes it.
 
-        False where it is there with another one.
+        False if it exists with another content.
         """
         return self._reach(self._objects.put, name, content) or self.read(name) == content
 

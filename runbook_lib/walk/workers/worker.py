@@ -1,9 +1,9 @@
 """Segments worked on by other processes: a few seconds at a time, wherever there is room.
 
-The process that was started, the driver, hands out one segment after the other and gets back how far it came; it alone
-writes the stage's own journal, shows progress, and can be asked to stop. A worker opens the sides itself, so that
-accounts and endpoints are checked in each, and writes the segment's journal file, from which it also learns where to go on:
-a worker that died has lost nothing that the next one would not find. Delivery is at least once, and the insert idempotent.
+The process that the user started, the driver, hands out one segment after the other and learns its position. Only the
+driver writes the stage's own journal, shows progress, and takes requests to stop. A worker connects to both sides itself,
+so each checks accounts and endpoints. It writes the segment's journal file and resumes from it, so the next worker finds
+everything that a dead one did. Delivery is at least once, and the insert idempotent.
 """
 
 import time
@@ -126,7 +126,7 @@ class _Worker:
 
     @classmethod
     def forget(cls) -> None:
-        """Closes everything, so that the next slice begins with what is on disk."""
+        """Closes everything, so that the next slice starts from the state on disk."""
         if cls._now is not None:
             worker, cls._now = cls._now, None
             worker._insert.__exit__()
