@@ -23,8 +23,8 @@ class World:
     """A `with` block in which AWS is the embedded server, for this process and its children.
 
     Inside, `endpoint` is the server's URL, and os.environ holds dummy credentials and no other AWS setting:
-    no profile, proxy or endpoint of the user's leads elsewhere. Afterwards os.environ is as before, and the
-    data are gone.
+    no profile, proxy or endpoint of the user leads elsewhere. Afterwards os.environ is restored and the data is
+    gone.
     """
 
     endpoint: str

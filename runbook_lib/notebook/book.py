@@ -46,8 +46,7 @@ PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOP
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
     """The book for a stage, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
 
-    Shows the banner. Raises ParametersError for a name or type that the notebook does not declare, Refused (or
-    MappingError) for a file or table that the parameters name and that does not exist.
+    Shows the banner. Raises ParametersError for an undeclared name or type, Refused where a named file does not exist.
     """
     book = Book(stage)
     book._open(namespace)

@@ -51,7 +51,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
 
     def stop() -> None:
         control.request_stop(run)
-        print("Stopping when the page is finished; once more to stop now.", file=sys.stderr, flush=True)
+        print("Stopping after the current page; press Ctrl-C again to stop now.", file=sys.stderr, flush=True)
 
     control.clear(run)
     copy = _free_name(run.folder, stage)

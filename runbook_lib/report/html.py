@@ -1,7 +1,7 @@
 """HTML for notebook outputs: escaping, and the blocks from which every view is built. Pure, light to import.
 
-Styles are inline, because JupyterLab strips `<style>` from outputs that it does not trust, and plain, because of inline
-styles it keeps only those on a list of its own. Elements with a background also set their colour; all others inherit, so the
+Styles are inline, because JupyterLab strips `<style>` from untrusted outputs, and plain, because it keeps only some inline
+styles. Elements with a background also set their colour; all others inherit, so the
 same output is legible in the light and the dark theme, in the exported file, and in print.
 """
 

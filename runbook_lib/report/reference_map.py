@@ -29,7 +29,7 @@ def draw_map(
 ) -> Html:
     """What refers to what: columns by level, parents left; edges are (child, parent, references, dangling).
 
-    An edge whose parent is None is one for which no table could be told. Tables without references stand below.
+    An edge whose parent is None leads to an unknown table. Tables without references stand below.
     """
     merged: dict[tuple[str, str | None], list[int]] = {}
     for child, parent, count, dangling in edges:

@@ -58,7 +58,7 @@ def profile_items(items: list[dict]) -> Profile:
 
 
 def merge_into(whole: Profile, page: Profile) -> None:
-    """Adds a page's profile to that of the table; names beyond MAX_ATTRIBUTES share one line."""
+    """Adds a page's profile to the table's; names beyond MAX_ATTRIBUTES share one line."""
     for name, attribute in page.items():
         place = name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
         whole.setdefault(place, AttributeProfile()).merge(attribute)

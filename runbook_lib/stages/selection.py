@@ -84,6 +84,6 @@ def _is_over(run: Run, stage: str, tables: list[str]) -> bool:
 
 
 def _next_id(run_id: str) -> str:
-    """An id after this one, for two runs begun in the same second."""
+    """An id after this one, for two runs that start in the same second."""
     head, _, tail = run_id.rpartition("-")
     return f"{head}-{int(tail) + 1}" if tail.isdigit() and len(tail) < 6 else f"{run_id[:62]}-2"

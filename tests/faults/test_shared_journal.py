@@ -117,7 +117,7 @@ def test_what_a_dead_driver_had_not_fetched_is_fetched_before_anything_is_decide
     assert status(ended.run()).totals["inserted"] == 0
     stage = Stage(ended.run(), "migrate")
     assert stage.read().may_stand()  # so that a rollback of an earlier run is refused
-    assert "-store still: resuming or rolling back fetches it" in status(ended.run()).text()
+    assert "-store; resuming or rolling back fetches them" in status(ended.run()).text()
     if then == "rollback":
         assert without(ended).rollback()["rollback"]["deleted"] == there
         assert sea.content(worlds.TARGET) == {"Ports": [], "Ships": []}

@@ -467,7 +467,7 @@ def test_a_delta_is_refused_where_there_is_nothing_to_catch_up_with(moto_world, 
     with pytest.raises(Refused, match="has not finished its migration; resume it first"):
         flow.delta()
     flow.migrate()
-    with pytest.raises(Refused, match="name all of them under --tables"):
+    with pytest.raises(Refused, match="name all of them with --tables"):
         flow.delta(["Leads"])
     flow.rollback()
     with pytest.raises(Refused, match="was rolled back"):

@@ -41,8 +41,8 @@ class Migration:
 def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
     """Migrates the plan's chosen entries; starts or resumes. Writes to the target and to the run's folder.
 
-    Raises Refused (nothing written) and Interrupted (the same run id resumes). A failure is not raised: it is in the
-    result, after the undo that `limits.on_failure` asks for.
+    Raises Refused (nothing written) and Interrupted (the same run ID resumes). A failure is not raised: the result
+    holds it, after the undo that `limits.on_failure` asks for.
     """
     with run.saving(), Stage(run, "migrate") as stage:
         return _migrate(stage, plan, on_page)
