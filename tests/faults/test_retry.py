@@ -316,7 +316,7 @@ def test_a_death_in_an_attempt_leaves_it_to_the_same_command(roll_back, step, be
 def test_an_attempt_that_was_interrupted_goes_on(bench):
     """An endpoint that is lost: exit code 3, and the same command."""
     flow = failing(bench)
-    with harness.armed("wire.PutItem.before=error@2+"), pytest.raises(Interrupted, match="Run it again"):
+    with harness.armed("wire.PutItem.before=error@2+"), pytest.raises(Interrupted, match="Run the same command with the run ID"):
         flow.retry()
     bench.check_whole(flow.retry())
     back(bench, flow)
@@ -355,7 +355,7 @@ def test_the_command_plans_tries_and_is_refused_where_there_is_nothing(bench, tm
     planned = json.loads(capsys.readouterr().out)
     assert (planned["run_id"], planned["plan"]) == (
         flow.run_id,
-        ["try 2 failed items of Ports again", "retry 1 failed item of Ships again"],
+        ["retry 2 failed items of Ports", "retry 1 failed item of Ships"],
     )
     assert cli.main([*command, str(flow.outputs), "--execute", "--confirm", TARGET]) == 1  # REVIEW, as the first time
     found = json.loads(capsys.readouterr().out)
