@@ -482,7 +482,9 @@ def test_without_the_scheduler_the_run_is_interrupted_and_goes_on_later(sea, tmp
     with support_cluster.running(tmp_path / "cluster", 2) as found:
         ended = flow(sea, tmp_path / "dask", engine="dask", scheduler=found.address, segments=2, write_units=80)
         watch = in_the_middle(ended, "Ships", lambda _: found.kill(found.scheduler))
-        with pytest.raises(Interrupted, match=r"the Dask scheduler tcp://\S+ is lost; start it again. Run the same command"):
+        with pytest.raises(
+            Interrupted, match=r"the Dask scheduler tcp://\S+ is lost; start it again. Run the same command"
+        ):
             ended.migrate()
         watch.join()
         ended.parameters = ended.parameters.model_copy(update={"limits": Limits(segments=2)})

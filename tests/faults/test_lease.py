@@ -324,7 +324,9 @@ def test_workers_of_a_run_whose_lease_is_lost_stop_before_their_driver_does(sea,
     flow = sea.flow(engine="processes", seconds=60)  # no renewal, which would tell it otherwise, until it is over
     lane = Here(flow.run())
     monkeypatch.setattr(engines, "_processes", lambda *_: [lane])
-    with pytest.raises(Interrupted, match=r"expired or was taken over; this worker writes nothing more\. Run the same command"):
+    with pytest.raises(
+        Interrupted, match=r"expired or was taken over; this worker writes nothing more\. Run the same command"
+    ):
         flow.migrate()
     assert (lane.problems[0], lane.problems[1][0]) == (None, "NotSent")
     assert sea.bench.landed() == PORTS

@@ -316,7 +316,10 @@ def test_a_death_in_an_attempt_leaves_it_to_the_same_command(roll_back, step, be
 def test_an_attempt_that_was_interrupted_goes_on(bench):
     """An endpoint that is lost: exit code 3, and the same command."""
     flow = failing(bench)
-    with harness.armed("wire.PutItem.before=error@2+"), pytest.raises(Interrupted, match="Run the same command with the run ID"):
+    with (
+        harness.armed("wire.PutItem.before=error@2+"),
+        pytest.raises(Interrupted, match="Run the same command with the run ID"),
+    ):
         flow.retry()
     bench.check_whole(flow.retry())
     back(bench, flow)
