@@ -151,8 +151,9 @@ def test_from_the_migration_to_the_rollback(commands, moto_world):
     assert commands.status() == "rolled back"
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again(commands, moto_world):
-    """And what was cut off is rolled back."""
+    """Its rows are read once, and the files once more."""
     assert commands.run("03_migrate", refusing) == 1
     assert commands.run("03_migrate", retry_failed=True) == 0
     assert len(moto_world.content(TARGET)["Ships"]) == 13
