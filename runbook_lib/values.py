@@ -111,7 +111,7 @@ def _canonical_set_part(part: re.Match) -> bytes:
     members, letter = part[1], part.string[part.start() - 1]
     # Of plain text and numbers the bytes sort as the members do.
     if members and (letter == _S or (letter == _N and _CANONICAL_MEMBERS.fullmatch(members))):
-        return b'S":["' + b'","'.join(sorted(set(members[1:-1].split(b'","')))) + b'"]'
+        return b'S":["%b"]' % b'","'.join(sorted({*members[1:-1].split(b'","')}))
     (members,) = canonical({f"{chr(letter)}S": orjson.loads(part[0][3:])}).values()
     return b'S":' + orjson.dumps(members)
 
@@ -153,8 +153,10 @@ def key_bytes(value: dict) -> tuple[str, bytes]:
 def key_hash(key: dict) -> bytes:
     """16 bytes that identify a key (partition and sort value with their types) within its table."""
     parts = b""
-    for name in sorted(key):
-        letter, content = key_bytes(key[name])
+    for name in sorted(key) if len(key) > 1 else key:
+        value = key[name]
+        text = value.get("S")
+        letter, content = ("S", text.encode()) if text is not None else key_bytes(value)  # most keys: without a call
         parts += _key_head(name, letter) + len(content).to_bytes(4, "big") + content
     return blake2b(parts, digest_size=16).digest()
 

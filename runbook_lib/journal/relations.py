@@ -1,6 +1,7 @@
 """Relationships in the journal: eight bytes an id, so that they can be counted after any crash."""
 
 import base64
+from binascii import b2a_base64
 
 from ..mapping.ids import id_hash
 from ..mapping.references import LINK_BYTES as WIDTH
@@ -12,8 +13,9 @@ from .log import CONFLICT, FAILED, REPLACED, Intent
 
 def encode(row: Row) -> str:
     """Base64 of a hash of the row's own id, then one of each id it refers to."""
-    own = id_hash(row.entry, row.old, WIDTH) if row.old else NOWHERE
-    return base64.b64encode(own + b"".join([found.link for found in row.references])).decode()
+    own = row.link or (id_hash(row.entry, row.old, WIDTH) if row.old else NOWHERE)
+    links = own + b"".join([found.link for found in row.references])
+    return b2a_base64(links, newline=False).decode()
 
 
 class Relations:
