@@ -1,6 +1,6 @@
 """A journal file's intents, each with what became of it: its outcome, what an undo did, and what took its place."""
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,5 +195,5 @@ def _take_out(intent: Intent) -> None:
 
 def encode_ids(row: Row) -> str:
     """Base64 of a hash of the row's own id, then one of each id it refers to."""
-    own = id_hash(row.entry, row.old, LINK_BYTES) if row.old else NOWHERE
-    return base64.b64encode(own + b"".join([found.link for found in row.references])).decode()
+    own = row.link or (id_hash(row.entry, row.old, LINK_BYTES) if row.old else NOWHERE)
+    return b2a_base64(own + b"".join([found.link for found in row.references]), newline=False).decode()

@@ -49,6 +49,29 @@ class Parents:
     known: dict[str, dict[str, tuple[dict, bytes]]] = field(default_factory=dict)  # by old id as text: new id, link
 
 
+def remembering(
+    parents: Parents, entry: str
+) -> tuple[dict[str, tuple[dict, bytes]], Callable[[dict], tuple[dict, bytes]]]:
+    """The new ids and links that are known of an entry, by old id as text; and a function that makes one more known.
+
+    An id is often asked for several times: as that of an item and in references to it. To look it up costs a tenth of
+    making it. The function takes an old id of type S, and raises ValueError where that cannot be one.
+    """
+    new_id, begun = parents.new_id[entry], id_head(entry, "S", LINK_BYTES)
+    known = parents.known.setdefault(entry, {})
+
+    def remember(old: dict) -> tuple[dict, bytes]:
+        text, link = old["S"], begun.copy()
+        new = new_id(old)
+        link.update(text.encode())
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[text] = pair = new, link.digest()
+        return pair
+
+    return known, remember
+
+
 # (value, source item, references found, paths whose value is no id, not JSON, or matches no template) -> new value
 Rewrite = Callable[[dict, dict, list[Found], list[str]], dict]
 Path = tuple[tuple, str, Rewrite]  # steps, as written, what to do with the values at its end
@@ -183,7 +206,7 @@ def _inside_json(inside: list[Path]) -> Rewrite:
 
 def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite:
     new_id, id_type = parents.new_id[parent], parents.id_type[parent]
-    known, begun_link = parents.known.setdefault(parent, {}), id_head(parent, "S", LINK_BYTES)
+    known, remember = remembering(parents, parent)
     is_text = id_type in ("S", None)
     asks = dangling in ("keep", "null")
 
@@ -194,13 +217,9 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
         pair = known.get(text)
         if pair is None:
             try:
-                new, link = new_id(value), begun_link.copy()
-                link.update(text.encode())
+                pair = remember(value)
             except ValueError:
                 return rarer(value, found, unreadable)
-            if len(known) >= REMEMBERED:
-                known.clear()
-            known[text] = pair = new, link.digest()
         new, link = pair
         found.append(_found((path, parent, value, new, link)))
         return new

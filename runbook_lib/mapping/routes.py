@@ -5,7 +5,7 @@ The dry run, the migration and the validation all call the same route, so the ot
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import Quarantine, Refused
 from ..values import (
@@ -28,7 +28,7 @@ from ..values import (
 from .fields import compile_fields, feeding
 from .ids import FORMATS, id_function
 from .model import Entry
-from .references import Found, Parents, compile_references
+from .references import Found, Parents, compile_references, remembering
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
 
@@ -52,6 +52,7 @@ class Row:
     references: list[Found]
     unreadable: list[str]  # reference paths that could not be read
     sparse: list[str]  # index key attributes left out
+    link: bytes | None = None  # a hash of the id, as references to it have one; None where it is to be made
     _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -124,6 +125,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     build, build_key = _compile_build(entry, shape), _compile_build(entry, shape, keys_only=True)
     source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
     check_keys = _compile_key_check(shape)
+    known, remember = remembering(parents, name)
 
     def id_of(item: dict) -> dict | None:
         value = item.get(id_attribute)
@@ -150,10 +152,16 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         found: list[Found] = []
         unreadable: list[str] = []
         sparse: list[str] = []
+        link = None
         try:
             target = item.copy()
             if old is not None:
-                target[id_attribute] = new = _mint(new_id, old, id_attribute)
+                text = old.get("S")
+                if text is None:
+                    new = _mint(new_id, old, id_attribute)
+                else:
+                    new, link = known.get(text) or _mint(remember, old, id_attribute)
+                target[id_attribute] = new
             if rewrite is not None:
                 rewrite(item, target, found, unreadable)
             if build is not None:
@@ -168,7 +176,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             old_id, new_id_ = key_text(source_key), key_text(key)
         else:
             old_id, new_id_ = old.get("S") or text_of(old), new.get("S") or text_of(new)
-        return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse)
+        return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse, link)
 
     return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
 
@@ -197,7 +205,7 @@ def _attributes_of(key: Key) -> Callable[[dict], dict]:
     return lambda item: {partition: item[partition], sort: item[sort]}
 
 
-def _mint(new_id: Callable[[dict], dict], old: dict, attribute: str) -> dict:
+def _mint(new_id: Callable[[dict], Any], old: dict, attribute: str) -> Any:
     try:
         return new_id(old)
     except ValueError as problem:

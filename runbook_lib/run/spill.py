@@ -31,9 +31,10 @@ class HashLog:
     def extend(self, hashes: Iterable[bytes]) -> None:
         """Adds hashes. Thread-safe. Writes to a temporary folder above the limit."""
         with self._lock:
-            for hashed in hashes:
-                self._parts[hashed[0] % _PARTS] += hashed
-                self._held += self.width
+            parts, number = self._parts, 0
+            for number, hashed in enumerate(hashes, 1):  # noqa: B007 - the last number is wanted
+                parts[hashed[0] % _PARTS] += hashed
+            self._held += number * self.width
             if self._held > self._spill_bytes:
                 self._spill()
 

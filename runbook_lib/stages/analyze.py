@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..dynamo import tables
-from ..mapping.references import Found
+from ..mapping.references import REMEMBERED
 from ..mapping.routes import Reject, Row
 from ..run.spill import HashLog, Spool
 from ..values import digest, size
 from ..verdict import Alert, alerts_of_analysis
 from ..walk.plan import Plan
 from ..walk.preread import id_hash, prepare
-from ..walk.walk import Page, Routed, walk
+from ..walk.walk import Routed, walk
 from .profile import Profile, merge_into, profile_items
 
 DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
@@ -99,7 +99,12 @@ class Observer:
 
     def __init__(self, plan: Plan, targets: dict[str, TargetState], on_page: Callable[[str, Counter], None] | None):
         """`targets`: target table → its state; where it holds items, their keys are compared."""
-        self._plan, self._targets, self._on_page = plan, targets, on_page
+        self._plan, self._on_page = plan, on_page
+        self._held = {  # entry -> its target table, where that holds items
+            name: route.entry.target
+            for name, route in plan.routes.items()
+            if targets[route.entry.target].exists and not targets[route.entry.target].empty
+        }
         self._lock = threading.Lock()
         self.tables: dict[str, EntryAnalysis] = {name: EntryAnalysis() for name in plan.routes}
         self.unrouted: Counter = Counter()
@@ -107,6 +112,7 @@ class Observer:
         self._ids: dict[str, HashLog] = defaultdict(HashLog)
         self._asked: dict[tuple[str, str, str], HashLog] = defaultdict(HashLog)  # entry, path, parent
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
+        self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
         self._index_keys = {
             name: [[n for n, _ in index.key] for index in (table.indexes.values() if table else ())]
             for name in plan.routes
@@ -115,18 +121,23 @@ class Observer:
 
     def __call__(self, routed: Routed) -> None:
         """Counts a page, and reads the target where it holds items."""
+        rows: dict[str, list[Row]] = defaultdict(list)
+        for row in routed.rows:
+            rows[row.entry].append(row)
         there = self._there(routed.rows)
-        profiles = self._profiles(routed.page)
+        bytes_ = {entry: [size(row.item) for row in of_entry] for entry, of_entry in rows.items()}
+        profiles = self._profiles(routed)
         with self._lock:
             for entry, number in routed.scanned.items():
                 self.tables[entry].records += number
             for entry, profile in profiles.items():
                 merge_into(self.tables[entry].profile, profile)
-            for row, held in zip(routed.rows, there, strict=True):
-                self._count_row(row, held)
+            for entry, of_entry in rows.items():
+                self._count_rows(entry, of_entry, bytes_[entry])
+            for row, held in zip(routed.rows, there, strict=True) if any(there) else ():
+                self._count_there(row, held)
             for row in routed.losers:
                 self.tables[row.entry].losers += 1
-                self._count_references(row.entry, row.old, row.references)
                 self._list(
                     "conflicts",
                     row.entry,
@@ -136,73 +147,106 @@ class Observer:
                 )
             for reject in routed.rejects:
                 self._count_reject(reject)
+            things: dict[str, list[Row | Reject]] = defaultdict(list)
+            for thing in (*routed.rows, *routed.losers, *routed.rejects):
+                things[thing.entry].append(thing)
+            for entry, of_entry in things.items():
+                self._count_references(entry, of_entry)
             self.unrouted[routed.page.table] += len(routed.unrouted)
             for key in routed.unrouted:
                 self._list("unrouted", routed.page.table, key, "", "no entry selects it")
-            self._sample(routed)
+            self._sample(routed, rows)
         if self._on_page:
             self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
 
     def _there(self, rows: list[Row]) -> list[str | None]:
         found: list[str | None] = [None] * len(rows)
         by_table: dict[str, list[int]] = defaultdict(list)
-        for index, row in enumerate(rows):
-            target = self._plan.routes[row.entry].entry.target
-            if self._targets[target].exists and not self._targets[target].empty:
-                by_table[target].append(index)
+        for index, row in enumerate(rows) if self._held else ():
+            if row.entry in self._held:
+                by_table[self._held[row.entry]].append(index)
         for target, indexes in by_table.items():
             items = self._plan.target.wire.get_many(target, [rows[index].key for index in indexes])
             for index, item in zip(indexes, items, strict=True):
                 found[index] = None if item is None else digest(item)
         return found
 
-    def _profiles(self, page: Page) -> dict[str, Profile]:
-        return {
-            route.entry.name: profile_items([item for item in page.items if route.selects(item)])
-            for route in self._plan.by_source()[page.table]
-        }
+    def _profiles(self, routed: Routed) -> dict[str, Profile]:
+        items, profiles = routed.page.items, {}
+        for route in self._plan.by_source()[routed.page.table]:
+            name = route.entry.name
+            selects_all = routed.scanned[name] == len(items)
+            selected = items if selects_all else [item for item in items if route.selects(item)]
+            profiles[name] = profile_items(selected, self.tables[name].profile)
+        return profiles
 
-    def _count_row(self, row: Row, held: str | None) -> None:
-        table, target = self.tables[row.entry], self._plan.routes[row.entry].entry.target
-        table.routed += 1
-        bytes_ = size(row.item)
-        table.bytes += bytes_
-        indexes = sum(all(name in row.item for name in key) for key in self._index_keys[row.entry])
-        table.write_units += -(-bytes_ // UNIT_BYTES) * (1 + indexes)
-        table.unreadable.update(row.unreadable)
-        table.sparse.update(row.sparse)
-        self._keys[target].extend([row.key_hash])
-        self._count_references(row.entry, row.old, row.references)
+    def _count_rows(self, entry: str, rows: list[Row], bytes_: list[int]) -> None:
+        """`bytes_`: the size of each. What is added up and hashed for a page at a time takes half as long as row by row."""
+        table = self.tables[entry]
+        table.routed += len(rows)
+        table.bytes += sum(bytes_)
+        table.write_units += sum([-(-one // UNIT_BYTES) for one in bytes_])
+        for key in self._index_keys[entry]:
+            table.write_units += sum(
+                -(-one // UNIT_BYTES)
+                for row, one in zip(rows, bytes_, strict=True)
+                if all(name in row.item for name in key)
+            )
+        for row in rows:
+            if row.unreadable:
+                table.unreadable.update(row.unreadable)
+            if row.sparse:
+                table.sparse.update(row.sparse)
+        self._keys[self._plan.routes[entry].entry.target].extend([row.key_hash for row in rows])
+
+    def _count_there(self, row: Row, held: str | None) -> None:
+        """`held`: the digest of what the target holds under the row's key."""
         if held == row.digest:
-            table.already_there += 1
+            self.tables[row.entry].already_there += 1
         elif held is not None:
-            table.different_there += 1
+            self.tables[row.entry].different_there += 1
             self._list("conflicts", row.entry, row.source_key, "", "the target holds a different item under this key")
 
     def _count_reject(self, reject: Reject) -> None:
         table = self.tables[reject.entry]
         table.quarantined += 1
         table.reasons[reject.attribute, reject.reason] += 1
-        self._count_references(reject.entry, reject.old, reject.references)
         self._list("quarantine", reject.entry, reject.source_key, reject.attribute, reject.reason)
 
-    def _count_references(self, entry: str, old: dict | None, references: list[Found] | tuple[Found, ...]) -> None:
+    def _count_references(self, entry: str, things: list[Row | Reject]) -> None:
         table = self.tables[entry]
-        if old is not None:
-            self._ids[entry].extend([id_hash(entry, old)])
-        for found in references:
-            table.references[found.path] += 1
-            if found.old is None:
-                table.dangling[found.path] += 1
+        self._ids[entry].extend(self._id_hashes(entry, [thing.old for thing in things if thing.old is not None]))
+        olds: dict[tuple[str, str | None], list[dict]] = defaultdict(list)
+        for thing in things:
+            for path, parent, old, _, _ in thing.references:
+                olds[path, parent].append(old)
+        for (path, parent), found in olds.items():
+            table.references[path] += len(found)
+            if parent is None:
+                table.dangling[path] += len(found)
             else:
-                table.parents[found.path, found.parent] += 1
-                self._asked[entry, found.path, found.parent].extend([id_hash(found.parent, found.old)])
+                table.parents[path, parent] += len(found)
+                self._asked[entry, path, parent].extend(self._id_hashes(parent, found))
+
+    def _id_hashes(self, entry: str, ids: list[dict]) -> list[bytes]:
+        """A hash of each id of an entry. The same ids come often, as an item's own and in references to it."""
+        remembered, hashes = self._remembered[entry], []
+        for old in ids:
+            text = old.get("S")
+            if (hashed := remembered.get(text)) is None:
+                hashed = id_hash(entry, old)
+                if text is not None:
+                    remembered[text] = hashed
+            hashes.append(hashed)
+        if len(remembered) > REMEMBERED:
+            remembered.clear()
+        return hashes
 
     def _list(self, kind: str, table: str, key: dict, attribute: str, reason: str) -> None:
         self.listed[kind].append({"table": table, "key": key, "attribute": attribute, "reason": reason})
 
-    def _sample(self, routed: Routed) -> None:
-        if not any(len(self.tables[row.entry].samples) < SAMPLES for row in routed.rows):
+    def _sample(self, routed: Routed, rows: dict[str, list[Row]]) -> None:
+        if all(len(self.tables[entry].samples) >= SAMPLES for entry in rows):
             return
         key_names = list(routed.rows[0].source_key)
         items = {tuple(str(item[name]) for name in key_names): item for item in routed.page.items}

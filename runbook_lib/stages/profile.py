@@ -1,13 +1,14 @@
 """The profile of a table's attributes, built page by page: counts, types, lengths, number of values; never a value."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..values import is_empty
-from .distinct import Distinct, content_of
+from .distinct import Distinct, different
 
 MAX_ATTRIBUTES = 2_000  # of a table, so that attribute names made from data cannot fill the memory
 FURTHER = "(further attributes)"
+_WITHOUT_LENGTH = frozenset({"N", "BOOL", "NULL"})
 
 
 @dataclass
@@ -20,40 +21,42 @@ class AttributeProfile:
     longest: int | None = None
     distinct: Distinct = field(default_factory=Distinct)
 
-    def add(self, value: dict) -> None:
-        """Counts one value."""
-        ((letter, content),) = value.items()
-        self.types[letter] += 1
-        self.empty += is_empty(value)
-        if letter not in ("N", "BOOL", "NULL"):
-            length = len(content)
-            self.shortest = length if self.shortest is None else min(self.shortest, length)
-            self.longest = length if self.longest is None else max(self.longest, length)
+    def add(self, values: list[dict], known: Distinct | None = None) -> None:
+        """Counts typed values. `known`: what `distinct` will be merged into; see Distinct.add."""
+        for letter, contents in _by_letter(values).items():
+            self.types[letter] += len(contents)
+            if letter == "NULL":
+                self.empty += len(contents)
+            if letter not in _WITHOUT_LENGTH:
+                lengths = [*map(len, contents)]
+                self._add_lengths(min(lengths), max(lengths))
+                if self.shortest == 0:
+                    self.empty += lengths.count(0)
+            self.distinct.add(letter, different(letter, contents), known)
+
+    def _add_lengths(self, shortest: int | None, longest: int | None) -> None:
+        if shortest is None or longest is None:
+            return
+        self.shortest = shortest if self.shortest is None else min(self.shortest, shortest)
+        self.longest = longest if self.longest is None else max(self.longest, longest)
 
     def merge(self, other: "AttributeProfile") -> None:
         """Adds what another page found."""
         self.types += other.types
         self.empty += other.empty
         self.distinct.merge(other.distinct)
-        for name, choose in (("shortest", min), ("longest", max)):
-            both = [length for length in (getattr(self, name), getattr(other, name)) if length is not None]
-            setattr(self, name, choose(both, default=None))
+        self._add_lengths(other.shortest, other.longest)
 
 
 Profile = dict[str, AttributeProfile]  # attribute -> its profile
 
 
-def profile_items(items: list[dict]) -> Profile:
-    """The profile of some items."""
-    found: Profile = defaultdict(AttributeProfile)
-    values: dict[str, set] = defaultdict(set)
-    for item in items:
-        for name, value in item.items():
-            found[name].add(value)
-            ((letter, content),) = value.items()
-            values[name].add((letter, content_of(letter, content)))
-    for name, profile in found.items():
-        profile.distinct = Distinct(values[name])
+def profile_items(items: Iterable[dict], known: Mapping[str, AttributeProfile] | None = None) -> Profile:
+    """The profile of some items. `known`: the profile that it will be merged into, which spares some work."""
+    found: Profile = {}
+    for name, values in _columns(items).items():
+        found[name] = attribute = AttributeProfile()
+        attribute.add(values, known[name].distinct if known and name in known else None)
     return found
 
 
@@ -62,3 +65,32 @@ def merge_into(whole: Profile, page: Profile) -> None:
     for name, attribute in page.items():
         place = name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
         whole.setdefault(place, AttributeProfile()).merge(attribute)
+
+
+def _columns(items: Iterable[dict]) -> dict[str, list[dict]]:
+    """Attribute → its values in all items that have it.
+
+    Items with the same attributes are turned into columns together. Going through columns instead of items takes a
+    quarter of the time, because what is done for each value is done by `map`, `min`, `set` and their like.
+    """
+    alike: dict[tuple[str, ...], list[dict]] = defaultdict(list)
+    for item in items:
+        alike[tuple(item)].append(item)
+    columns: dict[str, list[dict]] = defaultdict(list)
+    for names, group in alike.items():
+        for name, values in zip(names, zip(*[item.values() for item in group], strict=True), strict=True):
+            columns[name].extend(values)
+    return columns
+
+
+def _by_letter(values: list[dict]) -> dict[str, list]:
+    """Type letter → the contents of the values of that type."""
+    letter = next(iter(values[0]))
+    try:
+        return {letter: [value[letter] for value in values]}  # nearly all attributes have one type
+    except KeyError:
+        by_letter: dict[str, list] = defaultdict(list)
+        for value in values:
+            for letter, content in value.items():  # one
+                by_letter[letter].append(content)
+        return by_letter
