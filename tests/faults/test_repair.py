@@ -239,16 +239,17 @@ def sweep(bench, kind, name, *, resume, step):
             copy.restore()
             path.write_bytes(b"".join(changed))
             if not repair.examine(flow.run()).needed:
-                assert what.startswith(("cut", "drop")), "not found"
+                assert what.startswith(("cut", "drop")) or changed == lines, "not found"
                 continue
             tried += 1
             check_repaired(bench, flow, resume=resume)
-            (aside,) = path.parent.glob(f"damaged/{path.name}-*")
-            assert aside.read_bytes() == b"".join(changed)
+            if changed:  # of an empty file there is nothing to keep
+                (aside,) = path.parent.glob(f"damaged/{path.name}-*")
+                assert aside.read_bytes() == b"".join(changed)
             if kind == "rolling-back" and name != STAGE:
                 assert not path.exists()
             else:
-                assert path.read_bytes().startswith(b"".join(lines[:stays]))
+                assert not stays or path.read_bytes().startswith(b"".join(lines[:stays]))
         except BaseException as problem:
             problem.add_note(f"{kind}, {name}: {what}")
             raise
@@ -272,7 +273,7 @@ WAYS = [
 @pytest.mark.parametrize(("kind", "name", "resume", "step"), WAYS)
 def test_each_record_damaged_in_turn(kind, name, resume, step, bench):
     """Rows 7, 8, 9; a sample in the default tier."""
-    assert sweep(bench, kind, name, resume=resume, step=step) >= 30 // step
+    assert sweep(bench, kind, name, resume=resume, step=step) >= 20 // step
 
 
 @pytest.mark.parametrize("resume", [True, False])
