@@ -384,7 +384,7 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     sea.fill(count)
     begin, end, units = 0.4, 4.4, 200
     capacity = Capacity(clock, units, begin, end)
-    patch.setattr(plan, "Pace", partial(RateLimiter, clock=clock, sleep=clock.sleep))
+    patch.setattr(plan, "RateLimiter", partial(RateLimiter, clock=clock, sleep=clock.sleep))
     patch.setattr(Wire, "_back_off", Requests._back_off)
     patch.setattr(retries, "random", random.Random(1))  # the same waits each time
     patch.setattr(RateLimiter, "refused", REFUSED)
