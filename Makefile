@@ -4,6 +4,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Two processes, each with servers of its own; the one that is done first takes tests from the other.
 PARALLEL := -n 2 --dist worksteal
+# Compiled files are kept, whatever the environment says: tests start hundreds of Python processes.
+export PYTHONDONTWRITEBYTECODE :=
 # A stamp's name holds what it was made from: a changed lock or a moved folder is seen whatever a checkout did to the
 # times of files.
 key = $(shell (pwd; cat $(1)) | cksum | cut -d' ' -f1)
