@@ -67,6 +67,7 @@ class Batches:
         unsent: list[int] | None = None,
         keys: Sequence[Hashable] | None = None,
         sizes: Sequence[int] | None = None,
+        values: Sequence[bytes] | None = None,
     ) -> list[Outcome]:
         """As Wire.insert_many."""
         found: list[Any] = [None] * len(items)
@@ -79,7 +80,7 @@ class Batches:
         order = [index for first in random.Random(count).sample(range(count), count) for index in order[first::count]]
         batches, singles = [], order
         if len(order) > 1 and self.taken(table, key_names):
-            batches, singles = pack(table, items, order, sizes or [len(orjson.dumps(item)) for item in items])
+            batches, singles = pack(table, items, order, sizes or [len(orjson.dumps(item)) for item in items], values)
         put = partial(self._put, table, items, key_names[0])
         tasks = [partial(self._send, table, batch, put) for batch in batches]
         tasks += [partial(put, [index]) for index in singles]
@@ -208,7 +209,13 @@ class Batches:
             return self._pool
 
 
-def pack(table: str, items: list[dict], order: list[int], sizes: Sequence[int]) -> tuple[list[Numbered], list[int]]:
+def pack(
+    table: str,
+    items: list[dict],
+    order: list[int],
+    sizes: Sequence[int],
+    values: Sequence[bytes] | None = None,
+) -> tuple[list[Numbered], list[int]]:
     """Return batches of (number, statement) and the numbers of the items that no statement can carry."""
     batches: list[Numbered] = []
     singles: list[int] = []
@@ -225,7 +232,8 @@ def pack(table: str, items: list[dict], order: list[int], sizes: Sequence[int]) 
         if batch and (len(batch) == STATEMENTS or size + length > MAX_BYTES):
             batches.append(batch)
             batch, size = [], 0
-        batch.append((index, {"Statement": text, "Parameters": list(item.values())}))
+        parameters = orjson.Fragment(values[index]) if values else list(item.values())
+        batch.append((index, {"Statement": text, "Parameters": parameters}))
         size += length
     if batch:
         batches.append(batch)

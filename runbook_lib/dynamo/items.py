@@ -156,6 +156,7 @@ class Wire(Requests):
         *,
         keys: Sequence[Hashable] | None = None,
         sizes: Sequence[int] | None = None,
+        values: Sequence[bytes] | None = None,
     ) -> list[Outcome]:
         """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
 
@@ -166,11 +167,11 @@ class Wire(Requests):
         items of which no copy has left.
 
         `keys` tell equal keys apart from others, and `sizes` are the items' bytes as JSON, about: where the caller knows
-        them, they need not be worked out again.
+        them, they need not be worked out again. `values` are each item's values in the order of its names, serialized.
         """
         assert not self._read_only, f"{self.label} is only read, never written"
         self._key_schemas.setdefault(table, list(key_names))
-        return self._batches.insert(table, items, key_names, unsent, keys, sizes)
+        return self._batches.insert(table, items, key_names, unsent, keys, sizes, values)
 
     def _key_names(self, table: str) -> list[str]:
         if table not in self._key_schemas:

@@ -22,6 +22,7 @@ from ..values import (
     key_text,
     levels,
     serialize,
+    serialize_values,
     size,
     text_of,
 )
@@ -53,6 +54,7 @@ class Row:
     unreadable: list[str]  # reference paths that could not be read
     sparse: list[str]  # index key attributes left out
     link: bytes | None = None  # a hash of the id, as references to it have one; None where it is to be made
+    values: bytes | None = None  # the item's values as a JSON list, without their names: what a batch sends
     _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -168,6 +170,9 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
                 target, sparse = build(target)
             check_keys(target)
             raw = serialize(target)
+            # Here, not when it is sent: until then a page of other items goes through the processor's cache. Saves a
+            # twentieth of a migration.
+            values = serialize_values(target)
             digest = _digest(target, raw)
         except Quarantine as problem:
             return Reject(name, source_key, problem.attribute, problem.reason, problem.stop, old, tuple(found))
@@ -176,7 +181,9 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             old_id, new_id_ = key_text(source_key), key_text(key)
         else:
             old_id, new_id_ = old.get("S") or text_of(old), new.get("S") or text_of(new)
-        return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse, link)
+        return Row(
+            name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse, link, values
+        )
 
     return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
 

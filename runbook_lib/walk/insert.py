@@ -259,6 +259,7 @@ class Inserter:
                     held_back,
                     keys=[rows[index].key_hash for index in indexes],
                     sizes=[len(rows[index].raw) for index in indexes],
+                    values=[rows[index].values for index in indexes],
                 )
             except BaseException:
                 unsent += [indexes[number] for number in held_back]
