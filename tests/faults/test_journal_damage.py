@@ -272,7 +272,7 @@ def test_a_file_that_is_there_twice_is_refused(bench, flow):
     path = file_of(flow, "Ships")
     copy = path.with_name(path.name.replace(".00000.", ".00001."))
     shutil.copy(path, copy)
-    check_refused(bench, flow, f"^{copy.name} and {path.name} are of the same segment")
+    check_refused(bench, flow, f"^{copy.name} and {path.name} hold the same segment")
 
 
 def rewrite(path, **changes):
