@@ -54,8 +54,8 @@ def remembering(
 ) -> tuple[dict[str, tuple[dict, bytes]], Callable[[dict], tuple[dict, bytes]]]:
     """The new ids and links that are known of an entry, by old id as text; and a function that makes one more known.
 
-    An id is often asked for several times: as that of an item and in references to it. To look it up costs a tenth of
-    making it. The function takes an old id of type S, and raises ValueError where that cannot be one.
+    An id is often asked for several times: as that of an item and in references to it. To look it up is
+    cheaper than to make it. The function takes an old id of type S, and raises ValueError where that cannot be one.
     """
     new_id, begun = parents.new_id[entry], id_head(entry, "S", LINK_BYTES)
     known = parents.known.setdefault(entry, {})

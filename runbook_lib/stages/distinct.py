@@ -24,7 +24,7 @@ class Distinct:
     al., On Synopses for Distinct-Value Estimation Under Multiset Operations, SIGMOD 2007. The same values give the same
     count in any order.
 
-    A hash begins with a place, a checksum that costs a fifth of the rest, and goes on with what tells values of one place
+    A hash begins with a place, a cheap checksum, and goes on with what tells values of one place
     apart. Once KEPT hashes are known, the place alone says of most values that they are not among the smallest.
     """
 

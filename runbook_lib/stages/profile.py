@@ -70,8 +70,8 @@ def merge_into(whole: Profile, page: Profile) -> None:
 def _columns(items: Iterable[dict]) -> dict[str, list[dict]]:
     """Attribute → its values in all items that have it.
 
-    Items with the same attributes are turned into columns together. Going through columns instead of items takes a
-    quarter of the time, because what is done for each value is done by `map`, `min`, `set` and their like.
+    Items with the same attributes are turned into columns together. Going through columns instead of items lets
+    `map`, `min`, `set` and their like do what is done for each value: with the places of Distinct, half the time.
     """
     alike: dict[tuple[str, ...], list[dict]] = defaultdict(list)
     for item in items:
