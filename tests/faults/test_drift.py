@@ -2,7 +2,7 @@
 
 The small migration of harness.py, after which a ship and a port were changed in the source, a port added and one deleted.
 
-The default tier takes every STEP-th call and a few seeds, the slow one all calls and many seeds.
+The default tier takes every STEP-th call and a few seeds, the slow one every fourth call and more seeds, the long one all.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import pytest
 import support_worlds as worlds
 from faults import harness
 from faults.harness import PORTS, SHIPS, SOURCE, TARGET, killed, new_id, ship, stopped
-from faults.test_every_call import FAULTS, STEP, Fault
+from faults.test_every_call import EVERY, FAULTS, STEP, Fault
 from support_flows import flow_of
 
 from runbook_lib import failpoints
@@ -127,12 +127,12 @@ def test_a_delta_that_fails_here_and_there(name, once, bench, wanted):
     until_through(once, bench, wanted, name, first=7, step=STEP)
 
 
-@pytest.mark.slow
+@EVERY
 @pytest.mark.parametrize("once", [fail_and_go_on, fail_and_roll_back])
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_delta_that_fails_at_every_call(name, once, bench, wanted):
+def test_a_delta_that_fails_at_every_call(name, once, every, bench, wanted):
     """Rows 46, 47, 48: given again, the same end; rolled back, the first target."""
-    until_through(once, bench, wanted, name)
+    until_through(once, bench, wanted, name, step=1 if every else 4)
 
 
 def test_a_new_version_that_landed_without_a_word_is_rolled_back(bench):
@@ -315,8 +315,9 @@ def test_edits_and_failures_at_random(seed, bench):
     sail(bench, seed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6, 40))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.slow if seed < 20 else pytest.mark.long) for seed in range(6, 100)]
+)
 def test_many_edits_and_failures_at_random(seed, bench):
     """Rows 46, 47, 48, 54: as above."""
     sail(bench, seed)

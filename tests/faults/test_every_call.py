@@ -5,7 +5,7 @@ ends with target and counts of a run that nothing happened to, or, rolled back w
 back; so does the rollback after resuming, which fails at its own Nth call, and leaves alone what was edited meanwhile.
 
 With inserts one by one; in batches, where each statement of a batch may be the last that is done; and on an engine that
-takes batches by itself. The default tier takes every STEP-th call, the slow one all of them, or every fifth.
+takes batches by itself. The default tier takes every STEP-th call, the slow one every few, the long one all.
 """
 
 import itertools
@@ -88,10 +88,18 @@ def until_through(once, bench, fault: Fault, first: int = 1, step: int = 1) -> N
     assert number > fault.least
 
 
-def slow_step(bench, fault: Fault) -> int:
-    """Every call in batches; every fifth of what is much like that: single inserts, and another engine's disk faults."""
-    alike = bench.way == harness.PUTS or (bench.way.engine == "ministack" and fault is FAULTS["disk"])
-    return 5 if alike else 1
+EVERY = pytest.mark.parametrize(
+    "every",
+    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.long)],
+    ids=["some", "all"],
+)
+
+
+def step_of(bench, every: bool) -> int:
+    """Every call; else every third in batches, and every seventh of the other ways, which are much like that."""
+    if every:
+        return 1
+    return 3 if bench.way.point == "Statement" else 7
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -106,18 +114,18 @@ def test_a_failure_here_and_there_and_back(fault, bench):
     until_through(fail_and_roll_back, bench, fault, first=18, step=STEP)
 
 
-@pytest.mark.slow
+@EVERY
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_failure_at_every_call_and_on(fault, bench):
+def test_a_failure_at_every_call_and_on(fault, every, bench):
     """Rows 1, 2, 4, 6, 14, 16, 23, 36, 57: resumed, as if nothing had happened; then rolled back."""
-    until_through(fail_and_resume, bench, fault, step=slow_step(bench, fault))
+    until_through(fail_and_resume, bench, fault, step=step_of(bench, every))
 
 
-@pytest.mark.slow
+@EVERY
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_failure_at_every_call_and_back(fault, bench):
+def test_a_failure_at_every_call_and_back(fault, every, bench):
     """Rows 1, 2, 4, 6, 14, 16, 23, 36, 57: rolled back as it was left."""
-    until_through(fail_and_roll_back, bench, fault, first=2, step=slow_step(bench, fault))
+    until_through(fail_and_roll_back, bench, fault, first=2, step=step_of(bench, every))
 
 
 # a request that fails once
@@ -143,11 +151,11 @@ def test_a_lost_request_or_reply_here_and_there_changes_nothing(bench):
     assert number > 25
 
 
-@pytest.mark.slow
+@EVERY
 @pytest.mark.parametrize("rule", ["wire.*.before=error@{}", "wire.*.after=lost-reply@{}"])
-def test_any_lost_request_or_reply_changes_nothing(rule, bench):
+def test_any_lost_request_or_reply_changes_nothing(rule, every, bench):
     """Rows 18, 19, 59: each request, before it leaves and after it was done."""
-    for number in itertools.count(1):
+    for number in itertools.count(1, 1 if every else 3):
         if not fail_once(bench, rule.format(number)):
             break
     assert number > 10
@@ -189,12 +197,12 @@ def test_a_second_death_here_and_there(way, bench):
     until_through(once, bench, Fault("*=kill@{}", least), first=7, step=STEP)
 
 
-@pytest.mark.slow
+@EVERY
 @pytest.mark.parametrize("way", TWICE)
-def test_a_second_death_at_every_call(way, bench):
+def test_a_second_death_at_every_call(way, every, bench):
     """Rows 3, 57: the resumed run, or the rollback, of an open page dies as well, anywhere."""
     once, least = TWICE[way]
-    until_through(once, bench, Fault("*=kill@{}", least), step=1 if bench.way.point == "Statement" else 5)
+    until_through(once, bench, Fault("*=kill@{}", least), step=step_of(bench, every))
 
 
 def test_an_edited_item_of_a_page_that_was_open_twice_is_kept_once(bench):
