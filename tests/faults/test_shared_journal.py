@@ -206,7 +206,7 @@ def test_a_repair_waits_for_what_lies_elsewhere(sea, tmp_path, by_threads, here,
     path.write_bytes(content.replace(b"intent", b"intend", 1))
     with pytest.raises(Refused, match="damaged; restore the file from a copy"):
         ended.migrate()
-    with pytest.raises(Refused, match="records of an interrupted execution lie at file://.*move elsewhere first"):
+    with pytest.raises(Refused, match="records of an interrupted execution lie at file://.*move it elsewhere first"):
         repair(ended.run())
     path.unlink()
     assert outcome(sea, ended) == by_threads

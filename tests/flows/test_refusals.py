@@ -197,7 +197,7 @@ def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_p
     bad.unlink()
     for place in (tmp_path / good.name, other / good.name):
         shutil.copy(good, place)
-        refuse(place, "the-first-run", "put it back")
+        refuse(place, "the-first-run", "move it back")
 
 
 def test_a_rollback_needs_its_confirmation_too(shop, moto_world, capsys):
@@ -326,7 +326,7 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
     flow_of("{Ships: {}}", moto_world, tmp_path, "was-migrated").migrate()
     after = moto_world.digest(TARGET)
     for run_id in ("was-analyzed", "was-migrated"):
-        with pytest.raises(Refused, match="a different mapping"):
+        with pytest.raises(Refused, match="another mapping"):
             flow_of("{Ships: {id_format: short}}", moto_world, tmp_path, run_id).migrate()
         with pytest.raises(Refused, match="other environments"):
             side(flow_of("{Ships: {}}", moto_world, tmp_path, run_id), "target", environment="prod2").migrate()
