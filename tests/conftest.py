@@ -7,14 +7,16 @@ import sys
 
 import engines
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader, create_loader
 from hypothesis import settings
 
 # nbformat imports it: a grammar for IRIs that takes most of a second to build, in every process, and checks nothing here.
 sys.modules.setdefault("rfc3987_syntax", None)
-# Every botocore session reads the same files of a megabyte anew.
+# Every botocore session reads the same files of a megabyte anew, and looks through all of its folders.
 _loaded = functools.cache(JSONFileLoader().load_file)
+_services = functools.cache(create_loader().list_available_services)
 JSONFileLoader.load_file = lambda self, path: _loaded(path)
+Loader.list_available_services = lambda self, type_name: _services(type_name)
 # How many examples a property gets: the same on every machine, except in the long tier.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("slow", deadline=None, derandomize=True, max_examples=80)

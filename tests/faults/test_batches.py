@@ -376,6 +376,7 @@ def patch(sea):
         yield patch
 
 
+@pytest.mark.slow
 def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recovers(sea, patch):
     """Rows 22, 26: four seconds in which a table takes a fiftieth of what it was sent. Most of what it can take is used, with few
     refusals; the progress names it, with the reason, as long as it is so; then the speed comes back."""

@@ -16,7 +16,7 @@ from faults import harness
 from faults.harness import INSERTED, killed, stopped
 
 pytestmark = harness.by("puts", "batches", "ministack")
-STEP = 29
+STEP = 41
 
 
 class Fault(NamedTuple):

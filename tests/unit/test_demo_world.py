@@ -45,6 +45,7 @@ def test_environment_hides_the_users_aws():
     assert inside["HOME"] == "/home/me"
 
 
+@pytest.mark.slow
 def test_tables_of_the_world(world):
     """35 source tables, 32 target tables and the CRM table are there; the tables to create are not."""
     pages = world.client(ENV_REGION).get_paginator("list_tables").paginate()
@@ -55,6 +56,7 @@ def test_tables_of_the_world(world):
     assert world.client(CRM_REGION).list_tables()["TableNames"] == [CRM_TABLE]
 
 
+@pytest.mark.slow
 def test_items_arrive_as_they_were_made(world):
     """Items read back equal, value for value; every table has its number, the target its residents alone."""
     client = world.client(ENV_REGION)
@@ -71,6 +73,7 @@ def test_items_arrive_as_they_were_made(world):
     assert found == {key: demo.for_boto3({"M": item})["M"] for key, item in wanted.items()}
 
 
+@pytest.mark.slow
 def test_target_is_a_careful_production(world):
     """The target has point-in-time recovery, expiry on its logs, and a stream that somebody may listen to."""
     client = world.client(ENV_REGION)
