@@ -10,6 +10,8 @@ import pytest
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 from hypothesis import settings
 
+from runbook_lib.run import files
+
 # nbformat imports it: a grammar for IRIs that takes most of a second to build, in every process, and checks nothing here.
 sys.modules.setdefault("rfc3987_syntax", None)
 # Every botocore session reads the same files of a megabyte anew, and looks through all of its folders.
@@ -73,6 +75,12 @@ def pytest_collection_modifyitems(config, items):
         order = random.Random(seed)
         files = {item.path: order.random() for item in items}
         items.sort(key=lambda item: (files[item.path], order.random()))
+
+
+@pytest.fixture(autouse=True)
+def _lock_patience(monkeypatch):
+    """A Dask worker waits longer for locks for as long as its process lives; some tests are such a worker themselves."""
+    monkeypatch.setattr(files, "PATIENCE", files.PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -486,11 +486,12 @@ def test_a_clock_that_steps_back_changes_nothing(bench, monkeypatch):
 
 def test_other_program_code_may_not_resume_but_roll_back(bench, monkeypatch):
     """Row 12: what transforms items is part of the run's identity; an undo compares items, and needs none of it."""
-    from runbook_lib.journal import checkpoint, stage
+    from runbook_lib.journal import checkpoint
+    from runbook_lib.run import fingerprints
 
     flow = harness.open_page(bench)
     landed = bench.landed()
-    for module in (stage, checkpoint):
+    for module in (fingerprints, checkpoint):
         monkeypatch.setattr(module, "code_fingerprint", lambda: "another")
     with pytest.raises(Refused, match="started with other program code"):
         flow.migrate()

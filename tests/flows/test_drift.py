@@ -429,7 +429,7 @@ def test_a_delta_that_was_stopped_goes_on(fleet):
     assert status(run).state == "delta interrupted"
     report = fleet.flow.migrate()
     assert report["verdict"] == "FAIL"
-    assert any("a delta was begun" in alert["message"] for alert in report["alerts"])
+    assert any("a delta started" in alert["message"] for alert in report["alerts"])
     fleet.flow.delta()
     assert status(run).state == "complete"
     fleet.check(**WHITE | {"s3": "red", "s11": "white"})
