@@ -5,6 +5,7 @@ import itertools
 import json
 
 import pytest
+import support_notebooks
 import support_worlds as worlds
 from faults import harness
 from faults.harness import INSERTED, PORTS, SHIPS, SOURCE, TARGET, killed, new_id
@@ -19,6 +20,7 @@ from runbook_lib.journal.stage import Stage
 from runbook_lib.journal.table_file import read_table_file
 from runbook_lib.stages.migrate import retry_failed as retries
 
+in_process = support_notebooks.in_process
 BAD = {"Ports": ("p1", "p4"), "Ships": ("s6",)}  # not written at the first time
 FAILED = 3
 
@@ -342,7 +344,7 @@ def test_an_attempt_does_not_move_where_the_segment_goes_on(bench):
 # the command
 
 
-def test_the_command_plans_tries_and_is_refused_where_there_is_nothing(bench, tmp_path, capsys):
+def test_the_command_plans_tries_and_is_refused_where_there_is_nothing(bench, tmp_path, in_process, capsys):
     """Without --execute a line for each entry; with it the rest arrives; without a run that migrated: exit code 2."""
     flow = failing(bench)
     content = flow.parameters.model_dump(mode="json", exclude_none=True)
