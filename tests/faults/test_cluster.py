@@ -220,7 +220,6 @@ def test_a_worker_does_one_slice_at_a_time(tmp_path, monkeypatch):
         running.pop()
 
     monkeypatch.setattr(units, "advance", advance)
-    monkeypatch.setattr(files, "PATIENCE", files.PATIENCE)
     threads = [threading.Thread(target=cluster.work, args=(job, "A", n, None)) for n in range(4)]
     for thread in threads:
         thread.start()
