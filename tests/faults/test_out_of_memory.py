@@ -196,19 +196,21 @@ def ticks_of(process):
     return sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
 
 
-@pytest.mark.slow
-def test_a_process_that_gets_no_more_memory_leaves_a_run_that_goes_on(canned, tmp_path):
+@pytest.mark.parametrize(
+    "step", [pytest.param(44, marks=pytest.mark.slow), pytest.param(11, marks=pytest.mark.long)], ids="{} MB".format
+)
+def test_a_process_that_gets_no_more_memory_leaves_a_run_that_goes_on(step, canned, tmp_path):
     """Row 74: with a limit on what the process may map, from nothing at all to enough: it stops somewhere, in one sentence or not
     even that, and the same run, given more, inserts what is missing, each item once."""
     from benchmarks.contenders import Meter, migrate_items
     from benchmarks.shapes import Case
 
     case, words = Case.named("copy-1kB-3", 3_000), []
-    for number in itertools.count(2):
+    for number in itertools.count(1):
         canned.reset(case, keep=True)
         folder = tmp_path / f"{number}"
         folder.mkdir()
-        words.append(with_room(number * 11 * MB, case.name, case.items, canned.url, str(folder)))
+        words.append(with_room(number * step * MB, case.name, case.items, canned.url, str(folder)))
         migrate_items(case, Meter(), url=canned.url, folder=str(folder), workers=4)
         counters = canned.counters()
         assert (counters["inserted"], counters["refused"]) == (case.items, 0), (number, words[-1])
