@@ -674,7 +674,8 @@ def test_a_repair_that_dies_is_done_by_the_same_command(fault, step, bench):
         assert not repair.examine(flow.run()).needed
         assert len(Stage(flow.run(), "migrate").repairs()) == 3
         assert audit.verify(flow.run()).repairs
-        assert len(list(flow.run().journal("migrate").glob("damaged/*"))) == 3
+        # A process killed while it writes a copy leaves that under a temporary name, which begins with a dot.
+        assert len(list(flow.run().journal("migrate").glob("damaged/[!.]*"))) == 3
         if step > 1 or died % 3 == 0:
             assert check_report(bench, flow.migrate()) == INSERTED  # of all files a rollback may be lost
             check_way_back(bench, flow)

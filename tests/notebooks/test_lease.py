@@ -30,7 +30,7 @@ def test_test_migration_and_rollback_hold_the_lease_one_after_the_other(shop, ca
     checkpoint = next(shop.outputs.glob(f"*/{migrated['checkpoint']}"))
     assert run(shop, capsys, "rollback", "--checkpoint", str(checkpoint))[0] == 0
     log = (checkpoint.parent / "run.log").read_text()
-    assert re.findall(r"has the lease on Orders-\w+, fence (\d)", log) == ["1", "2", "3"]
+    assert re.findall(r"holds the lease on Orders-\w+, fence (\d)", log) == ["1", "2", "3"]
     items = shop.client.scan(TableName=leases)["Items"]
     assert [(item["lease_fence"]["N"], item["lease_released"]["BOOL"]) for item in items] == [("3", True)] * 2
 
