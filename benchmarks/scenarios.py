@@ -42,7 +42,9 @@ START_UPS = {
     "import runbook_lib.cli": ["-c", "import runbook_lib.cli"],
     "import boto3 and all stages": [
         "-c",
-        "import boto3, runbook_lib.cli\nfrom runbook_lib import analyze, migrate, plan, rollback, validate",
+        "import boto3, runbook_lib.cli\nfrom runbook_lib.stages import analyze\n"
+        "from runbook_lib.stages.migrate import migrate\nfrom runbook_lib.stages.rollback import rollback\n"
+        "from runbook_lib.stages.validate import validate\nfrom runbook_lib.walk import plan",
     ],
     "runbook --help": ["-m", "runbook_lib", "--help"],
 }
