@@ -174,7 +174,7 @@ class Bench:
         for table, items in self.first.items():
             name = self.world.name(table, TARGET)
             for item in self.world.items(name):
-                self.world.client.delete_item(TableName=name, Key={"id": item["id"]})
+                self.world.delete(name, {"id": item["id"]})
             for item in items:
                 self.world.put(name, item)
 
@@ -186,7 +186,7 @@ class Bench:
         }
         assert self.content(TARGET) == wanted
         for table, item in edited:
-            self.world.client.delete_item(TableName=self.world.name(table, TARGET), Key={"id": item["id"]})
+            self.world.delete(self.world.name(table, TARGET), {"id": item["id"]})
         self.check_back()
 
 

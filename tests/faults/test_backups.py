@@ -371,7 +371,7 @@ def lost_and_edited(world):
     for item in wanted:
         world.put(ships, item)
     yield wanted
-    world.client.delete_item(TableName=ships, Key={"id": {"S": "w0"}})
+    world.delete(ships, {"id": {"S": "w0"}})
     world.put(ships, wanted[1] | {"n": {"N": "99"}})
     world.put(ships, {"id": {"S": "new"}})
     yield world.items(ships)
@@ -411,7 +411,7 @@ def test_an_interrupted_copy_is_given_again(moto_world, tmp_path, monkeypatch):
     table = flow.rollback(restore_from=arn)["restore"]["table"]
     whole = moto_world.items(ships)
     for n in range(10):
-        moto_world.client.delete_item(TableName=ships, Key={"id": {"S": f"w{n}"}})
+        moto_world.delete(ships, {"id": {"S": f"w{n}"}})
     from runbook_lib.dynamo.items import Wire
 
     put, puts = Wire.put_new, itertools.count()

@@ -38,7 +38,7 @@ def changed_source(bench, changes=CHANGES):
     def put(table, old_id, item):
         name = bench.world.name(table, SOURCE)
         if item is None:
-            bench.world.client.delete_item(TableName=name, Key={"id": {"S": old_id}})
+            bench.world.delete(name, {"id": {"S": old_id}})
         else:
             bench.world.put(name, item)
 
@@ -208,7 +208,7 @@ class Sea:
             item |= {"kind": {"S": self.random.choice(("port", "port", "light"))}} if table == "Ports" else {}
             name = self.bench.world.name(table, SOURCE)
             if self.random.random() < 0.3:
-                self.bench.world.client.delete_item(TableName=name, Key={"id": {"S": old_id}})
+                self.bench.world.delete(name, {"id": {"S": old_id}})
                 self.source.pop((table, old_id), None)
             else:
                 self.bench.world.put(name, item)
@@ -223,7 +223,7 @@ class Sea:
         item = self.random.choice(items)
         place, name = (table, item["id"]["S"]), self.bench.world.name(table, TARGET)
         if self.random.random() < 0.3:
-            self.bench.world.client.delete_item(TableName=name, Key={"id": item["id"]})
+            self.bench.world.delete(name, {"id": item["id"]})
             self.theirs.pop(place, None)
             self.lost.add(place)
         else:
@@ -260,7 +260,7 @@ class Sea:
             for table, items in first.items():
                 name = self.bench.world.name(table, environment)
                 for item in self.bench.world.items(name):
-                    self.bench.world.client.delete_item(TableName=name, Key={"id": item["id"]})
+                    self.bench.world.delete(name, {"id": item["id"]})
                 for item in items:
                     self.bench.world.put(name, item)
 

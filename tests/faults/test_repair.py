@@ -127,7 +127,7 @@ class Copy:
             name = self._bench.world.name(table, TARGET)
             now = self._bench.world.items(name)
             for item in (item for item in now if item not in items):
-                self._bench.world.client.delete_item(TableName=name, Key={"id": item["id"]})
+                self._bench.world.delete(name, {"id": item["id"]})
             for item in (item for item in items if item not in now):
                 self._bench.world.put(name, item)
 

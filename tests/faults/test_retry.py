@@ -175,7 +175,7 @@ def source_item(bench, table, item):
     name = bench.world.name(table, SOURCE)
     (before,) = (one for one in bench.source[table] if one["id"] == item["id"])
     if len(item) == 1:
-        bench.world.client.delete_item(TableName=name, Key=item)
+        bench.world.delete(name, item)
     else:
         bench.world.put(name, item)
     yield

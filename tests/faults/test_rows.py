@@ -566,7 +566,7 @@ def source_change(bench, before, after):
 
         def put(item, other):
             if item is None:
-                bench.world.client.delete_item(TableName=name, Key={"id": other["id"]})
+                bench.world.delete(name, {"id": other["id"]})
             else:
                 bench.world.put(name, item)
 

@@ -56,7 +56,7 @@ class Fleet:
 
     def sink(self, number: int) -> None:
         """In the source."""
-        self.world.client.delete_item(TableName=self.world.name("Ships", SOURCE), Key={"id": {"S": f"s{number}"}})
+        self.world.delete(self.world.name("Ships", SOURCE), {"id": {"S": f"s{number}"}})
 
     def edit(self, item: dict) -> None:
         """In the target."""
@@ -64,7 +64,7 @@ class Fleet:
 
     def remove(self, number: int) -> None:
         """In the target."""
-        self.world.client.delete_item(TableName=self.world.name("Ships", TARGET), Key={"id": self.new_id(number)})
+        self.world.delete(self.world.name("Ships", TARGET), {"id": self.new_id(number)})
 
     def target(self) -> list[dict]:
         return self.world.content(TARGET)["Ships"]
@@ -347,7 +347,7 @@ def test_items_that_change_sides(passes, moto_world, tmp_path):
     for number, kind in ((0, "deal"), (2, "odd"), (3, "lead"), (9, "odd")):
         moto_world.put(crm, lead(number, kind=kind))
     for number in (4, 7):
-        moto_world.client.delete_item(TableName=crm, Key={"id": {"S": f"l{number}"}})
+        moto_world.delete(crm, {"id": {"S": f"l{number}"}})
     report = flow.delta()
     totals = report["totals"]
     # unrouted: 5 of old, 2 and 9 now; inserted: four of old, 0 as a deal, 3 as a lead; nothing is quarantined any more
@@ -375,7 +375,7 @@ def test_an_item_that_wins_a_shared_key_later_is_a_conflict_with_the_copy_of_the
     crm = moto_world.name("Crm", SOURCE)
     moto_world.put(crm, lead(1, kind="k2"))
     assert flow.migrate()["totals"]["conflicts"] == 1  # l1 comes first, l2 loses
-    moto_world.client.delete_item(TableName=crm, Key={"id": {"S": "l1"}})
+    moto_world.delete(crm, {"id": {"S": "l1"}})
     assert found(flow.delta()) == {"changed": 1, "conflicts": 1, "deleted": 1}
     moto_world.put(crm, lead(1, kind="k1"))
     figures = found(flow.delta())

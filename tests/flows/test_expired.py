@@ -30,7 +30,7 @@ def flow(moto_world, tmp_path):
     flow.migrate()
     for table in ("Notes", "Other"):
         for name in until.keys() - {"there"}:
-            moto_world.client.delete_item(TableName=moto_world.name(table, TARGET), Key={"id": {"S": name}})
+            moto_world.delete(moto_world.name(table, TARGET), {"id": {"S": name}})
     moto_world.client.update_time_to_live(
         TableName=moto_world.name("Notes", TARGET),
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"},

@@ -222,7 +222,7 @@ def test_a_rollback_deletes_what_is_unchanged_and_keeps_and_lists_the_rest(world
     for item in (edited, grown, deeply):
         world.put(name, item)
     world.put(name, items[3] | {"id": ids[3], "n": {"N": "7.500"}, "s": {"SS": ["y", "x"]}})
-    world.client.delete_item(TableName=name, Key={"id": ids[4]})
+    world.delete(name, {"id": ids[4]})
 
     left = {"Ships": worlds.plain_items([edited, grown, deeply, {"id": {"S": "theirs"}}])}
     for _ in range(2):
@@ -336,7 +336,7 @@ def test_validation_tells_missing_different_and_extra_apart(moto_world, tmp_path
     flow.create()
     flow.migrate()
     sales = moto_world.name("Sales", TARGET)
-    moto_world.client.delete_item(TableName=sales, Key={"PK": {"S": "ORDER#o2"}, "SK": {"S": "LINE#1"}})
+    moto_world.delete(sales, {"PK": {"S": "ORDER#o2"}, "SK": {"S": "LINE#1"}})
     moto_world.put(sales, {"PK": {"S": "ORDER#o1"}, "SK": {"S": "LINE#2"}, "amount": {"N": "1.0001"}})
     moto_world.put(sales, {"PK": {"S": "ORDER#o9"}, "SK": {"S": "HEAD"}})
     report = flow.validate()

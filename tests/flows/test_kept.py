@@ -100,7 +100,7 @@ def test_where_the_source_tells_no_more_the_reason_says_so(flow, world):
     """Edited in the source as well, or gone from it: kept all the same, and the others keep their differences."""
     name = world.name("Ships", SOURCE)
     world.put(name, {"id": {"S": "s0"}, "n": {"N": "9"}})
-    world.client.delete_item(TableName=name, Key={"id": {"S": "s1"}})
+    world.delete(name, {"id": {"S": "s1"}})
     assert flow.rollback()["rollback"]["kept_edited"] == 4
     lines = listed(flow)
     assert lines["s0"]["reason"] == f"{kept.REASON}. The differences are unknown: its source item has changed, too."

@@ -4,6 +4,7 @@ import base64
 import itertools
 from decimal import ROUND_DOWN, Context, Decimal
 
+import engines
 import pytest
 import strategies
 import support_worlds as worlds
@@ -63,13 +64,11 @@ class Table:
         """Makes the source hold these items, as far as the engine takes them. Gives them as it has them."""
         name = self._world.name("Any", SOURCE)
         for item in self._world.items(name):
-            self._world.client.delete_item(
-                TableName=name, Key=worlds._to_boto3({"M": {n: item[n] for n in self._key}})["M"]
-            )
+            self._world.delete(name, {n: item[n] for n in self._key})
         for item in items:
             try:
                 self._world.put(name, item)
-            except self._world.client.exceptions.ClientError:  # it has limits of its own
+            except engines.Rejected:  # it has limits of its own
                 continue
         return self.content(SOURCE)
 

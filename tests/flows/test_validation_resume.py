@@ -63,7 +63,7 @@ def flow(moto_world, tmp_path, monkeypatch):
     moto_world.build({name: key | {"items": theirs.get(name, [])} for name in tables}, TARGET)
     flow = flow_of(worlds.filled(MAPPING), moto_world, tmp_path, workers=2)
     flow.migrate()
-    moto_world.client.delete_item(TableName=moto_world.name("Ships", TARGET), Key={"id": new("Ships", "s3")})
+    moto_world.delete(moto_world.name("Ships", TARGET), {"id": new("Ships", "s3")})
     moto_world.put(moto_world.name("Crews", TARGET), {"id": new("Crews", "c2"), "wage": {"S": "7"}})
     return flow
 
