@@ -263,17 +263,17 @@ STEP = 23
 SAMPLE = {("interrupted", "Ports", True), ("finished", "Ships", True), ("finished", STAGE, False)}
 SAMPLE |= {("rolling-back", "Ports", False), ("tried-again", "Ships", True)}
 WAYS = [
-    pytest.param(*way, step, marks=[] if way in SAMPLE and step == STEP else pytest.mark.slow)
+    pytest.param(*way, step, marks=marks)
     for way in itertools.product(RUNS, NAMES, (True, False))
-    for step in (STEP, 1)
+    for step, marks in ((STEP, []), (3, pytest.mark.slow), (1, pytest.mark.long))
     if way[0] != "rolling-back" or not way[2]  # a run whose rollback was begun is not resumed
-    if way in SAMPLE or step == 1
+    if way in SAMPLE or step != STEP
 ]
 
 
 @pytest.mark.parametrize(("kind", "name", "resume", "step"), WAYS)
 def test_each_record_damaged_in_turn(kind, name, resume, step, bench):
-    """Rows 7, 8, 9; a sample in the default tier."""
+    """Rows 7, 8, 9; each record in the long tier, samples in the others."""
     assert sweep(bench, kind, name, resume=resume, step=step) >= 20 // step
 
 

@@ -23,7 +23,7 @@ def test_few_values_are_counted_exactly(pages):
     assert whole.count == len(values)
 
 
-@pytest.mark.parametrize("number", [300, 3_000, 60_000])
+@pytest.mark.parametrize("number", [300, 3_000, 20_000])
 def test_many_values_are_estimated(number):
     """Within four standard errors, whatever the order of the pages; values that are alike do not lead astray."""
     values = [("S", f"item-{n:08}") for n in range(number)] * 2
