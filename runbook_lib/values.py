@@ -21,17 +21,18 @@ MAX_DIGITS = 38  # of a number
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
 ABSENT = "absent"  # what `differences` says of an attribute that an item lacks
 SCALARS = ("S", "N", "B")
+SHORT_SET = 200  # bytes
 _S, _N = b"SN"
 
 _PLAIN = r"(?:-?(?:[1-9][0-9]{0,18}+(?:[0-9]{0,19}|\.[0-9]{0,17}[1-9])|0\.[0-9]{0,17}[1-9])|0)"
 _CANONICAL_NUMBER = re.compile(_PLAIN)
 _PLAIN_BYTES = _PLAIN.encode()
 _CANONICAL_MEMBERS = re.compile(rb'"' + _PLAIN_BYTES + rb'(?:","' + _PLAIN_BYTES + rb')*+"')  # of a set of numbers
-# In serialized form: a number that is perhaps not canonical, and a set (whose order is not fixed), its members in a group
-# where none has an escape. Text cannot fake either, because its quotes are escaped; an attribute named "N" or "SS" is
-# followed by a brace, not by these. Each begins with a few fixed characters: what does, is found three times as fast.
+# In serialized form: a number that is perhaps not canonical, and a set (whose order is not fixed). Text cannot fake
+# either, because its quotes are escaped; an attribute named "N" or "SS" is followed by a brace, not by these. Each begins
+# with a few fixed characters: what does, is found three times as fast.
 _ODD_NUMBER = re.compile(rb'N":"(?!' + _PLAIN_BYTES + rb'")([^"]*)"')
-_SET = re.compile(rb'S":\[(?:("[^"\\]*+"(?:,"[^"\\]*+")*+)\]|(?:"[^"\\]*+(?:\\.[^"\\]*+)*+",?)*+\])')
+_SET = re.compile(rb'S":\[(?:"[^"\\]*+(?:\\.[^"\\]*+)*+",?)*+\]')
 # What DynamoDB calls a number: 38 digits, 1E-130 to 9.99…E+125. What does not fit raises; nothing is ever rounded.
 _EXACT = Context(prec=38, Emin=-130, Emax=125, traps=[InvalidOperation, Overflow, Subnormal, Inexact])
 
@@ -113,12 +114,21 @@ def _canonical_number_part(part: re.Match) -> bytes:
 
 
 def _canonical_set_part(part: re.Match) -> bytes:
-    members, letter = part[1], part.string[part.start() - 1]
+    text, letter = part[0], part.string[part.start() - 1]
+    return _short_set(text, letter) if len(text) <= SHORT_SET else _canonical_set(text, letter)
+
+
+def _canonical_set(text: bytes, letter: int) -> bytes:
+    members = text[4:-1]
     # Of plain text and numbers the bytes sort as the members do.
-    if members and (letter == _S or (letter == _N and _CANONICAL_MEMBERS.fullmatch(members))):
+    if members and b"\\" not in members and (letter == _S or (letter == _N and _CANONICAL_MEMBERS.fullmatch(members))):
         return b'S":["%b"]' % b'","'.join(sorted({*members[1:-1].split(b'","')}))
-    (members,) = canonical({f"{chr(letter)}S": orjson.loads(part[0][3:])}).values()
-    return b'S":' + orjson.dumps(members)
+    (ordered,) = canonical({f"{chr(letter)}S": orjson.loads(text[3:])}).values()
+    return b'S":' + orjson.dumps(ordered)
+
+
+# Most sets are a few roles or tags, and come again and again. A long one would fill the memory for nothing.
+_short_set = lru_cache(4096)(_canonical_set)
 
 
 def digest(item: dict) -> str:
@@ -261,11 +271,13 @@ _MEMBER_SIZE = {"SS": _text_size, "NS": _number_size, "BS": _binary_size}
 
 def levels(item: dict) -> int:
     """How deep an item is nested: 1 without lists and maps; DynamoDB takes MAX_LEVELS."""
-    depth, members = 0, list(item.values())
-    while members:
+    depth, members = 0, item.values()
+    while True:
         depth += 1
-        members = [inner for m in members for inner in (*m.get("L", ()), *m.get("M", {}).values())]
-    return depth
+        nested = [member for member in members if "M" in member or "L" in member]
+        if not nested:
+            return depth
+        members = [inner for m in nested for inner in (m["M"].values() if "M" in m else m["L"])]
 
 
 def from_python(value) -> dict:

@@ -160,8 +160,8 @@ class Wire(Requests):
     ) -> list[Outcome]:
         """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
 
-        Writes to the table; never overwrites. In batches where the table takes them, else by put_new, as many requests at
-        once as there are workers, in any order; equal keys in the order given. After a lost reply the item that is
+        Writes to the table; never overwrites. In batches where the table takes them, else by put_new, up to as many requests
+        at once as there are workers, in any order; equal keys in the order given. After a lost reply the item that is
         there may be the one that was to be inserted: the caller compares. Raises Interrupted when all requests under
         way have ended, and NotSent where guards held back whatever was not done; then `unsent` gets the numbers of
         items of which no copy has left.

@@ -34,6 +34,8 @@ def convert(value: dict, wanted: str) -> dict:
             if content.lower() not in ("true", "false"):
                 raise ValueError("text that is neither true nor false")
             return {"BOOL": content.lower() == "true"}
+        if wanted == "list" and content.lstrip()[:1] not in ("[", "{"):
+            return {"L": [{"S": piece} for part in content.split(",") if (piece := part.strip())]}
         return _structure(_list if wanted == "list" else _map, content)
     raise ValueError(f"type {letter} does not convert to {wanted}")
 
@@ -64,8 +66,6 @@ def _structure(read: Callable[[str], dict], text: str) -> dict:
 
 
 def _list(text: str) -> dict:
-    if text.lstrip()[:1] not in ("[", "{"):
-        return {"L": [{"S": piece} for part in text.split(",") if (piece := part.strip())]}
     parsed = _json(text)
     if _typed(parsed) and "L" in parsed:
         return parsed

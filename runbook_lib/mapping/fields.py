@@ -84,7 +84,7 @@ def _copied(name: str, rule: FieldRule) -> Copied | None:
             wanted
         ):  # not empty, and of the wanted type, or text where any type is right
             return value
-        if value is None or is_empty(value):
+        if value is None or (not value.get("S") and is_empty(value)):
             return default if rule.has_default else value
         if rule.type is None:
             return value

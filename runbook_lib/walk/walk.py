@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..errors import Stuck
 from ..journal.table_file import Position
 from ..mapping.routes import Reject, Route, Row
 from ..process import collect_rarely
-from ..values import key_text
+from ..values import key_text, serialize_values
 from .plan import Plan
 from .pool import SegmentPool
 
@@ -53,10 +54,13 @@ class Routed:
 Step = Callable[[Routed], None]
 
 
-def route_items(page: Page, routes: list[Route], others: list[Route], winners: Winners) -> Routed:
+def route_items(
+    page: Page, routes: list[Route], others: list[Route], winners: Winners, *, inserting: bool = False
+) -> Routed:
     """The items of a page through the routes of their table. Pure.
 
-    `others` are routes of the same table that are not worked on now: what they select is not unrouted.
+    `others` are routes of the same table that are not worked on now: what they select is not unrouted. With `inserting`
+    rows have their `values`: made here, while the item is in the processor's cache, they cost half.
     """
     scanned: Counter = Counter()
     rows: list[Row] = []
@@ -77,10 +81,15 @@ def route_items(page: Page, routes: list[Route], others: list[Route], winners: W
             elif winners and _loses(result, target, winners):
                 losers.append(result)
             else:
+                if inserting:
+                    result.values = serialize_values(result.item)
                 rows.append(result)
         if not selected and not any(route.selects(item) for route in others):
             unrouted.append({name: item[name] for name, _ in routes[0].shape.source_key})
     return Routed(page, scanned, rows, losers, rejects, unrouted)
+
+
+route_to_insert = partial(route_items, inserting=True)
 
 
 def _loses(row: Row, target: str, winners: Winners) -> bool:

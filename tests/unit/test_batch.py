@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -229,6 +230,32 @@ def test_batches_go_out_at_once_but_no_more_than_workers(stub, table):
     assert slow.most == 3
     assert [index for index, item in enumerate(found) if item] == [7, 200]
     assert [found[7], found[200]] == [row(7, x={"S": "there"}), row(200, x={"S": "there"})]
+
+
+class Counting(ThreadPoolExecutor):
+    """A pool that counts what it was given."""
+
+    given = 0
+
+    def submit(self, *work):
+        self.given += 1
+        return super().submit(*work)
+
+
+def test_a_busy_processor_gets_fewer_requests_at_a_time_and_an_idle_one_more(stub, table, monkeypatch):
+    """Threads that wait for the processor only hinder each other; threads that wait for the network do not."""
+    wire, number = make(stub, workers=8), 0
+    with Counting(8) as pool:
+        wire._batches._pool = pool
+        # The share of time that the processor was busy, and the threads beside the caller's own.
+        for busy, threads in [(1, 8), (1, 4), (1, 2), (1, 0), (0.6, 0), (0.2, 0), (0.2, 2), (0.6, 4), (0.6, 4)]:
+            clock = SimpleNamespace(perf_counter=itertools.count().__next__)
+            clock.process_time = itertools.count(0, busy).__next__
+            monkeypatch.setattr(batch, "time", clock)
+            pool.given, number = 0, number + 1
+            assert wire.insert_many("T", [row(1000 * number + n) for n in range(300)], NAMES) == [None] * 300
+            assert pool.given == threads
+    assert len(table.items) == 9 * 300
 
 
 @pytest.mark.parametrize("workers", [1, 8])

@@ -18,7 +18,7 @@ from ...mapping.routes import Route
 from ...process import end_with_parent
 from ..insert import Inserter, OnPage
 from ..plan import Plan
-from ..walk import Segment, Winners, in_order, segments_of, walk
+from ..walk import Segment, Winners, in_order, route_to_insert, segments_of, walk
 from .shared_journal import SharedJournal
 from .worker import Job, Slice, Worker, advance, sides_of
 
@@ -47,7 +47,7 @@ def insert(
         with Inserter(
             plan, stage, execution, was_empty, segments=segments, stop_on_failure=stop_on_failure, on_page=on_page
         ) as step:
-            walk(plan, step, winners=winners, resume=resume, segments=segments)
+            walk(plan, step, winners=winners, resume=resume, segments=segments, route=route_to_insert)
         return
     left = segments_of(plan, winners, resume, segments)
     if not left:

@@ -26,7 +26,7 @@ from .. import control
 from ..insert import Inserter
 from ..plan import Plan, open_plan
 from ..preread import with_known
-from ..walk import Segment, Winners
+from ..walk import Segment, Winners, route_to_insert
 from .shared_journal import Shared, WorkerFolder
 
 SLICE = 3.0  # seconds that a worker stays with a segment before it reports
@@ -193,7 +193,7 @@ class _Worker:
         position = self._insert.take(table, number) or self._positions[table, number]
         self._check()  # with the file in hand: whoever begins now waits for it, and finds all that was done
         until = time.monotonic() + SLICE
-        position = segment.walk(position, self._insert, lambda: time.monotonic() > until)
+        position = segment.walk(position, self._insert, lambda: time.monotonic() > until, route=route_to_insert)
         self._positions[table, number] = position
         self._insert.release(table, number)
         return position.done
