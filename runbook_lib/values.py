@@ -23,9 +23,10 @@ ABSENT = "absent"  # what `differences` says of an attribute that an item lacks
 SCALARS = ("S", "N", "B")
 SHORT_SET = 200  # bytes
 _S, _N = b"SN"
+_HASH = blake2b(digest_size=16)
 
 _PLAIN = r"(?:-?(?:[1-9][0-9]{0,18}+(?:[0-9]{0,19}|\.[0-9]{0,17}[1-9])|0\.[0-9]{0,17}[1-9])|0)"
-_CANONICAL_NUMBER = re.compile(_PLAIN)
+CANONICAL_NUMBER = re.compile(_PLAIN)
 _PLAIN_BYTES = _PLAIN.encode()
 _CANONICAL_MEMBERS = re.compile(rb'"' + _PLAIN_BYTES + rb'(?:","' + _PLAIN_BYTES + rb')*+"')  # of a set of numbers
 # In serialized form: a number that is perhaps not canonical, and a set (whose order is not fixed). Text cannot fake
@@ -42,7 +43,7 @@ def canonical_number(text: str) -> str:
 
     Raises ValueError for what DynamoDB does not call a number: text, NaN, more than 38 digits, too large or too small.
     """
-    if _CANONICAL_NUMBER.fullmatch(text):
+    if CANONICAL_NUMBER.fullmatch(text):
         return text
     if not text.isascii():  # Decimal reads the digits of every script
         raise ValueError("not a number")
@@ -173,7 +174,9 @@ def key_hash(key: dict) -> bytes:
         text = value.get("S")
         letter, content = ("S", text.encode()) if text is not None else key_bytes(value)  # most keys: without a call
         parts += _key_head(name, letter) + len(content).to_bytes(4, "big") + content
-    return blake2b(parts, digest_size=16).digest()
+    hashed = _HASH.copy()  # takes less than to make one
+    hashed.update(parts)
+    return hashed.digest()
 
 
 @lru_cache(1024)
@@ -271,13 +274,12 @@ _MEMBER_SIZE = {"SS": _text_size, "NS": _number_size, "BS": _binary_size}
 
 def levels(item: dict) -> int:
     """How deep an item is nested: 1 without lists and maps; DynamoDB takes MAX_LEVELS."""
-    depth, members = 0, item.values()
-    while True:
+    depth, members = 0, list(item.values())
+    while members:
         depth += 1
         nested = [member for member in members if "M" in member or "L" in member]
-        if not nested:
-            return depth
         members = [inner for m in nested for inner in (m["M"].values() if "M" in m else m["L"])]
+    return depth
 
 
 def from_python(value) -> dict:

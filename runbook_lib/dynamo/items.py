@@ -8,12 +8,10 @@ DynamoError for a refusal that no retry mends.
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Unpack
 
-from ..errors import Again, ConditionFailed, DynamoError, Interrupted, NotSent
+from ..errors import Again, ConditionFailed, Interrupted
 from . import errors as faults
 from .batch_insert import Batches, Outcome, identity
-from .requests import WORKERS, Keys, Requests, Settings, guarded, table_of
-
-__all__ = ["ConditionFailed", "DynamoError", "NotSent", "Wire", "guarded"]
+from .requests import WORKERS, Keys, Requests, Settings, table_of
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
 VANISHING = 5  # how often a put may be refused for an item that is gone when looked at

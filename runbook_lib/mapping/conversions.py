@@ -7,7 +7,17 @@ import json
 import re
 from collections.abc import Callable
 
-from ..values import MAX_LEVELS, SCALARS, SETS, canonical, canonical_number, key_bytes, levels, serialize
+from ..values import (
+    CANONICAL_NUMBER,
+    MAX_LEVELS,
+    SCALARS,
+    SETS,
+    canonical,
+    canonical_number,
+    key_bytes,
+    levels,
+    serialize,
+)
 
 TYPES = {"string": "S", "number": "N", "boolean": "BOOL", "list": "L", "map": "M"}
 
@@ -28,24 +38,38 @@ def convert(value: dict, wanted: str) -> dict:
         if letter == "BOOL":
             return {"S": "true" if content else "false"}
     elif letter == "S":
-        if wanted == "number":
-            return _number(content)
-        if wanted == "boolean":
-            if content.lower() not in ("true", "false"):
-                raise ValueError("text that is neither true nor false")
-            return {"BOOL": content.lower() == "true"}
-        if wanted == "list" and content.lstrip()[:1] not in ("[", "{"):
-            return {"L": [{"S": piece} for part in content.split(",") if (piece := part.strip())]}
-        return _structure(_list if wanted == "list" else _map, content)
+        return FROM_TEXT[wanted](content)
     raise ValueError(f"type {letter} does not convert to {wanted}")
 
 
 def _number(text: str) -> dict:
+    if CANONICAL_NUMBER.fullmatch(text):
+        return {"N": text}
     if not _PLAIN_DECIMAL.fullmatch(text):
         raise ValueError("text that is not a plain decimal number")
     if len(text) > 38 and sum(character.isdigit() for character in text) > 38:
         raise ValueError("a number of more than 38 digits")
     return {"N": canonical_number(text)}
+
+
+def _boolean(text: str) -> dict:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("text that is neither true nor false")
+    return {"BOOL": text.lower() == "true"}
+
+
+def _list(text: str) -> dict:
+    if text.lstrip()[:1] not in ("[", "{"):
+        return {"L": [{"S": piece} for part in text.split(",") if (piece := part.strip())]}
+    return _structure(_json_list, text)
+
+
+def _map(text: str) -> dict:
+    return _structure(_json_map, text)
+
+
+# What `convert` calls for text; each raises ValueError as it does.
+FROM_TEXT: dict[str, Callable[[str], dict]] = {"number": _number, "boolean": _boolean, "list": _list, "map": _map}
 
 
 def _structure(read: Callable[[str], dict], text: str) -> dict:
@@ -65,7 +89,7 @@ def _structure(read: Callable[[str], dict], text: str) -> dict:
     return value
 
 
-def _list(text: str) -> dict:
+def _json_list(text: str) -> dict:
     parsed = _json(text)
     if _typed(parsed) and "L" in parsed:
         return parsed
@@ -74,7 +98,7 @@ def _list(text: str) -> dict:
     return {"L": parsed if parsed and all(map(_typed, parsed)) else [_from_json(member) for member in parsed]}
 
 
-def _map(text: str) -> dict:
+def _json_map(text: str) -> dict:
     parsed = _json(text)
     if not isinstance(parsed, dict):
         raise ValueError("JSON text that is not a map")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from ..errors import Quarantine
 from ..values import canonical_number, is_empty
 from . import templates
-from .conversions import TYPES, convert
+from .conversions import FROM_TEXT, TYPES, convert
 from .model import Entry, FieldRule, default_of
 
 NO_DATE = "not an ISO 8601 date"
@@ -78,18 +78,20 @@ def _copied(name: str, rule: FieldRule) -> Copied | None:
     if rule.type is None and not rule.has_default:
         return None
     wanted, default = TYPES.get(rule.type, "S"), default_of(rule)
+    from_text = FROM_TEXT.get(rule.type)
 
     def copied(value: dict | None, left: dict) -> dict | None:
         if value is not None and value.get(
             wanted
         ):  # not empty, and of the wanted type, or text where any type is right
             return value
-        if value is None or (not value.get("S") and is_empty(value)):
+        text = value.get("S") if value is not None else None
+        if not text and (value is None or is_empty(value)):
             return default if rule.has_default else value
         if rule.type is None:
             return value
         try:
-            return convert(value, rule.type)
+            return from_text(text) if text and from_text else convert(value, rule.type)
         except ValueError as problem:
             if rule.on_error == "default":
                 return default
@@ -134,19 +136,22 @@ def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[se
 
 def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
     """A function that fills a template."""
-    pieces = [_piece(name, p, fields, is_key) if isinstance(p, templates.Hole) else p for p in parts]
-    if len(pieces) == 1:
-        return (lambda target, copy: parts[0]) if isinstance(parts[0], str) else pieces[0]
+    pieces = [_piece(name, hole, fields, is_key) for hole in templates.holes(parts)]
+    form = "".join("%s" if isinstance(part, templates.Hole) else part.replace("%", "%%") for part in parts)
+    if form == "%s":
+        return pieces[0]
+    if not pieces:
+        literal = form % ()
+        return lambda target, copy: literal
 
     def text_of(target: dict, copy: dict) -> str | None:
-        text = ""
+        texts = []
         for piece in pieces:
-            if piece.__class__ is not str:
-                piece = piece(target, copy)
-                if piece is None:
-                    return None
-            text += piece
-        return text
+            text = piece(target, copy)
+            if text is None:
+                return None
+            texts.append(text)
+        return form % tuple(texts)
 
     return text_of
 
@@ -158,10 +163,7 @@ def _piece(name: str, hole: templates.Hole, fields: Mapping[str, FieldRule], is_
 
     def piece(target: dict, copy: dict) -> str | None:
         value = (target.get(attribute) or copy.get(attribute)) if is_made else copy.get(attribute)
-        text = value.get("S") if value is not None else None
-        if text and dated is not None:
-            text = dated(text)
-        if text:
+        if value is not None and (text := value.get("S")) and (dated is None or (text := dated(text))):
             return text
         text, reason = _hole_text(hole, value)
         if text is None and (is_key or reason == NO_DATE):

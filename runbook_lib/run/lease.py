@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .. import parameters
 from ..dynamo import tables
-from ..dynamo.items import guarded
+from ..dynamo.requests import guarded
 from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused
 from . import files

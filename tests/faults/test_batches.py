@@ -22,9 +22,9 @@ from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
 from runbook_lib.dynamo import requests as retries
-from runbook_lib.dynamo.items import Wire, guarded
+from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
-from runbook_lib.dynamo.requests import Requests
+from runbook_lib.dynamo.requests import Requests, guarded
 from runbook_lib.errors import Again, DynamoError, Interrupted
 from runbook_lib.journal import log as journal
 from runbook_lib.notebook import progress

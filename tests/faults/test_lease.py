@@ -19,7 +19,8 @@ from types import SimpleNamespace
 import pytest
 from faults.harness import INSERTED, PORTS, SHIPS, TARGET
 
-from runbook_lib.dynamo.items import Wire, guarded
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.dynamo.requests import guarded
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.parameters import Lease

@@ -16,7 +16,7 @@ import pytest
 
 from runbook_lib import parameters
 from runbook_lib.dynamo import session, transport
-from runbook_lib.dynamo.items import guarded
+from runbook_lib.dynamo.requests import guarded
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, NotSent, ParametersError, Refused
 from runbook_lib.run import lease as leases
 from runbook_lib.run import lease_file as lease_cell

@@ -11,6 +11,7 @@ from ...verdict import plural
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
+from ...walk.walk import Winners
 from ...walk.workers import engines
 from ..execution import (
     begin,
@@ -67,13 +68,7 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
             stage.record("end")
         return migration_of(stage, ensure_checkpoint(stage, plan), wrote_nothing=True)
     chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
-    plan = plan.choose(chosen)
-    try:
-        plan, winners = prepare(plan)
-        backups.ensure(stage, plan)
-        was_empty = look_at_targets(stage, plan)
-    except DynamoError as problem:
-        raise Refused(str(problem)) from None
+    plan, winners, was_empty = ready_to_insert(stage, plan.choose(chosen))
     failure, undone = None, None
     try:
         with resumable(run):
@@ -102,6 +97,19 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
         if not keep_going:
             undone = _take_back(stage, plan, path)
     return migration_of(stage, path, failure=failure, undone=undone)
+
+
+def ready_to_insert(stage: Stage, plan: Plan) -> tuple[Plan, Winners, dict[str, bool]]:
+    """What `prepare` gives, and target table → whether it is empty, once the backups are there. Raises Refused.
+
+    Writes to the journal.
+    """
+    try:
+        plan, winners = prepare(plan)
+        backups.ensure(stage, plan)
+        return plan, winners, look_at_targets(stage, plan)
+    except DynamoError as problem:
+        raise Refused(str(problem)) from None
 
 
 def migration_of(

@@ -17,11 +17,9 @@ from ...run.folder import Run
 from ...values import key_text
 from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
-from ...walk.preread import prepare
 from ...walk.walk import Page, Routed, Winners, route_items
-from ..execution import check_can_write, look_at_targets, resumable
-from . import backup_gate as backups
-from .migrate import Migration, migration_of
+from ..execution import check_can_write, resumable
+from .migrate import Migration, migration_of, ready_to_insert
 
 BATCH = 100  # items of one intent
 GONE = "the source item is gone"
@@ -62,12 +60,7 @@ def _retry(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
         return migration_of(stage, stage.checkpoint(), wrote_nothing=True)
     number = sum(len(rows) for _, rows in files)
     plan = plan.choose(sorted({row.entry for _, rows in files for row, _ in rows}))
-    try:
-        plan, winners = prepare(plan)
-        backups.ensure(stage, plan)
-        was_empty = look_at_targets(stage, plan)
-    except DynamoError as problem:
-        raise Refused(str(problem)) from None
+    plan, winners, was_empty = ready_to_insert(stage, plan)
     stage.record("retry", items=number)
     run.logger().info("%s: retrying %d failed items", stage.name, number)
     failure = None

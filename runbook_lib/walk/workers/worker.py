@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...dynamo.items import guarded
 from ...dynamo.rate_limiter import Budgets, Slowdown
+from ...dynamo.requests import guarded
 from ...errors import DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
 from ...journal.stage import Stage
 from ...journal.table_file import Position
