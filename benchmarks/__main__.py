@@ -72,11 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    parser.set_defaults(run=_compare, cases=[], items=None, repeat=3)
+    parser.set_defaults(run=_compare, cases=[], items=None, repeat=5)
     added = part("compare", _compare, "everything but growth (the default), or some cases alone")
     added.add_argument("cases", nargs="*", metavar="CASE", help=f"such as {', '.join(list(scenarios.SHAPES)[::3])}")
     added.add_argument("--items", type=int, help="items of each case")
-    added.add_argument("--repeat", type=int, default=3, help="how often each is measured (default 3)")
+    added.add_argument("--repeat", type=int, default=5, help="how often each is measured (default %(default)s)")
     added = part("growth", _growth, "the same case with 10,000, 100,000 and 1,000,000 items")
     added.add_argument("--case", default=MAIN)
     added.add_argument("--sizes", type=int, nargs="+", default=list(scenarios.SIZES))
