@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# Two processes, each with servers of its own; the one that is done first takes tests from the other.
-PARALLEL := -n 2 --dist worksteal
+# Each process has servers of its own, and takes tests from the others when it is done. Three keep two cores busy: tests wait.
+PARALLEL := -n 3 --dist worksteal
 # Compiled files are kept, whatever the environment says: tests start hundreds of Python processes.
 export PYTHONDONTWRITEBYTECODE :=
 # A stamp's name holds what it was made from: a changed lock or a moved folder is seen whatever a checkout did to the

@@ -31,7 +31,7 @@ _parsed = functools.cache(yaml.load)
 yaml.load = lambda text, loader: copy.deepcopy(_parsed(text, loader))
 # How many examples a property gets: the same on every machine, except in the long tier.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
-settings.register_profile("slow", deadline=None, derandomize=True, max_examples=80)
+settings.register_profile("slow", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("long", deadline=None, max_examples=1500)
 settings.load_profile("default")
 

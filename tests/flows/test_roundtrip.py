@@ -111,7 +111,7 @@ def short(value):
     return {"M": {name: short(member) for name, member in content.items()}} if letter == "M" else value
 
 
-EXAMPLES = {"moto": 6, "ministack": 20, "dynalite": 10}
+EXAMPLES = {"moto": 6, "ministack": 12, "dynalite": 10}
 SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in KEYS if kind != "two"]
 
 
