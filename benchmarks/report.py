@@ -89,9 +89,7 @@ class Report:
         first, second = self.find(part, ours, case), self.find(part, other, case)
         if not (first and second):
             return None
-        if len(first.runs) == len(second.runs):
-            return median(one.per_item / two.per_item for one, two in zip(first.runs, second.runs, strict=True))
-        return first.per_item / second.per_item
+        return median(one.per_item / two.per_item for one, two in zip(first.runs, second.runs, strict=True))
 
     def compare_requests(self, case: str, ours: dict[str, Any], floor: dict[str, Any]) -> None:
         """Notes where the floor did not send about what the program sent."""

@@ -27,8 +27,10 @@ Loader.list_available_services = lambda self, type_name: _services(type_name)
 EventAliaser._alias_event_name = lambda self, name: _event_names(name)
 BaseEventHooks._verify_accept_kwargs = lambda self, handler: None
 # Hundreds of runs read the same mapping, and PyYAML takes ten milliseconds for one.
-_parsed = functools.cache(yaml.load)
-yaml.load = lambda text, loader: copy.deepcopy(_parsed(text, loader))
+_load, _parsed = yaml.load, functools.cache(yaml.load)
+yaml.load = lambda stream, Loader: (
+    copy.deepcopy(_parsed(stream, Loader)) if isinstance(stream, str) else _load(stream, Loader)
+)
 # How many examples a property gets: the same on every machine, except in the long tier.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("slow", deadline=None, derandomize=True, max_examples=60)

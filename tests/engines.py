@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+
+from runbook_lib.demo import server as demo_server
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK_MOTO = ROOT / "tests/quick_moto.py"
@@ -112,16 +113,7 @@ def running(name: str, *, path: Path | None = None) -> Iterator[Engine]:
 
 
 def _moto() -> tuple[subprocess.Popen, str]:
-    process = subprocess.Popen(
-        [sys.executable, str(QUICK_MOTO), "0"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process.stdout as said:
-        port = int(said.readline().removeprefix("ready "))
-    return process, f"http://127.0.0.1:{port}"
+    return demo_server.start(program=(str(QUICK_MOTO),))
 
 
 def _start(name: str, scratch: Path, path: Path | None) -> tuple[subprocess.Popen, str]:

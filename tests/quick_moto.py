@@ -1,6 +1,6 @@
 """The demo's server for the tests: the same moto, without the work it repeats at every request.
 
-A request costs a third of it: half of what the tests with an engine take is this server's time. Started as
+It answers in a third of the time; with plain moto, half of what tests with an engine took was the server. Started as
 `python tests/quick_moto.py PORT`, like `python -m runbook_lib.demo.server PORT`.
 """
 

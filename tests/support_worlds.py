@@ -72,7 +72,9 @@ class World:
             BillingMode="PAY_PER_REQUEST",
             **({"GlobalSecondaryIndexes": secondary} if secondary else {}),
         )
+        deadline = time.monotonic() + 10
         while self.engine.call("DescribeTable", TableName=name)["Table"]["TableStatus"] != "ACTIVE":
+            assert time.monotonic() < deadline, f"{name} does not become active"
             time.sleep(0.05)
         self.keys[name] = key
 

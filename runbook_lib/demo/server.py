@@ -15,12 +15,15 @@ import time
 from ..errors import Refused
 
 
-def start(port: int = 0, *, detach: bool = False) -> tuple[subprocess.Popen, str]:
+def start(
+    port: int = 0, *, detach: bool = False, program: tuple[str, ...] = ("-m", "runbook_lib.demo.server")
+) -> tuple[subprocess.Popen, str]:
     """Return the process of a new server and its endpoint URL, once it answers. Port 0 picks a free one.
 
-    Stop it with `process.kill()`: moto needs many seconds to end politely. Raises Refused if it fails.
+    `program` is what Python runs: this module, or a script that calls its `main`. Stop it with `process.kill()`: moto needs
+    many seconds to end politely. Raises Refused if it fails.
     """
-    command = [sys.executable, "-m", "runbook_lib.demo.server", str(port), *(["--detach"] if detach else [])]
+    command = [sys.executable, *program, str(port), *(["--detach"] if detach else [])]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -69,7 +69,7 @@ class Batches:
         unsent: list[int] | None = None,
         keys: Sequence[Hashable] | None = None,
         sizes: Sequence[int] | None = None,
-        values: Sequence[bytes] | None = None,
+        values: Sequence[bytes | None] | None = None,
     ) -> list[Outcome]:
         """As Wire.insert_many."""
         found: list[Any] = [None] * len(items)
@@ -229,7 +229,7 @@ def pack(
     items: list[dict],
     order: list[int],
     sizes: Sequence[int],
-    values: Sequence[bytes] | None = None,
+    values: Sequence[bytes | None] | None = None,
 ) -> tuple[list[Numbered], list[int]]:
     """Return batches of (number, statement) and the numbers of the items that no statement can carry."""
     batches: list[Numbered] = []
@@ -247,7 +247,8 @@ def pack(
         if batch and (len(batch) == STATEMENTS or size + length > MAX_BYTES):
             batches.append(batch)
             batch, size = [], 0
-        parameters = orjson.Fragment(values[index]) if values else list(item.values())
+        serialized = values[index] if values else None
+        parameters = orjson.Fragment(serialized) if serialized else list(item.values())
         batch.append((index, {"Statement": text, "Parameters": parameters}))
         size += length
     if batch:

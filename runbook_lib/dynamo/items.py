@@ -154,7 +154,7 @@ class Wire(Requests):
         *,
         keys: Sequence[Hashable] | None = None,
         sizes: Sequence[int] | None = None,
-        values: Sequence[bytes] | None = None,
+        values: Sequence[bytes | None] | None = None,
     ) -> list[Outcome]:
         """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
 
@@ -165,7 +165,7 @@ class Wire(Requests):
         items of which no copy has left.
 
         `keys` tell equal keys apart from others, and `sizes` are the items' bytes as JSON, about: where the caller knows
-        them, they need not be worked out again. `values` are each item's values in the order of its names, serialized.
+        them, they need not be worked out again. `values` are each item's values in the order of its names, serialized, or None.
         """
         assert not self._read_only, f"{self.label} is only read, never written"
         self._key_schemas.setdefault(table, list(key_names))

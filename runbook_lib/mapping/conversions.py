@@ -38,7 +38,7 @@ def convert(value: dict, wanted: str) -> dict:
         if letter == "BOOL":
             return {"S": "true" if content else "false"}
     elif letter == "S":
-        return FROM_TEXT[wanted](content)
+        return _FROM_TEXT[wanted](content)
     raise ValueError(f"type {letter} does not convert to {wanted}")
 
 
@@ -68,8 +68,8 @@ def _map(text: str) -> dict:
     return _structure(_json_map, text)
 
 
-# What `convert` calls for text; each raises ValueError as it does.
-FROM_TEXT: dict[str, Callable[[str], dict]] = {"number": _number, "boolean": _boolean, "list": _list, "map": _map}
+# Each raises ValueError as `convert` does.
+_FROM_TEXT: dict[str, Callable[[str], dict]] = {"number": _number, "boolean": _boolean, "list": _list, "map": _map}
 
 
 def _structure(read: Callable[[str], dict], text: str) -> dict:

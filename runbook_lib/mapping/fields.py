@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from ..errors import Quarantine
 from ..values import canonical_number, is_empty
 from . import templates
-from .conversions import FROM_TEXT, TYPES, convert
+from .conversions import TYPES, convert
 from .model import Entry, FieldRule, default_of
 
 NO_DATE = "not an ISO 8601 date"
@@ -78,20 +78,17 @@ def _copied(name: str, rule: FieldRule) -> Copied | None:
     if rule.type is None and not rule.has_default:
         return None
     wanted, default = TYPES.get(rule.type, "S"), default_of(rule)
-    from_text = FROM_TEXT.get(rule.type)
 
     def copied(value: dict | None, left: dict) -> dict | None:
-        if value is not None and value.get(
-            wanted
-        ):  # not empty, and of the wanted type, or text where any type is right
+        # Not empty, and of the wanted type, or text where any type is right.
+        if value is not None and value.get(wanted):
             return value
-        text = value.get("S") if value is not None else None
-        if not text and (value is None or is_empty(value)):
+        if value is None or (not value.get("S") and is_empty(value)):
             return default if rule.has_default else value
         if rule.type is None:
             return value
         try:
-            return from_text(text) if text and from_text else convert(value, rule.type)
+            return convert(value, rule.type)
         except ValueError as problem:
             if rule.on_error == "default":
                 return default

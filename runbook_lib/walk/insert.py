@@ -11,7 +11,7 @@ from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNR
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
-from ..values import digest, serialize_values
+from ..values import digest
 from .plan import Plan
 from .walk import Routed
 
@@ -259,7 +259,7 @@ class Inserter:
                     held_back,
                     keys=[rows[index].key_hash for index in indexes],
                     sizes=[len(rows[index].raw) for index in indexes],
-                    values=[rows[index].values or serialize_values(rows[index].item) for index in indexes],
+                    values=[rows[index].values for index in indexes],
                 )
             except BaseException:
                 unsent += [indexes[number] for number in held_back]
