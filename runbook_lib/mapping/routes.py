@@ -127,6 +127,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
     check_keys = _compile_key_check(shape)
     known, remember = remembering(parents, name)
+    rewrites_nothing = rewrite is None and entry.model.id_format == "keep"
 
     def id_of(item: dict) -> dict | None:
         value = item.get(id_attribute)
@@ -135,9 +136,9 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         return value if next(iter(value)) in SCALARS and not is_empty(value) else None
 
     def key_of_source(item: dict) -> dict | None:
-        old, target = id_of(item), item.copy()
+        old, target = id_of(item), item if rewrites_nothing else item.copy()
         try:
-            if old is not None:
+            if old is not None and not rewrites_nothing:
                 target[id_attribute] = _mint(new_id, old, id_attribute)
             if rewrite is not None:
                 rewrite(item, target, [], [])

@@ -11,7 +11,7 @@ from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNR
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
-from ..values import digest
+from ..values import digest, serialize
 from .plan import Plan
 from .walk import Routed
 
@@ -251,13 +251,15 @@ class Inserter:
             held_back: list[int] = []
             route = self._plan.routes[rows[indexes[0]].entry]
             key_names = tuple(name for name, _ in route.shape.target_key)
+            # Only of a number there are two spellings; the hash of its canonical form costs more.
+            by_value = any(letter == "N" for _, letter in route.shape.target_key)
             try:
                 found = self._plan.target.wire.insert_many(
                     target,
                     [rows[index].item for index in indexes],
                     key_names,
                     held_back,
-                    keys=[rows[index].key_hash for index in indexes],
+                    keys=[rows[i].key_hash if by_value else serialize(rows[i].key) for i in indexes],
                     sizes=[len(rows[index].raw) for index in indexes],
                     values=[rows[index].values for index in indexes],
                 )
