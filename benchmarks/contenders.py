@@ -97,7 +97,7 @@ def analyze_items(
     case: Case, meter: Meter, *, url: str, folder: str, workers: int = 8, segments: int | None = None
 ) -> int:
     """The analysis."""
-    from runbook_lib.stages.analyze import analyze
+    from runbook_lib.stages.analyze.analyze import analyze
 
     _, plan = _opened(case, url, folder, workers, segments)
     with meter:

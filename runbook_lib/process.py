@@ -6,6 +6,7 @@ leave_interrupts           a worker: Ctrl-C reaches every process of a terminal,
 stop_before_interrupting   a command: papermill would kill the kernel at the first Ctrl-C
 headless                   a command: nobody is there to answer what a notebook asks
 papermill_with             a command: papermill starts slowly, and writes notebooks that a reader sees by half
+wait_longer_for_locks      a Dask worker: a machine that is lost keeps its locks on a shared file system for a minute and more
 silence_dask               a Dask engine: what matters in its log is raised anyway
 replace_environment        the demo: nothing of the user's AWS settings may lead its requests elsewhere
 """
@@ -24,6 +25,8 @@ from types import ModuleType
 
 COLLECT_EVERY = 200_000  # new objects: two or three pages
 HEADLESS = "RUNBOOK_HEADLESS"
+
+lock_patience = 10.0  # seconds to wait for the lock of a file: a kernel can outlive its killed command by one
 
 
 def collect_rarely() -> None:
@@ -117,6 +120,12 @@ def papermill_with(write: Callable[[Path, bytes], None]) -> ModuleType:
 
     LocalHandler.write = save
     return papermill
+
+
+def wait_longer_for_locks(seconds: float) -> None:
+    """Makes this process wait at least so long for the lock of a file."""
+    global lock_patience
+    lock_patience = max(lock_patience, seconds)
 
 
 def silence_dask() -> None:

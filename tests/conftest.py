@@ -13,7 +13,7 @@ from botocore.hooks import BaseEventHooks, EventAliaser
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 from hypothesis import settings
 
-from runbook_lib.run import files
+from runbook_lib import process
 
 # nbformat imports it: a grammar for IRIs that takes most of a second to build, in every process, and checks nothing here.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def _lock_patience(monkeypatch):
     """A Dask worker waits longer for locks for as long as its process lives; some tests are such a worker themselves."""
-    monkeypatch.setattr(files, "PATIENCE", files.PATIENCE)
+    monkeypatch.setattr(process, "lock_patience", process.lock_patience)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from runbook_lib.run.folder import Run, identify, open_run
 from runbook_lib.stages.migrate.delta import catch_up
 from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback.rollback import Undoing
-from runbook_lib.stages.test import Canary
+from runbook_lib.stages.test.canary import Canary
 from runbook_lib.walk.plan import open_plan
 
 CASES = Path(__file__).parent / "cases"

@@ -18,7 +18,7 @@ from ..process import is_headless
 from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
-from ..stages.analyze import Analysis
+from ..stages.analyze.analysis import Analysis
 from ..stages.migrate import backup_gate as backups
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
@@ -27,7 +27,7 @@ from ..stages.rollback.restore import Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
 from ..stages.selection import select_run
-from ..stages.test import Canary, Created, collect
+from ..stages.test.canary import Canary, Created, collect
 from ..stages.validate.validate import Validation
 from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst
 from ..walk import control

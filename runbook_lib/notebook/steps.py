@@ -15,14 +15,14 @@ from ..parameters import Lease
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import Held, hold_targets
-from ..stages.analyze import analyze
+from ..stages.analyze.analyze import analyze
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, Restored, Wanted
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Undone
-from ..stages.test import Created, create_tables, run_canary
+from ..stages.test.canary import Created, create_tables, run_canary
 from ..stages.validate.validate import validate
 from ..verdict import Alert
 from ..walk.insert import OnPage

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..stages.analyze import Analysis, EntryAnalysis
-from ..stages.distinct import ERROR, KEPT
-from ..stages.profile import AttributeProfile
+from ..stages.analyze.analysis import Analysis, EntryAnalysis
+from ..stages.analyze.distinct import ERROR, KEPT
+from ..stages.analyze.profile import AttributeProfile
 from ..verdict import FAIL
 from .html import ACCENT, LINE, Html, chip, details, duration, flagged, muted, note, number, quiet, size, table
 from .reference_map import draw_map

@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from ..stages.analyze import Analysis
-from ..stages.profile import Profile
+from ..stages.analyze.analysis import Analysis
+from ..stages.analyze.profile import Profile
 from .html import ACCENT, LINE, Html, note, visible
 
 PARTS = {  # where items went -> its name and colour

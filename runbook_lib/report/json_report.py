@@ -14,13 +14,13 @@ from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.fingerprints import code_fingerprint, environments_fingerprint
 from ..run.folder import Run, iso, now
-from ..stages.analyze import Analysis
+from ..stages.analyze.analysis import Analysis
+from ..stages.analyze.profile import AttributeProfile
 from ..stages.migrate import backup_gate as backups
 from ..stages.migrate.migrate import Migration
-from ..stages.profile import AttributeProfile
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.undo import Undone
-from ..stages.test import MAX_ITEMS, Canary, Created
+from ..stages.test.canary import MAX_ITEMS, Canary, Created
 from ..stages.validate import journal as validation_journal
 from ..stages.validate.compare import Difference
 from ..stages.validate.origins import FIGURES

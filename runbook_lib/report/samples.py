@@ -12,7 +12,7 @@ from ..mapping.conversions import convert
 from ..mapping.model import Entry, FieldRule, Mapping
 from ..mapping.references import NULL, Found
 from ..mapping.routes import Row
-from ..stages.analyze import Analysis
+from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from .analysis import ordered
 from .html import MONO, Html, chip, details, mono, muted, note, quiet, table

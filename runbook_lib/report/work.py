@@ -10,7 +10,7 @@ from ..stages.migrate.migrate import Migration
 from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, NOT_CARRIED_OVER, Restored
 from ..stages.rollback.undo import Preview, Undone
-from ..stages.test import Canary, Created, Pair
+from ..stages.test.canary import Canary, Created, Pair
 from ..values import equal
 from ..verdict import plural
 from ..walk.plan import Plan

@@ -10,19 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from .. import failpoints
+from .. import failpoints, process
 
-PATIENCE = 10.0  # seconds to wait for a lock: a kernel can outlive its killed command by one
 _POLL = 0.1  # seconds
 
 
 def lock_file(file: IO[Any], *, shared: bool = False, patience: float | None = None) -> bool:
     """Whether this process now holds the open file's lock; False where another one kept it for `patience` seconds.
 
-    `shared` locks keep out exclusive ones only. `patience` is PATIENCE by default. Raises OSError where the file system
-    knows no locks.
+    `shared` locks keep out exclusive ones only. `patience` is process.lock_patience by default. Raises OSError where the
+    file system knows no locks.
     """
-    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+    deadline = time.monotonic() + (process.lock_patience if patience is None else patience)
     while True:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

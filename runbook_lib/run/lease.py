@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .. import parameters
+from .. import parameters, process
 from ..dynamo import tables
 from ..dynamo.requests import guarded
 from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused
-from . import files
 from .folder import Run, iso, now
 from .lease_file import Cell, machine, running_time
 from .lease_table import Record, Store
@@ -160,7 +159,7 @@ class _Watch:
         self.poll = min(settings.seconds / 20, 1.0)
         self.begin = clock()  # not before this does whoever held a lease have ended
         self._store, self._run, self._settings, self._broken, self._clock = store, run, settings, broken, clock
-        self._patience = clock() + max(settings.seconds, files.PATIENCE)
+        self._patience = clock() + max(settings.seconds, process.lock_patience)
         self._left = list(names)
         self._seen: dict[str, tuple[Record, float]] = {}
         self._free: dict[str, tuple[Record | None, str]] = {}  # what the lease says, why it may be taken all the same

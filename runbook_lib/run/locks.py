@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from .. import process
 from ..dynamo.session import Connection
 from ..errors import Interrupted, Refused
 from ..parameters import Lease
@@ -69,10 +70,10 @@ def hold_targets(
 
 @contextmanager
 def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]]:
-    deadline = time.monotonic() + files.PATIENCE
+    deadline = time.monotonic() + process.lock_patience
     while True:
         file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")  # noqa: SIM115
-        if files.lock_file(file, patience=min(0.2, files.PATIENCE)):  # then the file may be another one
+        if files.lock_file(file, patience=min(0.2, process.lock_patience)):  # then the file may be another one
             if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
                 break
         else:

@@ -10,7 +10,6 @@ from ..dynamo.session import Connection, is_aws
 from ..errors import Refused
 from ..mapping.model import Entry
 from ..parameters import Lease, Limits, Target
-from .workers.object_store import check_url
 
 
 def check_endpoint(target: Target, endpoint_url: str) -> None:
@@ -81,7 +80,20 @@ def check_engine(limits: Limits) -> None:
             "limits.engine: dask needs the package distributed; run pip install '.[dask]' in the project's folder."
         )
     if limits.journal:
-        check_url(limits.journal)
+        check_journal_url(limits.journal)
+
+
+def check_journal_url(url: str) -> None:
+    """Refused where a URL is none, holds a secret, or belongs to a package that is missing. Asks for nothing."""
+    parts = urlsplit(url)
+    if not parts.scheme or parts.query or parts.fragment or (parts.scheme == "file" and parts.netloc):
+        raise Refused(f"limits.journal is {url}; write s3://BUCKET/PREFIX, or file:///FOLDER.")
+    if parts.username or parts.password:
+        raise Refused("limits.journal contains a user or a password; remove it: each worker has its own credentials.")
+    if parts.scheme == "s3" and not parts.netloc:
+        raise Refused(f"limits.journal is {url}, without a bucket; write s3://BUCKET/PREFIX.")
+    if parts.scheme not in ("file", "s3") and find_spec("fsspec") is None:
+        raise Refused(f"limits.journal: {parts.scheme}:// needs the package fsspec; pip install '.[dask]'.")
 
 
 def _is_safe(scheduler: str) -> bool:

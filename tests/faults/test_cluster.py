@@ -19,13 +19,13 @@ from support_fixtures import moto_world, quick_clock  # noqa: F401
 from support_flows import flow_of
 from support_pace import allowed
 
+from runbook_lib import process
 from runbook_lib.dynamo.rate_limiter import Budgets
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.stage import Stage
 from runbook_lib.journal.table_file import read_table_file
 from runbook_lib.parameters import Limits
-from runbook_lib.run import files
 from runbook_lib.walk import guard
 from runbook_lib.walk.workers import dask as cluster
 from runbook_lib.walk.workers import engines
@@ -173,7 +173,7 @@ def test_a_worker_whose_driver_is_gone_begins_no_page(sea, tmp_path, here, monke
 
 def test_an_execution_waits_for_the_workers_of_an_earlier_one(tmp_path, monkeypatch):
     """What they still write is read before anything is decided."""
-    monkeypatch.setattr(files, "PATIENCE", 0.2)
+    monkeypatch.setattr(process, "lock_patience", 0.2)
     log = journal.Log(tmp_path / "A.00000.jsonl")
     with pytest.raises(
         Interrupted, match=r"A\.00000\.jsonl is still being written by a worker of an earlier execution"

@@ -45,9 +45,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
+from runbook_lib import process
 from runbook_lib.journal import checkpoint, stage
-from runbook_lib.run import files, locks
 from runbook_lib.run import folder as runs
+from runbook_lib.run import locks
 from runbook_lib.stages.migrate import delta as second_walk
 from runbook_lib.stages.rollback import undo as rollback
 from runbook_lib.walk import control, walk
@@ -158,7 +159,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = Clock(datetime(2025, 1, 1, tzinfo=UTC))
         for module in (runs, stage, checkpoint):
             patch.setattr(module, "now", self.clock)
-        patch.setattr(files, "PATIENCE", 0)
+        patch.setattr(process, "lock_patience", 0)
         for module in (walk, second_walk, rollback):
             patch.setattr(module, "ThreadPoolExecutor", OneByOne)
         patch.setattr(walk, "wait", OneByOne.wait)

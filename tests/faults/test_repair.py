@@ -570,13 +570,13 @@ def test_what_cannot_be_repaired_is_refused(bench):
 
 def test_a_run_that_is_being_written_is_not_repaired(bench, monkeypatch):
     """Neither by a command, nor by a worker that outlived its command."""
-    from runbook_lib.run import files
+    from runbook_lib import process
 
     flow = interrupted(bench)
     path = damage(flow, "Ships", -1)
     content = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(files, "PATIENCE", 0.1)
+        patch.setattr(process, "lock_patience", 0.1)
         with path.open("rb") as held:
             journal.hold(held, path.name)
             with pytest.raises(Interrupted, match=f"{path.name} is still being written by a worker"):

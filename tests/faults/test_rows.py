@@ -20,14 +20,15 @@ from faults.harness import INSERTED, PORTS, SHIPS, SOURCE, TARGET, armed, killed
 from support_batches import inserts
 from support_flows import flow_of
 
+from runbook_lib import process
 from runbook_lib.dynamo import errors as faults
 from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import intents
-from runbook_lib.run import files, locks
 from runbook_lib.run import folder as runs
+from runbook_lib.run import locks
 from runbook_lib.walk import control
 
 PREFIX = "com.amazonaws.dynamodb.v20120810#"
@@ -505,7 +506,7 @@ def test_a_stopped_process_holds_its_run_until_it_is_killed(bench, monkeypatch):
     """Rows 43, 45: neither a second migration nor a rollback passes a process that only sleeps; killed, it is out of the way."""
     import multiprocessing
 
-    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    monkeypatch.setattr(process, "lock_patience", 0.1)
     flow = bench.flow()
 
     def child():
@@ -517,16 +518,16 @@ def test_a_stopped_process_holds_its_run_until_it_is_killed(bench, monkeypatch):
         with armed(stop):
             flow.migrate()
 
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
+    sleeper = multiprocessing.get_context("fork").Process(target=child)
+    sleeper.start()
     try:
-        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        assert os.WIFSTOPPED(os.waitpid(sleeper.pid, os.WUNTRACED)[1])
         for command in (flow.migrate, flow.rollback):
-            with pytest.raises(Refused, match=f"process {process.pid}"):
+            with pytest.raises(Refused, match=f"process {sleeper.pid}"):
                 command()
     finally:
-        process.kill()
-        process.join()
+        sleeper.kill()
+        sleeper.join()
     landed = bench.landed()
     assert landed == 1
     back_again(bench, flow, landed)

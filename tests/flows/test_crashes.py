@@ -8,12 +8,12 @@ import support_worlds as worlds
 from support_crashes import KILLED, at_record, at_request, in_child, lose_replies, small_pages
 from support_flows import flow_of
 
+from runbook_lib import process
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.status import status, write_index
-from runbook_lib.run import files
 from runbook_lib.run.folder import identify
 from runbook_lib.stages.selection import latest_checkpoint
 
@@ -362,7 +362,7 @@ def test_what_another_process_writes_is_refused(run_id, moto_world, tmp_path, mo
     """The same run, or another run into the same tables: the second is told who holds them, and writes nothing."""
     flow, before = begin(moto_world, tmp_path)
     second = flow_of(MAPPING, moto_world, tmp_path, run_id)
-    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    monkeypatch.setattr(process, "lock_patience", 0.1)
     plan = flow._plan()
 
     def refused():

@@ -12,9 +12,9 @@ import support_worlds as worlds
 from support_cluster import in_the_middle
 from support_flows import flow_of
 
+from runbook_lib import process
 from runbook_lib.errors import Interrupted
 from runbook_lib.journal import log as journal
-from runbook_lib.run import files
 from runbook_lib.walk.workers import engines
 
 ITEMS, FEW = 120, 24
@@ -148,7 +148,7 @@ def test_a_worker_follows_what_started_it(tmp_path):
 
 def test_who_writes_a_segment_holds_its_file(tmp_path, monkeypatch):
     """A worker that outlived what started it is waited for; what it wrote meanwhile is seen."""
-    monkeypatch.setattr(files, "PATIENCE", 0.2)
+    monkeypatch.setattr(process, "lock_patience", 0.2)
     first = journal.Log(tmp_path / "A.00000.jsonl")
     with pytest.raises(Interrupted, match="still being written by a worker"):
         journal.Log(first.path)

@@ -15,7 +15,7 @@ import support_worlds as worlds
 from support_crashes import KILLED, at_record, in_child, small_pages
 from support_flows import flow_of
 
-from runbook_lib import failpoints
+from runbook_lib import failpoints, process
 from runbook_lib.cli import main
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import Interrupted, Refused
@@ -23,7 +23,6 @@ from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.report import views
 from runbook_lib.report.status import status
-from runbook_lib.run import files
 from runbook_lib.stages.validate import journal as validation_journal
 from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk import control
@@ -318,7 +317,7 @@ def test_a_journal_that_lost_records_costs_only_their_pages(flow, whole, monkeyp
 
 def test_a_second_validation_of_a_run_is_refused_and_the_first_can_be_stopped(flow, monkeypatch, capsys):
     """It holds the run as a migration does; status says so and waits for nothing."""
-    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    monkeypatch.setattr(process, "lock_patience", 0.1)
     run = flow.run()
     words = [str(flow.outputs), run.id]
     with run.lock("04_validate"):

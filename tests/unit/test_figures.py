@@ -18,8 +18,8 @@ from PIL import Image
 from runbook_lib.mapping.levels import levels
 from runbook_lib.report import figures
 from runbook_lib.report.reference_map import GAP, _Map, draw_map, lay_out
-from runbook_lib.stages.analyze import EntryAnalysis
-from runbook_lib.stages.profile import AttributeProfile
+from runbook_lib.stages.analyze.analysis import EntryAnalysis
+from runbook_lib.stages.analyze.profile import AttributeProfile
 
 # The 35 tables of an environment copy, and what refers to what.
 PARENTS = {

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from runbook_lib import process
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.run import files, locks
+from runbook_lib.run import locks
 from runbook_lib.run.folder import Run
 
 TARGET = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1:1")
@@ -31,7 +32,7 @@ with locks.hold_targets(target, ["A", "B"], Run("first-run-id", pathlib.Path(sys
 def folder(tmp_path, monkeypatch):
     """Locks of this test's own, and no patience."""
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
-    monkeypatch.setattr(files, "PATIENCE", 0.3)
+    monkeypatch.setattr(process, "lock_patience", 0.3)
     return tmp_path
 
 

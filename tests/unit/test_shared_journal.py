@@ -18,10 +18,11 @@ from runbook_lib.parameters import Lease, Limits
 from runbook_lib.run.files import make_folder
 from runbook_lib.run.folder import Run
 from runbook_lib.walk import guard
+from runbook_lib.walk.guard import check_journal_url
 from runbook_lib.walk.workers import object_log as shared_log
 from runbook_lib.walk.workers import shared_journal
 from runbook_lib.walk.workers.object_log import GUARD, Head, SharedLog
-from runbook_lib.walk.workers.object_store import Store, check_url
+from runbook_lib.walk.workers.object_store import Store
 from runbook_lib.walk.workers.shared_journal import _Copy, settle
 
 NAME = "A.00000.jsonl"
@@ -429,7 +430,7 @@ def test_another_file_system_does_where_its_server_decides(monkeypatch):
 def test_a_url_that_will_not_do_is_refused(url, told):
     """In a sentence that holds no password."""
     with pytest.raises(Refused, match=told) as problem:
-        check_url(url)
+        check_journal_url(url)
     assert "secret" not in str(problem.value)
 
 

@@ -19,11 +19,11 @@ from runbook_lib.report.analysis import edges
 from runbook_lib.report.json_report import left_open
 from runbook_lib.report.reference_map import draw_map
 from runbook_lib.report.samples import changes
-from runbook_lib.stages.analyze import Analysis, EntryAnalysis, TargetState
+from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, TargetState
+from runbook_lib.stages.analyze.profile import AttributeProfile, profile_items
 from runbook_lib.stages.migrate.migrate import Migration
-from runbook_lib.stages.profile import AttributeProfile, profile_items
 from runbook_lib.stages.rollback.undo import Preview, Undone
-from runbook_lib.stages.test import Canary, Closure, Created, Pair
+from runbook_lib.stages.test.canary import Canary, Closure, Created, Pair
 from runbook_lib.stages.validate.queries import PatternProof
 from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
 from runbook_lib.verdict import FAIL, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert

@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Interrupted, Refused, RunbookError, WorkersLost
 from ...parameters import Limits
-from ...process import leave_interrupts, silence_dask
-from ...run import files
+from ...process import leave_interrupts, silence_dask, wait_longer_for_locks
 from ...run.files import write_atomically
 from . import worker as units
 from .object_store import Blob, Store
@@ -69,7 +68,7 @@ class JobObject(NamedTuple):
 
 def work(place: JobFile | JobObject, table: str, number: int, budgets: Budgets) -> Slice:
     """What worker.advance does, in a worker of the cluster: one slice at a time, whatever threads the worker has."""
-    files.PATIENCE = LOCKED
+    wait_longer_for_locks(LOCKED)
     with _one:
         try:
             job = _read(place)

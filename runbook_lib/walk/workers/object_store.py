@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from ...errors import Interrupted, Refused, RunbookError
 from ...run.files import make_folder, sync_folder
+from ..guard import check_journal_url
 
 PARALLEL = 16  # requests
 CHUNK = 16_000_000  # bytes of a file in one object
@@ -38,7 +38,7 @@ class Store:
 
     def __init__(self, url: str):
         """Raises Refused where the URL's file system cannot create exclusively, or needs a package that is missing."""
-        check_url(url)
+        check_journal_url(url)
         self.url = url.rstrip("/")
         try:
             self._objects = _open(url)
@@ -117,19 +117,6 @@ class Store:
 def number_name(number: int) -> str:
     """Of as many digits always, so that names are in the order of their numbers."""
     return f"{number:0{DIGITS}}"
-
-
-def check_url(url: str) -> None:
-    """Refused where a URL is none, holds a secret, or belongs to a package that is missing. Asks for nothing."""
-    parts = urlsplit(url)
-    if not parts.scheme or parts.query or parts.fragment or (parts.scheme == "file" and parts.netloc):
-        raise Refused(f"limits.journal is {url}; write s3://BUCKET/PREFIX, or file:///FOLDER.")
-    if parts.username or parts.password:
-        raise Refused("limits.journal contains a user or a password; remove it: each worker has its own credentials.")
-    if parts.scheme == "s3" and not parts.netloc:
-        raise Refused(f"limits.journal is {url}, without a bucket; write s3://BUCKET/PREFIX.")
-    if parts.scheme not in ("file", "s3") and find_spec("fsspec") is None:
-        raise Refused(f"limits.journal: {parts.scheme}:// needs the package fsspec; pip install '.[dask]'.")
 
 
 def _open(url: str) -> "_Folder | _Bucket | _Other":

@@ -4,20 +4,20 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ..dynamo import tables
-from ..errors import Failed, Refused
-from ..journal.snapshot import Snapshot, State
-from ..journal.stage import Stage
-from ..mapping.references import Found
-from ..mapping.routes import Reject, Route, Row
-from ..run.folder import Run
-from ..values import digest, key_text
-from ..walk.insert import Inserter
-from ..walk.plan import Plan
-from ..walk.preread import id_hash, prepare
-from ..walk.walk import Page, Routed, Winners, route_items
-from .execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
-from .rollback.undo import Undone, undo
+from ...dynamo import tables
+from ...errors import Failed, Refused
+from ...journal.snapshot import Snapshot, State
+from ...journal.stage import Stage
+from ...mapping.references import Found
+from ...mapping.routes import Reject, Route, Row
+from ...run.folder import Run
+from ...values import digest, key_text
+from ...walk.insert import Inserter
+from ...walk.plan import Plan
+from ...walk.preread import id_hash, prepare
+from ...walk.walk import Page, Routed, Winners, route_items
+from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
+from ..rollback.undo import Undone, undo
 
 MAX_ITEMS = 1_000
 

@@ -4,94 +4,23 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from ..dynamo import tables
-from ..mapping.references import REMEMBERED
-from ..mapping.routes import Reject, Row
-from ..run.spill import HashLog, Spool
-from ..values import digest, size
-from ..verdict import Alert, alerts_of_analysis
-from ..walk.plan import Plan
-from ..walk.preread import id_hash, prepare
-from ..walk.walk import Routed, walk
+from ...dynamo import tables
+from ...mapping.references import REMEMBERED
+from ...mapping.routes import Reject, Row
+from ...run.spill import HashLog, Spool
+from ...values import digest, size
+from ...walk.plan import Plan
+from ...walk.preread import id_hash, prepare
+from ...walk.walk import Routed, walk
+from .alerts import alerts_of_analysis
+from .analysis import Analysis, EntryAnalysis, TargetState
 from .profile import Profile, merge_into, profile_items
 
 DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
 SAMPLES = 2  # samples shown before and after, per entry
 UNIT_BYTES = 1024
-
-
-@dataclass
-class EntryAnalysis:
-    """One entry in figures."""
-
-    records: int = 0
-    routed: int = 0
-    quarantined: int = 0
-    losers: int = 0  # another source item has the same target key
-    already_there: int = 0
-    different_there: int = 0  # the target holds something else under the key
-    collisions: int = 0  # target keys that two rows share although the mapping rules that out
-    bytes: int = 0
-    write_units: int = 0
-    references: Counter = field(default_factory=Counter)  # path -> references
-    dangling: Counter = field(default_factory=Counter)  # path -> references whose parent is not in the source
-    unreadable: Counter = field(default_factory=Counter)  # path -> values that cannot be read as ids
-    sparse: Counter = field(default_factory=Counter)  # index key attribute -> items it was left out of
-    reasons: Counter = field(default_factory=Counter)  # (attribute, reason) -> quarantined items
-    parents: Counter = field(default_factory=Counter)  # (path, parent) -> references
-    profile: Profile = field(default_factory=dict)
-    samples: list[tuple[dict, Row]] = field(default_factory=list)  # source item, what becomes of it
-
-
-@dataclass(frozen=True)
-class TargetState:
-    """One target table before the migration."""
-
-    exists: bool
-    empty: bool
-    differences: list[str]
-    has_stream: bool = False
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What the migration would do: the result of doing everything except the writing."""
-
-    tables: dict[str, EntryAnalysis]
-    levels: dict[str, int]  # entry -> level, parents first
-    targets: dict[str, TargetState]  # target table -> its state
-    unrouted: dict[str, int]  # source table -> items
-    seconds: float  # that reading took
-    estimated_seconds: float
-    alerts: list[Alert]
-    listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
-
-    @property
-    def records(self) -> int:
-        """Items that the entries select; one item counts once for each entry."""
-        return sum(table.records for table in self.tables.values())
-
-    @property
-    def records_by_entry(self) -> dict[str, int]:
-        """Entry → items that it selects."""
-        return {name: table.records for name, table in self.tables.items()}
-
-    @property
-    def relationships(self) -> int:
-        """References found."""
-        return sum(table.references.total() for table in self.tables.values())
-
-    @property
-    def dangling(self) -> int:
-        """References whose parent is not in the source."""
-        return sum(table.dangling.total() for table in self.tables.values())
-
-    @property
-    def write_units(self) -> int:
-        """Write units of the whole migration, indexes included."""
-        return sum(table.write_units for table in self.tables.values())
 
 
 class Observer:

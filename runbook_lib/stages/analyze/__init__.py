@@ -1,0 +1,1 @@
+"""01: the walk that only observes."""

@@ -1,0 +1,1 @@
+"""02: a few items and what they refer to, on trial."""
