@@ -282,7 +282,7 @@ def levels(item: dict) -> int:
     return depth
 
 
-def from_python(value) -> dict:
+def from_python(value: object) -> dict:
     """The typed value of a plain Python (YAML, JSON) value, numbers exact: 5 → N, "5" → S, None → NULL.
 
     Raises ValueError for anything else, such as bytes, and for numbers that are none to DynamoDB.

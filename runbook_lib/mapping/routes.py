@@ -100,7 +100,12 @@ class Route:
     ]  # source item -> its target key; None where it has none, or is quarantined for it
 
 
-def parents_of(entries: Mapping[str, Entry], shapes: Mapping[str, Shape], environment: str, exists=None) -> Parents:
+def parents_of(
+    entries: Mapping[str, Entry],
+    shapes: Mapping[str, Shape],
+    environment: str,
+    exists: Callable[[str, dict], bool] | None = None,
+) -> Parents:
     """What references need to know about every entry. Raises Refused where an id format does not fit a key's type."""
     types = {}
     for name, entry in entries.items():

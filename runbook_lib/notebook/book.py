@@ -291,7 +291,7 @@ class Book:
         self._done_rollback(done, undone)
         return self._restored
 
-    def delete_tables(self, undone: Undone | None) -> list | None:
+    def delete_tables(self, undone: Undone | None) -> list[Any] | None:
         """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
         names = self._values["delete_tables"]
         if undone is None or not names:
@@ -320,7 +320,7 @@ class Book:
 
     show_frame = staticmethod(show_frame)
 
-    def choose_table(self, plan: Plan):
+    def choose_table(self, plan: Plan) -> Any:
         """A dropdown of the entries, set to the parameter; its value is the test's entry. In batch it is only text."""
         chosen = self._values["table"]
         static = html.note(f"Entry to test: {chosen or 'none, only the tables are created'}.")

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ class Run:
         return logger
 
     @contextmanager
-    def saving(self):
+    def saving(self) -> Iterator[None]:
         """A block of work. A disk that refuses, memory or threads that run out are Interrupted: the journal knows the rest."""
         try:
             yield
@@ -94,7 +95,7 @@ class Run:
             ) from None  # what it came from holds a page
 
     @contextmanager
-    def lock(self, stage: str):
+    def lock(self, stage: str) -> Iterator[None]:
         """Holds the run for writing. Refused, naming the holder, where another live process holds it."""
         with self.saving():
             descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)

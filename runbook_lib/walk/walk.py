@@ -51,7 +51,8 @@ class Routed:
     unrouted: list[dict]  # source keys of items that no entry selects
 
 
-Step = Callable[[Routed], None]
+Router = Callable[[Page, list[Route], list[Route], Winners], Any]  # see route_items; its result goes to the step
+Step = Callable[[Any], None]  # most steps take a Routed
 
 
 def route_items(
@@ -105,7 +106,7 @@ def walk(
     resume: dict[tuple[str, int], Position] | None = None,
     segments: dict[str, int] | None = None,
     attributes: dict[str, list[str]] | None = None,
-    route: Callable[..., Any] | None = None,
+    route: Router | None = None,
 ) -> None:
     """Calls `step` with every page of the plan's source tables. Reads the source; `step` does the rest.
 
@@ -159,7 +160,7 @@ class Segment:
         *,
         attributes: list[str] | None = None,
         between_pages: Callable[[], object] = lambda: None,
-        route: Callable[..., Any] = route_items,
+        route: Router = route_items,
     ) -> Position:
         """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then.
 
