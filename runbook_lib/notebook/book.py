@@ -19,7 +19,7 @@ from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
 from ..stages.analyze import Analysis
-from ..stages.migrate import backup_gate as backups
+from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
@@ -197,10 +197,10 @@ class Book:
     @_reading
     def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
         """Target table → its backup before the first insert; {} where the target is not production. Read-only."""
-        found = backups.outlook(self.run, plan)
+        found = backup_gate.outlook(self.run, plan)
         if not self.execute:
             wanted = {table: about["kind"] for table, about in found.items() if not about.get("arn")}  # else taken
-            self._planned([backups.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
+            self._planned([backup_gate.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
         return found
 
     def migrate(self, plan: Plan) -> Migration | None:

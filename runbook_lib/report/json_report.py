@@ -15,7 +15,7 @@ from ..journal.stage import Stage
 from ..run.fingerprints import code_fingerprint, environments_fingerprint
 from ..run.folder import Run, iso, now
 from ..stages.analyze import Analysis
-from ..stages.migrate import backup_gate as backups
+from ..stages.migrate import backup_gate
 from ..stages.migrate.migrate import Migration
 from ..stages.profile import AttributeProfile
 from ..stages.rollback.restore import Restored
@@ -176,7 +176,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     written = write_lists(run.folder, journal)
     counts = table_counts(migration.state, journal.entries())
     alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
-    alerts += backups.alerts(stage.backups())
+    alerts += backup_gate.alerts(stage.backups())
     sections = {
         **_counted(counts, migration.state.unrouted),
         "relationships": written.relationships,

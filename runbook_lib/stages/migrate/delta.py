@@ -30,7 +30,7 @@ from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
 from ..execution import check_can_write, ensure_checkpoint, resumable
 from ..rollback import undo as rollback
-from . import backup_gate as backups
+from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of, routed_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
 from .migrate import Migration, migration_of, walks_of
@@ -57,7 +57,7 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
     try:
         plan, winners = prepare(plan)
         if write:
-            backups.ensure(stage, plan)
+            backup_gate.ensure(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None
     counts: Counter = Counter()

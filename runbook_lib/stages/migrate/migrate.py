@@ -22,7 +22,7 @@ from ..execution import (
     resumable,
 )
 from ..rollback.undo import Undone, undo
-from . import backup_gate as backups
+from . import backup_gate
 from .drift import Drift
 
 
@@ -106,7 +106,7 @@ def ready_to_insert(stage: Stage, plan: Plan) -> tuple[Plan, Winners, dict[str, 
     """
     try:
         plan, winners = prepare(plan)
-        backups.ensure(stage, plan)
+        backup_gate.ensure(stage, plan)
         return plan, winners, look_at_targets(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None
