@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .. import parameters
 from ..dynamo import tables
 from ..dynamo.requests import guarded
 from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused
+from ..parameters import LeaseSettings
 from . import files
 from .folder import Run, iso, now
 from .lease_file import Cell, machine, running_time
@@ -106,7 +106,7 @@ def hold(
     target: Connection,
     names: list[str],
     run: Run,
-    settings: parameters.Lease,
+    settings: LeaseSettings,
     *,
     break_lock: str = "",
     clock: Clock = running_time,
@@ -157,7 +157,7 @@ class _Watch:
     """Looks at the leases until all are free to be taken, or one is not."""
 
     def __init__(
-        self, table: LeaseTable, names: list[str], run: Run, settings: parameters.Lease, broken: str, clock: Clock
+        self, table: LeaseTable, names: list[str], run: Run, settings: LeaseSettings, broken: str, clock: Clock
     ):
         self.poll = min(settings.seconds / 20, 1.0)
         self.begin = clock()  # not before this does whoever held a lease have ended
@@ -236,7 +236,7 @@ class _Watch:
         )
 
 
-def _open(target: Connection, names: list[str], settings: parameters.Lease) -> LeaseTable:
+def _open(target: Connection, names: list[str], settings: LeaseSettings) -> LeaseTable:
     """The lease table. Refused where it is missing, has another key, or is a target table itself."""
     name = settings.table
     if name in names:

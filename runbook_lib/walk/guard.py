@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ..dynamo.session import Connection, is_aws
 from ..errors import Refused
 from ..mapping.model import Entry
-from ..parameters import Lease, Limits, Target
+from ..parameters import LeaseSettings, Limits, Target
 from .workers.object_store import check_url
 
 
@@ -48,7 +48,7 @@ def check_same_table(entries: Iterable[Entry], source: Connection, target: Conne
             )
 
 
-def check_lease(lease: Lease | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
+def check_lease(lease: LeaseSettings | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
     """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
     if lease and limits and limits.journal:
         raise Refused(

@@ -24,7 +24,7 @@ from runbook_lib.run.folder import Run
 from runbook_lib.run.lease_table import LeaseTable, Record
 from runbook_lib.walk.guard import check_lease
 
-SETTINGS = parameters.Lease(table="Leases", seconds=60)
+SETTINGS = parameters.LeaseSettings(table="Leases", seconds=60)
 RIVAL = Record("17@elsewhere", "another machine", "the-rivals-run", "n1", 4, 0, 60.0, "2020-02-02T02:02:02Z")
 UNREACHABLE = Interrupted("target: PutItem on Leases: gave up after 3 attempts.")
 
@@ -412,7 +412,7 @@ def test_an_item_that_is_no_lease_is_refused(bench):
 
 def test_renewal_goes_on_by_itself(bench):
     """A thread of its own, every third of the time; it ends with the lease."""
-    settings = parameters.Lease(table="Leases", seconds=1.0)
+    settings = parameters.LeaseSettings(table="Leases", seconds=1.0)
 
     def slow():  # a thread that is kept waiting for some seconds does not lose the lease
         return leases.running_time() / 50
@@ -519,7 +519,10 @@ def make(target, **key):
 
 def test_leases_in_a_real_table(target, tmp_path):
     """Taken, renewed, taken over, given up, with the conditions as the engine understands them."""
-    run, settings = Run("our-first-run", tmp_path), parameters.Lease(table=make(target, anything="S"), seconds=60)
+    run, settings = (
+        Run("our-first-run", tmp_path),
+        parameters.LeaseSettings(table=make(target, anything="S"), seconds=60),
+    )
     lease_table = leases._open(target, [], settings)
     for fence in (1, 2):
         with leases.hold(target, ["A"], run, settings) as (lease,):
@@ -539,7 +542,7 @@ def test_leases_in_a_real_table(target, tmp_path):
 @pytest.mark.parametrize("key", [{"a": "S", "b": "S"}, {"a": "N"}])
 def test_a_lease_table_of_another_shape_is_refused(key, target, tmp_path):
     """With what it should be."""
-    settings = parameters.Lease(table=make(target, **key))
+    settings = parameters.LeaseSettings(table=make(target, **key))
     with refused("a different key.*one partition key of type S and no sort key") as stack:
         stack.enter_context(leases.hold(target, ["A"], Run("our-first-run", tmp_path), settings))
 
@@ -550,7 +553,9 @@ def test_a_lease_table_of_another_shape_is_refused(key, target, tmp_path):
 def test_a_lease_table_that_cannot_be_one_is_refused(table, sentence, target, tmp_path):
     """One sentence, with the mend."""
     with refused(f"lease.table {table} {sentence}") as stack:
-        stack.enter_context(leases.hold(target, ["A"], Run("our-first-run", tmp_path), parameters.Lease(table=table)))
+        stack.enter_context(
+            leases.hold(target, ["A"], Run("our-first-run", tmp_path), parameters.LeaseSettings(table=table))
+        )
 
 
 def test_no_write_leaves_while_a_guard_says_no(target):

@@ -14,7 +14,7 @@ from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import intents
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
-from runbook_lib.parameters import Lease, Limits
+from runbook_lib.parameters import LeaseSettings, Limits
 from runbook_lib.run.files import make_folder
 from runbook_lib.run.folder import Run
 from runbook_lib.walk import guard
@@ -439,7 +439,7 @@ def test_the_journal_elsewhere_is_for_dask_and_without_a_lease():
         guard.check_engine(Limits(journal="s3://b/x"))
     guard.check_engine(Limits(journal="s3://b/x", engine="dask"))
     with pytest.raises(Refused, match="exclude each other"):
-        guard.check_lease(Lease(table="leases"), [], Limits(journal="s3://b/x", engine="dask"))
+        guard.check_lease(LeaseSettings(table="leases"), [], Limits(journal="s3://b/x", engine="dask"))
 
 
 def test_what_cannot_be_reached_interrupts_and_can_be_resumed(store, monkeypatch):
