@@ -20,7 +20,7 @@ from runbook_lib.run.folder import Run
 from runbook_lib.walk import guard
 from runbook_lib.walk.workers import object_log as shared_log
 from runbook_lib.walk.workers import shared_journal
-from runbook_lib.walk.workers.object_log import GUARD, Head, SharedLog
+from runbook_lib.walk.workers.object_log import GUARD, BaseFile, SharedLog
 from runbook_lib.walk.workers.object_store import Store, check_url
 from runbook_lib.walk.workers.shared_journal import _Copy, settle
 
@@ -49,21 +49,21 @@ class World:
         log.close()
         with self.path.open("rb") as file:
             base = store.save(f"{PLACE}/base", file)
-        self.head = Head(NAME, 1, next(iter(journal.links(self.path))).decode(), base)
+        self.base = BaseFile(NAME, 1, next(iter(journal.links(self.path))).decode(), base)
 
     def worker(self, name="w1"):
         """The file, opened by a worker."""
         path = self.folder / name / "the-first-run/journal/migrate" / NAME
         make_folder(path.parent)
-        return SharedLog(self.store, PLACE, path, self.head)
+        return SharedLog(self.store, PLACE, path, self.base)
 
     def copy(self):
         """The driver's copy of the file."""
-        return _Copy(self.store, PLACE, self.path, self.head)
+        return _Copy(self.store, PLACE, self.path, self.base)
 
     def begin(self):
         """Says what SharedJournal does, so that `settle` has something to do."""
-        files = [[*self.head[:3], [*self.head.base]]]
+        files = [[*self.base[:3], [*self.base.blob]]]
         self.stage.record("shared", url=self.store.url, place=PLACE.rpartition("/")[0], files=files)
 
     def objects(self):
