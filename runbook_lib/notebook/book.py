@@ -122,8 +122,8 @@ class Book:
             control.clear(self.run)
         self._facts = [
             ("run", self.run.id),
-            ("from", _place(self.parameters.source)),
-            ("to", _place(self.parameters.target)),
+            ("from", _side_name(self.parameters.source)),
+            ("to", _side_name(self.parameters.target)),
         ]
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", 70)
 
@@ -396,5 +396,5 @@ class Book:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
 
 
-def _place(side: Any) -> str:
+def _side_name(side: Any) -> str:
     return side.environment + (f" ({side.region})" if side.region else "")

@@ -32,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 def check_same_table(entries: Iterable[Entry], source: Connection, target: Connection) -> None:
     """Refused where an entry would write into a table that it, or another entry, reads."""
-    if _place(source) != _place(target) or (source.account and target.account and source.account != target.account):
+    if _address(source) != _address(target) or (source.account and target.account and source.account != target.account):
         return
     readers = {entry.source: entry.name for entry in entries}
     for entry in entries:
@@ -93,7 +93,7 @@ def _is_safe(scheduler: str) -> bool:
     return known and (parts.scheme == "tls" or (parts.scheme == "tcp" and is_loopback(parts.hostname)))
 
 
-def _place(connection: Connection) -> tuple:
+def _address(connection: Connection) -> tuple:
     """Region and endpoint, so that two spellings of one address are equal."""
     parts = urlsplit(connection.endpoint_url)
     host = parts.hostname or ""
