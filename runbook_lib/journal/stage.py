@@ -97,7 +97,7 @@ class Stage:
     def record(self, kind: str, **content: Any) -> None:
         """Writes one of the stage's own records."""
         log, self._log = self._log, None  # it is closed where it cannot be written to
-        if log is None or not log.resume():  # new, or somebody else wrote a record meanwhile
+        if log is None or not log.take_again():  # new, or somebody else wrote a record meanwhile
             make_folder(self.folder)
             events: list[dict[str, Any]] = []
             log = self.open(self._path, look=lambda _, __, body: events.append(orjson.loads(body)))
@@ -107,7 +107,7 @@ class Stage:
         event = orjson.loads(orjson.dumps({"kind": kind, **record}))
         self._events = self._events.with_event(event, log.link, Stamp.of(log.stat()))
         if self._entered:
-            log.pause()
+            log.let_go()
             self._log = log
         else:
             log.close()

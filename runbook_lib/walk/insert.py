@@ -188,7 +188,7 @@ class Inserter:
         For workers that share a job. Raises Interrupted if another worker keeps the lock.
         """
         known = self._logs.get((table, segment))
-        if known and known.log.resume():
+        if known and known.log.take_again():
             return None
         if known:
             del self._logs[table, segment]
@@ -196,7 +196,7 @@ class Inserter:
 
     def release(self, table: str, segment: int) -> None:
         """Lets go of the segment's journal file."""
-        self._logs[table, segment].log.pause()
+        self._logs[table, segment].log.let_go()
 
     def _read_there(self, rows: list[Row], unknown: dict[Place, set[str]]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""

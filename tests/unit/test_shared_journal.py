@@ -114,7 +114,7 @@ def test_of_two_writers_the_earlier_one_puts_nothing_more(world, done):
     assert second.path.read_bytes().startswith(first.path.read_bytes())
     with pytest.raises(Interrupted, match=f"has taken over {NAME}; this worker writes nothing more"):
         page(first, done % 2)
-    assert not first.resume()
+    assert not first.take_again()
     page(second)
     assert second.number() == done // 2 + done % 2 + 1
     world.copy().pull()
@@ -144,16 +144,16 @@ def test_a_workers_copy_goes_with_its_first_pause(world):
     """It holds keys; what comes later is in the store alone."""
     log = world.worker()
     page(log)
-    log.pause()
+    log.let_go()
     assert not log.path.exists()
-    assert log.resume()
+    assert log.take_again()
     page(log)
-    log.pause()
+    log.let_go()
     assert not list(log.path.parent.iterdir())
     world.copy().pull()
     assert kinds(world.path) == ["begin", "fence", *["intent", "outcome"] * 2]
     world.worker("w2")
-    assert not log.resume()
+    assert not log.take_again()
 
 
 def test_of_many_that_take_over_at_once_the_last_one_has_it(world):
@@ -203,7 +203,7 @@ def test_a_worker_asks_before_a_request_whether_it_still_has_the_file(world, mon
     moment[0] += GUARD + 0.1
     with pytest.raises(Interrupted, match="this worker writes nothing more"):
         log.check()
-    log.pause()
+    log.let_go()
     log.check()  # between two slices nothing is sent
 
 

@@ -69,7 +69,7 @@ class ObjectRecords:
 class SharedLog:
     """A worker's journal file: as journal.Log, but its records are objects.
 
-    The file is a copy from which a worker reads the segment's position; the first pause deletes it.
+    The file is a copy from which a worker reads the segment's position; the first `let_go` deletes it.
     """
 
     cut, empty = 0, False
@@ -150,14 +150,14 @@ class SharedLog:
     def _is_last(self) -> bool:
         return self._objects.store.read(self._objects.name(self._objects.records)) is None
 
-    def pause(self) -> None:
+    def let_go(self) -> None:
         """Between two slices nothing is sent, so nothing need be known."""
         self._held = False
         self._file.close()
         self.path.unlink(missing_ok=True)  # it holds keys
 
-    def resume(self) -> bool:
-        """Whether nobody wrote since the pause; if somebody did, it is closed."""
+    def take_again(self) -> bool:
+        """Whether nobody wrote since it was let go; if somebody did, it is closed."""
         asked = running_time()
         if not self._closed and self._is_last():
             self._confirmed, self._held = asked, True
