@@ -443,8 +443,8 @@ def test_the_others_go_on_when_a_segment_cannot(sea, tmp_path, here, monkeypatch
 def finished(ended):
     """Table → the segments that were walked to their end."""
     return {
-        part.table.partition("-")[0]: [number for number, at in sorted(part.positions.items()) if at.done]
-        for part in Stage(ended.run(), "migrate").read().parts()
+        one.table.partition("-")[0]: [number for number, at in sorted(one.positions.items()) if at.done]
+        for one in Stage(ended.run(), "migrate").read().passes()
     }
 
 

@@ -19,7 +19,7 @@ from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal.intents import JournalRow
 from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED
 from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash
-from ...journal.snapshot import Part, Snapshot
+from ...journal.snapshot import Pass, Snapshot
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...run.folder import Run
@@ -33,7 +33,7 @@ from ..rollback import undo as rollback
 from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of, routed_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
-from .migrate import Migration, migration_of, walks_of
+from .migrate import Migration, migration_of, passes_by_walk
 
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
 
@@ -51,8 +51,8 @@ def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool
 def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> Migration:
     run = stage.run
     before = check_can_write(run, stage, plan)
-    parts = _parts(before, plan)
-    plan = plan.choose([entry for part in parts for entry in part.entries])
+    passes = _passes_to_repeat(before, plan)
+    plan = plan.choose([entry for one in passes for entry in one.entries])
     plan.require_targets()
     try:
         plan, winners = prepare(plan)
@@ -68,9 +68,9 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
             if write:
                 ensure_checkpoint(stage, plan)
                 stage.record("delta", entries=list(plan.routes))
-            for together in walks_of(parts):
-                chosen = plan.choose([entry for part in together for entry in part.entries])
-                segments = {part.table: part.segments for part in together}
+            for together in passes_by_walk(passes):
+                chosen = plan.choose([entry for one in together for entry in one.entries])
+                segments = {one.table: one.segments for one in together}
                 with SecondWalk(chosen, stage, lookup, segments, counts, notes, on_page, write=write) as step:
                     walk(chosen, step, winners=winners, segments=segments)
                     step.conclude()
@@ -82,19 +82,19 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
     return migration_of(stage, stage.checkpoint(), wrote_nothing=not write, drift=drift)
 
 
-def _parts(journal: Snapshot, plan: Plan) -> list[Part]:
-    """The passes to repeat. Raises Refused where the run has not finished them."""
-    begun = journal.parts()
+def _passes_to_repeat(journal: Snapshot, plan: Plan) -> list[Pass]:
+    """Those of the plan's entries. Raises Refused where the run has not finished them."""
+    begun = journal.passes()
     journal.check_complete()
-    if not begun or not journal.state().finished or not all(part.done for part in begun):
+    if not begun or not journal.state().finished or not all(one.done for one in begun):
         raise Refused(
             f"run {journal.run_id} has not finished its migration; resume it first with the command without --delta."
         )
-    chosen = [part for part in begun if set(part.entries) & plan.routes.keys()]
-    for part in chosen:
-        if not set(part.entries) <= plan.routes.keys():
+    chosen = [one for one in begun if set(one.entries) & plan.routes.keys()]
+    for one in chosen:
+        if not set(one.entries) <= plan.routes.keys():
             raise Refused(
-                f"{', '.join(part.entries)} were migrated in one pass over {part.table}; name all of them with --tables."
+                f"{', '.join(one.entries)} were migrated in one pass over {one.table}; name all of them with --tables."
             )
     if not chosen:
         raise Refused(
