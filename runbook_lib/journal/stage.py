@@ -19,9 +19,8 @@ from .log import SCHEMA, START, Log, Look, Tail
 from .snapshot import EventsFile, Snapshot, unsettled
 from .table_file import Reading, Stamp, TableFile, read_table_file
 
-Heads = Mapping[
-    str, Sequence[tuple[int, str]]
-]  # journal file, from the run's folder on -> length in records, last link
+# Journal file, from the run's folder on -> (length in records, link) of the lengths that are asked for.
+AskedHeads = Mapping[str, Sequence[tuple[int, str]]]
 
 
 class Stage:
@@ -51,7 +50,7 @@ class Stage:
         """Whether the stage ever began."""
         return self._path.exists()
 
-    def read(self, known: Snapshot | None = None, *, heads: Heads | None = None, wait: bool = False) -> Snapshot:
+    def read(self, known: Snapshot | None = None, *, heads: AskedHeads | None = None, wait: bool = False) -> Snapshot:
         """The stage's journal as it is now; what was not written since an earlier reading is taken from there. Read-only.
 
         `known` is a reading by somebody else. `heads` asks for the links at these lengths. With `wait` nobody writes to a
