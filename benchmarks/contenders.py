@@ -52,7 +52,7 @@ def _opened(
     """The run's folder and the plan."""
     from runbook_lib.mapping.load import load_mapping
     from runbook_lib.parameters import build_parameters
-    from runbook_lib.run.folder import identify, open_run
+    from runbook_lib.run.folder import open_run, run_json
     from runbook_lib.walk.plan import open_plan
 
     path = Path(folder, "mapping.yaml")
@@ -66,7 +66,7 @@ def _opened(
             "limits": {"workers": workers, "segments": segments, "on_failure": "keep"},
         }
     )
-    run = open_run(folder, run_id, identify(parameters, load_mapping(parameters), "benchmark"))
+    run = open_run(folder, run_id, run_json(parameters, load_mapping(parameters), "benchmark"))
     return run, open_plan(parameters)
 
 

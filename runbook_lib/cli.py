@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import Refused, RunbookError
-
-INTERRUPTED, PROGRAM_FAULT = 3, 70
+from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, REFUSED, STOPPED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,15 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunbookError as problem:
         print(_sentence(problem), file=sys.stderr)
         if "--json" in words:
-            verdict = "INTERRUPTED" if problem.exit_code == INTERRUPTED else "REFUSED"
+            verdict = INTERRUPTED if problem.exit_code == EXIT_INTERRUPTED else REFUSED
             print(json.dumps({"verdict": verdict, "error": _sentence(problem), "exit_code": problem.exit_code}))
         return problem.exit_code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except Exception:  # Python's own exit code for it is 1, which means something else here
         traceback.print_exc()
-        return PROGRAM_FAULT
+        return EXIT_BUG
 
 
 def _sentence(problem: object) -> str:
@@ -186,7 +185,7 @@ def _demo(options: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         code = run_demo(outputs_folder(options.outputs))
     if options.json:
-        print(json.dumps({"verdict": "FAIL" if code else "PASS", "exit_code": code}))
+        print(json.dumps({"verdict": FAIL if code else PASS, "exit_code": code}))
     return code
 
 
@@ -201,11 +200,13 @@ def _finish(options: argparse.Namespace, *executions: Any) -> int:
     lines = sys.stderr if options.json else sys.stdout
     for execution in executions:
         _tell(execution, lines)
-    if executions[-1].exit_code == INTERRUPTED:
+    if executions[-1].exit_code == EXIT_INTERRUPTED:
         print(f"Resume with: {_resume(options, executions[-1])}", file=sys.stderr)
     if options.json:
         print(json.dumps(_as_json(executions[-1])))
-    return max((execution.exit_code for execution in executions), key=(0, 1, INTERRUPTED, 2, PROGRAM_FAULT).index)
+    return max(
+        (execution.exit_code for execution in executions), key=(0, 1, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_BUG).index
+    )
 
 
 def _resume(options: argparse.Namespace, execution: Any) -> str:
@@ -217,8 +218,8 @@ def _resume(options: argparse.Namespace, execution: Any) -> str:
 
 def _tell(execution: Any, lines: Any) -> None:
     result = execution.result
-    headline = f"{execution.notebook.stem}: {result.get('verdict', 'STOPPED')}. {result.get('headline', '')}"
-    if execution.exit_code in (2, INTERRUPTED):
+    headline = f"{execution.notebook.stem}: {result.get('verdict', STOPPED)}. {result.get('headline', '')}"
+    if execution.exit_code in (EXIT_REFUSED, EXIT_INTERRUPTED):
         print(_sentence(result["headline"]), file=sys.stderr)
     elif execution.traceback:
         print(execution.traceback, file=sys.stderr)
@@ -238,7 +239,7 @@ def _as_json(execution: Any) -> dict[str, Any]:
     if name := execution.result.get("file"):
         path = execution.notebook.parent / name
         result = {**json.loads(path.read_text(encoding="utf-8")), **result, "file": str(path)}
-    if execution.exit_code in (2, INTERRUPTED):
+    if execution.exit_code in (EXIT_REFUSED, EXIT_INTERRUPTED):
         result["error"] = _sentence(result["headline"])
     return {
         **result,

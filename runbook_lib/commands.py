@@ -11,6 +11,7 @@ from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .run.folder import Run
 from .stages.selection import select_run
+from .verdict import ROLLED_BACK
 from .walk.guard import confirm, terminal
 from .yaml_files import parse_value
 
@@ -45,7 +46,7 @@ def full_migration(options: argparse.Namespace) -> list[Execution]:
         if stage == "04_validate" and not options.execute:
             break
         done.append(_execute(options, stage, run, parameters, own if stage == "03_migrate" else {}))
-        if done[-1].exit_code > 1 or done[-1].result.get("verdict") == "ROLLED_BACK":
+        if done[-1].exit_code > 1 or done[-1].result.get("verdict") == ROLLED_BACK:
             break
     return done
 

@@ -67,7 +67,7 @@ class Limits(Strict):
     )
 
 
-class Lease(Strict):
+class LeaseSettings(Strict):
     """The table, in the target's account and region, that records which run may write each target table."""
 
     table: str = Field(min_length=1)
@@ -81,7 +81,7 @@ class Parameters(Strict):
     source: Side
     target: Target
     limits: Limits = Limits()
-    lease: Lease | None = None
+    lease: LeaseSettings | None = None
 
     def mapping_path(self) -> Path:
         """The mapping file, relative paths taken from the project folder."""

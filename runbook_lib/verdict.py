@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .errors import Interrupted, Refused, RunbookError
+
 PASS, REVIEW, FAIL, ROLLED_BACK = "PASS", "REVIEW", "FAIL", "ROLLED_BACK"
+PLANNED = "PLAN"  # of a notebook without `execute`
+REFUSED, INTERRUPTED = "REFUSED", "INTERRUPTED"  # of one that stopped early
+STOPPED, BUG = "STOPPED", "BUG"  # by a fault in the program: said by the notebook; by what executes it
+NOT_FINISHED = "NOT FINISHED"  # of a notebook that has not reached its last cell
+EXIT_REFUSED, EXIT_INTERRUPTED, EXIT_BUG = Refused.exit_code, Interrupted.exit_code, 70  # beside 0 and 1: see cli
 
 
 class Alert(NamedTuple):
@@ -19,6 +26,11 @@ def worst(alerts: Iterable[Alert]) -> str:
     """The verdict of the worst alert; PASS without alerts."""
     levels = {alert.level for alert in alerts}
     return FAIL if FAIL in levels else REVIEW if REVIEW in levels else PASS
+
+
+def ended_by(problem: RunbookError) -> str:
+    """The word for a notebook that a problem ended."""
+    return {EXIT_REFUSED: REFUSED, EXIT_INTERRUPTED: INTERRUPTED}.get(problem.exit_code, FAIL)
 
 
 def plural(number: int, noun: str) -> str:

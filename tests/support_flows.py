@@ -10,7 +10,7 @@ import support_worlds as worlds
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
-from runbook_lib.run.folder import Run, identify, open_run
+from runbook_lib.run.folder import Run, open_run, run_json
 from runbook_lib.stages.migrate.delta import catch_up
 from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback.rollback import Undoing
@@ -30,7 +30,7 @@ class Flow:
 
     def run(self) -> Run:
         """The run's folder, made where it is missing."""
-        return open_run(self.outputs, self.run_id, identify(self.parameters, load_mapping(self.parameters), "flow"))
+        return open_run(self.outputs, self.run_id, run_json(self.parameters, load_mapping(self.parameters), "flow"))
 
     def steps(self) -> Steps:
         """The steps of this run, as a book takes them."""

@@ -15,12 +15,14 @@ from ..parameters import Parameters, load_parameters, project_root, resolve_path
 from ..report.status import write_index
 from ..run.folder import Run, new_run_id
 from ..stages.selection import select_run
+from ..verdict import PASS, REVIEW, STOPPED
 from .data import EXPECTED
 from .world import World
 
 MIGRATIONS = {"env_copy": ("QuoteItems", 3), "table_split": ("Leads", 5)}  # what 02 tests of each, and how many
-ROLLED_BACK = "table_split"
-STAGES = {"01_analyze": "REVIEW", "02_test": "PASS", "03_migrate": "REVIEW", "04_validate": "REVIEW"}
+WITH_ROLLBACK = "table_split"  # the migration that the demo rolls back
+# How each stage must end.
+VERDICTS = {"01_analyze": REVIEW, "02_test": PASS, "03_migrate": REVIEW, "04_validate": REVIEW}
 
 
 def run_demo(outputs: str) -> int:
@@ -40,10 +42,10 @@ def run_demo(outputs: str) -> int:
                 "02_test": {"table": table, "limit": limit, **writing},
                 "03_migrate": writing,
             }
-            for stage, verdict in STAGES.items():
+            for stage, verdict in VERDICTS.items():
                 execution = _stage(stage, run, parameters, own.get(stage, {}))
                 wrong += _problems(name, stage, execution, verdict, run)
-            if name == ROLLED_BACK:
+            if name == WITH_ROLLBACK:
                 wrong += _roll_back(name, run, parameters, writing)
         index = write_index(resolve_path(outputs))
     if wrong:
@@ -94,7 +96,7 @@ def lab_folder() -> Path:
 def _stage(stage: str, run: Run, parameters: Parameters, own: dict[str, Any]) -> Execution:
     common = {**parameters.model_dump(mode="json"), "run_id": run.id, "outputs": str(run.folder.parent)}
     execution = execute(stage, run, {**common, **own})
-    verdict, headline = execution.result.get("verdict", "STOPPED"), execution.result.get("headline", "")
+    verdict, headline = execution.result.get("verdict", STOPPED), execution.result.get("headline", "")
     print(f"  {stage:<12} {verdict:<12} {headline}", flush=True)
     if execution.traceback:
         print(execution.traceback, file=sys.stderr)

@@ -119,7 +119,7 @@ def _asking(connection: Connection, operation: str, name: str, otherwise: str = 
         try:
             yield
         except ClientError as problem:
-            where = tables.place_of(connection, operation, name)
+            where = tables.where_is(connection, operation, name)
             if problem.response.get("Error", {}).get("Code") in tables.DENIED:
                 raise Refused(f"{where}: access denied; allow dynamodb:{operation}{otherwise}.") from None
             if not is_aws(connection.endpoint_url) and _lacks(problem.response):

@@ -270,7 +270,7 @@ def statement_text(table: str, names: tuple[str, ...]) -> str | None:
     return text if len(text.encode()) <= STATEMENT_BYTES else None
 
 
-def identity(names: Any, attributes: dict) -> tuple:
+def key_identity(names: Any, attributes: dict) -> tuple:
     """Return what makes two keys the same to DynamoDB: numbers by value, everything else as written."""
     return tuple(
         (name, letter, Decimal(value) if letter == "N" else value)
@@ -285,7 +285,7 @@ def _apart(items: list[dict], key_names: tuple[str, ...]) -> tuple[list[int], li
     firsts, repeats = [], []
     for index, item in enumerate(items):
         try:
-            key = identity(key_names, item)
+            key = key_identity(key_names, item)
         except (KeyError, ArithmeticError):  # DynamoDB will say what is wrong with it
             repeats.append(index)
             continue

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed, Interrupted
 from . import errors as faults
-from .batch_insert import Batches, Outcome, identity
+from .batch_insert import Batches, Outcome, key_identity
 from .requests import WORKERS, Keys, Requests, Settings, table_of
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
@@ -83,7 +83,7 @@ class Wire(Requests):
 
         Consistent reads of up to 100 keys, each key once; what DynamoDB leaves over is asked for again.
         """
-        wanted = {identity(key, key): key for key in keys}
+        wanted = {key_identity(key, key): key for key in keys}
         found: dict[tuple, dict] = {}
         left = list(wanted.values())
         stalled = 0
@@ -91,7 +91,7 @@ class Wire(Requests):
             batch, left = left[:BATCH_GET_KEYS], left[BATCH_GET_KEYS:]
             reply = self.call("BatchGetItem", {"RequestItems": {table: {"Keys": batch, "ConsistentRead": True}}})
             for item in reply.get("Responses", {}).get(table, ()):
-                found[identity(batch[0], item)] = item
+                found[key_identity(batch[0], item)] = item
             over = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
             left = over + left
             # Left over after 16 MB is no reason to wait; nothing at all having come through is.
@@ -107,7 +107,7 @@ class Wire(Requests):
                     "resume later."
                 )
             self._back_off(stalled)
-        return [found.get(identity(key, key)) for key in keys]
+        return [found.get(key_identity(key, key)) for key in keys]
 
     # writes: every one of them on a condition
 

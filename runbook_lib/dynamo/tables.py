@@ -168,7 +168,7 @@ def _describe(connection: Connection, name: str) -> dict | None:
                     continue
                 if "Table" in reply:
                     return reply["Table"]
-            raise Refused(f"{place_of(connection, 'DescribeTable', name)}: {NOT_DYNAMODB}.")
+            raise Refused(f"{where_is(connection, 'DescribeTable', name)}: {NOT_DYNAMODB}.")
     except DynamoError as refused:
         if refused.code == "ResourceNotFoundException":
             return None
@@ -250,7 +250,7 @@ def pauses(timeout: float) -> Iterator[Callable[[], None]]:
         delay = min(2 * delay, MAX_POLL)
 
 
-def place_of(connection: Connection, operation: str, name: str) -> str:
+def where_is(connection: Connection, operation: str, name: str) -> str:
     """The opening of a sentence: side, operation, table, region, endpoint."""
     return f"{connection.label}: {operation} on {name} in {connection.region} ({connection.endpoint_url})"
 
@@ -260,33 +260,33 @@ def sentences(connection: Connection, operation: str, name: str) -> Iterator[Non
     """Turns botocore's exceptions into Refused (mend something), Interrupted (wait) or DynamoError (caller decides)."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-    place = place_of(connection, operation, name)
+    where = where_is(connection, operation, name)
     try:
         yield
     except ClientError as problem:
-        raise _from_client_error(problem.response, place, operation, name) from None
+        raise _from_client_error(problem.response, where, operation, name) from None
     except (ConnectionError, HTTPClientError) as problem:
         mend = "check region, endpoint_url and network"
-        raise Refused(f"{place}: the endpoint does not answer ({type(problem).__name__}); {mend}.") from None
+        raise Refused(f"{where}: the endpoint does not answer ({type(problem).__name__}); {mend}.") from None
     except UnicodeDecodeError:
-        raise Refused(f"{place}: {NOT_DYNAMODB}.") from None
+        raise Refused(f"{where}: {NOT_DYNAMODB}.") from None
     except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be
-        raise Refused(f"{place}: {' '.join(str(problem).split()).rstrip('.')}; correct it.") from None
+        raise Refused(f"{where}: {' '.join(str(problem).split()).rstrip('.')}; correct it.") from None
 
 
-def _from_client_error(response: dict, place: str, operation: str, name: str) -> Exception:
+def _from_client_error(response: dict, where: str, operation: str, name: str) -> Exception:
     content, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     code = content.get("Code", "")
     status = metadata.get("HTTPStatusCode", 0)
     if code in DENIED:
-        return Refused(f"{place}: access denied; let the role or user do {operation} on this table.")
+        return Refused(f"{where}: access denied; let the role or user do {operation} on this table.")
     if code in faults.REJECTED | faults.EXPIRED:
         mend = "renew them and check this machine's clock"
-        return Refused(f"{place}: the credentials are not accepted ({code}); {mend}.")
+        return Refused(f"{where}: the credentials are not accepted ({code}); {mend}.")
     if code in faults.THROTTLED | faults.TRANSIENT or status >= 500:
-        return Interrupted(f"{place}: the endpoint is overloaded ({code}); resume later.")
+        return Interrupted(f"{where}: the endpoint is overloaded ({code}); resume later.")
     if code.isdigit():  # no code in the reply: botocore takes the HTTP status
-        return Refused(f"{place}: {NOT_DYNAMODB} (HTTP status {code}).")
+        return Refused(f"{where}: {NOT_DYNAMODB} (HTTP status {code}).")
     detail = faults.safe_detail(content.get("Message", ""))
-    text = f"{place} was refused: {code}: {detail}."
+    text = f"{where} was refused: {code}: {detail}."
     return DynamoError(text, code, detail, operation, name, metadata.get("RequestId"))

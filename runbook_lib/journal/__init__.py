@@ -1,1 +1,1 @@
-"""The record of what a run did, and the readings of it: state, lists, index, checkpoint, audit, repair."""
+"""The record of what a run did, and the readings of it: state, lists, look-up, checkpoint, audit, repair."""

@@ -1,8 +1,6 @@
 """What a run leaves beside its report: the listing files and the id map, read from the journal."""
 
-import base64
 import binascii
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -157,14 +155,6 @@ class _IdMap:
     def as_json(self) -> dict[str, Any]:
         """File, rows, sha256."""
         return {"file": self._path.name, "rows": self._rows, "sha256": file_sha256(self._path)}
-
-
-def keyed_hash(key: dict) -> str:
-    """A short hash that stands for a key in what is sent around; new for every process, so it gives nothing away."""
-    return hashlib.blake2b(orjson.dumps(key, option=orjson.OPT_SORT_KEYS), key=_SECRET, digest_size=4).hexdigest()
-
-
-_SECRET = base64.b64encode(os.urandom(24))
 
 
 class Relations:

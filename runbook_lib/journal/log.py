@@ -142,13 +142,13 @@ class Log:
             self._file.close()
             raise
 
-    def pause(self) -> None:
+    def let_go(self) -> None:
         """Lets others write to the file."""
         self._length = os.fstat(self._file.fileno()).st_size
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def resume(self) -> bool:
-        """Whether nobody wrote since the pause: then the file is held again. If somebody did, it is closed."""
+    def take_again(self) -> bool:
+        """Whether nobody wrote since it was let go: then the file is held again. If somebody did, it is closed."""
         self._claim()
         if os.fstat(self._file.fileno()).st_size == self._length:
             return True

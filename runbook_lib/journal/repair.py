@@ -32,7 +32,7 @@ from .log import DELETED, KEPT_EDITED, NEVER_WRITTEN, NOT_FOUND, SCHEMA
 from .snapshot import ended, unsettled
 from .stage import Stage, is_named_for
 
-STAGES = ("create", "test", "migrate", "restore")
+WITH_JOURNAL = ("create", "test", "migrate", "restore")  # stages
 EVENTS, FOLDER = "stage.jsonl", "damaged"
 ROLLBACK = {"rollback", "rolled_back"}  # events
 BY_ROLLBACK = {DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN}  # what nothing but a rollback makes of a row
@@ -107,7 +107,7 @@ def examine(run: Run) -> Repair:
     not fetched.
     """
     heads, known, found = audit.journal_heads(run), audit.known_repairs(run), {}
-    for name in STAGES:
+    for name in WITH_JOURNAL:
         folder = f"journal/{name}/"
         of_stage = {file.removeprefix(folder): dict(of) for file, of in heads.items() if file.startswith(folder)}
         if of_stage or run.journal(name).is_dir():
@@ -124,7 +124,7 @@ def repair(run: Run) -> Repair:
     goes on.
     """
     with run.lock("repair"), run.saving():
-        for name in STAGES:
+        for name in WITH_JOURNAL:
             for path in journal.logs(run.journal(name)):
                 with path.open("rb") as file:
                     journal.hold(file, path.name)
@@ -133,7 +133,7 @@ def repair(run: Run) -> Repair:
             return found
         copies = [copy for name, one in found.stages.items() if one.damaged for copy in _apply(Stage(run, name), one)]
         copies += [_copy(run.folder / audit.FILE)] if found.audit else []
-        events = {name: sum(1 for _ in Stage(run, name).events("repaired")) for name in STAGES}
+        events = {name: sum(1 for _ in Stage(run, name).events("repaired")) for name in WITH_JOURNAL}
         about = audit.Repaired(found.files(), [str(copy.relative_to(run.folder)) for copy in copies], events)
         if found.audit:
             audit.renew(run, "repair", copies[-1], about)

@@ -14,7 +14,7 @@ COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "
 
 
 @dataclass
-class Part:
+class Pass:
     """One pass over one source table for a set of entries."""
 
     table: str
@@ -37,7 +37,7 @@ class State:
     executions: int
     started: str | None
     ended: str | None
-    finished: bool  # every part that was begun is done and the last execution ended
+    finished: bool  # every pass that was begun is done and the last execution ended
     rolled_back: bool
     rolling_back: bool
     undone: Counter  # deleted, kept_edited, not_found; replaced: deleted for a newer version that is not in yet
@@ -105,14 +105,14 @@ class Snapshot:
         """The entries that the stage worked on, in the order of its executions."""
         return list(dict.fromkeys(name for event in self.events("execution") for name in event["entries"]))
 
-    def parts(self) -> list[Part]:
+    def passes(self) -> list[Pass]:
         """All passes with where their segments stand."""
-        found: dict[tuple, Part] = {}
+        found: dict[tuple, Pass] = {}
         for file in self.files:
             begin = file.begin
-            place = (begin["table"], tuple(begin["entries"]))
-            part = found.setdefault(place, Part(begin["table"], begin["entries"], begin["segments"]))
-            part.positions[begin["segment"]] = file.position
+            about = (begin["table"], tuple(begin["entries"]))
+            one = found.setdefault(about, Pass(begin["table"], begin["entries"], begin["segments"]))
+            one.positions[begin["segment"]] = file.position
         return list(found.values())
 
     def heads(self) -> dict[Path, Head]:
@@ -126,7 +126,7 @@ class Snapshot:
 
     def check_complete(self) -> None:
         """Refused where an execution ended and a pass of it is not done: no execution ends before its passes do."""
-        done = {entry for part in self.parts() if part.done for entry in part.entries}
+        done = {entry for one in self.passes() if one.done for entry in one.entries}
         if lost := ", ".join(sorted(ended(self.events()) - done)):
             raise Refused(
                 f"{self.folder}: the journal of {lost} has lost records; restore it from a copy, or see "

@@ -19,9 +19,8 @@ from .log import SCHEMA, START, Log, Look, Tail
 from .snapshot import EventsFile, Snapshot, unsettled
 from .table_file import Reading, Stamp, TableFile, read_table_file
 
-Heads = Mapping[
-    str, Sequence[tuple[int, str]]
-]  # journal file, from the run's folder on -> length in records, last link
+# Journal file, from the run's folder on -> (length in records, link) of the lengths that are asked for.
+AskedHeads = Mapping[str, Sequence[tuple[int, str]]]
 
 
 class Stage:
@@ -51,7 +50,7 @@ class Stage:
         """Whether the stage ever began."""
         return self._path.exists()
 
-    def read(self, known: Snapshot | None = None, *, heads: Heads | None = None, wait: bool = False) -> Snapshot:
+    def read(self, known: Snapshot | None = None, *, heads: AskedHeads | None = None, wait: bool = False) -> Snapshot:
         """The stage's journal as it is now; what was not written since an earlier reading is taken from there. Read-only.
 
         `known` is a reading by somebody else. `heads` asks for the links at these lengths. With `wait` nobody writes to a
@@ -97,7 +96,7 @@ class Stage:
     def record(self, kind: str, **content: Any) -> None:
         """Writes one of the stage's own records."""
         log, self._log = self._log, None  # it is closed where it cannot be written to
-        if log is None or not log.resume():  # new, or somebody else wrote a record meanwhile
+        if log is None or not log.take_again():  # new, or somebody else wrote a record meanwhile
             make_folder(self.folder)
             events: list[dict[str, Any]] = []
             log = self.open(self._path, look=lambda _, __, body: events.append(orjson.loads(body)))
@@ -107,7 +106,7 @@ class Stage:
         event = orjson.loads(orjson.dumps({"kind": kind, **record}))
         self._events = self._events.with_event(event, log.link, Stamp.of(log.stat()))
         if self._entered:
-            log.pause()
+            log.let_go()
             self._log = log
         else:
             log.close()

@@ -19,7 +19,7 @@ from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
 from ..stages.analyze.analysis import Analysis
-from ..stages.migrate import backup_gate as backups
+from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
@@ -29,18 +29,17 @@ from ..stages.rollback.undo import Preview, Undone
 from ..stages.selection import select_run
 from ..stages.test.canary import Canary, Created, collect
 from ..stages.validate.validate import Validation
-from ..verdict import FAIL, ROLLED_BACK, Alert, plural, worst
+from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, ROLLED_BACK, STOPPED, Alert, ended_by, plural, worst
 from ..walk import control
 from ..walk.guard import confirm
 from ..walk.plan import Plan, open_plan
 from .display import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
-from .execute import NOT_FINISHED, RESULT
+from .execute import RESULT
 from .parameters_cell import COMMON, OWN, check_names, typed
 from .progress import Progress, telling
 from .steps import Done, Steps
 
 BANNER = "runbook-verdict"
-PLANNED, REFUSED, INTERRUPTED, STOPPED = "PLAN", "REFUSED", "INTERRUPTED", "STOPPED"
 
 
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
@@ -87,7 +86,7 @@ class Book:
         self._journals: list[Snapshot] = []  # as the steps left them
         self._confirmed = False
         self._banner = Banner(BANNER)
-        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", 70)
+        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
         on_error(self._stopped)
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
@@ -122,10 +121,10 @@ class Book:
             control.clear(self.run)
         self._facts = [
             ("run", self.run.id),
-            ("from", _place(self.parameters.source)),
-            ("to", _place(self.parameters.target)),
+            ("from", _side_name(self.parameters.source)),
+            ("to", _side_name(self.parameters.target)),
         ]
-        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", 70)
+        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
 
     # steps of 01 to 04
 
@@ -197,10 +196,10 @@ class Book:
     @_reading
     def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
         """Target table → its backup before the first insert; {} where the target is not production. Read-only."""
-        found = backups.outlook(self.run, plan)
+        found = backup_gate.outlook(self.run, plan)
         if not self.execute:
             wanted = {table: about["kind"] for table, about in found.items() if not about.get("arn")}  # else taken
-            self._planned([backups.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
+            self._planned([backup_gate.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
         return found
 
     def migrate(self, plan: Plan) -> Migration | None:
@@ -335,7 +334,7 @@ class Book:
             self._verdict, self._exit_code = PLANNED, 0
             self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
         verdict = self._verdict or worst(self._alerts)
-        code = self._exit_code if self._exit_code is not None else int(verdict != "PASS")
+        code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
         self._show_banner(verdict, self._headline, code)
         if self.run is None:
             return
@@ -388,13 +387,12 @@ class Book:
         if isinstance(error, KeyboardInterrupt):
             error = Interrupted("interrupted by hand; run it again with the same run ID to resume.")
         if isinstance(error, RunbookError):
-            word = {2: REFUSED, 3: INTERRUPTED}.get(error.exit_code, FAIL)
-            self._show_banner(word, str(error), error.exit_code)
+            self._show_banner(ended_by(error), str(error), error.exit_code)
         else:
-            self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", 70)
+            self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", EXIT_BUG)
         if self.run:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
 
 
-def _place(side: Any) -> str:
+def _side_name(side: Any) -> str:
     return side.environment + (f" ({side.region})" if side.region else "")

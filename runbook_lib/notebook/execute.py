@@ -15,12 +15,11 @@ from ..process import headless, papermill_with, stop_before_interrupting
 from ..report.status import write_index
 from ..run.files import write_atomically
 from ..run.folder import Run
+from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
 from .export import export
 
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
-NOT_FINISHED = "NOT FINISHED"  # the verdict of a notebook that has not reached its last cell
-INTERRUPTED, BUG = 3, 70  # exit codes
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,13 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     if (
         result and result["verdict"] != NOT_FINISHED
     ):  # a refusal, a failure or an interruption that the notebook handled
-        return Execution(copy, html, result["exit_code"], result, traceback if result["exit_code"] == BUG else None)
+        return Execution(
+            copy, html, result["exit_code"], result, traceback if result["exit_code"] == EXIT_BUG else None
+        )
     if traceback is None:
         headline = f"{problem}; run it again with the run ID {run.id} to resume."
-        return Execution(copy, html, INTERRUPTED, {**result, "verdict": "INTERRUPTED", "headline": headline})
-    return Execution(copy, html, BUG, {**result, "verdict": "BUG", "headline": problem}, traceback)
+        return Execution(copy, html, EXIT_INTERRUPTED, {**result, "verdict": INTERRUPTED, "headline": headline})
+    return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback)
 
 
 def conclude(run: Run, stage: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..dynamo.session import Connection
 from ..journal.snapshot import Snapshot
-from ..parameters import Lease
+from ..parameters import LeaseSettings
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import Held, hold_targets
@@ -51,7 +51,7 @@ class Steps:
     """The steps of one run. `watch` makes the block around the work that is called after every page of it."""
 
     run: Run
-    lease: Lease | None = None
+    lease: LeaseSettings | None = None
     break_lock: str = ""
     watch: Watch = unwatched
 

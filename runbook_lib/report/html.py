@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from ..verdict import FAIL, PASS, REVIEW, ROLLED_BACK
 
-NOT_FINISHED = "not finished"
 ACCENT = "#2f6fb3"
 LINE = "#8884"
 MUTED = "opacity:.65"
@@ -23,8 +22,8 @@ SOLID = {  # verdict -> background and text of its badge
     REVIEW: ("#f0b030", "#3a2800"),
     FAIL: ("#bf2c2c", "#ffffff"),
     ROLLED_BACK: ("#55637a", "#ffffff"),
-    NOT_FINISHED: ("#d9dde2", "#3a424d"),
 }
+NO_VERDICT = ("#d9dde2", "#3a424d")  # of any other word
 TINTS = {  # tone -> background and text of a chip, border of a note
     "good": ("#dff3e6", "#14532d", "#1b7f47"),
     "look": ("#fdefc8", "#6a4500", "#e0a020"),
@@ -111,14 +110,14 @@ def chip(label: object, tone: str = "quiet") -> Html:
 
 def badge(verdict: str) -> Html:
     """The verdict's word on its colour."""
-    background, colour = SOLID.get(verdict, SOLID[NOT_FINISHED])
+    background, colour = SOLID.get(verdict, NO_VERDICT)
     style = f"background:{background};color:{colour};padding:2px 10px;border-radius:4px;white-space:nowrap;{_EXACT}"
     return _tag("span", f"{style};font-weight:700;letter-spacing:.04em", verdict)
 
 
 def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Html:
     """The top of a notebook: the stage, its verdict, one sentence, and a few figures."""
-    colour = SOLID.get(verdict, SOLID[NOT_FINISHED])[0]
+    colour = SOLID.get(verdict, NO_VERDICT)[0]
     figures = [
         _tag(
             "div",

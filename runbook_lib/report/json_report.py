@@ -12,11 +12,10 @@ from ..journal import repair
 from ..journal.listings import entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
-from ..run.fingerprints import code_fingerprint, environments_fingerprint
 from ..run.folder import Run, iso, now
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.profile import AttributeProfile
-from ..stages.migrate import backup_gate as backups
+from ..stages.migrate import backup_gate
 from ..stages.migrate.migrate import Migration
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.undo import Undone
@@ -89,7 +88,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         },
         "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
         "estimated_write_units": analysis.write_units,
-        "fingerprints": _fingerprints(plan),
+        "fingerprints": plan.identity._asdict(),
         "held_back": held_back(plan.limiter),
         "verdict": worst(analysis.alerts),
         "alerts": _alerts(analysis.alerts),
@@ -138,7 +137,7 @@ def write_test(
             "undone": canary.undone.deleted if canary.undone else 0,
             "verdict": worst(alerts),
         }
-    return _write(run, _sides(plan), plan.limiter, "test", sections, alerts)
+    return _write(run, plan.sides(), plan.limiter, "test", sections, alerts)
 
 
 def canary_alerts(canary: Canary) -> list[Alert]:
@@ -176,7 +175,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     written = write_lists(run.folder, journal)
     counts = table_counts(migration.state, journal.entries())
     alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
-    alerts += backups.alerts(stage.backups())
+    alerts += backup_gate.alerts(stage.backups())
     sections = {
         **_counted(counts, migration.state.unrouted),
         "relationships": written.relationships,
@@ -194,7 +193,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     if migration.undone:
         write_listing(run.folder, "kept", migration.undone.kept)
     verdict = ROLLED_BACK if migration.state.rolled_back else None
-    return _write(run, _sides(plan), plan.limiter, "migrate", sections, alerts, verdict, journal)
+    return _write(run, plan.sides(), plan.limiter, "migrate", sections, alerts, verdict, journal)
 
 
 def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
@@ -261,7 +260,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "tables": {name: vars(table) for name, table in validation.tables.items()},
         "verdict": worst(validation.alerts),
     }
-    written = _write(run, _sides(plan), plan.limiter, "validate", sections, validation.alerts, migrated=migrated)
+    written = _write(run, plan.sides(), plan.limiter, "validate", sections, validation.alerts, migrated=migrated)
     validation_journal.end(run)
     return written
 
@@ -321,14 +320,6 @@ def _rollback(counts: Counter) -> dict[str, int]:
     return {key: counts[key] for key in ("deleted", "kept_edited", "not_found")}
 
 
-def _fingerprints(plan: Plan) -> dict[str, str]:
-    return {
-        "mapping": plan.mapping.fingerprint,
-        "environments": environments_fingerprint(plan.parameters),
-        "code": code_fingerprint(),
-    }
-
-
 def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
     return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
 
@@ -339,10 +330,6 @@ def held_back(limiter: RateLimiter | None) -> list[dict[str, Any]]:
         {"table": found.name, "reason": found.reason, "refused": found.refused, "seconds": round(found.seconds, 1)}
         for found in (limiter.slowdowns() if limiter else ())
     ]
-
-
-def _sides(plan: Plan) -> dict[str, Any]:
-    return plan.sides()
 
 
 def _write(

@@ -14,6 +14,7 @@ from ..mapping.references import NULL, Found
 from ..mapping.routes import Row
 from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
+from ..verdict import plural
 from .analysis import ordered
 from .html import MONO, Html, chip, details, mono, muted, note, quiet, table
 
@@ -195,7 +196,7 @@ def changes_table(found: list[Change], sides: tuple[str, str] = ("before", "afte
         marks = [TONES[change.kind] for change in changed]
         body = table(["attribute", *sides, "what happened"], rows, align="lllw", marks=marks)
     if same:
-        line = f"{len(same):,} attribute{'' if len(same) == 1 else 's'} copied unchanged"
+        line = f"{plural(len(same), 'attribute')} copied unchanged"
         body += details(muted(line), ", ".join(same))
     return body
 
@@ -283,8 +284,8 @@ def value_shape(value: dict) -> str:
     if letter in ("S", "N"):
         return shape(content) or "empty"
     if letter == "B":
-        return _counted(len(content) * 3 // 4 - content[-2:].count("="), "byte")
-    return _counted(len(content), "name" if letter == "M" else "member")
+        return plural(len(content) * 3 // 4 - content[-2:].count("="), "byte")
+    return plural(len(content), "name" if letter == "M" else "member")
 
 
 def described(value: dict) -> str:
@@ -312,7 +313,3 @@ def key_tag(key: dict) -> str:
 
 def _hash(content: bytes) -> str:
     return blake2b(content, digest_size=3, key=_KEY).hexdigest()
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -153,27 +153,27 @@ def check_run_id(run_id: str) -> str:
     return run_id
 
 
-def open_run(outputs: str | Path, run_id: str, identity: dict[str, Any] | None = None) -> Run:
-    """The run of that id; with an identity it is made where it is missing, and refused where it is another migration."""
+def open_run(outputs: str | Path, run_id: str, about: dict[str, Any] | None = None) -> Run:
+    """The run of that id; with `run_json` it is made where it is missing, and refused where it is another migration."""
     check_run_id(run_id)
     folder = resolve_path(outputs) / run_id
-    known = _identity(folder)
+    known = _stored(folder)
     if known is None:
-        if identity is None:
+        if about is None:
             raise Refused(f"no run {run_id} in {outputs}; `runbook status` lists the runs there.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sync_folder(folder.parent)
-            write_atomically(folder / "run.json", json.dumps({"run_id": run_id, **identity}, indent=2).encode())
+            write_atomically(folder / "run.json", json.dumps({"run_id": run_id, **about}, indent=2).encode())
         except OSError as problem:
             raise Refused(f"{folder} cannot be written: {problem.strerror}; choose another --outputs folder.") from None
-    elif identity is not None and known["fingerprint"] != identity["fingerprint"]:
+    elif about is not None and known["fingerprint"] != about["fingerprint"]:
         raise Refused(f"run {run_id} belongs to other environments or another mapping file; use a new run ID.")
     return Run(run_id, folder)
 
 
-def identify(parameters: Parameters, mapping: Mapping, name: str) -> dict[str, Any]:
-    """What makes two runs the same migration: the mapping file and where the data lie."""
+def run_json(parameters: Parameters, mapping: Mapping, name: str) -> dict[str, Any]:
+    """What a run's `run.json` holds; its `fingerprint`, over mapping file and sides, is the same for runs of one migration."""
     sides = [
         {key: getattr(side, key) for key in ("environment", "region", "account")}
         for side in (parameters.source, parameters.target)
@@ -196,12 +196,12 @@ def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
     found = [
         (known["created"], path.name)
         for path in folder.glob("*/")
-        if (known := _identity(path)) and fingerprint in (None, known["fingerprint"])
+        if (known := _stored(path)) and fingerprint in (None, known["fingerprint"])
     ]
     return [Run(name, folder / name) for _, name in sorted(found, reverse=True)]
 
 
-def _identity(folder: Path) -> dict[str, Any] | None:
+def _stored(folder: Path) -> dict[str, Any] | None:
     try:
         return json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

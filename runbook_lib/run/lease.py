@@ -16,14 +16,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .. import parameters, process
+from .. import process
 from ..dynamo import tables
 from ..dynamo.requests import guarded
 from ..dynamo.session import Connection
 from ..errors import DynamoError, Interrupted, Refused
+from ..parameters import LeaseSettings
 from .folder import Run, iso, now
 from .lease_file import Cell, machine, running_time
-from .lease_table import Record, Store
+from .lease_table import LeaseTable, Record
 
 RENEW, GIVE_UP = 1 / 3, 2 / 3  # of the lease's time
 LONGEST_REQUEST = 30.0  # seconds: the transport's patience, for which a request of the last holder may be under way
@@ -37,11 +38,11 @@ _active: set[str] = set()  # what this process holds
 class Lease:
     """The lease on one target table, held by this process. Thread-safe."""
 
-    def __init__(self, store: Store, target: str, record: Record, confirmed: float, clock: Clock):
+    def __init__(self, table: LeaseTable, target: str, record: Record, confirmed: float, clock: Clock):
         """`confirmed` is when the request left that is known to have made the lease ours."""
         self.target, self.record = target, record
         self.on_change: Callable[[], None] = lambda: None  # called when `until` is another moment
-        self._store, self._clock = store, clock
+        self._table, self._clock = table, clock
         self._reason = ""  # why the last renewal failed
         self._lost = ""  # to whom
         self._confirm(confirmed)
@@ -65,7 +66,7 @@ class Lease:
         asked, before = self._clock(), self.record
         self.record = replace(before, counter=before.counter + 1)  # used up, whether the reply comes or not
         try:
-            other = self._store.write(self.target, self.record, before)
+            other = self._table.write(self.target, self.record, before)
         except (Interrupted, Refused) as problem:
             self._reason = str(problem).rstrip(".")
             return
@@ -85,7 +86,7 @@ class Lease:
             return False
         done = replace(self.record, counter=self.record.counter + 1, released=True)
         try:
-            self._store.write(self.target, done, self.record)
+            self._table.write(self.target, done, self.record)
         except (Interrupted, Refused):
             return False
         return True
@@ -105,7 +106,7 @@ def hold(
     target: Connection,
     names: list[str],
     run: Run,
-    settings: parameters.Lease,
+    settings: LeaseSettings,
     *,
     break_lock: str = "",
     clock: Clock = running_time,
@@ -116,8 +117,8 @@ def hold(
     `break_lock` names a lease holder, `PID@HOST`, whose lease this process takes over. Raises Refused, naming the
     lease holder, if another operator holds one; Interrupted if the lease table cannot be reached. Writes to the lease table.
     """
-    store, names = _open(target, names, settings), sorted(set(names))
-    watch = _Watch(store, names, run, settings, break_lock, clock)
+    table, names = _open(target, names, settings), sorted(set(names))
+    watch = _Watch(table, names, run, settings, break_lock, clock)
     while watch.look():
         sleep(watch.poll)
     stop, leases, threads = threading.Event(), [], []
@@ -155,10 +156,12 @@ def _check(leases: list[Lease], moment: float) -> None:
 class _Watch:
     """Looks at the leases until all are free to be taken, or one is not."""
 
-    def __init__(self, store: Store, names: list[str], run: Run, settings: parameters.Lease, broken: str, clock: Clock):
+    def __init__(
+        self, table: LeaseTable, names: list[str], run: Run, settings: LeaseSettings, broken: str, clock: Clock
+    ):
         self.poll = min(settings.seconds / 20, 1.0)
         self.begin = clock()  # not before this does whoever held a lease have ended
-        self._store, self._run, self._settings, self._broken, self._clock = store, run, settings, broken, clock
+        self._table, self._run, self._settings, self._broken, self._clock = table, run, settings, broken, clock
         self._patience = clock() + max(settings.seconds, process.lock_patience)
         self._left = list(names)
         self._seen: dict[str, tuple[Record, float]] = {}
@@ -168,7 +171,7 @@ class _Watch:
         """Whether there is a lease to wait for. Raises Refused where one is seen to be alive."""
         for name in list(self._left):
             asked = self._clock()
-            record = self._store.read(name)
+            record = self._table.read(name)
             if (why := self._why_free(name, record, asked)) is not None:
                 self._free[name] = (record, why)
                 self._left.remove(name)
@@ -210,7 +213,7 @@ class _Watch:
         )
         asked = self._clock()
         broken = bool(before) and not before.released and before.holder == self._broken
-        if (other := self._store.write(name, record, before, counted=not broken)) is not None:
+        if (other := self._table.write(name, record, before, counted=not broken)) is not None:
             raise Refused(self._refusal(name, other))
         if broken:  # it may be alive, and writes on until it finds that it cannot renew
             self._wait(self._clock() + GIVE_UP * before.seconds)
@@ -218,7 +221,7 @@ class _Watch:
             text = "took over the lease of %s (run %s) on %s: %s"
             self._run.logger().warning(text, before.holder, before.run, name, why)
         self._run.logger().info("holds the lease on %s, fence %d", name, record.fence)
-        return Lease(self._store, name, record, asked, self._clock)
+        return Lease(self._table, name, record, asked, self._clock)
 
     def _wait(self, ended: float) -> None:
         """Until a holder has ended, and its last request with it."""
@@ -226,14 +229,14 @@ class _Watch:
 
     def _refusal(self, name: str, record: Record) -> str:
         if not record.holder:
-            return f"somebody is changing the leases in {self._store.table} by hand; leave them alone and try again."
+            return f"somebody is changing the leases in {self._table.table} by hand; leave them alone and try again."
         return (
             f"{name} is being written by run {record.run} (process {record.holder}, by its lease since {record.since}); "
             f"wait for it to end, or, if it hangs, take its lease with --break-lock {record.holder}."
         )
 
 
-def _open(target: Connection, names: list[str], settings: parameters.Lease) -> Store:
+def _open(target: Connection, names: list[str], settings: LeaseSettings) -> LeaseTable:
     """The lease table. Refused where it is missing, has another key, or is a target table itself."""
     name = settings.table
     if name in names:
@@ -256,7 +259,7 @@ def _open(target: Connection, names: list[str], settings: parameters.Lease) -> S
         read_timeout=patience,
         guarded=False,
     )
-    return Store(wire, name, table.key[0][0], target.region)
+    return LeaseTable(wire, name, table.key[0][0], target.region)
 
 
 def _is_dead(record: Record) -> bool:

@@ -31,7 +31,7 @@ class Record:
         return (self.nonce, self.fence) == (other.nonce, other.fence)
 
 
-class Store:
+class LeaseTable:
     """The lease table: an item for each target table. Written only on the condition that it says what it said."""
 
     def __init__(self, wire: Wire, table: str, key: str, region: str):

@@ -18,7 +18,7 @@ from typing import IO
 from .. import process
 from ..dynamo.session import Connection
 from ..errors import Interrupted, Refused
-from ..parameters import Lease
+from ..parameters import LeaseSettings
 from . import files
 from . import lease as leases
 from .folder import Run, iso, now
@@ -48,7 +48,7 @@ class Held:
 
 @contextmanager
 def hold_targets(
-    target: Connection, tables: list[str], run: Run, *, break_lock: str = "", lease: Lease | None = None
+    target: Connection, tables: list[str], run: Run, *, break_lock: str = "", lease: LeaseSettings | None = None
 ) -> Iterator[Held]:
     """Holds the tables for writing. Refused, naming the holder, where another live process holds one of them.
 

@@ -8,7 +8,7 @@ from ..journal.snapshot import Snapshot, state_of
 from ..journal.stage import Stage
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
-from ..run.folder import Run, identify, new_run_id, open_run, runs
+from ..run.folder import Run, new_run_id, open_run, run_json, runs
 
 FIRST = "01_analyze"
 
@@ -30,20 +30,20 @@ def select_run(
     migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
     With `migrated` it is the latest that has migrated, in whatever state; Refused where there is none, or not the named.
     """
-    identity = identify(parameters, mapping, name or Path(parameters.mapping).stem)
+    about = run_json(parameters, mapping, name or Path(parameters.mapping).stem)
     if migrated:
-        found = open_run(outputs, run_id) if run_id else _latest("04_validate", outputs, identity["fingerprint"])
+        found = open_run(outputs, run_id) if run_id else _latest("04_validate", outputs, about["fingerprint"])
         if found is None:
             raise Refused(f"no run of these parameters in {outputs}; migrate first.")
         run_id = found.id
     if run_id:
-        return open_run(outputs, run_id, identity)
-    found = _latest(stage, outputs, identity["fingerprint"]) if stage != FIRST else None
+        return open_run(outputs, run_id, about)
+    found = _latest(stage, outputs, about["fingerprint"]) if stage != FIRST else None
     if found is None or _is_over(found, stage, tables or list(mapping.entries)):
-        wanted = new_run_id(identity["name"])
+        wanted = new_run_id(about["name"])
         while (resolve_path(outputs) / wanted).exists():
             wanted = _next_id(wanted)
-        return open_run(outputs, wanted, identity)
+        return open_run(outputs, wanted, about)
     return found
 
 

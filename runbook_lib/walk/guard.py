@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ..dynamo.session import Connection, is_aws
 from ..errors import Refused
 from ..mapping.model import Entry
-from ..parameters import Lease, Limits, Target
+from ..parameters import LeaseSettings, Limits, Target
 
 
 def check_endpoint(target: Target, endpoint_url: str) -> None:
@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 def check_same_table(entries: Iterable[Entry], source: Connection, target: Connection) -> None:
     """Refused where an entry would write into a table that it, or another entry, reads."""
-    if _place(source) != _place(target) or (source.account and target.account and source.account != target.account):
+    if _address(source) != _address(target) or (source.account and target.account and source.account != target.account):
         return
     readers = {entry.source: entry.name for entry in entries}
     for entry in entries:
@@ -47,7 +47,7 @@ def check_same_table(entries: Iterable[Entry], source: Connection, target: Conne
             )
 
 
-def check_lease(lease: Lease | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
+def check_lease(lease: LeaseSettings | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
     """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
     if lease and limits and limits.journal:
         raise Refused(
@@ -105,7 +105,7 @@ def _is_safe(scheduler: str) -> bool:
     return known and (parts.scheme == "tls" or (parts.scheme == "tcp" and is_loopback(parts.hostname)))
 
 
-def _place(connection: Connection) -> tuple:
+def _address(connection: Connection) -> tuple:
     """Region and endpoint, so that two spellings of one address are equal."""
     parts = urlsplit(connection.endpoint_url)
     host = parts.hostname or ""

@@ -28,7 +28,7 @@ class Instead(NamedTuple):
     index: int  # in the intent's list
 
 
-class _Held(NamedTuple):
+class _OpenLog(NamedTuple):
     """A segment's journal file."""
 
     log: Log
@@ -55,18 +55,19 @@ class Inserter:
         """`was_empty` says per target table whether it held nothing when this execution began: its keys need no reading."""
         self._plan, self._stage, self._execution = plan, stage, execution
         self._targets = {name: route.entry.target for name, route in plan.routes.items()}
-        self._held = {name for name, target in self._targets.items() if not was_empty.get(target)}
+        # Entries whose target was not empty: what it holds is read before a row is inserted.
+        self._may_hold = {name for name, target in self._targets.items() if not was_empty.get(target)}
         self._segments = segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
-        self._logs: dict[tuple[str, int], _Held] = {}
+        self._logs: dict[tuple[str, int], _OpenLog] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Inserter":
         return self
 
     def __exit__(self, *exception) -> None:
-        for held in self._logs.values():
-            held.log.close()
+        for opened in self._logs.values():
+            opened.log.close()
 
     def __call__(self, routed: Routed) -> None:
         """Writes to the target: every row of the page that is absent there.
@@ -171,14 +172,14 @@ class Inserter:
             row = routed.rows[index]
             raise Failed(f"{row.entry}: {outcome.count(FAILED)} items cannot be written: {errors[str(index)]}.")
 
-    def _hold(self, table: str, segment: int) -> _Held:
+    def _hold(self, table: str, segment: int) -> _OpenLog:
         with self._lock:
             if (table, segment) not in self._logs:
                 entries = [route.entry.name for route in self._plan.by_source()[table]]
                 total = self._segments.get(table, 1)
                 log, file = self._stage.open_log(self._plan.identity, table, entries, segment, total)
-                held = _Held(log, dict(file.maybe_landed), file.position) if file else _Held(log, {}, Position())
-                self._logs[table, segment] = held
+                landed, position = (dict(file.maybe_landed), file.position) if file else ({}, Position())
+                self._logs[table, segment] = _OpenLog(log, landed, position)
             return self._logs[table, segment]
 
     def take(self, table: str, segment: int) -> Position | None:
@@ -187,7 +188,7 @@ class Inserter:
         For workers that share a job. Raises Interrupted if another worker keeps the lock.
         """
         known = self._logs.get((table, segment))
-        if known and known.log.resume():
+        if known and known.log.take_again():
             return None
         if known:
             del self._logs[table, segment]
@@ -195,16 +196,16 @@ class Inserter:
 
     def release(self, table: str, segment: int) -> None:
         """Lets go of the segment's journal file."""
-        self._logs[table, segment].log.pause()
+        self._logs[table, segment].log.let_go()
 
     def _read_there(self, rows: list[Row], unknown: dict[Place, set[str]]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
         found: list[str | None] = [None] * len(rows)
-        if not (unknown or self._held):
+        if not (unknown or self._may_hold):
             return found
         by_table: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
-            if row.entry in self._held or (unknown and _place(row) in unknown):
+            if row.entry in self._may_hold or (unknown and _place(row) in unknown):
                 by_table[self._targets[row.entry]].append(index)
         for target, indexes in by_table.items():
             items = self._plan.target.wire.get_many(target, [rows[index].key for index in indexes])
@@ -221,24 +222,24 @@ class Inserter:
         """
         outcome: list[str] = [""] * len(rows)
         absent: dict[str, list[int]] = defaultdict(list)
-        for index, (row, held) in enumerate(zip(rows, there, strict=True)):
-            if held is None:
+        for index, (row, found) in enumerate(zip(rows, there, strict=True)):
+            if found is None:
                 absent[self._targets[row.entry]].append(index)
-            elif held != row.digest:
+            elif found != row.digest:
                 outcome[index] = CONFLICT
             else:  # equal; where it was absent when an earlier execution wrote its intent, it is ours
                 outcome[index] = ALREADY_THERE if present[index] else INSERTED
         errors, lost = {}, None
-        for target, held, index in self._write(rows, absent, unsent):
-            if held is None:
+        for target, found, index in self._write(rows, absent, unsent):
+            if found is None:
                 outcome[index] = INSERTED
-            elif isinstance(held, DynamoError):
+            elif isinstance(found, DynamoError):
                 outcome[index] = FAILED
-                errors[str(index)] = f"{held.code}: {held.message}"
-                if held.code in LOST_TABLE:
-                    lost = f"{rows[index].entry}: {target} is lost: {held.code}."
+                errors[str(index)] = f"{found.code}: {found.message}"
+                if found.code in LOST_TABLE:
+                    lost = f"{rows[index].entry}: {target} is lost: {found.code}."
             else:  # refused although absent at intent, and equal: the reply to our own insert was lost
-                outcome[index] = INSERTED if digest(held) == rows[index].digest else CONFLICT
+                outcome[index] = INSERTED if digest(found) == rows[index].digest else CONFLICT
         return "".join(outcome), errors, lost
 
     def _write(
@@ -267,8 +268,8 @@ class Inserter:
                 unsent += [indexes[number] for number in held_back]
                 unsent += [index for others in left.values() for index in others]
                 raise
-            for held, index in zip(found, indexes, strict=True):
-                yield target, held, index
+            for there, index in zip(found, indexes, strict=True):
+                yield target, there, index
 
 
 def _place(row: Row) -> tuple[str, bytes]:

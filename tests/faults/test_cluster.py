@@ -179,9 +179,9 @@ def test_an_execution_waits_for_the_workers_of_an_earlier_one(tmp_path, monkeypa
         Interrupted, match=r"A\.00000\.jsonl is still being written by a worker of an earlier execution"
     ):
         read_table_file(log.path, wait=True)
-    log.pause()
+    log.let_go()
     assert read_table_file(log.path, wait=True) is None
-    assert log.resume()
+    assert log.take_again()
 
 
 def test_a_worker_that_does_not_share_the_folder_is_refused(tmp_path):
@@ -443,8 +443,8 @@ def test_the_others_go_on_when_a_segment_cannot(sea, tmp_path, here, monkeypatch
 def finished(ended):
     """Table → the segments that were walked to their end."""
     return {
-        part.table.partition("-")[0]: [number for number, at in sorted(part.positions.items()) if at.done]
-        for part in Stage(ended.run(), "migrate").read().parts()
+        one.table.partition("-")[0]: [number for number, at in sorted(one.positions.items()) if at.done]
+        for one in Stage(ended.run(), "migrate").read().passes()
     }
 
 

@@ -23,7 +23,7 @@ from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.requests import guarded
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
-from runbook_lib.parameters import Lease
+from runbook_lib.parameters import LeaseSettings
 from runbook_lib.run import lease as leases
 from runbook_lib.run import lease_file as lease_cell
 from runbook_lib.run import locks
@@ -55,7 +55,7 @@ class Sea:
     def flow(self, *, seconds=SECONDS, **limits):
         """A migration in a run of its own; its lease is short where a test waits for its end."""
         flow = self.bench.flow(**limits)
-        flow.parameters = flow.parameters.model_copy(update={"lease": Lease(table=self.table, seconds=seconds)})
+        flow.parameters = flow.parameters.model_copy(update={"lease": LeaseSettings(table=self.table, seconds=seconds)})
         return flow
 
     def copy(self, flow, name):

@@ -167,11 +167,14 @@ def test_the_page_under_way_ends_with_the_fence(sea, tmp_path, here, monkeypatch
     check = shared_log.SharedLog.check
 
     def fence(log):
-        if log.path.name.startswith("Ports") and log._tail.records == 3 and not fenced:  # begin, fence, intent
+        if log.path.name.startswith("Ports") and log._objects.records == 3 and not fenced:  # begin, fence, intent
             fenced.append(None)
         elif fenced == [None]:  # the page's first request: the second one is to be held back
             copy = shared_journal._Copy(
-                log._tail.store, log._tail.folder, folder_of(ended) / log.path.name, ended_head(ended, log.path.name)
+                log._objects.store,
+                log._objects.folder,
+                folder_of(ended) / log.path.name,
+                ended_base(ended, log.path.name),
             )
             copy.fence()
             fenced.append(copy)
@@ -186,11 +189,11 @@ def test_the_page_under_way_ends_with_the_fence(sea, tmp_path, here, monkeypatch
     assert fenced[1].lost is not None
 
 
-def ended_head(ended, name):
+def ended_base(ended, name):
     """What the stage says of a file of its last shared execution."""
     (*_, event) = Stage(ended.run(), "migrate").events("shared")
-    file, records, link, base = next(file for file in event["files"] if file[0] == name)
-    return shared_log.Head(file, records, link, shared_journal.Blob(*base))
+    file, records, link, blob = next(file for file in event["files"] if file[0] == name)
+    return shared_log.BaseFile(file, records, link, shared_journal.Blob(*blob))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.status import status, write_index
-from runbook_lib.run.folder import identify
+from runbook_lib.run.folder import run_json
 from runbook_lib.stages.selection import latest_checkpoint
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -399,10 +399,10 @@ def test_a_later_run_that_died_in_its_first_page_counts_as_one_that_inserted(mot
     with pytest.raises(Refused, match="the-second-run"):
         flow.rollback()
     assert moto_world.digest(TARGET) == after
-    identity = identify(flow.parameters, load_mapping(flow.parameters), "flow")
-    assert latest_checkpoint(str(tmp_path), identity["fingerprint"])[0] == later.checkpoint()
+    about = run_json(flow.parameters, load_mapping(flow.parameters), "flow")
+    assert latest_checkpoint(str(tmp_path), about["fingerprint"])[0] == later.checkpoint()
     assert later.rollback()["rollback"]["deleted"] == 1
-    assert latest_checkpoint(str(tmp_path), identity["fingerprint"])[0] == flow.checkpoint()
+    assert latest_checkpoint(str(tmp_path), about["fingerprint"])[0] == flow.checkpoint()
     flow.rollback()
     assert moto_world.content(TARGET) == before
 

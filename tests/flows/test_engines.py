@@ -152,8 +152,8 @@ def test_who_writes_a_segment_holds_its_file(tmp_path, monkeypatch):
     first = journal.Log(tmp_path / "A.00000.jsonl")
     with pytest.raises(Interrupted, match="still being written by a worker"):
         journal.Log(first.path)
-    first.pause()
+    first.let_go()
     second = journal.Log(first.path)
     second.append("begin")
     second.close()
-    assert not first.resume()
+    assert not first.take_again()

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from runbook_lib.dynamo import backups, tables
 from runbook_lib.errors import DynamoError, Interrupted, NotAvailable, Refused
 from runbook_lib.report import work
-from runbook_lib.stages.migrate import backup_gate as gate
+from runbook_lib.stages.migrate import backup_gate
 from runbook_lib.stages.rollback import restore
 
 ARN = "arn:aws:dynamodb:us-west-1:123456789012:table/T/backup/01"
@@ -204,11 +204,11 @@ def test_a_backup_that_is_not_available_is_not_restored(status):
 
 def test_the_views_say_what_stands_behind_a_table_and_what_a_restore_is_not():
     """A line a table; nothing where the target is not production; the list of what is not carried over."""
-    kinds = (gate.POINT_IN_TIME, gate.ON_DEMAND, gate.WAIVED, gate.NOT_AVAILABLE)
+    kinds = (backup_gate.POINT_IN_TIME, backup_gate.ON_DEMAND, backup_gate.WAIVED, backup_gate.NOT_AVAILABLE)
     page = work.backups({f"T<{kind}>": {"kind": kind, "arn": None} for kind in kinds})
     assert page.count("<tr") == len(kinds) + 1
     assert "T&lt;waived&gt;" in page
-    assert set(gate.PLANNED) == set(kinds)
+    assert set(backup_gate.PLANNED) == set(kinds)
     assert "so it needs no backup" in work.backups({})
     page = work.restored(restore.Restored(ARN, restore.BACKUP, "T-restored-20261122030000", 3))
     for words in ("A restore is not an undo", "T-restored-20261122030000", "3 items", *restore.NOT_CARRIED_OVER):

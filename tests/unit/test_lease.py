@@ -21,10 +21,10 @@ from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, NotSen
 from runbook_lib.run import lease as leases
 from runbook_lib.run import lease_file as lease_cell
 from runbook_lib.run.folder import Run
-from runbook_lib.run.lease_table import Record, Store
+from runbook_lib.run.lease_table import LeaseTable, Record
 from runbook_lib.walk.guard import check_lease
 
-SETTINGS = parameters.Lease(table="Leases", seconds=60)
+SETTINGS = parameters.LeaseSettings(table="Leases", seconds=60)
 RIVAL = Record("17@elsewhere", "another machine", "the-rivals-run", "n1", 4, 0, 60.0, "2020-02-02T02:02:02Z")
 UNREACHABLE = Interrupted("target: PutItem on Leases: gave up after 3 attempts.")
 
@@ -94,7 +94,7 @@ class Bench:
 
     def __init__(self, folder):
         self.clock, self.table = Clock(), Table()
-        self.store = Store(self.table, "Leases", "lock", "r")
+        self.lease_table = LeaseTable(self.table, "Leases", "lock", "r")
         self.target = SimpleNamespace(region="r", endpoint_url="http://x", open_wire=lambda **_: self.table)
         self.run = Run("our-first-run", folder)
         self.folder = folder
@@ -106,11 +106,11 @@ class Bench:
     def put(self, record, name="A"):
         """Writes a lease as another operator does."""
         kept, self.table.next = self.table.next, []
-        assert self.store.write(name, record, self.store.read(name)) is None
+        assert self.lease_table.write(name, record, self.lease_table.read(name)) is None
         self.table.next = kept
 
     def says(self, name="A"):
-        return self.store.read(name)
+        return self.lease_table.read(name)
 
     def log(self):
         return (self.folder / "run.log").read_text()
@@ -183,15 +183,15 @@ def test_a_lease_that_nobody_renews_is_taken_when_its_time_is_over_by_our_clock(
 def test_a_renewal_at_the_last_moment_keeps_the_lease(bench):
     """Between the last look and the taking: the condition of the write finds it."""
     bench.put(RIVAL)
-    write = bench.store.write
+    write = bench.lease_table.write
 
-    def renewed_first(store, target, record, instead_of, **options):
+    def renewed_first(lease_table, target, record, instead_of, **options):
         patch.undo()
         write("A", replace(RIVAL, counter=9), RIVAL)
-        return store.write(target, record, instead_of, **options)
+        return lease_table.write(target, record, instead_of, **options)
 
     with pytest.MonkeyPatch.context() as patch, refused("being written by run the-rivals-run") as stack:
-        patch.setattr(Store, "write", renewed_first)
+        patch.setattr(LeaseTable, "write", renewed_first)
         stack.enter_context(bench.hold())
     assert bench.says() == replace(RIVAL, counter=9)
 
@@ -376,7 +376,7 @@ def test_late_copies_of_requests_change_nothing(bench):
         lease.renew()
         lease.renew()
     given_up = bench.says()
-    bench.store.write("A", late, lease.record)
+    bench.lease_table.write("A", late, lease.record)
     assert bench.says() == given_up
     assert given_up.released
 
@@ -412,7 +412,7 @@ def test_an_item_that_is_no_lease_is_refused(bench):
 
 def test_renewal_goes_on_by_itself(bench):
     """A thread of its own, every third of the time; it ends with the lease."""
-    settings = parameters.Lease(table="Leases", seconds=1.0)
+    settings = parameters.LeaseSettings(table="Leases", seconds=1.0)
 
     def slow():  # a thread that is kept waiting for some seconds does not lose the lease
         return leases.running_time() / 50
@@ -519,27 +519,30 @@ def make(target, **key):
 
 def test_leases_in_a_real_table(target, tmp_path):
     """Taken, renewed, taken over, given up, with the conditions as the engine understands them."""
-    run, settings = Run("our-first-run", tmp_path), parameters.Lease(table=make(target, anything="S"), seconds=60)
-    store = leases._open(target, [], settings)
+    run, settings = (
+        Run("our-first-run", tmp_path),
+        parameters.LeaseSettings(table=make(target, anything="S"), seconds=60),
+    )
+    lease_table = leases._open(target, [], settings)
     for fence in (1, 2):
         with leases.hold(target, ["A"], run, settings) as (lease,):
             lease.renew()
             lease.renew()
             lease.check()
-            assert store.read("A") == lease.record
+            assert lease_table.read("A") == lease.record
             assert (lease.record.fence, lease.record.counter) == (fence, 2)
-        assert store.read("A").released
+        assert lease_table.read("A").released
     with leases.hold(target, ["A"], run, settings) as (lease,):
-        assert store.write("A", replace(RIVAL, fence=4), lease.record, counted=False) is None
+        assert lease_table.write("A", replace(RIVAL, fence=4), lease.record, counted=False) is None
         with pytest.raises(Interrupted, match="17@elsewhere"):
             lease.renew()
-    assert store.read("A") == replace(RIVAL, fence=4)
+    assert lease_table.read("A") == replace(RIVAL, fence=4)
 
 
 @pytest.mark.parametrize("key", [{"a": "S", "b": "S"}, {"a": "N"}])
 def test_a_lease_table_of_another_shape_is_refused(key, target, tmp_path):
     """With what it should be."""
-    settings = parameters.Lease(table=make(target, **key))
+    settings = parameters.LeaseSettings(table=make(target, **key))
     with refused("a different key.*one partition key of type S and no sort key") as stack:
         stack.enter_context(leases.hold(target, ["A"], Run("our-first-run", tmp_path), settings))
 
@@ -550,7 +553,9 @@ def test_a_lease_table_of_another_shape_is_refused(key, target, tmp_path):
 def test_a_lease_table_that_cannot_be_one_is_refused(table, sentence, target, tmp_path):
     """One sentence, with the mend."""
     with refused(f"lease.table {table} {sentence}") as stack:
-        stack.enter_context(leases.hold(target, ["A"], Run("our-first-run", tmp_path), parameters.Lease(table=table)))
+        stack.enter_context(
+            leases.hold(target, ["A"], Run("our-first-run", tmp_path), parameters.LeaseSettings(table=table))
+        )
 
 
 def test_no_write_leaves_while_a_guard_says_no(target):

@@ -14,14 +14,14 @@ from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import intents
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
-from runbook_lib.parameters import Lease, Limits
+from runbook_lib.parameters import LeaseSettings, Limits
 from runbook_lib.run.files import make_folder
 from runbook_lib.run.folder import Run
 from runbook_lib.walk import guard
 from runbook_lib.walk.guard import check_journal_url
 from runbook_lib.walk.workers import object_log as shared_log
 from runbook_lib.walk.workers import shared_journal
-from runbook_lib.walk.workers.object_log import GUARD, Head, SharedLog
+from runbook_lib.walk.workers.object_log import GUARD, BaseFile, SharedLog
 from runbook_lib.walk.workers.object_store import Store
 from runbook_lib.walk.workers.shared_journal import _Copy, settle
 
@@ -50,21 +50,21 @@ class World:
         log.close()
         with self.path.open("rb") as file:
             base = store.save(f"{PLACE}/base", file)
-        self.head = Head(NAME, 1, next(iter(journal.links(self.path))).decode(), base)
+        self.base = BaseFile(NAME, 1, next(iter(journal.links(self.path))).decode(), base)
 
     def worker(self, name="w1"):
         """The file, opened by a worker."""
         path = self.folder / name / "the-first-run/journal/migrate" / NAME
         make_folder(path.parent)
-        return SharedLog(self.store, PLACE, path, self.head)
+        return SharedLog(self.store, PLACE, path, self.base)
 
     def copy(self):
         """The driver's copy of the file."""
-        return _Copy(self.store, PLACE, self.path, self.head)
+        return _Copy(self.store, PLACE, self.path, self.base)
 
     def begin(self):
         """Says what SharedJournal does, so that `settle` has something to do."""
-        files = [[*self.head[:3], [*self.head.base]]]
+        files = [[*self.base[:3], [*self.base.blob]]]
         self.stage.record("shared", url=self.store.url, place=PLACE.rpartition("/")[0], files=files)
 
     def objects(self):
@@ -115,7 +115,7 @@ def test_of_two_writers_the_earlier_one_puts_nothing_more(world, done):
     assert second.path.read_bytes().startswith(first.path.read_bytes())
     with pytest.raises(Interrupted, match=f"has taken over {NAME}; this worker writes nothing more"):
         page(first, done % 2)
-    assert not first.resume()
+    assert not first.take_again()
     page(second)
     assert second.number() == done // 2 + done % 2 + 1
     world.copy().pull()
@@ -145,16 +145,16 @@ def test_a_workers_copy_goes_with_its_first_pause(world):
     """It holds keys; what comes later is in the store alone."""
     log = world.worker()
     page(log)
-    log.pause()
+    log.let_go()
     assert not log.path.exists()
-    assert log.resume()
+    assert log.take_again()
     page(log)
-    log.pause()
+    log.let_go()
     assert not list(log.path.parent.iterdir())
     world.copy().pull()
     assert kinds(world.path) == ["begin", "fence", *["intent", "outcome"] * 2]
     world.worker("w2")
-    assert not log.resume()
+    assert not log.take_again()
 
 
 def test_of_many_that_take_over_at_once_the_last_one_has_it(world):
@@ -204,7 +204,7 @@ def test_a_worker_asks_before_a_request_whether_it_still_has_the_file(world, mon
     moment[0] += GUARD + 0.1
     with pytest.raises(Interrupted, match="this worker writes nothing more"):
         log.check()
-    log.pause()
+    log.let_go()
     log.check()  # between two slices nothing is sent
 
 
@@ -440,7 +440,7 @@ def test_the_journal_elsewhere_is_for_dask_and_without_a_lease():
         guard.check_engine(Limits(journal="s3://b/x"))
     guard.check_engine(Limits(journal="s3://b/x", engine="dask"))
     with pytest.raises(Refused, match="exclude each other"):
-        guard.check_lease(Lease(table="leases"), [], Limits(journal="s3://b/x", engine="dask"))
+        guard.check_lease(LeaseSettings(table="leases"), [], Limits(journal="s3://b/x", engine="dask"))
 
 
 def test_what_cannot_be_reached_interrupts_and_can_be_resumed(store, monkeypatch):

@@ -26,7 +26,7 @@ from runbook_lib.stages.rollback.undo import Preview, Undone
 from runbook_lib.stages.test.canary import Canary, Closure, Created, Pair
 from runbook_lib.stages.validate.queries import PatternProof
 from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
-from runbook_lib.verdict import FAIL, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
+from runbook_lib.verdict import FAIL, NOT_FINISHED, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -285,7 +285,7 @@ def test_the_tables_scroll_and_nothing_loads():
         assert "url(" not in markup
 
 
-@pytest.mark.parametrize("verdict", [PASS, REVIEW, FAIL, ROLLED_BACK, "not finished"])
+@pytest.mark.parametrize("verdict", [PASS, REVIEW, FAIL, ROLLED_BACK, NOT_FINISHED])
 def test_a_banner_says_its_verdict_in_words(verdict):
     checked = Checker(html.banner("01 Analyze", verdict, "All is well", [("records", 3071), ("dangling", 0)]))
     for words in ("01 Analyze", verdict, "All is well", "records", "3,071", "0"):

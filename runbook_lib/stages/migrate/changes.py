@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...journal.index import ANNOUNCED, OF_NO_ENTRY, OPEN, STANDS, Said, place, reason_digest
 from ...journal.intents import JournalRow
 from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
+from ...journal.lookup import ANNOUNCED, OF_NO_ENTRY, OPEN, STANDS, Said, item_hash, reason_digest
 from ...mapping.routes import Reject, Row
 from ...values import digest
 from ...walk.walk import Page, Routed
@@ -21,7 +21,7 @@ NO_ENTRY = "no entry selects it"
 class Met(NamedTuple):
     """One source item and what one of its routes makes of it now."""
 
-    place: bytes
+    item_hash: bytes
     entry: str  # of an unrouted item its source table
     source_key: dict
     letter: str  # "" for a row; LOSER, REJECT or UNROUTED
@@ -100,14 +100,14 @@ class Change:
 def met_of(routed: Routed) -> Iterator[Met]:
     """The items of a page, once for each route that takes them."""
     for row in routed.rows:
-        yield Met(place(row.entry, row.source_key), row.entry, row.source_key, "", row.digest, row)
+        yield Met(item_hash(row.entry, row.source_key), row.entry, row.source_key, "", row.digest, row)
     for row in routed.losers:
-        yield Met(place(row.entry, row.source_key), row.entry, row.source_key, LOSER, row.digest, row)
+        yield Met(item_hash(row.entry, row.source_key), row.entry, row.source_key, LOSER, row.digest, row)
     for one in routed.rejects:
         told = reason_digest(one.attribute, one.reason)
-        yield Met(place(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
+        yield Met(item_hash(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
     for key in routed.unrouted:
-        yield Met(place(routed.page.table, key, OF_NO_ENTRY), routed.page.table, key, UNROUTED, "", key)
+        yield Met(item_hash(routed.page.table, key, OF_NO_ENTRY), routed.page.table, key, UNROUTED, "", key)
 
 
 def is_quiet(met: Met, said: list[Said]) -> bool:

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from ...dynamo.items import Wire
 from ...dynamo.session import Connection
 from ...errors import DynamoError, Failed, Interrupted, Refused
-from ...journal.index import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Index, Said, place
 from ...journal.intents import JournalRow
 from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED
-from ...journal.snapshot import Part, Snapshot
+from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash
+from ...journal.snapshot import Pass, Snapshot
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...run.folder import Run
@@ -30,10 +30,10 @@ from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
 from ..execution import check_can_write, ensure_checkpoint, resumable
 from ..rollback import undo as rollback
-from . import backup_gate as backups
+from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of, routed_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
-from .migrate import Migration, migration_of, walks_of
+from .migrate import Migration, migration_of, passes_by_walk
 
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
 
@@ -51,27 +51,27 @@ def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool
 def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> Migration:
     run = stage.run
     before = check_can_write(run, stage, plan)
-    parts = _parts(before, plan)
-    plan = plan.choose([entry for part in parts for entry in part.entries])
+    passes = _passes_to_repeat(before, plan)
+    plan = plan.choose([entry for one in passes for entry in one.entries])
     plan.require_targets()
     try:
         plan, winners = prepare(plan)
         if write:
-            backups.ensure(stage, plan)
+            backup_gate.ensure(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None
     counts: Counter = Counter()
     notes = Notes()
     again = f"Run the same command with the run ID {run.id} to do the rest"
     with resumable(run, again, (Interrupted, Failed, DynamoError)):
-        with Index(before) as index:
+        with Lookup(before) as lookup:
             if write:
                 ensure_checkpoint(stage, plan)
                 stage.record("delta", entries=list(plan.routes))
-            for together in walks_of(parts):
-                chosen = plan.choose([entry for part in together for entry in part.entries])
-                segments = {part.table: part.segments for part in together}
-                with SecondWalk(chosen, stage, index, segments, counts, notes, on_page, write=write) as step:
+            for together in passes_by_walk(passes):
+                chosen = plan.choose([entry for one in together for entry in one.entries])
+                segments = {one.table: one.segments for one in together}
+                with SecondWalk(chosen, stage, lookup, segments, counts, notes, on_page, write=write) as step:
                     walk(chosen, step, winners=winners, segments=segments)
                     step.conclude()
         drift = Drift(**counts)
@@ -82,19 +82,19 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
     return migration_of(stage, stage.checkpoint(), wrote_nothing=not write, drift=drift)
 
 
-def _parts(journal: Snapshot, plan: Plan) -> list[Part]:
-    """The passes to repeat. Raises Refused where the run has not finished them."""
-    begun = journal.parts()
+def _passes_to_repeat(journal: Snapshot, plan: Plan) -> list[Pass]:
+    """Those of the plan's entries. Raises Refused where the run has not finished them."""
+    begun = journal.passes()
     journal.check_complete()
-    if not begun or not journal.state().finished or not all(part.done for part in begun):
+    if not begun or not journal.state().finished or not all(one.done for one in begun):
         raise Refused(
             f"run {journal.run_id} has not finished its migration; resume it first with the command without --delta."
         )
-    chosen = [part for part in begun if set(part.entries) & plan.routes.keys()]
-    for part in chosen:
-        if not set(part.entries) <= plan.routes.keys():
+    chosen = [one for one in begun if set(one.entries) & plan.routes.keys()]
+    for one in chosen:
+        if not set(one.entries) <= plan.routes.keys():
             raise Refused(
-                f"{', '.join(part.entries)} were migrated in one pass over {part.table}; name all of them with --tables."
+                f"{', '.join(one.entries)} were migrated in one pass over {one.table}; name all of them with --tables."
             )
     if not chosen:
         raise Refused(
@@ -110,7 +110,7 @@ class SecondWalk:
         self,
         plan: Plan,
         stage: Stage,
-        index: Index,
+        lookup: Lookup,
         segments: dict[str, int],
         counts: Counter,
         notes: Notes,
@@ -119,13 +119,13 @@ class SecondWalk:
         write: bool,
     ):
         """Adds to `counts` and `notes`. Without `write` it does nothing else."""
-        self._plan, self._index, self._counts, self._notes, self._on_page = plan, index, counts, notes, on_page
+        self._plan, self._lookup, self._counts, self._notes, self._on_page = plan, lookup, counts, notes, on_page
         self._write = write
         self._lock = threading.Lock()  # updates one page at a time; the page's requests run in parallel
         entries = {table: [route.entry.name for route in routes] for table, routes in plan.by_source().items()}
         self._files = {
             number
-            for number, file in enumerate(index.files)
+            for number, file in enumerate(lookup.files)
             if file.begin["entries"] == entries.get(file.begin["table"])
         }
         unread = dict.fromkeys(plan.target_names(), False)  # every key is read before it is written
@@ -144,10 +144,10 @@ class SecondWalk:
         """Brings the target up to date with one page. Writes to the target and the journal."""
         page = routed.page
         met = list(met_of(routed))
-        said = self._index.find([one.place for one in met], self._files)
+        said = self._lookup.find([one.item_hash for one in met], self._files)
         selected = self._selected_now(routed, met)
-        self._index.see([one.place for one in met])
-        left = [(one, found) for one in met if not is_quiet(one, found := said.get(one.place, []))]
+        self._lookup.see([one.item_hash for one in met])
+        left = [(one, found) for one in met if not is_quiet(one, found := said.get(one.item_hash, []))]
         with self._lock:
             self._counts["looked_at"] += len(page.items)
             if left or selected:
@@ -159,7 +159,7 @@ class SecondWalk:
 
     def conclude(self) -> None:
         """Lists, or stops counting, the items that the journal knows and the walk did not meet. Writes to the journal."""
-        for batch in self._index.unseen(self._files):
+        for batch in self._lookup.unseen(self._files):
             with self._lock:
                 self._conclude(batch)
             if self._on_page:
@@ -169,11 +169,11 @@ class SecondWalk:
 
     def _selected_now(self, routed: Routed, met: list[Met]) -> list[Said]:
         """The journal's records of items that no entry selected then, and that one selects now."""
-        if not self._files & self._index.unrouted:
+        if not self._files & self._lookup.unrouted:
             return []
-        keys = {place(routed.page.table, one.source_key, OF_NO_ENTRY) for one in met if one.letter != UNROUTED}
-        self._index.see(keys)
-        return [one for found in self._index.find(keys, self._files).values() for one in found]
+        keys = {item_hash(routed.page.table, one.source_key, OF_NO_ENTRY) for one in met if one.letter != UNROUTED}
+        self._lookup.see(keys)
+        return [one for found in self._lookup.find(keys, self._files).values() for one in found]
 
     def _changes(self, left: list[tuple[Met, list[Said]]]) -> list[Change]:
         copies = [self._copies(said) for _, said in left]
@@ -212,10 +212,10 @@ class SecondWalk:
         return self._plan.routes[row.entry].entry.target, key_hash(row.key)
 
     def _row(self, said: Said) -> JournalRow:
-        return self._index.intent(said).rows[said.index]
+        return self._lookup.intent(said).rows[said.index]
 
     def _begin(self, said: Said) -> dict:
-        return self._index.files[said.file].begin
+        return self._lookup.files[said.file].begin
 
     # bringing it to the target
 
@@ -264,7 +264,7 @@ class SecondWalk:
                 intents[one.file, one.n].append(one)
         for (_, n), said in intents.items():
             begin, rows = self._begin(said[0]), sorted(one.index for one in said)
-            record = {"n": n, "execution": self._index.intent(said[0]).execution}
+            record = {"n": n, "execution": self._lookup.intent(said[0]).execution}
             if kind == "undo":
                 record |= {"rows": rows}
             else:
@@ -320,7 +320,7 @@ class SecondWalk:
             if self._is_as_before(one, sources[one]) or self._is_told_elsewhere(one):
                 continue
             self._counts["deleted"] += 1
-            self._notes.add(*self._index.source_key(one), DELETED if sources[one] is None else UNSELECTED)
+            self._notes.add(*self._lookup.source_key(one), DELETED if sources[one] is None else UNSELECTED)
         if self._write and vanished:
             self._record("undone", [Copy(rows[one], [one]) for one in vanished])
         over = [
@@ -338,7 +338,7 @@ class SecondWalk:
             for table, found in tables.items()
             for one, item in zip(
                 found,
-                self._plan.source.wire.get_many(table, [self._index.source_key(one)[1] for one in found]),
+                self._plan.source.wire.get_many(table, [self._lookup.source_key(one)[1] for one in found]),
                 strict=True,
             )
         }
@@ -347,7 +347,7 @@ class SecondWalk:
         """Whether the source item exists, and is selected or not as before."""
         if item is None:
             return False
-        table, entry = self._begin(said)["table"], self._index.source_key(said)[0]
+        table, entry = self._begin(said)["table"], self._lookup.source_key(said)[0]
         if said.letter == UNROUTED:
             return not any(
                 route.selects(item) for route in self._plan.all_routes.values() if route.entry.source == table
@@ -358,8 +358,8 @@ class SecondWalk:
         """For an open row: whether another intent claims the same version."""
         if said.letter != OPEN:
             return False
-        source = place(*self._index.source_key(said))
-        others = [one for one in self._index.find([source])[source] if one.digest == said.digest and one.state != GONE]
+        source = item_hash(*self._lookup.source_key(said))
+        others = [one for one in self._lookup.find([source])[source] if one.digest == said.digest and one.state != GONE]
         return any(one.letter == INSERTED for one in others) or others[0] != said
 
     def _withdraw(self, said: list[Said]) -> None:
@@ -368,7 +368,7 @@ class SecondWalk:
         files: dict[tuple[str, int], list[Instead]] = defaultdict(list)
         for one in said:
             begin = self._begin(one)
-            files[begin["table"], begin["segment"]].append(_instead(self._index.source_key(one)[0], one))
+            files[begin["table"], begin["segment"]].append(_instead(self._lookup.source_key(one)[0], one))
         for (table, segment), instead in files.items() if self._write else ():
             self._insert.again(routed_of(table, segment, []), instead)
 

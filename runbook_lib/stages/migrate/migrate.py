@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DynamoError, Failed, Interrupted, Refused, Stopped
-from ...journal.snapshot import Part, Snapshot, State
+from ...journal.snapshot import Pass, Snapshot, State
 from ...journal.stage import Stage
 from ...run.folder import Run
 from ...verdict import plural
@@ -22,7 +22,7 @@ from ..execution import (
     resumable,
 )
 from ..rollback.undo import Undone, undo
-from . import backup_gate as backups
+from . import backup_gate
 from .drift import Drift
 
 
@@ -62,24 +62,24 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
             raise Refused(
                 f"run {run.id} was stopped: {event['reason'].rstrip('.')}. Correct that, then start a new run."
             )
-    passes = _passes(plan, before)
-    if not passes:
+    walks = passes_by_walk(_passes_left(plan, before))
+    if not walks:
         if not before.state().finished:
             stage.record("end")
         return migration_of(stage, ensure_checkpoint(stage, plan), wrote_nothing=True)
-    chosen = sorted({entry for parts in passes for part in parts for entry in part.entries})
+    chosen = sorted({entry for passes in walks for one in passes for entry in one.entries})
     plan, winners, was_empty = ready_to_insert(stage, plan.choose(chosen))
     failure, undone = None, None
     try:
         with resumable(run):
             path = begin(stage, plan, chosen)
             execution = stage.executions()
-            for parts in passes:
-                part_plan = plan.choose([entry for part in parts for entry in part.entries])
-                segments = {part.table: part.segments for part in parts}
-                resume = {(part.table, number): at for part in parts for number, at in part.positions.items()}
+            for passes in walks:
+                chosen_plan = plan.choose([entry for one in passes for entry in one.entries])
+                segments = {one.table: one.segments for one in passes}
+                resume = {(one.table, number): at for one in passes for number, at in one.positions.items()}
                 engines.insert(
-                    part_plan,
+                    chosen_plan,
                     stage,
                     execution,
                     was_empty,
@@ -106,7 +106,7 @@ def ready_to_insert(stage: Stage, plan: Plan) -> tuple[Plan, Winners, dict[str, 
     """
     try:
         plan, winners = prepare(plan)
-        backups.ensure(stage, plan)
+        backup_gate.ensure(stage, plan)
         return plan, winners, look_at_targets(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None
@@ -147,34 +147,34 @@ def _take_back(stage: Stage, plan: Plan, path: Path) -> Undone:
         ) from problem
 
 
-def _passes(plan: Plan, journal: Snapshot) -> list[list[Part]]:
+def _passes_left(plan: Plan, journal: Snapshot) -> list[Pass]:
     """The passes left to do: first those that an earlier execution left unfinished, then those not started."""
-    begun = journal.parts()
+    begun = journal.passes()
     journal.check_complete()
-    unfinished = [part for part in begun if not part.done and set(part.entries) & plan.routes.keys()]
+    unfinished = [one for one in begun if not one.done and set(one.entries) & plan.routes.keys()]
     segments = plan.parameters.limits.segments
-    for part in unfinished:
-        if segments not in (None, part.segments):
+    for one in unfinished:
+        if segments not in (None, one.segments):
             raise Refused(
-                f"the pass over {part.table} started with {plural(part.segments, 'segment')}, but limits.segments says "
+                f"the pass over {one.table} started with {plural(one.segments, 'segment')}, but limits.segments says "
                 f"{segments}; remove that setting to resume."
             )
-        if not set(part.entries) <= plan.routes.keys():
+        if not set(one.entries) <= plan.routes.keys():
             raise Refused(
-                f"the pass over {part.table} started for {', '.join(part.entries)}; resume it with --tables naming all of them."
+                f"the pass over {one.table} started for {', '.join(one.entries)}; resume it with --tables naming all of them."
             )
-    covered = {entry for part in begun for entry in part.entries}
+    covered = {entry for one in begun for entry in one.entries}
     fresh = []
     for table, routes in plan.by_source().items():
         if entries := [route.entry.name for route in routes if route.entry.name not in covered]:
-            fresh.append(Part(table, entries, plan.segments(table)))
-    return walks_of([*unfinished, *fresh])
+            fresh.append(Pass(table, entries, plan.segments(table)))
+    return [*unfinished, *fresh]
 
 
-def walks_of(parts: list[Part]) -> list[list[Part]]:
+def passes_by_walk(passes: list[Pass]) -> list[list[Pass]]:
     """The passes, grouped so that one walk reads a table once."""
-    walks: list[list[Part]] = []
-    for part in parts:
-        place = next((parts for parts in walks if part.table not in {other.table for other in parts}), None)
-        place.append(part) if place is not None else walks.append([part])
+    walks: list[list[Pass]] = []
+    for one in passes:
+        walk = next((walk for walk in walks if one.table not in {other.table for other in walk}), None)
+        walk.append(one) if walk is not None else walks.append([one])
     return walks

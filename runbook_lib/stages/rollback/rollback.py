@@ -11,7 +11,7 @@ from ...journal.snapshot import Snapshot, state_of
 from ...journal.stage import Stage
 from ...mapping.load import load_mapping
 from ...parameters import Parameters
-from ...run.folder import identify, runs
+from ...run.folder import run_json, runs
 from ...run.locks import Held
 from ...verdict import REVIEW, Alert, plural
 from ...walk import control
@@ -30,8 +30,8 @@ class Undoing:
         """Opens the checkpoint at `path`, or, where that is empty, the latest of the same migration. Raises Refused."""
         known = None
         if not path:
-            identity = identify(parameters, load_mapping(parameters), "")
-            path, known = latest_checkpoint(outputs or "outputs", identity["fingerprint"])
+            about = run_json(parameters, load_mapping(parameters), "")
+            path, known = latest_checkpoint(outputs or "outputs", about["fingerprint"])
         self.checkpoint: Checkpoint = read_checkpoint(path)
         run = self.checkpoint.run
         heads = audit.journal_heads(run)

@@ -34,7 +34,7 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
     "origins": "stages/validate/origins.py",
     "target scan": "stages/validate/target_scan.py",
     "validation journal": "stages/validate/journal.py",
-    "journal index": "journal/index.py",
+    "journal index": "journal/lookup.py",
     "journal files": "journal/table_file.py",
     "spill": "run/spill.py",
 }

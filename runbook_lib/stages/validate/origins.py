@@ -7,8 +7,8 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-from ...journal.index import BY_TARGET, GONE, OF_NO_ENTRY, OPEN, Index, Said, place, place_of
 from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED
+from ...journal.lookup import BY_TARGET, GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash, item_hash_of
 from ...journal.snapshot import Snapshot
 from ...mapping.routes import Row
 from ...run.folder import Run
@@ -41,26 +41,26 @@ class Origins:
     def __init__(self, migrated: Snapshot, plan: Plan):
         """Explains nothing where the run has not finished a migration, or was rolled back. Read-only."""
         self._plan, self._migrated, self._lock = plan, migrated, threading.Lock()
-        self._index: Index | None = None
+        self._lookup: Lookup | None = None
         self._entries = set(migrated.entries()) if migrated.state().finished else set()
 
     def __enter__(self) -> "Origins":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._index:
-            self._index.__exit__(*exception)
+        if self._lookup:
+            self._lookup.__exit__(*exception)
 
     def of_row(self, row: Row, item: dict | None) -> Drifted:
         """What happened to a source item that the target does not hold as expected. `item` is what it holds under the key."""
         if row.entry not in self._entries:
             return Drifted(*NOTHING)
-        index, found = self._journal(), None if item is None else digest(item)
-        source = place(row.entry, row.source_key)
-        said = index.find([source]).get(source, [])
+        lookup, found = self._journal(), None if item is None else digest(item)
+        source = item_hash(row.entry, row.source_key)
+        said = lookup.find([source]).get(source, [])
         if not said:
-            nobodys = place(self._plan.all_routes[row.entry].entry.source, row.source_key, OF_NO_ENTRY)
-            return Drifted("changed", CHANGED) if index.find([nobodys]) else Drifted("added", ADDED)
+            of_no_entry = item_hash(self._plan.all_routes[row.entry].entry.source, row.source_key, OF_NO_ENTRY)
+            return Drifted("changed", CHANGED) if lookup.find([of_no_entry]) else Drifted("added", ADDED)
         if any(one.digest == found and _is_ours(one) for one in said):
             return Drifted("changed", OLDER)
         settled = [one for one in said if one.letter != OPEN]
@@ -74,7 +74,7 @@ class Origins:
             return Drifted(*NOTHING) if same or (last.letter == CONFLICT and found) else Drifted("changed", CHANGED)
         if last.digest == row.digest:
             return Drifted("edited_in_target", REMOVED if item is None else EDITED)
-        if key_hash(index.intent(last).rows[last.index].key) != key_hash(row.key):
+        if key_hash(lookup.intent(last).rows[last.index].key) != key_hash(row.key):
             return Drifted("changed", CHANGED)
         return Drifted("edited_in_target", BOTH)
 
@@ -84,8 +84,8 @@ class Origins:
         for target, hashes in extra.items() if self._entries else ():
             for at in range(0, len(hashes), BATCH):
                 some = [hashes[index] for index in range(at, min(at + BATCH, len(hashes)))]
-                places = [place_of(target, hashed, BY_TARGET) for hashed in some]
-                found = [said[-1] for said in self._journal().find(places).values()]
+                asked = [item_hash_of(target, hashed, BY_TARGET) for hashed in some]
+                found = [said[-1] for said in self._journal().find(asked).values()]
                 for (entry, key), drifted in self._of_copies(target, found):
                     if drifted.figure:
                         counts[drifted.figure] += 1
@@ -115,12 +115,12 @@ class Origins:
             return Drifted(*NOTHING)  # it has another key now, under which it counts as missing
         return Drifted("changed", f"{CHANGED} to a version that is not copied; the older copy stays")
 
-    def _journal(self) -> Index:
+    def _journal(self) -> Lookup:
         with self._lock:
-            if self._index is None:
+            if self._lookup is None:
                 targets = {name: route.entry.target for name, route in self._plan.all_routes.items()}
-                self._index = Index(self._migrated, targets)
-            return self._index
+                self._lookup = Lookup(self._migrated, targets)
+            return self._lookup
 
 
 def _is_ours(said: Said) -> bool:

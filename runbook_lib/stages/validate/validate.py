@@ -4,7 +4,6 @@ Read-only on both sides. It compares every item in both directions, with types, 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...dynamo import tables
@@ -18,6 +17,7 @@ from ...run.spill import HashLog, HashSet
 from ...values import key_hash
 from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
 from ...walk import control
+from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
@@ -28,8 +28,6 @@ from .origins import FIGURES, Origins
 from .origins import alerts as alerts_of_drift
 from .queries import Pattern, PatternProof, compile_patterns, prove
 from .target_scan import look_at_target
-
-OnPage = Callable[[str, Counter], None]
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,16 @@ TRIES = 5
 _LOST = "another worker, or another execution, has taken over {}; this worker writes nothing more."
 
 
-class Head(NamedTuple):
+class BaseFile(NamedTuple):
     """A journal file as it was when an execution began."""
 
     name: str
     records: int
     link: str
-    base: Blob
+    blob: Blob
 
 
-class Tail:
+class ObjectRecords:
     """The records of one journal file from a number on, as objects."""
 
     def __init__(self, store: Store, folder: str, path: Path, records: int, chain: bytes):
@@ -69,27 +69,27 @@ class Tail:
 class SharedLog:
     """A worker's journal file: as journal.Log, but its records are objects.
 
-    The file is a copy from which a worker reads the segment's position; the first pause deletes it.
+    The file is a copy from which a worker reads the segment's position; the first `let_go` deletes it.
     """
 
     cut, empty = 0, False
 
-    def __init__(self, store: Store, folder: str, path: Path, head: Head):
+    def __init__(self, store: Store, folder: str, path: Path, base: BaseFile):
         """Fetches the records and takes the file over. Raises Interrupted if the execution has ended, and Damaged."""
         self.path, self._lock, self._confirmed, self._next = path, threading.Lock(), running_time(), 0
         self._held = self._closed = False
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            store.load(f"{folder}/base", head.base, file)
+            store.load(f"{folder}/base", base.blob, file)
         records, chain = 0, b""
         for _, chain, body in lines(path):  # noqa: B007 the last one is wanted
             records += 1
             self._count(body)
-        if (records, chain.decode()) != head[1:3]:
+        if (records, chain.decode()) != base[1:3]:
             raise Damaged(
-                f"{store.url}/{folder}/base differs from {head.name}; resume. The program did nothing with it."
+                f"{store.url}/{folder}/base differs from {base.name}; resume. The program did nothing with it."
             )
-        self._tail = Tail(store, folder, path, records, chain)
+        self._objects = ObjectRecords(store, folder, path, records, chain)
         self._file: BinaryIO = path.open("ab", buffering=0)
         try:
             self._take()
@@ -99,10 +99,10 @@ class SharedLog:
 
     def _take(self) -> None:
         for _ in range(TRIES):  # another worker, which the driver has given up, may be writing
-            for line, body in self._tail.new():
+            for line, body in self._objects.new():
                 self._file.write(line)
                 self._count(body)
-            if self._tail.closed:
+            if self._objects.closed:
                 break
             asked = running_time()
             if self._put("fence", {"writer": uuid.uuid4().hex, "closed": False}):
@@ -122,10 +122,10 @@ class SharedLog:
         self._confirmed = asked
 
     def _put(self, kind: str, record: dict[str, Any]) -> bool:
-        line = self._tail.put(kind, **record)
+        line = self._objects.put(kind, **record)
         if line is None:
             return False
-        self._tail.chain, self._tail.records = line.partition(b" ")[0], self._tail.records + 1
+        self._objects.chain, self._objects.records = line.partition(b" ")[0], self._objects.records + 1
         if not self._file.closed:
             self._file.write(line)
         return True
@@ -148,16 +148,16 @@ class SharedLog:
         raise Interrupted(_LOST.format(self.path.name))
 
     def _is_last(self) -> bool:
-        return self._tail.store.read(self._tail.name(self._tail.records)) is None
+        return self._objects.store.read(self._objects.name(self._objects.records)) is None
 
-    def pause(self) -> None:
+    def let_go(self) -> None:
         """Between two slices nothing is sent, so nothing need be known."""
         self._held = False
         self._file.close()
         self.path.unlink(missing_ok=True)  # it holds keys
 
-    def resume(self) -> bool:
-        """Whether nobody wrote since the pause; if somebody did, it is closed."""
+    def take_again(self) -> bool:
+        """Whether nobody wrote since it was let go; if somebody did, it is closed."""
         asked = running_time()
         if not self._closed and self._is_last():
             self._confirmed, self._held = asked, True

@@ -38,7 +38,7 @@ from ...run.lease_file import running_time
 from ...run.spill import HashSet
 from ..plan import Plan
 from ..walk import Segment
-from .object_log import GUARD, Head, SharedLog, Tail
+from .object_log import GUARD, BaseFile, ObjectRecords, SharedLog
 from .object_store import PARALLEL, Blob, Store
 
 ENDED = GUARD + LONGEST_REQUEST  # seconds after a fence until the last request of whoever wrote before it has ended
@@ -50,28 +50,28 @@ class Shared:
 
     url: str
     place: str
-    heads: dict[tuple[str, int], Head]  # source table, segment
+    bases: dict[tuple[str, int], BaseFile]  # source table, segment
     mapping: tuple[str, bytes]  # the file's name and content
     known: Blob | None
 
 
-class _Copy(Tail):
+class _Copy(ObjectRecords):
     """The driver's copy of one journal file."""
 
-    def __init__(self, store: Store, folder: str, path: Path, head: Head):
+    def __init__(self, store: Store, folder: str, path: Path, base: BaseFile):
         """Of a file that is whole. Raises Damaged where it is not what the execution began with, or went on with."""
         super().__init__(store, folder, path, 0, b"")
-        self._base, self._last, self._open = head.records, b"", False
+        self._base_records, self._last, self._open = base.records, b"", False
         self.lost: float | None = None  # when a writer was known to have ended with a page open
         self.broken = False  # the file may end in a part of a record
         for _, self.chain, body in lines(path):
             self.records += 1
-            if self.records > head.records:
+            if self.records > base.records:
                 self._note(body)
-            elif self.records == head.records and self.chain.decode() != head.link:
+            elif self.records == base.records and self.chain.decode() != base.link:
                 raise Damaged(f"{path.name} is not the file that the execution started with; restore it from a copy.")
             self._last = self.chain + b" " + body + b"\n"
-        if self.records < head.records:
+        if self.records < base.records:
             raise Damaged(f"{path.name} has lost records; remove it, and the program fetches it from {store.url}.")
 
     def _note(self, body: bytes) -> None:
@@ -86,7 +86,7 @@ class _Copy(Tail):
         """Fetches the records that are new. Writes to the file. Raises Damaged, and Interrupted as its disk does."""
         if self.broken:
             raise Interrupted(f"{self.path.name} cannot be written; make room and resume.")
-        if self.records > self._base and self.store.read(self.name(self.records - 1)) != self._last:
+        if self.records > self._base_records and self.store.read(self.name(self.records - 1)) != self._last:
             raise self.damaged(self.name(self.records - 1), "is not what it was")
         file = None
         try:
@@ -127,18 +127,18 @@ class SharedJournal:
         self._store.probe(f"{self._place}/probe")
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="shared") as pool:
             paths = [self._begin(plan, segment) for segment in segments]
-            heads = list(pool.map(self._put, paths))
-        self._heads = {(s.table, s.number): head for s, head in zip(segments, heads, strict=True)}
+            bases = list(pool.map(self._put, paths))
+        self._bases = {(s.table, s.number): base for s, base in zip(segments, bases, strict=True)}
         # From here on nothing is done with these files before they are fenced, whatever becomes of this process.
-        files = [[*head[:3], [*head.base]] for head in heads]
+        files = [[*base[:3], [*base.blob]] for base in bases]
         stage.record("shared", url=self._store.url, place=self._place, files=files)
         self._copies = {
-            key: _Copy(self._store, f"{self._place}/{head.name}", stage.folder / head.name, head)
-            for key, head in self._heads.items()
+            key: _Copy(self._store, f"{self._place}/{base.name}", stage.folder / base.name, base)
+            for key, base in self._bases.items()
         }
         mapping = plan.parameters.mapping_path()
         known = self._put_known(plan)
-        self.about = Shared(self._store.url, self._place, self._heads, (mapping.name, mapping.read_bytes()), known)
+        self.about = Shared(self._store.url, self._place, self._bases, (mapping.name, mapping.read_bytes()), known)
 
     def _begin(self, plan: Plan, segment: Segment) -> Path:
         entries = [route.entry.name for route in plan.by_source()[segment.table]]
@@ -146,12 +146,13 @@ class SharedJournal:
         log.close()
         return log.path
 
-    def _put(self, path: Path) -> Head:
+    def _put(self, path: Path) -> BaseFile:
         records, link = 0, b""
         for link in journal.links(path):  # noqa: B007 the last one is wanted
             records += 1
         with path.open("rb") as file:
-            return Head(path.name, records, link.decode(), self._store.save(f"{self._place}/{path.name}/base", file))
+            blob = self._store.save(f"{self._place}/{path.name}/base", file)
+        return BaseFile(path.name, records, link.decode(), blob)
 
     def _put_known(self, plan: Plan) -> Blob | None:
         if plan.known is None:
@@ -246,8 +247,8 @@ class _ObjectStage(Stage):
     def open_log(
         self, identity: Identity, table: str, entries: list[str], segment: int, segments: int
     ) -> tuple[SharedLog, TableFile | None]:
-        head = self._shared.heads[table, segment]
-        log = SharedLog(self._store, f"{self._shared.place}/{head.name}", self.folder / head.name, head)
+        base = self._shared.bases[table, segment]
+        log = SharedLog(self._store, f"{self._shared.place}/{base.name}", self.folder / base.name, base)
         self.logs[table, segment] = log
         return log, read_table_file(log.path)
 
@@ -260,22 +261,22 @@ def settle(stage: Stage) -> None:
     """
     for event in stage.unsettled():
         store = Store(event["url"])
-        heads = [Head(name, records, link, Blob(*base)) for name, records, link, base in event["files"]]
+        bases = [BaseFile(name, records, link, Blob(*blob)) for name, records, link, blob in event["files"]]
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="shared") as pool:
-            copies = list(pool.map(partial(_copy, stage, store, event["place"]), heads))
+            copies = list(pool.map(partial(_copy, stage, store, event["place"]), bases))
         _fence(stage, event["place"], copies, True)
         stage.run.logger().info("%s: the records at %s are fetched", stage.name, store.url)
 
 
-def _copy(stage: Stage, store: Store, place: str, head: Head) -> _Copy:
-    path, folder = stage.folder / head.name, f"{place}/{head.name}"
+def _copy(stage: Stage, store: Store, place: str, base: BaseFile) -> _Copy:
+    path, folder = stage.folder / base.name, f"{place}/{base.name}"
     log = stage.open(path)  # cuts a torn last record
     log.close()
     if log.empty:
         with path.open("wb") as file:
-            store.load(f"{folder}/base", head.base, file)
+            store.load(f"{folder}/base", base.blob, file)
             os.fsync(file.fileno())
-    return _Copy(store, folder, path, head)
+    return _Copy(store, folder, path, base)
 
 
 def _fence(stage: Stage, place: str, copies: list[_Copy], wait: bool) -> None:

@@ -1,6 +1,6 @@
 """What a stage's journal says of each item, looked up by source key or target key: what drift is told from.
 
-The index is a temporary database of SQLite, without a name: it lies in the machine's temporary folder, is gone with the
+The look-up is a temporary database of SQLite, without a name: it lies in the machine's temporary folder, is gone with the
 process however that ends, and holds hashes and places in the journal, no keys and no values. Memory is bounded by its cache.
 """
 
@@ -21,10 +21,10 @@ from .snapshot import Snapshot
 OPEN = "o"  # a row that was absent when it was announced, with no word what became of it
 STANDS, ANNOUNCED, GONE = range(3)  # of an inserted or open row: there as far as the journal knows; its delete was
 # announced, with no word; deleted to make room for a newer version
-BY_SOURCE, OF_NO_ENTRY, BY_TARGET = b"source", b"unrouted", b"target"  # kinds of places
+BY_SOURCE, OF_NO_ENTRY, BY_TARGET = b"source", b"unrouted", b"target"  # kinds of hashes
 CACHE_KB = 64_000
-BATCH = 10_000  # rows written to the index at once
-ASKED = 500  # places looked up with one question
+BATCH = 10_000  # rows written to the database at once
+ASKED = 500  # hashes looked up with one question
 HELD_INTENTS = 8  # of those read again, kept in memory
 HANDLES = 200  # journal files that are open at a time
 
@@ -42,13 +42,13 @@ class Said(NamedTuple):
     state: int
 
 
-def place(entry: str, key: dict, kind: bytes = BY_SOURCE) -> bytes:
+def item_hash(entry: str, key: dict, kind: bytes = BY_SOURCE) -> bytes:
     """16 bytes for the source key of an entry; with `kind` OF_NO_ENTRY of a source table, BY_TARGET of a target table."""
-    return place_of(entry, key_hash(key), kind)
+    return item_hash_of(entry, key_hash(key), kind)
 
 
-def place_of(name: str, hashed: bytes, kind: bytes) -> bytes:
-    """As `place`, of a key's hash."""
+def item_hash_of(name: str, hashed: bytes, kind: bytes) -> bytes:
+    """As `item_hash`, of a key's hash."""
     return blake2b(b"\0".join((kind, name.encode(), hashed)), digest_size=16).digest()
 
 
@@ -57,7 +57,7 @@ def reason_digest(attribute: str, reason: str) -> str:
     return blake2b(f"{attribute}\0{reason}".encode(), digest_size=16).hexdigest()
 
 
-class Index:
+class Lookup:
     """All that a stage's journal says and that no later intent stands for. A `with` block; thread-safe."""
 
     def __init__(self, journal: Snapshot, targets: dict[str, str] | None = None):
@@ -76,14 +76,14 @@ class Index:
             self._base.execute("PRAGMA journal_mode = OFF")
             self._base.execute("PRAGMA synchronous = OFF")
             self._base.execute(f"PRAGMA cache_size = -{CACHE_KB}")
-            self._base.execute(f"CREATE TABLE said (place, {_COLUMNS})")
-            self._base.execute("CREATE TABLE seen (place)")
+            self._base.execute(f"CREATE TABLE said (item_hash, {_COLUMNS})")
+            self._base.execute("CREATE TABLE seen (item_hash)")
             self._base.execute("BEGIN")  # one transaction for all: nothing of it is ever to be kept
             self._fill()
-            self._base.execute("CREATE INDEX said_places ON said (place)")
+            self._base.execute("CREATE INDEX said_items ON said (item_hash)")
         self.unrouted = {file for (file,) in self._all("SELECT DISTINCT file FROM said WHERE letter = ?", (UNROUTED,))}
 
-    def __enter__(self) -> "Index":
+    def __enter__(self) -> "Lookup":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -91,34 +91,34 @@ class Index:
         for handle in self._handles.values():
             handle.close()
 
-    def find(self, places: Iterable[bytes], files: Collection[int] | None = None) -> dict[bytes, list[Said]]:
-        """What is said of each place, in the order in which it was said; places without a word are not there."""
+    def find(self, hashes: Iterable[bytes], files: Collection[int] | None = None) -> dict[bytes, list[Said]]:
+        """What is said of the item of each hash, in the order in which it was said; hashes without a word are not there."""
         found: dict[bytes, list[Said]] = defaultdict(list)
-        left = list(places)
+        left = list(hashes)
         for at in range(0, len(left), ASKED):
             asked = left[at : at + ASKED]
             marks = ",".join("?" * len(asked))
-            query = f"SELECT place, {_COLUMNS} FROM said WHERE place IN ({marks}) ORDER BY file, n, idx"
+            query = f"SELECT item_hash, {_COLUMNS} FROM said WHERE item_hash IN ({marks}) ORDER BY file, n, idx"
             for hashed, *said in self._all(query, asked):
                 if files is None or said[0] in files:
                     found[hashed].append(_said(said))
         return dict(found)
 
-    def see(self, places: Iterable[bytes]) -> None:
-        """Notes that the items of these places were met."""
+    def see(self, hashes: Iterable[bytes]) -> None:
+        """Notes that the items of these hashes were met."""
         with self._saving():
-            self._base.executemany("INSERT INTO seen VALUES (?)", zip(places))
+            self._base.executemany("INSERT INTO seen VALUES (?)", zip(hashes))
 
     def unseen(self, files: Collection[int]) -> Iterator[list[Said]]:
         """What is said in some files of items that were not met, in batches, in the journal's order."""
         with self._saving():
-            self._base.execute("CREATE INDEX IF NOT EXISTS seen_places ON seen (place)")
+            self._base.execute("CREATE INDEX IF NOT EXISTS seen_items ON seen (item_hash)")
         marks = ",".join(map(str, files))
         last = 0
-        while True:  # a new question for each batch, so that others may write to the index between two
+        while True:  # a new question for each batch, so that others may write to the database between two
             query = (
                 f"SELECT rowid, {_COLUMNS} FROM said WHERE file IN ({marks}) AND rowid > ? "
-                f"AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.place = said.place) ORDER BY rowid LIMIT {ASKED}"
+                f"AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.item_hash = said.item_hash) ORDER BY rowid LIMIT {ASKED}"
             )
             batch = self._all(query, (last,))
             if not batch:
@@ -181,21 +181,22 @@ class Index:
             elif index in intent.undoing:
                 state = ANNOUNCED
             about = (file, intent.n, index, letter, bytes.fromhex(row.digest), state)
-            yield place(row.entry, row.source_key), *about
+            yield item_hash(row.entry, row.source_key), *about
             if self._targets and letter in (INSERTED, OPEN) and state != GONE:
-                yield place(self._targets[row.entry], row.key, BY_TARGET), *about
+                yield item_hash(self._targets[row.entry], row.key, BY_TARGET), *about
         if intent.outcome is None:
             return
         for index, row in enumerate(intent.losers):
             if (LOSER, index) not in intent.replaced:
-                yield place(row.entry, row.source_key), file, intent.n, index, LOSER, bytes.fromhex(row.digest), STANDS
+                told = bytes.fromhex(row.digest)
+                yield item_hash(row.entry, row.source_key), file, intent.n, index, LOSER, told, STANDS
         for index, (entry, key, attribute, reason) in enumerate(intent.rejects):
             if (REJECT, index) not in intent.replaced:
                 told = bytes.fromhex(reason_digest(attribute, reason))
-                yield place(entry, key), file, intent.n, index, REJECT, told, STANDS
+                yield item_hash(entry, key), file, intent.n, index, REJECT, told, STANDS
         for index, key in enumerate(intent.unrouted):
             if (UNROUTED, index) not in intent.replaced:
-                yield place(table, key, OF_NO_ENTRY), file, intent.n, index, UNROUTED, b"", STANDS
+                yield item_hash(table, key, OF_NO_ENTRY), file, intent.n, index, UNROUTED, b"", STANDS
 
     def _all(self, query: str, values: Iterable[Any] = ()) -> list[tuple]:
         with self._saving():

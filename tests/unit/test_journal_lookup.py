@@ -6,10 +6,20 @@ from types import SimpleNamespace
 import pytest
 
 from runbook_lib.errors import Interrupted
-from runbook_lib.journal import index as journal_index
-from runbook_lib.journal.index import ANNOUNCED, BY_TARGET, GONE, OF_NO_ENTRY, OPEN, STANDS, Index, place, reason_digest
+from runbook_lib.journal import lookup as journal_lookup
 from runbook_lib.journal.intents import intent_at, intents
 from runbook_lib.journal.log import Log
+from runbook_lib.journal.lookup import (
+    ANNOUNCED,
+    BY_TARGET,
+    GONE,
+    OF_NO_ENTRY,
+    OPEN,
+    STANDS,
+    Lookup,
+    item_hash,
+    reason_digest,
+)
 from runbook_lib.journal.table_file import read_table_file
 from runbook_lib.stages.rollback.undo import MADE_ROOM
 
@@ -42,8 +52,8 @@ class Journal:
             "outcome", n=n, execution=1, page=page, last=None, counts={}, unrouted=0, rows=letters, errors={}, **more
         )
 
-    def index(self, **options) -> Index:
-        return Index(SimpleNamespace(files=(read_table_file(self.path),)), **options)
+    def lookup(self, **options) -> Lookup:
+        return Lookup(SimpleNamespace(files=(read_table_file(self.path),)), **options)
 
 
 @pytest.fixture
@@ -51,11 +61,11 @@ def sea(tmp_path):
     return Journal(tmp_path)
 
 
-def said(index: Index, *names: str) -> list[tuple]:
+def said(lookup: Lookup, *names: str) -> list[tuple]:
     """(n, letter, state) of everything that is said of the items."""
-    places = [place("Ships", key(name)) for name in names]
-    found = index.find(places)
-    return [(one.n, one.letter, one.state) for hashed in places for one in found.get(hashed, [])]
+    hashes = [item_hash("Ships", key(name)) for name in names]
+    found = lookup.find(hashes)
+    return [(one.n, one.letter, one.state) for hashed in hashes for one in found.get(hashed, [])]
 
 
 def test_everything_that_an_intent_says_is_found_by_its_key(sea):
@@ -64,14 +74,14 @@ def test_everything_that_an_intent_says_is_found_by_its_key(sea):
         row("a"), row("b"), losers=[row("c")], rejects=[["Ships", key("d"), "sails", "torn"]], unrouted=[key("e")]
     )
     sea.outcome(n, "ic")
-    with sea.index() as index:
-        assert said(index, "a", "b", "c", "d", "e", "f") == [(n, letter, STANDS) for letter in "iclq"]
-        (d,) = index.find([place("Ships", key("d"))]).popitem()[1]
+    with sea.lookup() as lookup:
+        assert said(lookup, "a", "b", "c", "d", "e", "f") == [(n, letter, STANDS) for letter in "iclq"]
+        (d,) = lookup.find([item_hash("Ships", key("d"))]).popitem()[1]
         assert d.digest == reason_digest("sails", "torn")
-        assert index.source_key(d) == ("Ships", key("d"))
-        (e,) = index.find([place("Sea", key("e"), OF_NO_ENTRY)]).popitem()[1]
-        assert index.source_key(e) == ("Sea", key("e"))
-        assert index.unrouted == {0}
+        assert lookup.source_key(d) == ("Ships", key("d"))
+        (e,) = lookup.find([item_hash("Sea", key("e"), OF_NO_ENTRY)]).popitem()[1]
+        assert lookup.source_key(e) == ("Sea", key("e"))
+        assert lookup.unrouted == {0}
 
 
 def test_what_a_later_intent_stands_for_is_not_said_any_more(sea):
@@ -79,12 +89,12 @@ def test_what_a_later_intent_stands_for_is_not_said_any_more(sea):
     first = sea.intent(row("a"), row("b"), unrouted=[key("c")])
     sea.outcome(first, "ii")
     second = sea.intent(row("a", 2), page=None)
-    with sea.index() as index:
-        assert said(index, "a") == [(first, "i", STANDS), (second, OPEN, STANDS)]
+    with sea.lookup() as lookup:
+        assert said(lookup, "a") == [(first, "i", STANDS), (second, OPEN, STANDS)]
     sea.outcome(second, "i", page=None, instead=[[first, "i", 0], [first, "u", 0]])
-    with sea.index() as index:
-        assert said(index, "a", "b") == [(second, "i", STANDS), (first, "i", STANDS)]
-        assert not index.unrouted
+    with sea.lookup() as lookup:
+        assert said(lookup, "a", "b") == [(second, "i", STANDS), (first, "i", STANDS)]
+        assert not lookup.unrouted
 
 
 def test_deletes_that_were_announced_or_made_room_are_known(sea):
@@ -93,16 +103,16 @@ def test_deletes_that_were_announced_or_made_room_are_known(sea):
     sea.outcome(n, "iii")
     sea.log.append("undo", n=n, execution=1, rows=[0, 1])
     sea.log.append("undone", n=n, execution=1, rows={"0": MADE_ROOM}, counts={"replaced": 1})
-    with sea.index() as index:
-        assert said(index, "a", "b", "c") == [(n, "i", GONE), (n, "i", ANNOUNCED), (n, "i", STANDS)]
+    with sea.lookup() as lookup:
+        assert said(lookup, "a", "b", "c") == [(n, "i", GONE), (n, "i", ANNOUNCED), (n, "i", STANDS)]
 
 
 def test_an_open_row_claims_only_what_was_absent_and_sent(sea):
     """What was there before is nobody's claim, and neither is what never left."""
     n = sea.intent(row("a"), row("b", present=True), row("c"))
     sea.log.append("unsent", n=n, execution=1, rows=[2])
-    with sea.index() as index:
-        assert said(index, "a", "b", "c") == [(n, OPEN, STANDS)]
+    with sea.lookup() as lookup:
+        assert said(lookup, "a", "b", "c") == [(n, OPEN, STANDS)]
 
 
 def test_copies_are_found_by_their_target_key_where_that_is_asked_for(sea):
@@ -110,39 +120,39 @@ def test_copies_are_found_by_their_target_key_where_that_is_asked_for(sea):
     n = sea.intent(row("a"), row("b"), row("c"))
     sea.outcome(n, "iai")
     sea.log.append("undone", n=n, execution=1, rows={"2": MADE_ROOM}, counts={})
-    with sea.index(targets={"Ships": "Fleet"}) as index:
-        places = {name: place("Fleet", key(f"new-{name}"), BY_TARGET) for name in "abc"}
-        assert set(index.find(places.values())) == {places["a"]}
-    with sea.index() as index:
-        assert not index.find(places.values())
+    with sea.lookup(targets={"Ships": "Fleet"}) as lookup:
+        hashes = {name: item_hash("Fleet", key(f"new-{name}"), BY_TARGET) for name in "abc"}
+        assert set(lookup.find(hashes.values())) == {hashes["a"]}
+    with sea.lookup() as lookup:
+        assert not lookup.find(hashes.values())
 
 
 def test_what_was_not_seen_comes_in_batches_in_the_order_of_the_journal(sea, monkeypatch):
     """While others go on looking things up and seeing them."""
-    monkeypatch.setattr(journal_index, "ASKED", 7)
+    monkeypatch.setattr(journal_lookup, "ASKED", 7)
     for number in range(5):
         n = sea.intent(*(row(f"{number}-{at}") for at in range(10)))
         sea.outcome(n, "i" * 10)
-    with sea.index() as index:
-        index.see([place("Ships", key(f"{number}-{at}")) for number in range(5) for at in range(0, 10, 2)])
+    with sea.lookup() as lookup:
+        lookup.see([item_hash("Ships", key(f"{number}-{at}")) for number in range(5) for at in range(0, 10, 2)])
         found = []
-        for batch in index.unseen({0}):
+        for batch in lookup.unseen({0}):
             assert len(batch) <= 7
-            index.see([place("Ships", key("4-9"))])
+            lookup.see([item_hash("Ships", key("4-9"))])
             found += [(one.n, one.index) for one in batch]
         assert found == [(n, at) for n in range(5) for at in range(1, 10, 2) if (n, at) != (4, 9)]
-        assert list(index.unseen({1})) == []
+        assert list(lookup.unseen({1})) == []
 
 
 def test_an_intent_is_read_again_from_its_place(sea):
     """As it was written; few are kept in memory."""
-    for number in range(journal_index.HELD_INTENTS + 3):
+    for number in range(journal_lookup.HELD_INTENTS + 3):
         sea.outcome(sea.intent(row(f"s{number}")), "i")
-    with sea.index() as index:
-        for number in (*range(journal_index.HELD_INTENTS + 3), 0):
-            (one,) = index.find([place("Ships", key(f"s{number}"))]).popitem()[1]
-            assert index.intent(one).rows[one.index].source_key == key(f"s{number}")
-        assert len(index._intents) == journal_index.HELD_INTENTS
+    with sea.lookup() as lookup:
+        for number in (*range(journal_lookup.HELD_INTENTS + 3), 0):
+            (one,) = lookup.find([item_hash("Ships", key(f"s{number}"))]).popitem()[1]
+            assert lookup.intent(one).rows[one.index].source_key == key(f"s{number}")
+        assert len(lookup._intents) == journal_lookup.HELD_INTENTS
     at = [intent.at for intent in intents(sea.path)]
     with sea.path.open("rb") as file:
         assert intent_at(file, at[2]).rows[0].source_key == key("s2")
@@ -151,8 +161,8 @@ def test_an_intent_is_read_again_from_its_place(sea):
 def test_a_full_temporary_folder_interrupts(sea):
     """In one sentence, with the mend."""
     with (
-        sea.index() as index,
+        sea.lookup() as lookup,
         pytest.raises(Interrupted, match="make room in the machine's temporary folder"),
-        index._saving(),
+        lookup._saving(),
     ):
         raise sqlite3.OperationalError("database or disk is full")
