@@ -148,4 +148,4 @@ def _skew(headers: Mapping[str, str]) -> str:
         seconds = 0.0
     if abs(seconds) > _MAX_SKEW:
         return f"; this machine's clock is {abs(seconds):.0f} seconds {'fast' if seconds > 0 else 'slow'}: set it"
-    return "; renew the credentials and resume"
+    return "; renew the credentials"

@@ -70,7 +70,7 @@ class Wire(Requests):
         if (count := reply.get("Count", len(items))) != len(items):
             raise Interrupted(
                 f"{faults.where(self.label, operation, table_of(body))}: the reply says {count} items "
-                f"and holds {len(items)}; resume to read that page again."
+                f"and holds {len(items)}."
             )
         return items, reply.get("LastEvaluatedKey")
 
@@ -103,8 +103,8 @@ class Wire(Requests):
             if stalled >= self._attempts:
                 place = faults.where(self.label, "BatchGetItem", table)
                 raise Interrupted(
-                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded: "
-                    "resume later."
+                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded; "
+                    "wait a while."
                 )
             self._back_off(stalled)
         return [found.get(identity(key, key)) for key in keys]

@@ -135,7 +135,7 @@ class Login:
             keys = self._credentials.get_frozen_credentials()
         except Exception as problem:  # of botocore, a profile's helper process, SSO, ...
             raise Interrupted(
-                f"{self._label}: the credentials cannot be refreshed ({type(problem).__name__}); renew them and resume."
+                f"{self._label}: the credentials cannot be refreshed ({type(problem).__name__}); renew them."
             ) from None
         if keys.access_key != self._checked:
             self._check_again(keys)
@@ -162,7 +162,7 @@ class Login:
             if account != self.account:
                 raise Interrupted(
                     f"{self._label}: the refreshed credentials belong to account {account or 'unknown'}, but the run uses "
-                    f"{self.account}; log in to that account and resume."
+                    f"{self.account}; log in to that account."
                 )
             self._checked = keys.access_key
 

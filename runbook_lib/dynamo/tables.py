@@ -72,7 +72,7 @@ def create(connection: Connection, name: str, spec: Create) -> None:
                 raise
         pause()
     raise Interrupted(
-        f"{connection.label}: {name} cannot be created, because too many tables are changing; resume later."
+        f"{connection.label}: {name} cannot be created, because too many tables are changing; wait a while."
     )
 
 
@@ -87,7 +87,7 @@ def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) ->
                 return _table(content)
             state = ", ".join(sorted(states - {"ACTIVE"}))
         pause()
-    raise Interrupted(f"{connection.label}: {name} is not active after {timeout:.0f} seconds ({state}); resume later.")
+    raise Interrupted(f"{connection.label}: {name} is not active after {timeout:.0f} seconds ({state}); wait a while.")
 
 
 def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None:
@@ -115,7 +115,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
                 if refused.code not in SETTLING:
                     raise
         pause()
-    raise Interrupted(f"{connection.label}: {name} is not deleted after {timeout:.0f} seconds; resume later.")
+    raise Interrupted(f"{connection.label}: {name} is not deleted after {timeout:.0f} seconds; wait a while.")
 
 
 def difference(table: Table, spec: Create) -> list[str]:
@@ -284,7 +284,7 @@ def _from_client_error(response: dict, place: str, operation: str, name: str) ->
         mend = "renew them and check this machine's clock"
         return Refused(f"{place}: the credentials are not accepted ({code}); {mend}.")
     if code in faults.THROTTLED | faults.TRANSIENT or status >= 500:
-        return Interrupted(f"{place}: the endpoint is overloaded ({code}); resume later.")
+        return Interrupted(f"{place}: the endpoint is overloaded ({code}); wait a while.")
     if code.isdigit():  # no code in the reply: botocore takes the HTTP status
         return Refused(f"{place}: {NOT_DYNAMODB} (HTTP status {code}).")
     detail = faults.safe_detail(content.get("Message", ""))

@@ -210,7 +210,7 @@ class Index:
         except sqlite3.OperationalError as problem:
             raise Interrupted(
                 f"the index of the journal cannot be written: {problem}; make room in the machine's temporary folder, "
-                "or set TMPDIR, then run the command again."
+                "or set TMPDIR."
             ) from problem
 
 

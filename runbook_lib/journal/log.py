@@ -195,7 +195,7 @@ class _View(io.RawIOBase):
 def hold(file: BinaryIO, name: str, *, shared: bool = False) -> None:
     """Holds a journal file: a worker that outlived what started it may be at its last page. Raises Interrupted."""
     if not lock_file(file, shared=shared):
-        raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it, then resume.")
+        raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it.")
 
 
 def link_of(chain: bytes, body: bytes, seal: bytes = b"") -> bytes:

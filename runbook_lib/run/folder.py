@@ -81,16 +81,14 @@ class Run:
             yield
         except OSError as problem:
             raise Interrupted(
-                f"{problem.filename or self.folder}: {problem.strerror or problem}; fix that, then run the same command "
-                "with the same run ID to resume."
+                f"{problem.filename or self.folder}: {problem.strerror or problem}; fix that."
             ) from problem
         except (MemoryError, RuntimeError) as problem:
             if isinstance(problem, RuntimeError) and NO_THREAD not in str(problem):
                 raise
             what = "memory" if isinstance(problem, MemoryError) else "room for more threads"
             raise Interrupted(
-                f"there is not enough {what}; end other programs or lower limits.workers, then run the same command with "
-                "the same run ID to resume."
+                f"there is not enough {what}; end other programs or lower limits.workers."
             ) from None  # what it came from holds a page
 
     @contextmanager

@@ -154,7 +154,7 @@ class Inserter:
                 **({"stale": stale} if stale else {}),
             )
         except OSError as problem:
-            raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
+            raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room.") from problem
         for row in routed.rows if unknown else ():  # settled; what is left comes with the next page: it may be cut anew
             unknown.pop(_place(row), None)
         self._stop_where_needed(routed, outcome, errors, lost)

@@ -120,7 +120,7 @@ def _put(job: Job, content: bytes) -> JobFile | JobObject:
     try:
         write_atomically(path, content, 0o600)
     except OSError as problem:
-        raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from None
+        raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room.") from None
     return JobFile(str(path), sha256(content).hexdigest())
 
 

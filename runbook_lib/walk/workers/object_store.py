@@ -81,7 +81,7 @@ class Store:
         while content := file.read(CHUNK):
             hashed.update(content)
             if not self.create(f"{folder}/{number_name(chunks)}", content):
-                raise Interrupted(f"{self.url}/{folder}/{number_name(chunks)} was written by somebody else; resume.")
+                raise Interrupted(f"{self.url}/{folder}/{number_name(chunks)} was written by somebody else.")
             chunks += 1
         return Blob(chunks, hashed.hexdigest())
 
@@ -109,9 +109,7 @@ class Store:
         except (RunbookError, MemoryError):
             raise
         except Exception as problem:  # each file system has its own
-            raise Interrupted(
-                f"the journal at {self.url} cannot be reached: {_reason(problem)}; fix that, then resume."
-            ) from None
+            raise Interrupted(f"the journal at {self.url} cannot be reached: {_reason(problem)}; fix that.") from None
 
 
 def number_name(number: int) -> str:

@@ -85,7 +85,7 @@ class _Copy(Tail):
     def pull(self) -> None:
         """Fetches the records that are new. Writes to the file. Raises Damaged, and Interrupted as its disk does."""
         if self.broken:
-            raise Interrupted(f"{self.path.name} cannot be written; make room and resume.")
+            raise Interrupted(f"{self.path.name} cannot be written; make room.")
         if self.records > self._base and self.store.read(self.name(self.records - 1)) != self._last:
             raise self.damaged(self.name(self.records - 1), "is not what it was")
         file = None
@@ -101,7 +101,7 @@ class _Copy(Tail):
         except OSError as problem:
             self.broken = True
             reason = problem.strerror or "no room"
-            raise Interrupted(f"the journal cannot be written: {reason}; make room and resume.") from None
+            raise Interrupted(f"the journal cannot be written: {reason}; make room.") from None
         finally:
             if file:
                 file.close()
