@@ -244,10 +244,7 @@ class Stage:
 
     def _check_origin(self, path: Path, first: dict) -> None:
         schema, run, stage = (first.get(key) for key in ("schema", "run", "stage"))
-        if schema != SCHEMA:
-            raise Refused(
-                f"{path.name} has schema {schema}, this program knows {SCHEMA}; use the version that wrote it."
-            )
+        journal.check_schema(path.name, schema)
         if (run, stage) != (self.run.id, self.name):
             raise Refused(
                 f"{path.name} belongs to run {run} ({stage}); put the file back where it came from and the right one here, "

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Interrupted, Refused, RunbookError, WorkersLost
+from ...journal.log import unwritable
 from ...parameters import Limits
 from ...process import leave_interrupts, silence_dask
 from ...run import files
@@ -120,7 +121,7 @@ def _put(job: Job, content: bytes) -> JobFile | JobObject:
     try:
         write_atomically(path, content, 0o600)
     except OSError as problem:
-        raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room.") from None
+        raise unwritable(problem) from None
     return JobFile(str(path), sha256(content).hexdigest())
 
 

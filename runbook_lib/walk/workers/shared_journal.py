@@ -100,8 +100,7 @@ class _Copy(Tail):
                 os.fsync(file.fileno())
         except OSError as problem:
             self.broken = True
-            reason = problem.strerror or "no room"
-            raise Interrupted(f"the journal cannot be written: {reason}; make room.") from None
+            raise journal.unwritable(problem) from None
         finally:
             if file:
                 file.close()
