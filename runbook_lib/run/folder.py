@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from ..errors import Interrupted, Refused
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
-from .files import lock_file, sync_folder, write_atomically
+from .files import lock_file, read_holder, sync_folder, write_atomically, write_holder
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
 SCHEMA = 1
@@ -102,14 +101,12 @@ class Run:
             if not held:
                 raise Refused(f"{self.id} is being written by {_holder(file)}; wait for it to end.")
             left_over = file.seek(0) or file.read()
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}
             with self.saving():
                 if left_over.strip():
                     self.logger().warning(
                         "took over the lock of a process that ended without releasing it: %s", left_over
                     )
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+                write_holder(file, stage=stage, since=iso(now()))
             try:
                 yield
             finally:
@@ -129,12 +126,10 @@ class Run:
 
 
 def _holder(file) -> str:
-    try:
-        file.seek(0)
-        held = json.load(file)
-        return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
-    except (ValueError, KeyError):
+    held = read_holder(file) or {}
+    if not {"pid", "host", "stage", "since"} <= held.keys():
         return "another process"
+    return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
 
 
 def new_run_id(name: str) -> str:
