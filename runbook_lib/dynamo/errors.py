@@ -141,7 +141,7 @@ def _throttle_reason(code: str, content: dict, text: str) -> str:
 
 
 def _skew(headers: Mapping[str, str]) -> str:
-    """What the reply's date says about this machine's clock, or the usual mend."""
+    """What the reply's date says about this machine's clock, or the usual remedy."""
     try:
         seconds = time.time() - parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError):

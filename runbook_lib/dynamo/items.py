@@ -2,7 +2,7 @@
 
 An item is what the wire holds, parsed: `{"id": {"S": "a"}, "n": {"N": "1.5"}}`. Every method raises Interrupted when
 the endpoint does not recover within the attempts, or the credentials are not accepted (the run can be resumed), and
-DynamoError for a refusal that no retry mends.
+DynamoError for a refusal that no retry can change.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -55,7 +55,7 @@ class Wire(Requests):
         return self._page("Scan", body)
 
     def query_pages(self, body: dict) -> Iterator[tuple[list[dict], dict | None]]:
-        """Yield each page's items and the key to go on from. Read-only. `body` is that of Query."""
+        """Yield each page's items and the key to go on from. Read-only. `body` is Query's."""
         body = dict(body)
         while True:
             items, last = self._page("Query", body)

@@ -257,7 +257,7 @@ def place_of(connection: Connection, operation: str, name: str) -> str:
 
 @contextmanager
 def sentences(connection: Connection, operation: str, name: str) -> Iterator[None]:
-    """Turns botocore's exceptions into Refused (mend something), Interrupted (wait) or DynamoError (caller decides)."""
+    """Turns botocore's exceptions into Refused (fix something), Interrupted (wait) or DynamoError (caller decides)."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     place = place_of(connection, operation, name)
@@ -266,8 +266,8 @@ def sentences(connection: Connection, operation: str, name: str) -> Iterator[Non
     except ClientError as problem:
         raise _from_client_error(problem.response, place, operation, name) from None
     except (ConnectionError, HTTPClientError) as problem:
-        mend = "check region, endpoint_url and network"
-        raise Refused(f"{place}: the endpoint does not answer ({type(problem).__name__}); {mend}.") from None
+        fix = "check region, endpoint_url and network"
+        raise Refused(f"{place}: the endpoint does not answer ({type(problem).__name__}); {fix}.") from None
     except UnicodeDecodeError:
         raise Refused(f"{place}: {NOT_DYNAMODB}.") from None
     except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be
@@ -281,8 +281,8 @@ def _from_client_error(response: dict, place: str, operation: str, name: str) ->
     if code in DENIED:
         return Refused(f"{place}: access denied; let the role or user do {operation} on this table.")
     if code in faults.REJECTED | faults.EXPIRED:
-        mend = "renew them and check this machine's clock"
-        return Refused(f"{place}: the credentials are not accepted ({code}); {mend}.")
+        fix = "renew them and check this machine's clock"
+        return Refused(f"{place}: the credentials are not accepted ({code}); {fix}.")
     if code in faults.THROTTLED | faults.TRANSIENT or status >= 500:
         return Interrupted(f"{place}: the endpoint is overloaded ({code}); wait a while.")
     if code.isdigit():  # no code in the reply: botocore takes the HTTP status

@@ -1,4 +1,4 @@
-"""What a stage's journal says of each item, looked up by source key or target key: what drift is told from.
+"""What a stage's journal says of each item, looked up by source key or target key: drift is found with it.
 
 The index is a temporary database of SQLite, without a name: it lies in the machine's temporary folder, is gone with the
 process however that ends, and holds hashes and places in the journal, no keys and no values. Memory is bounded by its cache.

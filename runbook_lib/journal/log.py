@@ -7,7 +7,7 @@ begin    run, stage, table, entries, segment, segments, fingerprints
 intent   n, execution, page, start, rows, losers, rejects, unrouted   before the page's first request leaves
 unsent   n, execution, rows                                          rows that never left: the page was cut off
 outcome  n, execution, page, last, counts, unrouted, rows, errors     after its last answer came; rows: a letter each
-         instead                                                      what was settled before and is anew: n, letter, index
+         instead                                                      what was settled before and is again: n, letter, index
          stale                                                        conflicts with what this run wrote of an earlier version
 undo     n, execution, rows                                          before the first delete leaves
 undone   n, execution, rows, counts                                  rows: index -> what became of it

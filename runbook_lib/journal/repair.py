@@ -253,9 +253,9 @@ def _foreign(stage: Stage, file: File) -> str:
 
 
 def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> list[dict]:
-    """Lost events that matter: executions, the checkpoint, that a rollback was begun; `repairs` of them were repairs.
+    """Lost events that matter: executions, the checkpoint, that a rollback was started; `repairs` of them were repairs.
 
-    What stands in the file behind the break proves nothing. It is believed only where it says that a rollback was begun.
+    What stands in the file behind the break proves nothing. It is believed only where it says that a rollback was started.
     """
     kinds = {event["kind"] for event in said.events}
     executions = [event for event in said.events if event["kind"] == "execution"]

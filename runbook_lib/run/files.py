@@ -35,7 +35,7 @@ def lock_file(file: IO[Any], *, shared: bool = False, patience: float | None = N
 
 
 def still_ours(path: Path, file: IO[Any]) -> bool:
-    """Whether the open file is still the one at the path: who breaks a lock removes its file. Read-only."""
+    """Whether the open file is still the one at the path: an operator who breaks a lock removes its file. Read-only."""
     try:
         return os.stat(path).st_ino == os.fstat(file.fileno()).st_ino
     except FileNotFoundError:

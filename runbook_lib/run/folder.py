@@ -67,7 +67,7 @@ class Run:
             formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
             formatter.converter = time.gmtime
             handler.setFormatter(formatter)
-            handler.handleError = lambda record: None  # a full disk is told by those who cannot do without it
+            handler.handleError = lambda record: None  # whoever cannot do without the disk raises
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
             logger.propagate = False

@@ -71,7 +71,7 @@ class Inserter:
     def __call__(self, routed: Routed) -> None:
         """Writes to the target: every row of the page that is absent there.
 
-        Raises Interrupted where the journal or the endpoint gives out, Failed where an item cannot be written and the
+        Raises Interrupted where the journal or the endpoint fails, Failed where an item cannot be written and the
         run is to stop for it, or a table is lost.
         """
         page = routed.page

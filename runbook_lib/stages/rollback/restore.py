@@ -297,5 +297,5 @@ def _refusals() -> Iterator[None]:
         yield
     except (NotAvailable, DynamoError) as problem:
         outside = getattr(problem, "code", "") == "InvalidRestoreTimeException"
-        mend = "; choose a time within the table's recovery window." if outside else "."
-        raise Refused(str(problem).rstrip(".") + mend) from None
+        fix = "; choose a time within the table's recovery window." if outside else "."
+        raise Refused(str(problem).rstrip(".") + fix) from None

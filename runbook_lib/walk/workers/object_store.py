@@ -1,8 +1,8 @@
 """Objects that are created once, by one writer, and never changed: what makes a journal beyond this machine possible.
 
-Where two create the same object, exactly one of them does, and who reads it finds all of it: so it is on S3 (a put on the
-condition that there is none), in a folder (a finished file gets its name), and on a file system of fsspec that leaves the
-decision to its server. What fsspec does by itself, its own local files included, looks first and writes then.
+If two processes create the same object, exactly one succeeds, and a reader finds the whole of it. That holds on S3 (a put with
+the condition that the object does not exist), in a folder (a finished file gets its name), and on a file system of fsspec whose
+server decides. Where fsspec decides itself, its own local files included, it looks first and writes afterwards.
 """
 
 import hashlib
@@ -118,7 +118,7 @@ def number_name(number: int) -> str:
 
 
 def check_url(url: str) -> None:
-    """Refused where a URL is none, holds a secret, or belongs to a package that is missing. Asks for nothing."""
+    """Refused where a URL is not valid, holds a secret, or belongs to a package that is missing. Asks for nothing."""
     parts = urlsplit(url)
     if not parts.scheme or parts.query or parts.fragment or (parts.scheme == "file" and parts.netloc):
         raise Refused(f"limits.journal is {url}; write s3://BUCKET/PREFIX, or file:///FOLDER.")
