@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except RunbookError as problem:
         print(_sentence(problem), file=sys.stderr)
+        if problem.exit_code == EXIT_INTERRUPTED and not problem.hint:
+            print(f"Resume with: {shlex.join(['runbook', *words])}", file=sys.stderr)
         if "--json" in words:
             verdict = INTERRUPTED if problem.exit_code == EXIT_INTERRUPTED else REFUSED
             print(json.dumps({"verdict": verdict, "error": _sentence(problem), "exit_code": problem.exit_code}))
@@ -200,7 +202,7 @@ def _finish(options: argparse.Namespace, *executions: Any) -> int:
     lines = sys.stderr if options.json else sys.stdout
     for execution in executions:
         _tell(execution, lines)
-    if executions[-1].exit_code == EXIT_INTERRUPTED:
+    if executions[-1].exit_code == EXIT_INTERRUPTED and executions[-1].result.get("resume", "") is not None:
         print(f"Resume with: {_resume(options, executions[-1])}", file=sys.stderr)
     if options.json:
         print(json.dumps(_as_json(executions[-1])))
@@ -220,7 +222,8 @@ def _tell(execution: Any, lines: Any) -> None:
     result = execution.result
     headline = f"{execution.notebook.stem}: {result.get('verdict', STOPPED)}. {result.get('headline', '')}"
     if execution.exit_code in (EXIT_REFUSED, EXIT_INTERRUPTED):
-        print(_sentence(result["headline"]), file=sys.stderr)
+        said = result["headline"].removesuffix(result.get("resume") or "")  # the command that resumes follows
+        print(_sentence(said), file=sys.stderr)
     elif execution.traceback:
         print(execution.traceback, file=sys.stderr)
     else:
@@ -235,7 +238,7 @@ def _tell(execution: Any, lines: Any) -> None:
 
 
 def _as_json(execution: Any) -> dict[str, Any]:
-    result = {key: value for key, value in execution.result.items() if key not in ("file", "stage")}
+    result = {key: value for key, value in execution.result.items() if key not in ("file", "stage", "resume")}
     if name := execution.result.get("file"):
         path = execution.notebook.parent / name
         result = {**json.loads(path.read_text(encoding="utf-8")), **result, "file": str(path)}

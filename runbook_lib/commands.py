@@ -10,6 +10,7 @@ from .mapping.load import load_mapping
 from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .run.folder import Run
+from .stages.execution import resumable, resume_hint
 from .stages.selection import select_run
 from .verdict import ROLLED_BACK
 from .walk.guard import confirm, terminal
@@ -118,7 +119,7 @@ def _execute(
         "run_id": run.id,
         "outputs": str(run.folder.parent),
     }
-    with run.saving():
+    with resumable(run, resume_hint(run, stage)), run.saving():
         return execute(stage, run, {**common, **own})
 
 

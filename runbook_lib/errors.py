@@ -53,9 +53,17 @@ class Damaged(Refused):
 
 
 class Interrupted(RunbookError):
-    """The work stopped half-way and can be resumed with the same run id."""
+    """The work stopped half-way and can be resumed with the same run id.
+
+    Whoever raises it says what happened and what to do about it. How to resume is a sentence that only
+    `stages.execution` adds, as `hint`, so that a message says it once.
+    """
 
     exit_code = 3
+
+    def __init__(self, text: str = "", hint: str = ""):
+        super().__init__(f"{text.rstrip('.')}. {hint}" if hint else text)
+        self.hint = hint
 
 
 class NotSent(Interrupted):

@@ -21,7 +21,7 @@ file.NAME.rename.before      when it is on disk under the temporary name
 file.NAME.folder.before      when it has its own name, but the folder may not be on disk
 file.NAME.after              when all is on disk
 wire.OPERATION.before        before a request leaves; each retry is a request
-wire.OPERATION.after         when its reply is there
+wire.OPERATION.after         when its reply has come
 
 Action        does
 kill          sends SIGKILL to this process: nothing gets to clean up

@@ -63,7 +63,7 @@ def canonical_number(text: str) -> str:
 def canonical(value: dict) -> dict:
     """The typed value with canonical numbers and sorted sets, at every depth.
 
-    Raises ValueError for numbers that are none and for empty sets.
+    Raises ValueError for numbers that are not valid and for empty sets.
     """
     if "S" in value:
         return value
@@ -285,7 +285,7 @@ def levels(item: dict) -> int:
 def from_python(value: object) -> dict:
     """The typed value of a plain Python (YAML, JSON) value, numbers exact: 5 → N, "5" → S, None → NULL.
 
-    Raises ValueError for anything else, such as bytes, and for numbers that are none to DynamoDB.
+    Raises ValueError for anything else, such as bytes, and for numbers that DynamoDB does not accept.
     """
     if value is None:
         return {"NULL": True}

@@ -56,7 +56,7 @@ def recovery(connection: Connection, table: str, otherwise: str = "") -> Recover
 
 
 def create(connection: Connection, table: str, name: str, otherwise: str = "") -> str:
-    """The ARN of an on-demand backup that is begun. Writes to the account, not to the table.
+    """Starts an on-demand backup; gives its ARN. Writes to the account, not to the table.
 
     Raises DynamoError with a code of BUSY where it may be tried again.
     """

@@ -95,7 +95,7 @@ class Batches:
         look = [index for index, outcome in enumerate(found) if outcome is _LOOK]
         gone = self._read(table, items, key_names, look, found)
         for number, index in enumerate(gone + repeats):
-            # A key that comes twice: the first has it, so this one is told what is there.
+            # A key that comes twice: the first has it, so this one gets what the first left there.
             found[index] = _left(partial(put, [index]), sent=number < len(gone))[0][1]
         return found
 
@@ -169,7 +169,7 @@ class Batches:
     def _concurrently(
         self, tasks: list[Callable[[], Numbered]], owners: list[list[int]], unsent: list[int]
     ) -> Numbered:
-        """The outcomes of all tasks. Once one has raised, those not begun are left out; when all have ended, it raises.
+        """The outcomes of all tasks. Once one has raised, no other starts; when those that run have ended, it raises.
 
         `unsent` gets the numbers of the items of which no copy has left this process.
         """

@@ -141,11 +141,11 @@ def _throttle_reason(code: str, content: dict, text: str) -> str:
 
 
 def _skew(headers: Mapping[str, str]) -> str:
-    """What the reply's date says about this machine's clock, or the usual mend."""
+    """What the reply's date says about this machine's clock, or the usual remedy."""
     try:
         seconds = time.time() - parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError):
         seconds = 0.0
     if abs(seconds) > _MAX_SKEW:
         return f"; this machine's clock is {abs(seconds):.0f} seconds {'fast' if seconds > 0 else 'slow'}: set it"
-    return "; renew the credentials and resume"
+    return "; renew the credentials"

@@ -2,7 +2,7 @@
 
 An item is what the wire holds, parsed: `{"id": {"S": "a"}, "n": {"N": "1.5"}}`. Every method raises Interrupted when
 the endpoint does not recover within the attempts, or the credentials are not accepted (the run can be resumed), and
-DynamoError for a refusal that no retry mends.
+DynamoError for a refusal that no retry can change.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -55,7 +55,7 @@ class Wire(Requests):
         return self._page("Scan", body)
 
     def query_pages(self, body: dict) -> Iterator[tuple[list[dict], dict | None]]:
-        """Yield each page's items and the key to go on from. Read-only. `body` is that of Query."""
+        """Yield each page's items and the key to go on from. Read-only. `body` is Query's."""
         body = dict(body)
         while True:
             items, last = self._page("Query", body)
@@ -70,7 +70,7 @@ class Wire(Requests):
         if (count := reply.get("Count", len(items))) != len(items):
             raise Interrupted(
                 f"{faults.where(self.label, operation, table_of(body))}: the reply says {count} items "
-                f"and holds {len(items)}; resume to read that page again."
+                f"and holds {len(items)}."
             )
         return items, reply.get("LastEvaluatedKey")
 
@@ -103,8 +103,8 @@ class Wire(Requests):
             if stalled >= self._attempts:
                 place = faults.where(self.label, "BatchGetItem", table)
                 raise Interrupted(
-                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded: "
-                    "resume later."
+                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded; "
+                    "wait a while."
                 )
             self._back_off(stalled)
         return [found.get(key_identity(key, key)) for key in keys]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BURST = 1.0  # seconds of unused units that may be made up for
-RECENT = 3.0  # seconds for which a wait is told
+RECENT = 3.0  # seconds for which a report shows a wait
 READ, WRITE = "read", "write"
 ALL = ""  # stands for all tables together in a budget
 

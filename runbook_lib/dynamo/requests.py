@@ -126,7 +126,7 @@ class Requests:
             except Expired:
                 if renewed or not self._keys.renew(keys):
                     place = faults.where(self.label, operation, table)
-                    raise Interrupted(f"{place}: the credentials have expired; renew them and resume.") from None
+                    raise Interrupted(f"{place}: the credentials have expired; renew them.") from None
                 renewed = True
             except ConditionFailed:  # refused, but it cost what a write costs
                 self._accept(side_table, operation, body, {}, len(data), 0)
@@ -141,8 +141,7 @@ class Requests:
                 if attempt >= self._attempts * (PATIENCE if alive else 1) or limiter.stopping.is_set():
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(
-                        f"{place}: gave up after {attempt} attempts; the last one failed: {again.reason}; "
-                        "fix that, then resume."
+                        f"{place}: gave up after {attempt} attempts; the last one failed: {again.reason}; fix that."
                     ) from None
                 self._back_off(attempt)
         self._accept(side_table, operation, body, reply, len(data), size)

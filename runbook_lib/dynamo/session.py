@@ -135,7 +135,7 @@ class Login:
             keys = self._credentials.get_frozen_credentials()
         except Exception as problem:  # of botocore, a profile's helper process, SSO, ...
             raise Interrupted(
-                f"{self._label}: the credentials cannot be refreshed ({type(problem).__name__}); renew them and resume."
+                f"{self._label}: the credentials cannot be refreshed ({type(problem).__name__}); renew them."
             ) from None
         if keys.access_key != self._checked:
             self._check_again(keys)
@@ -162,7 +162,7 @@ class Login:
             if account != self.account:
                 raise Interrupted(
                     f"{self._label}: the refreshed credentials belong to account {account or 'unknown'}, but the run uses "
-                    f"{self.account}; log in to that account and resume."
+                    f"{self.account}; log in to that account."
                 )
             self._checked = keys.access_key
 
@@ -176,7 +176,7 @@ class Login:
                 aws_session_token=keys.token,
             )
             return client.get_caller_identity().get("Account") or None
-        except Exception:  # no STS there, no way there, or an answer that is none
+        except Exception:  # no STS there, no way there, or an answer that makes no sense
             return None
 
     def _sts(self, attempts: int, **keys: Any) -> Any:
@@ -237,8 +237,8 @@ def _refusals(label: str):
         yield
     except ClientError as problem:  # STS, when the role was to be assumed
         code = problem.response.get("Error", {}).get("Code", "unknown")
-        mend = "check the role and its trust policy"
-        raise Refused(f"{label}: {problem.operation_name} was refused ({code}); {mend}.") from None
+        fix = "check the role and its trust policy"
+        raise Refused(f"{label}: {problem.operation_name} was refused ({code}); {fix}.") from None
     except (BotoCoreError, ValueError) as problem:
-        mend = "correct the AWS configuration or the parameters"
-        raise Refused(f"{label}: {str(problem).rstrip('.')}; {mend}.") from None
+        fix = "correct the AWS configuration or the parameters"
+        raise Refused(f"{label}: {str(problem).rstrip('.')}; {fix}.") from None

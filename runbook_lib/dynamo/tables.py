@@ -72,7 +72,7 @@ def create(connection: Connection, name: str, spec: Create) -> None:
                 raise
         pause()
     raise Interrupted(
-        f"{connection.label}: {name} cannot be created, because too many tables are changing; resume later."
+        f"{connection.label}: {name} cannot be created, because too many tables are changing; wait a while."
     )
 
 
@@ -87,7 +87,7 @@ def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) ->
                 return _table(content)
             state = ", ".join(sorted(states - {"ACTIVE"}))
         pause()
-    raise Interrupted(f"{connection.label}: {name} is not active after {timeout:.0f} seconds ({state}); resume later.")
+    raise Interrupted(f"{connection.label}: {name} is not active after {timeout:.0f} seconds ({state}); wait a while.")
 
 
 def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None:
@@ -115,7 +115,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
                 if refused.code not in SETTLING:
                     raise
         pause()
-    raise Interrupted(f"{connection.label}: {name} is not deleted after {timeout:.0f} seconds; resume later.")
+    raise Interrupted(f"{connection.label}: {name} is not deleted after {timeout:.0f} seconds; wait a while.")
 
 
 def difference(table: Table, spec: Create) -> list[str]:
@@ -257,7 +257,7 @@ def where_is(connection: Connection, operation: str, name: str) -> str:
 
 @contextmanager
 def sentences(connection: Connection, operation: str, name: str) -> Iterator[None]:
-    """Turns botocore's exceptions into Refused (mend something), Interrupted (wait) or DynamoError (caller decides)."""
+    """Turns botocore's exceptions into Refused (fix something), Interrupted (wait) or DynamoError (caller decides)."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     where = where_is(connection, operation, name)
@@ -266,8 +266,8 @@ def sentences(connection: Connection, operation: str, name: str) -> Iterator[Non
     except ClientError as problem:
         raise _from_client_error(problem.response, where, operation, name) from None
     except (ConnectionError, HTTPClientError) as problem:
-        mend = "check region, endpoint_url and network"
-        raise Refused(f"{where}: the endpoint does not answer ({type(problem).__name__}); {mend}.") from None
+        fix = "check region, endpoint_url and network"
+        raise Refused(f"{where}: the endpoint does not answer ({type(problem).__name__}); {fix}.") from None
     except UnicodeDecodeError:
         raise Refused(f"{where}: {NOT_DYNAMODB}.") from None
     except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be
@@ -281,10 +281,10 @@ def _from_client_error(response: dict, where: str, operation: str, name: str) ->
     if code in DENIED:
         return Refused(f"{where}: access denied; let the role or user do {operation} on this table.")
     if code in faults.REJECTED | faults.EXPIRED:
-        mend = "renew them and check this machine's clock"
-        return Refused(f"{where}: the credentials are not accepted ({code}); {mend}.")
+        fix = "renew them and check this machine's clock"
+        return Refused(f"{where}: the credentials are not accepted ({code}); {fix}.")
     if code in faults.THROTTLED | faults.TRANSIENT or status >= 500:
-        return Interrupted(f"{where}: the endpoint is overloaded ({code}); resume later.")
+        return Interrupted(f"{where}: the endpoint is overloaded ({code}); wait a while.")
     if code.isdigit():  # no code in the reply: botocore takes the HTTP status
         return Refused(f"{where}: {NOT_DYNAMODB} (HTTP status {code}).")
     detail = faults.safe_detail(content.get("Message", ""))

@@ -3,7 +3,7 @@
 Each line holds the hash of the line before, so that none can be changed, taken out or put in without breaking the chain.
 A record names every file with its SHA-256, and every journal file with its length in records and the hash of its last:
 a journal (and `run.log`, by its length in bytes) may grow after that, but what was there stays. The journals of 04 are
-the exception: a validation takes away those before it, and a damaged one is told by `verify` and stops nothing. Where a
+the exception: a validation takes away those before it; of a damaged one `verify` speaks, and it stops nothing. Where a
 journal was repaired, a record says so, and what earlier records know of the repaired files no longer counts.
 """
 

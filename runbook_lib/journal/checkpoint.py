@@ -10,6 +10,7 @@ from ..parameters import Parameters, build_parameters
 from ..run.files import json_seal
 from ..run.fingerprints import Identity, code_fingerprint
 from ..run.folder import Run, iso, now
+from .log import check_schema
 from .stage import Stage
 
 SCHEMA = 1
@@ -74,10 +75,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise Refused(f"{path}: no such checkpoint; look in the run's folder, outputs/<run_id>/.") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise Refused(f"{path} is damaged or not a checkpoint; restore it from a copy.") from None
-    if content["schema"] != SCHEMA:
-        raise Refused(
-            f"{path} has schema {content['schema']}, this program knows {SCHEMA}; use the version that wrote it."
-        )
+    check_schema(path, content["schema"], SCHEMA)
     folder = path.resolve().parent
     run = Run(content["run_id"], folder)
     if folder.name != run.id or not run.journal(content["stage"]).is_dir():

@@ -140,7 +140,7 @@ def intents(
     for at, _, body in lines(path, file, end=end):
         if (kind := kind_of(body)) == "intent":
             if waiting is not None:
-                yield waiting  # its outcome was never written: the process died, and the page was begun again
+                yield waiting  # its outcome was never written: the process died, and the page was started again
             waiting = None
             if only is None or number_of(body) in only:
                 waiting = _intent_of(body, at - len(body) - 1)

@@ -7,7 +7,7 @@ begin    run, stage, table, entries, segment, segments, fingerprints
 intent   n, execution, page, start, rows, losers, rejects, unrouted   before the page's first request leaves
 unsent   n, execution, rows                                          rows that never left: the page was cut off
 outcome  n, execution, page, last, counts, unrouted, rows, errors     after its last answer came; rows: a letter each
-         instead                                                      what was settled before and is anew: n, letter, index
+         instead                                                      what was settled before and is again: n, letter, index
          stale                                                        conflicts with what this run wrote of an earlier version
 undo     n, execution, rows                                          before the first delete leaves
 undone   n, execution, rows, counts                                  rows: index -> what became of it
@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from .. import failpoints
-from ..errors import Damaged, Interrupted
+from ..errors import Damaged, Interrupted, Refused
 from ..run.files import lock_file, sync_folder
 
 SCHEMA = 1
@@ -195,7 +195,18 @@ class _View(io.RawIOBase):
 def hold(file: BinaryIO, name: str, *, shared: bool = False) -> None:
     """Holds a journal file: a worker that outlived what started it may be at its last page. Raises Interrupted."""
     if not lock_file(file, shared=shared):
-        raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it, then resume.")
+        raise Interrupted(f"{name} is still being written by a worker of an earlier execution; end it.")
+
+
+def unwritable(problem: OSError) -> Interrupted:
+    """What to raise where the disk of a journal refuses."""
+    return Interrupted(f"the journal cannot be written: {problem.strerror or 'no room'}; make room.")
+
+
+def check_schema(name: object, schema: object, known: int = SCHEMA) -> None:
+    """Refused where a file of the journal, or its checkpoint, has another schema than this program knows."""
+    if schema != known:
+        raise Refused(f"{name} has schema {schema}, this program knows {known}; use the version that wrote it.")
 
 
 def link_of(chain: bytes, body: bytes, seal: bytes = b"") -> bytes:

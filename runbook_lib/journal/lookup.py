@@ -1,4 +1,4 @@
-"""What a stage's journal says of each item, looked up by source key or target key: what drift is told from.
+"""What a stage's journal says of each item, looked up by source key or target key: drift is found with it.
 
 The look-up is a temporary database of SQLite, without a name: it lies in the machine's temporary folder, is gone with the
 process however that ends, and holds hashes and places in the journal, no keys and no values. Memory is bounded by its cache.
@@ -211,7 +211,7 @@ class Lookup:
         except sqlite3.OperationalError as problem:
             raise Interrupted(
                 f"the index of the journal cannot be written: {problem}; make room in the machine's temporary folder, "
-                "or set TMPDIR, then run the command again."
+                "or set TMPDIR."
             ) from problem
 
 

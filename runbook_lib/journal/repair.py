@@ -28,7 +28,7 @@ from ..verdict import REVIEW, Alert, plural
 from . import audit
 from . import log as journal
 from .checkpoint import read_checkpoint
-from .log import DELETED, KEPT_EDITED, NEVER_WRITTEN, NOT_FOUND, SCHEMA
+from .log import DELETED, KEPT_EDITED, NEVER_WRITTEN, NOT_FOUND
 from .snapshot import ended, unsettled
 from .stage import Stage, is_named_for
 
@@ -246,19 +246,16 @@ def _foreign(stage: Stage, file: File) -> str:
     first, name = file.first, file.path.name
     if not first:
         return "its first record is lost" if file.told and name != EVENTS else ""
-    if first.get("schema") != SCHEMA:
-        raise Refused(
-            f"{name} has schema {first.get('schema')}, this program knows {SCHEMA}; use the version that wrote it."
-        )
+    journal.check_schema(name, first.get("schema"))
     if (first["run"], first["stage"]) != (stage.run.id, stage.name):
         return f"belongs to run {first['run']} ({first['stage']})"
     return "" if name == EVENTS or is_named_for(file.path, first) else f"is a file of {first['table']}"
 
 
 def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> list[dict]:
-    """Lost events that matter: executions, the checkpoint, that a rollback was begun; `repairs` of them were repairs.
+    """Lost events that matter: executions, the checkpoint, that a rollback was started; `repairs` of them were repairs.
 
-    What stands in the file behind the break proves nothing. It is believed only where it says that a rollback was begun.
+    What stands in the file behind the break proves nothing. It is believed only where it says that a rollback was started.
     """
     kinds = {event["kind"] for event in said.events}
     executions = [event for event in said.events if event["kind"] == "execution"]

@@ -37,12 +37,12 @@ class State:
     executions: int
     started: str | None
     ended: str | None
-    finished: bool  # every pass that was begun is done and the last execution ended
+    finished: bool  # every pass that was started is done and the last execution ended
     rolled_back: bool
     rolling_back: bool
     undone: Counter  # deleted, kept_edited, not_found; replaced: deleted for a newer version that is not in yet
-    catching_up: bool = False  # a delta was begun and has not ended
-    reopened: bool = False  # a repair left passes to be gone over again, and no execution was begun since
+    catching_up: bool = False  # a delta was started and has not ended
+    reopened: bool = False  # a repair left passes to be gone over again, and no execution was started since
 
     @property
     def standing(self) -> int:
@@ -85,7 +85,7 @@ class Snapshot:
     stage: str
     folder: Path
     log: EventsFile | None  # None: the stage never began
-    files: tuple[TableFile, ...]  # those that were begun
+    files: tuple[TableFile, ...]  # those that were started
 
     @property
     def began(self) -> bool:
@@ -98,7 +98,7 @@ class Snapshot:
 
     @property
     def executions(self) -> int:
-        """How often the stage was begun."""
+        """How often the stage was started."""
         return len(self.events("execution"))
 
     def entries(self) -> list[str]:

@@ -54,8 +54,8 @@ class Stage:
         """The stage's journal as it is now; what was not written since an earlier reading is taken from there. Read-only.
 
         `known` is a reading by somebody else. `heads` asks for the links at these lengths. With `wait` nobody writes to a
-        table file while it is read: Interrupted where somebody goes on. Raises Damaged; Refused where a file is of another
-        run, stage or table, is there twice, or is of an unknown schema.
+        table file while it is read: Interrupted where a worker still writes. Raises Damaged; Refused where a file is of another
+        run, stage or table, exists twice, or has an unknown schema.
         """
         lengths = {name: [length for length, _ in known_heads] for name, known_heads in (heads or {}).items()}
         earlier = None if wait else known or self._read
@@ -112,7 +112,7 @@ class Stage:
             log.close()
 
     def executions(self) -> int:
-        """How often the stage was begun."""
+        """How often the stage was started."""
         return sum(1 for _ in self.events("execution"))
 
     def unsettled(self) -> list[dict]:
@@ -139,7 +139,7 @@ class Stage:
         return known
 
     def repairs(self) -> list[dict]:
-        """What repairs found, one for each file that was damaged. An attempt that was cut off is told once."""
+        """What repairs found, one for each file that was damaged. It names an attempt that was cut off once."""
         found = {}
         for event in self.events("repaired"):
             for name, about in event["files"].items():
@@ -225,7 +225,7 @@ class Stage:
         }
 
     def check_identity(self, identity: Identity) -> None:
-        """Refused where the stage was begun with another mapping, other environments or other code."""
+        """Refused where the stage was started with another mapping, other environments or other code."""
         first = next(self.events("execution"), None)
         if first is None:
             return
@@ -243,10 +243,7 @@ class Stage:
 
     def _check_origin(self, path: Path, first: dict) -> None:
         schema, run, stage = (first.get(key) for key in ("schema", "run", "stage"))
-        if schema != SCHEMA:
-            raise Refused(
-                f"{path.name} has schema {schema}, this program knows {SCHEMA}; use the version that wrote it."
-            )
+        journal.check_schema(path.name, schema)
         if (run, stage) != (self.run.id, self.name):
             raise Refused(
                 f"{path.name} belongs to run {run} ({stage}); put the file back where it came from and the right one here, "

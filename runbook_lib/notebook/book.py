@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from ..errors import DynamoError, Interrupted, Refused, RunbookError
+from ..errors import DynamoError, Refused, RunbookError
 from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..mapping.load import load_mapping
@@ -19,6 +19,7 @@ from ..report import html, views
 from ..report import json_report as report
 from ..run.folder import Run
 from ..stages.analyze.analysis import Analysis
+from ..stages.execution import explained
 from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
@@ -363,18 +364,18 @@ class Book:
         if done.journal:
             self._journals = [done.journal]
 
-    def _show_banner(self, verdict: str, headline: str, exit_code: int) -> None:
-        text = f"{self.stage}: {verdict}. {headline}"
+    def _show_banner(self, verdict: str, headline: str, exit_code: int, resume: str | None = "") -> None:
         open_items = views.alerts(self._alerts) if self._content is not None else ""
         self._banner.show(
             {
                 "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
-                "text/plain": text,
+                "text/plain": f"{self.stage}: {verdict}. {headline}",
                 RESULT: {
                     "stage": self.stage,
                     "verdict": verdict,
                     "exit_code": exit_code,
                     "headline": headline,
+                    "resume": resume,  # its last sentence; None where the same command is not the way on
                     "run_id": self.run.id if self.run else None,
                     "file": self._file,
                     "plan": self._steps,
@@ -384,10 +385,9 @@ class Book:
 
     def _stopped(self, error: BaseException) -> None:
         """Shows in the banner why a cell stopped the notebook."""
-        if isinstance(error, KeyboardInterrupt):
-            error = Interrupted("interrupted by hand; run it again with the same run ID to resume.")
+        error, resume = explained(error, self.run, self.stage)
         if isinstance(error, RunbookError):
-            self._show_banner(ended_by(error), str(error), error.exit_code)
+            self._show_banner(ended_by(error), str(error), error.exit_code, resume)
         else:
             self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", EXIT_BUG)
         if self.run:

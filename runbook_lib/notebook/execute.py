@@ -15,6 +15,7 @@ from ..process import headless, papermill_with, stop_before_interrupting
 from ..report.status import write_index
 from ..run.files import write_atomically
 from ..run.folder import Run
+from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
 from .export import export
@@ -87,8 +88,9 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
             copy, html, result["exit_code"], result, traceback if result["exit_code"] == EXIT_BUG else None
         )
     if traceback is None:
-        headline = f"{problem}; run it again with the run ID {run.id} to resume."
-        return Execution(copy, html, EXIT_INTERRUPTED, {**result, "verdict": INTERRUPTED, "headline": headline})
+        resume = resume_hint(run, stage)
+        more = {"verdict": INTERRUPTED, "headline": f"{problem}. {resume}", "resume": resume}
+        return Execution(copy, html, EXIT_INTERRUPTED, {**result, **more})
     return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback)
 
 

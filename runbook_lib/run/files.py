@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterable
@@ -30,6 +31,29 @@ def lock_file(file: IO[Any], *, shared: bool = False, patience: float | None = N
             if (left := deadline - time.monotonic()) <= 0:
                 return False
             time.sleep(min(_POLL, left))
+
+
+def still_ours(path: Path, file: IO[Any]) -> bool:
+    """Whether the open file is still the one at the path: an operator who breaks a lock removes its file. Read-only."""
+    try:
+        return os.stat(path).st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def write_holder(file: IO[str], **about: str) -> None:
+    """Writes into a lock file who holds it: this process, and what else there is to know about it."""
+    os.ftruncate(file.fileno(), 0)
+    os.pwrite(file.fileno(), json.dumps({"pid": os.getpid(), "host": socket.gethostname(), **about}).encode(), 0)
+
+
+def read_holder(file: IO[str]) -> dict[str, Any] | None:
+    """What `write_holder` wrote: pid, host and the rest; None where it is not whole. Read-only."""
+    try:
+        file.seek(0)
+        return json.load(file)
+    except ValueError:
+        return None
 
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:

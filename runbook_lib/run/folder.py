@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from ..errors import Interrupted, Refused
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
-from .files import lock_file, sync_folder, write_atomically
+from .files import lock_file, read_holder, sync_folder, write_atomically, write_holder
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
 SCHEMA = 1
@@ -69,7 +68,7 @@ class Run:
             formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
             formatter.converter = time.gmtime
             handler.setFormatter(formatter)
-            handler.handleError = lambda record: None  # a full disk is told by those who cannot do without it
+            handler.handleError = lambda record: None  # whoever cannot do without the disk raises
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
             logger.propagate = False
@@ -82,16 +81,14 @@ class Run:
             yield
         except OSError as problem:
             raise Interrupted(
-                f"{problem.filename or self.folder}: {problem.strerror or problem}; fix that, then run the same command "
-                "with the same run ID to resume."
+                f"{problem.filename or self.folder}: {problem.strerror or problem}; fix that."
             ) from problem
         except (MemoryError, RuntimeError) as problem:
             if isinstance(problem, RuntimeError) and NO_THREAD not in str(problem):
                 raise
             what = "memory" if isinstance(problem, MemoryError) else "room for more threads"
             raise Interrupted(
-                f"there is not enough {what}; end other programs or lower limits.workers, then run the same command with "
-                "the same run ID to resume."
+                f"there is not enough {what}; end other programs or lower limits.workers."
             ) from None  # what it came from holds a page
 
     @contextmanager
@@ -105,14 +102,12 @@ class Run:
             if not held:
                 raise Refused(f"{self.id} is being written by {_holder(file)}; wait for it to end.")
             left_over = file.seek(0) or file.read()
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "stage": stage, "since": iso(now())}
             with self.saving():
                 if left_over.strip():
                     self.logger().warning(
                         "took over the lock of a process that ended without releasing it: %s", left_over
                     )
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+                write_holder(file, stage=stage, since=iso(now()))
             try:
                 yield
             finally:
@@ -132,12 +127,10 @@ class Run:
 
 
 def _holder(file) -> str:
-    try:
-        file.seek(0)
-        held = json.load(file)
-        return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
-    except (ValueError, KeyError):
+    held = read_holder(file) or {}
+    if not {"pid", "host", "stage", "since"} <= held.keys():
         return "another process"
+    return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
 
 
 def new_run_id(name: str) -> str:

@@ -74,7 +74,7 @@ def follow(run: Run) -> Callable[[], None]:
         file = open(run.folder / FILE, "rb", buffering=0)  # noqa: SIM115 the check keeps it open
         home, _ = _FORM.unpack(os.pread(file.fileno(), _FORM.size, 0))
     except (OSError, struct.error):
-        raise Interrupted("this run holds no lease; resume.") from None
+        raise Interrupted("this run holds no lease.") from None
     if home != machine().encode():
         raise Refused(
             "a worker on another machine cannot follow the lease; use limits.engine: processes, or remove the lease."

@@ -17,7 +17,7 @@ class Record:
     """What a lease's item says."""
 
     holder: str  # PID@HOST
-    machine: str  # what tells the machine from others of its name
+    machine: str  # distinguishes the machine from others of its name
     run: str
     nonce: str  # of one acquisition
     fence: int  # one more at each acquisition, for ever
@@ -92,8 +92,8 @@ class LeaseTable:
         try:
             yield
         except DynamoError as problem:
-            mend = f"the lease needs DescribeTable, GetItem and PutItem on {self.table}"
-            raise Refused(f"{str(problem).rstrip('.')}; {mend}.") from None
+            fix = f"the lease needs DescribeTable, GetItem and PutItem on {self.table}"
+            raise Refused(f"{str(problem).rstrip('.')}; {fix}.") from None
 
 
 def _item(record: Record) -> dict:

@@ -5,9 +5,7 @@ where the parameters name a table for them, are the leases.
 """
 
 import hashlib
-import json
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from ..errors import Interrupted, Refused
 from ..parameters import LeaseSettings
 from . import files
 from . import lease as leases
+from .files import read_holder, still_ours, write_holder
 from .folder import Run, iso, now
 
 FOLDER = Path(tempfile.gettempdir()) / "runbook-locks"
@@ -38,12 +37,8 @@ class Held:
         for lease in self._leases:
             lease.check()
         for path, file in self._files.items():
-            try:
-                if os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
-                    continue
-            except FileNotFoundError:
-                pass
-            raise Interrupted("another operator has broken the lock of this run; it writes nothing more.")
+            if not still_ours(path, file):
+                raise Interrupted("another operator has broken the lock of this run; it writes nothing more.")
 
 
 @contextmanager
@@ -74,10 +69,10 @@ def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]
     while True:
         file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")  # noqa: SIM115
         if files.lock_file(file, patience=min(0.2, process.lock_patience)):  # then the file may be another one
-            if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+            if still_ours(path, file):
                 break
         else:
-            holder = _holder(file)
+            holder = read_holder(file)
             if holder and break_lock == f"{holder['pid']}@{holder['host']}":
                 run.logger().warning("broke the lock of %s (run %s) on %s", break_lock, holder["run"], table)
                 path.unlink(missing_ok=True)
@@ -85,21 +80,11 @@ def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]
                 raise Refused(_refusal(table, holder))
         file.close()
     with file:
-        held = {"pid": os.getpid(), "host": socket.gethostname(), "run": run.id, "since": iso(now())}
         with run.saving():
-            os.ftruncate(file.fileno(), 0)
-            os.pwrite(file.fileno(), json.dumps(held).encode(), 0)
+            write_holder(file, run=run.id, since=iso(now()))
         yield file
-        if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+        if still_ours(path, file):
             path.unlink()
-
-
-def _holder(file: IO[str]) -> dict | None:
-    try:
-        file.seek(0)
-        return json.load(file)
-    except ValueError:
-        return None
 
 
 def _refusal(table: str, holder: dict | None) -> str:

@@ -1,7 +1,7 @@
 """What the stages share around an execution: checking that it may write, starting it, and saying how to resume it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..dynamo import tables
@@ -14,27 +14,49 @@ from ..run.folder import Run
 from ..walk.plan import Plan
 from ..walk.workers.shared_journal import settle
 
+BY_HAND = "interrupted by hand."
+
 
 @contextmanager
 def resumable(run: Run, hint: str = "", causes: tuple[type[Exception], ...] = (Interrupted,)) -> Iterator[None]:
     """A block of work that can be resumed: what interrupts it leaves as Interrupted, and its message ends with how to resume.
 
-    `hint` is that sentence without its full stop, by default `resume_hint`. `causes` are the errors that count as an
-    interruption; Ctrl-C always does. Other errors pass. Writes to the run's log.
+    `hint` is that sentence, by default `resume_hint`; a message that has one already keeps it. `causes` are the errors
+    that count as an interruption; Ctrl-C always does. Other errors pass. Writes to the run's log.
     """
     hint = hint or resume_hint(run)
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted by hand. {hint}.") from None
+        raise Interrupted(BY_HAND, hint) from None
     except causes as problem:
-        run.logger().error("interrupted: %s", problem)
-        raise Interrupted(f"{str(problem).rstrip('.')}. {hint}.") from problem
+        with suppress(OSError):  # the log may be on the disk that is full
+            run.logger().error("interrupted: %s", problem)
+        if getattr(problem, "hint", ""):
+            raise
+        raise Interrupted(str(problem), hint) from problem
 
 
-def resume_hint(run: Run) -> str:
-    """How to resume the run, as a sentence without its full stop."""
-    return f"Run the same command with the run ID {run.id} to resume"
+def resume_hint(run: Run, stage: str = "") -> str:
+    """How to resume the run, or its rollback where `stage` is 05_rollback: one sentence."""
+    if stage == "05_rollback":
+        return "Roll back again with the same checkpoint to resume."
+    return f"Run the same command with the run ID {run.id} to resume."
+
+
+def explained(error: BaseException, run: Run | None, stage: str) -> tuple[BaseException, str | None]:
+    """What stopped a stage, its message with the way to resume where it is an interruption.
+
+    Also that sentence, "" where there is none, None where the message names another way than the same command.
+    """
+    resume = resume_hint(run, stage) if run else ""
+    if isinstance(error, KeyboardInterrupt):
+        error = Interrupted(BY_HAND, resume)
+    if not isinstance(error, Interrupted):
+        return error, ""
+    if not error.hint:
+        error = Interrupted(str(error), resume)
+    return error, error.hint if error.hint == resume else None
 
 
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:

@@ -84,7 +84,7 @@ def check_engine(limits: Limits) -> None:
 
 
 def check_journal_url(url: str) -> None:
-    """Refused where a URL is none, holds a secret, or belongs to a package that is missing. Asks for nothing."""
+    """Refused where a URL is not valid, holds a secret, or belongs to a package that is missing. Asks for nothing."""
     parts = urlsplit(url)
     if not parts.scheme or parts.query or parts.fragment or (parts.scheme == "file" and parts.netloc):
         raise Refused(f"limits.journal is {url}; write s3://BUCKET/PREFIX, or file:///FOLDER.")

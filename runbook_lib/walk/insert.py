@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..errors import DynamoError, Failed, Interrupted, Stopped
+from ..errors import DynamoError, Failed, Stopped
 from ..journal.intents import JournalRow, encode_ids
-from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log
+from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
@@ -72,7 +72,7 @@ class Inserter:
     def __call__(self, routed: Routed) -> None:
         """Writes to the target: every row of the page that is absent there.
 
-        Raises Interrupted where the journal or the endpoint gives out, Failed where an item cannot be written and the
+        Raises Interrupted where the journal or the endpoint fails, Failed where an item cannot be written and the
         run is to stop for it, or a table is lost.
         """
         page = routed.page
@@ -155,7 +155,7 @@ class Inserter:
                 **({"stale": stale} if stale else {}),
             )
         except OSError as problem:
-            raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from problem
+            raise unwritable(problem) from problem
         for row in routed.rows if unknown else ():  # settled; what is left comes with the next page: it may be cut anew
             unknown.pop(_place(row), None)
         self._stop_where_needed(routed, outcome, errors, lost)

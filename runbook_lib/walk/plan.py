@@ -86,10 +86,10 @@ class Plan:
     def require_targets(self, *, shapes: bool = True) -> None:
         """Refused where a target table is missing or (with `shapes`) has another shape than the mapping describes."""
         for entry in self.missing_targets():
-            mend = "run `runbook create-tables`" if entry.model.create else "deploy it, or describe it under `create`"
+            fix = "run `runbook create-tables`" if entry.model.create else "deploy it, or describe it under `create`"
             raise Refused(
                 f"{entry.name}: target table {entry.target} does not exist in {self.target.region} "
-                f"({self.target.endpoint_url}); {mend}."
+                f"({self.target.endpoint_url}); {fix}."
             )
         if shapes:
             self.require_shapes()

@@ -440,7 +440,7 @@ def test_a_table_that_stays_in_restoration_interrupts(moto_world, tmp_path, call
     wait = restore.backups.tables.wait_active
 
     def never(connection, name, timeout):
-        raise Interrupted(f"target: {name} is not active after {timeout:.0f} seconds (CREATING); resume later.")
+        raise Interrupted(f"target: {name} is not active after {timeout:.0f} seconds (CREATING); wait a while.")
 
     monkeypatch.setattr(restore.backups.tables, "wait_active", never)
     with pytest.raises(Interrupted, match=r"Ships.*-restored-\d{14} is not active .*\(CREATING\)"):

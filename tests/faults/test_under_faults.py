@@ -61,7 +61,7 @@ def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(run, t
             code, result, err = run(tmp_path, *MIGRATE, points=points)
             assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
             assert "Traceback" not in err
-            assert "run the same command with the same run ID" in err
+            assert err.count("Run the same command with the run ID") == 1
         code, report, err = run(tmp_path, *MIGRATE)
         assert code == 1, err
         assert report["totals"]["scanned"] == report["totals"]["inserted"] + sum(

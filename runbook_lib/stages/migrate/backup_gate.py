@@ -119,7 +119,9 @@ def _take(stage: Stage, plan: Plan, waiting: list[str], begun: dict[str, str]) -
             return
         pause()
     late = ", ".join(f"{name} ({reasons.get(name, 'not started')})" for name in sorted({*waiting, *begun}))
-    raise Interrupted(f"after {DEADLINE:.0f} seconds these backups are not available: {late}; resume later{OTHERWISE}.")
+    raise Interrupted(
+        f"after {DEADLINE:.0f} seconds these backups are not available: {late}; wait for them{OTHERWISE}."
+    )
 
 
 def _note(stage: Stage, table: str, kind: str, arn: str | None = None, **more: Any) -> None:

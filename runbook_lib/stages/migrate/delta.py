@@ -62,8 +62,7 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
         raise Refused(str(problem)) from None
     counts: Counter = Counter()
     notes = Notes()
-    again = f"Run the same command with the run ID {run.id} to do the rest"
-    with resumable(run, again, (Interrupted, Failed, DynamoError)):
+    with resumable(run, causes=(Interrupted, Failed, DynamoError)):
         with Lookup(before) as lookup:
             if write:
                 ensure_checkpoint(stage, plan)

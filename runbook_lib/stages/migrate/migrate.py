@@ -142,8 +142,8 @@ def _take_back(stage: Stage, plan: Plan, path: Path) -> Undone:
         return undo(checkpoint_of(stage, plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
         raise Interrupted(
-            f"the migration failed, and its rollback was interrupted ({problem or 'by hand'}). "
-            f"Finish it with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
+            f"the migration failed, and its rollback was interrupted ({problem or 'by hand'})",
+            f"Finish it with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT",
         ) from problem
 
 

@@ -180,7 +180,7 @@ def _begin(found: Wanted, table: str, target: Connection, look: Callable[[str], 
                 raise
             reason = problem.code
         pause()
-    raise Interrupted(f"{found.text} cannot be restored now ({reason}); run the same command again later.")
+    raise Interrupted(f"{found.text} cannot be restored now ({reason}); wait a while.")
 
 
 def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
@@ -225,8 +225,7 @@ def _copy(
         try:
             write_listing(checkpoint.run.folder, CONFLICTS, conflicts())
         except DynamoError as problem:
-            again = "run the same command again to copy the rest"
-            raise Interrupted(f"{str(problem).rstrip('.')}; {again}.") from None
+            raise Interrupted(str(problem)) from None
     stage.record("copied", source=found.backup, table=found.table, counts=counts)
     checkpoint.run.logger().info("copied back from %s into %s: %s", found.backup, found.table, dict(counts))
     return Restored(found.text, COPY, found.table, counts.total(), **counts)
@@ -298,5 +297,5 @@ def _refusals() -> Iterator[None]:
         yield
     except (NotAvailable, DynamoError) as problem:
         outside = getattr(problem, "code", "") == "InvalidRestoreTimeException"
-        mend = "; choose a time within the table's recovery window." if outside else "."
-        raise Refused(str(problem).rstrip(".") + mend) from None
+        fix = "; choose a time within the table's recovery window." if outside else "."
+        raise Refused(str(problem).rstrip(".") + fix) from None

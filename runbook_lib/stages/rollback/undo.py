@@ -222,7 +222,7 @@ class _UndoFile:
             if problem.code != "ResourceNotFoundException":
                 raise
         if not any(self._exists(name) for name in {about["target"] for about in self._entries.values()}):
-            raise Interrupted("none of the target tables exists here; check region and endpoint, then roll back again.")
+            raise Interrupted("none of the target tables exists here; check region and endpoint.")
         return [None] * len(keys)
 
     def _exists(self, table: str) -> bool:

@@ -122,7 +122,7 @@ def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) ->
     execution = stage.executions()
     checkpoint = checkpoint_of(stage, plan)
     try:
-        with resumable(stage.run, "Roll back from the checkpoint of this test", causes=()):
+        with resumable(stage.run, "Roll back from the checkpoint of this test."):
             with Inserter(chosen, stage, execution, was_empty) as insert:
                 for routed in _pages(chosen, closure, winners, execution):
                     insert(routed)

@@ -129,11 +129,11 @@ def _is_ours(said: Said) -> bool:
 
 def alerts(run: Run, counts: Counter) -> list[Alert]:
     """The alerts that follow from the figures."""
-    mend = f"Bring the target up to date: runbook migrate PARAMS --run-id {run.id} --delta --execute --confirm ENVIRONMENT."
+    fix = f"Bring the target up to date: runbook migrate PARAMS --run-id {run.id} --delta --execute --confirm ENVIRONMENT."
     found = []
     if number := counts["added"] + counts["changed"]:
         message = f"{plural(number, 'item')} added or changed in the source since the migration"
-        found.append(Alert(REVIEW, "", message, f"See drift.jsonl. {mend}"))
+        found.append(Alert(REVIEW, "", message, f"See drift.jsonl. {fix}"))
     if number := counts["deleted"]:
         message = f"{plural(number, 'item')} deleted from the source, or no longer selected, since the migration"
         found.append(Alert(REVIEW, "", message, "See drift.jsonl. Their copies stay; decide by hand."))

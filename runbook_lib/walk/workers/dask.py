@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Interrupted, Refused, RunbookError, WorkersLost
+from ...journal.log import unwritable
 from ...parameters import Limits
 from ...process import leave_interrupts, silence_dask, wait_longer_for_locks
 from ...run.files import write_atomically
@@ -74,11 +75,11 @@ def work(place: JobFile | JobObject, table: str, number: int, budgets: Budgets) 
             job = _read(place)
         except FileNotFoundError:
             folder = Path(place.path).parent
-            mend = "choose an --outputs folder that driver and workers share under one path"
-            return Slice(False, problem=("Refused", f"a worker cannot see {folder}; {mend}."))
+            fix = "choose an --outputs folder that driver and workers share under one path"
+            return Slice(False, problem=("Refused", f"a worker cannot see {folder}; {fix}."))
         except OSError as problem:
-            mend = "run driver and workers as the same user"
-            return Slice(False, problem=("Refused", f"a worker cannot read {place.path}: {problem.strerror}; {mend}."))
+            fix = "run driver and workers as the same user"
+            return Slice(False, problem=("Refused", f"a worker cannot read {place.path}: {problem.strerror}; {fix}."))
         except RunbookError as problem:
             return Slice(False, problem=(type(problem).__name__, f"a worker cannot start: {problem}"))
         return units.advance(job, table, number, budgets)
@@ -119,7 +120,7 @@ def _put(job: Job, content: bytes) -> JobFile | JobObject:
     try:
         write_atomically(path, content, 0o600)
     except OSError as problem:
-        raise Interrupted(f"the journal cannot be written: {problem.strerror}; make room and resume.") from None
+        raise unwritable(problem) from None
     return JobFile(str(path), sha256(content).hexdigest())
 
 
@@ -184,7 +185,7 @@ class _Cluster:
     def submitted(self, worker: str, *call: Any) -> Iterator[Any]:
         """A call on a worker, as a future that is released when the block ends. Raises WorkersLost."""
         try:
-            # Pinned for good: a slice that kills its worker is not to be passed on to the workers of others.
+            # Pinned for good: a slice that kills its worker must not reach the workers of others.
             future = self._client.submit(*call, workers=[worker], pure=False, retries=0)
         except Exception:  # the connection is lost, or was closed after it
             time.sleep(POLL)
@@ -235,7 +236,7 @@ class _Cluster:
             return found
 
     def _ask(self) -> list[str] | None:
-        if self._client.status != "running":  # it is connecting, or has given up: who asks now waits for that
+        if self._client.status != "running":  # it is connecting, or has given up: a caller waits for it
             return None
         try:
             there = self._client.nthreads(callback_timeout=ANSWER)

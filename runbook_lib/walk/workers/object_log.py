@@ -1,7 +1,7 @@
 """A journal file whose records are objects, each put before it counts; see shared_journal.py for what that is for.
 
 `<folder>/<number>` is a line of the file, byte for byte; the number is its place in the file. What the file held when the
-execution began lies in `<folder>/base`. Of two who create one number one succeeds: that is the lock, and the fence.
+execution started lies in `<folder>/base`. If two processes put the same number, one of them succeeds: the lock and the fence.
 """
 
 import os
@@ -117,7 +117,7 @@ class SharedLog:
             if self._closed or not self._put(kind, record):
                 raise Interrupted(_LOST.format(self.path.name))
         except BaseException:
-            self.close()  # whether it is there is not known: nothing may be put behind it
+            self.close()  # it may have arrived: nothing may be put after it
             raise
         self._confirmed = asked
 

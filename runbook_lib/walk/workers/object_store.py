@@ -1,8 +1,8 @@
 """Objects that are created once, by one writer, and never changed: what makes a journal beyond this machine possible.
 
-Where two create the same object, exactly one of them does, and who reads it finds all of it: so it is on S3 (a put on the
-condition that there is none), in a folder (a finished file gets its name), and on a file system of fsspec that leaves the
-decision to its server. What fsspec does by itself, its own local files included, looks first and writes then.
+If two processes create the same object, exactly one succeeds, and a reader finds the whole of it. That holds on S3 (a put with
+the condition that the object does not exist), in a folder (a finished file gets its name), and on a file system of fsspec whose
+server decides. Where fsspec decides itself, its own local files included, it looks first and writes afterwards.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ class Store:
         while content := file.read(CHUNK):
             hashed.update(content)
             if not self.create(f"{folder}/{number_name(chunks)}", content):
-                raise Interrupted(f"{self.url}/{folder}/{number_name(chunks)} was written by somebody else; resume.")
+                raise Interrupted(f"{self.url}/{folder}/{number_name(chunks)} was written by somebody else.")
             chunks += 1
         return Blob(chunks, hashed.hexdigest())
 
@@ -109,9 +109,7 @@ class Store:
         except (RunbookError, MemoryError):
             raise
         except Exception as problem:  # each file system has its own
-            raise Interrupted(
-                f"the journal at {self.url} cannot be reached: {_reason(problem)}; fix that, then resume."
-            ) from None
+            raise Interrupted(f"the journal at {self.url} cannot be reached: {_reason(problem)}; fix that.") from None
 
 
 def number_name(number: int) -> str:

@@ -1,15 +1,18 @@
 """The journal of an execution whose workers share no folder with the driver: each record an object of its own, put first.
 
 `<url>/<run>/<stage>/<id>/<file name>/<number>` is a line of a journal file, byte for byte; the number is its place in the file.
-The id is of this execution alone. What the file held when the execution began lies in `base`. Nothing is ever changed or
-deleted, and of two who create one number one succeeds: that is the lock, and the fence. Who opens a file begins with a
-record `fence`, so that whoever wrote it before can write no record more, and so begin no page. When the execution is over,
-or another one or a rollback wants to begin after the driver's death, the driver puts the last `fence`, which is closed:
-behind it nobody writes. A worker that has put an intent may be sending what it announced: before every request that
-writes it knows that for at most GUARD seconds nobody can have put a fence; so after ENDED seconds nothing of its comes.
+Each execution makes a new id; `base` holds what the file contained when the execution started. docs/internals.md has the rules:
 
-The run's folder stays with the driver. It fetches the new records after each slice; its files are those that a shared folder
-would hold, and the fences.
+1. A store creates an object once and never changes it. If two processes put the same number, one of them succeeds. The next
+   number is therefore both the lock and the fence.
+2. A process that opens a file puts a record `fence` first. Whoever wrote the file before can put no further record, and so
+   starts no further page.
+3. The driver puts the last `fence`, which is `closed`: nobody writes after it. It does so when the execution ends. If the
+   driver died, the next execution or rollback does so before it starts.
+4. A worker that has put an intent may still send the requests that it announced. Before each write it checks that the next
+   number was free within the last GUARD seconds. So ENDED seconds after a fence, its last request has ended.
+5. The run's folder stays with the driver, which fetches the new records after each slice. Its files hold what they would hold
+   in a shared folder, and the fences.
 """
 
 import contextlib
@@ -41,7 +44,7 @@ from ..walk import Segment
 from .object_log import GUARD, BaseFile, ObjectRecords, SharedLog
 from .object_store import PARALLEL, Blob, Store
 
-ENDED = GUARD + LONGEST_REQUEST  # seconds after a fence until the last request of whoever wrote before it has ended
+ENDED = GUARD + LONGEST_REQUEST  # seconds after a fence until the previous writer's last request has ended
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class _Copy(ObjectRecords):
     def pull(self) -> None:
         """Fetches the records that are new. Writes to the file. Raises Damaged, and Interrupted as its disk does."""
         if self.broken:
-            raise Interrupted(f"{self.path.name} cannot be written; make room and resume.")
+            raise Interrupted(f"{self.path.name} cannot be written; make room.")
         if self.records > self._base_records and self.store.read(self.name(self.records - 1)) != self._last:
             raise self.damaged(self.name(self.records - 1), "is not what it was")
         file = None
@@ -100,8 +103,7 @@ class _Copy(ObjectRecords):
                 os.fsync(file.fileno())
         except OSError as problem:
             self.broken = True
-            reason = problem.strerror or "no room"
-            raise Interrupted(f"the journal cannot be written: {reason}; make room and resume.") from None
+            raise journal.unwritable(problem) from None
         finally:
             if file:
                 file.close()
@@ -129,7 +131,7 @@ class SharedJournal:
             paths = [self._begin(plan, segment) for segment in segments]
             bases = list(pool.map(self._put, paths))
         self._bases = {(s.table, s.number): base for s, base in zip(segments, bases, strict=True)}
-        # From here on nothing is done with these files before they are fenced, whatever becomes of this process.
+        # From here on, whatever happens to this process, nobody uses these files before they are fenced.
         files = [[*base[:3], [*base.blob]] for base in bases]
         stage.record("shared", url=self._store.url, place=self._place, files=files)
         self._copies = {

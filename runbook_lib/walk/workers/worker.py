@@ -50,12 +50,12 @@ class Job:
     known: str | None  # file of the source's ids, where the mapping asks for them
     identity: dict[str, Any]  # of mapping, environments and code: a worker with others does not touch anything
     sides: dict[str, dict[str, Any]]  # what the driver's credentials and settings lead to
-    holder: str | None  # who holds the run: when it is another one, or nobody, nothing more is begun
+    holder: str | None  # holds the run: under another holder, or none, the worker starts nothing more
     shared: Shared | None = None  # where the journal lies, for workers that do not see the folder
 
     @property
     def name(self) -> tuple:
-        """What tells it from other jobs."""
+        """What distinguishes it from other jobs."""
         return self.folder, self.stage, self.execution, tuple(self.chosen), self.shared and self.shared.place
 
 
@@ -191,7 +191,7 @@ class _Worker:
         segment = Segment(self.plan, table, number, self._job.segments[table], self._job.winners)
         # Another worker may have gone on with the segment since: where it is, its journal says.
         position = self._insert.take(table, number) or self._positions[table, number]
-        self._check()  # with the file in hand: whoever begins now waits for it, and finds all that was done
+        self._check()  # holding the file: another process that opens it waits, and finds all that was done
         until = time.monotonic() + SLICE
         position = segment.walk(position, self._insert, lambda: time.monotonic() > until, route=route_to_insert)
         self._positions[table, number] = position
