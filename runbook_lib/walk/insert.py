@@ -13,7 +13,7 @@ from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
 from ..values import digest, serialize
 from .plan import Plan
-from .walk import Routed
+from .walk import Routed, digests_there
 
 LOST_TABLE = {"ResourceNotFoundException", "AccessDeniedException"}
 OnPage = Callable[[str, Counter], None]
@@ -200,18 +200,12 @@ class Inserter:
 
     def _read_there(self, rows: list[Row], unknown: dict[Place, set[str]]) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
-        found: list[str | None] = [None] * len(rows)
-        if not (unknown or self._may_hold):
-            return found
-        by_table: dict[str, list[int]] = defaultdict(list)
-        for index, row in enumerate(rows):
-            if row.entry in self._may_hold or (unknown and _place(row) in unknown):
-                by_table[self._targets[row.entry]].append(index)
-        for target, indexes in by_table.items():
-            items = self._plan.target.wire.get_many(target, [rows[index].key for index in indexes])
-            for index, item in zip(indexes, items, strict=True):
-                found[index] = None if item is None else digest(item)
-        return found
+        wanted = enumerate(rows) if unknown or self._may_hold else ()
+        return digests_there(
+            self._plan,
+            rows,
+            [index for index, row in wanted if row.entry in self._may_hold or (unknown and _place(row) in unknown)],
+        )
 
     def _insert(
         self, rows: list[Row], there: list[str | None], present: list[bool], unsent: list[int]

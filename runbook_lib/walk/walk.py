@@ -6,8 +6,8 @@ segment after the other, and may raise to stop the walk.
 """
 
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from ..errors import Stuck
 from ..journal.table_file import Position
 from ..mapping.routes import Reject, Route, Row
 from ..process import collect_rarely
-from ..values import key_text, serialize_values
+from ..values import digest, key_text, serialize_values
 from .plan import Plan
 from .pool import SegmentPool
 
@@ -91,6 +91,19 @@ def route_items(
 
 
 route_to_insert = partial(route_items, inserting=True)
+
+
+def digests_there(plan: Plan, rows: list[Row], indexes: Iterable[int]) -> list[str | None]:
+    """Per row the digest of what the target holds under its key, read for the rows of these indexes; else None."""
+    found: list[str | None] = [None] * len(rows)
+    by_table: dict[str, list[int]] = defaultdict(list)
+    for index in indexes:
+        by_table[plan.routes[rows[index].entry].entry.target].append(index)
+    for target, here in by_table.items():
+        items = plan.target.wire.get_many(target, [rows[index].key for index in here])
+        for index, item in zip(here, items, strict=True):
+            found[index] = None if item is None else digest(item)
+    return found
 
 
 def _loses(row: Row, target: str, winners: Winners) -> bool:

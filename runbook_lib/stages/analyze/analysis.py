@@ -1,4 +1,4 @@
-"""What an analysis found: frozen results, for reports and views."""
+"""What an analysis found, for reports and views."""
 
 from collections import Counter
 from dataclasses import dataclass, field

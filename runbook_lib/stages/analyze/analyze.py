@@ -10,10 +10,10 @@ from ...dynamo import tables
 from ...mapping.references import REMEMBERED
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
-from ...values import digest, size
+from ...values import size
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
-from ...walk.walk import Routed, walk
+from ...walk.walk import Routed, digests_there, walk
 from .alerts import alerts_of_analysis
 from .analysis import Analysis, EntryAnalysis, TargetState
 from .profile import Profile, merge_into, profile_items
@@ -29,8 +29,9 @@ class Observer:
     def __init__(self, plan: Plan, targets: dict[str, TargetState], on_page: Callable[[str, Counter], None] | None):
         """`targets`: target table → its state; where it holds items, their keys are compared."""
         self._plan, self._on_page = plan, on_page
-        self._held = {  # entry -> its target table, where that holds items
-            name: route.entry.target
+        # Entries whose target is not empty: what it holds is compared.
+        self._may_hold = {
+            name
             for name, route in plan.routes.items()
             if targets[route.entry.target].exists and not targets[route.entry.target].empty
         }
@@ -53,7 +54,8 @@ class Observer:
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in routed.rows:
             rows[row.entry].append(row)
-        there = self._there(routed.rows)
+        wanted = enumerate(routed.rows) if self._may_hold else ()
+        there = digests_there(self._plan, routed.rows, [index for index, row in wanted if row.entry in self._may_hold])
         bytes_ = {entry: [size(row.item) for row in of_entry] for entry, of_entry in rows.items()}
         profiles = self._profiles(routed)
         with self._lock:
@@ -87,18 +89,6 @@ class Observer:
             self._sample(routed, rows)
         if self._on_page:
             self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
-
-    def _there(self, rows: list[Row]) -> list[str | None]:
-        found: list[str | None] = [None] * len(rows)
-        by_table: dict[str, list[int]] = defaultdict(list)
-        for index, row in enumerate(rows) if self._held else ():
-            if row.entry in self._held:
-                by_table[self._held[row.entry]].append(index)
-        for target, indexes in by_table.items():
-            items = self._plan.target.wire.get_many(target, [rows[index].key for index in indexes])
-            for index, item in zip(indexes, items, strict=True):
-                found[index] = None if item is None else digest(item)
-        return found
 
     def _profiles(self, routed: Routed) -> dict[str, Profile]:
         items, profiles = routed.page.items, {}
