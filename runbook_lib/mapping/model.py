@@ -107,6 +107,11 @@ class EntryModel(Strict):
     create: Create | None = None
     queries: dict[str, Query] = {}
 
+    @property
+    def renews_ids(self) -> bool:
+        """Whether its items get new ids. Without an id attribute nothing does, so references to them stay too."""
+        return bool(self.id) and self.id_format != "keep"
+
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, content: Any) -> Any:

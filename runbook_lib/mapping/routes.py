@@ -117,8 +117,7 @@ def parents_of(
                 f"{entry.model.id!r} has type {types[name]}; use {fitting}."
             )
     minters = {
-        # Without an id attribute nothing gets a new id, so references to it stay too.
-        name: id_function(environment, name, entry.model.id_format if entry.model.id else "keep")
+        name: id_function(environment, name, entry.model.id_format if entry.model.renews_ids else "keep")
         for name, entry in entries.items()
     }
     return Parents(minters, types, exists) if exists else Parents(minters, types)
@@ -132,7 +131,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
     check_keys = _compile_key_check(shape)
     known, remember = remembering(parents, name)
-    rewrites_nothing = rewrite is None and entry.model.id_format == "keep"
+    rewrites_nothing = rewrite is None and not entry.model.renews_ids
 
     def id_of(item: dict) -> dict | None:
         value = item.get(id_attribute)
