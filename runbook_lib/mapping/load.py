@@ -17,7 +17,7 @@ from ..values import from_python
 from ..yaml_files import expand, explain, read_yaml, suggest
 from . import templates
 from .json_text import EACH, JSON
-from .model import OPERATORS, Entry, EntryModel, Mapping, MappingModel, Reference, default_of
+from .model import NOT_WRITTEN, OPERATORS, Entry, EntryModel, Mapping, MappingModel, Reference, default_of
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
@@ -48,7 +48,8 @@ def load_mapping(parameters: Parameters) -> Mapping:
             raise MappingError(f"{file}: tables.{name}{problem}") from None
     _check_creates(file, entries)
     resolved = {
-        name: [entry.source, entry.target, entry.model.model_dump(by_alias=True)] for name, entry in entries.items()
+        name: [entry.source, entry.target, entry.model.model_dump(by_alias=True, exclude=set(NOT_WRITTEN))]
+        for name, entry in entries.items()
     }
     # repr for Decimal: 1.5 and "1.5" are not the same mapping. In the order of the file, which {PK, SK} depends on.
     fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], default=repr).encode())
@@ -65,6 +66,12 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
         references_to[path] = _reference(reference, models, where)
         if paths[path] == (model.id,):
             raise ValueError(f"{where}: is the id attribute itself; remove the reference (the id is always rewritten).")
+    for path in model.not_references:
+        where = f".not_references: {path}"
+        _path(path, where)
+        if path in model.references:
+            raise ValueError(f"{where}: is also under references; remove it from one of them.")
+    _check_accept(model)
     _check_fields(model)
     _check_queries(model)
     for attribute, wanted in model.where.items():
@@ -74,6 +81,19 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
             raise ValueError(f".where.{attribute}: is a map; give a value, or a list of values, to compare with.")
         _check_value(wanted, f".where.{attribute}")
     return Entry(name, source, target, model, paths, references_to)
+
+
+def _check_accept(model: EntryModel) -> None:
+    """What is accepted must exist, so that a misspelt name is not silently without effect."""
+    accept = model.accept
+    for group, names, known in (
+        ("dangling", accept.dangling, model.references),
+        ("unreadable", accept.unreadable, model.references),
+        ("queries", accept.queries, model.queries),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(f".accept.{group}: no {name!r} there{suggest(name, list(known))}")
 
 
 def _check_value(value: Any, where: str) -> None:

@@ -92,6 +92,21 @@ class Query(Strict):
     filter: dict[str, Any] = {}
 
 
+class Accept(Strict):
+    """What the user has seen and accepts: counted and listed as ever, but no reason for REVIEW."""
+
+    empty: bool = False  # the source table has no items
+    extra: bool = False  # items of the target that the mapping does not produce
+    dangling: list[str] = []  # reference paths
+    unreadable: list[str] = []  # reference paths
+    unmatched: list[str] = []  # names that no item has
+    differs: list[str] = []  # target attributes
+    queries: list[str] = []  # names of queries that prove nothing
+
+
+NOT_WRITTEN = ("accept", "not_references")  # what of an entry changes no item, and so no fingerprint
+
+
 class EntryModel(Strict):
     """An entry, or the defaults of all entries, as written."""
 
@@ -106,6 +121,8 @@ class EntryModel(Strict):
     drop: list[str] = []
     create: Create | None = None
     queries: dict[str, Query] = {}
+    not_references: list[Name] = []  # paths whose values look like ids and are none
+    accept: Accept = Accept()
 
     @property
     def renews_ids(self) -> bool:

@@ -41,6 +41,7 @@ class Row:
     """
 
     entry: str
+    source: dict  # the source item
     source_key: dict
     key: dict
     item: dict
@@ -182,7 +183,9 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             old_id, new_id_ = key_text(source_key), key_text(key)
         else:
             old_id, new_id_ = old.get("S") or text_of(old), new.get("S") or text_of(new)
-        return Row(name, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse, link)
+        return Row(
+            name, item, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse, link
+        )
 
     return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
 

@@ -98,7 +98,7 @@ def row_of(source: dict, item: dict, entry: str = "Contacts", **more) -> Row:
         "sparse": [],
         **more,
     }
-    return Row(entry=entry, item=item, raw=b"", digest="", **values)
+    return Row(entry=entry, source=source, item=item, raw=b"", digest="", **values)
 
 
 def analysis_of(tables: dict[str, EntryAnalysis], **more) -> Analysis:

@@ -86,7 +86,9 @@ class Observer:
             self.unrouted[routed.page.table] += len(routed.unrouted)
             for key in routed.unrouted:
                 self._list("unrouted", routed.page.table, key, "", "no entry selects it")
-            self._sample(routed, rows)
+            for row in routed.rows:
+                if len(samples := self.tables[row.entry].samples) < SAMPLES:
+                    samples.append((row.source, row))
         if self._on_page:
             self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
 
@@ -163,16 +165,6 @@ class Observer:
 
     def _list(self, kind: str, table: str, key: dict, attribute: str, reason: str) -> None:
         self.listed[kind].append({"table": table, "key": key, "attribute": attribute, "reason": reason})
-
-    def _sample(self, routed: Routed, rows: dict[str, list[Row]]) -> None:
-        if all(len(self.tables[entry].samples) >= SAMPLES for entry in rows):
-            return
-        key_names = list(routed.rows[0].source_key)
-        items = {tuple(str(item[name]) for name in key_names): item for item in routed.page.items}
-        for row in routed.rows:
-            samples = self.tables[row.entry].samples
-            if len(samples) < SAMPLES:
-                samples.append((items[tuple(str(row.source_key[name]) for name in key_names)], row))
 
     def close(self) -> None:
         """Finds dangling references and colliding keys. Call it once, after the last page."""
