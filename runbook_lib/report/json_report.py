@@ -86,6 +86,8 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             name: {"exists": state.exists, "empty": state.empty, "differences": state.differences}
             for name, state in analysis.targets.items()
         },
+        "undeclared": [found.as_json() for found in analysis.undeclared],
+        "not_references": [found.as_json() for found in analysis.not_references],
         "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
         "estimated_write_units": analysis.write_units,
         "fingerprints": plan.identity._asdict(),

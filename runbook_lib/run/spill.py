@@ -12,7 +12,7 @@ from typing import IO, Any
 import orjson
 
 SPILL_BYTES = 64_000_000
-_PARTS = 64
+PARTS = 64
 SPOOL_BYTES = 1_000_000
 
 
@@ -23,7 +23,7 @@ class HashLog:
         """`width` in bytes; above `spill_bytes` the bag lies in a temporary folder that goes with the object."""
         self.width = width
         self._spill_bytes = spill_bytes
-        self._parts = [bytearray() for _ in range(_PARTS)]
+        self._parts = [bytearray() for _ in range(PARTS)]
         self._held = 0
         self._folder: tempfile.TemporaryDirectory | None = None
         self._lock = threading.Lock()
@@ -33,14 +33,14 @@ class HashLog:
         with self._lock:
             parts, number = self._parts, 0
             for number, hashed in enumerate(hashes, 1):  # noqa: B007 - the last number is wanted
-                parts[hashed[0] % _PARTS] += hashed
+                parts[hashed[0] % PARTS] += hashed
             self._held += number * self.width
             if self._held > self._spill_bytes:
                 self._spill()
 
     def __len__(self) -> int:
         """How many hashes, each counted as often as it was added."""
-        return sum(len(self._part(number)) for number in range(_PARTS)) // self.width
+        return sum(map(len, self.parts())) // self.width
 
     def duplicates(self) -> set[bytes]:
         """The hashes that were added more than once."""
@@ -70,13 +70,16 @@ class HashLog:
             file.flush()
             return HashSet(_mapped(file), self.width)
 
+    def parts(self) -> Iterator[bytes]:
+        """The hashes, each as often as it was added; those of one part have the same first byte modulo PARTS."""
+        return map(self._part, range(PARTS))
+
     def _part(self, number: int) -> bytes:
         spilled = Path(self._folder.name, str(number)) if self._folder else None
         return (spilled.read_bytes() if spilled and spilled.exists() else b"") + bytes(self._parts[number])
 
     def _each(self) -> Iterator[list[bytes]]:
-        for number in range(_PARTS):
-            blob = self._part(number)
+        for blob in self.parts():
             yield [blob[at : at + self.width] for at in range(0, len(blob), self.width)]
 
     def _spill(self) -> None:
@@ -105,9 +108,7 @@ class HashSet:
         self._width = width
         self._blob = blob
         places = range(len(blob) // width)
-        self._starts = [
-            bisect_left(places, part, key=lambda at: blob[at * width] % _PARTS) for part in range(_PARTS + 1)
-        ]
+        self._starts = [bisect_left(places, part, key=lambda at: blob[at * width] % PARTS) for part in range(PARTS + 1)]
 
     def save(self, path: Path) -> None:
         """Writes the set to a file, mode 0600."""
@@ -120,8 +121,13 @@ class HashSet:
         with open(path, "rb") as file:
             return cls(_mapped(file), width)
 
+    def blobs(self, hashes: int = 65_536) -> Iterator[bytes]:
+        """All hashes, some at a time."""
+        step = hashes * self._width
+        return (self._blob[at : at + step] for at in range(0, len(self._blob), step))
+
     def __contains__(self, hashed: bytes) -> bool:
-        low, high = self._starts[hashed[0] % _PARTS : hashed[0] % _PARTS + 2]
+        low, high = self._starts[hashed[0] % PARTS : hashed[0] % PARTS + 2]
         at = bisect_left(self, hashed, low, high)
         return at < high and self[at] == hashed
 

@@ -1,6 +1,7 @@
 """The open items of an analysis. Pure."""
 
-from ...verdict import FAIL, Alert, alerts_of_counts, dangling_alert, plural, unrouted_alert
+from ...discover.references import CERTAIN
+from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural, unrouted_alert
 from ...walk.plan import Plan
 from .analysis import Analysis, EntryAnalysis
 
@@ -59,8 +60,29 @@ def alerts_of_analysis(plan: Plan, analysis: Analysis) -> list[Alert]:
             alerts.append(
                 Alert(FAIL, name, "a value does not convert, where the mapping says stop", "See quarantine.jsonl.")
             )
+    alerts += _undeclared(analysis)
     if analysis.unrouted and not plan.mapping.ignore_unrouted:
         alerts.append(unrouted_alert(sum(analysis.unrouted.values())))
+    return alerts
+
+
+def _undeclared(analysis: Analysis) -> list[Alert]:
+    """One alert for each path whose values are ids that no rule rewrites."""
+    by_path: dict[tuple[str, str], list] = {}
+    for one in analysis.undeclared:
+        by_path.setdefault((one.table, one.path), []).append(one)
+    alerts = []
+    for (table, path), several in by_path.items():
+        first, more = several[0], len(several) - 1
+        certain = first.confidence >= CERTAIN
+        to = first.to if not more else f"{first.to} and {plural(more, 'other')}"
+        message = (
+            f"{path}: {first.found:,} of {plural(first.values, 'value')} {'are' if certain else 'may be'} ids of {to}"
+        )
+        message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
+        paste = f"Add under references: {first.line}" if first.line else "The mapping cannot rewrite them"
+        action = f"{paste}; or list {path} under not_references."
+        alerts.append(Alert(REVIEW if certain else "", table, message, action))
     return alerts
 
 

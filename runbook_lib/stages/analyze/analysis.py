@@ -2,11 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
 from .profile import Profile
+
+if TYPE_CHECKING:
+    from ...discover.references import Finding
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Analysis:
     estimated_seconds: float
     alerts: list[Alert]
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
+    undeclared: list["Finding"] = field(default_factory=list)  # ids that no rule rewrites
+    not_references: list["Finding"] = field(default_factory=list)  # the same, where the mapping says that they are none
 
     @property
     def records(self) -> int:

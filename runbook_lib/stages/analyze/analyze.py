@@ -6,17 +6,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
+from ...discover.columns import as_columns
+from ...discover.evidence import Evidence
+from ...discover.references import find_references, undeclared
 from ...dynamo import tables
 from ...mapping.references import REMEMBERED
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
-from ...values import size
+from ...values import size, text_of
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.walk import Routed, digests_there, walk
 from .alerts import alerts_of_analysis
 from .analysis import Analysis, EntryAnalysis, TargetState
-from .profile import Profile, merge_into, profile_items
+from .profile import Profile, merge_into, profile_columns
 
 DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
 SAMPLES = 2  # samples shown before and after, per entry
@@ -42,6 +45,7 @@ class Observer:
         self._ids: dict[str, HashLog] = defaultdict(HashLog)
         self._asked: dict[tuple[str, str, str], HashLog] = defaultdict(HashLog)  # entry, path, parent
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
+        self.evidence = Evidence(plan.routes)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
         self._index_keys = {
             name: [[n for n, _ in index.key] for index in (table.indexes.values() if table else ())]
@@ -98,7 +102,10 @@ class Observer:
             name = route.entry.name
             selects_all = routed.scanned[name] == len(items)
             selected = items if selects_all else [item for item in items if route.selects(item)]
-            profiles[name] = profile_items(selected, self.tables[name].profile)
+            attributes = as_columns(selected)
+            profiles[name] = profile_columns(attributes, self.tables[name].profile)
+            ids = [old.get("S") or text_of(old) for item in selected if (old := route.id_of(item)) is not None]
+            self.evidence.add(name, selected, attributes, ids)
         return profiles
 
     def _count_rows(self, entry: str, rows: list[Row], bytes_: list[int]) -> None:
@@ -188,6 +195,8 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     observer = Observer(plan, targets, on_page)
     walk(plan, observer, winners=winners)
     observer.close()
+    entries = plan.mapping.entries
+    open_, none = undeclared(find_references(observer.evidence.columns(), observer.evidence, entries), entries)
     seconds = time.monotonic() - started
     analysis = Analysis(
         observer.tables,
@@ -198,6 +207,8 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         0.0,
         [],
         dict(observer.listed),
+        open_,
+        none,
     )
     return replace(analysis, estimated_seconds=_estimate(plan, analysis), alerts=alerts_of_analysis(plan, analysis))
 

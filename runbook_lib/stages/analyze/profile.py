@@ -1,12 +1,12 @@
 """The profile of a table's attributes, built page by page: counts, types, lengths, number of values; never a value."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ...discover.columns import MAX_ATTRIBUTES, as_columns, by_letter
 from .distinct import Distinct, different
 
-MAX_ATTRIBUTES = 2_000  # of a table, so that attribute names made from data cannot fill the memory
 FURTHER = "(further attributes)"
 _WITHOUT_LENGTH = frozenset({"N", "BOOL", "NULL"})
 
@@ -23,7 +23,7 @@ class AttributeProfile:
 
     def add(self, values: list[dict], known: Distinct | None = None) -> None:
         """Counts typed values. `known`: what `distinct` will be merged into; see Distinct.add."""
-        for letter, contents in _by_letter(values).items():
+        for letter, contents in by_letter(values).items():
             self.types[letter] += len(contents)
             if letter == "NULL":
                 self.empty += len(contents)
@@ -53,8 +53,13 @@ Profile = dict[str, AttributeProfile]  # attribute -> its profile
 
 def profile_items(items: Iterable[dict], known: Mapping[str, AttributeProfile] | None = None) -> Profile:
     """The profile of some items. `known`: the profile that it will be merged into, which spares some work."""
+    return profile_columns(as_columns(items), known)
+
+
+def profile_columns(columns: Mapping[str, list[dict]], known: Mapping[str, AttributeProfile] | None = None) -> Profile:
+    """The same from the items' columns."""
     found: Profile = {}
-    for name, values in _columns(items).items():
+    for name, values in columns.items():
         found[name] = attribute = AttributeProfile()
         attribute.add(values, known[name].distinct if known and name in known else None)
     return found
@@ -65,32 +70,3 @@ def merge_into(whole: Profile, page: Profile) -> None:
     for name, attribute in page.items():
         place = name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
         whole.setdefault(place, AttributeProfile()).merge(attribute)
-
-
-def _columns(items: Iterable[dict]) -> dict[str, list[dict]]:
-    """Attribute → its values in all items that have it.
-
-    Items with the same attributes are turned into columns together. Going through columns instead of items lets
-    `map`, `min`, `set` and their like do what is done for each value: with the places of Distinct, half the time.
-    """
-    alike: dict[tuple[str, ...], list[dict]] = defaultdict(list)
-    for item in items:
-        alike[tuple(item)].append(item)
-    columns: dict[str, list[dict]] = defaultdict(list)
-    for names, group in alike.items():
-        for name, values in zip(names, zip(*[item.values() for item in group], strict=True), strict=True):
-            columns[name].extend(values)
-    return columns
-
-
-def _by_letter(values: list[dict]) -> dict[str, list]:
-    """Type letter → the contents of the values of that type."""
-    letter = next(iter(values[0]))
-    try:
-        return {letter: [value[letter] for value in values]}  # nearly all attributes have one type
-    except KeyError:
-        by_letter: dict[str, list] = defaultdict(list)
-        for value in values:
-            for letter, content in value.items():  # one
-                by_letter[letter].append(content)
-        return by_letter

@@ -1,0 +1,280 @@
+"""What stands at every path, as hashes in bounded memory, and how much of it are ids of each entry.
+
+A whole number stands for itself, so that how numbers lie among the ids can be seen; any other text is a negative number
+made of its hash. Each path keeps its different values with their counts. When all of them together become too many, the
+paths that have most keep those of a part of the hashes, and what is counted there is an estimate. The ids themselves are
+always complete: they spill to files.
+"""
+
+import heapq
+import threading
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from zlib import crc32
+
+import numpy as np
+
+from ..run.spill import PARTS, HashLog
+from .columns import Path, Reader, as_columns
+from .tokens import is_recognisable, parts_of
+
+KEPT = 2_000_000  # different values of all paths together
+PENDING = 1_024  # values of a path that wait to be counted, at least
+SAMPLES = 16  # texts of a path from which its pattern is read
+SAMPLED = 64  # texts of a page from which those are chosen
+IDS_BYTES = 16_000_000  # of an entry's ids that stay in memory
+PART = object()  # ends a path whose values are the parts of the texts there
+Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
+
+_TEXT = -(2**63)
+_DIGITS = 18  # of the longest number that stands for itself
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def as_number(text: str) -> int | None:
+    """The whole number that a text is, if it stands for itself: not negative, no leading zeros, not too long."""
+    if text.isdigit() and text.isascii() and len(text) <= _DIGITS and (text[0] != "0" or text == "0"):
+        return int(text)
+    return None
+
+
+def code_of(text: str) -> int:
+    """The number by which a text is known in this process: itself, or below 0."""
+    number = as_number(text)
+    return hash(text) | _TEXT if number is None else number
+
+
+def codes_of(texts: list[str]) -> array:
+    """The same for many texts, of which most are no numbers."""
+    if True in map(str.isdigit, texts):
+        return array("q", map(code_of, texts))
+    return array("q", (np.fromiter(map(hash, texts), np.int64, len(texts)) | _TEXT).tobytes())
+
+
+class Values:
+    """The different values at one path, with their counts."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.codes, self.counts = np.empty(0, np.int64), np.empty(0, np.int64)
+        self.total = 0  # values, kept or not
+        self.shift = 0  # kept are those whose mixed code begins with so many zero bits
+        self._pending = array("q")
+
+    def __len__(self) -> int:
+        """How many it holds in memory."""
+        return len(self.codes) + len(self._pending)
+
+    def add(self, codes: array) -> None:
+        """Adds values."""
+        self.total += len(codes)
+        self._pending.extend(codes)
+        if len(self._pending) > max(PENDING, len(self.codes)):
+            self.settle()
+
+    def settle(self) -> None:
+        """Counts what waits."""
+        if self._pending:
+            pending = np.frombuffer(self._pending, np.int64)
+            self._pending = array("q")
+            self._sum(pending, np.ones(len(pending)))
+
+    def halve(self) -> None:
+        """Keeps half the values."""
+        self.settle()
+        self.shift += 1
+        self._sum(np.empty(0, np.int64), np.empty(0))
+
+    def merge(self, other: "Values") -> None:
+        """Adds the values of another path."""
+        self.settle()
+        other.settle()
+        self.total += other.total
+        self.shift = max(self.shift, other.shift)
+        self._sum(other.codes, other.counts)
+
+    @property
+    def distinct(self) -> int:
+        """The number of different values; an estimate where `shift` is not 0."""
+        return len(self.codes) << self.shift
+
+    def _sum(self, codes: np.ndarray, counts: np.ndarray) -> None:
+        codes, counts = np.concatenate([self.codes, codes]), np.concatenate([self.counts, counts])
+        if self.shift:
+            kept = (codes.view(np.uint64) * _MIX) >> np.uint64(64 - self.shift) == 0
+            codes, counts = codes[kept], counts[kept]
+        self.codes, at = np.unique(codes, return_inverse=True)
+        self.counts = np.bincount(at, counts, len(self.codes)).astype(np.int64)
+
+
+class Ids:
+    """The ids of one entry: those that can be recognised as ids, and the others."""
+
+    def __init__(self, others: HashLog | None = None):
+        """None yet but `others`."""
+        self.recognisable, self.others = HashLog(8, IDS_BYTES), others or HashLog(8, IDS_BYTES)
+
+    def add(self, texts: list[str]) -> None:
+        """Adds ids. Thread-safe."""
+        recognised = [*map(is_recognisable, texts)]
+        for log, wanted in ((self.recognisable, True), (self.others, False)):
+            codes = array(
+                "q", [code_of(text) for text, is_so in zip(texts, recognised, strict=True) if is_so is wanted]
+            )
+            raw = codes.tobytes()
+            log.extend(raw[at : at + 8] for at in range(0, len(raw), 8))
+
+
+@dataclass(frozen=True)
+class Match:
+    """How much of a path are ids of one entry."""
+
+    to: str
+    hits: np.ndarray  # places of the values in the column's codes
+    recognised: int  # of these, hits in ids that can be recognised
+
+
+@dataclass(frozen=True)
+class Column:
+    """A path some of whose values are ids."""
+
+    entry: str
+    path: Path
+    named: Named
+    values: Values
+    samples: list[str]
+    matches: list[Match]
+
+
+class Evidence:
+    """Collects, page by page, what stands at every path of every entry, and the entries' ids. Thread-safe."""
+
+    def __init__(self, entries: Iterable[str]):
+        """`entries`: their names, which an attribute may hold."""
+        self._names = frozenset(entries)
+        self.ids = {name: Ids() for name in self._names}
+        self._readers = {name: Reader() for name in self._names}
+        self._not_naming: dict[str, set[str]] = defaultdict(set)  # entry -> attributes that hold other things, too
+        self._values: dict[tuple, Values] = defaultdict(Values)
+        self._samples: dict[tuple, list[str]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def add(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]], ids: list[str]) -> None:
+        """Adds a page of an entry's source items: `attributes` are their columns, `ids` their ids as text."""
+        found, samples = self._readers[entry].columns(attributes), {}
+        coded = {(path, None): codes_of(texts) for path, texts in found.whole.items()}
+        for path, keys in found.keys.items():
+            coded[path, None] = array("q", chain.from_iterable([code_of(key)] * n for key, n in keys.items()))
+        for path, texts in found.free.items():
+            if parts := parts_of(texts):
+                coded[(*path, PART), None] = codes_of(parts)
+                samples[path] = heapq.nsmallest(SAMPLES, {*texts[:SAMPLED]}, _order)
+        coded |= self._by_name(entry, items, attributes)
+        self.ids[entry].add(ids)
+        self.take(entry, self._readers[entry], coded, samples)
+
+    def take(
+        self,
+        place: str,
+        reader: Reader,
+        coded: Mapping[tuple[Path, Named], array],
+        samples: Mapping[Path, list[str]] | None = None,
+    ) -> None:
+        """Adds what stands at the paths of a page, in codes. `place`: an entry, or any other name for where that is."""
+        with self._lock:
+            self._readers[place] = reader
+            for (path, named), codes in coded.items():
+                self._values[place, reader.collapse(path), named].add(codes)
+            for path, texts in (samples or {}).items():
+                self._samples[place, path] = heapq.nsmallest(SAMPLES, {*self._samples[place, path], *texts}, _order)
+            if sum(map(len, self._values.values())) > KEPT:
+                for values in self._values.values():
+                    values.settle()
+                while sum(map(len, self._values.values())) > KEPT:
+                    max(self._values.values(), key=len).halve()
+
+    def _by_name(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]]) -> dict:
+        """The texts of items again, apart by what an attribute says that holds names of entries, if there is one."""
+        no, coded = self._not_naming[entry], {}
+        for naming in [name for name in attributes if name not in no]:
+            said = {value.get("S") for value in attributes[naming] if "NULL" not in value}
+            if not said <= self._names:
+                no.add(naming)
+            if not said or naming in no:
+                continue
+            of_name: dict[str, list[dict]] = defaultdict(list)
+            for item in items:
+                of_name[item.get(naming, {}).get("S", "")].append(item)
+            for name, group in of_name.items():
+                for attribute, values in as_columns(group).items():
+                    if attribute != naming and name:
+                        texts = [value["S"] for value in values if "S" in value]
+                        coded[(attribute,), (naming, name)] = codes_of(texts)
+        return coded
+
+    def columns(self) -> list[Column]:
+        """Every path some of whose values are ids of an entry. Call it once, after the last page."""
+        self._join_collapsed()
+        places = list(self._values)
+        for values in self._values.values():
+            values.settle()
+        codes = np.concatenate([self._values[place].codes for place in places] or [np.empty(0, np.int64)])
+        starts = np.cumsum([0, *(len(self._values[place].codes) for place in places)])
+        matches: dict[int, list[Match]] = defaultdict(list)
+        parts = codes.view(np.uint8).reshape(-1, 8)[:, 0] % PARTS
+        by_part = [np.flatnonzero(parts == part) for part in range(PARTS)]
+        for name in sorted(self.ids):
+            recognised = _hits(codes, by_part, self.ids[name].recognisable)
+            others = _hits(codes, by_part, self.ids[name].others)
+            hits = np.sort(np.concatenate([recognised, others]))
+            edges, sure = np.searchsorted(hits, starts), np.searchsorted(np.sort(recognised), starts)
+            for at in np.flatnonzero(np.diff(edges)):
+                own = hits[edges[at] : edges[at + 1]] - starts[at]
+                matches[at].append(Match(name, own, int(sure[at + 1] - sure[at])))
+        return [
+            Column(entry, path, named, self._values[entry, path, named], self._samples_at(entry, path), matches[at])
+            for at, (entry, path, named) in enumerate(places)
+            if at in matches and (named is None or named[0] not in self._not_naming[entry])
+        ]
+
+    def _samples_at(self, entry: str, path: Path) -> list[str]:
+        return self._samples[entry, path[:-1]] if path[-1] is PART else []
+
+    def _join_collapsed(self) -> None:
+        """Adds the values of names that turned out to be data only after they were counted."""
+        for place in list(self._values):
+            entry, path, named = place
+            if (new := self._readers[entry].collapse(path)) != path:
+                self._values[entry, new, named].merge(self._values.pop(place))
+
+    def total(self, entry: str, path: Path) -> int:
+        """How many texts and numbers stand at a path."""
+        return self._values[entry, path, None].total
+
+    def numbers_of(self, entry: str) -> np.ndarray:
+        """The ids of an entry that are whole numbers, ascending; of very many, each 64th."""
+        log = self.ids[entry].others
+        blobs = [next(log.parts())] if len(log) > KEPT else [*log.parts()]
+        numbers = np.unique(np.frombuffer(b"".join(blobs), np.int64))
+        return numbers[numbers >= 0]
+
+
+def _order(text: str) -> tuple[int, str]:
+    """An order that has nothing to do with what the text says."""
+    return crc32(text.encode("utf-8", "surrogatepass")), text
+
+
+def _hits(codes: np.ndarray, by_part: list[np.ndarray], log: HashLog) -> np.ndarray:
+    """The places of the codes that the log holds."""
+    found = []
+    for places, blob in zip(by_part, log.parts(), strict=True):
+        if len(places) and blob:
+            ids = np.unique(np.frombuffer(blob, np.int64))
+            asked = codes[places]
+            at = np.searchsorted(ids, asked)
+            at[at == len(ids)] = 0
+            found.append(places[ids[at] == asked])
+    return np.concatenate(found) if found else np.empty(0, np.int64)

@@ -1,0 +1,69 @@
+"""Whether the name of an attribute speaks for an entry: `agentContactId` for Contacts. Pure."""
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_ID_WORDS = frozenset("id no nr num number key ref code fk uuid guid pk sk".split())
+_MEASURES = frozenset(
+    """age amount average avg balance col column cost count day depth discount duration elapsed floor height hour index
+    length level limit max min minute month offset page percent percentage point position price priority progress qty
+    quantity rank rate rating ratio row score second size sort star status step sum total version volume week weight
+    width year""".split()
+)
+_SHORTEST = 3  # letters of a word that may stand for a longer one, as `cust` for Customers
+ALIKE = 0.8  # of two names, one of which is probably misspelt
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in lower case and in the singular: `agentContactIds` → agent, contact, id."""
+    return [_singular(word.lower()) for word in _WORD.findall(name)]
+
+
+def names_a_measure(name: str) -> bool:
+    """Whether a name says that its numbers count or measure something: `quantity`, `pageSize`, `productCount`."""
+    return any(word in _MEASURES for word in words(name))
+
+
+def means(steps: list[str], entry: str, *, many: bool) -> bool:
+    """Whether the names of a path say "an id of this entry": customerId, customer_no, customer.id, parentCustomer.
+
+    `customerCount` and `customerRating` say something else. So does `orders` where it is one value: a number of them;
+    `many` says that the path leads into a list.
+    """
+    given = [(word, at) for at, name in enumerate(steps) for word in words(name)]
+    says_id = bool(given) and given[-1][0] in _ID_WORDS
+    while given and given[-1][0] in _ID_WORDS:
+        given.pop()
+    wanted = [word for word in words(entry) if word not in _ID_WORDS]
+    if not given or not wanted or not _stands_for(given[-1][0], wanted[-1]):
+        return False
+    last = steps[given[-1][1]]
+    return says_id or many or _singular(last.lower()) == last.lower()
+
+
+def support(names: Iterable[str], entry: str) -> float:
+    """How far the names of a path speak for an entry, from 0 to 1: the share of the entry's words that they hold."""
+    wanted = [word for word in words(entry) if word not in _ID_WORDS]
+    given = [word for name in names for word in words(name) if word not in _ID_WORDS]
+    found = [word for word in wanted if any(_stands_for(mine, word) for mine in given)]
+    return len(found) / len(wanted) if wanted else 0.0
+
+
+def alike(name: str, other: str) -> bool:
+    """Whether one of two names is probably the other, misspelt."""
+    return SequenceMatcher(None, name.lower(), other.lower()).ratio() >= ALIKE
+
+
+def _stands_for(word: str, other: str) -> bool:
+    shorter, longer = sorted((word, other), key=len)
+    return shorter == longer or (len(shorter) >= _SHORTEST and longer.startswith(shorter))
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word

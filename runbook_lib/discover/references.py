@@ -1,0 +1,248 @@
+"""Which paths hold ids of other items, how sure that is, and the line of a mapping that says so.
+
+Where ids can be recognised (a uuid, a prefix, letters and digits), a value that equals one is no coincidence. Other ids, bare
+numbers above all, are also quantities, years and positions. There the coverage of the path, the part of the ids that occur, the
+way they lie among all ids, and the names decide; where these do not agree, the finding is ambiguous.
+
+Inclusion dependencies and what tells foreign keys from chance: Zhang et al., On Multi-Column Foreign Key Discovery, VLDB
+2010 (values that look like a random sample of the key); Motl and Kordík, Foreign Key Constraint Identification in Relational
+Databases, ITAT 2017 (names).
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..mapping import templates
+from ..mapping.json_text import EACH, JSON
+from ..mapping.model import Entry
+from . import names
+from .columns import Path, spelled
+from .evidence import PART, Column, Evidence, Match, code_of
+from .tokens import token_spans
+
+CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
+COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
+CHANCE = 1e-6  # probability of a coincidence that is none
+KOLMOGOROV = 1.63  # critical value for a sample at 1 %: Kolmogorov and Smirnov
+ENOUGH = 20  # different numbers from which their distribution says something
+SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
+AGREEING = 0.8  # of the sampled texts that must have one pattern
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SAYABLE = re.compile(r"[^.\[\]:{}\\]+")  # names that a path of the mapping can hold
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Values of one path that are ids of one entry. Holds counts and names, never a value."""
+
+    table: str  # the entry whose items have the path
+    path: str
+    to: str
+    values: int  # texts and numbers at the path
+    found: int  # of these, ids of `to` (or texts that hold one); an estimate for paths of very many different values
+    confidence: float
+    line: str | None  # for `references` in the mapping; None where the language cannot say it
+    declared: str = ""  # what the mapping says that the path refers to, where that is something else
+
+    @property
+    def coverage(self) -> float:
+        """The share of the values that are ids."""
+        return round(self.found / self.values, 4) if self.values else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """As the analysis lists it."""
+        fields = ("table", "path", "to", "values", "found", "coverage", "confidence", "line")
+        return {name: getattr(self, name) for name in fields} | ({"declared": self.declared} if self.declared else {})
+
+
+def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[str, Entry]) -> list[Finding]:
+    """Every path whose values are ids of an entry, whether or not the mapping says so; ids of the items' own are not.
+
+    A path has several findings where its values are ids of several entries. `columns` are those of the evidence.
+    """
+    naming = _naming(columns)
+    numbers: dict[str, np.ndarray] = {}
+    found: dict[tuple[str, str, str], Finding] = {}
+    for column in columns:
+        entry = entries[column.entry]
+        if column.named or column.path == (entry.model.id,):
+            continue
+        steps = column.path[:-1] if column.path[-1] is PART else column.path
+        whole = evidence.total(column.entry, steps)
+        for match, confidence in _parents(column, entry, evidence, numbers):
+            number = _occurrences(column, match)
+            one = Finding(column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None)
+            one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
+            other = found.get((one.table, one.path, one.to))
+            if other:  # some values are ids, others hold some: the first says how to declare it
+                first = one if one.found >= other.found else other
+                one = replace(first, found=min(whole, one.found + other.found))
+            found[one.table, one.path, one.to] = one
+    return sorted(found.values(), key=lambda one: (one.table, one.path, -one.found, one.to))
+
+
+def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tuple[list[Finding], list[Finding]]:
+    """The findings that no rule rewrites although the ids are renewed; and those of them under `not_references`."""
+    by_path: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for one in findings:
+        if entries[one.to].model.renews_ids and one.confidence >= LIKELY:
+            by_path[one.table, one.path].append(one)
+    open_, none = [], []
+    for (table, path), several in by_path.items():
+        entry = entries[table]
+        if re.split(r"[.\[:{]", path)[0] in entry.model.drop:
+            continue
+        if path in entry.model.not_references:
+            none += several
+        elif path not in entry.paths:
+            open_ += several
+        elif not entry.model.references[path].table_named_by:
+            said = {hole.name for hole in templates.holes(entry.references_to[path])}
+            if not any(one.to in said for one in several):
+                open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]
+    return open_, none
+
+
+def _occurrences(column: Column, match: Match) -> int:
+    counts = column.values.counts
+    kept = counts.sum()
+    return round(column.values.total * counts[match.hits].sum() / kept) if kept else 0
+
+
+def _parents(
+    column: Column, entry: Entry, evidence: Evidence, numbers: dict[str, np.ndarray]
+) -> list[tuple[Match, float]]:
+    """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
+    spoken = [step for step in column.path if isinstance(step, str)][-2:]
+    hinted = _hinted(entry, column.path)
+    scores = {m.to: 1.0 if m.to in hinted else names.support(spoken, m.to) for m in column.matches}
+    ranked = sorted(column.matches, key=lambda m: (-len(m.hits), -scores[m.to], m.to))
+    chosen, covered = [], np.empty(0, np.int64)
+    for match in ranked:
+        if match.recognised and len(np.setdiff1d(match.hits, covered, assume_unique=True)):
+            coverage = _occurrences(column, match) / column.values.total
+            chosen.append((match, round(CERTAIN + (1 - CERTAIN) * min(1.0, coverage), 2)))
+            covered = np.union1d(covered, match.hits)
+    if chosen:
+        return chosen
+    many = not isinstance(column.path[-1], str)
+    named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
+    rated = [(match, _unrecognised(column, match, named[match.to], evidence, numbers)) for match in ranked]
+    rated = sorted(rated, key=lambda pair: (-pair[1], -scores[pair[0].to], pair[0].to))
+    rated = [pair for pair in rated if pair[1] >= LIKELY]
+    if len(rated) > 1 and scores[rated[0][0].to] <= scores[rated[1][0].to]:  # no name tells them apart
+        return [(match, min(confidence, 0.6)) for match, confidence in rated]
+    return rated[:1]
+
+
+def _hinted(entry: Entry, path: Path) -> set[str]:
+    """The entries to which declared paths refer that are this path, misspelt."""
+    text = spelled(path)
+    close = [other for other, steps in entry.paths.items() if steps != path and names.alike(other, text)]
+    return {hole.name for other in close for hole in templates.holes(entry.references_to[other])}
+
+
+def _unrecognised(
+    column: Column, match: Match, named: bool, evidence: Evidence, numbers: dict[str, np.ndarray]
+) -> float:
+    """How sure it is that values are ids, where these ids look like other things, too."""
+    codes = column.values.codes
+    if len(match.hits) < COVERED * len(codes) - 1 or not len(codes):
+        return 0.0
+    hits = codes[match.hits]
+    whole = hits[hits >= 0]
+    if len(whole) < len(hits):  # texts: nothing says what others there could be
+        return 0.95 if named else min(0.85, 0.4 + 0.1 * len(hits))
+    if match.to not in numbers:
+        numbers[match.to] = evidence.numbers_of(match.to)
+    ids = numbers[match.to]
+    if not len(ids):
+        return 0.0
+    low, high = np.searchsorted(ids, [whole[0], whole[-1] + 1])
+    density = min(1.0, (high - low) / (whole[-1] - whole[0] + 1))
+    by_chance = float(density) ** len(whole)
+    share = len(whole) / len(ids)
+    is_sample = share >= SHARE or _distance(whole, ids) * len(whole) ** 0.5 < KOLMOGOROV
+    if by_chance < CHANCE:
+        return 0.98 if named else 0.92
+    if named and is_sample:
+        return 0.93
+    if any(names.names_a_measure(step) for step in column.path[-1:] if isinstance(step, str)):
+        return 0.0
+    if is_sample and len(whole) >= ENOUGH:
+        return 0.6
+    return round(min(0.75, 1 - by_chance), 2)
+
+
+def _distance(values: np.ndarray, ids: np.ndarray) -> float:
+    """The largest distance between the distribution of the values among the ids and an even one."""
+    ranks = (np.searchsorted(ids, values) + 0.5) / len(ids)
+    steps = np.arange(1, len(values) + 1) / len(values)
+    return float(max(np.abs(steps - ranks).max(), np.abs(steps - 1 / len(values) - ranks).max()))
+
+
+def _naming(columns: list[Column]) -> dict[tuple[str, Path, str], str]:
+    """(entry, path, parent) → the attribute that names the entry whose id stands at the path, where it always does."""
+    found: dict[tuple[str, Path, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for column in columns:
+        if column.named:
+            attribute, name = column.named
+            if any(m.to == name and len(m.hits) >= COVERED * len(column.values.codes) - 1 for m in column.matches):
+                found[column.entry, column.path][attribute].append(name)
+    return {
+        (entry, path, name): attribute
+        for (entry, path), attributes in found.items()
+        for attribute, several in attributes.items()
+        if len(several) > 1
+        for name in several
+    }
+
+
+def _line(column: Column, steps: Path, to: str, named_by: str | None) -> str | None:
+    """The line to paste, or None where the language cannot say it."""
+    sayable = [(isinstance(s, str) and bool(_SAYABLE.fullmatch(s))) or s in (EACH, JSON) for s in steps]
+    if not all(sayable):
+        return None
+    if column.path[-1] is not PART:
+        said = f"{{table_named_by: {_quoted(named_by)}}}" if named_by else _quoted(to)
+    elif (pattern := _pattern(column)) is not None:
+        said = json.dumps(pattern, ensure_ascii=False)
+    else:
+        return None
+    return f"{_quoted(spelled(steps))}: {said}"
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN_NAME.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _pattern(column: Column) -> str | None:
+    """The template that the sampled texts follow, with entries where ids stand; None where they do not agree."""
+    owners: dict[int, str] = {}
+    for match in reversed(column.matches):
+        owners |= dict.fromkeys(column.values.codes[match.hits].tolist(), match.to)
+    found: dict[str, int] = defaultdict(int)
+    for text in column.samples:
+        pattern, end = "", 0
+        for start, stop in token_spans(text):
+            owner = owners.get(code_of(text[start:stop]))
+            if owner and start >= end:
+                pattern += _escaped(text[end:start]) + f"{{{owner}}}"
+                end = stop
+        if pattern:
+            found[pattern + _escaped(text[end:])] += 1
+    if not found:
+        return None
+    best = max(found, key=lambda pattern: found[pattern])
+    return best if found[best] >= AGREEING * len(column.samples) and "}{" not in best else None
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

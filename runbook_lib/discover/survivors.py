@@ -1,0 +1,218 @@
+"""Ids of the source that were renewed and still stand somewhere in the target: at any path, at any depth.
+
+An id that can be recognised (a uuid, a prefix, letters and digits) is a survivor wherever it stands. A bare one, such as a
+number, looks like other things, too: it is a survivor at a path whose values are ids for sure (see `references`), and a
+coincidence elsewhere.
+"""
+
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from ..mapping.model import Entry
+from ..run.spill import HashLog, HashSet
+from .columns import Path, Reader, as_columns, spelled
+from .evidence import PART, Evidence, Ids, as_number
+from .references import CERTAIN, find_references
+from .tokens import is_recognisable, parts_of
+
+HASH_BYTES, CODE_BYTES = 12, 8
+BITS_PER_ID = 128  # of the table that says of nearly every text that it is no id
+LEAST_BITS, MOST_BITS = 20, 30  # of its length, as powers of two
+IDS_BYTES = 16_000_000  # of an entry's ids that stay in memory
+_TEXT = -(2**63)
+
+
+class Survivor(NamedTuple):
+    """A value of an item of the target that is an id of the source."""
+
+    index: int  # of the item in its page
+    path: str
+    to: str | None  # the entry whose id it was; None for the name of the source's environment
+
+
+class Renewed:
+    """The ids of the source that get new ones, by entry: their hashes, and the codes of the bare ones."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.hashes: dict[str, HashLog] = defaultdict(lambda: HashLog(HASH_BYTES, IDS_BYTES))
+        self.codes: dict[str, HashLog] = defaultdict(lambda: HashLog(CODE_BYTES, IDS_BYTES))
+
+    def add(self, entry: str, hashes: bytes, codes: bytes) -> None:
+        """Adds what `hashed` gave for some ids of an entry. Thread-safe after the first ids of the entry."""
+        for log, blob, width in ((self.hashes, hashes, HASH_BYTES), (self.codes, codes, CODE_BYTES)):
+            if blob:
+                log[entry].extend(blob[at : at + width] for at in range(0, len(blob), width))
+
+
+def hashed(ids: Iterable[str]) -> tuple[bytes, bytes]:
+    """Hashes of the ids that can be recognised, and codes of the bare ones; the same in every process."""
+    hashes, codes = [], array("q")
+    for text in ids:
+        if is_recognisable(text):
+            hashes.append(_hash(text))
+        else:
+            codes.append(_code(text))
+    return b"".join(hashes), codes.tobytes()
+
+
+def _hash(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return crc32(data).to_bytes(4, "big") + blake2b(data, digest_size=HASH_BYTES - 4).digest()
+
+
+def _code(text: str) -> int:
+    number = as_number(text)
+    return number if number is not None else crc32(text.encode("utf-8", "surrogatepass")) | _TEXT
+
+
+class Survivors:
+    """Looks through the target's items, page by page. Its memory does not grow with the target."""
+
+    def __init__(
+        self, renewed: Renewed, entries: Mapping[str, Entry], left_out: Mapping[str, set[str]], environment: str | None
+    ):
+        """`entries`: target table → an entry that writes to it. `left_out`: target table → paths not to look at.
+
+        `environment`: the name of the source's environment, where it must not be left in any text.
+        """
+        self._entries, self._left_out = entries, left_out
+        self._known = {name: log.frozen() for name, log in renewed.hashes.items()}
+        self._table = _Table(self._known.values())
+        self._readers: dict[str, Reader] = defaultdict(Reader)
+        self._environment = environment
+        self._whole_part = re.compile(rf"(?<![A-Za-z0-9]){re.escape(environment or '')}(?![A-Za-z0-9])")
+        self._codes = renewed.codes
+        self._evidence = Evidence([]) if renewed.codes else None
+        if self._evidence:
+            self._evidence.ids |= {name: Ids(others=log) for name, log in renewed.codes.items()}
+        self._bare: dict[tuple[str, str], dict[str, HashSet]] = {}
+
+    def look(self, target: str, items: list[dict]) -> list[Survivor]:
+        """The survivors of a page of a target table that can be recognised, and texts with the environment's name."""
+        found = _Texts(self._readers[target], items)
+        wanted: dict[Path, dict[str, str | None]] = defaultdict(dict)
+        coded = {}
+        for path, texts in found.all():
+            if spelled(found.place(path)) in self._left_out.get(target, ()):
+                continue
+            sums = _checksums(texts)
+            for at in self._table.may_hold(sums):
+                text = texts[at]
+                if text not in wanted[path] and (owner := self._owner(text)):
+                    wanted[path][text] = owner
+            if self._environment and self._environment in "\0".join(texts) and path[-1] is not PART:
+                wanted[path] |= {text: None for text in texts if self._whole_part.search(text)}
+            if self._evidence:
+                numbers = [as_number(text) for text in texts]
+                coded[path, None] = array(
+                    "q",
+                    [int(s) | _TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)],
+                )
+        if self._evidence:
+            self._evidence.take(target, self._readers[target], coded)
+        return [*self._located(target, items, wanted)] if any(wanted.values()) else []
+
+    def _located(self, target: str, items: list[dict], wanted: Mapping[Path, Mapping]) -> Iterator[Survivor]:
+        for index, item in enumerate(items):
+            found = _Texts(self._readers[target], [item])
+            for path, texts in found.all():
+                if known := wanted.get(path):
+                    place = spelled(found.place(path))
+                    yield from (Survivor(index, place, known[text]) for text in texts if text in known)
+
+    def _owner(self, text: str) -> str | None:
+        known = _hash(text)
+        return next((name for name, hashes in self._known.items() if known in hashes), None)
+
+    def bare(self) -> tuple[set[str], int]:
+        """The target tables that have to be looked through again for bare ids, and how many values are coincidences.
+
+        Call it after the last page.
+        """
+        if not self._evidence:
+            return set(), 0
+        columns = self._evidence.columns()
+        findings = find_references(columns, self._evidence, self._entries)
+        certain = {(one.table, one.path, one.to) for one in findings if one.confidence >= CERTAIN}
+        coincidences = 0
+        for column in columns:
+            steps = column.path[:-1] if column.path[-1] is PART else column.path
+            place = column.entry, spelled(steps)
+            owners = [match.to for match in column.matches if (*place, match.to) in certain]
+            for to in owners:
+                self._bare.setdefault(place, {})[to] = self._codes[to].frozen()
+            if not owners:
+                hits = np.unique(np.concatenate([match.hits for match in column.matches]))
+                coincidences += int(column.values.counts[hits].sum())
+        return {target for target, _ in self._bare}, coincidences
+
+    def look_again(self, target: str, items: list[dict]) -> list[Survivor]:
+        """The bare survivors of a page, after `bare`."""
+        found = []
+        for index, item in enumerate(items):
+            texts_of = _Texts(self._readers[target], [item])
+            for path, texts in texts_of.all():
+                place = spelled(texts_of.place(path))
+                for to, codes in self._bare.get((target, place), {}).items():
+                    found += [
+                        Survivor(index, place, to)
+                        for text in texts
+                        if array("q", [_code(text)]).tobytes() in codes and not is_recognisable(text)
+                    ]
+        return found
+
+
+class _Texts:
+    """The texts of some items by path, whole and in parts, with the names that are data."""
+
+    def __init__(self, reader: Reader, items: list[dict]):
+        self._reader, self._found = reader, reader.columns(as_columns(items))
+
+    def all(self) -> Iterator[tuple[Path, list[str]]]:
+        """Path and texts; the path of parts ends with PART."""
+        for path, texts in self._found.whole.items():
+            yield self._reader.collapse(path), texts
+        for path, keys in self._found.keys.items():
+            yield self._reader.collapse(path), [*keys.elements()]
+        for path, texts in self._found.free.items():
+            if parts := parts_of(texts):
+                yield (*self._reader.collapse(path), PART), parts
+
+    @staticmethod
+    def place(path: Path) -> Path:
+        """The path of the attribute."""
+        return path[:-1] if path[-1] is PART else path
+
+
+class _Table:
+    """A bit for each checksum that some id has, so that nearly every other text is told apart without a lookup."""
+
+    def __init__(self, known: Iterable[HashSet]):
+        known = [*known]
+        bits = min(MOST_BITS, max(LEAST_BITS, (BITS_PER_ID * sum(map(len, known))).bit_length()))
+        self._shift, self._bits = np.uint32(32 - bits), np.zeros(1 << (bits - 3), np.uint8)
+        for hashes in known:
+            for blob in hashes.blobs():
+                sums = np.frombuffer(blob, np.uint8).reshape(-1, HASH_BYTES)[:, :4].copy().view(">u4").ravel()
+                places = sums.astype(np.uint32) >> self._shift
+                np.bitwise_or.at(self._bits, places >> 3, (1 << (places & 7)).astype(np.uint8))
+
+    def may_hold(self, sums: np.ndarray) -> Iterable[int]:
+        """The places of the checksums that some id has."""
+        places = sums >> self._shift
+        return np.flatnonzero(self._bits[places >> 3] >> (places & 7).astype(np.uint8) & 1).tolist()
+
+
+def _checksums(texts: list[str]) -> np.ndarray:
+    try:
+        return np.fromiter(map(crc32, map(str.encode, texts)), np.uint32, len(texts))
+    except UnicodeEncodeError:  # half a character, from an escape in JSON text
+        return np.fromiter((crc32(text.encode("utf-8", "surrogatepass")) for text in texts), np.uint32, len(texts))

@@ -1,0 +1,79 @@
+"""Which texts can be recognised as ids, and the parts of a text that may be one. Pure."""
+
+import re
+from collections.abc import Iterable
+
+_UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+_UUIDS = re.compile(rf"(?<![0-9A-Za-z]){_UUID}(?![0-9A-Za-z])")
+# A uuid; a prefix of two letters or more (or of one, with a separator) and then a digit; 8 characters with both kinds.
+_RECOGNISED = re.compile(
+    rf"{_UUID}|[A-Za-z]{{2,}}[-_.:#/|]?[0-9][^\s@]*|[A-Za-z][-_.:#/|][0-9][^\s@]*"
+    r"|(?=[^\s@]*[0-9])(?=[^\s@]*[A-Za-z])[^\s@]{8,}"
+)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ].*)?)?")
+_SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%\t\n\r."
+_BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
+_TOKENS = re.compile(r"[^#|,;:/\\\"'`()\[\]{}<>=&?@!*+~^$%\s.]+")
+_LONGEST = 36  # characters of a uuid
+SHORT = 16  # parts: of a text with more, only those that look like ids are taken
+
+
+def is_recognisable(text: str) -> bool:
+    """Whether a text looks like an id and like nothing else, so that to find it elsewhere is no coincidence."""
+    return bool(_RECOGNISED.fullmatch(text)) and not _DATE.fullmatch(text)
+
+
+def parts_of(texts: Iterable[str]) -> list[str]:
+    """The parts between separators of all the texts that have some, beside the texts themselves."""
+    found: list[str] = []
+    wanted = [text for text in texts if text[4:5] != "-" or not _DATE.fullmatch(text)]
+    # All texts at once, as bytes: a tenth of the time.
+    joined = "\0".join(wanted).encode("utf-8", "surrogatepass")
+    broken = joined.translate(_BREAKS).decode("utf-8", "surrogatepass")
+    long_words = None
+    for text in broken.split("\0"):
+        if " " not in text:
+            if "_" in text or len(text) > _LONGEST:
+                found += _inside([text])
+            continue
+        parts = text.split()
+        if len(parts) > SHORT:
+            if long_words is None:  # most long texts hold no word that looks like an id: each word is looked at once
+                long_words = {word for word in {*broken.replace("\0", " ").split()} if _like_id(word)}
+            parts = [part for part in parts if part in long_words] if long_words else []
+        found += parts
+        if "_" in text or len(text) > _LONGEST:
+            found += _inside(parts)
+    return found
+
+
+def _like_id(word: str) -> bool:
+    return len(word) >= 8 and not word.isalpha() and not word.isdigit()
+
+
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Where the parts of a text stand, the longer before those inside them."""
+    spans = []
+    for token in _TOKENS.finditer(text):
+        pieces = [token.span()]
+        if "_" in token[0]:
+            pieces += [at.span() for at in re.compile("[^_]+").finditer(text, *token.span())]
+        spans += pieces
+        spans += [
+            uuid.span()
+            for start, stop in pieces
+            if stop - start > _LONGEST
+            for uuid in _UUIDS.finditer(text, start, stop)
+        ]
+    return spans
+
+
+def _inside(parts: list[str]) -> list[str]:
+    """Ids that stand between underscores, and uuids that have something else before or behind them."""
+    found = []
+    for part in parts:
+        pieces = part.split("_")
+        if len(pieces) > 1:
+            found += pieces
+        found += [uuid for piece in pieces if len(piece) > _LONGEST for uuid in _UUIDS.findall(piece)]
+    return found

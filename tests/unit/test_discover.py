@@ -1,0 +1,350 @@
+"""Which paths hold ids of other items: found, with how much confidence, and what is none."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from compiled import mapping_of
+from support_schemas import UUIDS, Database, database, text
+
+from runbook_lib.discover import evidence, names
+from runbook_lib.discover.columns import EACH, JSON, KEYS, MAX_NAMES, VALUES, Reader, as_columns, spelled
+from runbook_lib.discover.evidence import Evidence, Values
+from runbook_lib.discover.references import CERTAIN, LIKELY, Finding, find_references, undeclared
+from runbook_lib.discover.tokens import is_recognisable, parts_of
+from runbook_lib.mapping.model import Entry
+from runbook_lib.values import text_of
+
+SEEDS = range(8)
+
+
+def entries_of(names: list[str], models: dict[str, dict] | None = None) -> dict[str, Entry]:
+    """Entries that copy, as a mapping without references makes them."""
+    body = {name: (models or {}).get(name, {}) for name in names}
+    return mapping_of(json.dumps({"defaults": {"source": "{table}-s", "target": "{table}-t"}, "tables": body})).entries
+
+
+def findings_of(items: dict[str, list[dict]], models: dict[str, dict] | None = None, page: int = 50) -> list[Finding]:
+    """What is found in the items of some entries, read in pages."""
+    entries, found = entries_of(list(items), models), Evidence(items)
+    for name, of_entry in items.items():
+        for at in range(0, len(of_entry), page):
+            part = of_entry[at : at + page]
+            found.add(name, part, as_columns(part), [text_of(one["id"]) for one in part if "id" in one])
+    return find_references(found.columns(), found, entries)
+
+
+@pytest.mark.parametrize("meaningless", [False, True])
+@pytest.mark.parametrize("style", ["uuid", "prefix", "ulid"])
+def test_references_by_ids_that_can_be_recognised_are_all_found(style, meaningless):
+    """F1 of at least 0.98, whatever the attributes are called."""
+    right = wrong = missed = 0
+    for seed in SEEDS:
+        made = database(seed, style, meaningless=meaningless)
+        sure = certain(made)
+        right, wrong, missed = (
+            right + len(sure & made.truth),
+            wrong + len(sure - made.truth),
+            missed + len(made.truth - sure),
+        )
+    assert 2 * right / (2 * right + wrong + missed) >= 0.98
+
+
+@pytest.mark.parametrize("meaningless", [False, True])
+@pytest.mark.parametrize("style", ["integer", "sparse"])
+def test_bare_numbers_are_certain_only_where_they_are_ids(style, meaningless):
+    """Precision of at least 0.95 among what is called certain; the other references are shown as ambiguous."""
+    right = wrong = 0
+    shown: set = set()
+    truth: set = set()
+    for seed in SEEDS:
+        made = database(seed, style, meaningless=meaningless)
+        sure = certain(made)
+        right, wrong = right + len(sure & made.truth), wrong + len(sure - made.truth)
+        truth |= {(seed, *one) for one in made.truth}
+        shown |= {(seed, f.table, f.path, f.to) for f in findings_of(made.items) if f.confidence >= LIKELY}
+    assert right / (right + wrong or 1) >= 0.95 or not right + wrong
+    assert right or meaningless
+    assert len(truth & shown) >= 0.95 * len(truth)
+
+
+def certain(made: Database) -> set[tuple[str, str, str]]:
+    """The findings from which the analysis asks for a decision."""
+    return {(f.table, f.path, f.to) for f in findings_of(made.items) if f.confidence >= CERTAIN}
+
+
+# what a page becomes
+
+
+def test_every_value_at_every_depth_stands_in_a_column():
+    """Lists, sets, maps, keys, JSON text and JSON text in it; numbers in their canonical form."""
+    inner = json.dumps({"c": "three"})
+    item = {
+        "a": text("one"),
+        "n": {"N": "7.0"},
+        "l": {"L": [{"M": {"b": text("two")}}, text("x")]},
+        "s": {"NS": ["8", "9"]},
+        "j": text(json.dumps([{"k": 5, "deep": inner}])),
+        "m": {"M": {"key": {"BOOL": True}}},
+    }
+    found = Reader().columns(as_columns([item]))
+    assert {spelled(path): texts for path, texts in found.whole.items() if texts} == {
+        "a": ["one"],
+        "n": ["7"],
+        "l[].b": ["two"],
+        "l[]": ["x"],
+        "s[]": ["8", "9"],
+        "j": [item["j"]["S"]],
+        "j:json[].k": ["5"],
+        "j:json[].deep": [inner],
+        "j:json[].deep:json.c": ["three"],
+    }
+    assert {spelled(path): dict(keys) for path, keys in found.keys.items()} == {
+        "l[]{keys}": {"b": 1},
+        "m{keys}": {"key": 1},
+        "j:json[]{keys}": {"k": 1, "deep": 1},
+        "j:json[].deep:json{keys}": {"c": 1},
+    }
+    assert sorted(found.free[("a",)] + found.free[("l", EACH)]) == ["one", "x"]
+
+
+def test_a_long_number_in_json_keeps_its_digits():
+    """A reader of floats would lose the last ones."""
+    found = Reader().columns(as_columns([{"j": text('{"id": 12345678901234567890, "half": 1.5}')}]))
+    assert found.whole["j", JSON, "id"] == ["12345678901234567890"]
+
+
+def test_names_of_maps_that_are_data_share_a_path():
+    """Whether they are found on one page or on several: what was counted under the old paths is counted under the new one."""
+    rows = [{"by": {"M": {f"key{number}": text(UUIDS[number % 50])}}} for number in range(2 * MAX_NAMES)]
+    parents = [{"id": text(one)} for one in UUIDS[:50]]
+    for page in (10, 1_000):
+        found = [f for f in findings_of({"Parents": parents, "Rows": rows}, page=page) if f.table == "Rows"]
+        assert [(f.path, f.to, f.values, f.found, f.line) for f in found] == [("by{}", "Parents", 200, 200, None)]
+
+
+def test_a_path_is_collapsed_only_at_its_names():
+    """A list where other items have a map is still a list."""
+    reader = Reader()
+    reader.columns(as_columns([{"by": {"M": {f"key{number}": text("x")}}} for number in range(2 * MAX_NAMES)]))
+    assert reader.collapse(("by", "key1", "more")) == ("by", VALUES, "more")
+    assert reader.collapse(("by", EACH)) == ("by", EACH)
+    assert reader.collapse(("by", KEYS)) == ("by", KEYS)
+
+
+# tokens
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [UUIDS[0], UUIDS[0].upper(), "CUS-7", "ord_1001", "user:12", "c-1", "a1b2c3d4-1j2k3l4m", "01HZXW8Q", "ab12cd34"],
+)
+def test_ids_that_can_be_recognised(id_):
+    assert is_recognisable(id_)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "7",
+        "c1",
+        "2024-01-31",
+        "2024-01-31T08:00:00Z",
+        "2024-01",
+        "ann.lee84@example.com",
+        "blue-shirt-large",
+        "new",
+        "12345678",
+    ],
+)
+def test_what_looks_like_other_things_too(other):
+    assert not is_recognisable(other)
+
+
+def test_parts_of_texts():
+    """Of long texts only what looks like an id; nothing of a date, or of a text without separators."""
+    long_text = " ".join(["word"] * 30) + f" {UUIDS[1]} 12345678 99"
+    found = parts_of(
+        ["plain", "2024-01-31T08:00:00Z", "ORG#7#USER#8", f"file_{UUIDS[0]}.pdf", long_text, f"{UUIDS[2]}-{UUIDS[3]}"]
+    )
+    assert {"ORG", "7", "USER", "8", *UUIDS[:4]} <= {*found}
+    assert not {"plain", "2024-01-31T08", "word", "99"} & {*found}
+
+
+# bounded memory
+
+
+def test_values_are_counted_like_a_counter():
+    """Whatever the pieces in which they come."""
+    from array import array
+
+    values = Values()
+    for at in range(0, 5_000, 7):
+        values.add(array("q", [number % 997 for number in range(at, min(at + 7, 5_000))]))
+    values.settle()
+    assert values.codes.tolist() == [*range(997)]
+    assert values.counts.sum() == values.total == 5_000
+    other = Values()
+    other.add(array("q", [5, 5, 2_000]))
+    values.merge(other)
+    assert (values.total, values.counts.sum(), values.distinct) == (5_003, 5_003, 998)
+
+
+def test_halved_values_estimate(monkeypatch):
+    """The number of different values, and the part of them that are ids, stay right to some percent."""
+    monkeypatch.setattr(evidence, "KEPT", 2_000)
+    parents = [{"id": text(f"P-{number:06}")} for number in range(20_000)]
+    rows = [
+        {
+            "id": text(f"R-{number:06}"),
+            "half": text(f"{'P' if number % 2 else 'Q'}-{number:06}"),
+            "kind": text("P-000001"),
+        }
+        for number in range(20_000)
+    ]
+    found = {f.path: f for f in findings_of({"Parents": parents, "Rows": rows}, page=1_000) if f.table == "Rows"}
+    assert found["half"].values == 20_000
+    assert found["half"].found == pytest.approx(10_000, rel=0.2)
+    assert (found["kind"].values, found["kind"].found) == (20_000, 20_000)
+
+
+# decisions
+
+
+def test_a_path_to_several_entries_is_named_by_an_attribute():
+    """Only where each item has an id of the entry that it names; else each entry gets a line of its own."""
+    people = [{"id": text(one)} for one in UUIDS[:40]]
+    places = [{"id": text(one)} for one in UUIDS[40:80]]
+    log = [
+        {"id": text(f"L{n}"), "of": text(("People", "Places")[n % 2]), "record": text(UUIDS[n % 2 * 40 + n % 40])}
+        for n in range(80)
+    ]
+    found = [f for f in findings_of({"People": people, "Places": places, "Log": log}) if f.table == "Log"]
+    assert [(f.path, f.to, f.line) for f in found] == [
+        ("record", "People", "record: {table_named_by: of}"),
+        ("record", "Places", "record: {table_named_by: of}"),
+    ]
+    for one in log[:20]:
+        one["of"] = text("People")
+    found = [f for f in findings_of({"People": people, "Places": places, "Log": log}) if f.table == "Log"]
+    assert {f.line for f in found} == {"record: People", "record: Places"}
+
+
+def test_the_pattern_of_a_text_becomes_a_template():
+    """None where the texts do not agree, or two ids have nothing between them."""
+    users, orgs = ([{"id": text(one)} for one in UUIDS[at : at + 40]] for at in (0, 40))
+    rows = [
+        {
+            "id": text(f"R{n}"),
+            "pk": text(f"ORG#{UUIDS[40 + n]}#USER#{UUIDS[n]}"),
+            "list": text(",".join(UUIDS[: 1 + n % 3])),
+            "brace": text(f"{{{UUIDS[n]}}}"),
+        }
+        for n in range(40)
+    ]
+    found = [f for f in findings_of({"Users": users, "Orgs": orgs, "Rows": rows}) if f.table == "Rows"]
+    assert {(f.path, f.to, f.line) for f in found} == {
+        ("pk", "Users", 'pk: "ORG#{Orgs}#USER#{Users}"'),
+        ("pk", "Orgs", 'pk: "ORG#{Orgs}#USER#{Users}"'),
+        ("list", "Users", None),
+        ("brace", "Users", 'brace: "{{{Users}}}"'),
+    }
+
+
+def test_what_a_rule_rewrites_is_not_undeclared():
+    """Nor what is dropped, what has no new ids, or what the mapping says is no reference; that one is listed apart."""
+    items = {
+        "Users": [{"id": text(one)} for one in UUIDS[:40]],
+        "Kept": [{"id": text(one)} for one in UUIDS[40:80]],
+        "Rows": [
+            {"id": text(f"R{n}"), "old": text(UUIDS[40 + n])}
+            | {name: text(UUIDS[n]) for name in ("said", "forgotten", "none", "gone")}
+            for n in range(40)
+        ],
+    }  # fmt: skip
+    models = {
+        "Kept": {"id_format": "keep"},
+        "Rows": {"references": {"said": "Users"}, "not_references": ["none"], "drop": ["gone"]},
+    }
+    open_, none = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert [(f.path, f.line) for f in open_] == [("forgotten", "forgotten: Users")]
+    assert [f.path for f in none] == ["none"]
+
+
+def test_a_rule_that_names_the_wrong_entry_is_contradicted():
+    """Its values are all ids of another one."""
+    items = {
+        "Users": [{"id": text(one)} for one in UUIDS[:40]],
+        "Orgs": [{"id": text(one)} for one in UUIDS[40:80]],
+        "Rows": [{"id": text(f"R{n}"), "orgId": text(UUIDS[40 + n])} for n in range(40)],
+    }
+    models = {"Rows": {"references": {"orgId": "Users"}}}
+    ((found,), _) = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert (found.path, found.to, found.declared) == ("orgId", "Orgs", "Users")
+
+
+def test_a_misspelt_rule_speaks_for_the_attribute_it_means():
+    """One value of one is enough then, although `c1` looks like many things."""
+    items = {"c": [{"id": text("c1")}], "r": [{"id": text("r1"), "contactId": text("c1")}]}
+    models = {"r": {"references": {"contactID": "c"}}}
+    ((found,), _) = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert (found.path, found.to, found.line) == ("contactId", "c", "contactId: c")
+    assert found.confidence >= CERTAIN
+
+
+def test_entries_with_the_same_ids_are_told_apart_by_name():
+    """A path is listed once, for the entry whose name it bears."""
+    same = [{"id": text(one)} for one in UUIDS[:40]]
+    rows = [{"id": text(f"R{n}"), "profileId": text(UUIDS[n]), "userId": text(UUIDS[n])} for n in range(40)]
+    found = findings_of({"Users": same, "Profiles": same, "Rows": rows})
+    assert {(f.path, f.to) for f in found if f.table == "Rows"} == {("profileId", "Profiles"), ("userId", "Users")}
+
+
+@pytest.mark.parametrize(
+    ("steps", "entry", "right"),
+    [
+        (["customerId"], "Customers", True),
+        (["parentCustomer_id"], "Customers", True),
+        (["cust_no"], "Customers", True),
+        (["customer", "id"], "Customers", True),
+        (["templateId"], "NotificationTemplate", True),
+        (["categoryIds"], "Categories", True),
+        (["customerCount"], "Customers", False),
+        (["customerRating"], "Customers", False),
+        (["orders"], "Orders", False),
+        (["id"], "Customers", False),
+        (["details", "x1"], "Customers", False),
+    ],
+)
+def test_names_that_say_an_id_of_an_entry(steps, entry, right):
+    assert names.means(steps, entry, many=False) is right
+
+
+def test_a_list_may_have_the_name_of_its_entry():
+    assert names.means(["orders"], "Orders", many=True)
+
+
+def test_a_sketch_does_not_depend_on_the_order_of_the_pages():
+    """Nor do samples, from which the template comes."""
+    made = database(3, "prefix")
+    turned = {name: items[::-1] for name, items in made.items.items()}
+    there, back = ([one.as_json() for one in findings_of(items, page=1_000)] for items in (made.items, turned))
+    assert [one | {"line": bool(one["line"])} for one in there] == [one | {"line": bool(one["line"])} for one in back]
+
+
+def test_different_values_of_one_number_type():
+    """Codes of numbers are the numbers; those of texts lie below zero, also of digits with leading zeros."""
+    codes = np.array([evidence.code_of(one) for one in ("0", "7", "07", "²", "x", "1" * 19)])
+    assert codes[:2].tolist() == [0, 7]
+    assert (codes[2:] < 0).all()
+    assert len({*codes.tolist()}) == 6
+
+
+def test_no_value_leaves_the_findings():
+    """Counts and names alone, in all that is listed."""
+    made = database(1, "uuid")
+    ids = {one["id"]["S"] for items in made.items.values() for one in items}
+    shown = json.dumps([one.as_json() for one in findings_of(made.items)])
+    assert shown != "[]"
+    assert not any(one in shown for one in itertools.islice(ids, 500))

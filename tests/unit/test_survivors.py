@@ -1,0 +1,129 @@
+"""Ids of the source that still stand in the target: found at any depth, and nothing that only looks like one."""
+
+import json
+
+import pytest
+from compiled import mapping_of
+from support_schemas import UUIDS, text
+
+from runbook_lib.discover import survivors
+from runbook_lib.discover.survivors import Renewed, Survivor, Survivors, hashed
+
+ENVIRONMENT = "fvn7t5hbobaxjklhrqzdl4ac34"
+
+
+def looking(ids: dict[str, list[str]], left_out: dict[str, set[str]] | None = None, environment: str | None = None):
+    """A search through the table T for ids of entries."""
+    renewed = Renewed()
+    for entry, some in ids.items():
+        renewed.add(entry, *hashed(some))
+    entries = mapping_of('{"tables": {"T": {"source": "t-old", "target": "T"}}}').entries
+    return Survivors(renewed, {"T": entries["T"]}, left_out or {}, environment)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (text(UUIDS[0]), "a"),
+        ({"M": {"b": {"L": [text("x"), text(UUIDS[0])]}}}, "a.b[]"),
+        ({"SS": [UUIDS[0], "x"]}, "a[]"),
+        ({"M": {UUIDS[0]: text("x")}}, "a{keys}"),
+        (text(json.dumps({"deep": [{"id": UUIDS[0]}]})), "a:json.deep[].id"),
+        (text(json.dumps({"text": json.dumps([UUIDS[0]])})), "a:json.text:json[]"),
+        (text(f"USER#{UUIDS[0]}#END"), "a"),
+        (text(f"see {UUIDS[0]}, please"), "a"),
+        (text(f"files/{UUIDS[0]}.pdf"), "a"),
+        (text(f"user_{UUIDS[0]}"), "a"),
+        (text(f"{UUIDS[5]}-{UUIDS[0]}"), "a"),
+    ],
+)
+def test_an_id_is_found_wherever_it_stands(value, path):
+    found = looking({"Users": UUIDS[:3]}).look("T", [{"id": text("x")}, {"id": text("y"), "a": value}])
+    assert found == [Survivor(1, path, "Users")]
+
+
+def test_nothing_else_is_found():
+    """New ids, ids of nobody, dates, addresses, numbers."""
+    items = [
+        {
+            "id": text(UUIDS[9]),
+            "email": text("ann.lee84@example.com"),
+            "at": text("2024-01-31T08:00:00Z"),
+            "n": {"N": "7"},
+            "upper": text(UUIDS[0].upper()),
+            "longer": text(f"{UUIDS[0]}0"),
+            "json": text(json.dumps({"id": UUIDS[8], "n": 7})),
+            "bytes": {"B": "AAAA"},
+        }
+    ]
+    search = looking({"Users": [*UUIDS[:3], "ann.lee84@example.com", "2024-01-31T08:00:00Z"]})
+    assert search.look("T", items) == []
+
+
+def test_every_one_of_many_is_found_and_counted():
+    """Also several in one item."""
+    items = [{"id": text(f"x{n}"), "refs": {"L": [text(UUIDS[n]), text(UUIDS[n + 1])]}} for n in range(200)]
+    found = looking({"Users": UUIDS[:150], "Orgs": UUIDS[150:250]}).look("T", items)
+    assert len(found) == 400
+    assert found[0] == Survivor(0, "refs[]", "Users")
+    assert found[-1] == Survivor(199, "refs[]", "Orgs")
+
+
+def test_bare_ids_are_survivors_where_the_path_says_so_and_coincidences_elsewhere():
+    """The names, and the whole of the page, decide; the second look finds the items."""
+    items = [
+        {
+            "id": text(f"x{n}"),
+            "customerId": {"N": str(1 + n * 37 % 100)},
+            "quantity": {"N": str(1 + n % 4)},
+            "text": text(f"{1 + n % 3} pieces"),
+        }
+        for n in range(80)
+    ]
+    search = looking({"Customers": [str(n) for n in range(1, 101)]})
+    assert [one for page in (items[:40], items[40:]) for one in search.look("T", page)] == []
+    tables, coincidences = search.bare()
+    assert tables == {"T"}
+    assert coincidences == 160
+    found = [one for page in (items[:40], items[40:]) for one in search.look_again("T", page)]
+    assert {(one.path, one.to) for one in found} == {("customerId", "Customers")}
+    assert len(found) == 80
+
+
+def test_bare_texts_are_told_apart_from_numbers():
+    """The id "07" is not the number 7."""
+    items = [{"id": text(f"x{n}"), "customerId": {"N": str(n)}} for n in range(10)]
+    search = looking({"Customers": [f"0{n}" for n in range(10)]})
+    search.look("T", items)
+    assert search.bare() == (set(), 0)
+
+
+def test_left_out_paths_are_not_looked_at():
+    items = [{"id": text("x"), "seen": text(UUIDS[0]), "list": {"L": [text(UUIDS[0])]}}]
+    search = looking({"Users": UUIDS[:3]}, {"T": {"seen", "list[]"}})
+    assert search.look("T", items) == []
+
+
+def test_the_name_of_the_environment_is_found_as_a_whole_part():
+    """Not inside a longer word, nor in other case."""
+    texts = [f"arn:aws:s3:::files-{ENVIRONMENT}/x", ENVIRONMENT, f"x{ENVIRONMENT}", ENVIRONMENT.upper(), "other"]
+    items = [{"id": text(f"x{n}"), "a": {"M": {"b": text(one)}}} for n, one in enumerate(texts)]
+    found = looking({}, environment=ENVIRONMENT).look("T", items)
+    assert found == [Survivor(0, "a.b", None), Survivor(1, "a.b", None)]
+
+
+def test_the_table_of_bits_lets_no_id_through(monkeypatch):
+    """However small it is for the ids: it may only say too often that a text could be one."""
+    monkeypatch.setattr(survivors, "LEAST_BITS", 3)
+    monkeypatch.setattr(survivors, "BITS_PER_ID", 0)
+    items = [{"id": text(one)} for one in UUIDS[:300]]
+    found = looking({"Users": UUIDS[:150]}).look("T", items)
+    assert [one.index for one in found] == [*range(150)]
+
+
+def test_hashes_do_not_depend_on_the_process():
+    """They are kept in a journal, and an interrupted validation goes on in another one."""
+    assert [part.hex() for part in hashed([UUIDS[0], "7", "ab"])] == [
+        "4bb86426129ed8d9a5eca946",
+        "07000000000000006d48839e00000080",
+    ]
