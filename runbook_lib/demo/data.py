@@ -39,7 +39,7 @@ EXPECTED: dict[str, dict] = {
             "ProjectComments": {"postedByContactId": 1},
             "NotificationQueue": {"recipientIds:json[]": 1},
             "ContactAuditLog": {"contactId": 1},
-            "AuditLog": {"recordId": 2, "previousData:json.id": 1, "newData:json.id": 1},
+            "AuditLog": {"recordId": 2, "previousData:json": 1, "newData:json": 1},
         },
         "unreadable": {"NotificationQueue": {"recipientIds:json[]": 1}},
         "foreign": {"Contacts": 2, "BackOfficeRoleTypes": 1},

@@ -49,6 +49,7 @@ class Finding:
     found: int  # of these, ids of `to` (or texts that hold one); an estimate for paths of very many different values
     confidence: float
     line: str | None  # for `references` in the mapping; None where the language cannot say it
+    steps: Path = ()  # the path
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
 
     @property
@@ -78,7 +79,7 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
         whole = evidence.total(column.entry, steps)
         for match, confidence in _parents(column, entry, evidence, numbers):
             number = _occurrences(column, match)
-            one = Finding(column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None)
+            one = Finding(column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None, steps)
             one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
             other = found.get((one.table, one.path, one.to))
             if other:  # some values are ids, others hold some: the first says how to declare it
@@ -101,9 +102,11 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             continue
         if path in entry.model.not_references:
             none += several
+        elif several[0].steps in entry.inside:
+            continue
         elif path not in entry.paths:
             open_ += several
-        elif not entry.model.references[path].table_named_by:
+        elif entry.references_to[path]:
             said = {hole.name for hole in templates.holes(entry.references_to[path])}
             if not any(one.to in said for one in several):
                 open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]

@@ -6,6 +6,7 @@ A mistake in a file raises MappingError: one sentence with file, entry, what is 
 import hashlib
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..yaml_files import expand, explain, read_yaml, suggest
 from . import templates
 from .json_text import EACH, JSON
 from .model import NOT_WRITTEN, OPERATORS, Entry, EntryModel, Mapping, MappingModel, Reference, default_of
+from .references import paths_in_record
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
@@ -44,6 +46,11 @@ def load_mapping(parameters: Parameters) -> Mapping:
     for name, model in models.items():
         try:
             entries[name] = _resolve(name, model, models, parameters)
+        except ValueError as problem:
+            raise MappingError(f"{file}: tables.{name}{problem}") from None
+    for name, entry in entries.items():
+        try:
+            entries[name] = replace(entry, inside=_inside_records(entry, entries))
         except ValueError as problem:
             raise MappingError(f"{file}: tables.{name}{problem}") from None
     _check_creates(file, entries)
@@ -154,8 +161,12 @@ def _path(path: str, where: str) -> tuple:
 
 
 def _reference(reference: Reference, models: dict[str, EntryModel], where: str) -> tuple:
-    if (reference.to is None) == (reference.table_named_by is None):
-        raise ValueError(f"{where}: needs either `to` (an entry) or `table_named_by` (an attribute).")
+    given = [name for name in ("to", "table_named_by", "record_of") if getattr(reference, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"{where}: needs one of `to` (an entry), `table_named_by` (an attribute) and `record_of`.")
+    record = reference.record_of
+    if isinstance(record, str) and record not in models:
+        raise ValueError(f"{where}: refers to {record!r}, which is not an entry{suggest(record, list(models))}")
     if reference.to is None:
         return ()
     if "{" in reference.to or "}" in reference.to:
@@ -177,6 +188,18 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
         if models[hole.name].id is None:
             raise ValueError(f"{where}: refers to {hole.name}, which has no ids (`id: null`); give it an id attribute.")
     return parts
+
+
+def _inside_records(entry: Entry, entries: dict[str, Entry]) -> frozenset[tuple]:
+    """The steps of all ids and references inside the records that the entry's paths hold."""
+    found = set()
+    for path, rule in entry.model.references.items():
+        if rule.record_of is not None:
+            if entry.paths[path][0] == entry.model.id and len(entry.paths[path]) == 1:
+                raise ValueError(f".references.{path}: is the id attribute; a record cannot stand there.")
+            of = [rule.record_of] if isinstance(rule.record_of, str) else list(entries)
+            found |= {(*entry.paths[path], *steps) for name in of for steps, _ in paths_in_record(entries[name])}
+    return frozenset(found)
 
 
 def _check_fields(model: EntryModel) -> None:

@@ -23,12 +23,24 @@ KeyType = Literal["S", "N", "B"]
 Name = Annotated[str, Field(min_length=1)]  # of an attribute
 
 
+class NamedBy(Strict):
+    """The entry whose name another attribute of the item holds."""
+
+    table_named_by: Name
+
+
 class Reference(Strict):
-    """One path whose values are ids of other items."""
+    """One path whose values are ids of other items, or whole records of another entry."""
 
     to: str | None = None
     table_named_by: Name | None = None
+    record_of: Name | NamedBy | None = None
     dangling: Literal["map", "keep", "null", "stop"] = "map"
+
+    @property
+    def named_by(self) -> str | None:
+        """The attribute that names the entry whose id, or record, stands at the path."""
+        return self.record_of.table_named_by if isinstance(self.record_of, NamedBy) else self.table_named_by
 
     @field_validator("dangling", mode="before")
     @classmethod
@@ -158,11 +170,14 @@ class Entry:
     target: str
     model: EntryModel
     paths: dict[str, tuple]  # reference path as written -> steps
-    references_to: dict[str, tuple]  # reference path -> parsed template, or () where another attribute names the table
+    references_to: dict[str, tuple]  # reference path -> parsed template; () where it names no entry as an id's
+    inside: frozenset[tuple] = frozenset()  # steps of what is rewritten inside the records that its paths hold
 
     def parents(self) -> set[str]:
         """The entries it refers to by name; entries that an attribute names (`table_named_by`) are not included."""
-        return {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
+        named = {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
+        records = {rule.record_of for rule in self.model.references.values() if isinstance(rule.record_of, str)}
+        return named | records
 
 
 @dataclass(frozen=True)

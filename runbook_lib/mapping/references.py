@@ -18,7 +18,7 @@ from ..values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_
 from . import templates
 from .ids import id_hash, id_head
 from .json_text import EACH, JSON, Paths, quote, rewrite_all
-from .model import Entry
+from .model import Entry, NamedBy
 
 NULL = {"NULL": True}
 LINK_BYTES = 8  # enough to count by
@@ -46,6 +46,7 @@ class Parents:
     new_id: Mapping[str, Callable[[dict], dict]]
     id_type: Mapping[str, str | None]  # S, N or B where the id is a key of the source table, else None
     exists: Callable[[str, dict], bool] = lambda entry, old: True  # asked only for `dangling: keep` and `null`
+    entries: Mapping[str, Entry] = field(default_factory=dict)  # whose rules apply inside their records
     known: dict[str, dict[str, tuple[dict, bytes]]] = field(default_factory=dict)  # by old id as text: new id, link
 
 
@@ -81,15 +82,17 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
     """A function (item, copy, found, unreadable) that rewrites the references in `copy` and appends what it found."""
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path, steps in entry.paths.items():
-        rule, parts = entry.model.references[path], entry.references_to[path]
-        if not parts:
-            leaf = _named_leaf(path, rule.table_named_by, rule.dangling, parents)
-        elif len(parts) == 1 and isinstance(parts[0], templates.Hole):
-            leaf = _id_leaf(path, parts[0].name, rule.dangling, parents)
-        else:
-            leaf = _text_leaf(path, parts, rule.dangling, parents)
-        by_name[steps[0]].append((steps[1:], path, leaf))
+        rule = entry.model.references[path]
+        if isinstance(rule.record_of, str):
+            by_name[steps[0]] += _record_paths(path, steps[1:], rule.record_of, parents)
+        elif rule.record_of is None:
+            by_name[steps[0]].append((steps[1:], path, _leaf(path, entry, path, parents)))
     rewrites = [(name, rewrite) for name, paths in by_name.items() for rewrite in _walkers(paths)]
+    rewrites += [
+        (steps[0], _named_record(path, steps[1:], entry.model.references[path].named_by, parents))
+        for path, steps in entry.paths.items()
+        if isinstance(entry.model.references[path].record_of, NamedBy)
+    ]
 
     def rewrite_references(item: dict, copy: dict, found: list[Found], unreadable: list[str]) -> None:
         for name, rewrite_value in rewrites:
@@ -98,6 +101,53 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
                 copy[name] = rewrite_value(value, item, found, unreadable)
 
     return rewrite_references
+
+
+def _leaf(path: str, entry: Entry, rule_path: str, parents: Parents) -> Rewrite:
+    """What the rule of an entry for `rule_path` does with the values at its end; it counts them for `path`."""
+    rule, parts = entry.model.references[rule_path], entry.references_to[rule_path]
+    if not parts:
+        return _named_leaf(path, rule.table_named_by, rule.dangling, parents)
+    if len(parts) == 1 and isinstance(parts[0], templates.Hole):
+        return _id_leaf(path, parts[0].name, rule.dangling, parents)
+    return _text_leaf(path, parts, rule.dangling, parents)
+
+
+def paths_in_record(entry: Entry) -> list[tuple[tuple, str | None]]:
+    """The steps of what is rewritten inside a record of an entry, each with its path; None for the record's own id.
+
+    What another attribute of the record would name (`table_named_by`), and records in the record, are not.
+    """
+    own = [((entry.model.id,), None)] if entry.model.renews_ids else []
+    return own + [(steps, path) for path, steps in entry.paths.items() if entry.references_to[path]]
+
+
+def _record_paths(path: str, steps: tuple, name: str, parents: Parents) -> list[Path]:
+    """The paths of a record of the entry `name` that stands at `steps`. Their values count for `path`."""
+    entry = parents.entries[name]
+    return [
+        (
+            (*steps, *inner),
+            path,
+            _id_leaf(path, name, "map", parents) if rule is None else _leaf(path, entry, rule, parents),
+        )
+        for inner, rule in paths_in_record(entry)
+    ]
+
+
+def _named_record(path: str, steps: tuple, attribute: str, parents: Parents) -> Rewrite:
+    """Rewrites a record by the rules of the entry that another attribute names. Another name counts as dangling."""
+    of = {name: _walkers(_record_paths(path, steps, name, parents)) for name in parents.entries}
+
+    def rewrite_record(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        name = item.get(attribute, NULL).get("S")
+        if name not in of and not is_empty(value):
+            found.append(Found(path, None, None, None))
+        for rewrite in of.get(name, ()):
+            value = rewrite(value, item, found, unreadable)
+        return value
+
+    return rewrite_record
 
 
 def _walkers(paths: list[Path]) -> list[Rewrite]:
@@ -167,11 +217,12 @@ def _rewrite_set(
 def _inside_json(inside: list[Path]) -> Rewrite:
     """Rewrites several paths into the JSON text at one place, in one pass over the text."""
     paths = Paths((number, steps[1:]) for number, (steps, _, _) in enumerate(inside))
+    at_all = list(dict.fromkeys(path for _, path, _ in inside))
 
     def rewrite_json(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         text = value.get("S")
         if not text:
-            for _, path, _ in inside:
+            for path in at_all:
                 _left(value, path, unreadable)
             return value
         found_at: dict[int, list[Found]] = defaultdict(list)
@@ -193,7 +244,7 @@ def _inside_json(inside: list[Path]) -> Rewrite:
         try:
             new_text = rewrite_all(text, paths, replace)
         except NotJson:
-            unreadable += [path for _, path, _ in inside]
+            unreadable += at_all
             return value
         for number in sorted(found_at):
             found += found_at[number]

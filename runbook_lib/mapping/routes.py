@@ -121,7 +121,7 @@ def parents_of(
         name: id_function(environment, name, entry.model.id_format if entry.model.renews_ids else "keep")
         for name, entry in entries.items()
     }
-    return Parents(minters, types, exists) if exists else Parents(minters, types)
+    return Parents(minters, types, exists or Parents.exists, entries=entries)
 
 
 def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
@@ -199,7 +199,7 @@ def key_attributes(entry: Entry, shape: Shape) -> set[str]:
     if model.fields is not None:
         wanted |= feeding(model.fields, {name for name, _ in shape.target_key})[1]
     for path, steps in entry.paths.items():
-        if steps[0] in wanted and (named_by := model.references[path].table_named_by):
+        if steps[0] in wanted and (named_by := model.references[path].named_by):
             wanted.add(named_by)
     return wanted
 

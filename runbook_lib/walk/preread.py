@@ -26,11 +26,7 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
 
     Raises Refused where a reference with `dangling: stop` is dangling (unless `refuse` is False). Read-only.
     """
-    policies = {
-        name: {reference.dangling for reference in entry.model.references.values()}
-        for name, entry in plan.mapping.entries.items()
-        if name in plan.routes
-    }
+    policies = {name: _policies(plan, name) for name in plan.routes}
     stopping = {name for name, found in policies.items() if refuse and "stop" in found}
     if any(found & {"keep", "null"} for found in policies.values()) or stopping:
         known = _source_ids(plan)
@@ -64,6 +60,14 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
     walk(whole, collect, attributes=_key_attributes(whole), route=_keyed)
     duplicates = {target: found for target, log in logs.items() if (found := log.duplicates())}
     return plan, _winners(whole, duplicates) if duplicates else {}
+
+
+def _policies(plan: Plan, name: str) -> set[str]:
+    """What an entry's rules do with dangling references; inside records those of any entry may apply."""
+    entries = plan.mapping.entries
+    own = entries[name].model.references.values()
+    inner = [r for e in entries.values() for r in e.model.references.values() if any(o.record_of for o in own)]
+    return {rule.dangling for rule in own} | {rule.dangling for rule in inner} - {"stop"}
 
 
 def _key_attributes(plan: Plan) -> dict[str, list[str]]:

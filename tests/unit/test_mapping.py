@@ -78,11 +78,11 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         (
             entry("references: {a: {dangling: map}}"),
-            "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute).",
+            "tables.Leads.references.a: needs one of `to` (an entry), `table_named_by` (an attribute) and `record_of`.",
         ),
         (
             entry("references: {a: {to: Contacts, table_named_by: b}}"),
-            "tables.Leads.references.a: needs either `to` (an entry) or `table_named_by` (an attribute).",
+            "tables.Leads.references.a: needs one of `to` (an entry), `table_named_by` (an attribute) and `record_of`.",
         ),
         (
             entry("references: {a: {to: Contacts, dangling: drop}}"),

@@ -480,3 +480,63 @@ def test_any_value_at_a_reference_is_either_an_id_or_counted(value):
         assert (row.references, row.unreadable) == ([], [])
     else:
         assert (row.references, row.unreadable, row.item["a"]) == ([], ["a"], value)
+
+
+RECORDS = (
+    "People: {references: {bossId: People, 'noteIds[]': Notes}}\n  Places: {id_format: keep, references: {of: People}}"
+)
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [("People", "Places"), ("{table_named_by: kind}", "People")],
+    ids=["of one entry", "of the entry that an attribute names"],
+)
+def test_a_record_is_rewritten_by_the_rules_of_its_entry(rule, says, as_text):
+    """As the entry's own route rewrites it; all of its references count for the path of the record."""
+    path = "'was:json'" if as_text else "was"
+    text = f"{HEAD}tables:\n  {RECORDS}\n  Notes: {{references: {{{path}: {{record_of: {rule}}}}}}}"
+    record = {"id": "p1", "bossId": "p2", "noteIds": ["n1", "n2"], "of": "p1", "kind": "Places"}
+    typed = {"M": {n: {"L": [{"S": m} for m in v]} if isinstance(v, list) else {"S": v} for n, v in record.items()}}
+    routes = routes_of(text)
+    row = routes["Notes"].route(
+        {"id": {"S": "n1"}, "kind": {"S": says}, "was": {"S": json.dumps(record)} if as_text else typed}
+    )
+    expected = routes["People"].route(typed["M"]).item
+    if as_text:
+        plain = {n: [m["S"] for m in v["L"]] if "L" in v else v["S"] for n, v in expected.items()}
+        assert json.loads(row.item["was"]["S"]) == plain
+    else:
+        assert row.item["was"]["M"] == expected
+    at = path.strip("'")
+    assert [(f.path, f.parent) for f in row.references] == [(at, "People")] * 2 + [(at, "Notes")] * 2
+
+
+def test_a_record_of_no_entry_stays_and_counts_as_dangling():
+    """So does one of an entry without new ids and without references, which is not dangling."""
+    rule = "{'was:json': {record_of: {table_named_by: kind}}}"
+    for kind, dangling in (("Planets", 1), ("Other", 0)):
+        row = moved(rule, {"kind": {"S": kind}, "was": {"S": '{"id": "x"}'}}, tables="Other: {id_format: keep}")
+        assert row.item["was"] == {"S": '{"id": "x"}'}
+        assert found(row) == [("was:json", None, None, None)] * dangling
+
+
+@pytest.mark.parametrize("value", [{"S": "no json"}, {"N": "7"}, {"L": [{"S": "x"}]}])
+def test_what_is_no_record_is_counted_once(value):
+    """However many rules the entry has."""
+    row = moved("{'was:json': {record_of: People}}", {"was": value}, tables=RECORDS)
+    assert row.item["was"] == value
+    assert row.unreadable == ["was:json"]
+
+
+def test_inside_a_record_the_policies_of_its_entry_apply():
+    """What its own item gets, its record gets."""
+    tables = "People: {references: {bossId: {to: People, dangling: 'null'}}}"
+    row = moved(
+        "{was: {record_of: People}}",
+        {"was": {"M": {"id": {"S": "p1"}, "bossId": {"S": "gone"}}}},
+        tables=tables,
+        exists=lambda entry, old: old != {"S": "gone"},
+    )
+    assert row.item["was"] == {"M": {"id": {"S": new("p1")}, "bossId": NULL}}

@@ -195,7 +195,7 @@ class PageComparer:
 def parents_of_references(plan: Plan) -> set[str]:
     """The entries to which the chosen entries may refer."""
     rules = [rule for route in plan.routes.values() for rule in route.entry.model.references.values()]
-    if any(rule.table_named_by for rule in rules):
+    if any(rule.named_by or rule.record_of for rule in rules):
         return set(plan.mapping.entries)
     return {name for route in plan.routes.values() for name in route.entry.parents()}
 
