@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
+from .checks import Check
 from .profile import Profile
 
 
@@ -54,6 +55,7 @@ class Analysis:
     estimated_seconds: float
     alerts: list[Alert]
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
+    checks: list[Check] = field(default_factory=list)  # of the tables' structure
 
     @property
     def records(self) -> int:
