@@ -96,7 +96,8 @@ class GlobalIndex(LocalIndex):
 
     @model_validator(mode="after")
     def _divided(self) -> "GlobalIndex":
-        if self.partition > len(self.key) or len(self.key) - self.partition > (1 if self.partition == 1 else 4):
+        most = 4 if "partition" in self.model_fields_set else 1
+        if not 0 <= len(self.key) - self.partition <= most:
             raise ValueError(
                 f"key has {len(self.key)} attributes, {self.partition} of them the partition key (`partition`); "
                 "give at most 4 of each, and more than one sort key attribute only with `partition`"

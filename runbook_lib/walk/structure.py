@@ -6,7 +6,7 @@ from ..dynamo import backups, tables
 from ..dynamo.session import Connection
 from ..dynamo.structure.creation import planned
 from ..dynamo.structure.description import as_json
-from ..errors import DynamoError, NotAvailable, Refused
+from ..errors import DynamoError, Interrupted, NotAvailable, Refused, RunbookError
 from ..mapping.model import Entry
 from .plan import Plan
 
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
 
 
 def read_settings(connection: Connection, name: str) -> Settings:
-    """A table's TTL and point-in-time recovery. What an engine lacks or a role may not ask is unknown, never an error."""
+    """A table's TTL and point-in-time recovery. What is not answered is unknown, never an error: only notes depend on it."""
     found = Settings({}, {})
     for what, ask in (
         ("ttl", lambda: tables.ttl_attribute(connection, name)),
@@ -36,10 +36,13 @@ def read_settings(connection: Connection, name: str) -> Settings:
     ):
         try:
             found.known[what] = ask()
-        except (DynamoError, Refused) as problem:
-            reason = NOT_AVAILABLE if isinstance(problem, NotAvailable) else NOT_KNOWN
-            found.unknown[what] = Unknown(reason, str(problem))
+        except (DynamoError, Refused, Interrupted) as problem:
+            found.unknown[what] = _unknown(problem)
     return found
+
+
+def _unknown(problem: RunbookError) -> Unknown:
+    return Unknown(NOT_AVAILABLE if isinstance(problem, NotAvailable) else NOT_KNOWN, str(problem))
 
 
 class Structures(NamedTuple):
@@ -85,8 +88,13 @@ def planned_of(entry: Entry, source: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def wanted_ttl(plan: Plan, entry: Entry) -> tuple[str | None, Unknown | None]:
-    """The TTL attribute that a created table gets, and why the source's cannot be told where it is to have that."""
+    """The TTL attribute that a created table gets, and why the source's cannot be told where it is to have that.
+
+    Raises Interrupted where the endpoint is overloaded.
+    """
     if not entry.like_source:
         return entry.model.create.ttl, None
-    settings = read_settings(plan.source, entry.source)
-    return settings.known.get("ttl"), settings.unknown.get("ttl")
+    try:
+        return tables.ttl_attribute(plan.source, entry.source), None
+    except (DynamoError, Refused) as problem:
+        return None, _unknown(problem)

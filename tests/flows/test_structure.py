@@ -14,7 +14,7 @@ from support_flows import flow_of
 from runbook_lib.dynamo import backups, session, tables
 from runbook_lib.dynamo.structure.description import as_json
 from runbook_lib.dynamo.structure.differences import differences
-from runbook_lib.errors import MappingError, NotAvailable, Refused
+from runbook_lib.errors import Interrupted, MappingError, NotAvailable, Refused
 from runbook_lib.mapping.model import Create
 from runbook_lib.stages.analyze.structure import structure_checks
 from runbook_lib.walk import structure as structures
@@ -312,6 +312,19 @@ def test_a_role_that_may_not_ask_is_told_which_right_it_lacks(moto_world, tmp_pa
     assert looked_up(moto_world, name)[2] == "until"
 
 
+def test_an_overloaded_endpoint_ends_no_analysis(moto_world, tmp_path, monkeypatch):
+    """A setting that only a note depends on is unknown then; 02, which would lose the TTL, is interrupted and resumed."""
+    build(moto_world, moto_world.name("orders", SOURCE))
+    flow, name = flow_with("like_source", moto_world, tmp_path), moto_world.name("orders", TARGET)
+    with monkeypatch.context() as patch:
+        refusing(patch, "ThrottlingException", "DescribeTimeToLive")
+        assert ("ttl", "NOTE", "TTL of the source's tables: not known") in checked(flow.analyze())
+        with pytest.raises(Interrupted, match="overloaded"):
+            flow.create()
+    assert flow.create() == [name]
+    assert looked_up(moto_world, name)[2] == "until"
+
+
 @pytest.mark.slow
 def test_an_engine_without_these_calls_says_so(engine_pool):
     """dynalite has neither recovery nor a way to set TTL, and refuses as the program expects."""
@@ -389,7 +402,10 @@ def test_a_production_target_needs_its_safeguards(moto_world, tmp_path):
     moto_world.client.update_table(TableName=moto_world.name("orders", SOURCE), DeletionProtectionEnabled=False)
     moto_world.drop()
     found = compare(moto_world, tmp_path, {}, {}, production=True)
-    assert sorted(one[:2] for one in found) == [("protection", "NOTE"), ("recovery", "NOTE")]
+    assert found[1:] == [
+        ("recovery", "NOTE", "point-in-time recovery is off in 1 of 1 production table"),
+        ("protection", "NOTE", "deletion protection is off in 1 of 1 production table"),
+    ]
 
 
 def test_what_fields_make_is_compared_with_create_alone(moto_world, tmp_path):

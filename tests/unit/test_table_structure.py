@@ -190,3 +190,17 @@ def test_the_request_says_it_all():
         "DeletionProtectionEnabled": True,
     }
     assert create_request("t", PLAIN).keys() == {"TableName", "KeySchema", "AttributeDefinitions", "BillingMode"}
+
+
+@pytest.mark.parametrize("hashes", [1, 2, 3])
+def test_any_index_that_a_source_can_have_can_be_made(hashes):
+    """However many attributes its key has; one that includes nothing by name holds the keys alone."""
+    kinds = ["HASH"] * hashes + ["RANGE"] * (4 - hashes)
+    index = {
+        "IndexName": "wide",
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in zip("acde", kinds, strict=True)],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": []},
+    }
+    spec = like(table_of(REPLY | {"GlobalSecondaryIndexes": [index]}))
+    (made,) = create_request("t", spec)["GlobalSecondaryIndexes"]
+    assert made == index | {"Projection": {"ProjectionType": "KEYS_ONLY"}}

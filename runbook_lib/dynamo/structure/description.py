@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...mapping.model import ALL
+from ...mapping.model import ALL, KEYS_ONLY
 
 Key = tuple[tuple[str, str], ...]  # (attribute, type letter), partition key first
 AWS_OWNED = "AWS_OWNED"  # the encryption of a table that names no key
@@ -91,7 +91,7 @@ def _index(about: dict, types: dict[str, str], *, local: bool, provisioned: bool
     kind = projection.get("ProjectionType", ALL)
     return Index(
         _key(about["KeySchema"], types),
-        tuple(sorted(projection.get("NonKeyAttributes", ()))) if kind == "INCLUDE" else kind,
+        (tuple(sorted(projection.get("NonKeyAttributes", ()))) or KEYS_ONLY) if kind == "INCLUDE" else kind,
         local,
         sum(part["KeyType"] == "HASH" for part in about["KeySchema"]),
         _units(about.get("ProvisionedThroughput"), "CapacityUnits") if provisioned and not local else None,

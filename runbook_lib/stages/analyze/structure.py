@@ -8,7 +8,7 @@ from typing import Any
 
 from ...dynamo.structure.differences import SHAPE, Difference, differences, is_narrower, lacking, sentence
 from ...mapping.model import Entry
-from ...verdict import FAIL, REVIEW
+from ...verdict import FAIL, REVIEW, plural
 from ...walk.plan import Plan
 from ...walk.structure import NOT_AVAILABLE, Structures, planned_of, read_structures
 from .checks import NOTE, Check
@@ -49,7 +49,7 @@ def structure_checks(plan: Plan, structures: Structures | None = None) -> list[C
     """
     structures = structures or read_structures(plan)
     checks = [check for name in structures.target for check in _of_table(plan, structures, name)]
-    return checks + list(_unknown(structures))
+    return [*checks, *_without_safeguards(plan, structures, checks), *_unknown(structures)]
 
 
 def _of_table(plan: Plan, structures: Structures, name: str) -> list[Check]:
@@ -122,9 +122,6 @@ class _Table:
             replicas = Difference("replica", "", None, self._table["replicas"])
             message = f"has replicas in {_text(self._table['replicas'])}"
             self._add(replicas, NOTE, "Each replica takes every write again, and costs as much.", message)
-        for what in ("recovery", "protection") if self._production else ():
-            if self._table.get(what) is False:
-                self._add(Difference(what, "", True, False), NOTE, _LOST[what])
 
     def _level(self, what: str) -> str:
         is_grave = what in ("index", "projection", "ttl") or (self._production and what in ("recovery", "protection"))
@@ -158,6 +155,19 @@ def _is_lost(one: Difference) -> bool:
 
 def _is_less(one: Difference) -> bool:
     return any(one.found[unit] < one.wanted[unit] for unit in one.wanted)
+
+
+def _without_safeguards(plan: Plan, structures: Structures, checks: list[Check]) -> Iterator[Check]:
+    """One line for all production tables that lack what their sources lack as well."""
+    existing = [name for name, table in plan.target_tables.items() if table and name in structures.target]
+    for what in ("recovery", "protection") if plan.parameters.target.production else ():
+        said = {check.table for check in checks if check.what == what}
+        bare = sorted(
+            name for name in existing if (structures.target[name] or {}).get(what) is False and name not in said
+        )
+        if bare:
+            message = f"{_CALLED[what]} is off in {len(bare):,} of {plural(len(existing), 'production table')}"
+            yield Check("target", bare[0] if len(bare) == 1 else "", what, bare, None, NOTE, _LOST[what], message)
 
 
 def _unknown(structures: Structures) -> Iterator[Check]:
