@@ -10,9 +10,9 @@ RunbookError                 a condition the user can act on; `exit_code` is wha
 │   └── Stuck                   one segment cannot go on; segments of other tables can
 ├── Failed                   1: the migration cannot be completed (a lost table, a `stop` policy, an item nobody can write)
 │   └── Stopped                 the mapping says `stop` at what was found; resuming cannot help
-├── DynamoError              1: DynamoDB refused a request for good
-│   └── ConditionFailed         the condition of a write does not hold
-└── NotAvailable             1: the engine lacks the call
+└── DynamoError              1: DynamoDB refused a request for good
+    ├── ConditionFailed         the condition of a write does not hold
+    └── NotAvailable            the engine lacks the call
 
 Signals between parts of the program, which never reach the user:
 
@@ -111,7 +111,7 @@ class ConditionFailed(DynamoError):
     item: dict | None = None
 
 
-class NotAvailable(RunbookError):
+class NotAvailable(DynamoError):
     """The engine has no such call. Never raised for AWS, where the same answer means something else."""
 
 

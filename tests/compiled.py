@@ -31,10 +31,10 @@ def routes_of(text: str, keys: dict[str, dict[str, str]] | None = None, exists=N
         target = (targets or {}).get(name) or (create.key if create else source)
         indexes = {
             attribute: letter
-            for index in (create.indexes if create else {}).values()
-            for attribute, letter in index.items()
+            for index in (create.all_indexes if create else {}).values()
+            for attribute, letter in index.key.items()
         }
-        sorts = frozenset(n for index in (create.indexes if create else {}).values() for n in list(index)[1:])
+        sorts = frozenset(n for index in (create.all_indexes if create else {}).values() for n in list(index.key)[1:])
         shapes[name] = Shape(tuple(source.items()), tuple(target.items()), indexes, sorts)
     parents = parents_of(mapping.entries, shapes, "prod", exists)
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}

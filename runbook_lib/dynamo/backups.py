@@ -4,16 +4,14 @@ Every call raises NotAvailable where the engine has no such call, Refused withou
 where the endpoint is overloaded, and DynamoError for what else DynamoDB refuses.
 """
 
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..errors import DynamoError, Interrupted, NotAvailable, Refused
+from ..errors import DynamoError, Interrupted
 from . import tables
-from .session import Connection, is_aws
+from .session import Connection
 from .tables import Table
 
 AVAILABLE, CREATING, DELETED = "AVAILABLE", "CREATING", "DELETED"
@@ -24,8 +22,6 @@ BUSY = frozenset(
     "ResourceInUseException".split()
 )
 LOOK = 30.0  # seconds between two words about a table that is being restored
-_LACKS = frozenset("UnknownOperationException UnknownOperation NotImplemented NotImplementedException 501".split())
-_UNSUPPORTED = re.compile(r"\b(un|not )supported\b|\bnot implemented\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,11 +44,23 @@ class Backup:
 
 def recovery(connection: Connection, table: str, otherwise: str = "") -> Recovery:
     """Whether a table can be restored to a point in time. Read-only. `otherwise` ends the sentence about a missing right."""
-    with _asking(connection, "DescribeContinuousBackups", table, otherwise):
+    with tables.asking(connection, "DescribeContinuousBackups", table, otherwise):
         reply = connection.client.describe_continuous_backups(TableName=table)
     about = reply.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
     on = about.get("PointInTimeRecoveryStatus") == "ENABLED"
     return Recovery(on, about.get("EarliestRestorableDateTime"), about.get("LatestRestorableDateTime"))
+
+
+def set_recovery(connection: Connection, table: str) -> None:
+    """Makes a table restorable to a point in time; waits while it is too new. Writes to the target's account."""
+    wanted = {"PointInTimeRecoveryEnabled": True}
+    tables.change(
+        connection,
+        "UpdateContinuousBackups",
+        table,
+        lambda: connection.client.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=wanted),
+        BUSY,
+    )
 
 
 def create(connection: Connection, table: str, name: str, otherwise: str = "") -> str:
@@ -61,14 +69,14 @@ def create(connection: Connection, table: str, name: str, otherwise: str = "") -
     Raises DynamoError with a code of BUSY where it may be tried again.
     """
     assert connection.label != "source", "the source is only read"
-    with _asking(connection, "CreateBackup", table, otherwise):
+    with tables.asking(connection, "CreateBackup", table, otherwise):
         return connection.client.create_backup(TableName=table, BackupName=name)["BackupDetails"]["BackupArn"]
 
 
 def describe(connection: Connection, arn: str, otherwise: str = "") -> Backup | None:
     """The backup of that ARN, or None where there is none (any more). Read-only."""
     try:
-        with _asking(connection, "DescribeBackup", arn, otherwise):
+        with tables.asking(connection, "DescribeBackup", arn, otherwise):
             about = connection.client.describe_backup(BackupArn=arn)["BackupDescription"]
     except DynamoError as problem:
         if problem.code == "BackupNotFoundException":
@@ -85,7 +93,7 @@ def restore(connection: Connection, table: str, *, arn: str = "", of: str = "", 
     """
     assert connection.label != "source", "the source is only read"
     operation = "RestoreTableFromBackup" if arn else "RestoreTableToPointInTime"
-    with _asking(connection, operation, table):
+    with tables.asking(connection, operation, table):
         if arn:
             connection.client.restore_table_from_backup(TargetTableName=table, BackupArn=arn)
         else:
@@ -108,26 +116,3 @@ def wait_restored(connection: Connection, table: str, timeout: float, tell: Call
         except Interrupted:
             if left <= LOOK:
                 raise
-
-
-@contextmanager
-def _asking(connection: Connection, operation: str, name: str, otherwise: str = "") -> Iterator[None]:
-    """As tables.sentences; and NotAvailable where the engine lacks the call, and which right is missing by its name."""
-    from botocore.exceptions import ClientError
-
-    with tables.sentences(connection, operation, name):
-        try:
-            yield
-        except ClientError as problem:
-            where = tables.where_is(connection, operation, name)
-            if problem.response.get("Error", {}).get("Code") in tables.DENIED:
-                raise Refused(f"{where}: access denied; allow dynamodb:{operation}{otherwise}.") from None
-            if not is_aws(connection.endpoint_url) and _lacks(problem.response):
-                raise NotAvailable(f"{where}: not available here: this endpoint has no such operation.") from None
-            raise
-
-
-def _lacks(response: dict) -> bool:
-    content, status = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    code, text = content.get("Code", ""), content.get("Message", "")
-    return status == 501 or code in _LACKS or (code == "ValidationException" and bool(_UNSUPPORTED.search(text)))

@@ -1,48 +1,29 @@
 """Tables as such: what they are, making them, waiting for them, deleting them. By boto3's client; no item passes."""
 
 import random
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-from ..errors import DynamoError, Interrupted, Refused
+from ..errors import DynamoError, Interrupted, NotAvailable, Refused
 from ..mapping.model import Create
 from . import errors as faults
-from .session import Connection
+from .session import Connection, is_aws
+from .structure.creation import create_request, planned
+from .structure.description import Table, as_json, table_of
+from .structure.differences import lacking, sentence
 
 DEADLINE = 300.0  # seconds for a table to become active, or to be gone
 POLL = 0.2  # seconds at first between two looks, doubled up to MAX_POLL
 MAX_POLL = 5.0
 GARBLED = 3  # how often a reply may make no sense
 NOT_DYNAMODB = "what answers there is not DynamoDB; check endpoint_url and any proxy"
-SETTLING = frozenset({"ResourceNotFoundException", "ResourceInUseException", "LimitExceededException"})
+LIMIT = "LimitExceededException"
+SETTLING = frozenset({"ResourceNotFoundException", "ResourceInUseException", LIMIT})
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-
-
-@dataclass(frozen=True)
-class Index:
-    """A secondary index, global or local. `key` is (attribute, type letter), partition key first."""
-
-    key: tuple[tuple[str, str], ...]
-    projection: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """What DescribeTable says. `items` and `size_bytes` are DynamoDB's own counts, hours old."""
-
-    name: str
-    key: tuple[tuple[str, str], ...]
-    indexes: dict[str, Index]
-    items: int
-    size_bytes: int
-    status: str
-    billing: str  # PAY_PER_REQUEST or PROVISIONED
-    arn: str | None
-    stream: bool
-    deletion_protection: bool
+_LACKS = frozenset("UnknownOperationException UnknownOperation NotImplemented NotImplementedException 501".split())
+_UNSUPPORTED = re.compile(r"\b(un|not )supported\b|\bnot implemented\b", re.IGNORECASE)
 
 
 def describe(connection: Connection, name: str) -> Table | None:
@@ -51,7 +32,7 @@ def describe(connection: Connection, name: str) -> Table | None:
     Raises Refused: no access, an endpoint that does not answer, credentials that are not accepted.
     """
     content = _describe(connection, name)
-    return content and _table(content)
+    return content and table_of(content)
 
 
 def create(connection: Connection, name: str, spec: Create) -> None:
@@ -61,19 +42,8 @@ def create(connection: Connection, name: str, spec: Create) -> None:
     end, DynamoError where the table exists or the description is wrong.
     """
     _may_write(connection)
-    request = _create_request(name, spec)
-    for pause in pauses(DEADLINE):
-        try:
-            with sentences(connection, "CreateTable", name):
-                connection.client.create_table(**request)
-            return
-        except DynamoError as refused:
-            if refused.code != "LimitExceededException":
-                raise
-        pause()
-    raise Interrupted(
-        f"{connection.label}: {name} cannot be created, because too many tables are changing; wait a while."
-    )
+    request = create_request(name, spec)
+    _patiently(connection, "CreateTable", name, lambda: connection.client.create_table(**request), {LIMIT})
 
 
 def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) -> Table:
@@ -84,7 +54,7 @@ def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) ->
             indexes = content.get("GlobalSecondaryIndexes", [])
             states = {content["TableStatus"], *(index.get("IndexStatus", "ACTIVE") for index in indexes)}
             if states == {"ACTIVE"}:
-                return _table(content)
+                return table_of(content)
             state = ", ".join(sorted(states - {"ACTIVE"}))
         pause()
     raise Interrupted(f"{connection.label}: {name} is not active after {timeout:.0f} seconds ({state}); wait a while.")
@@ -119,30 +89,50 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
 
 
 def difference(table: Table, spec: Create) -> list[str]:
-    """Return what the table lacks of what `spec` describes, one phrase each; more indexes are no difference. Pure."""
-    found = []
-    if table.key != tuple(spec.key.items()):
-        found.append(f"its key is {_key_text(table.key)}, not {_key_text(spec.key.items())}")
-    for name, key in spec.indexes.items():
-        index = table.indexes.get(name)
-        if index is None:
-            found.append(f"index {name} is missing")
-            continue
-        if index.key != tuple(key.items()):
-            found.append(f"the key of index {name} is {_key_text(index.key)}, not {_key_text(key.items())}")
-        if index.projection != "ALL":
-            found.append(f"index {name} projects {index.projection}, not ALL")
-    return found
+    """Return what the table lacks of what `spec` describes, one phrase each; more is no difference. Pure."""
+    return [sentence(one) for one in lacking(planned(spec), as_json(table))]
 
 
 def ttl_attribute(connection: Connection, name: str) -> str | None:
     """Return the attribute that says when an item expires, None where the table has none. Read-only.
 
-    Raises DynamoError where the engine does not know the call, Refused as `describe` does.
+    Raises NotAvailable where the engine does not know the call, Refused as `describe` does.
     """
-    with sentences(connection, "DescribeTimeToLive", name):
+    with asking(connection, "DescribeTimeToLive", name):
         about = connection.client.describe_time_to_live(TableName=name).get("TimeToLiveDescription", {})
     return about.get("AttributeName") if about.get("TimeToLiveStatus") != "DISABLED" else None
+
+
+def set_ttl(connection: Connection, name: str, attribute: str) -> None:
+    """Lets the items of a table expire by an attribute; done already is done. Writes to the target's account.
+
+    Raises NotAvailable where the engine does not know the call, Refused without access, Interrupted at the deadline.
+    """
+    if ttl_attribute(connection, name) == attribute:
+        return
+    wanted = {"Enabled": True, "AttributeName": attribute}
+    change(
+        connection,
+        "UpdateTimeToLive",
+        name,
+        lambda: connection.client.update_time_to_live(TableName=name, TimeToLiveSpecification=wanted),
+    )
+
+
+def change(
+    connection: Connection, operation: str, name: str, send: Callable[[], object], busy: Container[str] = ()
+) -> None:
+    """Changes a table that is active, by a call that an engine may lack; waits while the table is busy or not yet known.
+
+    Writes to the target's account. `busy`: codes that also pass. Raises as `set_ttl`.
+    """
+    _may_write(connection)
+
+    def asked() -> None:
+        with asking(connection, operation, name):
+            send()
+
+    _patiently(connection, operation, name, asked, {*SETTLING, *busy})
 
 
 def is_empty(connection: Connection, name: str) -> bool:
@@ -152,6 +142,23 @@ def is_empty(connection: Connection, name: str) -> bool:
         items, start = connection.wire.scan_page(name, start=start, limit=1)
         if items or start is None:
             return not items
+
+
+def _patiently(
+    connection: Connection, operation: str, name: str, send: Callable[[], object], busy: Container[str]
+) -> None:
+    code = ""
+    for pause in pauses(DEADLINE):
+        try:
+            with sentences(connection, operation, name):
+                send()
+            return
+        except DynamoError as refused:
+            if (code := refused.code) not in busy:
+                raise
+        pause()
+    where = where_is(connection, operation, name)
+    raise Interrupted(f"{where} is refused ({code}), because it or too many tables are changing; wait a while.")
 
 
 def _may_write(connection: Connection) -> None:
@@ -173,66 +180,6 @@ def _describe(connection: Connection, name: str) -> dict | None:
         if refused.code == "ResourceNotFoundException":
             return None
         raise
-
-
-def _table(content: dict) -> Table:
-    types = {part["AttributeName"]: part["AttributeType"] for part in content["AttributeDefinitions"]}
-
-    def key(schema: list[dict]) -> tuple[tuple[str, str], ...]:
-        parts = sorted(schema, key=lambda part: part["KeyType"])  # HASH before RANGE
-        return tuple((part["AttributeName"], types[part["AttributeName"]]) for part in parts)
-
-    indexes = content.get("GlobalSecondaryIndexes", []) + content.get("LocalSecondaryIndexes", [])
-    return Table(
-        name=content["TableName"],
-        key=key(content["KeySchema"]),
-        indexes={
-            index["IndexName"]: Index(key(index["KeySchema"]), index.get("Projection", {}).get("ProjectionType", "ALL"))
-            for index in indexes
-        },
-        items=content.get("ItemCount", 0),
-        size_bytes=content.get("TableSizeBytes", 0),
-        status=content["TableStatus"],
-        billing=content.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
-        arn=content.get("TableArn"),
-        stream=content.get("StreamSpecification", {}).get("StreamEnabled", False),
-        deletion_protection=content.get("DeletionProtectionEnabled", False),
-    )
-
-
-def _create_request(name: str, spec: Any) -> dict[str, Any]:
-    types = dict(spec.key)
-    for key in spec.indexes.values():
-        types |= key
-    if spec.billing == "PAY_PER_REQUEST":
-        capacity: dict[str, Any] = {}
-    else:
-        units = spec.billing if isinstance(spec.billing, dict) else vars(spec.billing)
-        throughput = {"ReadCapacityUnits": units["read"], "WriteCapacityUnits": units["write"]}
-        capacity = {"ProvisionedThroughput": throughput}
-    request: dict[str, Any] = {
-        "TableName": name,
-        "KeySchema": _key_schema(spec.key),
-        "AttributeDefinitions": [{"AttributeName": a, "AttributeType": letter} for a, letter in types.items()],
-        "BillingMode": "PROVISIONED" if capacity else "PAY_PER_REQUEST",
-        **capacity,
-    }
-    if spec.indexes:
-        request["GlobalSecondaryIndexes"] = [
-            {"IndexName": index, "KeySchema": _key_schema(key), "Projection": {"ProjectionType": "ALL"}, **capacity}
-            for index, key in spec.indexes.items()
-        ]
-    if spec.tags:
-        request["Tags"] = [{"Key": key, "Value": value} for key, value in spec.tags.items()]
-    return request
-
-
-def _key_schema(key: dict[str, str]) -> list[dict[str, str]]:
-    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)]
-
-
-def _key_text(key: Any) -> str:
-    return " + ".join(f"{name} ({letter})" for name, letter in key)
 
 
 def pauses(timeout: float) -> Iterator[Callable[[], None]]:
@@ -272,6 +219,32 @@ def sentences(connection: Connection, operation: str, name: str) -> Iterator[Non
         raise Refused(f"{where}: {NOT_DYNAMODB}.") from None
     except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be
         raise Refused(f"{where}: {' '.join(str(problem).split()).rstrip('.')}; correct it.") from None
+
+
+@contextmanager
+def asking(connection: Connection, operation: str, name: str, otherwise: str = "") -> Iterator[None]:
+    """As `sentences`; and NotAvailable where the engine lacks the call, and which right is missing by its name.
+
+    `otherwise` ends the sentence about a missing right.
+    """
+    from botocore.exceptions import ClientError
+
+    with sentences(connection, operation, name):
+        try:
+            yield
+        except ClientError as problem:
+            where = where_is(connection, operation, name)
+            if problem.response.get("Error", {}).get("Code") in DENIED:
+                raise Refused(f"{where}: access denied; allow dynamodb:{operation}{otherwise}.") from None
+            if not is_aws(connection.endpoint_url) and _lacks(problem.response):
+                raise NotAvailable(f"{where}: not available here: this endpoint has no such operation.") from None
+            raise
+
+
+def _lacks(response: dict) -> bool:
+    content, status = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    code, text = content.get("Code", ""), content.get("Message", "")
+    return status == 501 or code in _LACKS or (code == "ValidationException" and bool(_UNSUPPORTED.search(text)))
 
 
 def _from_client_error(response: dict, where: str, operation: str, name: str) -> Exception:

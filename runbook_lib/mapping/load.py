@@ -18,7 +18,18 @@ from ..values import from_python
 from ..yaml_files import expand, explain, read_yaml, suggest
 from . import templates
 from .json_text import EACH, JSON
-from .model import NOT_WRITTEN, OPERATORS, Entry, EntryModel, Mapping, MappingModel, Reference, default_of
+from .model import (
+    LIKE_SOURCE,
+    NOT_WRITTEN,
+    OPERATORS,
+    Create,
+    Entry,
+    EntryModel,
+    Mapping,
+    MappingModel,
+    Reference,
+    default_of,
+)
 from .references import paths_in_record
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
@@ -229,7 +240,12 @@ def _check_fields(model: EntryModel) -> None:
             raise ValueError(f"{where}: on_error: rest needs the entry's rest; add `rest: NAME`.")
     if model.rest in model.fields:
         raise ValueError(f".rest: {model.rest!r} is also a field; give one of them another name.")
-    for name in model.create.key if model.create else ():
+    if model.create == LIKE_SOURCE and model.rest != "copy":
+        raise ValueError(
+            f".create: {LIKE_SOURCE} makes a table with the source's keys, and `fields` makes other items; "
+            "describe the table, or write `create: null`."
+        )
+    for name in model.described.key if model.described else ():
         if name not in model.fields and model.rest != "copy":
             raise ValueError(f".fields: the key attribute {name!r} of the target is missing; add it.")
     _check_cycles(model)
@@ -252,12 +268,12 @@ def _check_cycles(model: EntryModel) -> None:
 def _check_queries(model: EntryModel) -> None:
     for name, query in model.queries.items():
         where = f".queries.{name}"
-        if model.create:
-            if query.index and query.index not in model.create.indexes:
+        if create := model.described:
+            if query.index and query.index not in create.all_indexes:
                 raise ValueError(
-                    f"{where}: index {query.index!r} is unknown{suggest(query.index, list(model.create.indexes))}"
+                    f"{where}: index {query.index!r} is unknown{suggest(query.index, list(create.all_indexes))}"
                 )
-            key = model.create.indexes[query.index] if query.index else model.create.key
+            key = create.all_indexes[query.index].key if query.index else create.key
             wrong = [attribute for attribute in query.key if attribute not in key]
             if wrong or next(iter(key)) not in query.key:
                 raise ValueError(f"{where}: key must give {' and '.join(key)} (the partition key at least).")
@@ -271,6 +287,21 @@ def _check_queries(model: EntryModel) -> None:
                 if not isinstance(operand, list) or len(operand) != 2:
                     raise ValueError(f"{where}: {attribute}: between needs two values; write [from, to].")
                 _check_value(wanted, f"{where}: {attribute}")
+
+
+def with_creates(mapping: Mapping, creates: dict[str, Create]) -> Mapping:
+    """The mapping with `create: like_source` resolved, by entry, and checked as if it had been written. Raises MappingError."""
+    entries = dict(mapping.entries)
+    for name, create in creates.items():
+        model = entries[name].model.model_copy(update={"create": create})
+        entries[name] = replace(entries[name], model=model, like_source=True)
+        try:
+            _check_fields(model)
+            _check_queries(model)
+        except ValueError as problem:
+            raise MappingError(f"{mapping.file}: tables.{name}{problem}") from None
+    _check_creates(mapping.file, entries)
+    return replace(mapping, entries=entries)
 
 
 def _check_creates(file: str, entries: dict[str, Entry]) -> None:

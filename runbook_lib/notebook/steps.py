@@ -22,7 +22,7 @@ from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, Restored, Wanted
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Undone
-from ..stages.test.canary import Created, create_tables, run_canary
+from ..stages.test.canary import Created, create_tables, created_notes, run_canary
 from ..stages.validate.validate import validate
 from ..verdict import Alert
 from ..walk.insert import OnPage
@@ -80,13 +80,14 @@ class Steps:
             if not last:
                 return Done(created)
             alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
+            alerts += created_notes(created)
             return Done(created, *report.write_test(self.run, plan, created, None, alerts), alerts)
 
     def test(self, plan: Plan, table: str, limit: int, *, keep: bool, created: Sequence[Created] = ()) -> Done:
         """02, the items. Writes to the target and the run's folder."""
         with self.writing("02_test", plan.target, plan.target_names()):
             canary = run_canary(self.run, plan, table, limit, keep=keep)
-            alerts = report.canary_alerts(canary)
+            alerts = report.canary_alerts(canary) + created_notes(created)
             return Done(
                 canary, *report.write_test(self.run, plan, list(created), canary, alerts), alerts, canary.journal
             )

@@ -93,6 +93,9 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "fingerprints": plan.identity._asdict(),
         "held_back": held_back(plan.limiter),
         "verdict": worst(analysis.alerts),
+        "checks": [
+            {**check._asdict(), "message": check.sentence, "level": check.level or "OK"} for check in analysis.checks
+        ],
         "alerts": _alerts(analysis.alerts),
     }
     return content, run.write_json("migration-analysis", content)

@@ -8,11 +8,12 @@ from typing import Any
 from ..dynamo import session, tables
 from ..dynamo.rate_limiter import RateLimiter
 from ..dynamo.session import Connection
+from ..dynamo.structure.creation import like
 from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping import levels as graph
-from ..mapping.load import load_mapping
-from ..mapping.model import Create, Entry, Mapping
+from ..mapping.load import load_mapping, with_creates
+from ..mapping.model import LIKE_SOURCE, Create, Entry, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of
@@ -162,6 +163,14 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
                 f"{entry.name}: source table {entry.source} does not exist in {source.region} "
                 f"({source.endpoint_url}); check the environment, the region and the mapping."
             )
+    mapping = with_creates(
+        mapping,
+        {
+            name: like(source_tables[entry.source])
+            for name, entry in mapping.entries.items()
+            if entry.model.create == LIKE_SOURCE
+        },
+    )
     shapes = {
         name: _shape(entry, source_tables[entry.source], target_tables[entry.target])
         for name, entry in mapping.entries.items()
@@ -178,17 +187,21 @@ def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:
 def _shape(entry: Entry, source: Table, target: Table | None) -> Shape:
     create: Create | None = entry.model.create
     if target is not None:
-        return Shape(source.key, target.key, *_index_keys([index.key for index in target.indexes.values()]))
+        keys = [(index.key, index.partition) for index in target.indexes.values()]
+        return Shape(source.key, target.key, *_index_keys(keys))
     if create is not None:
-        keys = [tuple(key.items()) for key in create.indexes.values()]
+        keys = [(tuple(i.key.items()), getattr(i, "partition", 1)) for i in create.all_indexes.values()]
         return Shape(source.key, tuple(create.key.items()), *_index_keys(keys))
     return Shape(source.key, source.key, {})
 
 
-def _index_keys(keys: list[Key]) -> tuple[dict[str, str], frozenset[str]]:
-    """The key attributes of all indexes with their types, and those of them that some index sorts by."""
-    return {name: letter for key in keys for name, letter in key}, frozenset(
-        name for key in keys for name, _ in key[1:]
+def _index_keys(keys: list[tuple[Key, int]]) -> tuple[dict[str, str], frozenset[str]]:
+    """The key attributes of all indexes with their types, and those of them that some index sorts by.
+
+    `keys`: each with the number of attributes that are its partition key.
+    """
+    return {name: letter for key, _ in keys for name, letter in key}, frozenset(
+        name for key, partition in keys for name, _ in key[partition:]
     )
 
 

@@ -9,7 +9,8 @@ from compiled import mapping_of
 
 from runbook_lib.errors import MappingError
 from runbook_lib.mapping.json_text import EACH, JSON
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.load import load_mapping, with_creates
+from runbook_lib.mapping.model import Create
 from runbook_lib.parameters import build_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,6 +212,91 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.create: id is a key of types S and N; give it one type.",
         ),
         (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
+        (entry("create: like"), "tables.Leads.create: 'like' is unknown; write like_source, or {key: …}."),
+        (
+            entry("create: like_source, fields: {id: {from: id}}, rest: r"),
+            "tables.Leads.create: like_source makes a table with the source's keys, and `fields` makes other items; "
+            "describe the table, or write `create: null`.",
+        ),
+        *(
+            (entry(f"create: {{key: {{PK: S, SK: S}}, {body}}}"), f"tables.Leads.create{sentence}")
+            for body, sentence in [
+                (
+                    "indexes: {byA: {a: S, projection: KEYS_ONLY}}",
+                    ".indexes.byA: projection stands beside key attributes; write {key: {…}, projection: …}.",
+                ),
+                (
+                    "indexes: {byA: {key: {a: S}, projection: SOME}}",
+                    ".indexes.byA.projection: 'SOME' is not a projection; write ALL, KEYS_ONLY or a list of attributes.",
+                ),
+                (
+                    "local_indexes: {byA: {key: {PK: S, a: S}, projection: []}}",
+                    ".local_indexes.byA.projection: [] is not a projection; write ALL, KEYS_ONLY or a list of attributes.",
+                ),
+                (
+                    "indexes: {byA: {key: {a: S}, projection: [b, b]}}",
+                    ".indexes.byA.projection: an attribute stands twice; name each once.",
+                ),
+                (
+                    "indexes: {byA: {key: {a: S}, projektion: ALL}}",
+                    ".indexes.byA.projektion: unknown key; did you mean 'projection'?",
+                ),
+                ("indexes: {byA: {key: {a: X}}}", ".indexes.byA.key.a is 'X'; use 'S', 'N' or 'B'."),
+                (
+                    "local_indexes: {by: {PK: S, a: S}}",
+                    ".local_indexes: 'by' is not an index name; use 3 to 255 letters, digits, '_', '-' and '.'.",
+                ),
+                (
+                    "indexes: {byA: {a: S}}, local_indexes: {byA: {PK: S, a: S}}",
+                    ": local_indexes: byA is also under indexes; give one of them another name.",
+                ),
+                (
+                    "local_indexes: {byA: {a: S, SK: S}}",
+                    ": local_indexes: byA needs the table's partition key PK and one sort key of its own; "
+                    "correct its key, or move it to indexes.",
+                ),
+                (
+                    "local_indexes: {byA: {PK: S}}",
+                    ": local_indexes: byA needs the table's partition key PK and one sort key of its own; "
+                    "correct its key, or move it to indexes.",
+                ),
+                (
+                    f"local_indexes: {{{', '.join(f'by{n}: {{PK: S, a{n}: S}}' for n in range(10, 16))}}}",
+                    ": local_indexes: 6 are more than the 5 that a table can have; remove some.",
+                ),
+                (
+                    f"indexes: {{{', '.join(f'by{n}: {{a{n}: S}}' for n in range(10, 31))}}}",
+                    ": indexes: 21 are more than the 20 that a table can have; remove some.",
+                ),
+                (
+                    f"indexes: {{byA: {{key: {{a: S}}, projection: [{', '.join(f'b{n}' for n in range(101))}]}}}}",
+                    ": the indexes project 101 attributes by name, more than the 100 that a table can have; project ALL.",
+                ),
+                (
+                    "indexes: {byA: {a: S, b: S, c: S}}",
+                    ".indexes.byA: key has 3 attributes, 1 of them the partition key (`partition`); give at most 4 of each, "
+                    "and more than one sort key attribute only with `partition`.",
+                ),
+                (
+                    "indexes: {byA: {key: {a: S}, partition: 2}}",
+                    ".indexes.byA: key has 1 attributes, 2 of them the partition key (`partition`); give at most 4 of each, "
+                    "and more than one sort key attribute only with `partition`.",
+                ),
+                ("ttl: SK", ": ttl: SK is a key of type S; items expire only by a number (N)."),
+                (
+                    "stream: ALL",
+                    ".stream is 'ALL'; use 'KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE' or 'NEW_AND_OLD_IMAGES'.",
+                ),
+            ]
+        ),
+        (
+            entry("create: {key: {PK: S}, local_indexes: {byA: {PK: S, a: S}}}"),
+            "tables.Leads.create: local_indexes: byA needs a table with a sort key; add one, or move it to indexes.",
+        ),
+        (
+            HEAD + "tables: {A: {target: t, create: like_source}, B: {target: t}}",
+            "tables.B.create differs from the one of A, but both write to t; make them the same.",
+        ),
         (
             HEAD + "tables: {A: {target: t, create: {key: {a: S}}}, B: {target: t}}",
             "tables.B.create differs from the one of A, but both write to t; make them the same.",
@@ -531,3 +617,49 @@ def test_the_mappings_that_come_along_are_accepted(path):
     """And hold no key twice, which another YAML reader would not notice."""
     mapping = mapping_of(path.read_text(encoding="utf-8"))
     assert list(mapping.entries) == list(yaml.safe_load(path.read_text(encoding="utf-8"))["tables"])
+
+
+def test_an_index_may_be_by_attributes_called_like_the_long_form():
+    """In the short form every value is a type letter: `key: S` is an attribute, `key: {…}` is the index's key."""
+    short = "{byKey: {key: S, projection: N}, byP: {partition: B}, long: {key: {key: S}, projection: [b, a]}}"
+    create = mapping_of(entry(f"create: {{key: {{id: S}}, indexes: {short}}}")).entries["Leads"].model.create
+    assert {name: (index.key, index.projection) for name, index in create.indexes.items()} == {
+        "byKey": ({"key": "S", "projection": "N"}, "ALL"),
+        "byP": ({"partition": "B"}, "ALL"),
+        "long": ({"key": "S"}, ["b", "a"]),
+    }
+
+
+def test_both_forms_of_an_index_are_one_mapping():
+    """A run goes on where somebody has only written a projection out."""
+    forms = ("{a: S}", "{key: {a: S}}", "{key: {a: S}, projection: ALL, partition: 1}")
+    texts = [entry(f"create: {{key: {{id: S}}, indexes: {{byA: {form}}}}}") for form in forms]
+    assert len({mapping_of(text).fingerprint for text in texts}) == 1
+
+
+def test_like_source_may_stand_in_the_defaults():
+    """An entry's own `create` wins, `null` among them."""
+    text = (
+        "defaults: {source: s, target: '{table}', create: like_source}\n"
+        "tables: {A: {}, B: {create: null}, C: {create: {key: {a: S}}}}"
+    )
+    entries = mapping_of(text).entries
+    assert [entries[name].model.create for name in "AB"] == ["like_source", None]
+    assert entries["C"].model.create.key == {"a": "S"}
+
+
+def test_like_source_is_checked_once_it_is_resolved():
+    """Queries against the indexes that it brings; and two sources that differ, behind one target."""
+    queries = "queries: {q: {index: byB, key: {b: x}}}"
+    text = f"{HEAD}tables: {{A: {{target: t, create: like_source, {queries}}}, B: {{target: t, create: like_source}}}}"
+    mapping = mapping_of(text)
+    like = Create(key={"id": "S"}, indexes={"byB": {"b": "S"}})
+    resolved = with_creates(mapping, {"A": like, "B": like})
+    assert resolved.entries["A"].model.create is like
+    assert resolved.entries["A"].like_source
+    assert (resolved.fingerprint, mapping.entries["A"].model.create) == (mapping.fingerprint, "like_source")
+    other = Create(key={"id": "S"}, indexes={"byC": {"b": "S"}})
+    with pytest.raises(MappingError, match=r"tables\.A\.queries\.q: index 'byB' is unknown"):
+        with_creates(mapping, {"A": other, "B": other})
+    with pytest.raises(MappingError, match=r"tables\.B\.create differs from the one of A, but both write to t"):
+        with_creates(mapping, {"A": like, "B": other})

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import meaning, values
 
+from runbook_lib.dynamo.structure.description import Index
 from runbook_lib.stages.validate.queries import Condition, compile_patterns
 
 KEY = (("PK", "S"), ("SK", "S"))
@@ -19,7 +20,9 @@ INDEXES = {"G1": (("G1PK", "S"), ("G1SK", "S")), "NUM": (("PK", "S"), ("n", "N")
 def pattern(query):
     """The compiled query of an entry whose table has these keys and indexes."""
     entry = mapping_of(f"tables: {{A: {{source: s, target: t, queries: {{q: {query}}}}}}}").entries["A"]
-    indexes = {name: SimpleNamespace(key=key) for name, key in INDEXES.items()}
+    indexes = {name: Index(key) for name, key in INDEXES.items()}
+    indexes["KEYS"] = Index(INDEXES["NUM"], "KEYS_ONLY")
+    indexes["SOME"] = Index((("a", "S"), ("b", "S"), ("c", "S")), ("d", "e"), partition=2)
     plan = SimpleNamespace(target_tables={"t": SimpleNamespace(key=KEY, indexes=indexes)})
     (compiled,) = compile_patterns(plan, entry)
     return compiled
@@ -167,3 +170,17 @@ def test_a_path_that_leads_nowhere_is_never_true(item):
     for operator in ("=", "<", "<=", ">", ">=", "begins_with"):
         assert not Condition(("a", "b"), operator, ({"S": "x"},)).holds(item)
     assert not Condition(("a", "b"), "=", ({"NULL": True},)).holds(item)
+
+
+@pytest.mark.parametrize(
+    ("query", "attributes"),
+    [
+        ("{index: KEYS, key: {PK: a}, filter: {d.x: 1, SK: b, n: 2, z: 3}}", "d, z"),
+        ("{index: SOME, key: {a: a, b: b}, filter: {d: 1, e.x: 2, f: 3}}", "f"),
+    ],
+)
+def test_a_filter_on_what_the_index_does_not_hold_is_refused(query, attributes):
+    """It would find nothing, whatever the items are. Keys of table and index are in every index."""
+    with pytest.raises(ValueError, match=f"does not project {attributes}, so a filter finds nothing"):
+        pattern(query)
+    assert pattern("{index: SOME, key: {a: a, b: b}, filter: {d: 1, SK: x}}").sort_key == "c"

@@ -74,12 +74,12 @@ def test_tags_arrive(moto, name):
     assert tags == [{"Key": "application", "Value": "crm"}]
 
 
-@pytest.mark.parametrize("billing", [{"read": 3, "write": 2}, SimpleNamespace(read=3, write=2)], ids=["dict", "object"])
-def test_provisioned_capacity(moto, name, billing):
+def test_provisioned_capacity(moto, name):
     """Read and write units count for the table and each index."""
     target = session.connect(side(moto.endpoint_url), "target")
-    spec = SimpleNamespace(key={"id": "S"}, indexes={"ByX": {"x": "S"}}, tags={}, billing=billing)
-    assert make(target, name, spec).billing == "PROVISIONED"
+    spec = Create(key={"id": "S"}, indexes={"ByX": {"x": "S"}}, billing={"read": 3, "write": 2})
+    table = make(target, name, spec)
+    assert (table.billing, table.units, table.indexes["ByX"].units) == ("PROVISIONED", (3, 2), (3, 2))
     content = target.client.describe_table(TableName=name)["Table"]
     for throughput in (content["ProvisionedThroughput"], content["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"]):
         assert (throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]) == (3, 2)

@@ -20,18 +20,10 @@ def alerts_of_analysis(plan: Plan, analysis: Analysis) -> list[Alert]:
                     "Deploy it, or describe it under `create` in the mapping.",
                 )
             )
-        if state.differences:
-            alerts.append(Alert(FAIL, target, "; ".join(state.differences), "Correct the table or the mapping."))
         if not state.exists and creatable:
             alerts.append(Alert("", target, "will be created by 02_test", "Nothing to do."))
         if state.exists and not state.empty:
             alerts.append(Alert("", target, "already holds items; none of them will be touched", "Nothing to do."))
-        if state.has_stream:
-            alerts.append(
-                Alert(
-                    "", target, "has a stream: its consumers will see every insert", "Pause the consumers if unwanted."
-                )
-            )
     for name, table in analysis.tables.items():
         conflicts = table.losers + table.different_there
         counts = {"quarantined": table.quarantined, "conflicts": conflicts}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
+from .checks import Check
 from .profile import Profile
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Analysis:
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
     undeclared: list["Finding"] = field(default_factory=list)  # ids that no rule rewrites
     not_references: list["Finding"] = field(default_factory=list)  # the same, where the mapping says that they are none
+    checks: list[Check] = field(default_factory=list)  # of the tables' structure
 
     @property
     def records(self) -> int:

@@ -19,7 +19,9 @@ from ...walk.preread import id_hash, prepare
 from ...walk.walk import Routed, digests_there, walk
 from .alerts import alerts_of_analysis
 from .analysis import Analysis, EntryAnalysis, TargetState
+from .checks import alerts_of
 from .profile import Profile, merge_into, profile_columns
+from .structure import structure_checks
 
 DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
 SAMPLES = 2  # samples shown before and after, per entry
@@ -210,7 +212,9 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         open_,
         none,
     )
-    return replace(analysis, estimated_seconds=_estimate(plan, analysis), alerts=alerts_of_analysis(plan, analysis))
+    checks = structure_checks(plan)
+    alerts = alerts_of_analysis(plan, analysis) + alerts_of(checks)
+    return replace(analysis, estimated_seconds=_estimate(plan, analysis), alerts=alerts, checks=checks)
 
 
 def _target_state(plan: Plan, entry: str) -> TargetState:
@@ -219,7 +223,7 @@ def _target_state(plan: Plan, entry: str) -> TargetState:
     if table is None:
         return TargetState(False, True, [])
     differences = plan.shape_differences(plan.routes[entry].entry)
-    return TargetState(True, tables.is_empty(plan.target, name), differences, table.stream)
+    return TargetState(True, tables.is_empty(plan.target, name), differences, bool(table.stream))
 
 
 def _estimate(plan: Plan, analysis: Analysis) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...dynamo import backups, tables
 from ...dynamo.session import Connection, is_aws
-from ...errors import DynamoError, Interrupted, NotAvailable, Refused
+from ...errors import DynamoError, Interrupted, Refused
 from ...journal.checkpoint import Checkpoint
 from ...journal.listings import entry_of, write_listing
 from ...journal.stage import Stage
@@ -295,7 +295,7 @@ def _refusals() -> Iterator[None]:
     """A block that raises Refused for what DynamoDB refuses for good or the engine lacks."""
     try:
         yield
-    except (NotAvailable, DynamoError) as problem:
+    except DynamoError as problem:
         outside = getattr(problem, "code", "") == "InvalidRestoreTimeException"
         fix = "; choose a time within the table's recovery window." if outside else "."
         raise Refused(str(problem).rstrip(".") + fix) from None

@@ -1,20 +1,24 @@
-"""02_test: inserts a few items of one entry with everything they refer to, compares them and deletes them."""
+"""02_test: creates the missing target tables; inserts a few items of an entry with what they refer to, and deletes them again."""
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...dynamo import tables
-from ...errors import Failed, Refused
+from ...dynamo import backups, tables
+from ...errors import Failed, NotAvailable, Refused
 from ...journal.snapshot import Snapshot, State
 from ...journal.stage import Stage
+from ...mapping.model import Entry
 from ...mapping.references import Found
 from ...mapping.routes import Reject, Route, Row
 from ...run.folder import Run
 from ...values import digest, key_text
+from ...verdict import Alert
 from ...walk.insert import Inserter
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
+from ...walk.structure import wanted_ttl
 from ...walk.walk import Page, Routed, Winners, route_items
 from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
 from ..rollback.undo import Undone, undo
@@ -29,6 +33,7 @@ class Created:
     entry: str
     table: str
     seconds: float
+    notes: tuple[tuple[str, str], ...] = ()  # what could not be set: what, and what to do
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,17 @@ class Canary:
         return sum(not pair.equal for pair in self.pairs) - sum(c["conflicts"] for c in self.state.tables.values())
 
 
-def create_tables(run: Run, plan: Plan) -> list[Created]:
-    """Creates the missing target tables and waits until they are ACTIVE. Writes to the target's account.
+def created_notes(created: Sequence[Created]) -> list[Alert]:
+    """What could not be set on the created tables, as notes."""
+    return [Alert("", made.table, said, action) for made in created for said, action in made.notes]
 
-    Raises Refused where the mapping does not describe a missing table, or an existing one has another key or index.
+
+def create_tables(run: Run, plan: Plan) -> list[Created]:
+    """Creates the missing target tables, waits until they are ACTIVE and sets TTL and point-in-time recovery.
+
+    Finishes tables that an earlier execution of this run created and left unfinished; no other table is changed. Writes
+    to the target's account. Raises Refused where the mapping does not describe a missing table, or an existing one has
+    another key or index.
     """
     missing = plan.missing_targets()
     for entry in missing:
@@ -88,16 +100,56 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
     plan.require_shapes()
     created = []
     with Stage(run, "create") as stage:
+        unfinished = _unfinished(stage, plan)
         for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
             stage.record("creating", entry=entry.name, table=entry.target)
             tables.create(plan.target, entry.target, entry.model.create)
-        for entry in missing:
+            stage.record("made", entry=entry.name, table=entry.target)
+        for entry in [*unfinished, *missing]:
             started = time.monotonic()
             tables.wait_active(plan.target, entry.target)
+            notes = _settle(plan, entry)
             stage.record("created", entry=entry.name, table=entry.target)
             run.logger().info("created %s", entry.target)
-            created.append(Created(entry.name, entry.target, time.monotonic() - started))
+            created.append(Created(entry.name, entry.target, time.monotonic() - started, tuple(notes)))
     return created
+
+
+def _unfinished(stage: Stage, plan: Plan) -> list[Entry]:
+    """One entry for each existing table that DynamoDB confirmed to this run, and that this run has not finished.
+
+    An intent alone proves nothing: somebody else may have created the table since, and a TTL deletes items.
+    """
+    last = {event["table"]: event["kind"] for event in stage.events("creating", "made", "created", "deleted")}
+    entries = {route.entry.target: route.entry for route in plan.routes.values()}
+    return [
+        entry
+        for table, entry in entries.items()
+        if last.get(table) == "made" and entry.model.create and plan.target_tables[table] is not None
+    ]
+
+
+def _settle(plan: Plan, entry: Entry) -> list[tuple[str, str]]:
+    """Sets what CreateTable cannot. Returns what the engine or the rights do not allow to set, with what to do."""
+    notes = []
+    ttl, unknown = wanted_ttl(plan, entry)
+    if unknown:
+        said = f"TTL was not set, because that of {entry.source} is {unknown.reason}"
+        notes.append((said, f"{unknown.sentence} Set it by hand if the source has one."))
+
+    def set_up(what: str, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except NotAvailable:
+            notes.append(
+                (f"{what} was not set: not available here", "Nothing to do here: the endpoint has no such call.")
+            )
+
+    if ttl:
+        set_up(f"TTL by {ttl}", lambda: tables.set_ttl(plan.target, entry.target, ttl))
+    if entry.model.create.point_in_time_recovery:
+        set_up("point-in-time recovery", lambda: backups.set_recovery(plan.target, entry.target))
+    return notes
 
 
 def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = False) -> Canary:

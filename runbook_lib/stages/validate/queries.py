@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ...dynamo.items import Wire
+from ...dynamo.structure.description import Index, Key, Table
 from ...errors import DynamoError
-from ...mapping.model import Entry
+from ...mapping.model import ALL, KEYS_ONLY, Entry
 from ...run.spill import HashLog
 from ...values import canonical, canonical_number, from_python, key_hash, order
 from ...walk.plan import Plan
@@ -78,10 +79,16 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
     for name, query in entry.model.queries.items():
         if query.index is not None and query.index not in table.indexes:
             raise ValueError(f"{entry.name}.{name}: {entry.target} has no index {query.index}")
-        key = table.indexes[query.index].key if query.index else table.key
+        index = table.indexes[query.index] if query.index else None
+        key = index.key if index else table.key
         letters = dict(key)
         if unknown := set(query.key) - letters.keys():
             raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is not a key attribute there")
+        if index and (unseen := _unseen({path.split(".")[0] for path in query.filter}, table, index)):
+            attributes = ", ".join(sorted(unseen))
+            raise ValueError(
+                f"{entry.name}.{name}: {query.index} does not project {attributes}, so a filter finds nothing"
+            )
         try:
             on_key = [_condition((attribute,), wanted, letters[attribute]) for attribute, wanted in query.key.items()]
             on_rest = [_condition(tuple(path.split(".")), wanted) for path, wanted in query.filter.items()]
@@ -98,12 +105,23 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         in_index = [attribute for attribute, _ in key]
         matches = _matcher(on_key + on_rest, in_index)
         names = [attribute for attribute, _ in table.key]
-        patterns.append(Pattern(name, entry.name, entry.target, request, matches, _sort_key(key), names, query.index))
+        patterns.append(
+            Pattern(name, entry.name, entry.target, request, matches, _sort_key(key, index), names, query.index)
+        )
     return patterns
 
 
-def _sort_key(key: tuple) -> str | None:
-    return key[1][0] if len(key) > 1 else None
+def _sort_key(key: Key, index: Index | None) -> str | None:
+    first = index.partition if index else 1
+    return key[first][0] if len(key) > first else None
+
+
+def _unseen(names: set[str], table: Table, index: Index) -> set[str]:
+    """Those of the attributes that an index does not hold."""
+    if index.projection == ALL:
+        return set()
+    named = set() if index.projection == KEYS_ONLY else set(index.projection)
+    return names - named - {name for name, _ in (*table.key, *index.key)}
 
 
 def _matcher(conditions: list[Condition], in_index: list[str]) -> Callable[[dict], bool]:

@@ -6,8 +6,6 @@ Read-only on both sides. It compares every item in both directions, with types, 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from ...dynamo import tables
-from ...errors import DynamoError, Refused
 from ...journal.log import CONFLICT
 from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
@@ -20,7 +18,10 @@ from ...walk import control
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
+from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, walk
+from ..analyze.checks import alerts_of
+from ..analyze.structure import structure_checks
 from ..execution import resumable
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
@@ -66,7 +67,9 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     migrated = Stage(run, "migrate").read()
     conflicts = _listed_conflicts(migrated, plan)
     patterns, problems = _patterns(prepared)
-    expiry, blind = _expiry(plan)
+    structures = read_structures(plan)
+    expiry, blind = _expiry(plan, structures)
+    broken, lost = _structure(plan, structures)
     origins = Origins(migrated, prepared)
     compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
     journal, totals = validation_journal.go_on(run, plan)
@@ -104,14 +107,14 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         {target: len(keys) for target, keys in side.extra.items()},
         totals.unrouted,
         totals.differences,
-        _structure(plan) + problems,
+        broken + problems,
         proofs,
         earlier_pages=journal.pages,
         drift=drift,
         migrated=migrated,
     )
     totals.notes.write(run.folder)
-    validation.alerts.extend(_alerts(plan, validation, blind) + alerts_of_drift(run, validation.drift))
+    validation.alerts.extend(_alerts(plan, validation, blind) + lost + alerts_of_drift(run, validation.drift))
     return validation
 
 
@@ -126,18 +129,11 @@ def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
     return patterns, problems
 
 
-def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
-    """Target table → the attribute by which its items expire; and the tables where that is unknown. Read-only."""
-    found: dict[str, str | None] = {}
-    blind = []
-    for name in plan.target_names():
-        if plan.target_tables[name] is None:
-            continue
-        try:
-            found[name] = tables.ttl_attribute(plan.target, name)
-        except (DynamoError, Refused):  # an engine without the call, or a role without the right
-            blind.append(name)
-    return found, blind
+def _expiry(plan: Plan, structures: Structures) -> tuple[dict[str, str | None], list[str]]:
+    """Target table → the attribute by which its items expire; and the tables where that is unknown."""
+    existing = [name for name in plan.target_names() if plan.target_tables[name] is not None]
+    known = {name: structures.target[name]["ttl"] for name in existing if "ttl" in structures.target[name]}
+    return known, [name for name in existing if name not in known]
 
 
 def _listed_conflicts(migrated: Snapshot, plan: Plan) -> dict[str, HashSet]:
@@ -151,18 +147,15 @@ def _listed_conflicts(migrated: Snapshot, plan: Plan) -> dict[str, HashSet]:
     return {target: log.frozen() for target, log in found.items()}
 
 
-def _structure(plan: Plan) -> list[str]:
-    """Sentences on how the target's tables differ from the mapping, or from the source's key."""
-    found = []
-    for route in plan.routes.values():
-        entry, table = route.entry, plan.target_tables[route.entry.target]
-        if table is None:
-            found.append(f"{entry.target}: the table does not exist")
-            continue
-        found += [f"{entry.target}: {sentence}" for sentence in plan.shape_differences(entry)]
-        if not entry.model.create and not entry.model.fields and table.key != plan.source_tables[entry.source].key:
-            found.append(f"{entry.target}: its key differs from the key of {entry.source}")
-    return sorted(set(found))
+def _structure(plan: Plan, structures: Structures) -> tuple[list[str], list[Alert]]:
+    """Sentences on what the target's tables lack, and alerts on what of the source is lost without harm to the items."""
+    missing = [name for name in plan.target_names() if plan.target_tables[name] is None]
+    checks = [check for check in structure_checks(plan, structures) if check.table not in missing]
+    stopping = [f"{check.table}: {check.sentence}" for check in checks if check.level == FAIL]
+    return (
+        sorted([f"{name}: the table does not exist" for name in missing] + stopping),
+        alerts_of(check for check in checks if check.level != FAIL),
+    )
 
 
 def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]:

@@ -1,0 +1,144 @@
+"""What DescribeTable says of a table, and the same as plain JSON. Pure."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...mapping.model import ALL, KEYS_ONLY
+
+Key = tuple[tuple[str, str], ...]  # (attribute, type letter), partition key first
+AWS_OWNED = "AWS_OWNED"  # the encryption of a table that names no key
+
+
+class Units(NamedTuple):
+    """Capacity a second."""
+
+    read: int
+    write: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """A secondary index."""
+
+    key: Key
+    projection: str | tuple[str, ...] = ALL  # ALL, KEYS_ONLY, or the attributes beside the keys, sorted
+    local: bool = False
+    partition: int = 1  # so many attributes of the key, from the first, are its partition key
+    units: Units | None = None  # of a provisioned table's global index
+
+
+@dataclass(frozen=True)
+class Table:
+    """What DescribeTable says. `items` and `size_bytes` are DynamoDB's own counts, hours old."""
+
+    name: str
+    key: Key
+    indexes: dict[str, Index]  # global and local
+    items: int
+    size_bytes: int
+    status: str
+    billing: str  # PAY_PER_REQUEST or PROVISIONED
+    arn: str | None
+    stream: str | None  # what its records show (NEW_IMAGE, …); None: off
+    deletion_protection: bool
+    units: Units | None = None  # provisioned
+    warm: Units | None = None  # what the table takes at once; None where the engine does not say
+    encryption: str = AWS_OWNED  # else AES256 or KMS
+    kms_key: str | None = None  # ARN
+    replicas: tuple[str, ...] = ()  # other regions
+    table_class: str = "STANDARD"
+
+    @property
+    def write_capacity(self) -> int | None:
+        """Provisioned write units a second, the least of the table's and its indexes'; None where it is on demand."""
+        places = (self, *self.indexes.values())
+        return min((place.units.write for place in places if place.units and place.units.write), default=None)
+
+
+def table_of(content: dict[str, Any]) -> Table:
+    """A table from the `Table` of DescribeTable's reply."""
+    types = {part["AttributeName"]: part["AttributeType"] for part in content["AttributeDefinitions"]}
+    billing = content.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    provisioned = billing == "PROVISIONED"
+    stream, sealed = content.get("StreamSpecification", {}), content.get("SSEDescription", {})
+    is_sealed = sealed.get("Status") in ("ENABLED", "ENABLING", "UPDATING")
+    return Table(
+        name=content["TableName"],
+        key=_key(content["KeySchema"], types),
+        indexes={
+            about["IndexName"]: _index(about, types, local=local, provisioned=provisioned)
+            for group, local in (("GlobalSecondaryIndexes", False), ("LocalSecondaryIndexes", True))
+            for about in content.get(group) or ()
+        },
+        items=content.get("ItemCount", 0),
+        size_bytes=content.get("TableSizeBytes", 0),
+        status=content["TableStatus"],
+        billing=billing,
+        arn=content.get("TableArn"),
+        stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
+        deletion_protection=content.get("DeletionProtectionEnabled", False),
+        units=_units(content.get("ProvisionedThroughput"), "CapacityUnits") if provisioned else None,
+        warm=_units(content.get("WarmThroughput"), "UnitsPerSecond"),
+        encryption=sealed.get("SSEType", "KMS") if is_sealed else AWS_OWNED,
+        kms_key=sealed.get("KMSMasterKeyArn") if is_sealed else None,
+        replicas=tuple(sorted(replica["RegionName"] for replica in content.get("Replicas") or ())),
+        table_class=content.get("TableClassSummary", {}).get("TableClass", "STANDARD"),
+    )
+
+
+def _index(about: dict, types: dict[str, str], *, local: bool, provisioned: bool) -> Index:
+    projection = about.get("Projection", {})
+    kind = projection.get("ProjectionType", ALL)
+    return Index(
+        _key(about["KeySchema"], types),
+        (tuple(sorted(projection.get("NonKeyAttributes", ()))) or KEYS_ONLY) if kind == "INCLUDE" else kind,
+        local,
+        sum(part["KeyType"] == "HASH" for part in about["KeySchema"]),
+        _units(about.get("ProvisionedThroughput"), "CapacityUnits") if provisioned and not local else None,
+    )
+
+
+def _key(schema: list[dict], types: dict[str, str]) -> Key:
+    parts = sorted(schema, key=lambda part: part["KeyType"])  # HASH before RANGE, each kind in its order
+    return tuple((part["AttributeName"], types[part["AttributeName"]]) for part in parts)
+
+
+def _units(about: dict | None, word: str) -> Units | None:
+    """`word`: how the figures' names end."""
+    return Units(about.get(f"Read{word}", 0), about.get(f"Write{word}", 0)) if about else None
+
+
+def as_json(table: Table, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The structure of a table as plain JSON; name, status and counts are no part of it.
+
+    A key is a list of [attribute, type letter], whose order no writer of JSON changes. `settings`: what other calls say
+    (`ttl`, `recovery`); what is not known is left out.
+    """
+    return {
+        "key": _pairs(table.key),
+        "indexes": {name: index_json(index) for name, index in sorted(table.indexes.items())},
+        "billing": table.billing,
+        "units": table.units and table.units._asdict(),
+        "warm": table.warm and table.warm._asdict(),
+        "stream": table.stream,
+        "protection": table.deletion_protection,
+        "encryption": {"type": table.encryption, "key": table.kms_key},
+        "replicas": list(table.replicas),
+        "class": table.table_class,
+        **(settings or {}),
+    }
+
+
+def index_json(index: Index) -> dict[str, Any]:
+    """An index as plain JSON."""
+    return {
+        "local": index.local,
+        "key": _pairs(index.key),
+        "partition": index.partition,
+        "projection": index.projection if isinstance(index.projection, str) else list(index.projection),
+        "units": index.units and index.units._asdict(),
+    }
+
+
+def _pairs(key: Key) -> list[list[str]]:
+    return [list(part) for part in key]
