@@ -43,6 +43,7 @@ class Table:
     arn: str | None
     stream: bool
     deletion_protection: bool
+    write_capacity: int | None = None  # provisioned write units a second, the least of the table's and its indexes'
 
 
 def describe(connection: Connection, name: str) -> Table | None:
@@ -197,6 +198,18 @@ def _table(content: dict) -> Table:
         arn=content.get("TableArn"),
         stream=content.get("StreamSpecification", {}).get("StreamEnabled", False),
         deletion_protection=content.get("DeletionProtectionEnabled", False),
+        write_capacity=_write_capacity(content),
+    )
+
+
+def _write_capacity(content: dict) -> int | None:
+    """None where the table is on demand."""
+    if content.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
+        return None
+    places = [content, *content.get("GlobalSecondaryIndexes", [])]
+    return min(
+        (units for place in places if (units := place.get("ProvisionedThroughput", {}).get("WriteCapacityUnits"))),
+        default=None,
     )
 
 

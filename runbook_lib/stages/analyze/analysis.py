@@ -2,11 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
+from .checks import Check, alerts_of
 from .profile import Profile
+from .skew import Skew
 
 
 @dataclass
@@ -21,7 +24,10 @@ class EntryAnalysis:
     different_there: int = 0  # the target holds something else under the key
     collisions: int = 0  # target keys that two rows share although the mapping rules that out
     bytes: int = 0
-    write_units: int = 0
+    write_units: int = 0  # indexes included
+    table_units: int = 0  # write units without indexes
+    read_units: int = 0  # of reading the target items, each by its key
+    expired: int = 0  # items whose time to live, by the source table's attribute, was over when the analysis began
     references: Counter = field(default_factory=Counter)  # path -> references
     dangling: Counter = field(default_factory=Counter)  # path -> references whose parent is not in the source
     unreadable: Counter = field(default_factory=Counter)  # path -> values that cannot be read as ids
@@ -30,6 +36,16 @@ class EntryAnalysis:
     parents: Counter = field(default_factory=Counter)  # (path, parent) -> references
     profile: Profile = field(default_factory=dict)
     samples: list[tuple[dict, Row]] = field(default_factory=list)  # source item, what becomes of it
+
+
+@dataclass
+class SourceState:
+    """One source table."""
+
+    items: int = 0
+    read_units: int = 0  # of one strongly consistent scan; of large pages from a sample of their items
+    ttl: str | None = None  # the attribute by which items expire
+    ttl_known: bool = True  # False: DescribeTimeToLive is not available
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,27 @@ class TargetState:
     has_stream: bool = False
 
 
+class Cost(NamedTuple):
+    """What a stage takes of both sides. Provisioned tables give units, but cost nothing more."""
+
+    read_units: int
+    write_units: int
+    usd: float  # at list price
+
+
+class Prices(NamedTuple):
+    """Where the prices come from."""
+
+    date: str
+    region: str  # whose prices the target has
+    source: str
+    source_region: str  # whose prices the source has
+    unknown: list[str]  # regions that no price is known for
+
+
+NO_PRICES = Prices("", "", "", "", [])
+
+
 @dataclass(frozen=True)
 class Analysis:
     """What the migration would do: the result of doing everything except the writing."""
@@ -52,8 +89,17 @@ class Analysis:
     unrouted: dict[str, int]  # source table -> items
     seconds: float  # that reading took
     estimated_seconds: float
-    alerts: list[Alert]
+    checks: list[Check]  # the go/no-go list, complete
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
+    sources: dict[str, SourceState] = field(default_factory=dict)  # source table -> what was read of it
+    skew: Skew = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)  # stage -> what it takes
+    prices: Prices = NO_PRICES
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The checks that are open: what the verdict is made of."""
+        return alerts_of(self.checks)
 
     @property
     def records(self) -> int:
