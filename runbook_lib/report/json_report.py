@@ -61,6 +61,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "sparse": dict(table.sparse),
             "bytes": table.bytes,
             "write_units": table.write_units,
+            "expired": table.expired if analysis.sources[plan.routes[name].entry.source].ttl_known else None,
             "attributes": {n: _attribute(p) for n, p in sorted(table.profile.items())},
         }
         for name, table in analysis.tables.items()
@@ -83,13 +84,23 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         },
         "unrouted": analysis.unrouted,
         "targets": {
-            name: {"exists": state.exists, "empty": state.empty, "differences": state.differences}
+            name: {
+                "exists": state.exists,
+                "empty": state.empty,
+                "differences": state.differences,
+                "skew": {
+                    attribute: {"distinct": use.distinct, "largest_share": round(use.share, 4)}
+                    for attribute, use in analysis.skew[name].items()
+                },
+            }
             for name, state in analysis.targets.items()
         },
         "undeclared": [found.as_json() for found in analysis.undeclared],
         "not_references": [found.as_json() for found in analysis.not_references],
         "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
         "estimated_write_units": analysis.write_units,
+        "costs": {stage: {**cost._asdict(), "usd": round(cost.usd, 6)} for stage, cost in analysis.costs.items()},
+        "prices": analysis.prices._asdict(),
         "fingerprints": plan.identity._asdict(),
         "held_back": held_back(plan.limiter),
         "verdict": worst(analysis.alerts),

@@ -1,16 +1,18 @@
 """What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
 
-Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, overview, reference_map,
-references, types, profile, profile_html, samples, targets, quarantine. Of what was done: created, canary, migration,
-counts, progress, held_back, preview, undone, restored, deletions. Of a Validation: validation, differences,
+Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
+reference_map, references, types, profile, profile_html, samples, targets, quarantine. Of what was done: created, canary,
+migration, counts, progress, held_back, preview, undone, restored, deletions. Of a Validation: validation, differences,
 differences_html, patterns.
 """
 
 import re
 from collections.abc import Iterable
 
+from ..stages.analyze.analysis import Analysis
+from ..stages.analyze.checks import Check, alerts_of
 from ..verdict import FAIL, REVIEW, Alert
-from .analysis import decision, overview, profile, profile_html, quarantine, reference_map, references, targets
+from .analysis import costs, overview, profile, profile_html, quarantine, reference_map, references, targets
 from .figures import types
 from .html import Html, badge, chip, details, mono, muted, note, table
 from .samples import samples
@@ -33,12 +35,13 @@ from .work import (
 )
 
 __all__ = [
-    "alerts", "backups", "canary", "counts", "created", "decision", "deletions", "differences", "differences_html",
+    "alerts", "backups", "canary", "costs", "counts", "created", "decision", "deletions", "differences", "differences_html",
     "files", "held_back", "migration", "overview", "patterns", "plan", "preview", "profile", "profile_html", "progress",
     "quarantine", "reference_map", "references", "reproduce", "restored", "samples", "targets", "types", "undone",
     "validation",
 ]  # fmt: skip
 
+STATES = {FAIL: ("stop", "bad"), REVIEW: ("look", "look"), "": ("note", "quiet")}  # level of an alert -> word, tone
 NAMED = 6  # tables that are named in an alert; more unfold
 _COUNTED = re.compile(r"([\d,]+) (.*?\b(?:item|conflict|reference|value|key))s?\b(.*)", re.DOTALL)
 _PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
@@ -46,16 +49,57 @@ _PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
 
 def alerts(open_items: Iterable[Alert]) -> Html:
     """The open items, worst first: what, where, what to do. Equal items of several tables share a row."""
-    groups: dict[tuple[str, str, str], list[Alert]] = {}
-    for alert in open_items:
-        groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
+    groups = _grouped(open_items)
     if not groups:
         return note("Nothing open.", "good")
     rows, marks = [], []
-    for (level, _, action), members in sorted(groups.items(), key=lambda g: (FAIL, REVIEW, "").index(g[0][0])):
+    for level, action, members in groups:
         rows.append([badge(level) if level else chip("note"), _message(members), _where(members), _with_code(action)])
         marks.append({FAIL: "bad", REVIEW: "look"}.get(level, "quiet"))
     return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
+
+
+def _grouped(open_items: Iterable[Alert]) -> list[tuple[str, str, list[Alert]]]:
+    """Level, action, and the alerts that differ in table, number and paths alone; worst first."""
+    groups: dict[tuple[str, str, str], list[Alert]] = {}
+    for alert in open_items:
+        groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
+    found = [(level, action, members) for (level, _, action), members in groups.items()]
+    return sorted(found, key=lambda group: (FAIL, REVIEW, "").index(group[0]))
+
+
+def decision(analysis: Analysis) -> Html:
+    """The go/no-go list: each check with ok, note, look or stop. A line where all is well; else one for each finding."""
+    rows, marks = [], []
+    by_what: dict[str, list[Check]] = {}
+    for check in analysis.checks:
+        by_what.setdefault(check.what, []).append(check)
+    for what, checks in by_what.items():
+        for level, action, members in _grouped(alerts_of(checks)):
+            word, tone = STATES[level]
+            rows.append([chip(word, tone), what, _message(members), _where(members), _with_code(action)])
+            marks.append(tone)
+        if fine := list(dict.fromkeys(check.sentence for check in checks if not check.level)):
+            said = fine[0] if len(fine) == 1 else f"{len(fine)} more as they should be"
+            rows.append([chip("ok", "good"), what, said, "", ""])
+            marks.append("good")
+    levels = {level: sum(check.level == level for check in analysis.checks) for level in (FAIL, REVIEW)}
+    if levels[FAIL]:
+        word, why, tone = "No go.", f"{_say(levels[FAIL], 'check says', 'checks say')} stop.", "bad"
+    elif levels[REVIEW]:
+        word, why, tone = (
+            "Go, after a look.",
+            f"{_say(levels[REVIEW], 'check asks', 'checks ask')} for a decision.",
+            "look",
+        )
+    else:
+        word, why, tone = "Go.", "Nothing speaks against the migration.", "good"
+    line = note(Html("<b>{}</b> {}").format(word, why), tone)
+    return line + table(["", "check", "what was found", "where", "what to do"], rows, align="clwww", marks=marks)
+
+
+def _say(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _with_code(sentence: str) -> Html:

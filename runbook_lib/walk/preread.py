@@ -4,7 +4,7 @@ Read-only. Only the tables that need it are read, and only where the mapping mak
 """
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from ..errors import Refused
@@ -26,16 +26,13 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
 
     Raises Refused where a reference with `dangling: stop` is dangling (unless `refuse` is False). Read-only.
     """
-    policies = {name: _policies(plan, name) for name in plan.routes}
-    stopping = {name for name, found in policies.items() if refuse and "stop" in found}
-    if any(found & {"keep", "null"} for found in policies.values()) or stopping:
+    asks, stopping = _asking(plan, refuse)
+    if asks:
         known = _source_ids(plan)
         plan = with_known(plan, known)
     else:
         known = HashSet(b"", 16)
-    targets = {route.entry.target for route in plan.routes.values() if plan.shares_target_keys(route)}
-    # All entries that write to such a table take part, chosen or not, so that the choice does not change the winner.
-    sharing = {name for name, route in plan.all_routes.items() if route.entry.target in targets}
+    targets, sharing = _sharing(plan)
     if stopping:
 
         def check(routed: Routed) -> None:
@@ -60,6 +57,30 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
     walk(whole, collect, attributes=_key_attributes(whole), route=_keyed)
     duplicates = {target: found for target, log in logs.items() if (found := log.duplicates())}
     return plan, _winners(whole, duplicates) if duplicates else {}
+
+
+def scans(plan: Plan, *, refuse: bool, shared: bool) -> Counter:
+    """Source table → how often `prepare` reads it whole. `shared`: whether items share a target key. Pure."""
+    (asks, stopping), (_, sharing) = _asking(plan, refuse), _sharing(plan)
+    entries = plan.mapping.entries
+    counted = Counter(e.source for e in entries.values() if e.model.id or e.model.where) if asks else Counter()
+    for names in (stopping, sharing, sharing if shared else ()):
+        counted.update({entries[name].source for name in names})
+    return counted
+
+
+def _asking(plan: Plan, refuse: bool) -> tuple[bool, set[str]]:
+    """Whether the routes ask which ids the source holds; and the entries that stop at a dangling reference."""
+    policies = {name: _policies(plan, name) for name in plan.routes}
+    stopping = {name for name, found in policies.items() if refuse and "stop" in found}
+    return any(found & {"keep", "null"} for found in policies.values()) or bool(stopping), stopping
+
+
+def _sharing(plan: Plan) -> tuple[set[str], set[str]]:
+    """The target tables in which two source items can have one key, and the entries that write to them."""
+    targets = {route.entry.target for route in plan.routes.values() if plan.shares_target_keys(route)}
+    # All entries that write to such a table take part, chosen or not, so that the choice does not change the winner.
+    return targets, {name for name, route in plan.all_routes.items() if route.entry.target in targets}
 
 
 def _policies(plan: Plan, name: str) -> set[str]:

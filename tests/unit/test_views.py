@@ -19,7 +19,8 @@ from runbook_lib.report.analysis import edges
 from runbook_lib.report.json_report import left_open
 from runbook_lib.report.reference_map import draw_map
 from runbook_lib.report.samples import changes
-from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, TargetState
+from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState
+from runbook_lib.stages.analyze.checks import Check, from_alert
 from runbook_lib.stages.analyze.profile import AttributeProfile, profile_items
 from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.rollback.undo import Preview, Undone
@@ -109,7 +110,7 @@ def analysis_of(tables: dict[str, EntryAnalysis], **more) -> Analysis:
         "unrouted": {},
         "seconds": 1.0,
         "estimated_seconds": 2.0,
-        "alerts": [],
+        "checks": [],
         "listed": {},
         **more,
     }
@@ -188,7 +189,11 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         f"{name}2": TargetState(False, True, []),
     }
     listed = {"quarantine": [{"table": name, "key": {"id": item["id"]}, "attribute": attribute, "reason": name}]}
-    analysis = analysis_of({name: entry}, alerts=alerts, targets=targets, unrouted={name: 1}, listed=listed)
+    costs, prices = {name: Cost(1, 2, 0.5)}, Prices(name, name, name, f"{name}2", [name])
+    checks = [from_alert(alert, name, name) for alert in alerts] + [Check("", "", name, name, None, "", "", name)]
+    analysis = analysis_of(
+        {name: entry}, checks=checks, targets=targets, unrouted={name: 1}, listed=listed, costs=costs, prices=prices
+    )
     edited = {**target, attribute: {"S": f"{value} edited"}, "extra": {"N": "4711"}}
     pairs = [Pair(item, row, target), Pair(item, row, edited), Pair(item, row, None)]
     undone = Undone(1, 1, 1, [{"table": name, "key": {"id": item["id"]}, "reason": name}])
@@ -215,6 +220,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "banner": html.banner(name, REVIEW, name, [(name, name), (name, 3)]),
         "alerts": views.alerts(alerts),
         "decision": views.decision(analysis),
+        "costs": views.costs(analysis),
         "overview": views.overview(analysis),
         "profile_html": views.profile_html(analysis),
         "references": views.references(analysis),
@@ -604,54 +610,6 @@ def test_samples_collapse_what_is_copied():
     assert checked.seen["tr"] == 2
     assert "No items" in views.samples(analysis_of({"T": EntryAnalysis()}))
     assert "No items" in views.samples(analysis_of({"T": entry}), [])
-
-
-def checks_of(analysis: Analysis) -> dict[str, str]:
-    """Check → ok, look or stop."""
-    from runbook_lib.report.analysis import _checks
-
-    return {name: state for name, state, _ in _checks(analysis)}
-
-
-def test_decision_is_go_where_nothing_is_open():
-    analysis = analysis_of({"T": EntryAnalysis(records=3, routed=3)}, targets={"t": TargetState(True, True, [])})
-    assert set(checks_of(analysis).values()) == {"ok"}
-    assert "Go. Nothing speaks against" in Checker(views.decision(analysis)).words
-
-
-@pytest.mark.parametrize(
-    ("entry", "more", "check", "state"),
-    [
-        ({"collisions": 1}, {}, "target keys", "stop"),
-        ({"losers": 1}, {}, "target keys", "look"),
-        (
-            {"reasons": Counter({("", "the target item is 500,000 bytes; DynamoDB takes 409,600"): 1})},
-            {},
-            "400 KB limit",
-            "look",
-        ),
-        ({"dangling": Counter(a=1)}, {}, "references", "look"),
-        ({"unreadable": Counter(a=1)}, {}, "references", "look"),
-        ({"quarantined": 1}, {}, "quarantined", "look"),
-        ({}, {"unrouted": {"s": 5}, "alerts": [unrouted_alert(5)]}, "unrouted", "look"),
-        ({}, {"unrouted": {"s": 5}}, "unrouted", "ok"),  # the mapping ignores them
-        ({}, {"targets": {"t": TargetState(True, False, [])}}, "target contents", "look"),
-        ({}, {"targets": {"t": TargetState(True, True, [], True)}}, "target contents", "look"),
-        ({}, {"targets": {"t": TargetState(False, True, [])}}, "target tables", "ok"),  # will be created
-        ({}, {"targets": {"t": TargetState(True, True, ["no index"])}}, "target tables", "stop"),
-        (
-            {},
-            {"targets": {"t": TargetState(False, True, [])}, "alerts": [Alert(FAIL, "t", "does not exist", "")]},
-            "target tables",
-            "stop",
-        ),
-    ],
-)
-def test_decision_checks(entry, more, check, state):
-    analysis = analysis_of({"T": EntryAnalysis(records=3, **entry)}, **more)
-    assert checks_of(analysis)[check] == state
-    words = Checker(views.decision(analysis)).words
-    assert {"stop": "No go.", "look": "Go, after a look.", "ok": "Go."}[state] in words
 
 
 def test_a_migration_adds_up_or_says_by_how_much_it_does_not():

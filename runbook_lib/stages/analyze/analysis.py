@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
-from .checks import Check
+from .checks import Check, alerts_of
 from .profile import Profile
+from .skew import Skew
 
 if TYPE_CHECKING:
     from ...discover.references import Finding
@@ -26,7 +27,10 @@ class EntryAnalysis:
     different_there: int = 0  # the target holds something else under the key
     collisions: int = 0  # target keys that two rows share although the mapping rules that out
     bytes: int = 0
-    write_units: int = 0
+    write_units: int = 0  # indexes included
+    table_units: int = 0  # write units without indexes
+    read_units: int = 0  # of reading the target items, each by its key
+    expired: int = 0  # items whose time to live, by the source table's attribute, was over when the analysis began
     references: Counter = field(default_factory=Counter)  # path -> references
     dangling: Counter = field(default_factory=Counter)  # path -> references whose parent is not in the source
     unreadable: Counter = field(default_factory=Counter)  # path -> values that cannot be read as ids
@@ -35,6 +39,16 @@ class EntryAnalysis:
     parents: Counter = field(default_factory=Counter)  # (path, parent) -> references
     profile: Profile = field(default_factory=dict)
     samples: list[tuple[dict, Row]] = field(default_factory=list)  # source item, what becomes of it
+
+
+@dataclass
+class SourceState:
+    """One source table."""
+
+    items: int = 0
+    read_units: int = 0  # of one strongly consistent scan; of large pages from a sample of their items
+    ttl: str | None = None  # the attribute by which items expire
+    ttl_known: bool = True  # False: DescribeTimeToLive is not available
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,27 @@ class TargetState:
     has_stream: bool = False
 
 
+class Cost(NamedTuple):
+    """What a stage takes of both sides. Provisioned tables give units, but cost nothing more."""
+
+    read_units: int
+    write_units: int
+    usd: float  # at list price
+
+
+class Prices(NamedTuple):
+    """Where the prices come from."""
+
+    date: str
+    region: str  # whose prices the target has
+    source: str
+    source_region: str  # whose prices the source has
+    unknown: list[str]  # regions that no price is known for
+
+
+NO_PRICES = Prices("", "", "", "", [])
+
+
 @dataclass(frozen=True)
 class Analysis:
     """What the migration would do: the result of doing everything except the writing."""
@@ -57,11 +92,19 @@ class Analysis:
     unrouted: dict[str, int]  # source table -> items
     seconds: float  # that reading took
     estimated_seconds: float
-    alerts: list[Alert]
+    checks: list[Check]  # the go/no-go list, complete
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
     undeclared: list["Finding"] = field(default_factory=list)  # ids that no rule rewrites
     not_references: list["Finding"] = field(default_factory=list)  # the same, where the mapping says that they are none
-    checks: list[Check] = field(default_factory=list)  # of the tables' structure
+    sources: dict[str, SourceState] = field(default_factory=dict)  # source table -> what was read of it
+    skew: Skew = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)  # stage -> what it takes
+    prices: Prices = NO_PRICES
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The checks that are open: what the verdict is made of."""
+        return alerts_of(self.checks)
 
     @property
     def records(self) -> int:

@@ -5,11 +5,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 
 from ...discover.columns import as_columns
 from ...discover.evidence import Evidence
 from ...discover.references import find_references, undeclared
 from ...dynamo import tables
+from ...errors import DynamoError, Refused
 from ...mapping.references import REMEMBERED
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
@@ -17,15 +19,15 @@ from ...values import size, text_of
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.walk import Routed, digests_there, walk
-from .alerts import alerts_of_analysis
-from .analysis import Analysis, EntryAnalysis, TargetState
-from .checks import alerts_of
+from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
+from .costs import READ_BYTES, cost_checks, costs_of, prices_of, writing_of
+from .findings import undeclared_checks, walk_checks
 from .profile import Profile, merge_into, profile_columns
+from .skew import Spread, SpreadPage, skew_checks, target_keys
 from .structure import structure_checks
 
-DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
 SAMPLES = 2  # samples shown before and after, per entry
-UNIT_BYTES = 1024
+MEASURED = 32  # items of a page, at least, whose size in the source is measured
 
 
 class Observer:
@@ -49,11 +51,10 @@ class Observer:
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
         self.evidence = Evidence(plan.routes)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
-        self._index_keys = {
-            name: [[n for n, _ in index.key] for index in (table.indexes.values() if table else ())]
-            for name in plan.routes
-            for table in [plan.target_tables[plan.routes[name].entry.target]]
-        }
+        self._index_keys = {name: [[n for n, _ in key] for key in target_keys(plan, name)[1]] for name in plan.routes}
+        self.sources = {table: _source_state(plan, table) for table in plan.by_source()}
+        self.spread = Spread(plan)
+        self._now = time.time()
 
     def __call__(self, routed: Routed) -> None:
         """Counts a page, and reads the target where it holds items."""
@@ -62,15 +63,22 @@ class Observer:
             rows[row.entry].append(row)
         wanted = enumerate(routed.rows) if self._may_hold else ()
         there = digests_there(self._plan, routed.rows, [index for index, row in wanted if row.entry in self._may_hold])
-        bytes_ = {entry: [size(row.item) for row in of_entry] for entry, of_entry in rows.items()}
+        spreads = [self.spread.of_page(entry, of_entry) for entry, of_entry in rows.items()]
         profiles = self._profiles(routed)
+        expired = self._expired(routed)
+        read_units = _scan_units(routed.page.items)
         with self._lock:
+            self.sources[routed.page.table].items += len(routed.page.items)
+            self.sources[routed.page.table].read_units += read_units
+            for entry, number in expired.items():
+                self.tables[entry].expired += number
             for entry, number in routed.scanned.items():
                 self.tables[entry].records += number
             for entry, profile in profiles.items():
                 merge_into(self.tables[entry].profile, profile)
-            for entry, of_entry in rows.items():
-                self._count_rows(entry, of_entry, bytes_[entry])
+            for spread in spreads:
+                self.spread.add(spread)
+                self._count_rows(rows[spread.entry], spread)
             for row, held in zip(routed.rows, there, strict=True) if any(there) else ():
                 self._count_there(row, held)
             for row in routed.losers:
@@ -110,17 +118,28 @@ class Observer:
             self.evidence.add(name, selected, attributes, ids)
         return profiles
 
-    def _count_rows(self, entry: str, rows: list[Row], bytes_: list[int]) -> None:
-        """`bytes_`: the size of each. A page at a time: one call and one lock for its rows."""
+    def _expired(self, routed: Routed) -> Counter:
+        """Entry → items of the page whose time to live is over. By what the items hold now, as DynamoDB would."""
+        attribute, found = self.sources[routed.page.table].ttl, Counter()
+        if attribute:
+            seconds = [(item, item.get(attribute, {}).get("N")) for item in routed.page.items]
+            gone = [item for item, second in seconds if second is not None and float(second) < self._now]
+            for route in self._plan.by_source()[routed.page.table] if gone else ():
+                found[route.entry.name] = sum(map(route.selects, gone))
+        return found
+
+    def _count_rows(self, rows: list[Row], measured: SpreadPage) -> None:
+        """Rows of one entry. A page at a time: one call and one lock for its rows."""
+        entry, sizes, units = measured.entry, measured.sizes, measured.units
         table = self.tables[entry]
         table.routed += len(rows)
-        table.bytes += sum(bytes_)
-        table.write_units += sum([-(-one // UNIT_BYTES) for one in bytes_])
+        table.bytes += sum(sizes)
+        table.read_units += sum([-(-one // READ_BYTES) for one in sizes])
+        table.table_units += sum(units)
+        table.write_units += sum(units)
         for key in self._index_keys[entry]:
             table.write_units += sum(
-                -(-one // UNIT_BYTES)
-                for row, one in zip(rows, bytes_, strict=True)
-                if all(name in row.item for name in key)
+                one for row, one in zip(rows, units, strict=True) if all(name in row.item for name in key)
             )
         for row in rows:
             if row.unreadable:
@@ -209,12 +228,42 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         0.0,
         [],
         dict(observer.listed),
-        open_,
-        none,
+        undeclared=open_,
+        not_references=none,
+        sources=observer.sources,
+        skew=observer.spread.result(),
     )
-    checks = structure_checks(plan)
-    alerts = alerts_of_analysis(plan, analysis) + alerts_of(checks)
-    return replace(analysis, estimated_seconds=_estimate(plan, analysis), alerts=alerts, checks=checks)
+    writing = writing_of(plan, analysis, _round_trip(plan, analysis))
+    slowest = max([writing.seconds] + [use.seconds for keys in analysis.skew.values() for use in keys.values()])
+    analysis = replace(
+        analysis,
+        estimated_seconds=analysis.seconds + slowest,
+        costs=costs_of(plan, analysis),
+        prices=prices_of(plan),
+    )
+    # Whatever else looks at an analysis adds its checks here: list, alerts and verdict are made of these alone.
+    checks = [
+        *walk_checks(plan, analysis),
+        *structure_checks(plan),
+        *undeclared_checks(analysis),
+        *skew_checks(analysis.skew, writing.seconds),
+        *cost_checks(plan, analysis, writing),
+    ]
+    return replace(analysis, checks=checks)
+
+
+def _source_state(plan: Plan, table: str) -> SourceState:
+    try:
+        return SourceState(ttl=tables.ttl_attribute(plan.source, table))
+    except (DynamoError, Refused):  # an engine without the call, or a role without the right
+        return SourceState(ttl_known=False)
+
+
+def _scan_units(items: list[dict]) -> int:
+    """The read units of a consistent Scan of these items. Of a full page every n-th item is measured: a tenth of the time."""
+    measured = items[:: max(1, len(items) // MEASURED)]
+    bytes_ = sum(map(size, measured)) * len(items) / max(1, len(measured))
+    return max(1, ceil(bytes_ / READ_BYTES))
 
 
 def _target_state(plan: Plan, entry: str) -> TargetState:
@@ -226,13 +275,10 @@ def _target_state(plan: Plan, entry: str) -> TargetState:
     return TargetState(True, tables.is_empty(plan.target, name), differences, bool(table.stream))
 
 
-def _estimate(plan: Plan, analysis: Analysis) -> float:
-    """Seconds: the measured reading, plus the slower of the write budget and the requests' round trips."""
-    rows = sum(table.routed for table in analysis.tables.values())
-    budget = plan.parameters.limits.write_units or DEFAULT_WRITE_UNITS
+def _round_trip(plan: Plan, analysis: Analysis) -> float:
+    """Seconds that one request to a target table takes, measured; 0 where none exists."""
     existing = next((name for name, state in analysis.targets.items() if state.exists), None)
     started = time.monotonic()
     if existing:
         tables.is_empty(plan.target, existing)
-    trip = time.monotonic() - started
-    return analysis.seconds + max(analysis.write_units / budget, rows * trip / plan.parameters.limits.workers)
+    return time.monotonic() - started

@@ -35,3 +35,8 @@ def _said(value: Any) -> str:
 def alerts_of(checks: Iterable[Check]) -> list[Alert]:
     """The open items: every check that has a level, as an alert."""
     return [Alert("" if c.level == NOTE else c.level, c.table, c.sentence, c.action) for c in checks if c.level]
+
+
+def from_alert(alert: Alert, what: str, found: Any, side: str = "source") -> Check:
+    """The check that becomes this alert."""
+    return Check(side, alert.table, what, found, None, alert.level or NOTE, alert.action, alert.message)

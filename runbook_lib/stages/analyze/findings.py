@@ -1,0 +1,160 @@
+"""What the figures of the walk mean for the go/no-go list: a check for each fact, made once. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...discover.references import CERTAIN, Finding
+from ...verdict import FAIL, REVIEW, alerts_of_counts, dangling_alert, plural, unrouted_alert
+from ...walk.plan import Plan
+from .analysis import Analysis, EntryAnalysis
+from .checks import NOTE, Check, from_alert
+
+TOO_LARGE = "the target item is "  # how the reason begins where an item is above 400 KB
+
+
+def walk_checks(plan: Plan, analysis: Analysis) -> list[Check]:
+    """The checks on both sides' items. Of each kind there is at least one, also where all is well."""
+    return [*_sources(plan, analysis), *_targets(plan, analysis), *_items(plan, analysis)]
+
+
+def _sources(plan: Plan, analysis: Analysis) -> Iterator[Check]:
+    many = "entry" if len(analysis.tables) == 1 else "entries"
+    read = f"{plural(analysis.records, 'item')} of {len(analysis.tables)} {many} read to the last page"
+    yield _well("source", "access", analysis.records, read)
+    empty = [name for name, route in plan.routes.items() if not analysis.sources[route.entry.source].items]
+    for name in empty:
+        message = "the source table is empty, so nothing of this entry is proved"
+        if plan.routes[name].entry.model.accept.empty:
+            yield Check("source", name, "empty", 0, None, "", "", f"{message}; the mapping accepts it")
+        else:
+            action = "Check that this is the right table; `accept: {empty: true}` in the mapping says that it may be."
+            yield Check("source", name, "empty", 0, None, REVIEW, action, message)
+    if not empty:
+        yield _well("source", "empty", len(analysis.sources), "every source table has items")
+    yield from _expired(analysis)
+
+
+def _expired(analysis: Analysis) -> Iterator[Check]:
+    blind = [name for name, about in analysis.sources.items() if not about.ttl_known]
+    if blind:
+        message = "expired items are not counted: DescribeTimeToLive is not available here"
+        where = blind[0] if len(blind) == 1 else ""
+        yield Check(
+            "source", where, "expired", None, None, NOTE, "Allow DescribeTimeToLive on the source's tables.", message
+        )
+    gone = {name: table.expired for name, table in analysis.tables.items() if table.expired}
+    for name, number in gone.items():
+        message = f"{plural(number, 'item')} whose time to live is over"
+        action = "They are copied like all others; where the target's table has a time to live too, DynamoDB deletes them there."
+        yield Check("source", name, "expired", number, None, NOTE, action, message)
+    if not gone and len(blind) < len(analysis.sources):
+        yield _well("source", "expired", 0, "no item's time to live is over")
+
+
+def _targets(plan: Plan, analysis: Analysis) -> Iterator[Check]:
+    states = analysis.targets
+    for target, state in states.items():
+        creatable = any(r.entry.model.create for r in plan.routes.values() if r.entry.target == target)
+        if state.exists:
+            continue
+        if creatable:
+            yield Check("target", target, "table", None, None, NOTE, "Nothing to do.", "will be created by 02_test")
+        else:
+            action = "Deploy it, or describe it under `create` in the mapping."
+            yield Check("target", target, "table", None, "exists", FAIL, action, "the target table does not exist")
+    existing = sum(state.exists for state in states.values())
+    if existing:
+        yield _well("target", "table", existing, f"{plural(existing, 'target table')} there already")
+    full = [target for target, state in states.items() if state.exists and not state.empty]
+    for target in full:
+        message = "already holds items; none of them will be touched"
+        yield Check("target", target, "contents", "items", None, NOTE, "Nothing to do.", message)
+    if not full:
+        yield _well("target", "contents", 0, "no target table holds items")
+
+
+def _items(plan: Plan, analysis: Analysis) -> Iterator[Check]:
+    found: dict[str, list[Check]] = {what: [] for what in WELL}
+    for name, table in analysis.tables.items():
+        for what, check in _of_entry(plan, name, table):
+            found[what].append(check)
+    unrouted = sum(analysis.unrouted.values())
+    if unrouted and plan.mapping.ignore_unrouted:
+        message = f"{plural(unrouted, 'source item')} that no entry selects, which the mapping ignores"
+        found["unrouted"].append(_well("source", "unrouted", unrouted, message))
+    elif unrouted:
+        found["unrouted"].append(from_alert(unrouted_alert(unrouted), "unrouted", unrouted))
+    for what, checks in found.items():
+        yield from checks or [_well("source", what, 0, WELL[what])]
+
+
+WELL = {
+    "quarantine": "every value fits",
+    "size": "every target item is within DynamoDB's 400 KB",
+    "conflict": "no target key is taken by another item",
+    "collision": "no two ids become one",
+    "dangling": "every reference names an item of the source",
+    "unreadable": "every declared reference is readable",
+    "unrouted": "every item has an entry",
+}  # what -> how it is said where nothing is wrong
+
+
+def undeclared_checks(analysis: Analysis) -> list[Check]:
+    """One check for each path whose values are ids that no rule rewrites."""
+    by_path: dict[tuple[str, str], list[Finding]] = {}
+    for one in analysis.undeclared:
+        by_path.setdefault((one.table, one.path), []).append(one)
+    checks = [_undeclared(table, path, several) for (table, path), several in by_path.items()]
+    return checks or [_well("source", "undeclared", 0, "no value that stays is an id of an entry that gets new ones")]
+
+
+def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
+    first, more = several[0], len(several) - 1
+    certain = first.confidence >= CERTAIN
+    to = first.to if not more else f"{first.to} and {plural(more, 'other')}"
+    message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {'are' if certain else 'may be'} ids of {to}"
+    message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
+    paste = f"Add under references: {first.line}" if first.line else "The mapping cannot rewrite them"
+    action = f"{paste}; or list {path} under not_references."
+    return Check("source", table, "undeclared", first.found, 0, REVIEW if certain else NOTE, action, message)
+
+
+def _of_entry(plan: Plan, name: str, table: EntryAnalysis) -> Iterator[tuple[str, Check]]:
+    """What is wrong with an entry's items."""
+    model = plan.routes[name].entry.model
+    conflicts = table.losers + table.different_there
+    for what, key, number in (("quarantine", "quarantined", table.quarantined), ("conflict", "conflicts", conflicts)):
+        for alert in alerts_of_counts({name: {key: number, "scanned": number}}, 0, True):
+            yield what, from_alert(alert, what, number)
+    if table.dangling:
+        number = table.dangling.total()
+        yield (
+            "dangling",
+            from_alert(dangling_alert(name, number, sorted(table.dangling)), "dangling", dict(table.dangling)),
+        )
+    if stopping := [path for path in table.dangling if model.references[path].dangling == "stop"]:
+        message = f"dangling references at {', '.join(stopping)}, where the mapping says stop"
+        action = "Migrate the parents, or choose map, keep or null."
+        yield "dangling", Check("source", name, "dangling", stopping, None, FAIL, action, message)
+    if table.collisions:
+        message = f"{plural(table.collisions, 'target key')} collide"
+        yield "collision", Check("source", name, "collision", table.collisions, 0, FAIL, "Change id_format.", message)
+    if table.unreadable:
+        message = (
+            f"{plural(table.unreadable.total(), 'value')} at {', '.join(sorted(table.unreadable))} not readable as ids"
+        )
+        found: Any = dict(table.unreadable)
+        yield "unreadable", Check("source", name, "unreadable", found, None, NOTE, "Copied as they are.", message)
+    rules = (model.fields or {}).values()
+    stops = {rule.source for rule in rules if rule.on_error == "stop"}
+    if any(attribute in stops for attribute, _ in table.reasons):
+        message = "a value does not convert, where the mapping says stop"
+        yield "quarantine", Check("source", name, "quarantine", None, None, FAIL, "See quarantine.jsonl.", message)
+    if large := sum(number for (_, reason), number in table.reasons.items() if reason.startswith(TOO_LARGE)):
+        message = f"{plural(large, 'item')} larger than the 400 KB that DynamoDB takes"
+        action = "They are among the quarantined. Make them smaller in the source, or drop attributes."
+        yield "size", Check("source", name, "size", large, 0, REVIEW, action, message)
+
+
+def _well(side: str, what: str, found: Any, message: str) -> Check:
+    return Check(side, "", what, found, None, "", "", message)

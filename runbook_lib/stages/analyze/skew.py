@@ -1,0 +1,318 @@
+"""How evenly the target's partition keys spread what is written. Holds no more than a few hundred values a key.
+
+A partition takes 1,000 write units a second, whatever its table may take ("Burst and adaptive capacity" in the DynamoDB
+developer guide), so the heaviest value of a partition key bounds how fast a table or an index can be filled.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ...mapping import templates
+from ...mapping.routes import Key, Route, Row
+from ...values import size
+from ...verdict import REVIEW
+from ...walk.plan import Plan
+from .checks import NOTE, Check
+from .distinct import Distinct
+
+KEPT = 256  # values that are counted for one key
+WRITE_BYTES = 1_024  # of one write unit
+PARTITION_WRITES = 1_000  # write units a second that one partition takes
+LONG = 600.0  # seconds for one partition from which on it is worth a decision before the migration
+SMALL = 10_000  # write units of one value, ten seconds of a partition, below which only the design counts
+FEW = 100  # write units below which no design matters
+DATES = 4  # attributes of an entry whose months are counted
+MAX_MONTHS = 600
+ALL_OF = 16  # pages of an entry whose months are counted, and
+EVERY = 8  # of the further ones each such
+ENOUGH = 0.9  # share of an entry's items that must have a date, for its month to be proposed
+_DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-\d\d")
+_MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
+
+
+class Heavy:
+    """Units by value. Exact up to KEPT different values; beyond them each count may be too small, by 1 / KEPT of all at most.
+
+    Misra and Gries' counters in their mergeable form: Agarwal et al., Mergeable Summaries, PODS 2012.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._units: dict[str, int] = {}
+        self._distinct: Distinct | None = None  # from the KEPT-th value on
+
+    def add(self, page: Mapping[str, int]) -> None:
+        """Adds a page's units by value."""
+        self.total += sum(page.values())
+        if self._distinct is None and len(self._units.keys() | page) > KEPT:
+            self._distinct = Distinct()
+            self._distinct.add("S", self._units)
+        if self._distinct is not None:
+            self._distinct.add("S", page)
+        units = Counter(self._units)
+        units.update(_pruned(page))
+        self._units = _pruned(units)
+
+    @property
+    def distinct(self) -> int:
+        """How many different values; above KEPT an estimate."""
+        return self._distinct.count if self._distinct else len(self._units)
+
+    @property
+    def largest(self) -> tuple[str, int]:
+        """The heaviest value and its units; of equal ones the first by name, and 0 units where none stands out."""
+        value, minus = min(((v, -n) for v, n in self._units.items()), key=lambda one: one[::-1], default=("", 0))
+        return value, -minus
+
+
+def _pruned(units: Mapping[str, int]) -> Mapping[str, int]:
+    """At most KEPT of the values; all lose what the heaviest of the others has, which keeps the error as Heavy says."""
+    if len(units) <= KEPT:
+        return units
+    cut = sorted(units.values(), reverse=True)[KEPT]
+    return {value: number - cut for value, number in units.items() if number > cut}
+
+
+class _Each(Heavy):
+    """The units of keys that no two items share: each item is a value of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items = self._most = 0
+
+    def add(self, page: Mapping[str, int]) -> None:
+        self._items += page["items"]
+        self._most = max(self._most, page["most"])
+        self.total += page["total"]
+
+    @property
+    def distinct(self) -> int:
+        return self._items
+
+    @property
+    def largest(self) -> tuple[str, int]:
+        return "", self._most
+
+
+class Use(NamedTuple):
+    """How one partition key of a target table spreads what is written."""
+
+    distinct: int  # values; above KEPT an estimate
+    units: int  # write units of all items that have it; those of an index are as many
+    hot: int  # write units of its heaviest value
+    rule: str = ""  # the template that makes it, as in the mapping; "" where none, or more than one, does
+    constant: bool = False  # whether that template has no hole
+    proposal: str = ""  # the template with a month added; "" where no date lends itself
+    months: int = 0  # into how many values the proposal would divide
+
+    @property
+    def share(self) -> float:
+        """Of all write units, the part under the heaviest value."""
+        return self.hot / self.units if self.units else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What the heaviest value takes at the least."""
+        return self.hot / PARTITION_WRITES
+
+
+Skew = dict[str, dict[str, Use]]  # target table -> partition key attribute, of the table or of an index
+
+
+class SpreadPage(NamedTuple):
+    """What the rows of one entry in one page add."""
+
+    entry: str
+    sizes: list[int]  # bytes of each row's item
+    units: list[int]  # its write units, without indexes
+    keys: Mapping[str, Mapping[str, int]]  # partition key attribute -> value -> write units
+    months: Mapping[str, Counter] | None  # source attribute -> month -> items; None: not looked at
+
+
+def target_keys(plan: Plan, entry: str) -> tuple[Key, list[Key]]:
+    """The key of an entry's target table and those of its indexes, as they are or as 02 will make them."""
+    route = plan.routes[entry]
+    table, create = plan.target_tables[route.entry.target], route.entry.model.create
+    if table is not None:
+        return table.key, [index.key for index in table.indexes.values()]
+    return route.shape.target_key, [tuple(key.items()) for key in create.indexes.values()] if create else []
+
+
+class Spread:
+    """Counts, page by page, what is written under each value of the partition keys. `add` wants a lock around it."""
+
+    def __init__(self, plan: Plan):
+        """Of the plan's target tables, and their indexes."""
+        self._plan = plan
+        self._keys: dict[
+            str, dict[str, str]
+        ] = {}  # entry -> partition key attribute that items can share -> type letter
+        self._alone: dict[str, str] = {}  # entry -> partition key attribute that is the whole key
+        self._dates: dict[str, list[str]] = {}  # entry whose keys a template makes -> source attributes that are dates
+        self._heavy: dict[tuple[str, str], Heavy] = {}
+        self._months: dict[str, dict[str, Counter]] = defaultdict(dict)  # entry -> source attribute -> month -> items
+        self._pages: Counter = Counter()  # entry -> pages seen
+        self._dated: Counter = Counter()  # entry -> items whose dates were looked at
+        for name, route in plan.routes.items():
+            key, indexes = target_keys(plan, name)
+            self._keys[name] = dict([index[0] for index in indexes] + ([key[0]] if len(key) > 1 else []))
+            if key[0][0] not in self._keys[name]:
+                self._alone[name] = key[0][0]
+                self._heavy.setdefault((route.entry.target, key[0][0]), _Each())
+            for attribute in self._keys[name]:
+                self._heavy.setdefault((route.entry.target, attribute), Heavy())
+            if any(_template(route, attribute) for attribute in self._keys[name]):
+                self._dates[name] = _dated(route)
+
+    def of_page(self, entry: str, rows: Sequence[Row]) -> SpreadPage:
+        """What one page adds, with the size of each row's item.
+
+        One loop for the sizes and the keys: what costs is to bring an item into the processor's cache, once.
+        """
+        found: dict[str, dict[str, int]] = {attribute: defaultdict(int) for attribute in self._keys[entry]}
+        keys = [(attribute, letter, found[attribute]) for attribute, letter in self._keys[entry].items()]
+        sizes, units = [], []
+        for row in rows:
+            item = row.item
+            bytes_ = size(item)
+            number = -(-bytes_ // WRITE_BYTES)
+            sizes.append(bytes_)
+            units.append(number)
+            for attribute, letter, by_value in keys:
+                if attribute in item:  # absent: not in this index
+                    by_value[item[attribute][letter]] += number
+        if alone := self._alone.get(entry):
+            found[alone] = {"items": len(rows), "most": max(units), "total": sum(units)}
+        return SpreadPage(entry, sizes, units, found, self._months_of(entry, rows))
+
+    def _months_of(self, entry: str, rows: Sequence[Row]) -> dict[str, Counter] | None:
+        """Source attribute → month → items; None where this page is passed over."""
+        if entry not in self._dates:
+            return None
+        self._pages[entry] += 1
+        if self._pages[entry] > ALL_OF and self._pages[entry] % EVERY:
+            return None
+        known, months = self._dates[entry], {}
+        for name, value in rows[0].source.items() if len(known) < DATES else ():
+            if name not in known and _DATE.match(value.get("S", "")):
+                known.append(name)
+        for name in known[:DATES]:
+            column = Counter([row.source[name].get("S", "")[:7] for row in rows if name in row.source])
+            months[name] = Counter({text: number for text, number in column.items() if _MONTH.fullmatch(text)})
+        return months
+
+    def add(self, page: SpreadPage) -> None:
+        """Adds what `of_page` found."""
+        target = self._plan.routes[page.entry].entry.target
+        for attribute, by_value in page.keys.items():
+            self._heavy[target, attribute].add(by_value)
+        if page.months is not None:
+            self._dated[page.entry] += len(page.sizes)
+            for name, counted in page.months.items():
+                mine = self._months[page.entry].setdefault(name, Counter())
+                if len(mine) <= MAX_MONTHS:
+                    mine.update(counted)
+
+    def result(self) -> Skew:
+        """Target table → partition key attribute → its use."""
+        skew: Skew = {}
+        for (target, attribute), heavy in sorted(self._heavy.items()):
+            value, hot = heavy.largest
+            use = Use(heavy.distinct, heavy.total, hot)
+            made = [
+                (name, rule)
+                for name, route in self._plan.routes.items()
+                if route.entry.target == target and (rule := _template(route, attribute)) is not None
+                if _holes(rule) or templates.parse(rule) == (value,)
+            ]
+            constant = [one for one in made if not _holes(one[1])]
+            if len(named := constant or made) == 1:
+                ((entry, rule),) = named
+                use = use._replace(rule=rule, constant=bool(constant), **self._proposal(entry, rule))
+            skew.setdefault(target, {})[attribute] = use
+        return skew
+
+    def _proposal(self, entry: str, rule: str) -> dict:
+        """The template with a month added, and the values it would give.
+
+        Of a date that another template reads, if there is one: it will not change as others may. Else of that which most
+        items have.
+        """
+        items, best = self._dated[entry], (False, 0.0, "", 0)
+        if any(hole.format for hole in _holes(rule)):
+            return {}
+        read = _dated(self._plan.routes[entry])
+        for name, months in self._months[entry].items():
+            share = months.total() / items
+            if share >= ENOUGH and 1 < len(months) <= MAX_MONTHS:
+                best = max(best, (name in read, share, name, len(months)))
+        _, share, name, number = best
+        if not name:
+            return {}
+        default = "" if share == 1 else "|0000-00"
+        return {"proposal": f"{rule}#{{{name}:%Y-%m{default}}}", "months": number + (share < 1)}
+
+
+def _template(route: Route, attribute: str) -> str | None:
+    rule = (route.entry.model.fields or {}).get(attribute)
+    return rule.template if rule else None
+
+
+def _holes(template: str) -> list[templates.Hole]:
+    return templates.holes(templates.parse(template))
+
+
+def _dated(route: Route) -> list[str]:
+    """The attributes that templates read as dates."""
+    texts = [rule.template for rule in (route.entry.model.fields or {}).values() if rule.template is not None]
+    return list(dict.fromkeys(hole.name for text in texts for hole in _holes(text) if hole.format))[:DATES]
+
+
+def skew_checks(skew: Skew, others: float) -> list[Check]:
+    """A check for each partition key with too heavy a value, or one that says there is none.
+
+    `others`: the seconds that writing takes if no partition bounds it. REVIEW: one partition takes longer, and more than
+    LONG. NOTE: it takes longer, and more than ten seconds; or a template without a hole puts most of the table into one
+    partition, which is quick today and grows with the table.
+    """
+    found = []
+    for target, keys in skew.items():
+        for attribute, use in keys.items():
+            slow = use.seconds > others and use.hot >= SMALL
+            level = REVIEW if slow and use.seconds > LONG else NOTE if slow or _designed(use) else ""
+            if level:
+                said = {"attribute": attribute, "distinct": use.distinct, "largest_share": round(use.share, 4)}
+                found.append(
+                    Check("target", target, "skew", said, None, level, _mend(attribute, use), _fact(attribute, use))
+                )
+    if not found:
+        most = max((use.share for keys in skew.values() for use in keys.values() if use.hot >= FEW), default=0.0)
+        fact = "no value of a partition key is so heavy that its partition bounds the migration"
+        found.append(Check("target", "", "skew", {"largest_share": round(most, 4)}, None, "", "", fact))
+    return found
+
+
+def _designed(use: Use) -> bool:
+    return use.constant and use.share >= 0.5 and use.hot >= FEW
+
+
+def _fact(attribute: str, use: Use) -> str:
+    who = f"{attribute}: {use.rule}" if use.rule else f"one value of {attribute}"
+    if use.rule and not use.constant:
+        who = f"one value of {who}"
+    least = f", so at least {use.seconds:,.0f} seconds" if use.hot >= SMALL else ""
+    share = "100" if use.hot == use.units else f"{100 * use.share:.0f}"
+    return (
+        f"{who} puts {share} % of the write units into one partition, which takes {PARTITION_WRITES:,} a second{least}"
+    )
+
+
+def _mend(attribute: str, use: Use) -> str:
+    if use.proposal:
+        into = f"{use.months} values" if use.constant else f"up to {use.months} values each"
+        return f'`{attribute}: "{use.proposal}"` would spread them over {into}; queries then name the month.'
+    if use.rule:
+        return f"Add a part with more values to the template of {attribute}, or accept the time that it takes."
+    return "A mapping can build another key; or accept the time that it takes."

@@ -1,0 +1,223 @@
+"""What 01 says beforehand of cost, time, expired items and heavy keys, on real tables."""
+
+import math
+import time
+from dataclasses import replace
+
+import pytest
+import support_worlds as worlds
+from support_flows import flow_of
+
+from runbook_lib.dynamo import tables
+from runbook_lib.errors import DynamoError, Refused
+from runbook_lib.report import views
+from runbook_lib.stages.analyze import costs
+from runbook_lib.stages.analyze.analyze import analyze
+from runbook_lib.walk.plan import open_plan
+
+SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
+READ, WRITE = 0.1395 / 1e6, 0.695 / 1e6  # dollars a unit in us-west-1
+KEY = {"key": {"id": "S"}}
+
+
+def item(number: int, bytes_: int, **more) -> dict:
+    """An item of so many bytes, as DynamoDB counts."""
+    key = f"{number:04}"
+    return {"id": {"S": key}, "text": {"S": "x" * (bytes_ - len("idtext") - len(key))}} | more
+
+
+def checks(content: dict, what: str) -> list[tuple]:
+    """Level, table and sentence of the checks of one kind."""
+    return [(c["level"], c["table"].partition("-")[0], c["message"]) for c in content["checks"] if c["what"] == what]
+
+
+def test_units_and_money_of_every_stage(moto_world, tmp_path):
+    """Reads in 4 KB by what a scan takes, and item by item; writes in 1 KB with those of the index; the target scanned by 04."""
+    items = [item(n, 1500) for n in range(10)] + [item(10, 5000), item(11, 100, g={"S": "a"})]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
+    moto_world.build({"Notes": KEY | {"indexes": {"by": {"g": "S"}}}}, TARGET)
+    flow = flow_of("{Notes: {id_format: keep}}", moto_world, tmp_path)
+    content = flow.analyze()
+    scan = math.ceil((10 * 1500 + 5000 + 100 + 2) / 4096)
+    single, writes = 10 + 2 + 1, 10 * 2 + 5 + 1 + 1
+    assert content["estimated_write_units"] == writes
+    assert content["costs"] == {
+        "01_analyze": money(scan, 0),
+        "03_migrate": money(scan, writes),
+        "04_validate": money(scan + single + scan, 0),
+        "05_rollback": money(single, writes),
+    }
+    assert content["prices"]["region"] == content["prices"]["source_region"] == "us-west-1"
+    assert content["prices"]["unknown"] == []
+    shown = views.costs(analyze(open_plan(flow.parameters)))
+    assert f">{scan + single + scan}</td>" in shown
+    assert "List price of us-west-1, 2026-09-29" in shown
+
+
+def money(reads: int, writes: int) -> dict:
+    return {"read_units": reads, "write_units": writes, "usd": round(reads * READ + writes * WRITE, 6)}
+
+
+def test_what_is_there_is_looked_up_and_not_written(moto_world, tmp_path):
+    """Where the target holds items, 01 and 03 read each key; those that are there cost no write."""
+    items = [item(n, 900) for n in range(8)]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
+    moto_world.build({"Notes": KEY | {"items": items[:4]}}, TARGET)
+    content = flow_of("{Notes: {id_format: keep}}", moto_world, tmp_path).analyze()
+    assert content["costs"]["01_analyze"] == money(2 + 8, 0)
+    assert content["costs"]["03_migrate"] == money(2 + 8, 4)
+    assert content["costs"]["05_rollback"] == money(4, 4)
+
+
+def test_what_the_mapping_makes_necessary_is_read_before(moto_world, tmp_path):
+    """`dangling: stop`: the ids and the references before 03; a shared key: a pass in each stage, and one more for its winner."""
+    items = [item(n, 900, parent={"S": "0001"}) for n in range(8)]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
+    flow = flow_of("{Notes: {references: {parent: {to: Notes, dangling: stop}}}}", moto_world, tmp_path)
+    moto_world.build({"Notes": KEY}, TARGET)
+    found = {stage: cost["read_units"] for stage, cost in flow.analyze()["costs"].items()}
+    assert (found["01_analyze"], found["03_migrate"]) == (2, 2 * 3)
+    fields = "{id: '{half}', half: {from: half}, text: {from: text}}"
+    halves = [item(n, 900, half={"S": str(n // 2)}) for n in range(8)]
+    moto_world.build({"Half": KEY | {"items": halves}}, SOURCE)
+    moto_world.build({"Half": KEY}, TARGET)
+    mapping = f"{{Half: {{id_format: keep, fields: {fields}, drop: [id]}}}}"
+    content = flow_of(mapping, moto_world, tmp_path, "the-second-run").analyze()
+    assert content["tables"]["Half"]["conflicts"] == 4
+    assert content["costs"]["01_analyze"]["read_units"] == content["costs"]["03_migrate"]["read_units"] == 2 * 3
+
+
+def test_an_unknown_region_has_the_prices_of_one_that_is_named(moto_world, tmp_path):
+    moto_world.build({"Notes": KEY | {"items": [item(1, 100)]}}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    flow = flow_of("{Notes: {}}", moto_world, tmp_path)
+    plan = open_plan(flow.parameters)
+    plan = replace(plan, target=replace(plan.target, region="mars-north-1"))
+    prices = costs.prices_of(plan)
+    assert (prices.region, prices.source_region, prices.unknown) == ("us-east-1", "us-west-1", ["mars-north-1"])
+    assert costs.costs_of(plan, analyze(plan))["03_migrate"].usd == pytest.approx(1 * READ + 1 * 0.625e-6)
+
+
+def test_provisioned_capacity_costs_time_and_no_money(moto_world, tmp_path):
+    """On each side; the index with the least capacity bounds the writing."""
+    moto_world.build({"Notes": KEY | {"items": [item(n, 900) for n in range(100)]}}, SOURCE)
+    moto_world.engine.call(
+        "CreateTable",
+        TableName=moto_world.name("Notes", TARGET),
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("id", "g")],
+        ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 9},
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by",
+                "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+                "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 1},
+            }
+        ],
+    )
+    content = flow_of("{Notes: {}}", moto_world, tmp_path).analyze()
+    assert content["costs"]["05_rollback"] == {"read_units": 100, "write_units": 100, "usd": 0}
+    assert content["costs"]["03_migrate"]["usd"] == round(content["costs"]["03_migrate"]["read_units"] * READ, 6)
+    message = "provisioned: no extra money, but 100 seconds of all its write capacity (1 units a second)"
+    assert checks(content, "capacity") == [("NOTE", "Notes", message)]
+    assert content["estimated_duration_seconds"] >= 100
+
+
+def test_a_planned_table_is_counted_as_it_will_be_made(moto_world, tmp_path):
+    """Its indexes' writes, and its capacity; less than a minute of it needs no note."""
+    moto_world.build({"Notes": KEY | {"items": [item(n, 900, g={"S": "a"}) for n in range(10)]}}, SOURCE)
+    create = "{key: {id: S}, indexes: {by_g: {g: S}}, billing: {read: 2, write: 2}}"
+    content = flow_of(f"{{Notes: {{create: {create}}}}}", moto_world, tmp_path).analyze()
+    assert content["estimated_write_units"] == 20
+    message = "provisioned: no extra money, but 5 seconds of all its write capacity"
+    assert checks(content, "capacity") == [("OK", "Notes", message)]
+    assert content["estimated_duration_seconds"] >= 5
+
+
+def test_a_budget_bounds_the_duration(moto_world, tmp_path):
+    """That of all tables, and that of one."""
+    moto_world.build({"Notes": KEY | {"items": [item(n, 900) for n in range(100)]}}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    for run_id, limits in (
+        ("run-all-tables", {"write_units": 1}),
+        ("run-one-table", {"tables": {"Notes": {"write_units": 1}}}),
+    ):
+        content = flow_of("{Notes: {}}", moto_world, tmp_path, run_id, **limits).analyze()
+        assert 100 <= content["estimated_duration_seconds"] < 200
+        ((_, _, said),) = checks(content, "duration")
+        assert "100 to write, bounded by limits." in said
+
+
+@pytest.mark.parametrize("expiring", [True, False])
+def test_expired_items_are_counted_by_the_source_tables_attribute(expiring, moto_world, tmp_path):
+    """Numbers before now alone; each entry its own."""
+    now = int(time.time())
+    until = [{"N": str(now - 9999)}, {"N": f"{now - 9999}.5"}, {"N": str(now + 9999)}, {"S": str(now - 9999)}, None]
+    items = [item(n, 100, kind={"S": "ab"[n % 2]}) | ({"until": u} if u else {}) for n, u in enumerate(until)]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    if expiring:
+        moto_world.client.update_time_to_live(
+            TableName=moto_world.name("Notes", SOURCE),
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"},
+        )
+    name = '"Notes-{environment}-' + moto_world.suffix + '"'
+    source, target = name.replace("{environment}", SOURCE), name.replace("{environment}", TARGET)
+    entry = f"{{source: {source}, target: {target}, id_format: keep, where: {{kind: KIND}}}}"
+    mapping = f"{{A: {entry.replace('KIND', 'a')}, B: {entry.replace('KIND', 'b')}}}"
+    content = flow_of(mapping, moto_world, tmp_path).analyze()
+    assert [content["tables"][name]["expired"] for name in "AB"] == ([1, 1] if expiring else [0, 0])
+    found = [(level, table) for level, table, _ in checks(content, "expired")]
+    assert found == ([("NOTE", "A"), ("NOTE", "B")] if expiring else [("OK", "")])
+
+
+@pytest.mark.parametrize("problem", [DynamoError("no", "UnknownOperationException", "", "", ""), Refused("denied")])
+def test_without_describe_time_to_live_it_is_said(problem, moto_world, tmp_path, monkeypatch):
+    """No count, a note, and no crash."""
+
+    def refusing(connection, name):
+        raise problem
+
+    monkeypatch.setattr(tables, "ttl_attribute", refusing)
+    moto_world.build({"Notes": KEY | {"items": [item(1, 100)]}}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    content = flow_of("{Notes: {}}", moto_world, tmp_path).analyze()
+    assert content["tables"]["Notes"]["expired"] is None
+    assert [(level, table) for level, table, _ in checks(content, "expired")] == [("NOTE", "Notes")]
+
+
+@pytest.mark.parametrize(("accept", "verdict"), [("", "REVIEW"), ("accept: {empty: true}", "PASS")])
+def test_an_empty_source_table_proves_nothing(accept, verdict, moto_world, tmp_path):
+    """Unless the mapping says that it may be empty; then it is listed all the same."""
+    moto_world.build({"Notes": KEY}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    content = flow_of(f"{{Notes: {{{accept}}}}}", moto_world, tmp_path).analyze()
+    assert content["verdict"] == verdict
+    ((level, table, said),) = checks(content, "empty")
+    assert (level, table, said.startswith("the source table is empty")) == (
+        {"PASS": "OK"}.get(verdict, verdict),
+        "Notes",
+        True,
+    )
+
+
+def test_heavy_keys_are_named_and_alerts_are_the_open_checks(moto_world, tmp_path):
+    """In the analysis as written: `skew` of each target table, the checks, and the alerts made of them."""
+    items = [item(n, 900, at={"S": f"2024-{n % 9 + 1:02}-01"}, secret={"S": "a" if n else "b"}) for n in range(120)]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
+    create = "{key: {PK: S, SK: S}, indexes: {by_secret: {secret: S, SK: S}}}"
+    fields = "{PK: NOTE, SK: '{id}', secret: {from: secret}, at: {from: at}, text: {from: text}}"
+    mapping = f"{{Notes: {{id_format: keep, create: {create}, fields: {fields}, drop: [id]}}}}"
+    content = flow_of(mapping, moto_world, tmp_path).analyze()
+    (about,) = content["targets"].values()
+    assert about["skew"] == {
+        "PK": {"distinct": 1, "largest_share": 1.0},
+        "secret": {"distinct": 2, "largest_share": round(119 / 120, 4)},
+    }
+    ((level, table, said),) = checks(content, "skew")
+    assert (level, table) == ("NOTE", "Notes")
+    assert said == "PK: NOTE puts 100 % of the write units into one partition, which takes 1,000 a second"
+    assert any('"NOTE#{at:%Y-%m}"` would spread them over 9 values' in c["action"] for c in content["checks"])
+    open_checks = [c for c in content["checks"] if c["level"] != "OK"]
+    assert content["alerts"] == [{k: c[k] for k in ("level", "table", "message", "action")} for c in open_checks]

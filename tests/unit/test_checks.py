@@ -1,0 +1,183 @@
+"""The go/no-go list: every fact once, and the alerts are those of its checks that are open."""
+
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from compiled import mapping_of, routes_of
+
+from runbook_lib.report import views
+from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState
+from runbook_lib.stages.analyze.checks import NOTE, Check, alerts_of
+from runbook_lib.stages.analyze.findings import WELL, walk_checks
+from runbook_lib.verdict import FAIL, REVIEW, Alert, worst
+
+MAPPING = """
+unrouted: {unrouted}
+defaults: {{source: s, target: t, id: id}}
+tables: {{T: {{{more}}}}}
+"""
+WORDS = {"": "ok", NOTE: "note", REVIEW: "look", FAIL: "stop"}
+
+
+def analysis_of(entry: EntryAnalysis, more: str = "", ignore: str = "review", **about) -> Analysis:
+    """The analysis of one entry T from table s into table t, with its checks of the walk."""
+    text = MAPPING.format(more=more, unrouted=ignore)
+    plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text))
+    values = {
+        "levels": {"T": 1},
+        "targets": {"t": TargetState(True, True, [])},
+        "unrouted": {},
+        "seconds": 1.0,
+        "estimated_seconds": 2.0,
+        "checks": [],
+        "listed": {},
+        "sources": {"s": SourceState(items=3)},
+    }
+    analysis = Analysis({"T": entry}, **values | about)
+    return replace(analysis, checks=walk_checks(plan, analysis))
+
+
+def open_of(analysis: Analysis) -> dict[str, str]:
+    """What of the list is open → its level."""
+    return {check.what: check.level for check in analysis.checks if check.level}
+
+
+def test_where_all_is_well_the_list_is_complete():
+    """Each kind of check has its line, none is open, and the view says go."""
+    analysis = analysis_of(EntryAnalysis(records=3, routed=3))
+    whats = ["access", "empty", "expired", "table", "structure", "contents", "stream", *WELL]
+    assert [(check.what, check.level) for check in analysis.checks] == [(what, "") for what in whats]
+    assert analysis.alerts == []
+    shown = views.decision(analysis)
+    assert "<b>Go.</b> Nothing speaks against" in shown
+    assert shown.count(">ok<") == len(whats)
+
+
+CREATE = "create: {key: {id: S}}"
+STOP = "references: {a: {to: T, dangling: stop}}"
+LARGE = Counter({("", "the target item is 500,000 bytes; DynamoDB takes 409,600"): 1})
+
+
+@pytest.mark.parametrize(
+    ("entry", "about", "what", "level", "message"),
+    [
+        ({"collisions": 1}, {}, "collision", FAIL, "1 target key collide"),
+        ({"losers": 1}, {}, "conflict", REVIEW, "1 conflict: a different item holds the target key"),
+        ({"different_there": 2}, {}, "conflict", REVIEW, "2 conflicts: a different item holds the target key"),
+        ({"reasons": LARGE}, {}, "size", REVIEW, "1 item larger than the 400 KB that DynamoDB takes"),
+        (
+            {"quarantined": 2},
+            {},
+            "quarantine",
+            REVIEW,
+            "2 items quarantined: not written, because a value does not fit",
+        ),
+        ({"dangling": Counter(a=1)}, {}, "dangling", REVIEW, "1 dangling reference (a): the item does not exist"),
+        ({"unreadable": Counter(a=1)}, {}, "unreadable", NOTE, "1 value at a not readable as ids"),
+        ({"expired": 2}, {}, "expired", NOTE, "2 items whose time to live is over"),
+        ({}, {"unrouted": {"s": 5}}, "unrouted", REVIEW, "5 source items that no entry of the mapping selects"),
+        (
+            {},
+            {"sources": {"s": SourceState()}},
+            "empty",
+            REVIEW,
+            "the source table is empty, so nothing of this entry is proved",
+        ),
+        (
+            {},
+            {"sources": {"s": SourceState(items=3, ttl_known=False)}},
+            "expired",
+            NOTE,
+            "expired items are not counted: DescribeTimeToLive is not available here",
+        ),
+        (
+            {},
+            {"targets": {"t": TargetState(True, False, [])}},
+            "contents",
+            NOTE,
+            "already holds items; none of them will be touched",
+        ),
+        (
+            {},
+            {"targets": {"t": TargetState(True, True, [], True)}},
+            "stream",
+            NOTE,
+            "has a stream: its consumers will see every insert",
+        ),
+        ({}, {"targets": {"t": TargetState(True, True, ["no index", "x"])}}, "structure", FAIL, "no index; x"),
+        ({}, {"targets": {"t": TargetState(False, True, [])}}, "table", FAIL, "the target table does not exist"),
+        (
+            {},
+            {"targets": {"t": TargetState(False, True, [])}, "more": CREATE},
+            "table",
+            NOTE,
+            "will be created by 02_test",
+        ),
+    ],
+)
+def test_each_finding_is_one_check_one_alert_and_one_line(entry, about, what, level, message):
+    """At one level, in one wording: they cannot disagree."""
+    about = {"more": "references: {a: T}", **about}
+    analysis = analysis_of(EntryAnalysis(records=3, **entry), **about)
+    assert open_of(analysis) == {what: level}
+    (alert,) = analysis.alerts
+    assert (alert.level or NOTE, alert.message) == (level, message)
+    assert alert.action
+    assert worst(analysis.alerts) == {NOTE: "PASS"}.get(level, level)
+    shown = views.decision(analysis)
+    assert shown.count(f">{WORDS[level]}<") == 1
+    assert message in shown
+    assert {NOTE: "<b>Go.</b>", REVIEW: "<b>Go, after a look.</b>", FAIL: "<b>No go.</b>"}[level] in shown
+
+
+def test_what_the_mapping_accepts_is_listed_and_not_open():
+    analysis = analysis_of(EntryAnalysis(), "accept: {empty: true}", sources={"s": SourceState()})
+    assert analysis.alerts == []
+    assert [c.message for c in analysis.checks if c.what == "empty"] == [
+        "the source table is empty, so nothing of this entry is proved; the mapping accepts it"
+    ]
+
+
+def test_items_that_the_mapping_ignores_are_counted():
+    checks = analysis_of(EntryAnalysis(), ignore="ignore", unrouted={"s": 5}).checks
+    assert [(c.found, c.level, c.message) for c in checks if c.what == "unrouted"] == [
+        (5, "", "5 source items that no entry selects, which the mapping ignores")
+    ]
+
+
+def test_a_rule_that_says_stop_stops():
+    """A dangling reference, and a value that does not convert: each beside its count."""
+    analysis = analysis_of(EntryAnalysis(records=3, dangling=Counter(a=1)), STOP)
+    assert [(c.what, c.level) for c in analysis.checks if c.level] == [("dangling", REVIEW), ("dangling", FAIL)]
+    fields = "fields: {id: {from: id}, n: {from: m, type: number, on_error: stop}}"
+    entry = EntryAnalysis(records=3, quarantined=1, reasons=Counter({("m", "no number"): 1}))
+    analysis = analysis_of(entry, fields)
+    assert [(c.what, c.level) for c in analysis.checks if c.level] == [("quarantine", REVIEW), ("quarantine", FAIL)]
+    assert "a value does not convert, where the mapping says stop" in views.decision(analysis)
+
+
+def test_a_check_without_a_sentence_says_found_and_wanted():
+    """And becomes an alert like the others; what is well becomes none."""
+    checks = [
+        Check("target", "T", "ttl", None, "expires", REVIEW, "Turn it on."),
+        Check("target", "T", "billing", "PROVISIONED", None, NOTE, "Look."),
+        Check("target", "T", "key", 1, 1, "", ""),
+    ]
+    assert alerts_of(checks) == [
+        Alert(REVIEW, "T", "ttl: none, wanted expires", "Turn it on."),
+        Alert("", "T", "billing: PROVISIONED", "Look."),
+    ]
+
+
+def test_equal_findings_of_many_tables_share_a_line():
+    """Worst first within a check; what is fine of the same kind stays one line."""
+    checks = [Check("target", f"T{n}", "ttl", "x", None, "", "", "the same as in the source") for n in range(30)]
+    checks += [Check("target", f"N{n}", "ttl", None, None, NOTE, "Nothing.", "no time to live") for n in range(35)]
+    checks += [Check("source", f"E{n}", "dangling", n, None, REVIEW, "x", f"{n} dangling references") for n in (2, 3)]
+    shown = views.decision(replace(analysis_of(EntryAnalysis()), checks=checks))
+    assert shown.count("<tr") == 1 + 3
+    assert "35 tables" in shown
+    assert "5 dangling references" in shown
+    assert "2 checks ask for a decision" in shown
