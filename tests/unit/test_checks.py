@@ -47,7 +47,7 @@ def open_of(analysis: Analysis) -> dict[str, str]:
 def test_where_all_is_well_the_list_is_complete():
     """Each kind of check has its line, none is open, and the view says go."""
     analysis = analysis_of(EntryAnalysis(records=3, routed=3))
-    whats = ["access", "empty", "expired", "table", "structure", "contents", "stream", *WELL]
+    whats = ["access", "empty", "expired", "table", "contents", *WELL]
     assert [(check.what, check.level) for check in analysis.checks] == [(what, "") for what in whats]
     assert analysis.alerts == []
     shown = views.decision(analysis)
@@ -99,14 +99,6 @@ LARGE = Counter({("", "the target item is 500,000 bytes; DynamoDB takes 409,600"
             NOTE,
             "already holds items; none of them will be touched",
         ),
-        (
-            {},
-            {"targets": {"t": TargetState(True, True, [], True)}},
-            "stream",
-            NOTE,
-            "has a stream: its consumers will see every insert",
-        ),
-        ({}, {"targets": {"t": TargetState(True, True, ["no index", "x"])}}, "structure", FAIL, "no index; x"),
         ({}, {"targets": {"t": TargetState(False, True, [])}}, "table", FAIL, "the target table does not exist"),
         (
             {},

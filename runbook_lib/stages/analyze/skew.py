@@ -137,7 +137,7 @@ def target_keys(plan: Plan, entry: str) -> tuple[Key, list[Key]]:
     table, create = plan.target_tables[route.entry.target], route.entry.model.create
     if table is not None:
         return table.key, [index.key for index in table.indexes.values()]
-    return route.shape.target_key, [tuple(key.items()) for key in create.indexes.values()] if create else []
+    return route.shape.target_key, [tuple(index.key.items()) for index in create.all_indexes.values()] if create else []
 
 
 class Spread:
