@@ -18,7 +18,9 @@ COMMAND = {"cli", "commands", "__main__"}  # the files at the top that may impor
 LONGEST = 400  # lines of a module
 MOST_FILES = 10  # of a folder, its __init__.py apart
 MOST_ARROWS = 36  # from one folder to another
-MOST_IMPORTS = 680  # from one module to another: a change that needs more is to say why here
+# From one module to another: a change that needs more is to say why here. 25 of them: names and ledger judge a mapping by
+# its items, so they read its templates, paths and rules, and three stages report what they find.
+MOST_IMPORTS = 705
 
 
 def modules() -> dict[str, Path]:

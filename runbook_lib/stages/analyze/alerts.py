@@ -2,6 +2,7 @@
 
 from ...verdict import FAIL, Alert, alerts_of_counts, dangling_alert, plural, unrouted_alert
 from ...walk.plan import Plan
+from . import ledger, names
 from .analysis import Analysis, EntryAnalysis
 
 
@@ -59,6 +60,9 @@ def alerts_of_analysis(plan: Plan, analysis: Analysis) -> list[Alert]:
             alerts.append(
                 Alert(FAIL, name, "a value does not convert, where the mapping says stop", "See quarantine.jsonl.")
             )
+        accepted = plan.routes[name].entry.model.accept.unmatched
+        alerts += ledger.alerts(name, table.ledger, table.fell_back, table.valued, accepted)
+    alerts += names.alerts(analysis.unmatched)
     if analysis.unrouted and not plan.mapping.ignore_unrouted:
         alerts.append(unrouted_alert(sum(analysis.unrouted.values())))
     return alerts

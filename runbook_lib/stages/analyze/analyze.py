@@ -14,8 +14,10 @@ from ...values import size
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.walk import Routed, digests_there, walk
+from . import ledger
 from .alerts import alerts_of_analysis
 from .analysis import Analysis, EntryAnalysis, TargetState
+from .names import Names
 from .profile import Profile, merge_into, profile_items
 
 DEFAULT_WRITE_UNITS = 40_000  # a table's default quota; on-demand tables start at a tenth and double
@@ -43,6 +45,8 @@ class Observer:
         self._asked: dict[tuple[str, str, str], HashLog] = defaultdict(HashLog)  # entry, path, parent
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
+        self.names = Names(plan)
+        self._ledgers = {name: ledger.Ledger(route.entry) for name, route in plan.routes.items()}
         self._index_keys = {
             name: [[n for n, _ in index.key] for index in (table.indexes.values() if table else ())]
             for name in plan.routes
@@ -58,13 +62,16 @@ class Observer:
         there = digests_there(self._plan, routed.rows, [index for index, row in wanted if row.entry in self._may_hold])
         bytes_ = {entry: [size(row.item) for row in of_entry] for entry, of_entry in rows.items()}
         profiles = self._profiles(routed)
+        pages = {entry: self._ledgers[entry].page(of_entry) for entry, of_entry in rows.items()}
         with self._lock:
             for entry, number in routed.scanned.items():
                 self.tables[entry].records += number
             for entry, profile in profiles.items():
                 merge_into(self.tables[entry].profile, profile)
+            self.names.look(routed, profiles, rows)
             for entry, of_entry in rows.items():
                 self._count_rows(entry, of_entry, bytes_[entry])
+                ledger.merge_into(self.tables[entry].ledger, pages[entry])
             for row, held in zip(routed.rows, there, strict=True) if any(there) else ():
                 self._count_there(row, held)
             for row in routed.losers:
@@ -118,6 +125,9 @@ class Observer:
                 table.unreadable.update(row.unreadable)
             if row.sparse:
                 table.sparse.update(row.sparse)
+        fell_back, valued = self._ledgers[entry].fallen(rows)
+        table.fell_back += fell_back
+        table.valued += valued
         self._keys[self._plan.routes[entry].entry.target].extend([row.key_hash for row in rows])
 
     def _count_there(self, row: Row, held: str | None) -> None:
@@ -198,6 +208,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         0.0,
         [],
         dict(observer.listed),
+        observer.names.unmatched(observer.tables),
     )
     return replace(analysis, estimated_seconds=_estimate(plan, analysis), alerts=alerts_of_analysis(plan, analysis))
 

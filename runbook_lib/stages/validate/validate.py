@@ -21,6 +21,7 @@ from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
+from ..analyze import names
 from ..execution import resumable
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
@@ -111,7 +112,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         migrated=migrated,
     )
     totals.notes.write(run.folder)
-    validation.alerts.extend(_alerts(plan, validation, blind) + alerts_of_drift(run, validation.drift))
+    found = _alerts(plan, validation, blind) + alerts_of_drift(run, validation.drift)
+    validation.alerts.extend(found + names.alerts_of_latest(run.latest_json("migration-analysis"), plan))
     return validation
 
 
