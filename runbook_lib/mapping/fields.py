@@ -1,6 +1,6 @@
 """Fields: the rules of an entry compiled to a function that builds the target item from the rewritten copy. Pure."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..errors import Quarantine
 from ..values import canonical_number, is_empty
@@ -9,16 +9,22 @@ from .conversions import TYPES, convert
 from .model import Entry, FieldRule, default_of
 
 NO_DATE = "not an ISO 8601 date"
+NOTHING = ()
 
-Build = Callable[[dict], tuple[dict, list[str]]]
-Copied = Callable[[dict | None, dict], dict | None]  # (source value, what is left over) -> value of the field
+Build = Callable[
+    [dict], tuple[dict, list[str], Sequence[str]]
+]  # target item, index keys left out, fields that fell back
+# (source value, what is left over, names of fields that fell back) -> value of the field
+Copied = Callable[[dict | None, dict, list[str]], dict | None]
 Piece = Callable[[dict, dict], str | None]  # (target item so far, copy) -> text; None: leave the attribute out
 
 
 def compile_fields(
     entry: Entry, key_names: Collection[str], index_names: Collection[str], *, keys_only: bool = False
 ) -> Build:
-    """A function from a copy to (target item, index keys left out). It raises Quarantine and never changes the copy.
+    """A function from a copy to (target item, index keys left out, fields whose value did not convert and fell back).
+
+    It raises Quarantine and never changes the copy.
 
     `key_names` are the key attributes of the target table, `index_names` the key attributes of its indexes. With
     `keys_only` it builds only the keys and what they are built from, if rules build them.
@@ -42,10 +48,12 @@ def compile_fields(
     to_map = model.rest if model.rest != "copy" else None
     # With `rest: copy`, a value that does not convert may keep its name, which is the same in both tables.
     made = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.source != name}
+    can_fall_back = any(rule.falls_back for rule in model.fields.values())
 
-    def build(copy: dict) -> tuple[dict, list[str]]:
+    def build(copy: dict) -> tuple[dict, list[str], Sequence[str]]:
         target: dict[str, dict] = {}
         sparse: list[str] = []
+        fell_back = [] if can_fall_back else NOTHING
         left = {}
         if not keys_only:
             left = copy.copy()
@@ -55,7 +63,7 @@ def compile_fields(
         for name, source, copied in copies:
             value = copy.get(source)
             if copied is not None:
-                value = copied(value, left)
+                value = copied(value, left, fell_back)
             if value is not None:
                 target[name] = value
         for name, text_of, may_be_absent in texts:
@@ -68,7 +76,7 @@ def compile_fields(
                 target[name] = {"S": text}
         if left:
             _place_rest(left, target, to_map, model.rest, made)
-        return target, sparse
+        return target, sparse, fell_back
 
     return build
 
@@ -79,7 +87,7 @@ def _copied(name: str, rule: FieldRule) -> Copied | None:
         return None
     wanted, default = TYPES.get(rule.type, "S"), default_of(rule)
 
-    def copied(value: dict | None, left: dict) -> dict | None:
+    def copied(value: dict | None, left: dict, fell_back: list[str]) -> dict | None:
         # Not empty, and of the wanted type, or text where any type is right.
         if value is not None and value.get(wanted):
             return value
@@ -90,6 +98,8 @@ def _copied(name: str, rule: FieldRule) -> Copied | None:
         try:
             return convert(value, rule.type)
         except ValueError as problem:
+            if rule.falls_back:
+                fell_back.append(name)
             if rule.on_error == "default":
                 return default
             if rule.on_error == "rest":

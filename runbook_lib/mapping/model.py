@@ -65,6 +65,11 @@ class FieldRule(Strict):
         """Whether the rule gives a default (which may be null)."""
         return "default" in self.model_fields_set
 
+    @property
+    def falls_back(self) -> bool:
+        """Whether a value that does not convert is replaced or kept elsewhere; the item is written all the same."""
+        return self.on_error in ("default", "rest")
+
 
 class Units(Strict):
     """Provisioned capacity."""

@@ -3,7 +3,7 @@
 The dry run, the migration and the validation all call the same route, so the others do what one shows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from ..values import (
     size,
     text_of,
 )
-from .fields import compile_fields, feeding
+from .fields import Build, compile_fields, feeding
 from .ids import FORMATS, id_function
 from .model import Entry
 from .references import Found, Parents, compile_references, remembering
@@ -55,6 +55,7 @@ class Row:
     sparse: list[str]  # index key attributes left out
     link: bytes | None = None  # a hash of the id, as references to it have one; None where it is to be made
     values: bytes | None = None  # `serialize_values` of the item, where it is to be inserted
+    fell_back: Sequence[str] = ()  # fields whose value did not convert, by `on_error: default` or `rest`
     _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -148,7 +149,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             if rewrite is not None:
                 rewrite(item, target, [], [])
             if build_key is not None:
-                target, _ = build_key(target)
+                target, _, _ = build_key(target)
             check_keys(target)
         except Quarantine:
             return None
@@ -159,7 +160,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         found: list[Found] = []
         unreadable: list[str] = []
         sparse: list[str] = []
-        link = None
+        link, fell_back = None, ()
         try:
             target = item.copy()
             if old is not None:
@@ -172,7 +173,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             if rewrite is not None:
                 rewrite(item, target, found, unreadable)
             if build is not None:
-                target, sparse = build(target)
+                target, sparse, fell_back = build(target)
             check_keys(target)
             raw = serialize(target)
             digest = _digest(target, raw)
@@ -183,9 +184,12 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             old_id, new_id_ = key_text(source_key), key_text(key)
         else:
             old_id, new_id_ = old.get("S") or text_of(old), new.get("S") or text_of(new)
-        return Row(
+        row = Row(
             name, item, source_key, key, target, raw, digest, old, old_id, new_id_, found, unreadable, sparse, link
         )
+        if fell_back:
+            row.fell_back = fell_back
+        return row
 
     return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
 
@@ -251,9 +255,7 @@ def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
     return lambda item: item.get(name) in plain or any(equal(item.get(name), choice) for choice in others)
 
 
-def _compile_build(
-    entry: Entry, shape: Shape, *, keys_only: bool = False
-) -> Callable[[dict], tuple[dict, list[str]]] | None:
+def _compile_build(entry: Entry, shape: Shape, *, keys_only: bool = False) -> Build | None:
     """The function that builds the target item from the rewritten copy; None where the copy is the target item."""
     if entry.model.fields is not None:
         key_names = {name for name, _ in shape.target_key}
@@ -261,7 +263,7 @@ def _compile_build(
     drop = set(entry.model.drop)
     if not drop:
         return None
-    return lambda copy: ({name: value for name, value in copy.items() if name not in drop}, [])
+    return lambda copy: ({name: value for name, value in copy.items() if name not in drop}, [], ())
 
 
 def _compile_key_check(shape: Shape) -> Callable[[dict], None]:

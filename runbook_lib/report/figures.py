@@ -1,4 +1,6 @@
-"""Figures as HTML `<img>` with a PNG inside: the canvas, where the items went, which types the attributes have.
+"""Figures as HTML `<img>` with a PNG inside: the canvas, where items and attributes went, which types these have.
+
+Also the table of names that match nothing, which explains what the ledger's figure cannot show.
 
 Drawn in pixels on matplotlib's Figure, without pyplot: no state, no display, safe on any thread. Figures have a white
 ground of their own, so that they look the same in every theme and in print.
@@ -7,12 +9,14 @@ ground of their own, so that they look the same in every theme and in print.
 import base64
 import io
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..stages.analyze.analysis import Analysis
+from ..stages.analyze.analysis import Analysis, EntryAnalysis, Unmatched
 from ..stages.analyze.profile import Profile
-from .html import ACCENT, LINE, Html, note, visible
+from ..verdict import REVIEW, plural
+from .html import ACCENT, LINE, Html, chip, details, flagged, muted, note, quiet, table, visible
 
 PARTS = {  # where items went -> its name and colour
     "inserted": ("inserted", "#3f9d6a"),
@@ -20,6 +24,16 @@ PARTS = {  # where items went -> its name and colour
     "conflicts": ("conflicts", "#f0b030"),
     "quarantined": ("quarantined", "#d9822b"),
     "failed": ("failed", "#bf2c2c"),
+}
+WORDS = {  # what became of an attribute's value, as the ledger says it -> its name and colour
+    "copied": ("copied", "#3f9d6a"),
+    "rewritten": ("new id", "#2f6fb3"),
+    "converted": ("converted", "#7d5ba6"),
+    "transformed": ("transformed", "#c06bab"),
+    "defaulted": ("default", "#a9b4bf"),
+    "rest": ("rest", "#a9cbb6"),
+    "dropped": ("dropped", "#f0b030"),
+    "unaccounted": ("unaccounted", "#bf2c2c"),
 }
 TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
 ROW = 20  # pixels of a row
@@ -36,17 +50,27 @@ def counts(tables: Mapping[str, Mapping[str, int]]) -> Html:
     """
     if not tables:
         return note("No tables.")
-    names = sorted(tables)
-    sums = {name: sum(tables[name].get(part, 0) for part in PARTS) for name in names}
+    return _stacked(sorted(tables), tables, PARTS, f"Where the items of {len(tables)} tables went", "no items")
+
+
+def _stacked(
+    names: list[str],
+    tables: Mapping[str, Mapping[str, int]],
+    parts: Mapping[str, tuple[str, str]],
+    title: str,
+    nothing: str,
+) -> Html:
+    """A bar a table, in the order of `names`. `parts`: part → its name and colour; the first needs no words."""
+    sums = {name: sum(tables[name].get(part, 0) for part in parts) for name in names}
     left = 12 + max(text_width(name) for name in names) + 12
     numbers = left + max(text_width(f"{total:,}") for total in sums.values()) + 10
     bar = 420
-    said = {name: _said(tables[name]) for name in names}
+    said = {name: _said(tables[name], parts, nothing) for name in names}
     right = max(text_width(words, 10) for words in said.values())
-    legend = sum(text_width(label) + 34 for label, _ in PARTS.values())
+    legend = sum(text_width(label) + 34 for label, _ in parts.values())
     canvas = Canvas(max(numbers + bar + 12 + right + 24, legend + 24), 34 + ROW * len(names) + 10)
     x = 12.0
-    for label, colour in PARTS.values():
+    for label, colour in parts.values():
         canvas.box(x, 11, 11, 11, fill=colour, round_=2)
         canvas.text(x + 16, 17, label, colour=GREY)
         x += text_width(label) + 34
@@ -55,23 +79,82 @@ def counts(tables: Mapping[str, Mapping[str, int]]) -> Html:
         canvas.text(12, middle, name)
         canvas.text(numbers - 10, middle, f"{sums[name]:,}", colour=GREY, ha="right")
         x = numbers
-        for part, width in _widths(tables[name], bar / max(1, *sums.values())).items():
-            canvas.box(x, middle - 6, width, 12, fill=PARTS[part][1])
+        for part, width in _widths(tables[name], parts, bar / max(1, *sums.values())).items():
+            canvas.box(x, middle - 6, width, 12, fill=parts[part][1])
             x += width
-        canvas.text(x + 8, middle, said[name], size=10, colour=RED if tables[name].get("failed") else GREY)
-    whole = {part: sum(table.get(part, 0) for table in tables.values()) for part in PARTS}
-    alt = ", ".join(f"{whole[part]:,} {label}" for part, (label, _) in PARTS.items())
-    return canvas.image(f"Where the items of {len(names)} tables went: {alt}.")
+        is_bad = any(tables[name].get(part) and colour == RED for part, (_, colour) in parts.items())
+        canvas.text(x + 8, middle, said[name], size=10, colour=RED if is_bad else GREY)
+    whole = {part: sum(table.get(part, 0) for table in tables.values()) for part in parts}
+    alt = ", ".join(f"{whole[part]:,} {label}" for part, (label, _) in parts.items())
+    return canvas.image(f"{title}: {alt}.")
 
 
-def _said(table: Mapping[str, int]) -> str:
-    words = [f"{table[part]:,} {label}" for part, (label, _) in PARTS.items() if table.get(part) and part != "inserted"]
-    return ", ".join(words) or ("" if table.get("inserted") else "no items")
+def _said(table: Mapping[str, int], parts: Mapping[str, tuple[str, str]], nothing: str) -> str:
+    first, *others = parts
+    words = [f"{table[part]:,} {parts[part][0]}" for part in others if table.get(part)]
+    return ", ".join(words) or ("" if table.get(first) else nothing)
 
 
-def _widths(table: Mapping[str, int], scale: float) -> dict[str, float]:
+def _widths(table: Mapping[str, int], parts: Iterable[str], scale: float) -> dict[str, float]:
     """Pixels for each part that is not zero: by the scale, but at least LEAST."""
-    return {part: max(scale * table[part], LEAST) for part in PARTS if table.get(part)}
+    return {part: max(scale * table[part], LEAST) for part in parts if table.get(part)}
+
+
+def ledger(analysis: Analysis) -> Html:
+    """What became of the values of every source attribute: a bar an entry, and each attribute behind a line that unfolds."""
+    entries = {name: entry for name, entry in analysis.tables.items() if entry.ledger}
+    if not entries:
+        return note("No items.")
+    names = sorted(entries, key=lambda name: (analysis.levels.get(name, 0), name))
+    sums = {name: dict(sum(entries[name].ledger.values(), Counter())) for name in names}
+    used = {word: about for word, about in WORDS.items() if any(sums[name].get(word) for name in names)}
+    lost = sum(counts.get("unaccounted", 0) for counts in sums.values())
+    values = sum(sum(counts.values()) for counts in sums.values())
+    said = f"{plural(lost, 'value')} of {values:,} neither in the target nor dropped." if lost else ""
+    said = said or f"All {values:,} values are accounted for: looked for in the target items, not taken from the rules."
+    title = f"What became of the attribute values of {len(names)} entries"
+    folds = [_attributes(name, entries[name], sums[name]) for name in names]
+    return Html("").join(
+        [note(said, "bad" if lost else "good"), _stacked(names, sums, used, title, "no values"), *folds]
+    )
+
+
+def _attributes(name: str, entry: EntryAnalysis, sums: Mapping[str, int]) -> Html:
+    """The attributes of one entry, most present first, with a column for each word that any of them has."""
+    words = [word for word in WORDS if sums.get(word)]
+    rows, marks = [], []
+    for attribute, counts in sorted(entry.ledger.items(), key=lambda line: (-line[1].total(), line[0])):
+        cells = [flagged(counts[word], "bad") if word == "unaccounted" else counts[word] for word in words]
+        rows.append([attribute, _bar(counts), *cells])
+        marks.append("bad" if counts["unaccounted"] else None)
+    columns = ["source attribute", "", *(WORDS[word][0] for word in words)]
+    foot = ["in all", "", *(sums[word] for word in words)]
+    title = Html("<b>{}</b> {}").format(name, muted(f"{plural(len(rows), 'attribute')} in {entry.routed:,} items"))
+    body = table(columns, rows, align="ll" + "r" * len(words), foot=foot, marks=marks)
+    return details(title, body, open=bool(sums.get("unaccounted")))
+
+
+def _bar(counts: Mapping[str, int]) -> Html:
+    """The shares of one attribute as a small bar. Of borders, because these are printed where grounds are not."""
+    scale = 80 / max(1, sum(counts.values()))
+    part = Html('<span style="display:inline-block;height:8px;border-left:{:.0f}px solid {}"></span>')
+    return Html("").join(part.format(width, WORDS[word][1]) for word, width in _widths(counts, WORDS, scale).items())
+
+
+def unmatched(analysis: Analysis) -> Html:
+    """The names in the mapping that no item has, those that need a decision first."""
+    if not analysis.unmatched:
+        return note("Every name in the mapping is an attribute that items have.", "good")
+    rows, marks = [], []
+    for one in sorted(analysis.unmatched, key=lambda one: (not _is_open(one), one.table)):
+        state = chip("accepted") if one.accepted else chip("REVIEW", "look") if _is_open(one) else chip("note")
+        rows.append([state, one.table, one.rule, one.name, one.suggestion or quiet("–"), one.items])
+        marks.append("look" if _is_open(one) else None)
+    return table(["", "entry", "rule", "no item has", "did you mean", "items"], rows, align="clllwr", marks=marks)
+
+
+def _is_open(one: Unmatched) -> bool:
+    return one.level == REVIEW and not one.accepted
 
 
 def types(analysis: Analysis) -> Html:

@@ -13,6 +13,7 @@ from ..journal.listings import entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.folder import Run, iso, now
+from ..stages.analyze import ledger, names
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.profile import AttributeProfile
 from ..stages.migrate import backup_gate
@@ -59,6 +60,8 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "dangling": dict(table.dangling),
             "unreadable": dict(table.unreadable),
             "sparse": dict(table.sparse),
+            "fell_back": dict(table.fell_back),
+            "ledger": ledger.as_json(table.ledger),
             "bytes": table.bytes,
             "write_units": table.write_units,
             "expired": table.expired if analysis.sources[plan.routes[name].entry.source].ttl_known else None,
@@ -82,6 +85,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "already_there": sum(table["already_there"] for table in tables.values()),
             "unrouted": sum(analysis.unrouted.values()),
         },
+        "unmatched": [{**one._asdict(), "level": one.level or "NOTE"} for one in analysis.unmatched],
         "unrouted": analysis.unrouted,
         "targets": {
             name: {
@@ -191,7 +195,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     written = write_lists(run.folder, journal)
     counts = table_counts(migration.state, journal.entries())
     alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
-    alerts += backup_gate.alerts(stage.backups())
+    alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
     sections = {
         **_counted(counts, migration.state.unrouted),
         "relationships": written.relationships,

@@ -80,6 +80,18 @@ def check_analysis(expected: dict, analysis: dict) -> None:
     assert analysis["totals"]["records"] == sum(wanted["records"].values())
     for figure in ("dangling", "unreadable", "sparse"):
         assert {n: table[figure] for n, table in tables.items() if table[figure]} == wanted.get(figure, {}), figure
+    found = [
+        [one["table"], one["rule"], one["name"].partition("-dev-")[0], one["items"], one["suggestion"]]
+        for one in analysis["unmatched"]
+    ]
+    assert found == wanted.get("unmatched", []), analysis["alerts"]
+    if "open" in wanted:
+        assert sorted(alert["table"] for alert in analysis["alerts"] if alert["level"] == "REVIEW") == wanted["open"]
+    assert {n: table["fell_back"] for n, table in tables.items() if table["fell_back"]} == wanted.get("fell_back", {})
+    for name, ledger in wanted.get("ledger", {}).items():
+        counts = {a: {w: n for w, n in words.items() if n} for a, words in tables[name]["ledger"].items()}
+        assert counts == ledger, name
+    assert not any(words["unaccounted"] for table in tables.values() for words in table["ledger"].values())
     assert analysis["totals"]["unrouted"] == wanted.get("unrouted", 0)
     if "levels" in wanted:
         assert {name: table["level"] for name, table in tables.items()} == wanted["levels"]

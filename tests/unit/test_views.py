@@ -19,7 +19,7 @@ from runbook_lib.report.analysis import edges
 from runbook_lib.report.json_report import left_open
 from runbook_lib.report.reference_map import draw_map
 from runbook_lib.report.samples import changes
-from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState
+from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import Check, from_alert
 from runbook_lib.stages.analyze.profile import AttributeProfile, profile_items
 from runbook_lib.stages.migrate.migrate import Migration
@@ -177,6 +177,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         parents=Counter({(attribute, name): 3, (attribute, "Other"): 2}),
         profile=profile_items([item, target]),
         samples=[(item, row)],
+        ledger={attribute: Counter(copied=2, unaccounted=1), "id": Counter(rewritten=3)},
     )
     alerts = [
         Alert(FAIL, name, f"2 items at {attribute}: bad", name),
@@ -193,6 +194,10 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
     checks = [from_alert(alert, name, name) for alert in alerts] + [Check("", "", name, name, None, "", "", name)]
     analysis = analysis_of(
         {name: entry}, checks=checks, targets=targets, unrouted={name: 1}, listed=listed, costs=costs, prices=prices
+    )
+    analysis.unmatched.extend(
+        Unmatched(name, "reference", attribute, 3, near, level, accepted)
+        for near, level, accepted in ((name, REVIEW, False), (None, "", False), (name, REVIEW, True))
     )
     edited = {**target, attribute: {"S": f"{value} edited"}, "extra": {"N": "4711"}}
     pairs = [Pair(item, row, target), Pair(item, row, edited), Pair(item, row, None)]
@@ -227,6 +232,8 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "samples": views.samples(analysis),
         "targets": views.targets(analysis),
         "quarantine": views.quarantine(analysis),
+        "unmatched": views.unmatched(analysis),
+        "ledger": views.ledger(analysis),
         "created": views.created([Created(name, name, 1.5)]),
         "canary": views.canary(Canary(name, 2, closure, state, pairs, undone)),
         "kept canary": views.canary(Canary(name, 2, closure, state, pairs[:1], None)),
@@ -701,3 +708,31 @@ def test_importing_the_views_loads_nothing_heavy():
     code = "import sys; import runbook_lib.report.html; print(sorted({'boto3', 'botocore', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_unmatched_names_that_need_a_decision_come_first():
+    """What the mapping accepts is shown, as accepted."""
+    found = [
+        Unmatched("A", "from", "colour", 4, None, "", False),
+        Unmatched("B", "reference", "ownr", 1200, "owner", REVIEW, True),
+        Unmatched("C", "id", "key", 7, "Key", REVIEW, False),
+    ]
+    words = Checker(views.unmatched(analysis_of({}, unmatched=found))).words
+    assert words.index("Key") < words.index("colour") < words.index("owner")
+    assert words.count("REVIEW") == words.count("accepted") == words.count("note") == 1
+    assert "1,200" in words
+    assert "Every name" in views.unmatched(analysis_of({}))
+
+
+def test_the_ledger_says_of_each_attribute_what_became_of_it():
+    """Lost values are said above all, and unfold; without any, it is said that none is."""
+    good = EntryAnalysis(routed=2, ledger={"id": Counter(rewritten=2), "tags": Counter(copied=1, defaulted=1)})
+    shown = Checker(views.ledger(analysis_of({"Good": good})))
+    assert "All 4 values are accounted for" in shown.words
+    assert "2 new id" in shown.words  # of the picture's description
+    assert shown.seen["details open"] == 0
+    bad = EntryAnalysis(routed=2, ledger={"id": Counter(unaccounted=2)})
+    shown = Checker(views.ledger(analysis_of({"Good": good, "Bad": bad})))
+    assert "2 values of 6 neither in the target nor dropped" in shown.words
+    assert shown.seen["details open"] == 1
+    assert "No items" in views.ledger(analysis_of({"Empty": EntryAnalysis()}))

@@ -38,7 +38,24 @@ class EntryAnalysis:
     reasons: Counter = field(default_factory=Counter)  # (attribute, reason) -> quarantined items
     parents: Counter = field(default_factory=Counter)  # (path, parent) -> references
     profile: Profile = field(default_factory=dict)
+    ledger: dict[str, Counter] = field(
+        default_factory=dict
+    )  # source attribute -> what became of it (ledger.WORDS) -> items
+    fell_back: Counter = field(default_factory=Counter)  # field -> items whose value did not convert and fell back
+    valued: Counter = field(default_factory=Counter)  # field that can fall back -> items with a value for it
     samples: list[tuple[dict, Row]] = field(default_factory=list)  # source item, what becomes of it
+
+
+class Unmatched(NamedTuple):
+    """A name in the mapping that no item has, or an entry that selects nothing."""
+
+    table: str  # the entry
+    rule: str  # reference, id, from, template, where, drop, query, index, or empty
+    name: str  # as in the mapping; of an empty table its name
+    items: int  # of the entry; for an index key of all entries that write to the table
+    suggestion: str | None  # the nearest name that the items do have
+    level: str  # REVIEW, or "" for a note
+    accepted: bool  # the mapping says that this is right
 
 
 @dataclass
@@ -94,6 +111,7 @@ class Analysis:
     estimated_seconds: float
     checks: list[Check]  # the go/no-go list, complete
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
+    unmatched: list[Unmatched] = field(default_factory=list)  # in the order of the mapping
     undeclared: list["Finding"] = field(default_factory=list)  # ids that no rule rewrites
     not_references: list["Finding"] = field(default_factory=list)  # the same, where the mapping says that they are none
     sources: dict[str, SourceState] = field(default_factory=dict)  # source table -> what was read of it

@@ -19,9 +19,11 @@ from ...values import size, text_of
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.walk import Routed, digests_there, walk
+from . import ledger
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import READ_BYTES, cost_checks, costs_of, prices_of, writing_of
-from .findings import undeclared_checks, walk_checks
+from .findings import mapping_checks, undeclared_checks, walk_checks
+from .names import Names
 from .profile import Profile, merge_into, profile_columns
 from .skew import Spread, SpreadPage, skew_checks, target_keys
 from .structure import structure_checks
@@ -51,6 +53,8 @@ class Observer:
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
         self.evidence = Evidence(plan.routes)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
+        self.names = Names(plan)
+        self._ledgers = {name: ledger.Ledger(route.entry) for name, route in plan.routes.items()}
         self._index_keys = {name: [[n for n, _ in key] for key in target_keys(plan, name)[1]] for name in plan.routes}
         self.sources = {table: _source_state(plan, table) for table in plan.by_source()}
         self.spread = Spread(plan)
@@ -67,6 +71,7 @@ class Observer:
         profiles = self._profiles(routed)
         expired = self._expired(routed)
         read_units = _scan_units(routed.page.items)
+        pages = {entry: self._ledgers[entry].page(of_entry) for entry, of_entry in rows.items()}
         with self._lock:
             self.sources[routed.page.table].items += len(routed.page.items)
             self.sources[routed.page.table].read_units += read_units
@@ -76,9 +81,11 @@ class Observer:
                 self.tables[entry].records += number
             for entry, profile in profiles.items():
                 merge_into(self.tables[entry].profile, profile)
+            self.names.look(routed, profiles, rows)
             for spread in spreads:
                 self.spread.add(spread)
                 self._count_rows(rows[spread.entry], spread)
+                ledger.merge_into(self.tables[spread.entry].ledger, pages[spread.entry])
             for row, held in zip(routed.rows, there, strict=True) if any(there) else ():
                 self._count_there(row, held)
             for row in routed.losers:
@@ -146,6 +153,9 @@ class Observer:
                 table.unreadable.update(row.unreadable)
             if row.sparse:
                 table.sparse.update(row.sparse)
+        fell_back, valued = self._ledgers[entry].fallen(rows)
+        table.fell_back += fell_back
+        table.valued += valued
         self._keys[self._plan.routes[entry].entry.target].extend([row.key_hash for row in rows])
 
     def _count_there(self, row: Row, held: str | None) -> None:
@@ -228,6 +238,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         0.0,
         [],
         dict(observer.listed),
+        unmatched=observer.names.unmatched(observer.tables),
         undeclared=open_,
         not_references=none,
         sources=observer.sources,
@@ -245,6 +256,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     checks = [
         *walk_checks(plan, analysis),
         *structure_checks(plan),
+        *mapping_checks(plan, analysis),
         *undeclared_checks(analysis),
         *skew_checks(analysis.skew, writing.seconds),
         *cost_checks(plan, analysis, writing),

@@ -6,6 +6,7 @@ from typing import Any
 from ...discover.references import CERTAIN, Finding
 from ...verdict import FAIL, REVIEW, alerts_of_counts, dangling_alert, plural, unrouted_alert
 from ...walk.plan import Plan
+from . import ledger, names
 from .analysis import Analysis, EntryAnalysis
 from .checks import NOTE, Check, from_alert
 
@@ -97,6 +98,20 @@ WELL = {
     "unreadable": "every declared reference is readable",
     "unrouted": "every item has an entry",
 }  # what -> how it is said where nothing is wrong
+
+
+def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
+    """What the mapping's names and rules do to the data: names that nothing has, conversions that fell back, lost values."""
+    # An empty table has a check of its own.
+    named = names.alerts(one for one in analysis.unmatched if one.rule != "empty")
+    found = [from_alert(alert, "names", None) for alert in named]
+    for name, table in analysis.tables.items():
+        accepted = plan.routes[name].entry.model.accept.unmatched
+        kept = ledger.alerts(name, table.ledger, table.fell_back, table.valued, accepted)
+        found += [from_alert(alert, "ledger", None) for alert in kept]
+    found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]
+    whats = {check.what for check in found}
+    return found if "ledger" in whats else [*found, _well("target", "ledger", 0, "every attribute is accounted for")]
 
 
 def undeclared_checks(analysis: Analysis) -> list[Check]:

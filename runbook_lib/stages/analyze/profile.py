@@ -68,5 +68,9 @@ def profile_columns(columns: Mapping[str, list[dict]], known: Mapping[str, Attri
 def merge_into(whole: Profile, page: Profile) -> None:
     """Adds a page's profile to the table's; names beyond MAX_ATTRIBUTES share one line."""
     for name, attribute in page.items():
-        place = name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
-        whole.setdefault(place, AttributeProfile()).merge(attribute)
+        whole.setdefault(place_of(name, whole), AttributeProfile()).merge(attribute)
+
+
+def place_of(name: str, whole: Mapping[str, object]) -> str:
+    """The line on which an attribute is counted: its own, or FURTHER where there are MAX_ATTRIBUTES already."""
+    return name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER

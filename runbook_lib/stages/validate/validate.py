@@ -20,6 +20,7 @@ from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, walk
+from ..analyze import names
 from ..analyze.checks import alerts_of
 from ..analyze.structure import structure_checks
 from ..execution import resumable
@@ -114,7 +115,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         migrated=migrated,
     )
     totals.notes.write(run.folder)
-    validation.alerts.extend(_alerts(plan, validation, blind) + lost + alerts_of_drift(run, validation.drift))
+    latest = names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
+    validation.alerts.extend(_alerts(plan, validation, blind) + lost + alerts_of_drift(run, validation.drift) + latest)
     return validation
 
 

@@ -1,0 +1,242 @@
+"""The ledger: what became of every source attribute, looked for in the target items."""
+
+from collections import Counter
+
+import pytest
+from compiled import routes_of
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import items, values
+
+from runbook_lib.mapping.routes import Row
+from runbook_lib.stages.analyze import ledger, profile
+from runbook_lib.stages.analyze.ledger import WORDS, Ledger
+from runbook_lib.verdict import FAIL, REVIEW
+
+HEAD = "defaults: {source: t, target: u, id: id}\ntables:\n"
+COPY = HEAD + (
+    "  A: {references: {p: A, 'l[]': A, 's[]': A, m.p: A, 'j:json.p': A, text: 'A#{A}', "
+    "gone: {to: A, dangling: 'null'}}, drop: [d]}\n"
+)
+SPLIT = (
+    HEAD
+    + """
+  A:
+    id_format: keep
+    references: {p: P}
+    fields:
+      key: "{id}"
+      id: {from: id}
+      parent: {from: p}
+      again: {from: p}
+      n: {from: n, type: number, default: 0, on_error: default}
+      f: {from: f, type: number, on_error: rest}
+      b: {from: b, type: boolean}
+      empty: {from: e, default: none}
+    rest: more
+    drop: [d]
+  P: {}
+"""
+)
+
+
+def rows_of(text: str, source: list[dict], exists=None) -> tuple[list[Row], Ledger]:
+    """The rows of entry A, and its ledger."""
+    route = routes_of(text, exists=exists)["A"]
+    rows = [row for row in map(route.route, source) if isinstance(row, Row)]
+    return rows, Ledger(route.entry)
+
+
+def counted(text: str, *source: dict, exists=None) -> dict[str, dict[str, int]]:
+    """Attribute → word → items, of items that all have a row."""
+    rows, of = rows_of(text, [{"id": {"S": f"i{n}"}, **item} for n, item in enumerate(source)], exists)
+    assert len(rows) == len(source)
+    return {name: dict(counts) for name, counts in of.page(rows).items()}
+
+
+def test_a_copy():
+    """New ids and rewritten references wherever they stand; what is dropped; all else as it is."""
+    found = counted(
+        COPY,
+        {
+            "p": {"S": "i1"},
+            "l": {"L": [{"S": "i1"}, {"N": "1"}]},
+            "s": {"SS": ["i1"]},
+            "m": {"M": {"p": {"S": "i1"}, "q": {"S": "x"}}},
+            "j": {"S": '{"p": "i1"}'},
+            "text": {"S": "A#i1"},
+            "gone": {"S": "nobody"},
+            "d": {"S": "x"},
+            "plain": {"M": {"p": {"S": "i1"}}},
+        },
+        {
+            "p": {"NULL": True},
+            "l": {"L": []},
+            "m": {"M": {"q": {"S": "x"}}},
+            "j": {"S": "not JSON"},
+            "text": {"S": "B#i1"},
+            "d": {"NULL": True},
+        },
+        exists=lambda entry, old: old != {"S": "nobody"},
+    )
+    rewritten = ("p", "l", "m", "j", "text")
+    assert found == {
+        "id": {"rewritten": 2},
+        **{name: {"rewritten": 1, "copied": 1} for name in rewritten},
+        "s": {"rewritten": 1},
+        "gone": {"rewritten": 1},
+        "d": {"dropped": 2},
+        "plain": {"copied": 1},
+    }
+
+
+def test_a_split():
+    """Fields, conversions, defaults, the rest. An attribute that is copied to two fields counts once."""
+    found = counted(
+        SPLIT,
+        {
+            "p": {"S": "x"},
+            "n": {"S": "1"},
+            "f": {"S": "1"},
+            "b": {"S": "TRUE"},
+            "e": {"S": ""},
+            "d": {"S": "x"},
+            "z": {"S": "x"},
+        },
+        {
+            "p": {"NULL": True},
+            "n": {"N": "1"},
+            "f": {"N": "1.0"},
+            "b": {"BOOL": False},
+            "e": {"S": "x"},
+            "z": {"L": []},
+        },
+        {"n": {"S": "many"}, "f": {"S": "many"}, "e": {"NULL": True}, "more": {"M": {"y": {"S": "x"}}}},
+        {"n": {"NULL": True}, "more": {"M": {}}},
+        {},
+    )
+    assert found == {
+        "id": {"copied": 5},
+        "p": {"rewritten": 1, "copied": 1},
+        "n": {"converted": 1, "copied": 1, "defaulted": 3},
+        "f": {"converted": 1, "copied": 1, "rest": 1},
+        "b": {"converted": 1, "copied": 1},
+        "e": {"defaulted": 4, "copied": 1},
+        "d": {"dropped": 1},
+        "z": {"rest": 2},
+        "more": {"rest": 2},
+    }
+
+
+def test_the_rest_that_keeps_its_names():
+    """It lies beside the fields. A value that fell back there is the rest, too."""
+    text = (
+        HEAD
+        + "  A: {id_format: keep, fields: {id: {from: id}, n: {from: n, type: number, on_error: rest}}, rest: copy, drop: [d]}"
+    )
+    found = counted(text, {"n": {"S": "x"}, "z": {"S": "x"}, "d": {"S": "x"}}, {"n": {"S": "1"}, "z": {"S": "x"}})
+    assert found == {"id": {"copied": 2}, "n": {"rest": 1, "converted": 1}, "z": {"rest": 2}, "d": {"dropped": 1}}
+
+
+def test_ids_that_are_converted_in_turn():
+    """A number's new id as text, JSON text with new ids in it as a map."""
+    text = HEAD + (
+        "  A: {id_format: number, references: {p: A, 'j:json.p': A}, rest: more, fields: "
+        "{id: {from: id, type: string}, p: {from: p, type: string}, j: {from: j, type: map}}}"
+    )
+    route = routes_of(text, {"A": {"id": "N"}}, targets={"A": {"id": "S"}})["A"]
+    rows = [route.route({"id": {"N": "1"}, "p": {"N": "2"}, "j": {"S": '{"p": 2}'}})]
+    assert Ledger(route.entry).page(rows) == {name: Counter(rewritten=1) for name in ("id", "p", "j")}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        (COPY, "plain", None),
+        (COPY, "plain", {"S": "another"}),
+        (COPY, "p", {"S": "no id of anything"}),
+        (COPY, "p", None),
+        (COPY, "m", {"S": "no map"}),
+        (COPY, "id", {"S": "another"}),
+        (SPLIT, "n", {"N": "2"}),
+        (SPLIT, "n", None),
+        (SPLIT, "b", {"BOOL": False}),
+        (SPLIT, "parent", {"S": "another"}),
+        (SPLIT, "more", {"M": {"plain": {"S": "another"}, "m": {"M": {}}}}),
+        (SPLIT, "more", None),
+    ],
+)
+@pytest.mark.parametrize("beside", [0, 1])
+def test_a_value_that_is_found_nowhere_is_unaccounted(text, name, value, beside):
+    """The ledger looks: it does not conclude from the rules that all is well. Alone on a page, or beside a sound row."""
+    source = {"id": {"S": "i"}, "p": {"S": "x"}, "m": {"M": {"p": {"S": "x"}}}, "plain": {"S": "x"}}
+    if text is SPLIT:
+        source |= {"n": {"S": "1"}, "b": {"S": "true"}}
+    rows, of = rows_of(text, [source, {**source, "id": {"S": "sound"}}])
+    assert not any(counts["unaccounted"] for counts in of.page(rows).values())
+    rows[0].item = {**rows[0].item, name: value}
+    if name == "parent":
+        rows[0].item["again"] = value
+    if value is None:
+        del rows[0].item[name]
+    found = of.page(rows[: 1 + beside])
+    lost = {n for n, counts in found.items() if counts["unaccounted"]}
+    assert lost == ({"plain", "m"} if name == "more" else {"p"} if name == "parent" else {name})
+    assert all(sum(counts.values()) == 1 + beside for counts in found.values())
+
+
+MAPPINGS = [COPY, SPLIT, HEAD + "  A: {fields: {id: {from: id}, S: {from: S, type: string, on_error: rest}}, rest: M}"]
+
+
+@given(st.lists(items | st.dictionaries(st.sampled_from("pnfbedlsmjz"), values, max_size=8), max_size=6))
+def test_every_attribute_of_every_row_has_one_word(found):
+    """Whatever the values: nothing is unaccounted, and one page or several give the same."""
+    for text in MAPPINGS:
+        rows, of = rows_of(text, [{**item, "id": {"S": f"i{n}"}} for n, item in enumerate(found)])
+        whole = of.page(rows)
+        present = Counter(name for row in rows for name in row.source)
+        lacking = Counter(source for source, _, _ in of._defaults for row in rows if source not in row.source)
+        assert {name: sum(counts.values()) for name, counts in whole.items()} == present + lacking
+        assert not any(counts["unaccounted"] for counts in whole.values())
+        parts: dict = {}
+        for row in rows:
+            ledger.merge_into(parts, of.page([row]))
+        assert parts == whole
+
+
+def test_names_without_end_share_one_line(monkeypatch):
+    """As in the profile."""
+    monkeypatch.setattr(profile, "MAX_ATTRIBUTES", 2)
+    whole: dict = {}
+    for number in range(9):
+        ledger.merge_into(whole, {"id": Counter(copied=1), f"n{number}": Counter(copied=1)})
+    assert whole == {"id": Counter(copied=9), "n0": Counter(copied=1), profile.FURTHER: Counter(copied=8)}
+
+
+def test_conversions_that_fell_back_are_counted():
+    """Beside the items that have a value; null and empty are none. Without `on_error` nothing is."""
+    source = [{"n": {"S": "x"}}, {"n": {"S": "1"}}, {"n": {"S": ""}}, {"f": {"BOOL": True}}, {}]
+    rows, of = rows_of(SPLIT, [{"id": {"S": f"i{n}"}, **item} for n, item in enumerate(source)])
+    assert of.fallen(rows) == ({"n": 1, "f": 1}, {"n": 2, "f": 1})
+    rows, of = rows_of(COPY, [{"id": {"S": "i"}}])
+    assert of.fallen(rows) == ({}, {})
+
+
+def test_alerts():
+    """What is lost stops the migration. A field that no value fits needs a decision, unless the mapping accepts it."""
+    lost = {"b": Counter(unaccounted=2), "a": Counter(unaccounted=1, copied=9), "c": Counter(copied=9)}
+    (alert,) = ledger.alerts("A", lost, Counter(), Counter(), [])
+    assert (alert.level, alert.message) == (FAIL, "3 values at a, b neither in the target nor dropped")
+    fell, valued = Counter(all=3, some=1, known=2), Counter(all=3, some=2, known=2)
+    found = ledger.alerts("A", {}, fell, valued, ["known"])
+    assert [(alert.level, alert.message.split(":")[0]) for alert in found] == [
+        (REVIEW, "all"),
+        ("", "known"),
+        ("", "some"),
+    ]
+    assert ledger.alerts("A", {"c": Counter(copied=9)}, Counter(), Counter(), []) == []
+
+
+def test_every_word_stands_in_the_report():
+    """Zeros too, so that a reader need not know which are left out."""
+    assert ledger.as_json({"a": Counter(copied=2)}) == {"a": {word: 2 * (word == "copied") for word in WORDS}}
