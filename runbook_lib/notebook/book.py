@@ -250,8 +250,9 @@ class Book:
         done = self._work.validate(plan)
         figures = done.content["validation"]
         headline = (
-            f"{figures['equal']:,} of {figures['checked']:,} items proved equal; {figures['missing']:,} missing, "
-            f"{figures['different']:,} different, {figures['extra']:,} extra, {figures['dangling']:,} dangling."
+            f"{figures['equal']:,} of {figures['checked']:,} items equal to what the mapping makes of the source; "
+            f"{figures['missing']:,} missing, {figures['different']:,} different, {figures['extra']:,} extra, "
+            f"{figures['dangling']:,} dangling."
         )
         self._done(done, headline)
         return done.result

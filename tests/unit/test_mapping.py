@@ -38,7 +38,10 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.queries.q.indx: unknown key; did you mean 'index'?",
         ),
         (entry("") + "\nunruoted: ignore", "unruoted: unknown key; did you mean 'unrouted'?"),
-        (entry("zzz: 1"), re.compile(r"tables\.Leads\.zzz: unknown key; known are accept, create, drop, fields, id, .*\.")),
+        (
+            entry("zzz: 1"),
+            re.compile(r"tables\.Leads\.zzz: unknown key; known are accept, create, drop, fields, id, .*\."),
+        ),
         (entry("", head="defaults: {sorce: a}\n"), "defaults.sorce: unknown key; did you mean 'source'?"),
         # tables
         (HEAD, "tables is missing; add it."),

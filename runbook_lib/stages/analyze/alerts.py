@@ -1,7 +1,8 @@
 """The open items of an analysis. Pure."""
 
-from ...verdict import FAIL, Alert, alerts_of_counts, dangling_alert, plural, unrouted_alert
+from ...verdict import FAIL, Alert, alerts_of_counts, plural, unrouted_alert
 from ...walk.plan import Plan
+from .. import references
 from .analysis import Analysis, EntryAnalysis
 
 
@@ -36,8 +37,7 @@ def alerts_of_analysis(plan: Plan, analysis: Analysis) -> list[Alert]:
         counts = {"quarantined": table.quarantined, "conflicts": conflicts}
         counts["scanned"] = sum(counts.values())
         alerts += alerts_of_counts({name: counts}, 0, True)
-        if table.dangling:
-            alerts.append(dangling_alert(name, table.dangling.total(), sorted(table.dangling)))
+        alerts += references.alerts(plan.mapping.entries[name], table.dangling, table.unreadable)
         stopping = [
             path for path in table.dangling if plan.routes[name].entry.model.references[path].dangling == "stop"
         ]
@@ -52,9 +52,6 @@ def alerts_of_analysis(plan: Plan, analysis: Analysis) -> list[Alert]:
             )
         if table.collisions:
             alerts.append(Alert(FAIL, name, f"{plural(table.collisions, 'target key')} collide", "Change id_format."))
-        if table.unreadable:
-            message = f"{plural(table.unreadable.total(), 'value')} at {', '.join(sorted(table.unreadable))} not readable as ids"
-            alerts.append(Alert("", name, message, "Copied as they are."))
         if any(reason for (_, reason) in table.reasons) and _stops(plan, name, table):
             alerts.append(
                 Alert(FAIL, name, "a value does not convert, where the mapping says stop", "See quarantine.jsonl.")
