@@ -24,6 +24,7 @@ from ..stages.test.canary import MAX_ITEMS, Canary, Created
 from ..stages.validate import journal as validation_journal
 from ..stages.validate.compare import Difference
 from ..stages.validate.origins import FIGURES
+from ..stages.validate.repair import Repaired
 from ..stages.validate.validate import Validation
 from ..verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, plural, worst
 from ..walk.plan import Plan
@@ -233,7 +234,9 @@ def taken_back(migration: Migration) -> str:
 
 
 @_saved
-def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
+def write_validation(
+    run: Run, plan: Plan, validation: Validation, repaired: Repaired | None = None
+) -> tuple[dict[str, Any], Path]:
     """Writes the report of 04, and `differences.jsonl` with the first differences; this ends the validation."""
     write_listing(run.folder, "differences", (_different(found) for found in validation.differences))
     migrated = Stage(run, "migrate").read(validation.migrated)
@@ -253,6 +256,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "quarantined": validation.total("quarantined"),
         "unrouted": validation.unrouted,
         "drift": {name: validation.drift[name] for name in FIGURES},
+        **({"repaired": repaired.as_json()} if repaired else {}),
         "difference_groups": [group.as_json() for group in validation.groups],
         "oldest_comparison": validation.oldest or None,
         "structure": validation.structure,

@@ -18,10 +18,9 @@ COMMAND = {"cli", "commands", "__main__"}  # the files at the top that may impor
 LONGEST = 400  # lines of a module
 MOST_FILES = 10  # of a folder, its __init__.py apart
 MOST_ARROWS = 36  # from one folder to another
-MOST_IMPORTS = (
-    720  # from one module to another: a change that needs more is to say why here. Listings of references (three
-)
-# stages), groups of differences and what proves nothing are modules of their own: 39
+# From one module to another: a change that needs more is to say why here. Listings of references (three stages), groups of
+# differences, what proves nothing and the repair of a target are modules of their own: 57.
+MOST_IMPORTS = 737
 
 
 def modules() -> dict[str, Path]:

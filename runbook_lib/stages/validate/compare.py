@@ -168,7 +168,7 @@ class PageComparer:
         figures = page.tables[row.entry]
         figures["checked"] += 1
         if item is None:
-            kind = "expired" if self._has_expired(target, row.item) else "missing"
+            kind = "expired" if has_expired(row.item, self._expiry.get(target), self._now) else "missing"
             figures[kind] += 1
             page.differences.append(Difference(row.entry, row.key, kind))
             page.groups[Group(row.entry, "", kind)] += 1
@@ -212,10 +212,6 @@ class PageComparer:
             page.tables[row.entry][drifted.figure] += 1
             page.drift.append((row.entry, row.source_key, drifted.reason))
 
-    def _has_expired(self, target: str, item: dict) -> bool:
-        second = item.get(self._expiry.get(target) or "", {}).get("N")
-        return second is not None and float(second) < self._now
-
     def _ask(self, page: Compared, row: Row, figures: Counter) -> None:
         for found in row.references:
             figures["references"] += 1
@@ -223,6 +219,12 @@ class PageComparer:
         for path in row.unreadable:
             figures["unreadable"] += 1
             page.unreadable[row.entry, path] += 1
+
+
+def has_expired(item: dict, attribute: str | None, now: float) -> bool:
+    """Whether an item's time to live, a number of seconds at the attribute, is before `now`."""
+    second = item.get(attribute or "", {}).get("N")
+    return second is not None and float(second) < now
 
 
 def parents_of_references(plan: Plan) -> set[str]:

@@ -59,6 +59,14 @@ class Validation:
         """The sum of one figure over all entries."""
         return sum(getattr(table, name) for table in self.tables.values())
 
+    def headline(self) -> str:
+        """The result as a sentence."""
+        return (
+            f"{self.total('equal'):,} of {self.total('checked'):,} items equal to what the mapping makes of the source; "
+            f"{self.total('missing'):,} missing, {self.total('different'):,} different, {sum(self.extra.values()):,} extra, "
+            f"{self.total('dangling'):,} dangling, {self.total('unreadable'):,} unreadable."
+        )
+
 
 def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
     """Compares both sides, item by item; starts or resumes. Reads both sides; writes its journal into the run's folder.
@@ -76,7 +84,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     migrated = Stage(run, "migrate").read()
     conflicts = _listed_conflicts(migrated, plan)
     patterns, problems = _patterns(prepared)
-    expiry, blind = _expiry(plan)
+    expiry, blind = expiry_of(plan)
     origins = Origins(migrated, prepared)
     compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
     journal, totals = validation_journal.go_on(run, plan)
@@ -175,7 +183,7 @@ def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
     return patterns, problems
 
 
-def _expiry(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
+def expiry_of(plan: Plan) -> tuple[dict[str, str | None], list[str]]:
     """Target table → the attribute by which its items expire; and the tables where that is unknown. Read-only."""
     found: dict[str, str | None] = {}
     blind = []
