@@ -43,7 +43,6 @@ class Intent:
     losers: list[JournalRow] = field(default_factory=list)
     rejects: list[list] = field(default_factory=list)  # entry, source key, attribute, reason
     unrouted: list[dict] = field(default_factory=list)
-    unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
     outcome: str | None = None  # one letter a row
     last: dict | None = None
     errors: dict[str, str] = field(default_factory=dict)
@@ -51,6 +50,7 @@ class Intent:
     undone: dict[int, str] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)  # conflicts with an earlier version that an open intent wrote
     replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
+    unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
     at: int = field(default=0, compare=False)  # where its record begins in the file
 
 

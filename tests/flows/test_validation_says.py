@@ -137,6 +137,19 @@ def test_the_listing_of_a_migration_survives_a_source_that_changed(make, moto_wo
     assert report["verdict"] == "REVIEW"
 
 
+def test_a_migration_counts_what_is_unreadable_in_items_that_arrived(make, moto_world):
+    """Not in those whose key another item has; a delta that replaces an item counts its new version alone."""
+    ships = [{"id": {"S": f"s{n}"}, "port": {"BOOL": True}} for n in range(3)]
+    flow = make(REFERRING, PORTS, ships, migrate=False)
+    moto_world.put(moto_world.name("Ships", TARGET), {"id": new("Ships", "s0")})
+    assert flow.migrate()["unreadable"] == 2
+    assert sorted(line["key"]["id"]["S"] for line in flow.listing("unreadable")) == ["s1", "s2"]
+    moto_world.put(moto_world.name("Ships", SOURCE), {"id": {"S": "s1"}, "port": {"S": "p1"}})
+    moto_world.put(moto_world.name("Ships", SOURCE), {"id": {"S": "s2"}, "port": {"L": [{"S": "p1"}]}})
+    assert flow.delta()["unreadable"] == 1
+    assert [line["key"]["id"]["S"] for line in flow.listing("unreadable")] == ["s2"]
+
+
 def test_nothing_is_read_twice_where_nothing_dangles(make, monkeypatch):
     """The second look costs only where there is something to list."""
     flow = make(REFERRING, PORTS, SHIPS)
