@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..stages.analyze.analysis import Analysis, EntryAnalysis
 from ..stages.analyze.distinct import ERROR, KEPT
 from ..stages.analyze.profile import AttributeProfile
-from ..verdict import FAIL
+from ..verdict import FAIL, REVIEW
 from .html import ACCENT, LINE, Html, chip, details, duration, flagged, muted, note, number, quiet, size, table
 from .reference_map import draw_map
 
@@ -347,7 +347,11 @@ def _checks(analysis: Analysis) -> Iterable[tuple[str, str, str]]:
     if not analysis.relationships and not unreadable:
         sentence = "The mapping declares none, or no item has one."
     stops = any("dangling" in alert.message for alert in failing)
-    yield "references", "stop" if stops else "look" if analysis.dangling or unreadable else "ok", sentence
+    open_ = any(
+        alert.level == REVIEW and ("dangling" in alert.message or "not readable" in alert.message)
+        for alert in analysis.alerts
+    )
+    yield "references", "stop" if stops else "look" if open_ else "ok", sentence
 
     held = sum(table.quarantined for table in tables)
     stops = any("does not convert" in alert.message for alert in failing)

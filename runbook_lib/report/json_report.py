@@ -79,6 +79,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "records": analysis.records,
             "relationships": analysis.relationships,
             "dangling": analysis.dangling,
+            "unreadable": sum(table.unreadable.total() for table in analysis.tables.values()),
             "quarantined": sum(table["quarantined"] for table in tables.values()),
             "conflicts": sum(table["conflicts"] for table in tables.values()),
             "already_there": sum(table["already_there"] for table in tables.values()),
@@ -101,7 +102,13 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
 
 def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
     """The counts of an analysis that need a decision, and the number of obstacles to the migration, as a phrase."""
-    names = {"dangling": "dangling", "quarantined": "quarantined", "conflicts": "in conflict", "unrouted": "unrouted"}
+    names = {
+        "dangling": "dangling",
+        "unreadable": "unreadable",
+        "quarantined": "quarantined",
+        "conflicts": "in conflict",
+        "unrouted": "unrouted",
+    }
     if plan.mapping.ignore_unrouted:
         del names["unrouted"]
     found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]

@@ -27,7 +27,17 @@ from runbook_lib.stages.test.canary import Canary, Closure, Created, Pair
 from runbook_lib.stages.validate.groups import DifferenceGroup, Group, explained
 from runbook_lib.stages.validate.queries import PatternProof
 from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
-from runbook_lib.verdict import FAIL, NOT_FINISHED, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
+from runbook_lib.verdict import (
+    FAIL,
+    NOT_FINISHED,
+    PASS,
+    REVIEW,
+    ROLLED_BACK,
+    Alert,
+    dangling_alert,
+    unreadable_alert,
+    unrouted_alert,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -371,7 +381,7 @@ def test_what_to_type_stands_out_in_an_alert():
 def test_the_headline_of_a_dry_run_counts_what_is_open():
     """Items and references, not alerts; what would stop the migration; what the mapping ignores is not open."""
     plan = SimpleNamespace(mapping=SimpleNamespace(ignore_unrouted=False))
-    totals = {"records": 9, "dangling": 1_400, "quarantined": 2, "conflicts": 0, "unrouted": 3}
+    totals = {"records": 9, "dangling": 1_400, "unreadable": 0, "quarantined": 2, "conflicts": 0, "unrouted": 3}
     said = left_open(plan, totals, [Alert(FAIL, "A", "no table", "make it"), Alert(REVIEW, "A", "x", "y")])
     assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 1 obstacle to the migration"
     plan.mapping.ignore_unrouted = True
@@ -634,8 +644,9 @@ def test_decision_is_go_where_nothing_is_open():
             "400 KB limit",
             "look",
         ),
-        ({"dangling": Counter(a=1)}, {}, "references", "look"),
-        ({"unreadable": Counter(a=1)}, {}, "references", "look"),
+        ({"dangling": Counter(a=1)}, {"alerts": [dangling_alert("T", 1, ["a"])]}, "references", "look"),
+        ({"unreadable": Counter(a=1)}, {"alerts": [unreadable_alert("T", 1, ["a"])]}, "references", "look"),
+        ({"unreadable": Counter(a=1)}, {}, "references", "ok"),  # the mapping accepts them
         ({"quarantined": 1}, {}, "quarantined", "look"),
         ({}, {"unrouted": {"s": 5}, "alerts": [unrouted_alert(5)]}, "unrouted", "look"),
         ({}, {"unrouted": {"s": 5}}, "unrouted", "ok"),  # the mapping ignores them
