@@ -75,7 +75,13 @@ def _migrate(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     from . import commands
 
-    return _finish(options, commands.run_stage(options, "04_validate", {"tables": options.tables}))
+    own = {"tables": options.tables}
+    if options.repair:
+        own["repair"] = options.repair
+        return _finish(options, commands.run_writing_stage(options, "04_validate", own, "repair"))
+    if options.execute:
+        raise Refused("--execute belongs to --repair; a validation without it only reads.")
+    return _finish(options, commands.run_stage(options, "04_validate", own))
 
 
 def _full_migration(options: argparse.Namespace) -> int:
@@ -308,8 +314,15 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--delta", action="store_true", help="apply to the target what the source has changed since a finished run"
     )
-    added = stage("validate", _validate, "compare both sides, item by item (reads only)", writes=False)
+    added = stage("validate", _validate, "compare both sides, item by item (reads only without --repair)", writes=True)
     _choosing(added)
+    added.add_argument(
+        "--repair",
+        nargs="?",
+        const="missing",
+        choices=("missing", "deleted"),
+        help="first insert what is missing; with `deleted` also what was deleted in the target since",
+    )
     stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True)
     added = command("rollback", _rollback, "delete what a stage inserted and nobody has changed since")
     added.add_argument("--checkpoint", required=True, metavar="FILE", help="migration-checkpoint-*.json of the run")

@@ -92,6 +92,17 @@ def dangling_alert(table: str, number: int, paths: Iterable[str] = ()) -> Alert:
         REVIEW,
         table,
         f"{plural(number, 'dangling reference')}{at}: the item does not exist",
-        "`dangling` decides what is written; with `map`, the default, it resolves if its parent is migrated later. "
-        "Check the source if you did not expect it.",
+        "See dangling.jsonl. `dangling` decides what is written; with `map`, the default, it resolves if its parent is "
+        "migrated later. Check the source if you did not expect it.",
+    )
+
+
+def unreadable_alert(table: str, number: int, paths: Iterable[str]) -> Alert:
+    """The alert for values that the rule at their path cannot read as ids."""
+    return Alert(
+        REVIEW,
+        table,
+        f"{plural(number, 'value')} at {', '.join(paths)} not readable as ids",
+        "See unreadable.jsonl. They are copied as they are and keep the ids of the source: correct the path or the "
+        "template, or accept them in the mapping.",
     )

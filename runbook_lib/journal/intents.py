@@ -1,7 +1,7 @@
 """A journal file's intents, each with what became of it: its outcome, what an undo did, and what took its place."""
 
 from binascii import b2a_base64
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -50,6 +50,7 @@ class Intent:
     undone: dict[int, str] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)  # conflicts with an earlier version that an open intent wrote
     replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
+    unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
     at: int = field(default=0, compare=False)  # where its record begins in the file
 
 
@@ -191,6 +192,15 @@ def _take_out(intent: Intent) -> None:
     for letter, name in ((LOSER, "losers"), (REJECT, "rejects"), (UNROUTED, "unrouted")):
         kept = [one for index, one in enumerate(getattr(intent, name)) if (letter, index) not in replaced]
         setattr(intent, name, kept)
+
+
+def unreadable_of(rows: Iterable[Row]) -> dict[str, dict[str, list[int]]]:
+    """What an intent says of the values that no rule could read as ids; {}, where there is none."""
+    found: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        for path in row.unreadable:
+            found.setdefault(path, []).append(index)
+    return {"unreadable": found} if found else {}
 
 
 def encode_ids(row: Row) -> str:

@@ -3,7 +3,7 @@
 import binascii
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +11,21 @@ from typing import Any
 
 import orjson
 
+from ..mapping import templates
+from ..mapping.model import Entry
 from ..mapping.references import LINK_BYTES, NOWHERE
 from ..run.files import file_sha256
 from ..run.spill import HashLog
-from .intents import Intent
-from .log import CONFLICT, FAILED, REPLACED
+from .intents import Intent, JournalRow
+from .log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, REPLACED
 from .snapshot import Snapshot
 
-LISTINGS = ("quarantine", "conflicts", "unrouted", "failed")
+LISTINGS = ("quarantine", "conflicts", "unrouted", "failed", "unreadable")
 TAKEN = "the target holds a different item under this key"
 STALE = "the source item changed after its earlier version had arrived; `runbook migrate --delta` replaces that version"
 SHARED = "another source item has the same target key and comes first"
 UNROUTED = "no entry selects it"
+ARRIVED = (INSERTED, ALREADY_THERE)
 _ROWS = 50_000  # of the id map in memory at a time
 
 
@@ -73,12 +76,22 @@ class Written:
     relationships: int  # references of items that arrived
     preserved: int  # those of them whose parent is in the target as well
     errors: list[dict[str, Any]]  # failed items by entry and reason
+    lost: HashLog  # links of the references whose parent is not in the target
+    unreadable: Counter  # entry, reference path -> values of items that arrived and that no rule could read as ids
 
 
-def write_lists(folder: Path, journal: Snapshot) -> Written:
+def reference_line(entry: Entry | str, key: dict, path: str | None, to: str | None = None) -> dict[str, Any]:
+    """One object of `dangling.jsonl` or `unreadable.jsonl`. Where no parent is given, it is the one that the path names."""
+    if isinstance(entry, Entry):
+        names = {hole.name for hole in templates.holes(entry.references_to.get(path, ()))}
+        entry, to = entry.name, to or (names.pop() if len(names) == 1 else None)
+    return {"table": entry, "key": key, "path": path, "to": to}
+
+
+def write_lists(folder: Path, journal: Snapshot, entries: Mapping[str, Entry]) -> Written:
     """Writes the listing files and the id map of a stage into its run's folder. Reads each of its journal files once."""
     passes = Counter(file.begin["table"] for file in journal.files if file.begin["segment"] == 0)
-    relations, errors = Relations(), Counter()
+    relations, errors, unreadable = Relations(), Counter(), Counter()
     with ExitStack() as stack:
         files = {name: stack.enter_context(_Listing(folder, name)) for name in LISTINGS}
         id_map = stack.enter_context(_IdMap(folder))
@@ -92,11 +105,38 @@ def write_lists(folder: Path, journal: Snapshot) -> Written:
                     seen.add(place)
                 files[name].add(entry)
             errors.update((intent.rows[int(index)].entry, reason) for index, reason in intent.errors.items())
+            for path, row in _unreadable(intent) if intent.unreadable else ():
+                unreadable[row.entry, path] += 1
+                files["unreadable"].add(reference_line(entries.get(row.entry, row.entry), row.source_key, path))
             relations.add(intent)
             id_map.add(intent)
-    total, preserved = relations.count()
+    total, lost = relations.count()
     found = [{"table": table, "reason": reason, "items": number} for (table, reason), number in errors.items()]
-    return Written(id_map.as_json(), total, preserved, found)
+    return Written(id_map.as_json(), total, total - len(lost), found, lost, unreadable)
+
+
+def dangling_rows(
+    journal: Snapshot, lost: Container[bytes]
+) -> Iterator[tuple[str, list[tuple[JournalRow, list[bytes]]]]]:
+    """(Source table, rows of one page that arrived and refer to what is lost, each with those links)."""
+    for table, intent in journal.intents(final=True):
+        found = []
+        for row, letter in zip(intent.rows, intent.outcome, strict=True):
+            if letter in ARRIVED and (links := [link for link in _links(row) if link in lost]):
+                found.append((row, links))
+        if found:
+            yield table, found
+
+
+def _unreadable(intent: Intent) -> Iterator[tuple[str, JournalRow]]:
+    for path, indexes in intent.unreadable.items():
+        yield from ((path, intent.rows[index]) for index in indexes if intent.outcome[index] in ARRIVED)
+
+
+def _links(row: JournalRow) -> list[bytes]:
+    """Hashes of the ids that a row refers to."""
+    blob = binascii.a2b_base64(row.ids)
+    return [blob[at : at + LINK_BYTES] for at in range(LINK_BYTES, len(blob), LINK_BYTES)]
 
 
 def _entries(table: str, intent: Intent) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -178,7 +218,6 @@ class Relations:
         self._parents.extend(parents)
         self._asked.extend(asked)
 
-    def count(self) -> tuple[int, int]:
-        """(references, those of them whose parent is in the target as well)."""
-        total = len(self._asked)
-        return total, total - len(self._asked.missing_from(self._parents))
+    def count(self) -> tuple[int, HashLog]:
+        """(references, links of those whose parent is not in the target)."""
+        return len(self._asked), self._asked.without(self._parents)

@@ -100,6 +100,7 @@ class Route:
     key_of: Callable[
         [dict], dict | None
     ]  # source item -> its target key; None where it has none, or is quarantined for it
+    references_of: Callable[[dict], tuple[list[Found], list[str]]]  # source item -> its references; unreadable paths
 
 
 def parents_of(
@@ -155,6 +156,19 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             return None
         return key_of(target)
 
+    def references_of(item: dict) -> tuple[list[Found], list[str]]:
+        found: list[Found] = []
+        unreadable: list[str] = []
+        target, old = item.copy(), id_of(item)
+        try:
+            if old is not None:
+                target[id_attribute] = _mint(new_id, old, id_attribute)
+            if rewrite is not None:
+                rewrite(item, target, found, unreadable)
+        except Quarantine:
+            pass  # as far as the route comes with it
+        return found, unreadable
+
     def route(item: dict) -> Row | Reject:
         source_key, old = source_key_of(item), id_of(item)
         found: list[Found] = []
@@ -191,7 +205,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             row.fell_back = fell_back
         return row
 
-    return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source)
+    return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source, references_of)
 
 
 def key_attributes(entry: Entry, shape: Shape) -> set[str]:
@@ -206,6 +220,14 @@ def key_attributes(entry: Entry, shape: Shape) -> set[str]:
         if steps[0] in wanted and (named_by := model.references[path].named_by):
             wanted.add(named_by)
     return wanted
+
+
+def reference_attributes(entry: Entry, shape: Shape) -> set[str]:
+    """The source attributes that decide whether an entry selects an item, and what it refers to."""
+    rules = entry.model.references.values()
+    wanted = {name for name, _ in shape.source_key} | set(entry.model.where) | {entry.model.id or ""}
+    wanted |= {steps[0] for steps in entry.paths.values()} | {rule.table_named_by or "" for rule in rules}
+    return wanted - {""}
 
 
 def _attributes_of(key: Key) -> Callable[[dict], dict]:

@@ -36,7 +36,7 @@ from ..walk.guard import confirm
 from ..walk.plan import Plan, open_plan
 from .display import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
 from .execute import RESULT
-from .parameters_cell import COMMON, OWN, check_names, typed
+from .parameters_cell import COMMON, OPTIONAL, OWN, check_names, typed
 from .progress import Progress, telling
 from .steps import Done, Steps
 
@@ -91,7 +91,7 @@ class Book:
         on_error(self._stopped)
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
-        declared = COMMON | OWN[self.stage]
+        declared = COMMON | OWN[self.stage] | OPTIONAL.get(self.stage, {})
         check_names(declared)
         values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
         content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}
@@ -245,15 +245,16 @@ class Book:
         return done.result
 
     @_reading
-    def validate(self, plan: Plan) -> Validation:
-        """Starts or resumes the comparison of both sides. Reads both; writes the report into the run's folder."""
-        done = self._work.validate(plan)
-        figures = done.content["validation"]
-        headline = (
-            f"{figures['equal']:,} of {figures['checked']:,} items proved equal; {figures['missing']:,} missing, "
-            f"{figures['different']:,} different, {figures['extra']:,} extra, {figures['dangling']:,} dangling."
-        )
-        self._done(done, headline)
+    def validate(self, plan: Plan) -> Validation | None:
+        """Starts or resumes the comparison of both sides; writes the report. With `repair` it first inserts what is missing."""
+        word = self._values["repair"]
+        if word and not self._confirmed:
+            self.confirm("repair")
+        if word and not self._may_write():
+            self._planned(self._work.plan_repair(plan, word))
+            return None
+        done = self._work.repair(plan, word) if word else self._work.validate(plan)
+        self._done(done, done.result.headline())
         return done.result
 
     # steps of 05

@@ -27,9 +27,8 @@ def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
 
 
 def show_frame(view: Callable[..., Any], *results: Any) -> None:
-    """Displays a view that returns a DataFrame, escaped; nothing where it has no rows."""
-    frame = view(*results)
-    if len(frame):
+    """Displays a view that returns a DataFrame, escaped; nothing where it has no rows, or a step returned no result."""
+    if all(result is not None for result in results) and len(frame := view(*results)):
         show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0))
 
 

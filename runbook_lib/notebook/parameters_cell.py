@@ -24,6 +24,9 @@ OWN: dict[str, dict[str, type]] = {
     "04_validate": {"tables": list},
     "05_rollback": {"checkpoint": str, "restore_from": str, "delete_tables": list, **WRITING},
 }
+OPTIONAL: dict[str, dict[str, type]] = {  # what a command may add that the notebook need not declare
+    "04_validate": {"repair": str, **WRITING},
+}
 
 
 def typed(name: str, value: Any, wanted: type) -> Any:

@@ -23,6 +23,7 @@ from ..stages.rollback.restore import COPY, Restored, Wanted
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Undone
 from ..stages.test.canary import Created, create_tables, created_notes, run_canary
+from ..stages.validate.repair import MISSING, Repaired, repair
 from ..stages.validate.validate import validate
 from ..verdict import Alert
 from ..walk.insert import OnPage
@@ -105,11 +106,28 @@ class Steps:
     def validate(self, plan: Plan) -> Done:
         """04. Reads both sides; writes its journal and report into the run's folder."""
         with self.run.lock("04_validate"):
-            with self.watch(self.run, plan, "compared", None) as on_page:
-                validation = validate(self.run, plan, on_page)
-            return Done(
-                validation, *report.write_validation(self.run, plan, validation), validation.alerts, validation.migrated
-            )
+            return self._compare(plan)
+
+    def plan_repair(self, plan: Plan, word: str) -> list[str]:
+        """What `repair` would do, as sentences. Reads both sides."""
+        with self.watch(self.run, plan, "looked up", None) as on_page:
+            return repair(self.run, plan, on_page, word=word, write=False).steps()
+
+    def repair(self, plan: Plan, word: str = MISSING) -> Done:
+        """04 that first inserts what is missing. Writes to the target, to 03's journal and report, and as 04."""
+        with self.writing("04_validate", plan.target, plan.target_names()) as held:
+            with self.watch(self.run, plan, "repaired", held) as on_page:
+                repaired = repair(self.run, plan, on_page, word=word)
+            report.write_migration(self.run, plan, repaired.migration)
+            return self._compare(plan, repaired)
+
+    def _compare(self, plan: Plan, repaired: Repaired | None = None) -> Done:
+        with self.watch(self.run, plan, "compared", None) as on_page:
+            validation = validate(self.run, plan, on_page)
+        if repaired:
+            validation.alerts.extend(repaired.alerts())
+        written = report.write_validation(self.run, plan, validation, repaired)
+        return Done(validation, *written, validation.alerts, validation.migrated)
 
     def undo(self, undoing: Undoing) -> Done:
         """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""

@@ -13,6 +13,7 @@ from ..journal.listings import entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.folder import Run, iso, now
+from ..stages import references
 from ..stages.analyze import ledger, names
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.profile import AttributeProfile
@@ -24,9 +25,11 @@ from ..stages.test.canary import MAX_ITEMS, Canary, Created
 from ..stages.validate import journal as validation_journal
 from ..stages.validate.compare import Difference
 from ..stages.validate.origins import FIGURES
+from ..stages.validate.repair import Repaired
 from ..stages.validate.validate import Validation
-from ..verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, dangling_alert, plural, worst
+from ..verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, plural, worst
 from ..walk.plan import Plan
+from .samples import key_tag
 
 SCHEMA = 1
 NOTHING = Counter()
@@ -46,7 +49,7 @@ def _saved(write):
 @_saved
 def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
     """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Returns the content and the path."""
-    for name in ("quarantine", "conflicts", "unrouted"):
+    for name in ("quarantine", "conflicts", "unrouted", "dangling", "unreadable"):
         write_listing(run.folder, name, analysis.listed.get(name, []))
     tables = {
         name: {
@@ -80,6 +83,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "records": analysis.records,
             "relationships": analysis.relationships,
             "dangling": analysis.dangling,
+            "unreadable": sum(table.unreadable.total() for table in analysis.tables.values()),
             "quarantined": sum(table["quarantined"] for table in tables.values()),
             "conflicts": sum(table["conflicts"] for table in tables.values()),
             "already_there": sum(table["already_there"] for table in tables.values()),
@@ -118,7 +122,13 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
 
 def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
     """The counts of an analysis that need a decision, and the number of obstacles to the migration, as a phrase."""
-    names = {"dangling": "dangling", "quarantined": "quarantined", "conflicts": "in conflict", "unrouted": "unrouted"}
+    names = {
+        "dangling": "dangling",
+        "unreadable": "unreadable",
+        "quarantined": "quarantined",
+        "conflicts": "in conflict",
+        "unrouted": "unrouted",
+    }
     if plan.mapping.ignore_unrouted:
         del names["unrouted"]
     found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]
@@ -192,14 +202,16 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     """Writes the report of 03, the listings and the id map."""
     stage = Stage(run, "migrate")
     journal = stage.read(migration.journal)
-    written = write_lists(run.folder, journal)
+    written = write_lists(run.folder, journal, plan.mapping.entries)
+    dangling = references.list_dangling(run, plan, journal, written.lost)
     counts = table_counts(migration.state, journal.entries())
-    alerts = migration_alerts(plan, migration, counts, written.relationships - written.preserved) + repair.alerts(stage)
+    alerts = migration_alerts(plan, migration, counts, dangling, written.unreadable) + repair.alerts(stage)
     alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
     sections = {
         **_counted(counts, migration.state.unrouted),
         "relationships": written.relationships,
         "relationships_preserved": written.preserved,
+        "unreadable": written.unreadable.total(),
         "id_map": written.id_map,
         "errors": written.errors,
         "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
@@ -216,11 +228,14 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     return _write(run, plan.sides(), plan.limiter, "migrate", sections, alerts, verdict, journal)
 
 
-def migration_alerts(plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: int) -> list[Alert]:
-    """The open items of a migration."""
+def migration_alerts(
+    plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: Counter, unreadable: Counter
+) -> list[Alert]:
+    """The open items of a migration. `dangling`, `unreadable`: (entry, path) → references."""
     alerts = alerts_of_counts(counts, migration.state.unrouted, plan.mapping.ignore_unrouted)
-    if dangling:
-        alerts.append(dangling_alert("", dangling))
+    for name, entry in plan.mapping.entries.items():
+        by_path = [{path: n for (of, path), n in all_.items() if of == name} for all_ in (dangling, unreadable)]
+        alerts += references.alerts(entry, *by_path)
     if migration.drift:
         alerts += migration.drift.alerts()
     if migration.failure:
@@ -246,7 +261,9 @@ def taken_back(migration: Migration) -> str:
 
 
 @_saved
-def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict[str, Any], Path]:
+def write_validation(
+    run: Run, plan: Plan, validation: Validation, repaired: Repaired | None = None
+) -> tuple[dict[str, Any], Path]:
     """Writes the report of 04, and `differences.jsonl` with the first differences; this ends the validation."""
     write_listing(run.folder, "differences", (_different(found) for found in validation.differences))
     migrated = Stage(run, "migrate").read(validation.migrated)
@@ -257,13 +274,18 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
         "missing": validation.total("missing"),
         "expired": validation.total("expired"),
         "different": validation.total("different"),
+        "accepted": validation.total("accepted"),
         "extra": sum(validation.extra.values()),
         "dangling": validation.total("dangling"),
+        "unreadable": validation.total("unreadable"),
         "references": validation.total("references"),
         "conflicts": validation.total("conflicts"),
         "quarantined": validation.total("quarantined"),
         "unrouted": validation.unrouted,
         "drift": {name: validation.drift[name] for name in FIGURES},
+        **({"repaired": repaired.as_json()} if repaired else {}),
+        "difference_groups": [group.as_json() for group in validation.groups],
+        "oldest_comparison": validation.oldest or None,
         "structure": validation.structure,
         "queries": [
             {
@@ -274,6 +296,7 @@ def write_validation(run: Run, plan: Plan, validation: Validation) -> tuple[dict
                 "returned": proof.returned,
                 "proved": proof.problem is None,
                 "problem": proof.problem,
+                "vacuous": proof.vacuous,
             }
             for proof in validation.patterns
         ],
@@ -291,7 +314,7 @@ def _different(found: Difference) -> dict[str, Any]:
     if found.expected or found.found:
         same = found.expected == found.found
         reason += f": another {found.expected}" if same else f": should be {found.expected}, is {found.found}"
-    return entry_of(found.table, found.key, found.attribute, reason)
+    return {**entry_of(found.table, found.key, found.attribute, reason), "code": key_tag(found.key)}
 
 
 @_saved

@@ -1,9 +1,8 @@
 """A validation as HTML and DataFrames: what was compared, what differs and why, which queries work."""
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..stages.validate.validate import Difference, Validation
+from ..stages.validate.validate import Validation
 from ..verdict import plural
 from .html import TICK, Html, chip, flagged, heading, muted, note, quiet, table
 from .samples import key_tag
@@ -12,27 +11,35 @@ if TYPE_CHECKING:
     import pandas
 
 CAUSES = 50  # rows of the differences by cause
+TONES = {"extra": "look", "expired": "look", "accepted": "look"}  # kinds of differences; others are bad
 
 
 def validation(result: Validation) -> Html:
     """One row per entry with its figures, then extra items in the target."""
-    names = "scanned checked equal missing expired different conflicts quarantined references dangling".split()
-    tones = (None, None, None, "bad", None, "bad", "look", "look", None, "look")
+    names = (
+        "scanned checked equal missing expired different accepted conflicts quarantined references dangling unreadable"
+    )
+    names = names.split()
+    tones = (None, None, None, "bad", None, "bad", None, "look", "look", None, "look", "look")
     rows, marks = [], []
     for entry, figures in sorted(result.tables.items()):
         values = [getattr(figures, name) for name in names]
         cells = [flagged(value, tone) if tone else value for value, tone in zip(values, tones, strict=True)]
         wrong = figures.missing or figures.different
-        sound = figures.equal + figures.expired == figures.checked
+        sound = figures.equal + figures.expired + figures.accepted == figures.checked
         tick = TICK if sound else quiet("·")
         rows.append([entry, *cells, chip("✗", "bad") if wrong else tick])
         marks.append("bad" if wrong else None)
     foot = [f"{len(rows)} in all", *(result.total(name) for name in names), ""]
     columns = ("entry", *names, "")
-    blocks = [_sentence(result), table(columns, rows, align="lrrrrrrrrrrc", foot=foot, marks=marks)]
+    blocks = [_sentence(result), table(columns, rows, align="l" + "r" * len(names) + "c", foot=foot, marks=marks)]
     if result.earlier_pages:
         earlier = plural(result.earlier_pages, "page")
-        blocks.append(note(f"Resumed: {earlier} were compared before an interruption and not again.", "look"))
+        since = f"the oldest at {result.oldest}; what has changed since in them is not seen"
+        blocks.append(note(f"Resumed: {earlier} were compared before an interruption and not again, {since}.", "look"))
+    if result.again_pages:
+        again = plural(result.again_pages, "page")
+        blocks.append(note(f"Resumed: {again} were compared once more, because that was too long ago.", "good"))
     if result.extra:
         extra = [[name, flagged(count)] for name, count in sorted(result.extra.items())]
         title = "Extra items in the target that the mapping does not produce; not touched"
@@ -57,9 +64,11 @@ def _sentence(result: Validation) -> Html:
     checked, equal = result.total("checked"), result.total("equal")
     missing, different = result.total("missing"), result.total("different")
     conflicts, extra = result.total("conflicts"), sum(result.extra.values())
+    accepted = f"{seen:,} different as accepted, " if (seen := result.total("accepted")) else ""
     expired = f"{gone:,} expired, " if (gone := result.total("expired")) else ""
     said = (
-        f"{plural(checked, 'item')} compared, every attribute with its type: {equal:,} equal, {missing:,} missing, "
+        f"{plural(checked, 'item')} compared with what the mapping makes of the source, every attribute with its type: "
+        f"{equal:,} equal, {missing:,} missing, {accepted}"
         f"{expired}{different:,} different, {conflicts:,} with another item under the key; {extra:,} extra in the target."
     )
     return note(said, "bad" if missing or different else "look" if conflicts or extra else "good")
@@ -74,25 +83,29 @@ def differences(result: Validation) -> "pandas.DataFrame":
 
 
 def differences_html(result: Validation) -> Html:
-    """The differences by cause: table, attribute, expected and found type."""
-    if not result.differences:
+    """All differences by cause: table, attribute, expected and found type, the rule that makes it, and what to do."""
+    if not result.groups:
         return note("No item is missing, different or extra.", "good")
-    causes = Counter((d.table, d.kind, d.attribute, d.expected, d.found) for d in result.differences)
     examples = {(d.table, d.kind, d.attribute, d.expected, d.found): d for d in reversed(result.differences)}
     rows, marks = [], []
-    for cause, count in causes.most_common():
-        name, kind, attribute, _, _ = cause
-        tone = "look" if kind in ("extra", "expired") else "bad"
-        what, example = attribute or muted("the whole item"), examples[cause]
-        rows.append([name, chip(kind, tone), what, _types(example), count, muted(f"#{key_tag(example.key)}")])
+    for group in result.groups:
+        tone = TONES.get(group.kind, "bad")
+        what = group.attribute or muted("the whole item")
+        example = examples.get((group.table, group.kind, group.attribute, group.expected, group.found))
+        code = muted(f"#{key_tag(example.key)}") if example else ""
+        types = _types(group.expected, group.found)
+        rows.append([group.table, chip(group.kind, tone), what, types, group.rule, group.items, code, group.action])
         marks.append(tone)
-    columns = ("table", "kind", "attribute", "should be → is", "times", "for example")
-    body = table(columns, rows, align="lllwrl", limit=CAUSES, marks=marks)
-    return body + muted(f"{plural(len(result.differences), 'difference')} listed; keys are shown as hashes.")
+    columns = ("table", "kind", "attribute", "should be → is", "made by", "items", "for example", "what to do")
+    body = table(columns, rows, align="lllwwrlw", limit=CAUSES, marks=marks)
+    shown = len(result.differences)
+    said = (
+        f"Counted over all items. differences.jsonl has the first {shown:,} with their keys; the codes are its `code`."
+    )
+    return body + muted(said)
 
 
-def _types(difference: Difference) -> Html | str:
-    expected, found = difference.expected, difference.found
+def _types(expected: str, found: str) -> Html | str:
     if not expected and not found:
         return quiet("–")
     if expected == found:
@@ -107,10 +120,12 @@ def patterns(result: Validation) -> Html:
     rows, marks = [], []
     for proof in result.patterns:
         state = chip(proof.problem, "bad") if proof.problem else chip("proved", "good")
+        if proof.vacuous:
+            state = chip("expects nothing, gets nothing", "look")
         where = proof.index or muted("table")
         figures = (proof.expected, proof.returned, proof.pages, proof.foreign)
         rows.append([proof.entry, proof.name, where, *figures, state])
-        marks.append("bad" if proof.problem else None)
+        marks.append("bad" if proof.problem else "look" if proof.vacuous else None)
     proved = sum(proof.problem is None for proof in result.patterns)
     said = f"{proved:,} of {len(rows):,} queries returned exactly what they should, in order, through all pages."
     line = note(said, "good" if proved == len(rows) else "bad")

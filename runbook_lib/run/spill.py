@@ -51,14 +51,14 @@ class HashLog:
                 (found if hashed in seen else seen).add(hashed)
         return found
 
-    def missing_from(self, other: "HashLog") -> list[bytes]:
+    def without(self, other: "HashLog") -> "HashLog":
         """The hashes of this bag, as often as they were added, that the other does not hold."""
-        return [
-            hashed
-            for mine, theirs in zip(self._each(), other._each(), strict=True)
-            if mine
-            for hashed in _without(mine, set(theirs))
-        ]
+        left = HashLog(self.width, self._spill_bytes)
+        for mine, theirs in zip(self._each(), other._each(), strict=True):
+            if mine:
+                known = set(theirs)
+                left.extend([hashed for hashed in mine if hashed not in known])
+        return left
 
     def frozen(self) -> "HashSet":
         """A read-only set of the hashes, for looking single ones up; in a file where the bag is."""
@@ -89,10 +89,6 @@ class HashLog:
                 file.write(part)
             part.clear()
         self._held = 0
-
-
-def _without(hashes: list[bytes], known: set[bytes]) -> list[bytes]:
-    return [hashed for hashed in hashes if hashed not in known]
 
 
 def _mapped(file: IO[bytes]) -> mmap.mmap | bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import DynamoError, Failed, Stopped
-from ..journal.intents import JournalRow, encode_ids
+from ..journal.intents import JournalRow, encode_ids, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
@@ -125,6 +125,7 @@ class Inserter:
                 losers=[_journal_row(row, False) for row in routed.losers],
                 rejects=[[r.entry, r.source_key, r.attribute, r.reason] for r in routed.rejects],
                 unrouted=routed.unrouted,
+                **unreadable_of(routed.rows),
             )
             unsent: list[int] = []
             try:

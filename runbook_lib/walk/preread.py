@@ -49,12 +49,12 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
         by_target = defaultdict(list)
         for target, hashed, _ in keyed.found:
             by_target[target].append(hashed)
-        for row in _whole_rows(whole, keyed.page.table, keyed.doubtful):
+        for row in whole_rows(whole, keyed.page.table, keyed.doubtful):
             by_target[whole.routes[row.entry].entry.target].append(row.key_hash)
         for target, hashes in by_target.items():
             logs[target].extend(hashes)
 
-    walk(whole, collect, attributes=_key_attributes(whole), route=_keyed)
+    walk(whole, collect, attributes=key_attributes_of(whole), route=_keyed)
     duplicates = {target: found for target, log in logs.items() if (found := log.duplicates())}
     return plan, _winners(whole, duplicates) if duplicates else {}
 
@@ -91,7 +91,7 @@ def _policies(plan: Plan, name: str) -> set[str]:
     return {rule.dangling for rule in own} | {rule.dangling for rule in inner} - {"stop"}
 
 
-def _key_attributes(plan: Plan) -> dict[str, list[str]]:
+def key_attributes_of(plan: Plan) -> dict[str, list[str]]:
     """Source table → the attributes that are enough to know the target keys of its items.
 
     Where an item without its others does not pass its route, it has to be read whole.
@@ -125,7 +125,7 @@ def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
     return _Keyed(page, found, doubtful)
 
 
-def _whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
+def whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
     """What the routes make of items of a source table."""
     if not keys:
         return []
@@ -173,7 +173,7 @@ def _winners(plan: Plan, duplicates: dict[str, set[bytes]]) -> Winners:
             for target, hashed, item in keyed.found
             if hashed in duplicates.get(target, ())
         ]
-        for row in _whole_rows(plan, keyed.page.table, keyed.doubtful + shared):
+        for row in whole_rows(plan, keyed.page.table, keyed.doubtful + shared):
             target, hashed = plan.routes[row.entry].entry.target, row.key_hash
             if hashed not in duplicates.get(target, ()):
                 continue
@@ -183,5 +183,5 @@ def _winners(plan: Plan, duplicates: dict[str, set[bytes]]) -> Winners:
                 if (target, hashed) not in best or rank < best[target, hashed][0]:
                     best[target, hashed] = (rank, row.entry, key_text(row.source_key))
 
-    walk(plan, collect, attributes=_key_attributes(plan), route=_keyed)
+    walk(plan, collect, attributes=key_attributes_of(plan), route=_keyed)
     return {place: (entry, source_key) for place, (_, entry, source_key) in best.items()}

@@ -29,7 +29,9 @@ def test_a_migration_makes_exactly_the_expected_tables_and_its_rollback_unmakes_
     source, before = world.digest(worlds.SOURCE), world.content(worlds.TARGET)
     assert any(world.content(worlds.SOURCE).values())  # a case without data would prove nothing
 
-    check_analysis(expected, flow.analyze())
+    analysis = flow.analyze()
+    check_analysis(expected, analysis)
+    check_loose(expected, flow, {name: _sum(analysis, name) for name in ("dangling", "unreadable")})
     assert world.content(worlds.TARGET) == before
     assert batches == []
     made = flow.create()
@@ -39,12 +41,15 @@ def test_a_migration_makes_exactly_the_expected_tables_and_its_rollback_unmakes_
     report = flow.migrate()
     assert world.content(worlds.TARGET) == target_of(expected)
     check_migration(expected, report, flow)
+    lost = report["relationships"] - report["relationships_preserved"]
+    check_loose(expected, flow, {"dangling": lost, "unreadable": report["unreadable"]})
     assert bool(batches) == (world.engine.name == "ministack"), batches
 
     after = world.digest(worlds.TARGET)
     validation = flow.validate()
     assert world.digest(worlds.TARGET) == after
     check_validation(expected, validation)
+    check_loose(expected, flow, validation["validation"])
 
     undone = flow.rollback()
     if expected["migration"]["verdict"] != "ROLLED_BACK":
@@ -117,6 +122,19 @@ def check_migration(expected: dict, report: dict, flow: Flow) -> None:
         found = [{key: value for key, value in line.items() if key != "reason"} for line in flow.listing(name)]
         assert sorted(map(_listed, found)) == sorted(map(_listed, expected.get("listings", {}).get(name, ()))), name
     check_id_map(expected, report, flow)
+
+
+def check_loose(expected: dict, flow: Flow, counted: dict[str, int]) -> None:
+    """The listings of references are whole: as many lines as the stage counted, and those that are expected."""
+    for name in ("dangling", "unreadable"):
+        lines = flow.listing(name)
+        assert len(lines) == counted[name], name
+        if wanted := expected.get("loose", {}).get(name):
+            assert sorted(map(worlds.as_text, lines)) == sorted(map(worlds.as_text, wanted)), name
+
+
+def _sum(analysis: dict, name: str) -> int:
+    return sum(sum(table[name].values()) for table in analysis["tables"].values())
 
 
 def _listed(line: dict) -> str:

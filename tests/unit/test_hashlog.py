@@ -34,8 +34,9 @@ def test_spilled_or_not_it_answers_like_a_counter(mine, theirs, spill_mine, spil
     counted, others = Counter(chain(*mine)), Counter(chain(*theirs))
     assert len(left) == counted.total()
     assert left.duplicates() == {hashed for hashed, number in counted.items() if number > 1}
-    assert Counter(left.missing_from(right)) == Counter({h: n for h, n in counted.items() if h not in others})
-    assert left.missing_from(left) == []
+    lacking = left.without(right)
+    assert Counter(chain(*lacking._each())) == Counter({h: n for h, n in counted.items() if h not in others})
+    assert len(left.without(left)) == 0
     frozen = left.frozen()
     assert len(frozen) == len(counted)
     assert all(hashed in frozen for hashed in counted)
@@ -59,7 +60,7 @@ def test_the_widths_that_are_used(width):
 def test_an_empty_bag():
     """Holds nothing, misses nothing."""
     log = HashLog(WIDTH)
-    assert (len(log), log.duplicates(), log.missing_from(HashLog(WIDTH)), len(log.frozen())) == (0, set(), [], 0)
+    assert (len(log), log.duplicates(), len(log.without(HashLog(WIDTH))), len(log.frozen())) == (0, set(), 0, 0)
     assert b"abc" not in log.frozen()
 
 

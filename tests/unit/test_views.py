@@ -18,16 +18,26 @@ from runbook_lib.report import figures, html, views
 from runbook_lib.report.analysis import edges
 from runbook_lib.report.json_report import left_open
 from runbook_lib.report.reference_map import draw_map
-from runbook_lib.report.samples import changes
+from runbook_lib.report.samples import changes, key_tag
 from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import Check, from_alert
 from runbook_lib.stages.analyze.profile import AttributeProfile, profile_items
 from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.rollback.undo import Preview, Undone
 from runbook_lib.stages.test.canary import Canary, Closure, Created, Pair
+from runbook_lib.stages.validate.groups import DifferenceGroup, Group, explained
 from runbook_lib.stages.validate.queries import PatternProof
 from runbook_lib.stages.validate.validate import Difference, EntryValidation, Validation
-from runbook_lib.verdict import FAIL, NOT_FINISHED, PASS, REVIEW, ROLLED_BACK, Alert, dangling_alert, unrouted_alert
+from runbook_lib.verdict import (
+    FAIL,
+    NOT_FINISHED,
+    PASS,
+    REVIEW,
+    ROLLED_BACK,
+    Alert,
+    dangling_alert,
+    unrouted_alert,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -206,7 +216,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
     state = state_of({name: counts}, unrouted=2, rolled_back=True)
     closure = Closure({name: [item]}, [row], [found], 1)
     validation = Validation(
-        {name: EntryValidation(5, 4, 1, 1, 2, 1, 1, 3, 1)},
+        {name: EntryValidation(scanned=5, checked=4, equal=1, missing=1, different=2, quarantined=1, dangling=1)},
         {name: 1},
         1,
         [
@@ -219,6 +229,9 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
             PatternProof(name, attribute, None, 3, 3, 1, 1, None),
         ],
         alerts,
+        groups=[
+            DifferenceGroup(name, attribute, "different", "S", "N", f"fields.{attribute}: template {name}", 1, name)
+        ],
     )
     edges = [(name, name, 3, 1), (name, None, 0, 2), (f"{name}2", name, 4, 1)]
     shown = {
@@ -380,7 +393,7 @@ def test_what_to_type_stands_out_in_an_alert():
 def test_the_headline_of_a_dry_run_counts_what_is_open():
     """Items and references, not alerts; what would stop the migration; what the mapping ignores is not open."""
     plan = SimpleNamespace(mapping=SimpleNamespace(ignore_unrouted=False))
-    totals = {"records": 9, "dangling": 1_400, "quarantined": 2, "conflicts": 0, "unrouted": 3}
+    totals = {"records": 9, "dangling": 1_400, "unreadable": 0, "quarantined": 2, "conflicts": 0, "unrouted": 3}
     said = left_open(plan, totals, [Alert(FAIL, "A", "no table", "make it"), Alert(REVIEW, "A", "x", "y")])
     assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 1 obstacle to the migration"
     plan.mapping.ignore_unrouted = True
@@ -633,11 +646,15 @@ def test_differences_are_grouped_by_cause():
     key = {"id": {"S": SECRET}}
     found = [Difference("T", key, "different", "score", "N", "S")] * 3 + [Difference("T", key, "missing")]
     found += [Difference("T", key, "different", "name", "S", "S")]
-    validation = Validation({}, {}, 0, found, [], [])
+    entry = mapping_of("tables: {T: {source: s, target: t}}").entries["T"]
+    groups = {Group("T", "score", "different", "N", "S"): 3_000, Group("T", "", "missing"): 1}
+    groups[Group("T", "name", "different", "S", "S")] = 1
+    validation = Validation({}, {}, 0, found, [], [], groups=explained(groups, {"T": entry}))
     checked = Checker(views.differences_html(validation))
     assert checked.seen["tr"] == 4
-    assert "scoreN → S3" in checked.words
-    assert "nameS another value1" in checked.words
+    assert "scoreN → Scopied3,000" in checked.words
+    assert "nameS another valuecopied1" in checked.words
+    assert f"#{key_tag(key)}" in checked.words
     frame = views.differences(validation)
     assert frame.columns.tolist() == ["table", "kind", "attribute", "expected type", "found type", "key"]
     assert frame["key"].str.fullmatch("[0-9a-f]{6}").all()
@@ -648,9 +665,11 @@ def test_patterns_say_what_is_proved():
     proofs = [
         PatternProof("T", "by_month", None, 3, 3, 2, 0, None),
         PatternProof("T", "by_status", "GSI1", 3, 2, 1, 0, "1 missing"),
+        PatternProof("T", "by_nothing", "GSI1", 0, 0, 1, 0, None),
     ]
     words = Checker(views.patterns(Validation({}, {}, 0, [], [], proofs))).words
-    assert "1 of 2 queries" in words
+    assert "2 of 3 queries" in words
+    assert "by_nothingGSI1··1·expects nothing, gets nothing" in words
     assert "by_monthtable332·proved" in words
     assert "by_statusGSI1321·1 missing" in words
     assert "no queries" in views.patterns(Validation({}, {}, 0, [], [], []))

@@ -12,13 +12,14 @@ from ...discover.evidence import Evidence
 from ...discover.references import find_references, undeclared
 from ...dynamo import tables
 from ...errors import DynamoError, Refused
-from ...mapping.references import REMEMBERED
+from ...mapping.references import REMEMBERED, Found
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
 from ...values import size, text_of
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.walk import Routed, digests_there, walk
+from .. import references
 from . import ledger
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import READ_BYTES, cost_checks, costs_of, prices_of, writing_of
@@ -30,6 +31,7 @@ from .structure import structure_checks
 
 SAMPLES = 2  # samples shown before and after, per entry
 MEASURED = 32  # items of a page, at least, whose size in the source is measured
+NO_ID = bytes(16)  # stands for the id in a reference that names no entry
 
 
 class Observer:
@@ -49,7 +51,8 @@ class Observer:
         self.unrouted: Counter = Counter()
         self.listed: dict[str, Spool] = defaultdict(Spool)
         self._ids: dict[str, HashLog] = defaultdict(HashLog)
-        self._asked: dict[tuple[str, str, str], HashLog] = defaultdict(HashLog)  # entry, path, parent
+        self._asked: dict[references.Place, HashLog] = defaultdict(HashLog)
+        self._dangling: dict[references.Place, HashLog] = {}
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
         self.evidence = Evidence(plan.routes)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
@@ -182,7 +185,7 @@ class Observer:
         for (path, parent), found in olds.items():
             table.references[path] += len(found)
             if parent is None:
-                table.dangling[path] += len(found)
+                self._asked[entry, path, None].extend([NO_ID] * len(found))
             else:
                 table.parents[path, parent] += len(found)
                 self._asked[entry, path, parent].extend(self._id_hashes(parent, found))
@@ -206,12 +209,23 @@ class Observer:
 
     def close(self) -> None:
         """Finds dangling references and colliding keys. Call it once, after the last page."""
-        for (entry, path, parent), asked in self._asked.items():
-            self.tables[entry].dangling[path] += len(asked.missing_from(self._ids[parent]))
+        for place, asked in self._asked.items():
+            if len(left := asked.without(self._ids[place[2]])):
+                self._dangling[place] = left
+                self.tables[place[0]].dangling[place[1]] += len(left)
         collisions = {target: len(keys.duplicates()) for target, keys in self._keys.items()}
         for name, table in self.tables.items():
-            table.dangling = Counter({path: number for path, number in table.dangling.items() if number})
             table.collisions = collisions.get(self._plan.routes[name].entry.target, 0)
+
+    def list_references(self) -> None:
+        """Lists what dangles and what could not be read, after `close`. Reads the source tables concerned once more."""
+
+        def hash_of(found: Found) -> bytes:
+            return NO_ID if found.parent is None else id_hash(found.parent, found.old)
+
+        unreadable = {(name, path) for name, table in self.tables.items() for path in table.unreadable}
+        sure = {references.DANGLING}  # counted of quarantined items, too
+        self.listed |= references.find(self._plan, self._dangling, unreadable, hash_of, sure=sure)
 
 
 def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -> Analysis:
@@ -229,6 +243,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     entries = plan.mapping.entries
     open_, none = undeclared(find_references(observer.evidence.columns(), observer.evidence, entries), entries)
     seconds = time.monotonic() - started
+    observer.list_references()
     analysis = Analysis(
         observer.tables,
         plan.mapping.levels(),

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...discover.references import CERTAIN, Finding
-from ...verdict import FAIL, REVIEW, alerts_of_counts, dangling_alert, plural, unrouted_alert
+from ...verdict import FAIL, REVIEW, alerts_of_counts, plural, unrouted_alert
 from ...walk.plan import Plan
+from .. import references
 from . import ledger, names
 from .analysis import Analysis, EntryAnalysis
 from .checks import NOTE, Check, from_alert
@@ -141,12 +142,11 @@ def _of_entry(plan: Plan, name: str, table: EntryAnalysis) -> Iterator[tuple[str
     for what, key, number in (("quarantine", "quarantined", table.quarantined), ("conflict", "conflicts", conflicts)):
         for alert in alerts_of_counts({name: {key: number, "scanned": number}}, 0, True):
             yield what, from_alert(alert, what, number)
-    if table.dangling:
-        number = table.dangling.total()
-        yield (
-            "dangling",
-            from_alert(dangling_alert(name, number, sorted(table.dangling)), "dangling", dict(table.dangling)),
-        )
+    entry = plan.mapping.entries[name]
+    for alert in references.alerts(entry, table.dangling, {}):
+        yield "dangling", from_alert(alert, "dangling", dict(table.dangling))
+    for alert in references.alerts(entry, {}, table.unreadable):
+        yield "unreadable", from_alert(alert, "unreadable", dict(table.unreadable))
     if stopping := [path for path in table.dangling if model.references[path].dangling == "stop"]:
         message = f"dangling references at {', '.join(stopping)}, where the mapping says stop"
         action = "Migrate the parents, or choose map, keep or null."
@@ -154,12 +154,6 @@ def _of_entry(plan: Plan, name: str, table: EntryAnalysis) -> Iterator[tuple[str
     if table.collisions:
         message = f"{plural(table.collisions, 'target key')} collide"
         yield "collision", Check("source", name, "collision", table.collisions, 0, FAIL, "Change id_format.", message)
-    if table.unreadable:
-        message = (
-            f"{plural(table.unreadable.total(), 'value')} at {', '.join(sorted(table.unreadable))} not readable as ids"
-        )
-        found: Any = dict(table.unreadable)
-        yield "unreadable", Check("source", name, "unreadable", found, None, NOTE, "Copied as they are.", message)
     rules = (model.fields or {}).values()
     stops = {rule.source for rule in rules if rule.on_error == "stop"}
     if any(attribute in stops for attribute, _ in table.reasons):

@@ -10,7 +10,7 @@ A pass may die anywhere: the next one reads in the journal what was done, and in
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from ...dynamo.items import Wire
@@ -35,6 +35,7 @@ from .changes import Change, Copy, Met, decide, is_quiet, met_of, routed_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
 from .migrate import Migration, migration_of, passes_by_walk
 
+RESUME = "resume it first with the command without --delta"
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
 
 
@@ -49,9 +50,40 @@ def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool
 
 
 def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> Migration:
-    run = stage.run
-    before = check_can_write(run, stage, plan)
-    passes = _passes_to_repeat(before, plan)
+    counts, notes = Counter(), Notes()
+
+    def step(chosen: Plan, lookup: Lookup, segments: dict[str, int]) -> SecondWalk:
+        return SecondWalk(chosen, stage, lookup, segments, counts, notes, on_page, write=write)
+
+    def begin(plan: Plan) -> None:
+        stage.record("delta", entries=list(plan.routes))
+
+    def end() -> None:
+        notes.write(stage.run.folder)
+        stage.record("delta_end", **Drift(**counts).as_json())
+
+    walk_again(stage, plan, step, write=write, begin=begin, end=end)
+    drift = Drift(**counts)
+    stage.run.logger().info("delta: %s", ", ".join(f"{number} {name}" for name, number in drift.as_json().items()))
+    return migration_of(stage, stage.checkpoint(), wrote_nothing=not write, drift=drift)
+
+
+def walk_again(
+    stage: Stage,
+    plan: Plan,
+    step: Callable[[Plan, Lookup, dict[str, int]], "SecondWalk"],
+    *,
+    write: bool,
+    fix: str = RESUME,
+    begin: Callable[[Plan], object] = lambda plan: None,
+    end: Callable[[], object] = lambda: None,
+) -> None:
+    """Walks over what the run has migrated of the plan's entries once more, with the journal looked up.
+
+    `step` makes the last step for some of them; `begin` and `end` are called around it where something may be written. `fix`:
+    what to do first if the run has not finished. Raises as `catch_up`."""
+    before = check_can_write(stage.run, stage, plan)
+    passes = _passes_to_repeat(before, plan, fix)
     plan = plan.choose([entry for one in passes for entry in one.entries])
     plan.require_targets()
     try:
@@ -60,35 +92,27 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
             backup_gate.ensure(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None
-    counts: Counter = Counter()
-    notes = Notes()
-    with resumable(run, causes=(Interrupted, Failed, DynamoError)):
+    with resumable(stage.run, causes=(Interrupted, Failed, DynamoError)):
         with Lookup(before) as lookup:
             if write:
                 ensure_checkpoint(stage, plan)
-                stage.record("delta", entries=list(plan.routes))
+                begin(plan)
             for together in passes_by_walk(passes):
                 chosen = plan.choose([entry for one in together for entry in one.entries])
                 segments = {one.table: one.segments for one in together}
-                with SecondWalk(chosen, stage, lookup, segments, counts, notes, on_page, write=write) as step:
-                    walk(chosen, step, winners=winners, segments=segments)
-                    step.conclude()
-        drift = Drift(**counts)
+                with step(chosen, lookup, segments) as work:
+                    walk(chosen, work, winners=winners, segments=segments)
+                    work.conclude()
         if write:
-            notes.write(run.folder)
-            stage.record("delta_end", **drift.as_json())
-    run.logger().info("delta: %s", ", ".join(f"{number} {name}" for name, number in drift.as_json().items()))
-    return migration_of(stage, stage.checkpoint(), wrote_nothing=not write, drift=drift)
+            end()
 
 
-def _passes_to_repeat(journal: Snapshot, plan: Plan) -> list[Pass]:
+def _passes_to_repeat(journal: Snapshot, plan: Plan, fix: str) -> list[Pass]:
     """Those of the plan's entries. Raises Refused where the run has not finished them."""
     begun = journal.passes()
     journal.check_complete()
     if not begun or not journal.state().finished or not all(one.done for one in begun):
-        raise Refused(
-            f"run {journal.run_id} has not finished its migration; resume it first with the command without --delta."
-        )
+        raise Refused(f"run {journal.run_id} has not finished its migration; {fix}.")
     chosen = [one for one in begun if set(one.entries) & plan.routes.keys()]
     for one in chosen:
         if not set(one.entries) <= plan.routes.keys():

@@ -7,16 +7,20 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from ...mapping.references import NULL
+from ...mapping.ids import id_hash
+from ...mapping.model import Entry
+from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
+from ...run.folder import iso, now
 from ...run.spill import HashLog
-from ...values import differences, digest, key_hash, text_of
+from ...values import differences, digest, equal, key_hash
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from ..migrate.drift import Notes
+from ..references import Place
+from .groups import MAX_GROUPS, OTHERS, Group
 from .origins import Origins
 from .queries import Pattern
-from .target_scan import text_hash
 
 MAX_SHOWN = 1_000  # differences kept in memory; all are counted
 WIDTH = 16  # bytes of a hash
@@ -28,7 +32,7 @@ class Difference:
 
     table: str
     key: dict  # target key
-    kind: str  # missing, expired, different, extra
+    kind: str  # missing, expired, different, accepted (of an attribute that may differ), extra
     attribute: str = ""
     expected: str = ""  # type letter, or "absent"
     found: str = ""
@@ -43,10 +47,12 @@ class EntryValidation:
     equal: int = 0
     missing: int = 0
     different: int = 0
+    accepted: int = 0  # different in attributes alone of which the mapping accepts that
     conflicts: int = 0
     quarantined: int = 0
     references: int = 0
     dangling: int = 0
+    unreadable: int = 0
     expired: int = 0  # also absent, but its time to live is over
     added: int = 0  # why items are missing, different or in conflict, if the migration's journal says
     changed: int = 0
@@ -61,8 +67,11 @@ class Compared:
     unrouted: int = 0
     differences: list[Difference] = field(default_factory=list)
     expected: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # target table -> key hashes
-    held: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # entry -> ids of equal items
-    asked: dict[str, dict[str, bytes]] = field(default_factory=dict)  # parent, entry -> referenced ids
+    held: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # entry -> links of items that are there
+    asked: dict[Place, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # links of referenced ids
+    unreadable: Counter = field(default_factory=Counter)  # (entry, path) -> values
+    groups: Counter = field(default_factory=Counter)  # groups.Group -> items
+    at: str = ""  # when it was compared
     matching: dict[str, dict[str, bytes]] = field(
         default_factory=dict
     )  # entry, query -> keys that the query must return
@@ -76,7 +85,10 @@ class Compared:
             "differences": [astuple(difference) for difference in self.differences],
             "expected": _text(self.expected),
             "held": _text(self.held),
-            "asked": {parent: _text(entries) for parent, entries in self.asked.items()},
+            "asked": [[*place, base64.b64encode(blob).decode()] for place, blob in self.asked.items()],
+            "unreadable": [[*place, number] for place, number in self.unreadable.items()],
+            "groups": [[*group, number] for group, number in self.groups.items()],
+            "at": self.at,
             "matching": {entry: _text(queries) for entry, queries in self.matching.items()},
             "drift": self.drift,
         }
@@ -85,14 +97,17 @@ class Compared:
     def of_record(cls, record: Mapping[str, Any]) -> "Compared":
         """The page from its `as_record`."""
         return cls(
-            {entry: Counter(figures) for entry, figures in record["tables"].items()},
-            record["unrouted"],
-            [Difference(*difference) for difference in record["differences"]],
-            _bytes(record["expected"]),
-            _bytes(record["held"]),
-            {parent: _bytes(entries) for parent, entries in record["asked"].items()},
-            {entry: _bytes(queries) for entry, queries in record["matching"].items()},
-            record["drift"],
+            tables={entry: Counter(figures) for entry, figures in record["tables"].items()},
+            unrouted=record["unrouted"],
+            differences=[Difference(*difference) for difference in record["differences"]],
+            expected=_bytes(record["expected"]),
+            held=_bytes(record["held"]),
+            asked={tuple(place): bytearray(base64.b64decode(blob)) for *place, blob in record["asked"]},
+            unreadable=Counter({tuple(place): number for *place, number in record["unreadable"]}),
+            groups=Counter({Group(*group): number for *group, number in record["groups"]}),
+            at=record["at"],
+            matching={entry: _bytes(queries) for entry, queries in record["matching"].items()},
+            drift=record["drift"],
         )
 
 
@@ -125,10 +140,12 @@ class PageComparer:
         for pattern in patterns:
             self._patterns[pattern.table].append(pattern)
         self._parents = parents_of_references(plan)
+        self._accepted = {name: frozenset(route.entry.model.accept.differs) for name, route in plan.routes.items()}
+        self._ids = {name: id_attribute(route.entry) for name, route in plan.routes.items()}
 
     def __call__(self, routed: Routed) -> Compared:
         """Reads the target under every row's key and compares."""
-        page = Compared(unrouted=len(routed.unrouted))
+        page = Compared(unrouted=len(routed.unrouted), at=iso(now()))
         by_table: dict[str, list[Row]] = defaultdict(list)
         for row in routed.rows:
             by_table[self._plan.routes[row.entry].entry.target].append(row)
@@ -151,27 +168,43 @@ class PageComparer:
         figures = page.tables[row.entry]
         figures["checked"] += 1
         if item is None:
-            kind = "expired" if self._has_expired(target, row.item) else "missing"
+            kind = "expired" if has_expired(row.item, self._expiry.get(target), self._now) else "missing"
             figures[kind] += 1
             page.differences.append(Difference(row.entry, row.key, kind))
+            page.groups[Group(row.entry, "", kind)] += 1
             if kind == "missing":
                 self._explain(page, row, None)
             return
         self._ask(page, row, figures)
-        if digest(item) == row.digest:
+        same = digest(item) == row.digest
+        if row.old is not None and row.entry in self._parents and (same or self._has_its_id(row, item)):
+            page.held[row.entry] += row.link or id_hash(row.entry, row.old, LINK_BYTES)
+        if same:
             figures["equal"] += 1
-            if row.old is not None and row.entry in self._parents:
-                page.held[row.entry] += text_hash(row.new_id)
-            for pattern in self._patterns.get(target, ()):
-                if pattern.matches(row.item):
-                    page.matching.setdefault(pattern.entry, defaultdict(bytes))[pattern.name] += hashed
+            self._match(page, target, hashed, row.item)
         elif hashed in self._conflicts.get(target, ()):
             figures["conflicts"] += 1
             self._explain(page, row, item)
         else:
-            figures["different"] += 1
-            page.differences += _differences(row, item)
-            self._explain(page, row, item)
+            found = _differences(row, item, self._accepted[row.entry])
+            page.differences += found
+            page.groups.update(Group(row.entry, one.attribute, one.kind, one.expected, one.found) for one in found)
+            if all(one.kind == "accepted" for one in found):
+                figures["accepted"] += 1
+                self._match(page, target, hashed, item)
+            else:
+                figures["different"] += 1
+                self._explain(page, row, item)
+
+    def _has_its_id(self, row: Row, item: dict) -> bool:
+        """Whether what the target holds under a row's key is the row's item, however edited: where an id is stored, by its id."""
+        name = self._ids[row.entry]
+        return name is None or equal(row.item.get(name), item.get(name))
+
+    def _match(self, page: Compared, target: str, hashed: bytes, item: dict) -> None:
+        for pattern in self._patterns.get(target, ()):
+            if pattern.matches(item):
+                page.matching.setdefault(pattern.entry, defaultdict(bytes))[pattern.name] += hashed
 
     def _explain(self, page: Compared, row: Row, item: dict | None) -> None:
         drifted = self._origins.of_row(row, item) if self._origins else None
@@ -179,17 +212,19 @@ class PageComparer:
             page.tables[row.entry][drifted.figure] += 1
             page.drift.append((row.entry, row.source_key, drifted.reason))
 
-    def _has_expired(self, target: str, item: dict) -> bool:
-        second = item.get(self._expiry.get(target) or "", {}).get("N")
-        return second is not None and float(second) < self._now
-
     def _ask(self, page: Compared, row: Row, figures: Counter) -> None:
         for found in row.references:
             figures["references"] += 1
-            if found.new is None or found.new == NULL:  # `dangling: null`: the parent does not exist either
-                figures["dangling"] += 1
-            else:
-                page.asked.setdefault(found.parent, defaultdict(bytes))[row.entry] += text_hash(text_of(found.new))
+            page.asked[row.entry, found.path, found.parent] += found.link
+        for path in row.unreadable:
+            figures["unreadable"] += 1
+            page.unreadable[row.entry, path] += 1
+
+
+def has_expired(item: dict, attribute: str | None, now: float) -> bool:
+    """Whether an item's time to live, a number of seconds at the attribute, is before `now`."""
+    second = item.get(attribute or "", {}).get("N")
+    return second is not None and float(second) < now
 
 
 def parents_of_references(plan: Plan) -> set[str]:
@@ -200,9 +235,20 @@ def parents_of_references(plan: Plan) -> set[str]:
     return {name for route in plan.routes.values() for name in route.entry.parents()}
 
 
-def _differences(row: Row, item: dict) -> list[Difference]:
+def id_attribute(entry: Entry) -> str | None:
+    """The attribute of the target that holds the entry's id, or None where the id is only part of a text, or is not stored."""
+    model = entry.model
+    if model.fields is None:
+        return None if model.id in model.drop else model.id
+    copied = [name for name, rule in model.fields.items() if rule.source and rule.source == model.id]
+    if not copied and model.rest == "copy" and model.id not in (*model.drop, *model.fields):
+        return model.id
+    return copied[0] if copied else None
+
+
+def _differences(row: Row, item: dict, accepted: Container[str]) -> list[Difference]:
     return [
-        Difference(row.entry, row.key, "different", name, was, found)
+        Difference(row.entry, row.key, "accepted" if name in accepted else "different", name, was, found)
         for name, was, found in differences(row.item, item)
     ]
 
@@ -216,8 +262,11 @@ class Totals:
         self.differences: list[Difference] = []
         self.unrouted = 0
         self.expected: dict[str, HashLog] = defaultdict(HashLog)  # target table -> key hashes
-        self.asked: dict[str, dict[str, HashLog]] = defaultdict(lambda: defaultdict(HashLog))  # parent, entry
-        self.held: dict[str, HashLog] = defaultdict(HashLog)  # entry -> ids of equal items
+        self.asked: dict[Place, HashLog] = defaultdict(_links)
+        self.held: dict[str, HashLog] = defaultdict(_links)  # entry -> of items that are there
+        self.unreadable: Counter = Counter()  # (entry, path) -> values
+        self.groups: Counter = Counter()  # Group -> items
+        self.oldest = ""  # when the first of these pages was compared
         self.matching: dict[tuple[str, str], HashLog] = defaultdict(HashLog)  # entry, query
         self.notes = Notes()  # for drift.jsonl
         self._lock = threading.Lock()
@@ -230,6 +279,11 @@ class Totals:
         """Keeps a difference to be shown, up to MAX_SHOWN."""
         if self.room() > 0:
             self.differences.append(difference)
+
+    def count(self, group: Group, items: int) -> None:
+        """Counts items of a group. Beyond MAX_GROUPS those of a table share one, so that memory is bounded."""
+        known = group in self.groups or len(self.groups) < MAX_GROUPS
+        self.groups[group if known else Group(group.table, OTHERS, group.kind)] += items
 
     def add(self, page: Compared) -> None:
         """Adds a page."""
@@ -244,10 +298,13 @@ class Totals:
             for target, blob in page.expected.items():
                 self.expected[target].extend(_hashes(blob))
             for entry, blob in page.held.items():
-                self.held[entry].extend(_hashes(blob))
-            for parent, entries in page.asked.items():
-                for entry, blob in entries.items():
-                    self.asked[parent][entry].extend(_hashes(blob))
+                self.held[entry].extend(_hashes(blob, LINK_BYTES))
+            for place, blob in page.asked.items():
+                self.asked[place].extend(_hashes(blob, LINK_BYTES))
+            self.unreadable.update(page.unreadable)
+            for group, number in page.groups.items():
+                self.count(group, number)
+            self.oldest = min(filter(None, (self.oldest, page.at)), default="")
             for entry, queries in page.matching.items():
                 for name, blob in queries.items():
                     self.matching[entry, name].extend(_hashes(blob))
@@ -255,5 +312,9 @@ class Totals:
                 self.notes.add(*note)
 
 
-def _hashes(blob: bytes) -> Iterator[bytes]:
-    return (blob[at : at + WIDTH] for at in range(0, len(blob), WIDTH))
+def _hashes(blob: bytes | bytearray, width: int = WIDTH) -> Iterator[bytes | bytearray]:
+    return (blob[at : at + width] for at in range(0, len(blob), width))
+
+
+def _links() -> HashLog:
+    return HashLog(LINK_BYTES)

@@ -5,12 +5,15 @@ removes the folders before it. Its form is the form of the other stages: `stage.
 and a file for each table and segment. Only the validation depends on it: a damaged journal is set aside, and the comparison
 starts again.
 
-compared   page, last, and the fields of compare.Compared: figures, the first differences, hashes in base64
+compared   page, last, and the fields of compare.Compared: when, figures, the first differences, hashes in base64
+again      of `stage.jsonl`: table, segment, skip: so many records of that file no longer count, they were too old
 """
 
 import re
 import shutil
 import threading
+from datetime import timedelta
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +25,7 @@ from ...journal.stage import Stage
 from ...journal.table_file import Position
 from ...run.files import make_folder
 from ...run.fingerprints import sources_fingerprint
-from ...run.folder import Run
+from ...run.folder import Run, iso, now
 from ...walk.plan import Plan
 from ...walk.walk import Page
 from .compare import Compared, Totals
@@ -31,6 +34,7 @@ STAGE, SET_ASIDE = "validate", "set-aside"
 _FOLDER = re.compile(rf"{STAGE}(?:-(\d+))?")
 _COMPARING = {  # files on which the records depend, in addition to the migration's code
     "comparison": "stages/validate/compare.py",
+    "groups": "stages/validate/groups.py",
     "origins": "stages/validate/origins.py",
     "target scan": "stages/validate/target_scan.py",
     "validation journal": "stages/validate/journal.py",
@@ -43,9 +47,17 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
 class ValidationJournal:
     """One execution, open for appending. A `with` block; thread-safe as long as one worker owns a segment."""
 
-    def __init__(self, stage: Stage, plan: Plan, segments: dict[str, int], positions: dict[tuple[str, int], Position]):
-        """`positions`: (source table, segment) → where it stands, for the segments that were started."""
-        self._stage, self._plan, self.segments, self.positions = stage, plan, segments, positions
+    def __init__(
+        self,
+        stage: Stage,
+        plan: Plan,
+        segments: dict[str, int],
+        positions: dict[tuple[str, int], Position],
+        again: int = 0,
+    ):
+        """`positions`: (source table, segment) → where it stands, for the segments that were started. `again`: how many
+        pages of earlier executions are compared once more."""
+        self._stage, self._plan, self.segments, self.positions, self.again = stage, plan, segments, positions, again
         self._logs: dict[tuple[str, int], Log] = {}
         self._lock = threading.Lock()
 
@@ -58,7 +70,7 @@ class ValidationJournal:
 
     @property
     def pages(self) -> int:
-        """The number of pages that earlier executions compared."""
+        """The number of pages that earlier executions compared, and that are not compared again."""
         return sum(position.number for position in self.positions.values())
 
     def append(self, page: Page, compared: Compared) -> None:
@@ -86,14 +98,15 @@ def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
         stage, totals = _stage(run, number), Totals()
         try:
             segments = _unfinished(stage, plan)
-            positions = _read(stage, totals) if segments else {}
+            positions, again = _read(stage, totals, plan.parameters.limits.stale) if segments else ({}, 0)
         except (Refused, ValueError, KeyError, TypeError) as problem:
             run.logger().warning("the validation starts again, because its journal cannot be read: %s", problem)
             _set_aside(run, stage.folder)
         else:
             if segments:
-                found = ValidationJournal(stage, plan, segments, positions)
-                run.logger().info("%s resumes: %d pages were compared before", stage.name, found.pages)
+                found = ValidationJournal(stage, plan, segments, positions, again)
+                told = "%s resumes: %d pages were compared before; %d pages are compared again"
+                run.logger().info(told, stage.name, found.pages, again)
                 return found, totals
     stage = _stage(run, number + 1)
     segments = {table: plan.segments(table) for table in plan.by_source()}
@@ -133,16 +146,29 @@ def _unfinished(stage: Stage, plan: Plan) -> dict[str, int] | None:
     return segments if begun == _identity(stage, plan) else None
 
 
-def _read(stage: Stage, totals: Totals) -> dict[tuple[str, int], Position]:
-    """The segments' positions; adds every page to the totals. Raises Damaged, Refused."""
-    positions = {}
+def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, int], Position], int]:
+    """The segments' positions, and how many pages are to be compared again; adds the others to the totals.
+
+    A segment whose first page was compared more than `stale` minutes ago is walked again from its start, because either
+    side may have changed since. The stage's event `again` says how many of its records no longer count. Writes it. Raises
+    Damaged, Refused.
+    """
+    oldest = iso(now() - timedelta(minutes=stale))
+    skip = {(event["table"], event["segment"]): event["skip"] for event in stage.events("again")}
+    positions, pages = {}, 0
     for file in stage.read().files:
-        position = Position()
-        for record in journal.records(file.path, "compared"):
-            totals.add(Compared.of_record(record))
-            position = Position(record["page"] + 1, record["last"], record["last"] is None)
-        positions[file.begin["table"], file.begin["segment"]] = position
-    return positions
+        place, position = (file.begin["table"], file.begin["segment"]), Position()
+        records = islice(journal.records(file.path, "compared"), skip.get(place, 0), None)
+        if (first := next(records, None)) is not None and first["at"] <= oldest:
+            stale_pages = 1 + sum(1 for _ in records)
+            stage.record("again", table=place[0], segment=place[1], skip=skip.get(place, 0) + stale_pages)
+            pages += stale_pages
+        else:
+            for record in chain([first] if first else [], records):
+                totals.add(Compared.of_record(record))
+                position = Position(record["page"] + 1, record["last"], record["last"] is None)
+        positions[place] = position
+    return positions, pages
 
 
 def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:
@@ -152,6 +178,7 @@ def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:
         **stage.identity(plan.identity),
         "comparing": sources_fingerprint(_COMPARING),
         "entries": list(plan.routes),
+        "accepted": {name: sorted(route.entry.model.accept.differs) for name, route in plan.routes.items()},
         "migrated": sum(path.stat().st_size for path in migrated),
     }
 

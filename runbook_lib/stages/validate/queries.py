@@ -175,6 +175,11 @@ class PatternProof:
     foreign: int  # returned items that the chosen entries do not produce
     problem: str | None  # None: proved
 
+    @property
+    def vacuous(self) -> bool:
+        """Whether it expected nothing and got nothing, which proves next to nothing."""
+        return self.problem is None and not self.expected and not self.returned
+
 
 PAGE_ITEMS = 100  # small pages, so that following LastEvaluatedKey is proved too
 
@@ -219,7 +224,7 @@ def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Containe
             if pattern.sort_key:
                 value = order(item[pattern.sort_key])
                 ordered, last = ordered and (last is None or last <= value), value
-    missing, twice = len(expected.missing_from(returned)), len(returned.duplicates())
+    missing, twice = len(expected.without(returned)), len(returned.duplicates())
     problem = None
     if missing:
         problem = f"{missing} items that satisfy it are not returned"

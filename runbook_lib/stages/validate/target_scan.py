@@ -1,31 +1,29 @@
-"""Reads what the target really holds, for the validation: items that the mapping does not produce, and referenced ids."""
+"""Reads what the target really holds, for the validation: items that the mapping does not produce, and parents left out."""
 
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ...mapping.model import Entry
+from ...mapping.ids import id_hash
+from ...mapping.references import LINK_BYTES
+from ...mapping.routes import Route
 from ...run.spill import HashLog, HashSet
-from ...values import digest, is_empty, key_hash, text_of
+from ...values import key_hash
 from ...walk.plan import Plan
-from ...walk.walk import Routed, walk
+from ...walk.preread import key_attributes_of, whole_rows
+from ...walk.walk import Page, walk
 
 
 @dataclass(frozen=True)
 class TargetSide:
     """The contents of the chosen entries' target tables."""
 
-    held: dict[str, HashLog]  # referenced entry -> hashes of the ids in the target
     extra: dict[str, HashSet] = field(default_factory=dict)  # target table -> key hashes, where there are any
     keys: list[tuple[str, dict]] = field(default_factory=list)  # the first extra items: table, key
     others: dict[str, HashSet] = field(
         default_factory=dict
     )  # target table -> keys that entries produce there which are not chosen
-
-
-def text_hash(text: str) -> bytes:
-    """Identifies an id by its text, so that a reference of another type still finds it."""
-    return key_hash({"id": {"S": text}})
 
 
 def look_at_target(
@@ -38,30 +36,21 @@ def look_at_target(
 ) -> TargetSide:
     """What the target holds. Read-only.
 
-    `expected`: target table → keys that the chosen entries produce. `held`: entry → ids of its items that were found equal.
-    `parents`: the referenced entries, chosen or not. `shown`: how many extra items to name. `on_page` is
-    called after each page of a target table, and may raise.
+    `expected`: target table → keys that the chosen entries produce. `held`: entry → links of its items that are in the
+    target; gets those of the `parents` that are not chosen. `shown`: how many extra items to name. `on_page` is
+    called after each page, and may raise.
     """
     targets = {route.entry.target for route in plan.routes.values()}
-    side = TargetSide({name: held.get(name) or HashLog() for name in parents})
-    side.others.update(_others(plan, targets, side))
+    side = TargetSide(others=_others(plan, targets, held, parents, on_page))
     known = {target: [expected[target].frozen(), *filter(None, [side.others.get(target)])] for target in targets}
-    ids = {name: attribute for name in parents if (attribute := _id_attribute(plan.mapping.entries[name]))}
-    for target in sorted(targets | {plan.mapping.entries[name].target for name in ids}):
+    for target in sorted(targets):
         if (table := plan.target_tables[target]) is None:
             continue
         key_names, extra = [name for name, _ in table.key], HashLog()
-        here = {name: attribute for name, attribute in ids.items() if plan.mapping.entries[name].target == target}
-        attributes = sorted({*key_names, *here.values()})
         start = None
         while True:
-            items, start = plan.target.wire.scan_page(target, start=start, attributes=attributes)
-            for name, attribute in here.items():
-                values = [item[attribute] for item in items if attribute in item]
-                side.held[name].extend(
-                    text_hash(text_of(value)) for value in values if next(iter(value)) in "SNB" and not is_empty(value)
-                )
-            for item in items if target in targets else ():
+            items, start = plan.target.wire.scan_page(target, start=start, attributes=sorted(key_names))
+            for item in items:
                 key = {name: item[name] for name in key_names}
                 if not any(key_hash(key) in keys for keys in known[target]):
                     extra.extend([key_hash(key)])
@@ -75,34 +64,62 @@ def look_at_target(
     return side
 
 
-def _others(plan: Plan, targets: set[str], side: TargetSide) -> dict[str, HashSet]:
-    """Target table → keys that entries produce there which are not chosen. Adds the ids of parents that no scan shows."""
-    blind = {name for name in side.held if name not in plan.routes and not _id_attribute(plan.mapping.entries[name])}
-    names = {
-        name for name, route in plan.all_routes.items() if name not in plan.routes and route.entry.target in targets
-    }
+class _Made(NamedTuple):
+    """What an entry that is not chosen makes of a source item."""
+
+    entry: str
+    key: dict  # target key
+    old: dict | None  # id of the source
+
+
+def _others(
+    plan: Plan, targets: set[str], held: dict[str, HashLog], parents: set[str], on_page: Callable[[], object]
+) -> dict[str, HashSet]:
+    """Target table → keys that entries produce there which are not chosen. Adds the links of parents that are there.
+
+    Reads of the source no more than makes the keys, and of the target the items of those parents.
+    """
+    left_out = [
+        name
+        for name, route in plan.all_routes.items()
+        if name not in plan.routes and (name in parents or route.entry.target in targets)
+    ]
+    others = plan.choose(left_out)
     keys: dict[str, HashLog] = defaultdict(HashLog)
 
-    def collect(routed: Routed) -> None:
-        for row in routed.rows:
-            target = plan.all_routes[row.entry].entry.target
-            keys[target].extend([key_hash(row.key)])
-            if row.entry in blind and row.old is not None and plan.target_tables[target] is not None:
-                item = plan.target.wire.get(target, row.key)
-                if item is not None and digest(item) == row.digest:
-                    side.held[row.entry].extend([text_hash(row.new_id)])
+    def make(page: Page, routes: list[Route], *_: object) -> list[_Made]:
+        names = [name for name, _ in routes[0].shape.source_key]
+        made, doubtful = [], []
+        for item in page.items:
+            for route in routes:
+                if route.selects(item):
+                    key = route.key_of(item)
+                    if key is None:
+                        doubtful.append({name: item[name] for name in names})
+                    else:
+                        made.append(_Made(route.entry.name, key, route.id_of(item)))
+        return made + [_Made(row.entry, row.key, row.old) for row in whole_rows(others, page.table, doubtful)]
 
-    if names | blind:
-        walk(plan.choose(list(names | blind)), collect)
-    return {target: log.frozen() for target, log in keys.items() if target in targets}
+    def collect(made: list[_Made]) -> None:
+        for target, of_target in _by_target(plan, made).items():
+            if target in targets:
+                keys[target].extend([key_hash(one.key) for one in of_target])
+            asked = [one for one in of_target if one.entry in parents and one.old is not None]
+            if not asked or plan.target_tables[target] is None:
+                continue
+            items = plan.target.wire.get_many(target, [one.key for one in asked])
+            for one, item in zip(asked, items, strict=True):
+                if item is not None:
+                    held[one.entry].extend([id_hash(one.entry, one.old, LINK_BYTES)])
+        on_page()
+
+    if left_out:
+        walk(others, collect, attributes=key_attributes_of(others), route=make)
+    return {target: log.frozen() for target, log in keys.items()}
 
 
-def _id_attribute(entry: Entry) -> str | None:
-    """The attribute of the target that holds the entry's id, or None where the id is only part of a text, or is not stored."""
-    model = entry.model
-    if model.fields is None:
-        return None if model.id in model.drop else model.id
-    copied = [name for name, rule in model.fields.items() if rule.source and rule.source == model.id]
-    if not copied and model.rest == "copy" and model.id not in (*model.drop, *model.fields):
-        return model.id
-    return copied[0] if copied else None
+def _by_target(plan: Plan, made: list[_Made]) -> dict[str, list[_Made]]:
+    found: dict[str, list[_Made]] = defaultdict(list)
+    for one in made:
+        found[plan.all_routes[one.entry].entry.target].append(one)
+    return found

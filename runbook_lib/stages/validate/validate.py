@@ -5,31 +5,38 @@ Read-only on both sides. It compares every item in both directions, with types, 
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from operator import attrgetter
 
+from ...journal.listings import write_listing
 from ...journal.log import CONFLICT
 from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
+from ...mapping.references import LINK_BYTES
+from ...mapping.routes import Row
 from ...run import folder as runs
 from ...run.folder import Run
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash
-from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, dangling_alert, plural
+from ...verdict import FAIL, REVIEW, Alert, alerts_of_counts, plural
 from ...walk import control
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, walk
+from .. import references
 from ..analyze import names
 from ..analyze.checks import alerts_of
 from ..analyze.structure import structure_checks
 from ..execution import resumable
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
+from .groups import DifferenceGroup, Group, explained
 from .origins import FIGURES, Origins
 from .origins import alerts as alerts_of_drift
 from .queries import Pattern, PatternProof, compile_patterns, prove
 from .target_scan import look_at_target
+from .vacuous import proves_nothing
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,23 @@ class Validation:
     patterns: list[PatternProof]
     alerts: list[Alert] = field(default_factory=list)
     earlier_pages: int = 0  # that interrupted executions compared
+    again_pages: int = 0  # of those: compared once more, because that was too long ago
+    oldest: str = ""  # when the first page was compared that counts
+    groups: list[DifferenceGroup] = field(default_factory=list)  # all differences by cause
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
     migrated: Snapshot | None = None  # the migration's journal
 
     def total(self, name: str) -> int:
         """The sum of one figure over all entries."""
         return sum(getattr(table, name) for table in self.tables.values())
+
+    def headline(self) -> str:
+        """The result as a sentence."""
+        return (
+            f"{self.total('equal'):,} of {self.total('checked'):,} items equal to what the mapping makes of the source; "
+            f"{self.total('missing'):,} missing, {self.total('different'):,} different, {sum(self.extra.values()):,} extra, "
+            f"{self.total('dangling'):,} dangling, {self.total('unreadable'):,} unreadable."
+        )
 
 
 def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
@@ -69,8 +87,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     conflicts = _listed_conflicts(migrated, plan)
     patterns, problems = _patterns(prepared)
     structures = read_structures(plan)
-    expiry, blind = _expiry(plan, structures)
-    broken, lost = _structure(plan, structures)
+    expiry, blind = expiry_of(plan, structures)
+    broken, structural = _structure(plan, structures)
     origins = Origins(migrated, prepared)
     compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
     journal, totals = validation_journal.go_on(run, plan)
@@ -88,15 +106,33 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
 
     with journal, origins:
         walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments)
-        side = look_at_target(prepared, totals.expected, totals.held, set(totals.asked), MAX_SHOWN, look)
+        parents = {parent for _, _, parent in totals.asked if parent}
+        side = look_at_target(prepared, totals.expected, totals.held, parents, MAX_SHOWN, look)
         drift = origins.of_extra(side.extra, totals.notes)
+    dangling = {
+        place: left
+        for place, asked in totals.asked.items()
+        if len(left := asked.without(totals.held[place[2]] if place[2] else HashLog(LINK_BYTES)))
+    }
+    listed = references.find(
+        prepared,
+        dangling,
+        set(totals.unreadable),
+        attrgetter("link"),
+        winners=winners,
+        arrived=lambda rows: _in_target(prepared, rows),
+        on_page=look,
+    )
     for name in FIGURES:
         drift[name] += sum(getattr(table, name, 0) for table in totals.tables.values())
     for target, key in side.keys:
         totals.note(Difference(target, key, "extra"))
-    for parent, asked in totals.asked.items():
-        for entry, log in asked.items():
-            totals.tables[entry].dangling += len(log.missing_from(side.held[parent]))
+    for target, keys in side.extra.items():
+        totals.count(Group(target, "", "extra"), len(keys))
+    lost: dict[str, Counter] = defaultdict(Counter)  # entry -> path -> dangling references
+    for (entry, path, _), left in dangling.items():
+        lost[entry][path] += len(left)
+        totals.tables[entry].dangling += len(left)
     proofs = []
     for pattern in patterns:
         look()
@@ -111,13 +147,34 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         broken + problems,
         proofs,
         earlier_pages=journal.pages,
+        again_pages=journal.again,
+        oldest=totals.oldest,
+        groups=explained(totals.groups, plan.mapping.entries),
         drift=drift,
         migrated=migrated,
     )
     totals.notes.write(run.folder)
-    latest = names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
-    validation.alerts.extend(_alerts(plan, validation, blind) + lost + alerts_of_drift(run, validation.drift) + latest)
+    for name, lines in listed.items():
+        write_listing(run.folder, name, lines)
+    for name in plan.routes:
+        unreadable = {path: number for (entry, path), number in totals.unreadable.items() if entry == name}
+        validation.alerts.extend(references.alerts(plan.mapping.entries[name], lost[name], unreadable))
+    validation.alerts.extend(_alerts(plan, validation, blind) + structural + alerts_of_drift(run, validation.drift))
+    validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
+    validation.alerts.extend(names.alerts_of_latest(run.latest_json("migration-analysis"), plan))
     return validation
+
+
+def _in_target(plan: Plan, rows: list[Row]) -> list[bool]:
+    """Whether the target holds an item under the key of each row. Read-only."""
+    found = [False] * len(rows)
+    for target in {plan.routes[row.entry].entry.target for row in rows}:
+        here = [at for at, row in enumerate(rows) if plan.routes[row.entry].entry.target == target]
+        there = plan.target_tables[target] is not None
+        items = plan.target.wire.get_many(target, [rows[at].key for at in here]) if there else []
+        for at, item in zip(here, items, strict=False):
+            found[at] = item is not None
+    return found
 
 
 def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
@@ -131,7 +188,7 @@ def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
     return patterns, problems
 
 
-def _expiry(plan: Plan, structures: Structures) -> tuple[dict[str, str | None], list[str]]:
+def expiry_of(plan: Plan, structures: Structures) -> tuple[dict[str, str | None], list[str]]:
     """Target table → the attribute by which its items expire; and the tables where that is unknown."""
     existing = [name for name in plan.target_names() if plan.target_tables[name] is not None]
     known = {name: structures.target[name]["ttl"] for name in existing if "ttl" in structures.target[name]}
@@ -187,23 +244,26 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
                     "See differences.jsonl.",
                 )
             )
+        if table.accepted:
+            message = f"{plural(table.accepted, 'item')} different only in {_listed(plan, name)}"
+            alerts.append(references.accepted_alert(name, message))
         counts = {"quarantined": table.quarantined, "conflicts": table.conflicts}
         alerts += alerts_of_counts({name: counts | {"scanned": sum(counts.values())}}, 0, True)
-        if table.dangling:
-            alerts.append(dangling_alert(name, table.dangling))
     alerts += alerts_of_counts({}, validation.unrouted, plan.mapping.ignore_unrouted)
     for target, number in validation.extra.items():
-        alerts.append(
-            Alert(
-                REVIEW,
-                target,
-                f"{plural(number, 'extra item')} that the mapping does not produce",
-                "Nothing touched them; see differences.jsonl, and find out whose they are.",
-            )
-        )
+        message = f"{plural(number, 'extra item')} that the mapping does not produce"
+        if any(route.entry.model.accept.extra for route in plan.routes.values() if route.entry.target == target):
+            alerts.append(references.accepted_alert(target, message))
+            continue
+        action = "Nothing touched them; see differences.jsonl, and find out whose they are."
+        alerts.append(Alert(REVIEW, target, message, action))
     for proof in validation.patterns:
         if proof.problem:
             alerts.append(
                 Alert(FAIL, proof.entry, f"query {proof.name}: {proof.problem}", "Check indexes and templates.")
             )
     return alerts
+
+
+def _listed(plan: Plan, entry: str) -> str:
+    return ", ".join(plan.routes[entry].entry.model.accept.differs)

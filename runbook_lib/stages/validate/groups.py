@@ -1,0 +1,90 @@
+"""Differences by cause: counted over all items, each group with the rule that made its attribute, and what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...mapping.model import Entry
+
+MAX_GROUPS = 1_000
+OTHERS = "…"  # stands for the attributes of a table beyond those
+ABSENT = "absent"
+ACTIONS = {  # by kind; a different attribute has its own
+    "missing": "Resume 03; or insert them: runbook validate PARAMS --repair --execute --confirm ENVIRONMENT.",
+    "expired": "Nothing to do: the target has let them expire.",
+    "accepted": "Nothing to do: the mapping accepts it.",
+    "extra": "Nothing touched them: find out whose they are.",
+}
+
+
+class Group(NamedTuple):
+    """What the differences of a group have in common."""
+
+    table: str  # the entry; of extra items the target table
+    attribute: str  # "" for the whole item
+    kind: str  # missing, expired, different, accepted, extra
+    expected: str = ""  # type letter, or "absent"
+    found: str = ""
+
+
+@dataclass(frozen=True)
+class DifferenceGroup:
+    """A group with its figure, and what follows."""
+
+    table: str
+    attribute: str
+    kind: str
+    expected: str
+    found: str
+    rule: str  # that made the attribute; "" for whole items
+    items: int
+    action: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The group in the report."""
+        return dict(vars(self))
+
+
+def explained(groups: Mapping[Group, int], entries: Mapping[str, Entry]) -> list[DifferenceGroup]:
+    """The groups, the largest first. Pure."""
+    found = []
+    for group, items in groups.items():
+        is_one = group.attribute not in ("", OTHERS) and group.table in entries
+        rule = rule_of(entries[group.table], group.attribute) if is_one else ""
+        found.append(DifferenceGroup(*group, rule, items, _action(group, rule)))
+    return sorted(found, key=lambda one: (-one.items, one.table, one.kind, one.attribute, one.expected, one.found))
+
+
+def rule_of(entry: Entry, attribute: str) -> str:
+    """What makes an attribute of the target: `copied`, `id`, `reference PATH`, `fields.NAME: …`, `rest`, or `none`."""
+    model = entry.model
+    if model.fields is not None and attribute in model.fields:
+        rule = model.fields[attribute]
+        origin = f"from {rule.source}" if rule.source else f"template {rule.template}"
+        made = _of_copy(entry, rule.source) if rule.source else "copied"
+        return f"fields.{attribute}: {origin}" + (f", {made}" if made != "copied" else "")
+    if model.fields is not None and model.rest != "copy":
+        return "rest" if attribute == model.rest else "none"
+    return "none" if attribute in model.drop else _of_copy(entry, attribute)
+
+
+def _of_copy(entry: Entry, attribute: str) -> str:
+    """What `id` and `references` do to an attribute of the source."""
+    if attribute == entry.model.id:
+        return "id" if entry.model.renews_ids else "copied"
+    paths = [path for path, steps in entry.paths.items() if steps[0] == attribute]
+    return f"reference {', '.join(paths)}" if paths else "copied"
+
+
+def _action(group: Group, rule: str) -> str:
+    if group.kind in ACTIONS:
+        return ACTIONS[group.kind]
+    if group.expected == ABSENT:
+        return "The target has it and the mapping does not make it: find out what wrote it, or accept it."
+    if group.found == ABSENT:
+        return f"The target lacks what the mapping makes ({rule}): find out what removed it, or accept it."
+    if group.expected != group.found:
+        return (
+            f"The target has another type than the mapping makes ({rule}): find out what wrote it, or correct the rule."
+        )
+    return f"See drift.jsonl for which side changed; if neither did, look at what makes it ({rule or 'the mapping'})."
