@@ -140,7 +140,10 @@ def test_keys_indexes_projections_and_ttl_arrive(create, orders, tmp_path):
     flow = flow_with(create, orders, tmp_path)
     assert checked(flow.analyze()) == []
     name = orders.name("orders", TARGET)
+    planned = structures.read_structures(flow._plan()).target[name]
     assert flow.create() == [name]
+    made = structures.read_structures(flow._plan()).target[name]
+    assert (differences(planned, made), planned["ttl"], planned.keys()) == ([], "until", made.keys())
     assert looked_up(orders, name) == looked_up(orders, orders.name("orders", SOURCE))
     assert looked_up(orders, name)[2] == "until"
     assert flow.migrate()["verdict"] == "PASS"
