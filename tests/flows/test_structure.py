@@ -173,6 +173,18 @@ def test_what_create_leaves_out_is_told_before_and_after(orders, tmp_path):
     assert (report["verdict"], report["validation"]["structure"]) == ("REVIEW", [])
 
 
+def test_of_a_missing_table_04_says_that_it_is_missing_and_no_more(moto_world, tmp_path):
+    """What it would lack once it is made is no news there."""
+    for table in ("orders", "more"):
+        build(moto_world, moto_world.name(table, SOURCE), items=())
+    build(moto_world, moto_world.name("more", TARGET), items=())
+    flow = flow_of("{orders: {id: null, create: {key: {pk: S, sk: S}}}, more: {id: null}}", moto_world, tmp_path)
+    report = flow.validate()
+    missing = f"{moto_world.name('orders', TARGET)}: the table does not exist"
+    assert report["validation"]["structure"] == [missing]
+    assert [alert["message"] for alert in report["alerts"]] == [missing]
+
+
 def test_the_rest_of_create_arrives(moto_world, tmp_path):
     """Stream, deletion protection and point-in-time recovery."""
     build(moto_world, moto_world.name("orders", SOURCE))
