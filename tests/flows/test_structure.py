@@ -140,7 +140,10 @@ def test_keys_indexes_projections_and_ttl_arrive(create, orders, tmp_path):
     flow = flow_with(create, orders, tmp_path)
     assert checked(flow.analyze()) == []
     name = orders.name("orders", TARGET)
+    planned = structures.read_structures(flow._plan()).target[name]
     assert flow.create() == [name]
+    made = structures.read_structures(flow._plan()).target[name]
+    assert (differences(planned, made), planned["ttl"], planned.keys()) == ([], "until", made.keys())
     assert looked_up(orders, name) == looked_up(orders, orders.name("orders", SOURCE))
     assert looked_up(orders, name)[2] == "until"
     assert flow.migrate()["verdict"] == "PASS"
@@ -168,6 +171,18 @@ def test_what_create_leaves_out_is_told_before_and_after(orders, tmp_path):
     report = flow.validate()
     assert [(a["level"], a["message"]) for a in report["alerts"]] == [one[1:] for one in lost]
     assert (report["verdict"], report["validation"]["structure"]) == ("REVIEW", [])
+
+
+def test_of_a_missing_table_04_says_that_it_is_missing_and_no_more(moto_world, tmp_path):
+    """What it would lack once it is made is no news there."""
+    for table in ("orders", "more"):
+        build(moto_world, moto_world.name(table, SOURCE), items=())
+    build(moto_world, moto_world.name("more", TARGET), items=())
+    flow = flow_of("{orders: {id: null, create: {key: {pk: S, sk: S}}}, more: {id: null}}", moto_world, tmp_path)
+    report = flow.validate()
+    missing = f"{moto_world.name('orders', TARGET)}: the table does not exist"
+    assert report["validation"]["structure"] == [missing]
+    assert [alert["message"] for alert in report["alerts"]] == [missing]
 
 
 def test_the_rest_of_create_arrives(moto_world, tmp_path):
