@@ -12,7 +12,7 @@ from runbook_lib.dynamo import tables
 from runbook_lib.errors import DynamoError, Refused
 from runbook_lib.report import views
 from runbook_lib.stages.analyze import costs
-from runbook_lib.stages.analyze.analyze import analyze
+from runbook_lib.stages.analyze.analyze import _scan_units, analyze
 from runbook_lib.walk.plan import open_plan
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -85,6 +85,15 @@ def test_what_the_mapping_makes_necessary_is_read_before(moto_world, tmp_path):
     content = flow_of(mapping, moto_world, tmp_path, "the-second-run").analyze()
     assert content["tables"]["Half"]["conflicts"] == 4
     assert content["costs"]["01_analyze"]["read_units"] == content["costs"]["03_migrate"]["read_units"] == 2 * 3
+
+
+def test_a_large_page_is_measured_by_some_of_its_items():
+    """To a few per cent; and never taken for more than DynamoDB puts into a page."""
+    items = [item(n, 500 + n % 7) for n in range(1_500)]
+    assert _scan_units(items) == pytest.approx(1_500 * 503 / 4096, rel=0.02)
+    items[0] = item(0, 400_000)  # measured, and not what the others are like
+    assert _scan_units(items) == 256
+    assert _scan_units([]) == 1
 
 
 def test_an_unknown_region_has_the_prices_of_one_that_is_named(moto_world, tmp_path):

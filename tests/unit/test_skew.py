@@ -93,6 +93,15 @@ def test_memory_stays_bounded_and_the_heavy_value_is_found():
     assert abs(heavy.distinct / 90_001 - 1) < 0.3  # an estimate with a standard error of 6 %
 
 
+def test_values_that_came_first_do_not_keep_a_heavy_one_out():
+    """Full of others, and then one value, a unit a page."""
+    heavy = Heavy()
+    heavy.add({f"v{number}": 2 for number in range(skew.KEPT)})
+    for _ in range(3_000):
+        heavy.add({"heavy": 1})
+    assert heavy.largest == ("heavy", 2_998)
+
+
 def test_a_constant_key_is_one_partition():
     """And its months are counted; the index has a key of its own, made by another template."""
     use = walk(spread_of(), [leads(50), leads(90)])

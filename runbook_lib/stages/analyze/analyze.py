@@ -30,6 +30,7 @@ from .skew import Spread, SpreadPage, skew_checks, target_keys
 from .structure import structure_checks
 
 SAMPLES = 2  # samples shown before and after, per entry
+PAGE_BYTES = 1 << 20  # of one Scan response, at most
 MEASURED = 32  # items of a page, at least, whose size in the source is measured
 NO_ID = bytes(16)  # stands for the id in a reference that names no entry
 
@@ -290,7 +291,7 @@ def _scan_units(items: list[dict]) -> int:
     """The read units of a consistent Scan of these items. Of a full page every n-th item is measured: a tenth of the time."""
     measured = items[:: max(1, len(items) // MEASURED)]
     bytes_ = sum(map(size, measured)) * len(items) / max(1, len(measured))
-    return max(1, ceil(bytes_ / READ_BYTES))
+    return max(1, ceil(min(bytes_, PAGE_BYTES) / READ_BYTES))
 
 
 def _target_state(plan: Plan, entry: str) -> TargetState:
