@@ -83,6 +83,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "conflicts": sum(table["conflicts"] for table in tables.values()),
             "already_there": sum(table["already_there"] for table in tables.values()),
             "unrouted": sum(analysis.unrouted.values()),
+            "unmatched": sum(one.level == REVIEW and not one.accepted for one in analysis.unmatched),
         },
         "unmatched": [{**one._asdict(), "level": one.level or "NOTE"} for one in analysis.unmatched],
         "unrouted": analysis.unrouted,
@@ -103,6 +104,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
 def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
     """The counts of an analysis that need a decision, and the number of obstacles to the migration, as a phrase."""
     names = {"dangling": "dangling", "quarantined": "quarantined", "conflicts": "in conflict", "unrouted": "unrouted"}
+    names["unmatched"] = "unmatched in the mapping"
     if plan.mapping.ignore_unrouted:
         del names["unrouted"]
     found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]

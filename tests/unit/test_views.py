@@ -374,9 +374,9 @@ def test_what_to_type_stands_out_in_an_alert():
 def test_the_headline_of_a_dry_run_counts_what_is_open():
     """Items and references, not alerts; what would stop the migration; what the mapping ignores is not open."""
     plan = SimpleNamespace(mapping=SimpleNamespace(ignore_unrouted=False))
-    totals = {"records": 9, "dangling": 1_400, "quarantined": 2, "conflicts": 0, "unrouted": 3}
+    totals = {"records": 9, "dangling": 1_400, "quarantined": 2, "conflicts": 0, "unrouted": 3, "unmatched": 2}
     said = left_open(plan, totals, [Alert(FAIL, "A", "no table", "make it"), Alert(REVIEW, "A", "x", "y")])
-    assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 1 obstacle to the migration"
+    assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 2 unmatched in the mapping, 1 obstacle to the migration"
     plan.mapping.ignore_unrouted = True
     assert left_open(plan, dict.fromkeys(totals, 0) | {"unrouted": 3}, []) == "nothing open"
 
