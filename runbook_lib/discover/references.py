@@ -57,6 +57,11 @@ class Finding:
         """The share of the values that are ids."""
         return round(self.found / self.values, 4) if self.values else 0.0
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether it asks for a decision."""
+        return self.confidence >= CERTAIN
+
     def as_json(self) -> dict[str, Any]:
         """As the analysis lists it."""
         fields = ("table", "path", "to", "values", "found", "coverage", "confidence", "line")

@@ -1,6 +1,6 @@
 """What the data say about references, whatever the mapping says, as HTML."""
 
-from ..discover.references import CERTAIN, Finding
+from ..discover.references import Finding
 from ..stages.analyze.analysis import Analysis
 from .html import Html, chip, mono, muted, note, table
 
@@ -11,7 +11,7 @@ def undeclared(analysis: Analysis) -> Html:
         return note("No value that stays is an id of an entry that gets new ids.", "good")
     rows, marks = [], []
     for one in analysis.undeclared:
-        certain = one.confidence >= CERTAIN
+        certain = one.is_certain
         rows.append([chip("certain", "look") if certain else chip("ambiguous", "quiet"), *_cells(one), _line(one)])
         marks.append("look" if certain else "quiet")
     for one in analysis.not_references:

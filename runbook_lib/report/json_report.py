@@ -88,6 +88,8 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
             "conflicts": sum(table["conflicts"] for table in tables.values()),
             "already_there": sum(table["already_there"] for table in tables.values()),
             "unrouted": sum(analysis.unrouted.values()),
+            "unmatched": sum(one.level == REVIEW and not one.accepted for one in analysis.unmatched),
+            "undeclared": len({(one.table, one.path) for one in analysis.undeclared if one.is_certain}),
         },
         "unmatched": [{**one._asdict(), "level": one.level or "NOTE"} for one in analysis.unmatched],
         "unrouted": analysis.unrouted,
@@ -128,6 +130,8 @@ def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) ->
         "quarantined": "quarantined",
         "conflicts": "in conflict",
         "unrouted": "unrouted",
+        "unmatched": "unmatched in the mapping",
+        "undeclared": "undeclared",
     }
     if plan.mapping.ignore_unrouted:
         del names["unrouted"]

@@ -90,6 +90,8 @@ def check_analysis(expected: dict, analysis: dict) -> None:
         for one in analysis["unmatched"]
     ]
     assert found == wanted.get("unmatched", []), analysis["alerts"]
+    decided = [one for one in analysis["unmatched"] if one["level"] == "NOTE" or one["accepted"]]
+    assert analysis["totals"]["unmatched"] == len(found) - len(decided)
     if "open" in wanted:
         assert sorted(alert["table"] for alert in analysis["alerts"] if alert["level"] == "REVIEW") == wanted["open"]
     assert {n: table["fell_back"] for n, table in tables.items() if table["fell_back"]} == wanted.get("fell_back", {})

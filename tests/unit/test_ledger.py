@@ -185,6 +185,15 @@ def test_a_value_that_is_found_nowhere_is_unaccounted(text, name, value, beside)
     assert all(sum(counts.values()) == 1 + beside for counts in found.values())
 
 
+def test_only_the_default_itself_stands_for_an_empty_value():
+    """Anything else in its place does not come from the item."""
+    rows, of = rows_of(SPLIT, [{"id": {"S": "i"}, "n": {"S": ""}}, {"id": {"S": "j"}}])
+    assert of.page(rows)["n"] == {"defaulted": 2}
+    for row in rows:
+        row.item = {**row.item, "n": {"N": "7"}}
+    assert of.page(rows).get("n") == {"unaccounted": 1}  # the other item has no such attribute
+
+
 MAPPINGS = [COPY, SPLIT, HEAD + "  A: {fields: {id: {from: id}, S: {from: S, type: string, on_error: rest}}, rest: M}"]
 
 

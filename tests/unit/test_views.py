@@ -394,8 +394,9 @@ def test_the_headline_of_a_dry_run_counts_what_is_open():
     """Items and references, not alerts; what would stop the migration; what the mapping ignores is not open."""
     plan = SimpleNamespace(mapping=SimpleNamespace(ignore_unrouted=False))
     totals = {"records": 9, "dangling": 1_400, "unreadable": 0, "quarantined": 2, "conflicts": 0, "unrouted": 3}
+    totals |= {"unmatched": 2, "undeclared": 0}
     said = left_open(plan, totals, [Alert(FAIL, "A", "no table", "make it"), Alert(REVIEW, "A", "x", "y")])
-    assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 1 obstacle to the migration"
+    assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 2 unmatched in the mapping, 1 obstacle to the migration"
     plan.mapping.ignore_unrouted = True
     assert left_open(plan, dict.fromkeys(totals, 0) | {"unrouted": 3}, []) == "nothing open"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ...discover.references import CERTAIN, Finding
+from ...discover.references import Finding
 from ...verdict import FAIL, REVIEW, alerts_of_counts, plural, unrouted_alert
 from ...walk.plan import Plan
 from .. import references
@@ -126,7 +126,7 @@ def undeclared_checks(analysis: Analysis) -> list[Check]:
 
 def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     first, more = several[0], len(several) - 1
-    certain = first.confidence >= CERTAIN
+    certain = first.is_certain
     to = first.to if not more else f"{first.to} and {plural(more, 'other')}"
     message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {'are' if certain else 'may be'} ids of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
