@@ -87,11 +87,13 @@ def test_deleted_items_come_back_where_they_are_asked_for_and_a_rollback_takes_a
     assert {item["id"]["S"] for item in moto_world.content(TARGET)["Ships"]} == {"theirs", ship(2)["id"]["S"]}
 
 
-@pytest.mark.parametrize("kind", ["undone", "intent", "outcome"])
+@pytest.mark.parametrize(
+    ("kind", "number"), [("undone", 1), ("intent", 1), ("intent", 2), ("outcome", 1), ("outcome", 2)]
+)
 @pytest.mark.parametrize("moment", ["before", "middle", "after"])
-def test_a_repair_that_is_killed_goes_on(kind, moment, flow):
+def test_a_repair_that_is_killed_goes_on(kind, number, moment, flow):
     """Around each record that it writes: each item is there once, counted once, and taken back by a rollback."""
-    code = in_child(lambda: repair(flow.run(), flow._plan(), word=ALL), at_record(kind, 1, moment))
+    code = in_child(lambda: repair(flow.run(), flow._plan(), word=ALL), at_record(kind, number, moment))
     assert code == KILLED
     report = repaired(flow, ALL)
     assert report["validation"]["missing"] == 0

@@ -253,7 +253,7 @@ def test_what_proves_nothing_is_said(accept, verdict, make):
     report = make(f"{{Ports: {{}}, Ships: {{{entry}}}}}", PORTS).validate()
     assert report["verdict"] == verdict, report["alerts"]
     level = ["NOTE" if accept else "REVIEW"]
-    assert levels(report, "proves only that the table exists") == level
+    assert levels(report, "proves only that the index exists") == level
     assert levels(report, "is empty: nothing was compared") == level
     assert report["validation"]["queries"][0]["vacuous"] is True
     assert report["validation"]["queries"][0]["proved"] is True
@@ -290,6 +290,8 @@ def test_what_was_compared_too_long_ago_is_compared_again(minutes, stale, again,
     seen = validate(flow.run(), flow._plan())
     assert seen.total("checked") == 12
     assert (seen.total("missing") == 12) is again
+    assert bool(seen.again_pages) is (stale == 0)
+    assert bool(seen.earlier_pages) is (stale != 0)
     if not again:
         assert seen.oldest <= journal.iso(real() - timedelta(minutes=minutes) + timedelta(seconds=60))
 

@@ -9,9 +9,6 @@ from ..references import accepted_alert
 from .compare import EntryValidation
 from .queries import PatternProof
 
-ONLY_THE_INDEX = "proves only that the index exists"
-ONLY_THE_TABLE = "proves only that the table exists"
-
 
 def proves_nothing(plan: Plan, figures: Mapping[str, EntryValidation], proofs: Sequence[PatternProof]) -> list[Alert]:
     """The open items; what the mapping accepts is a note. Asks whether the source tables are empty of which no item came."""
@@ -27,7 +24,7 @@ def proves_nothing(plan: Plan, figures: Mapping[str, EntryValidation], proofs: S
     for proof in proofs:
         if not proof.vacuous:
             continue
-        message = f"query {proof.name} expects and gets nothing: {ONLY_THE_INDEX if proof.index else ONLY_THE_TABLE}"
+        message = f"query {proof.name} expects and gets nothing: proves only that the index exists"
         action = "Give it a value that items have; or accept it in the mapping (`accept: {queries: [NAME]}`)."
         is_accepted = proof.name in plan.mapping.entries[proof.entry].model.accept.queries
         alerts.append(
