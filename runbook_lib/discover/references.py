@@ -50,6 +50,7 @@ class Finding:
     confidence: float
     line: str | None  # for `references` in the mapping; None where the language cannot say it
     steps: Path = ()  # the path
+    held: frozenset[str] = frozenset()  # every entry of whose ids the path holds some
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
 
     @property
@@ -78,14 +79,18 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     found: dict[tuple[str, str, str], Finding] = {}
     for column in columns:
         entry = entries[column.entry]
-        if column.named or column.path == (entry.model.id,):
-            continue
         steps = column.path[:-1] if column.path[-1] is PART else column.path
+        if column.named or steps == (entry.model.id,):
+            continue
+        held = frozenset(match.to for match in column.matches)
         whole = evidence.total(column.entry, steps)
         for match, confidence in _parents(column, entry, evidence, numbers):
             number = _occurrences(column, match)
-            one = Finding(column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None, steps)
-            one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
+            one = Finding(
+                column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None, steps, held
+            )
+            if column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
+                one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
             other = found.get((one.table, one.path, one.to))
             if other:  # some values are ids, others hold some: the first says how to declare it
                 first = one if one.found >= other.found else other
@@ -113,7 +118,7 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             open_ += several
         elif entry.references_to[path]:
             said = {hole.name for hole in templates.holes(entry.references_to[path])}
-            if not any(one.to in said for one in several):
+            if not any(said & one.held for one in several):
                 open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]
     return open_, none
 
@@ -167,7 +172,7 @@ def _unrecognised(
     hits = codes[match.hits]
     whole = hits[hits >= 0]
     if len(whole) < len(hits):  # texts: nothing says what others there could be
-        return 0.95 if named else min(0.85, 0.4 + 0.1 * len(hits))
+        return 0.95 if named else min(0.85, 0.35 + 0.1 * len(hits))
     if match.to not in numbers:
         numbers[match.to] = evidence.numbers_of(match.to)
     ids = numbers[match.to]

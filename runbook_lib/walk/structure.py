@@ -63,11 +63,8 @@ def read_structures(plan: Plan) -> Structures:
             found.unknown[connection.label, name] = settings.unknown
         return settings.known
 
-    for name, routes in sorted(plan.by_source().items()):
-        # What `fields` makes is not compared with the source, so its settings need not be asked for.
-        copied = any(route.entry.model.fields is None or route.entry.like_source for route in routes)
-        settings = settings_of(plan.source, name) if copied else {}
-        found.source[name] = as_json(plan.source_tables[name], settings)
+    for name in sorted(plan.by_source()):
+        found.source[name] = as_json(plan.source_tables[name], settings_of(plan.source, name))
     for name, entry in sorted({route.entry.target: route.entry for route in plan.routes.values()}.items()):
         if (table := plan.target_tables[name]) is None:
             found.target[name] = planned_of(entry, found.source[entry.source])

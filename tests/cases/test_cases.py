@@ -92,6 +92,8 @@ def check_analysis(expected: dict, analysis: dict) -> None:
     assert found == wanted.get("unmatched", []), analysis["alerts"]
     decided = [one for one in analysis["unmatched"] if one["level"] == "NOTE" or one["accepted"]]
     assert analysis["totals"]["unmatched"] == len(found) - len(decided)
+    ids = [[one["table"], one["path"], one["to"], one["found"], one["line"]] for one in analysis["undeclared"]]
+    assert ids == wanted.get("undeclared", []), analysis["undeclared"]
     if "open" in wanted:
         assert sorted(alert["table"] for alert in analysis["alerts"] if alert["level"] == "REVIEW") == wanted["open"]
     assert {n: table["fell_back"] for n, table in tables.items() if table["fell_back"]} == wanted.get("fell_back", {})

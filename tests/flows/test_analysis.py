@@ -193,7 +193,7 @@ def test_without_describe_time_to_live_it_is_said(problem, moto_world, tmp_path,
     moto_world.build({"Notes": KEY}, TARGET)
     content = flow_of("{Notes: {}}", moto_world, tmp_path).analyze()
     assert content["tables"]["Notes"]["expired"] is None
-    assert [(level, table) for level, table, _ in checks(content, "expired")] == [("NOTE", "Notes")]
+    assert [(level, table) for level, table, _ in checks(content, "ttl")] == [("NOTE", "")] * 2
 
 
 @pytest.mark.parametrize(("accept", "verdict"), [("", "REVIEW"), ("accept: {empty: true}", "PASS")])

@@ -11,13 +11,13 @@ from ...discover.columns import as_columns
 from ...discover.evidence import Evidence
 from ...discover.references import find_references, undeclared
 from ...dynamo import tables
-from ...errors import DynamoError, Refused
 from ...mapping.references import REMEMBERED, Found
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
 from ...values import size, text_of
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
+from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
 from .. import references
 from . import ledger
@@ -38,7 +38,13 @@ NO_ID = bytes(16)  # stands for the id in a reference that names no entry
 class Observer:
     """The last step that only observes. Thread-safe."""
 
-    def __init__(self, plan: Plan, targets: dict[str, TargetState], on_page: Callable[[str, Counter], None] | None):
+    def __init__(
+        self,
+        plan: Plan,
+        targets: dict[str, TargetState],
+        structures: Structures,
+        on_page: Callable[[str, Counter], None] | None,
+    ):
         """`targets`: target table → its state; where it holds items, their keys are compared."""
         self._plan, self._on_page = plan, on_page
         # Entries whose target is not empty: what it holds is compared.
@@ -60,7 +66,10 @@ class Observer:
         self.names = Names(plan)
         self._ledgers = {name: ledger.Ledger(route.entry) for name, route in plan.routes.items()}
         self._index_keys = {name: [[n for n, _ in key] for key in target_keys(plan, name)[1]] for name in plan.routes}
-        self.sources = {table: _source_state(plan, table) for table in plan.by_source()}
+        self.sources = {
+            table: SourceState(ttl=source.get("ttl"), ttl_known="ttl" in source)
+            for table, source in structures.source.items()
+        }
         self.spread = Spread(plan)
         self._now = time.time()
 
@@ -238,7 +247,8 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     started = time.monotonic()
     targets = {route.entry.target: _target_state(plan, route.entry.name) for route in plan.routes.values()}
     plan, winners = prepare(plan, refuse=False)
-    observer = Observer(plan, targets, on_page)
+    structures = read_structures(plan)
+    observer = Observer(plan, targets, structures, on_page)
     walk(plan, observer, winners=winners)
     observer.close()
     entries = plan.mapping.entries
@@ -271,20 +281,13 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     # Whatever else looks at an analysis adds its checks here: list, alerts and verdict are made of these alone.
     checks = [
         *walk_checks(plan, analysis),
-        *structure_checks(plan),
+        *structure_checks(plan, structures),
         *mapping_checks(plan, analysis),
         *undeclared_checks(analysis),
         *skew_checks(analysis.skew, writing.seconds),
         *cost_checks(plan, analysis, writing),
     ]
     return replace(analysis, checks=checks)
-
-
-def _source_state(plan: Plan, table: str) -> SourceState:
-    try:
-        return SourceState(ttl=tables.ttl_attribute(plan.source, table))
-    except (DynamoError, Refused):  # an engine without the call, or a role without the right
-        return SourceState(ttl_known=False)
 
 
 def _scan_units(items: list[dict]) -> int:

@@ -38,12 +38,6 @@ def _sources(plan: Plan, analysis: Analysis) -> Iterator[Check]:
 
 def _expired(analysis: Analysis) -> Iterator[Check]:
     blind = [name for name, about in analysis.sources.items() if not about.ttl_known]
-    if blind:
-        message = "expired items are not counted: DescribeTimeToLive is not available here"
-        where = blind[0] if len(blind) == 1 else ""
-        yield Check(
-            "source", where, "expired", None, None, NOTE, "Allow DescribeTimeToLive on the source's tables.", message
-        )
     gone = {name: table.expired for name, table in analysis.tables.items() if table.expired}
     for name, number in gone.items():
         message = f"{plural(number, 'item')} whose time to live is over"

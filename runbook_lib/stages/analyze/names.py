@@ -189,7 +189,7 @@ def _source_names(route: Route) -> Iterator[_Name]:
 
     for path, steps in route.entry.paths.items():
         note("reference", path, steps, REVIEW)
-        if by := model.references[path].table_named_by:
+        if by := model.references[path].named_by:
             note("reference", by, level=REVIEW)
     if model.id:
         note("id", model.id, level=REVIEW)
