@@ -7,7 +7,7 @@ coincidence elsewhere.
 
 import re
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
@@ -45,6 +45,11 @@ class Renewed:
         self.hashes: dict[str, HashLog] = defaultdict(lambda: HashLog(HASH_BYTES, IDS_BYTES))
         self.codes: dict[str, HashLog] = defaultdict(lambda: HashLog(CODE_BYTES, IDS_BYTES))
 
+    @property
+    def entries(self) -> list[str]:
+        """Whose ids there are."""
+        return sorted({*self.hashes, *self.codes})
+
     def add(self, entry: str, hashes: bytes, codes: bytes) -> None:
         """Adds what `hashed` gave for some ids of an entry. Thread-safe after the first ids of the entry."""
         for log, blob, width in ((self.hashes, hashes, HASH_BYTES), (self.codes, codes, CODE_BYTES)):
@@ -77,18 +82,28 @@ class Survivors:
     """Looks through the target's items, page by page. Its memory does not grow with the target."""
 
     def __init__(
-        self, renewed: Renewed, entries: Mapping[str, Entry], left_out: Mapping[str, set[str]], environment: str | None
+        self,
+        renewed: Renewed,
+        entries: Mapping[str, Entry],
+        left_out: Mapping[str, set[str]],
+        environment: str | None = None,
+        within: str = "",
     ):
         """`entries`: target table → an entry that writes to it. `left_out`: target table → paths not to look at.
 
-        `environment`: the name of the source's environment, where it must not be left in any text.
+        `environment`: the name of the source's environment, where it must not be left in any text; as a part of the name
+        `within`, the target's, it is no finding.
         """
         self._entries, self._left_out = entries, left_out
         self._known = {name: log.frozen() for name, log in renewed.hashes.items()}
         self._table = _Table(self._known.values())
         self._readers: dict[str, Reader] = defaultdict(Reader)
         self._environment = environment
-        self._whole_part = re.compile(rf"(?<![A-Za-z0-9]){re.escape(environment or '')}(?![A-Za-z0-9])")
+        name, around = (
+            re.escape(environment or ""),
+            rf"{re.escape(within)}|" if environment and environment in within else "",
+        )
+        self._named = re.compile(rf"{around}(?<![A-Za-z0-9])({name})(?![A-Za-z0-9])")
         self._codes = renewed.codes
         self._evidence = Evidence([]) if renewed.codes else None
         if self._evidence:
@@ -109,7 +124,7 @@ class Survivors:
                 if text not in wanted[path] and (owner := self._owner(text)):
                     wanted[path][text] = owner
             if self._environment and self._environment in "\0".join(texts) and path[-1] is not PART:
-                wanted[path] |= {text: None for text in texts if self._whole_part.search(text)}
+                wanted[path] |= {text: None for text in texts if any(self._named.findall(text))}
             if self._evidence:
                 numbers = [as_number(text) for text in texts]
                 coded[path, None] = array(
@@ -132,17 +147,17 @@ class Survivors:
         known = _hash(text)
         return next((name for name, hashes in self._known.items() if known in hashes), None)
 
-    def bare(self) -> tuple[set[str], int]:
-        """The target tables that have to be looked through again for bare ids, and how many values are coincidences.
+    def bare(self) -> tuple[set[str], Counter]:
+        """The target tables that have to be looked through again for bare ids, and (table, path) → coincidences.
 
         Call it after the last page.
         """
+        coincidences: Counter = Counter()
         if not self._evidence:
-            return set(), 0
+            return set(), coincidences
         columns = self._evidence.columns()
         findings = find_references(columns, self._evidence, self._entries)
         certain = {(one.table, one.path, one.to) for one in findings if one.confidence >= CERTAIN}
-        coincidences = 0
         for column in columns:
             steps = column.path[:-1] if column.path[-1] is PART else column.path
             place = column.entry, spelled(steps)
@@ -151,7 +166,7 @@ class Survivors:
                 self._bare.setdefault(place, {})[to] = self._codes[to].frozen()
             if not owners:
                 hits = np.unique(np.concatenate([match.hits for match in column.matches]))
-                coincidences += int(column.values.counts[hits].sum())
+                coincidences[place] += int(column.values.counts[hits].sum())
         return {target for target, _ in self._bare}, coincidences
 
     def look_again(self, target: str, items: list[dict]) -> list[Survivor]:

@@ -23,6 +23,7 @@ from ..stages.rollback.restore import Restored
 from ..stages.rollback.undo import Undone
 from ..stages.test.canary import MAX_ITEMS, Canary, Created
 from ..stages.validate import journal as validation_journal
+from ..stages.validate import residual
 from ..stages.validate.compare import Difference
 from ..stages.validate.origins import FIGURES
 from ..stages.validate.repair import Repaired
@@ -291,6 +292,7 @@ def write_validation(
         "difference_groups": [group.as_json() for group in validation.groups],
         "oldest_comparison": validation.oldest or None,
         "structure": validation.structure,
+        **residual.as_json(validation.residual),
         "queries": [
             {
                 "entry": proof.entry,

@@ -164,6 +164,12 @@ def check_validation(expected: dict, report: dict) -> None:
         assert report["validation"][figure] == number, (figure, report["validation"], report["alerts"])
     for query in report["validation"]["queries"]:
         assert query["proved"], query
+    left = expected.get("residual", {})
+    residual = report["validation"]["residual_ids"]
+    assert residual["by_path"] == left.get("ids", {}), residual
+    coincidences = {table.partition("-")[0]: paths for table, paths in residual["coincidences_by_path"].items()}
+    assert coincidences == left.get("coincidences", {})
+    assert report["validation"]["residual_environment"]["by_path"] == left.get("environment", {})
     assert len(report["validation"]["queries"]) == expected.get("queries", 0)
 
 

@@ -222,7 +222,7 @@ def test_attributes_that_may_differ_are_accepted_and_no_others(make, moto_world)
 @pytest.mark.parametrize(("accept", "verdict"), [("", "REVIEW"), ("accept: {extra: true}", "PASS")])
 def test_extra_items_are_reason_to_look_unless_accepted(accept, verdict, make, moto_world):
     """The figure is the same."""
-    flow = make(f"{{Ports: {{{accept}}}, Ships: {{}}}}", PORTS, SHIPS)
+    flow = make(f"{{Ports: {{{accept}}}, Ships: {{references: {{port: Ports}}}}}}", PORTS, SHIPS)
     moto_world.put(moto_world.name("Ports", TARGET), {"id": {"S": "theirs"}})
     report = flow.validate()
     assert (report["verdict"], report["validation"]["extra"]) == (verdict, 1)

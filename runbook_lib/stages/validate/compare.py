@@ -7,13 +7,14 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
+from ...discover.survivors import Renewed, hashed
 from ...mapping.ids import id_hash
 from ...mapping.model import Entry
 from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
 from ...run.folder import iso, now
 from ...run.spill import HashLog
-from ...values import differences, digest, equal, key_hash
+from ...values import differences, digest, equal, key_hash, text_of
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from ..migrate.drift import Notes
@@ -66,7 +67,8 @@ class Compared:
     tables: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> figures
     unrouted: int = 0
     differences: list[Difference] = field(default_factory=list)
-    expected: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # target table -> key hashes
+    expected: dict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # entry -> hashes of keys
+    renewed: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)  # entry -> `hashed` of ids that get new ones
     held: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # entry -> links of items that are there
     asked: dict[Place, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # links of referenced ids
     unreadable: Counter = field(default_factory=Counter)  # (entry, path) -> values
@@ -84,6 +86,7 @@ class Compared:
             "unrouted": self.unrouted,
             "differences": [astuple(difference) for difference in self.differences],
             "expected": _text(self.expected),
+            "renewed": {entry: [base64.b64encode(b).decode() for b in both] for entry, both in self.renewed.items()},
             "held": _text(self.held),
             "asked": [[*place, base64.b64encode(blob).decode()] for place, blob in self.asked.items()],
             "unreadable": [[*place, number] for place, number in self.unreadable.items()],
@@ -101,6 +104,7 @@ class Compared:
             unrouted=record["unrouted"],
             differences=[Difference(*difference) for difference in record["differences"]],
             expected=_bytes(record["expected"]),
+            renewed={entry: tuple(map(base64.b64decode, both)) for entry, both in record["renewed"].items()},
             held=_bytes(record["held"]),
             asked={tuple(place): bytearray(base64.b64decode(blob)) for *place, blob in record["asked"]},
             unreadable=Counter({tuple(place): number for *place, number in record["unreadable"]}),
@@ -111,7 +115,7 @@ class Compared:
         )
 
 
-def _text(hashes: Mapping[str, bytes]) -> dict[str, str]:
+def _text(hashes: Mapping[str, bytes | bytearray]) -> dict[str, str]:
     return {name: base64.b64encode(blob).decode() for name, blob in hashes.items()}
 
 
@@ -141,6 +145,7 @@ class PageComparer:
             self._patterns[pattern.table].append(pattern)
         self._parents = parents_of_references(plan)
         self._accepted = {name: frozenset(route.entry.model.accept.differs) for name, route in plan.routes.items()}
+        self._renews = {name for name, route in plan.routes.items() if route.entry.model.renews_ids}
         self._ids = {name: id_attribute(route.entry) for name, route in plan.routes.items()}
 
     def __call__(self, routed: Routed) -> Compared:
@@ -153,20 +158,25 @@ class PageComparer:
             there = self._plan.target_tables[target] is not None
             items = self._plan.target.wire.get_many(target, [row.key for row in rows]) if there else [None] * len(rows)
             hashes = [key_hash(row.key) for row in rows]
-            page.expected[target] = b"".join(hashes)
-            for row, hashed, item in zip(rows, hashes, items, strict=True):
-                self._compare(page, target, row, hashed, item)
+            for row, key, item in zip(rows, hashes, items, strict=True):
+                self._compare(page, target, row, key, item)
         for entry, number in routed.scanned.items():
             page.tables[entry]["scanned"] += number
         for row in routed.losers:
             page.tables[row.entry]["conflicts"] += 1
         for reject in routed.rejects:
             page.tables[reject.entry]["quarantined"] += 1
+        olds: dict[str, list[str]] = defaultdict(list)
+        for one in (*routed.rows, *routed.losers, *routed.rejects):
+            if one.old is not None and one.entry in self._renews:
+                olds[one.entry].append(one.old.get("S") or text_of(one.old))
+        page.renewed = {entry: hashed(ids) for entry, ids in olds.items()}
         return page
 
-    def _compare(self, page: Compared, target: str, row: Row, hashed: bytes, item: dict | None) -> None:
+    def _compare(self, page: Compared, target: str, row: Row, key: bytes, item: dict | None) -> None:
         figures = page.tables[row.entry]
         figures["checked"] += 1
+        page.expected[row.entry] += key
         if item is None:
             kind = "expired" if has_expired(row.item, self._expiry.get(target), self._now) else "missing"
             figures[kind] += 1
@@ -181,8 +191,8 @@ class PageComparer:
             page.held[row.entry] += row.link or id_hash(row.entry, row.old, LINK_BYTES)
         if same:
             figures["equal"] += 1
-            self._match(page, target, hashed, row.item)
-        elif hashed in self._conflicts.get(target, ()):
+            self._match(page, target, key, row.item)
+        elif key in self._conflicts.get(target, ()):
             figures["conflicts"] += 1
             self._explain(page, row, item)
         else:
@@ -191,7 +201,7 @@ class PageComparer:
             page.groups.update(Group(row.entry, one.attribute, one.kind, one.expected, one.found) for one in found)
             if all(one.kind == "accepted" for one in found):
                 figures["accepted"] += 1
-                self._match(page, target, hashed, item)
+                self._match(page, target, key, item)
             else:
                 figures["different"] += 1
                 self._explain(page, row, item)
@@ -201,10 +211,10 @@ class PageComparer:
         name = self._ids[row.entry]
         return name is None or equal(row.item.get(name), item.get(name))
 
-    def _match(self, page: Compared, target: str, hashed: bytes, item: dict) -> None:
+    def _match(self, page: Compared, target: str, key: bytes, item: dict) -> None:
         for pattern in self._patterns.get(target, ()):
             if pattern.matches(item):
-                page.matching.setdefault(pattern.entry, defaultdict(bytes))[pattern.name] += hashed
+                page.matching.setdefault(pattern.entry, defaultdict(bytes))[pattern.name] += key
 
     def _explain(self, page: Compared, row: Row, item: dict | None) -> None:
         drifted = self._origins.of_row(row, item) if self._origins else None
@@ -261,7 +271,8 @@ class Totals:
         self.tables: dict[str, EntryValidation] = defaultdict(EntryValidation)
         self.differences: list[Difference] = []
         self.unrouted = 0
-        self.expected: dict[str, HashLog] = defaultdict(HashLog)  # target table -> key hashes
+        self.expected: dict[str, HashLog] = defaultdict(HashLog)  # entry -> hashes of target keys
+        self.renewed = Renewed()
         self.asked: dict[Place, HashLog] = defaultdict(_links)
         self.held: dict[str, HashLog] = defaultdict(_links)  # entry -> of items that are there
         self.unreadable: Counter = Counter()  # (entry, path) -> values
@@ -295,8 +306,10 @@ class Totals:
             self.unrouted += page.unrouted
             for difference in page.differences[: max(0, self.room())]:
                 self.note(difference)
-            for target, blob in page.expected.items():
-                self.expected[target].extend(_hashes(blob))
+            for entry, blob in page.expected.items():
+                self.expected[entry].extend(_hashes(blob))
+            for entry, both in page.renewed.items():
+                self.renewed.add(entry, *both)
             for entry, blob in page.held.items():
                 self.held[entry].extend(_hashes(blob, LINK_BYTES))
             for place, blob in page.asked.items():

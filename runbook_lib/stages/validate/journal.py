@@ -37,6 +37,8 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
     "groups": "stages/validate/groups.py",
     "origins": "stages/validate/origins.py",
     "target scan": "stages/validate/target_scan.py",
+    "survivors": "discover/survivors.py",
+    "tokens": "discover/tokens.py",
     "validation journal": "stages/validate/journal.py",
     "journal index": "journal/lookup.py",
     "journal files": "journal/table_file.py",

@@ -1,18 +1,20 @@
 """Reads what the target really holds, for the validation: items that the mapping does not produce, and parents left out."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ...discover.survivors import Renewed, hashed
 from ...mapping.ids import id_hash
 from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Route
 from ...run.spill import HashLog, HashSet
-from ...values import key_hash
+from ...values import key_hash, text_of
 from ...walk.plan import Plan
 from ...walk.preread import key_attributes_of, whole_rows
 from ...walk.walk import Page, walk
+from .residual import Mine, Residual, Search
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class TargetSide:
     others: dict[str, HashSet] = field(
         default_factory=dict
     )  # target table -> keys that entries produce there which are not chosen
+    residual: Residual = field(default_factory=Residual)  # what is left of the source
 
 
 def look_at_target(
@@ -31,37 +34,73 @@ def look_at_target(
     expected: dict[str, HashLog],
     held: dict[str, HashLog],
     parents: set[str],
+    renewed: Renewed,
     shown: int,
     on_page: Callable[[], object],
 ) -> TargetSide:
     """What the target holds. Read-only.
 
-    `expected`: target table → keys that the chosen entries produce. `held`: entry → links of its items that are in the
-    target; gets those of the `parents` that are not chosen. `shown`: how many extra items to name. `on_page` is
+    `expected`: entry → keys that it produces. `held`: entry → links of its items that are in the target; gets those of the
+    `parents` that are not chosen, and `renewed` their ids. `shown`: how many extra items to name. `on_page` is
     called after each page, and may raise.
     """
     targets = {route.entry.target for route in plan.routes.values()}
-    side = TargetSide(others=_others(plan, targets, held, parents, on_page))
-    known = {target: [expected[target].frozen(), *filter(None, [side.others.get(target)])] for target in targets}
+    others = _others(plan, targets, held, parents, renewed, on_page)
+    search = Search(plan, renewed)
+    side = TargetSide(others=others, residual=search.found)
+    scan = _Scan(plan, expected, others, on_page)
     for target in sorted(targets):
-        if (table := plan.target_tables[target]) is None:
-            continue
-        key_names, extra = [name for name, _ in table.key], HashLog()
-        start = None
-        while True:
-            items, start = plan.target.wire.scan_page(target, start=start, attributes=sorted(key_names))
-            for item in items:
-                key = {name: item[name] for name in key_names}
-                if not any(key_hash(key) in keys for keys in known[target]):
-                    extra.extend([key_hash(key)])
-                    if len(side.keys) < shown:
-                        side.keys.append((target, key))
-            on_page()
-            if start is None:
-                break
+        extra = HashLog()
+        for mine, keys in scan.pages(target, whole=search.needed):
+            search.page(target, mine)
+            extra.extend([key_hash(key) for key in keys])
+            side.keys.extend((target, key) for key in keys[: max(0, shown - len(side.keys))])
         if len(extra):
             side.extra[target] = extra.frozen()
+    for target in sorted(search.tables_again()):
+        for mine, _ in scan.pages(target, whole=True):
+            search.page_again(target, mine)
     return side
+
+
+class _Scan:
+    """Reads target tables page by page, and tells whose the items are."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        expected: dict[str, HashLog],
+        others: dict[str, HashSet],
+        on_page: Callable[[], object],
+    ):
+        self._plan, self._others, self._on_page = plan, others, on_page
+        self._expected: dict[str, list[tuple[str, HashSet]]] = defaultdict(list)
+        for name, route in plan.routes.items():
+            self._expected[route.entry.target].append((name, expected[name].frozen()))
+
+    def pages(self, target: str, *, whole: bool) -> Iterator[tuple[list[Mine], list[dict]]]:
+        """The items that the chosen entries produce, and the keys of those that no entry does.
+
+        Without `whole` the items have their keys alone.
+        """
+        if (table := self._plan.target_tables[target]) is None:
+            return
+        names, start, others = sorted(name for name, _ in table.key), None, self._others.get(target, ())
+        while True:
+            items, start = self._plan.target.wire.scan_page(target, start=start, attributes=None if whole else names)
+            mine, extra = [], []
+            for item in items:
+                key = {name: item[name] for name in names}
+                known = key_hash(key)
+                owner = next((entry for entry, keys in self._expected[target] if known in keys), None)
+                if owner is not None:
+                    mine.append(Mine(owner, key, item))
+                elif known not in others:
+                    extra.append(key)
+            yield mine, extra
+            self._on_page()
+            if start is None:
+                return
 
 
 class _Made(NamedTuple):
@@ -73,7 +112,12 @@ class _Made(NamedTuple):
 
 
 def _others(
-    plan: Plan, targets: set[str], held: dict[str, HashLog], parents: set[str], on_page: Callable[[], object]
+    plan: Plan,
+    targets: set[str],
+    held: dict[str, HashLog],
+    parents: set[str],
+    renewed: Renewed,
+    on_page: Callable[[], object],
 ) -> dict[str, HashSet]:
     """Target table → keys that entries produce there which are not chosen. Adds the links of parents that are there.
 
@@ -101,6 +145,9 @@ def _others(
         return made + [_Made(row.entry, row.key, row.old) for row in whole_rows(others, page.table, doubtful)]
 
     def collect(made: list[_Made]) -> None:
+        for one in made:
+            if one.old is not None and plan.mapping.entries[one.entry].model.renews_ids:
+                renewed.add(one.entry, *hashed([text_of(one.old)]))
         for target, of_target in _by_target(plan, made).items():
             if target in targets:
                 keys[target].extend([key_hash(one.key) for one in of_target])

@@ -35,6 +35,7 @@ from .groups import DifferenceGroup, Group, explained
 from .origins import FIGURES, Origins
 from .origins import alerts as alerts_of_drift
 from .queries import Pattern, PatternProof, compile_patterns, prove
+from .residual import Residual, lines_of
 from .target_scan import look_at_target
 from .vacuous import proves_nothing
 
@@ -56,6 +57,7 @@ class Validation:
     groups: list[DifferenceGroup] = field(default_factory=list)  # all differences by cause
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
     migrated: Snapshot | None = None  # the migration's journal
+    residual: Residual = field(default_factory=Residual)  # what is left of the source
 
     def total(self, name: str) -> int:
         """The sum of one figure over all entries."""
@@ -107,7 +109,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     with journal, origins:
         walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments)
         parents = {parent for _, _, parent in totals.asked if parent}
-        side = look_at_target(prepared, totals.expected, totals.held, parents, MAX_SHOWN, look)
+        side = look_at_target(prepared, totals.expected, totals.held, parents, totals.renewed, MAX_SHOWN, look)
         drift = origins.of_extra(side.extra, totals.notes)
     dangling = {
         place: left
@@ -152,14 +154,16 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         groups=explained(totals.groups, plan.mapping.entries),
         drift=drift,
         migrated=migrated,
+        residual=side.residual,
     )
     totals.notes.write(run.folder)
-    for name, lines in listed.items():
+    for name, lines in (listed | lines_of(side.residual)).items():
         write_listing(run.folder, name, lines)
     for name in plan.routes:
         unreadable = {path: number for (entry, path), number in totals.unreadable.items() if entry == name}
         validation.alerts.extend(references.alerts(plan.mapping.entries[name], lost[name], unreadable))
     validation.alerts.extend(_alerts(plan, validation, blind) + structural + alerts_of_drift(run, validation.drift))
+    validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     validation.alerts.extend(names.alerts_of_latest(run.latest_json("migration-analysis"), plan))
     return validation

@@ -1,0 +1,177 @@
+"""Source ids, and the name of the source's environment, that are left in the target: what was found, and what it means."""
+
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ...discover.survivors import Renewed, Survivor, Survivors
+from ...mapping.model import Entry
+from ...mapping.templates import holes
+from ...run.spill import Spool
+from ...verdict import REVIEW, Alert, plural
+from ...walk.plan import Plan
+
+LONG = 8  # characters from which the name of an environment is no common word
+ENVIRONMENT_HOLE = "{source.environment}"
+
+
+class Mine(NamedTuple):
+    """One item of the target that the mapping makes."""
+
+    entry: str
+    key: dict
+    item: dict
+
+
+@dataclass
+class Left:
+    """What is left of one kind: figures, and a line for each value."""
+
+    items: int = 0
+    values: int = 0
+    by_path: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> path -> items
+    lines: Spool = field(default_factory=Spool)
+
+    def add(self, mine: Mine, found: list[Survivor], *, counted: bool = False) -> None:
+        """Adds what was found in one item; `counted`: something was found in it before."""
+        self.items += not counted
+        self.values += len(found)
+        self.by_path[mine.entry].update({one.path for one in found})
+        for one in sorted(set(found)):
+            self.lines.append({"table": mine.entry, "key": mine.key, "path": one.path, "to": one.to})
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures."""
+        return {
+            "items": self.items,
+            "values": self.values,
+            "by_path": {entry: dict(sorted(paths.items())) for entry, paths in sorted(self.by_path.items())},
+        }
+
+
+@dataclass
+class Residual:
+    """What is left of the source in the target."""
+
+    ids: Left = field(default_factory=Left)
+    environment: Left = field(default_factory=Left)
+    name: str | None = None  # the source's environment, where it was looked for
+    coincidences: Counter = field(default_factory=Counter)  # (target table, path) -> values that only look like ids
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # entry -> paths that were not looked at
+    entries: list[str] = field(default_factory=list)  # whose ids were looked for
+
+    def alerts(self) -> list[Alert]:
+        """The open items."""
+        alerts = [_alert(entry, "id of the source", paths, REVIEW, _IDS) for entry, paths in self.ids.by_path.items()]
+        level = REVIEW if len(self.name or "") >= LONG else ""
+        what = "name of the source's environment"
+        alerts += [_alert(entry, what, paths, level, _NAME) for entry, paths in self.environment.by_path.items()]
+        if number := self.coincidences.total():
+            message = f"{plural(number, 'value')} equal to ids of the source, at paths that hold other things"
+            alerts.append(Alert("", "", message, "Nothing to do: numbers and short texts coincide."))
+        return alerts
+
+
+_IDS = (
+    "They point at nothing, or at the wrong item. Declare the reference (01 gives the line) and migrate again; "
+    "or list the path under `not_references`. See residual-ids.jsonl."
+)
+_NAME = "Check that nothing in the target reads from the source. See residual-environment.jsonl."
+
+
+def _alert(entry: str, what: str, paths: Counter, level: str, action: str) -> Alert:
+    shown = ", ".join(f"{path} ({number:,})" for path, number in sorted(paths.items()))
+    number = max(paths.values())
+    return Alert(level, entry, f"{what} left in the target, at least in {plural(number, 'item')}: {shown}", action)
+
+
+class Search:
+    """Looks through the items of the target, page by page, and counts. Not thread-safe."""
+
+    def __init__(self, plan: Plan, renewed: Renewed):
+        """`renewed`: the ids to look for."""
+        entries = [route.entry for route in plan.routes.values()]
+        by_target: dict[str, set[str]] = defaultdict(set)
+        self.found = Residual(entries=renewed.entries)
+        for entry in entries:
+            if paths := sorted(_left_out(entry, plan.mapping.entries)):
+                self.found.left_out[entry.name] = paths
+                by_target[entry.target].update(at for path in paths for at in _in_target(entry, path))
+        sides = plan.parameters.source.environment, plan.parameters.target.environment
+        used = any(ENVIRONMENT_HOLE in (entry.model.source or "") for entry in entries)
+        self.found.name = sides[0] if used and sides[0] != sides[1] else None
+        self._survivors = Survivors(
+            renewed, {entry.target: entry for entry in entries}, by_target, self.found.name, within=sides[1]
+        )
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to look for."""
+        return bool(self.found.entries or self.found.name)
+
+    def page(self, target: str, mine: list[Mine]) -> None:
+        """Looks at a page of a target table."""
+        self._count(mine, self._survivors.look(target, [one.item for one in mine]))
+
+    def tables_again(self) -> set[str]:
+        """The target tables to go through once more, by `page_again`. Call it after the last page."""
+        tables, self.found.coincidences = self._survivors.bare()
+        return tables
+
+    def page_again(self, target: str, mine: list[Mine]) -> None:
+        """Looks at a page again, for bare ids."""
+        items = [one.item for one in mine]
+        found = self._survivors.look_again(target, items)
+        some = sorted({one.index for one in found})
+        before = self._survivors.look(target, [items[at] for at in some])
+        self._count(mine, found, {some[one.index] for one in before if one.to is not None})
+
+    def _count(self, mine: list[Mine], found: list[Survivor], counted: Container[int] = ()) -> None:
+        by_item: dict[int, tuple[list[Survivor], list[Survivor]]] = defaultdict(lambda: ([], []))
+        for one in found:
+            by_item[one.index][one.to is None].append(one)
+        for index, kinds in by_item.items():
+            for left, some in zip((self.found.ids, self.found.environment), kinds, strict=True):
+                if some:
+                    left.add(mine[index], some, counted=index in counted)
+
+
+def _left_out(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
+    """The source paths whose values stay on purpose: ids that are kept, references to them, and `not_references`."""
+    yield from entry.model.not_references
+    if entry.model.id and not entry.model.renews_ids:
+        yield entry.model.id
+    for path, parts in entry.references_to.items():
+        if parts and not any(entries[hole.name].model.renews_ids for hole in holes(parts)):
+            yield path
+
+
+def _in_target(entry: Entry, path: str) -> Iterator[str]:
+    """Where the values of a source path stand in the target."""
+    model = entry.model
+    if model.fields is None:
+        yield path
+        return
+    top = path.replace("[", ".").replace(":", ".").replace("{", ".").split(".")[0]
+    copies = [name for name, rule in model.fields.items() if rule.source == top]
+    yield from (name + path[len(top) :] for name in copies)
+    if not copies and model.rest:
+        yield path if model.rest == "copy" else f"{model.rest}.{path}"
+
+
+def lines_of(residual: Residual) -> dict[str, Spool]:
+    """Listing → its lines; the key is the target's."""
+    return {"residual-ids": residual.ids.lines, "residual-environment": residual.environment.lines}
+
+
+def as_json(residual: Residual) -> dict[str, dict[str, Any]]:
+    """The figures as the report has them."""
+    paths: dict[str, dict[str, int]] = defaultdict(dict)
+    for (table, path), number in sorted(residual.coincidences.items()):
+        paths[table][path] = number
+    ids = residual.ids.as_json() | {"coincidences": residual.coincidences.total(), "coincidences_by_path": paths}
+    return {
+        "residual_ids": ids | {"entries": residual.entries, "left_out": residual.left_out},
+        "residual_environment": residual.environment.as_json(),
+    }
