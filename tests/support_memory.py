@@ -116,6 +116,9 @@ class Memory:
             }
         }
 
+    def describe_continuous_backups(self, TableName: str) -> dict:
+        return {"ContinuousBackupsDescription": {"ContinuousBackupsStatus": "ENABLED"}}
+
     def describe_time_to_live(self, TableName: str) -> dict:
         """What boto3 gives."""
         return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}

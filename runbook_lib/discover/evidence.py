@@ -19,7 +19,7 @@ import numpy as np
 
 from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
-from .tokens import is_recognisable, parts_of
+from .tokens import as_number, is_recognisable, parts_of
 
 KEPT = 2_000_000  # different values of all paths together
 PENDING = 1_024  # values of a path that wait to be counted, at least
@@ -30,15 +30,7 @@ PART = object()  # ends a path whose values are the parts of the texts there
 Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
 
 _TEXT = -(2**63)
-_DIGITS = 18  # of the longest number that stands for itself
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-
-
-def as_number(text: str) -> int | None:
-    """The whole number that a text is, if it stands for itself: not negative, no leading zeros, not too long."""
-    if text.isdigit() and text.isascii() and len(text) <= _DIGITS and (text[0] != "0" or text == "0"):
-        return int(text)
-    return None
 
 
 def code_of(text: str) -> int:

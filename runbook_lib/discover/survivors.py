@@ -9,24 +9,21 @@ import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from ..mapping.model import Entry
-from ..run.spill import HashLog, HashSet
+from ..run.spill import HashSet
 from .columns import Path, Reader, as_columns, spelled
-from .evidence import PART, Evidence, Ids, as_number
+from .evidence import PART, Evidence, Ids
 from .references import CERTAIN, find_references
-from .tokens import is_recognisable, parts_of
+from .renewed import HASH_BYTES, TEXT, Renewed, bare_code, hash_of
+from .tokens import as_number, is_recognisable, parts_of
 
-HASH_BYTES, CODE_BYTES = 12, 8
 BITS_PER_ID = 128  # of the table that says of nearly every text that it is no id
 LEAST_BITS, MOST_BITS = 20, 30  # of its length, as powers of two
-IDS_BYTES = 16_000_000  # of an entry's ids that stay in memory
-_TEXT = -(2**63)
 
 
 class Survivor(NamedTuple):
@@ -35,47 +32,6 @@ class Survivor(NamedTuple):
     index: int  # of the item in its page
     path: str
     to: str | None  # the entry whose id it was; None for the name of the source's environment
-
-
-class Renewed:
-    """The ids of the source that get new ones, by entry: their hashes, and the codes of the bare ones."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.hashes: dict[str, HashLog] = defaultdict(lambda: HashLog(HASH_BYTES, IDS_BYTES))
-        self.codes: dict[str, HashLog] = defaultdict(lambda: HashLog(CODE_BYTES, IDS_BYTES))
-
-    @property
-    def entries(self) -> list[str]:
-        """Whose ids there are."""
-        return sorted({*self.hashes, *self.codes})
-
-    def add(self, entry: str, hashes: bytes, codes: bytes) -> None:
-        """Adds what `hashed` gave for some ids of an entry. Thread-safe after the first ids of the entry."""
-        for log, blob, width in ((self.hashes, hashes, HASH_BYTES), (self.codes, codes, CODE_BYTES)):
-            if blob:
-                log[entry].extend(blob[at : at + width] for at in range(0, len(blob), width))
-
-
-def hashed(ids: Iterable[str]) -> tuple[bytes, bytes]:
-    """Hashes of the ids that can be recognised, and codes of the bare ones; the same in every process."""
-    hashes, codes = [], array("q")
-    for text in ids:
-        if is_recognisable(text):
-            hashes.append(_hash(text))
-        else:
-            codes.append(_code(text))
-    return b"".join(hashes), codes.tobytes()
-
-
-def _hash(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogatepass")
-    return crc32(data).to_bytes(4, "big") + blake2b(data, digest_size=HASH_BYTES - 4).digest()
-
-
-def _code(text: str) -> int:
-    number = as_number(text)
-    return number if number is not None else crc32(text.encode("utf-8", "surrogatepass")) | _TEXT
 
 
 class Survivors:
@@ -129,7 +85,7 @@ class Survivors:
                 numbers = [as_number(text) for text in texts]
                 coded[path, None] = array(
                     "q",
-                    [int(s) | _TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)],
+                    [int(s) | TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)],
                 )
         if self._evidence:
             self._evidence.take(target, self._readers[target], coded)
@@ -144,7 +100,7 @@ class Survivors:
                     yield from (Survivor(index, place, known[text]) for text in texts if text in known)
 
     def _owner(self, text: str) -> str | None:
-        known = _hash(text)
+        known = hash_of(text)
         return next((name for name, hashes in self._known.items() if known in hashes), None)
 
     def bare(self) -> tuple[set[str], Counter]:
@@ -180,7 +136,7 @@ class Survivors:
                     found += [
                         Survivor(index, place, to)
                         for text in texts
-                        if array("q", [_code(text)]).tobytes() in codes and not is_recognisable(text)
+                        if array("q", [bare_code(text)]).tobytes() in codes and not is_recognisable(text)
                     ]
         return found
 

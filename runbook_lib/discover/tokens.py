@@ -16,12 +16,20 @@ _SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%\t\n\r."
 _BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
 _TOKENS = re.compile(r"[^#|,;:/\\\"'`()\[\]{}<>=&?@!*+~^$%\s.]+")
 _LONGEST = 36  # characters of a uuid
+_DIGITS = 18  # of the longest number that stands for itself
 SHORT = 16  # parts: of a text with more, only those that look like ids are taken
 
 
 def is_recognisable(text: str) -> bool:
     """Whether a text looks like an id and like nothing else, so that to find it elsewhere is no coincidence."""
     return bool(_RECOGNISED.fullmatch(text)) and not _DATE.fullmatch(text)
+
+
+def as_number(text: str) -> int | None:
+    """The whole number that a text is, if it stands for itself: not negative, no leading zeros, not too long."""
+    if text.isdigit() and text.isascii() and len(text) <= _DIGITS and (text[0] != "0" or text == "0"):
+        return int(text)
+    return None
 
 
 def parts_of(texts: Iterable[str]) -> list[str]:

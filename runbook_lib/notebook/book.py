@@ -15,8 +15,9 @@ from ..journal.snapshot import Snapshot
 from ..mapping.load import load_mapping
 from ..parameters import build_parameters
 from ..process import is_headless
-from ..report import html, views
+from ..report import json_analysis, views
 from ..report import json_report as report
+from ..report.drawing import html
 from ..run.folder import Run
 from ..stages.analyze.analysis import Analysis
 from ..stages.execution import explained
@@ -141,7 +142,7 @@ class Book:
         analysis: Analysis = done.result
         headline = (
             f"{analysis.records:,} records in {plural(len(analysis.tables), 'table')}, "
-            f"{analysis.relationships:,} references; {report.left_open(plan, done.content['totals'], analysis.alerts)}."
+            f"{analysis.relationships:,} references; {json_analysis.left_open(plan, done.content['totals'], analysis.alerts)}."
         )
         self._done(done, headline)
         return analysis

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..process import is_headless
-from ..report import html
+from ..report.drawing import html
 
 FRAME_ROWS = 50  # of a DataFrame that are shown
 

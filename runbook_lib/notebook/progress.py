@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..report import views
-from ..report.html import note
+from ..report.drawing.html import note
 from ..report.work import DONE, WAITING
 from ..run.folder import Run
 from ..run.locks import Held

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..dynamo.session import Connection
 from ..journal.snapshot import Snapshot
 from ..parameters import LeaseSettings
+from ..report import json_analysis
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import Held, hold_targets
@@ -69,7 +70,7 @@ class Steps:
         """01. Reads both sides; writes the analysis into the run's folder."""
         with self.watch(self.run, plan, "read", None) as on_page:
             analysis = analyze(plan, on_page)
-        return Done(analysis, *report.write_analysis(self.run, plan, analysis), analysis.alerts)
+        return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
 
     def create_tables(self, plan: Plan, *, last: bool = True) -> Done:
         """02, the tables that are missing; not the `last` step where a test follows, which reports them.

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..discover.distinct import ERROR, KEPT
+from ..discover.profile import AttributeProfile
 from ..stages.analyze.analysis import Analysis, EntryAnalysis
-from ..stages.analyze.distinct import ERROR, KEPT
-from ..stages.analyze.profile import AttributeProfile
 from ..verdict import FAIL
-from .html import ACCENT, LINE, Html, chip, details, flagged, muted, note, number, quiet, size, table
-from .reference_map import draw_map
+from .drawing.html import ACCENT, LINE, Html, chip, details, flagged, muted, note, number, quiet, size, table
+from .drawing.reference_map import draw_map
 
 if TYPE_CHECKING:
     import pandas

@@ -1,7 +1,6 @@
 """Results → the JSON files of a run. Each report repeats the earlier sections and adds its own."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -14,9 +13,7 @@ from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.folder import Run, iso, now
 from ..stages import references
-from ..stages.analyze import ledger, names
-from ..stages.analyze.analysis import Analysis
-from ..stages.analyze.profile import AttributeProfile
+from ..stages.analyze import names
 from ..stages.migrate import backup_gate
 from ..stages.migrate.migrate import Migration
 from ..stages.rollback.restore import Restored
@@ -36,7 +33,7 @@ SCHEMA = 1
 NOTHING = Counter()
 
 
-def _saved(write):
+def saved(write):
     """Decorates a function that writes files: a full disk interrupts, because all files can be written again."""
 
     @wraps(write)
@@ -47,112 +44,7 @@ def _saved(write):
     return guarded
 
 
-@_saved
-def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
-    """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Returns the content and the path."""
-    for name in ("quarantine", "conflicts", "unrouted", "dangling", "unreadable"):
-        write_listing(run.folder, name, analysis.listed.get(name, []))
-    tables = {
-        name: {
-            "records": table.records,
-            "level": analysis.levels[name],
-            "routed": table.routed,
-            "quarantined": table.quarantined,
-            "conflicts": table.losers + table.different_there,
-            "already_there": table.already_there,
-            "references": dict(table.references),
-            "dangling": dict(table.dangling),
-            "unreadable": dict(table.unreadable),
-            "sparse": dict(table.sparse),
-            "fell_back": dict(table.fell_back),
-            "ledger": ledger.as_json(table.ledger),
-            "bytes": table.bytes,
-            "write_units": table.write_units,
-            "expired": table.expired if analysis.sources[plan.routes[name].entry.source].ttl_known else None,
-            "attributes": {n: _attribute(p) for n, p in sorted(table.profile.items())},
-        }
-        for name, table in analysis.tables.items()
-    }
-    content = {
-        "schema": SCHEMA,
-        "run_id": run.id,
-        "created": iso(now()),
-        "source": plan.sides()["source"],
-        "target": plan.sides()["target"],
-        "tables": tables,
-        "totals": {
-            "records": analysis.records,
-            "relationships": analysis.relationships,
-            "dangling": analysis.dangling,
-            "unreadable": sum(table.unreadable.total() for table in analysis.tables.values()),
-            "quarantined": sum(table["quarantined"] for table in tables.values()),
-            "conflicts": sum(table["conflicts"] for table in tables.values()),
-            "already_there": sum(table["already_there"] for table in tables.values()),
-            "unrouted": sum(analysis.unrouted.values()),
-            "unmatched": sum(one.level == REVIEW and not one.accepted for one in analysis.unmatched),
-            "undeclared": len({(one.table, one.path) for one in analysis.undeclared if one.is_certain}),
-        },
-        "unmatched": [{**one._asdict(), "level": one.level or "NOTE"} for one in analysis.unmatched],
-        "unrouted": analysis.unrouted,
-        "targets": {
-            name: {
-                "exists": state.exists,
-                "empty": state.empty,
-                "differences": state.differences,
-                "skew": {
-                    attribute: {"distinct": use.distinct, "largest_share": round(use.share, 4)}
-                    for attribute, use in analysis.skew[name].items()
-                },
-            }
-            for name, state in analysis.targets.items()
-        },
-        "undeclared": [found.as_json() for found in analysis.undeclared],
-        "not_references": [found.as_json() for found in analysis.not_references],
-        "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
-        "estimated_write_units": analysis.write_units,
-        "costs": {stage: {**cost._asdict(), "usd": round(cost.usd, 6)} for stage, cost in analysis.costs.items()},
-        "prices": analysis.prices._asdict(),
-        "fingerprints": plan.identity._asdict(),
-        "held_back": held_back(plan.limiter),
-        "verdict": worst(analysis.alerts),
-        "checks": [
-            {**check._asdict(), "message": check.sentence, "level": check.level or "OK"} for check in analysis.checks
-        ],
-        "alerts": _alerts(analysis.alerts),
-    }
-    return content, run.write_json("migration-analysis", content)
-
-
-def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:
-    """The counts of an analysis that need a decision, and the number of obstacles to the migration, as a phrase."""
-    names = {
-        "dangling": "dangling",
-        "unreadable": "unreadable",
-        "quarantined": "quarantined",
-        "conflicts": "in conflict",
-        "unrouted": "unrouted",
-        "unmatched": "unmatched in the mapping",
-        "undeclared": "undeclared",
-    }
-    if plan.mapping.ignore_unrouted:
-        del names["unrouted"]
-    found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]
-    if obstacles := sum(alert.level == FAIL for alert in alerts):
-        found.append(f"{plural(obstacles, 'obstacle')} to the migration")
-    return ", ".join(found) or "nothing open"
-
-
-def _attribute(profile: AttributeProfile) -> dict[str, Any]:
-    distinct = profile.distinct
-    return {
-        "types": dict(profile.types),
-        "empty": profile.empty,
-        "distinct": distinct.count,
-        "distinct_is_exact": distinct.exact,
-    }
-
-
-@_saved
+@saved
 def write_test(
     run: Run, plan: Plan, created: list[Created], canary: Canary | None, alerts: list[Alert]
 ) -> tuple[dict[str, Any], Path]:
@@ -202,7 +94,7 @@ def canary_alerts(canary: Canary) -> list[Alert]:
     return alerts
 
 
-@_saved
+@saved
 def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
     """Writes the report of 03, the listings and the id map."""
     stage = Stage(run, "migrate")
@@ -265,7 +157,7 @@ def taken_back(migration: Migration) -> str:
     return f" Its inserts were rolled back{left}."
 
 
-@_saved
+@saved
 def write_validation(
     run: Run, plan: Plan, validation: Validation, repaired: Repaired | None = None
 ) -> tuple[dict[str, Any], Path]:
@@ -323,7 +215,7 @@ def _different(found: Difference) -> dict[str, Any]:
     return {**entry_of(found.table, found.key, found.attribute, reason), "code": key_tag(found.key)}
 
 
-@_saved
+@saved
 def write_rollback(
     run: Run,
     sides: dict[str, Any],
@@ -369,7 +261,7 @@ def _rollback(counts: Counter) -> dict[str, int]:
     return {key: counts[key] for key in ("deleted", "kept_edited", "not_found")}
 
 
-def _alerts(alerts: list[Alert]) -> list[dict[str, str]]:
+def alerts_as_json(alerts: list[Alert]) -> list[dict[str, str]]:
     return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
 
 
@@ -405,7 +297,7 @@ def _write(
         **sections,
         "held_back": held_back(limiter),
         "verdict": verdict or worst(alerts),
-        "alerts": _alerts(alerts),
+        "alerts": alerts_as_json(alerts),
     }
     return content, run.write_json("migration-report", content)
 

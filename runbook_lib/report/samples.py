@@ -16,7 +16,7 @@ from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from ..verdict import plural
 from .analysis import ordered
-from .html import MONO, Html, chip, details, mono, muted, note, quiet, table
+from .drawing.html import MONO, Html, chip, details, mono, muted, note, quiet, table
 
 ID_CHARACTERS = 8  # of a newly made id that are shown
 OPEN = 2  # entries whose samples are unfolded: those in which most happened

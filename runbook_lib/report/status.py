@@ -13,7 +13,7 @@ from ..run.files import write_atomically
 from ..run.folder import Run, runs
 from ..stages.validate import journal as validation_journal
 from ..verdict import PASS, REVIEW
-from .html import Html
+from .drawing.html import Html
 
 _STYLE = Html(
     "body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1f2933}"

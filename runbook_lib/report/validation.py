@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ..stages.validate.validate import Validation
 from ..verdict import plural
-from .html import TICK, Html, chip, flagged, heading, muted, note, quiet, table
+from .drawing.html import TICK, Html, chip, flagged, heading, muted, note, quiet, table
 from .samples import key_tag
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
 
 Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
-reference_map, references, types, profile, profile_html, samples, targets, quarantine, unmatched, ledger. Of what was
+reference_map, references, types, profile, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
 done: created, canary, migration, counts, progress, held_back, preview, undone, restored, deletions. Of a Validation:
 validation, differences, differences_html, patterns.
 """
@@ -13,8 +13,9 @@ from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.checks import Check, alerts_of
 from ..verdict import FAIL, REVIEW, Alert
 from .analysis import costs, overview, profile, profile_html, quarantine, reference_map, references, targets
-from .figures import ledger, types, unmatched
-from .html import Html, badge, chip, details, mono, muted, note, table
+from .drawing.html import Html, badge, chip, details, mono, muted, note, table
+from .figures import types
+from .mapping import ledger, undeclared, unmatched
 from .samples import samples
 from .validation import differences, differences_html, patterns, validation
 from .work import (
@@ -35,11 +36,39 @@ from .work import (
 )
 
 __all__ = [
-    "alerts", "backups", "canary", "costs", "counts", "created", "decision", "deletions", "differences",
-    "differences_html", "files", "held_back", "ledger", "migration", "overview", "patterns", "plan", "preview", "profile",
-    "profile_html", "progress",
-    "quarantine", "reference_map", "references", "reproduce", "restored", "samples", "targets", "types", "undone",
-    "unmatched", "validation",
+    "alerts",
+    "backups",
+    "canary",
+    "costs",
+    "counts",
+    "created",
+    "decision",
+    "deletions",
+    "differences",
+    "differences_html",
+    "files",
+    "held_back",
+    "ledger",
+    "migration",
+    "overview",
+    "patterns",
+    "plan",
+    "preview",
+    "profile",
+    "profile_html",
+    "progress",
+    "quarantine",
+    "reference_map",
+    "references",
+    "reproduce",
+    "restored",
+    "samples",
+    "targets",
+    "types",
+    "undeclared",
+    "undone",
+    "unmatched",
+    "validation",
 ]  # fmt: skip
 
 STATES = {FAIL: ("stop", "bad"), REVIEW: ("look", "look"), "": ("note", "quiet")}  # level of an alert -> word, tone

@@ -15,7 +15,7 @@ from ..values import equal
 from ..verdict import plural
 from ..walk.plan import Plan
 from . import figures
-from .html import TICK, Html, chip, details, duration, flagged, heading, mono, muted, note, number, table
+from .drawing.html import TICK, Html, chip, details, duration, flagged, heading, mono, muted, note, number, table
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full

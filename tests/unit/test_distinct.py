@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook_lib.stages.analyze.distinct import ERROR, KEPT, Distinct, content_of
-from runbook_lib.stages.analyze.profile import merge_into, profile_items
+from runbook_lib.discover.distinct import ERROR, KEPT, Distinct, content_of
+from runbook_lib.discover.profile import merge_into, profile_items
 
 LETTERS = st.sampled_from(("S", "N", "B"))
 

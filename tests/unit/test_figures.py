@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from runbook_lib.discover.profile import AttributeProfile
 from runbook_lib.mapping.levels import levels
 from runbook_lib.report import figures
-from runbook_lib.report.reference_map import GAP, _Map, draw_map, lay_out
+from runbook_lib.report.drawing import canvas
+from runbook_lib.report.drawing.reference_map import GAP, _Map, draw_map, lay_out
 from runbook_lib.stages.analyze.analysis import EntryAnalysis
-from runbook_lib.stages.analyze.profile import AttributeProfile
 
 # The 35 tables of an environment copy, and what refers to what.
 PARENTS = {
@@ -199,7 +200,7 @@ def test_types_of_35_tables():
 
     markup = figures.types(Many())
     assert alt_of(markup) == "Attribute types of 35 tables: S, N, NS."
-    assert image_of(markup).size[1] > 35 * 2 * figures.ROW
+    assert image_of(markup).size[1] > 35 * 2 * canvas.ROW
 
 
 @pytest.mark.parametrize("name", STRANGE)
@@ -231,7 +232,7 @@ def test_figures_can_be_made_on_any_thread():
 def test_pyplot_and_its_state_are_not_used():
     code = (
         "import sys; from runbook_lib.report import figures; "
-        "from runbook_lib.report.reference_map import draw_map; assert 'matplotlib' not in sys.modules; "
+        "from runbook_lib.report.drawing.reference_map import draw_map; assert 'matplotlib' not in sys.modules; "
         "figures.counts({'A': {'inserted': 1}}); draw_map({'A': 1}, [('A', 'A', 1, 0)], {}); "
         "print('matplotlib.pyplot' in sys.modules)"
     )

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items, values
 
+from runbook_lib.discover import profile
 from runbook_lib.mapping.routes import Row
-from runbook_lib.stages.analyze import ledger, profile
+from runbook_lib.stages.analyze import ledger
 from runbook_lib.stages.analyze.ledger import WORDS, Ledger
 from runbook_lib.verdict import FAIL, REVIEW
 

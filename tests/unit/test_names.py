@@ -11,11 +11,11 @@ import yaml
 from compiled import routes_of
 
 from runbook_lib.demo import data
+from runbook_lib.discover.profile import merge_into, profile_items
 from runbook_lib.mapping.load import _path
 from runbook_lib.stages.analyze import names
 from runbook_lib.stages.analyze.analysis import EntryAnalysis, Unmatched
 from runbook_lib.stages.analyze.names import Names, _Name
-from runbook_lib.stages.analyze.profile import merge_into, profile_items
 from runbook_lib.verdict import REVIEW
 from runbook_lib.walk.walk import Page, route_items
 from runbook_lib.yaml_files import expand

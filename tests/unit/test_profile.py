@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items
 
-from runbook_lib.stages.analyze import profile
-from runbook_lib.stages.analyze.profile import AttributeProfile, merge_into, profile_items
+from runbook_lib.discover import profile
+from runbook_lib.discover.profile import AttributeProfile, merge_into, profile_items
 from runbook_lib.values import is_empty
 
 

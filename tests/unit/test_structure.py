@@ -17,10 +17,10 @@ HEAVY = ("pandas", "matplotlib", "papermill", "numpy", "pyarrow", "nbformat", "I
 COMMAND = {"cli", "commands", "__main__"}  # the files at the top that may import folders
 LONGEST = 400  # lines of a module
 MOST_FILES = 10  # of a folder, its __init__.py apart
-MOST_ARROWS = 36  # from one folder to another
-# From one module to another: a change that needs more is to say why here. 32 of them are the description of tables and
-# its comparison, which the plan, three stages and `create` share.
-MOST_IMPORTS = 712
+MOST_ARROWS = 37  # from one folder to another
+# From one module to another: a change that needs more is to say why here. What looks at the data whatever the mapping says
+# (discovery, names, ledger, checks, structure, costs, listings, groups, repair) is a module each, and three stages share it.
+MOST_IMPORTS = 900
 
 
 def modules() -> dict[str, Path]:

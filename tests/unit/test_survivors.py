@@ -7,7 +7,8 @@ from compiled import mapping_of
 from support_schemas import UUIDS, text
 
 from runbook_lib.discover import survivors
-from runbook_lib.discover.survivors import Renewed, Survivor, Survivors, hashed
+from runbook_lib.discover.renewed import Renewed, hashed
+from runbook_lib.discover.survivors import Survivor, Survivors
 
 ENVIRONMENT = "fvn7t5hbobaxjklhrqzdl4ac34"
 

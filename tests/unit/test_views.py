@@ -11,17 +11,18 @@ from types import SimpleNamespace
 import pytest
 from compiled import mapping_of, routes_of
 
+from runbook_lib.discover.profile import AttributeProfile, profile_items
 from runbook_lib.journal.snapshot import State
 from runbook_lib.mapping.references import Found
 from runbook_lib.mapping.routes import Row
-from runbook_lib.report import figures, html, views
+from runbook_lib.report import figures, views
 from runbook_lib.report.analysis import edges
-from runbook_lib.report.json_report import left_open
-from runbook_lib.report.reference_map import draw_map
+from runbook_lib.report.drawing import html
+from runbook_lib.report.drawing.reference_map import draw_map
+from runbook_lib.report.json_analysis import left_open
 from runbook_lib.report.samples import changes, key_tag
 from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import Check, from_alert
-from runbook_lib.stages.analyze.profile import AttributeProfile, profile_items
 from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.rollback.undo import Preview, Undone
 from runbook_lib.stages.test.canary import Canary, Closure, Created, Pair
@@ -720,12 +721,13 @@ def test_nothing_made_or_to_undo_is_said():
 
 def test_importing_the_views_loads_nothing_heavy():
     code = (
-        "import sys; import runbook_lib.report.html, runbook_lib.report.views, runbook_lib.report.figures; "
+        "import sys; import runbook_lib.report.drawing.html, runbook_lib.report.views, runbook_lib.report.figures; "
         "print(sorted({'pandas', 'matplotlib', 'PIL', 'IPython', 'papermill'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    code = "import sys; import runbook_lib.report.html; print(sorted({'boto3', 'botocore', 'pydantic'} & set(sys.modules)))"
+    code = "import sys; import runbook_lib.report.drawing.html\n"
+    code += "print(sorted({'boto3', 'botocore', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

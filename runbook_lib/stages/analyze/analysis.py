@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...discover.profile import Profile
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
 from .checks import Check, alerts_of
-from .profile import Profile
 from .skew import Skew
 
 if TYPE_CHECKING:

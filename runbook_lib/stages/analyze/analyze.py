@@ -9,6 +9,7 @@ from math import ceil
 
 from ...discover.columns import as_columns
 from ...discover.evidence import Evidence
+from ...discover.profile import Profile, merge_into, profile_columns
 from ...discover.references import find_references, undeclared
 from ...dynamo import tables
 from ...mapping.references import REMEMBERED, Found
@@ -25,7 +26,6 @@ from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import READ_BYTES, cost_checks, costs_of, prices_of, writing_of
 from .findings import mapping_checks, undeclared_checks, walk_checks
 from .names import Names
-from .profile import Profile, merge_into, profile_columns
 from .skew import Spread, SpreadPage, skew_checks, target_keys
 from .structure import structure_checks
 

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from operator import eq, is_
 
+from ...discover.profile import place_of
 from ...mapping.conversions import convert
 from ...mapping.model import Entry, FieldRule, default_of
 from ...mapping.routes import Row
 from ...values import is_empty, text_of
 from ...verdict import FAIL, REVIEW, Alert, plural
-from .profile import place_of
 
 # Exactly one of them for each item and attribute it has. An item that lacks the attribute counts where a default stands in.
 WORDS = ("copied", "rewritten", "converted", "transformed", "defaulted", "rest", "dropped", "unaccounted")

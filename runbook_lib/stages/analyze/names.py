@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...discover.profile import MAX_ATTRIBUTES, Profile
 from ...mapping import templates
 from ...mapping.fields import feeding
 from ...mapping.json_text import EACH, JSON
@@ -20,7 +21,6 @@ from ...verdict import REVIEW, Alert
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from .analysis import EntryAnalysis, Unmatched
-from .profile import MAX_ATTRIBUTES, Profile
 
 OPEN_RULES = ("reference", "id", "where", "index", "empty")  # REVIEW; the others are notes, but for templates of keys
 SURE = 0.9  # confidence from which on an undeclared reference needs a decision

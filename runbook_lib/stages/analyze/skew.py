@@ -9,13 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ...discover.distinct import Distinct
 from ...mapping import templates
 from ...mapping.routes import Key, Route, Row
 from ...values import size
 from ...verdict import REVIEW
 from ...walk.plan import Plan
 from .checks import NOTE, Check
-from .distinct import Distinct
 
 KEPT = 256  # values that are counted for one key
 WRITE_BYTES = 1_024  # of one write unit

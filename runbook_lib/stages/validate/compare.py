@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from ...discover.survivors import Renewed, hashed
+from ...discover.renewed import Renewed, hashed
 from ...mapping.ids import id_hash
 from ...mapping.model import Entry
 from ...mapping.references import LINK_BYTES

@@ -37,7 +37,7 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
     "groups": "stages/validate/groups.py",
     "origins": "stages/validate/origins.py",
     "target scan": "stages/validate/target_scan.py",
-    "survivors": "discover/survivors.py",
+    "renewed ids": "discover/renewed.py",
     "tokens": "discover/tokens.py",
     "validation journal": "stages/validate/journal.py",
     "journal index": "journal/lookup.py",

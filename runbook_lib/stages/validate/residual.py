@@ -5,7 +5,8 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...discover.survivors import Renewed, Survivor, Survivors
+from ...discover.renewed import Renewed
+from ...discover.survivors import Survivor, Survivors
 from ...mapping.model import Entry
 from ...mapping.templates import holes
 from ...run.spill import Spool

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...discover.survivors import Renewed, hashed
+from ...discover.renewed import Renewed, hashed
 from ...mapping.ids import id_hash
 from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Route

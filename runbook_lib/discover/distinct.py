@@ -7,7 +7,7 @@ from zlib import crc32
 
 import orjson
 
-from ...values import SCALARS
+from ..values import SCALARS
 
 KEPT = 256
 ERROR = 0.06  # standard error of an estimate: 1 / sqrt(KEPT - 2)

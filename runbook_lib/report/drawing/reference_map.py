@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from .figures import GREY, INK, RED, Canvas, text_width
+from .canvas import GREY, INK, RED, Canvas, text_width
 from .html import ACCENT, Html, muted, note
 
 MARGIN, CURVE, PORT, PAD, BASE = 16.0, 46.0, 15.0, 10.0, 36.0

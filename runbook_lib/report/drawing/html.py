@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from ..verdict import FAIL, PASS, REVIEW, ROLLED_BACK
+from ...verdict import FAIL, PASS, REVIEW, ROLLED_BACK
 
 ACCENT = "#2f6fb3"
 LINE = "#8884"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ...discover.columns import MAX_ATTRIBUTES, as_columns, by_letter
+from .columns import MAX_ATTRIBUTES, as_columns, by_letter
 from .distinct import Distinct, different
 
 FURTHER = "(further attributes)"

@@ -1,0 +1,103 @@
+"""What the data say about the mapping: names that match nothing, ids that no rule rewrites, what became of every attribute."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ..discover.references import Finding
+from ..stages.analyze.analysis import Analysis, EntryAnalysis, Unmatched
+from ..verdict import REVIEW, plural
+from .drawing.canvas import stacked, widths
+from .drawing.html import Html, chip, details, flagged, mono, muted, note, quiet, table
+
+WORDS = {  # what became of an attribute's value, as the ledger says it -> its name and colour
+    "copied": ("copied", "#3f9d6a"),
+    "rewritten": ("new id", "#2f6fb3"),
+    "converted": ("converted", "#7d5ba6"),
+    "transformed": ("transformed", "#c06bab"),
+    "defaulted": ("default", "#a9b4bf"),
+    "rest": ("rest", "#a9cbb6"),
+    "dropped": ("dropped", "#f0b030"),
+    "unaccounted": ("unaccounted", "#bf2c2c"),
+}
+
+
+def ledger(analysis: Analysis) -> Html:
+    """What became of the values of every source attribute: a bar an entry, and each attribute behind a line that unfolds."""
+    entries = {name: entry for name, entry in analysis.tables.items() if entry.ledger}
+    if not entries:
+        return note("No items.")
+    names = sorted(entries, key=lambda name: (analysis.levels.get(name, 0), name))
+    sums = {name: dict(sum(entries[name].ledger.values(), Counter())) for name in names}
+    used = {word: about for word, about in WORDS.items() if any(sums[name].get(word) for name in names)}
+    lost = sum(counts.get("unaccounted", 0) for counts in sums.values())
+    values = sum(sum(counts.values()) for counts in sums.values())
+    said = f"{plural(lost, 'value')} of {values:,} neither in the target nor dropped." if lost else ""
+    said = said or f"All {values:,} values are accounted for: looked for in the target items, not taken from the rules."
+    title = f"What became of the attribute values of {len(names)} entries"
+    folds = [_attributes(name, entries[name], sums[name]) for name in names]
+    return Html("").join(
+        [note(said, "bad" if lost else "good"), stacked(names, sums, used, title, "no values"), *folds]
+    )
+
+
+def _attributes(name: str, entry: EntryAnalysis, sums: Mapping[str, int]) -> Html:
+    """The attributes of one entry, most present first, with a column for each word that any of them has."""
+    words = [word for word in WORDS if sums.get(word)]
+    rows, marks = [], []
+    for attribute, counts in sorted(entry.ledger.items(), key=lambda line: (-line[1].total(), line[0])):
+        cells = [flagged(counts[word], "bad") if word == "unaccounted" else counts[word] for word in words]
+        rows.append([attribute, _bar(counts), *cells])
+        marks.append("bad" if counts["unaccounted"] else None)
+    columns = ["source attribute", "", *(WORDS[word][0] for word in words)]
+    foot = ["in all", "", *(sums[word] for word in words)]
+    title = Html("<b>{}</b> {}").format(name, muted(f"{plural(len(rows), 'attribute')} in {entry.routed:,} items"))
+    body = table(columns, rows, align="ll" + "r" * len(words), foot=foot, marks=marks)
+    return details(title, body, open=bool(sums.get("unaccounted")))
+
+
+def _bar(counts: Mapping[str, int]) -> Html:
+    """The shares of one attribute as a small bar. Of borders, because these are printed where grounds are not."""
+    scale = 80 / max(1, sum(counts.values()))
+    part = Html('<span style="display:inline-block;height:8px;border-left:{:.0f}px solid {}"></span>')
+    return Html("").join(part.format(width, WORDS[word][1]) for word, width in widths(counts, WORDS, scale).items())
+
+
+def unmatched(analysis: Analysis) -> Html:
+    """The names in the mapping that no item has, those that need a decision first."""
+    if not analysis.unmatched:
+        return note("Every name in the mapping is an attribute that items have.", "good")
+    rows, marks = [], []
+    for one in sorted(analysis.unmatched, key=lambda one: (not _is_open(one), one.table)):
+        state = chip("accepted") if one.accepted else chip("REVIEW", "look") if _is_open(one) else chip("note")
+        rows.append([state, one.table, one.rule, one.name, one.suggestion or quiet("–"), one.items])
+        marks.append("look" if _is_open(one) else None)
+    return table(["", "entry", "rule", "no item has", "did you mean", "items"], rows, align="clllwr", marks=marks)
+
+
+def _is_open(one: Unmatched) -> bool:
+    return one.level == REVIEW and not one.accepted
+
+
+def undeclared(analysis: Analysis) -> Html:
+    """One row for each path whose values are ids that no rule rewrites, with the line that would; and what is none."""
+    if not analysis.undeclared and not analysis.not_references:
+        return note("No value that stays is an id of an entry that gets new ids.", "good")
+    rows, marks = [], []
+    for one in analysis.undeclared:
+        certain = one.is_certain
+        rows.append([chip("certain", "look") if certain else chip("ambiguous", "quiet"), *_cells(one), _line(one)])
+        marks.append("look" if certain else "quiet")
+    for one in analysis.not_references:
+        rows.append([chip("accepted", "good"), *_cells(one), muted("the mapping says that it is none")])
+        marks.append(None)
+    columns = ["", "entry", "path", "ids of", "values", "of them ids", "coverage", "to paste under references"]
+    return table(columns, rows, align="clllrrrw", marks=marks)
+
+
+def _cells(one: Finding) -> list[object]:
+    to = one.to if not one.declared else Html("{} {}").format(one.to, muted(f"(the mapping says {one.declared})"))
+    return [one.table, one.path, to, one.values, one.found, f"{one.coverage:.0%}"]
+
+
+def _line(one: Finding) -> Html:
+    return mono(one.line) if one.line else muted("the mapping cannot rewrite these")
