@@ -33,9 +33,9 @@ def ended_by(problem: RunbookError) -> str:
     return {EXIT_REFUSED: REFUSED, EXIT_INTERRUPTED: INTERRUPTED}.get(problem.exit_code, FAIL)
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 item`, `2 items`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def plural(number: int, noun: str, many: str = "") -> str:
+    """`1 item`, `2 items`; `many` where an s is not enough."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {many or noun + 's'}"
 
 
 def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_unrouted: bool) -> list[Alert]:

@@ -37,7 +37,7 @@ from ..walk.guard import confirm
 from ..walk.plan import Plan, open_plan
 from .display import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
 from .execute import RESULT
-from .parameters_cell import COMMON, OPTIONAL, OWN, check_names, typed
+from .parameters_cell import COMMON, OWN, check_names, typed
 from .progress import Progress, telling
 from .steps import Done, Steps
 
@@ -92,7 +92,7 @@ class Book:
         on_error(self._stopped)
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
-        declared = COMMON | OWN[self.stage] | OPTIONAL.get(self.stage, {})
+        declared = COMMON | OWN[self.stage]
         check_names(declared)
         values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
         content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}

@@ -21,11 +21,8 @@ OWN: dict[str, dict[str, type]] = {
     "01_analyze": {},
     "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
     "03_migrate": {"tables": list, "retry_failed": bool, "delta": bool, **WRITING},
-    "04_validate": {"tables": list},
+    "04_validate": {"tables": list, "repair": str, **WRITING},
     "05_rollback": {"checkpoint": str, "restore_from": str, "delete_tables": list, **WRITING},
-}
-OPTIONAL: dict[str, dict[str, type]] = {  # what a command may add that the notebook need not declare
-    "04_validate": {"repair": str, **WRITING},
 }
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ..stages.validate.validate import Validation
 from ..verdict import plural
-from .drawing.html import TICK, Html, chip, flagged, heading, muted, note, quiet, table
+from .drawing.html import TICK, Html, chip, details, flagged, heading, muted, note, quiet, table
 from .samples import key_tag
 
 if TYPE_CHECKING:
@@ -126,8 +126,49 @@ def patterns(result: Validation) -> Html:
         figures = (proof.expected, proof.returned, proof.pages, proof.foreign)
         rows.append([proof.entry, proof.name, where, *figures, state])
         marks.append("bad" if proof.problem else "look" if proof.vacuous else None)
-    proved = sum(proof.problem is None for proof in result.patterns)
+    vacuous = sum(proof.vacuous for proof in result.patterns)
+    proved = sum(proof.problem is None for proof in result.patterns) - vacuous
     said = f"{proved:,} of {len(rows):,} queries returned exactly what they should, in order, through all pages."
-    line = note(said, "good" if proved == len(rows) else "bad")
+    said += f" {plural(vacuous, 'query', 'queries')} found nothing to return." if vacuous else ""
+    line = note(said, "good" if proved == len(rows) else "look" if proved + vacuous == len(rows) else "bad")
     columns = ("entry", "pattern", "index", "expected", "returned", "pages", "of other origin", "")
     return line + table(columns, rows, align="lllrrrrw", marks=marks)
+
+
+def residual(result: Validation) -> Html:
+    """Ids of the source, and the name of its environment, that are left in the target, by path; and where nobody looked."""
+    left = result.residual
+    kinds = [("id of the source", left.ids, "bad"), (f"the name {left.name}", left.environment, "look")]
+    rows, marks = [], []
+    for what, found, tone in kinds:
+        for entry, paths in sorted(found.by_path.items()):
+            for path, items in sorted(paths.items()):
+                rows.append([chip(what, tone), entry, path, items])
+                marks.append(tone)
+    whose = plural(len(left.entries), "entry", "entries")
+    looked = (
+        f"Looked for the ids of {whose} in every text, number, map key, JSON text and part of a text of the target."
+    )
+    if not left.entries:
+        looked = "No entry gets new ids, so no id of the source can be left over."
+    looked += f" The source's environment {left.name} was looked for, too." if left.name else ""
+    blocks = [note(looked + ("" if rows else " None was found."), "look" if rows else "good")]
+    if rows:
+        blocks.append(table(["left in the target", "entry", "path", "items"], rows, align="lllr", marks=marks))
+    if number := left.coincidences.total():
+        places = [[target, path, count] for (target, path), count in sorted(left.coincidences.items())]
+        said = (
+            f"{plural(number, 'value')} only looks like an id"
+            if number == 1
+            else f"{number:,} values only look like ids"
+        )
+        blocks.append(details(said, table(["target table", "path", "values"], places, align="llr")))
+    if left.left_out:
+        kept = [[entry, ", ".join(paths)] for entry, paths in sorted(left.left_out.items())]
+        blocks.append(
+            details(
+                "Paths not looked at: ids that are kept, and what the mapping calls no reference",
+                table(["entry", "paths"], kept, align="lw"),
+            )
+        )
+    return Html("").join(blocks)

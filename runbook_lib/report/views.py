@@ -3,7 +3,7 @@
 Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
 reference_map, references, types, profile, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
 done: created, canary, migration, counts, progress, held_back, preview, undone, restored, deletions. Of a Validation:
-validation, differences, differences_html, patterns.
+validation, differences, differences_html, residual, patterns.
 """
 
 import re
@@ -17,7 +17,7 @@ from .drawing.html import Html, badge, chip, details, mono, muted, note, table
 from .figures import types
 from .mapping import ledger, undeclared, unmatched
 from .samples import samples
-from .validation import differences, differences_html, patterns, validation
+from .validation import differences, differences_html, patterns, residual, validation
 from .work import (
     backups,
     canary,
@@ -60,7 +60,7 @@ __all__ = [
     "quarantine",
     "reference_map",
     "references",
-    "reproduce",
+    "reproduce", "residual",
     "restored",
     "samples",
     "targets",

@@ -670,7 +670,7 @@ def test_patterns_say_what_is_proved():
         PatternProof("T", "by_nothing", "GSI1", 0, 0, 1, 0, None),
     ]
     words = Checker(views.patterns(Validation({}, {}, 0, [], [], proofs))).words
-    assert "2 of 3 queries" in words
+    assert "1 of 3 queries" in words
     assert "by_nothingGSI1··1·expects nothing, gets nothing" in words
     assert "by_monthtable332·proved" in words
     assert "by_statusGSI1321·1 missing" in words
