@@ -114,7 +114,7 @@ def validate_items(
     run, plan = _opened(case, url, folder, workers, segments)
     with meter:
         validation = validate(run, plan)
-    if validation.total("equal") != case.items or any(alert.severity == "FAIL" for alert in validation.alerts):
+    if validation.total("equal") != case.items or any(alert.level == "FAIL" for alert in validation.alerts):
         raise SystemExit(f"{validation.total('equal')} of {case.items} items are equal: {validation.alerts}")
     return case.items
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import pandas
 
 CAUSES = 50  # rows of the differences by cause
+RARE = ("expired", "accepted", "conflicts", "quarantined", "unreadable")  # figures shown only where there are any
+TONED = {"missing": "bad", "different": "bad"} | dict.fromkeys(
+    ("conflicts", "quarantined", "dangling", "unreadable"), "look"
+)
 TONES = {"extra": "look", "expired": "look", "accepted": "look"}  # kinds of differences; others are bad
 
 
@@ -19,8 +23,8 @@ def validation(result: Validation) -> Html:
     names = (
         "scanned checked equal missing expired different accepted conflicts quarantined references dangling unreadable"
     )
-    names = names.split()
-    tones = (None, None, None, "bad", None, "bad", None, "look", "look", None, "look", "look")
+    names = [name for name in names.split() if name not in RARE or result.total(name)]
+    tones = [TONED.get(name) for name in names]
     rows, marks = [], []
     for entry, figures in sorted(result.tables.items()):
         values = [getattr(figures, name) for name in names]

@@ -124,8 +124,8 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     to = first.to if not more else f"{first.to} and {plural(more, 'other')}"
     message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {'are' if certain else 'may be'} ids of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
-    paste = f"Add under references: {first.line}" if first.line else "The mapping cannot rewrite them"
-    action = f"{paste}; or list {path} under not_references."
+    paste = f"Add `{first.line}` under `references`" if first.line else "The mapping cannot rewrite them"
+    action = f"{paste}; or list `{path}` under `not_references`."
     return Check("source", table, "undeclared", first.found, 0, REVIEW if certain else NOTE, action, message)
 
 

@@ -268,11 +268,11 @@ def said(one: Unmatched) -> str:
     return one.name if one.suggestion is None else f"{one.name} (did you mean {one.suggestion}?)"
 
 
-def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan) -> list[Alert]:
+def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, undeclared: bool = True) -> list[Alert]:
     """What an analysis (the content of its JSON file) left to decide about names and undeclared references.
 
     For 03 and 04 of its run: one alert a table and kind. An analysis of another mapping says nothing; what the mapping
-    accepts by now is left out.
+    accepts by now is left out. 04 leaves out what is `undeclared`, because it looks in the target itself.
     """
     if analysis is None or analysis["fingerprints"]["mapping"] != plan.mapping.fingerprint:
         return []
@@ -283,7 +283,7 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan) -> list[Ale
         place = one["table"], one["rule"], one["name"]
         if one["level"] == REVIEW and place[0] in plan.routes and not is_accepted(entries, *place):
             names[place[0]].append(f"{place[2]} ({place[1]})")
-    for one in analysis.get("undeclared", ()):
+    for one in analysis.get("undeclared", ()) if undeclared else ():
         table, path = one["table"], one["path"]
         if one["confidence"] >= SURE and table in plan.routes and path not in entries[table].model.not_references:
             ids[table].append(f"{path} ({one['to']})")

@@ -29,18 +29,35 @@ class Mine(NamedTuple):
 class Left:
     """What is left of one kind: figures, and a line for each value."""
 
-    items: int = 0
     values: int = 0
+    by_entry: Counter = field(default_factory=Counter)  # items
     by_path: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> path -> items
     lines: Spool = field(default_factory=Spool)
 
     def add(self, mine: Mine, found: list[Survivor], *, counted: bool = False) -> None:
         """Adds what was found in one item; `counted`: something was found in it before."""
-        self.items += not counted
+        self.by_entry[mine.entry] += not counted
         self.values += len(found)
         self.by_path[mine.entry].update({one.path for one in found})
         for one in sorted(set(found)):
             self.lines.append({"table": mine.entry, "key": mine.key, "path": one.path, "to": one.to})
+
+    @property
+    def items(self) -> int:
+        """In how many items something is left."""
+        return self.by_entry.total()
+
+    def alerts(self, what: str, level: str, action: str) -> list[Alert]:
+        """One for each entry."""
+        return [
+            Alert(
+                level,
+                entry,
+                f"{plural(number, 'item')} with {what} left ({', '.join(sorted(self.by_path[entry]))})",
+                action,
+            )
+            for entry, number in sorted(self.by_entry.items())
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """The figures."""
@@ -64,10 +81,9 @@ class Residual:
 
     def alerts(self) -> list[Alert]:
         """The open items."""
-        alerts = [_alert(entry, "id of the source", paths, REVIEW, _IDS) for entry, paths in self.ids.by_path.items()]
         level = REVIEW if len(self.name or "") >= LONG else ""
-        what = "name of the source's environment"
-        alerts += [_alert(entry, what, paths, level, _NAME) for entry, paths in self.environment.by_path.items()]
+        alerts = self.ids.alerts("an id of the source", REVIEW, _IDS)
+        alerts += self.environment.alerts("the name of the source's environment", level, _NAME)
         if number := self.coincidences.total():
             message = f"{plural(number, 'value')} equal to ids of the source, at paths that hold other things"
             alerts.append(Alert("", "", message, "Nothing to do: numbers and short texts coincide."))
@@ -75,16 +91,10 @@ class Residual:
 
 
 _IDS = (
-    "They point at nothing, or at the wrong item. Declare the reference (01 gives the line) and migrate again; "
-    "or list the path under `not_references`. See residual-ids.jsonl."
+    "See residual-ids.jsonl. They point at nothing, or at the wrong item: declare the reference (01 gives the line) and "
+    "migrate again, or list the path under `not_references`."
 )
-_NAME = "Check that nothing in the target reads from the source. See residual-environment.jsonl."
-
-
-def _alert(entry: str, what: str, paths: Counter, level: str, action: str) -> Alert:
-    shown = ", ".join(f"{path} ({number:,})" for path, number in sorted(paths.items()))
-    number = max(paths.values())
-    return Alert(level, entry, f"{what} left in the target, at least in {plural(number, 'item')}: {shown}", action)
+_NAME = "See residual-environment.jsonl. Check that nothing in the target reads from the source."
 
 
 class Search:

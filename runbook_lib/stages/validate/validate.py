@@ -68,7 +68,8 @@ class Validation:
         return (
             f"{self.total('equal'):,} of {self.total('checked'):,} items equal to what the mapping makes of the source; "
             f"{self.total('missing'):,} missing, {self.total('different'):,} different, {sum(self.extra.values()):,} extra, "
-            f"{self.total('dangling'):,} dangling, {self.total('unreadable'):,} unreadable."
+            f"{self.total('dangling'):,} dangling, {self.total('unreadable'):,} unreadable, "
+            f"{self.residual.ids.items:,} with ids of the source left."
         )
 
 
@@ -165,7 +166,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     validation.alerts.extend(_alerts(plan, validation, blind) + structural + alerts_of_drift(run, validation.drift))
     validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
-    validation.alerts.extend(names.alerts_of_latest(run.latest_json("migration-analysis"), plan))
+    analysis = run.latest_json("migration-analysis")
+    validation.alerts.extend(names.alerts_of_latest(analysis, plan, undeclared=False))
     return validation
 
 
