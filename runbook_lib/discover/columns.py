@@ -71,8 +71,9 @@ class Columns:
 class Reader:
     """Turns pages of one entry's items into columns, and tells names that are data from names that are attributes."""
 
-    def __init__(self) -> None:
-        """Nothing known yet."""
+    def __init__(self, *, numbers: bool = True):
+        """Nothing known yet. Without `numbers` these are left out of the columns."""
+        self._numbers = numbers
         self._names: dict[Path, set[str]] = defaultdict(set)
         self.collapsed: set[Path] = set()  # of maps whose names are data: one path, VALUES, for all their values
 
@@ -113,7 +114,7 @@ class Reader:
         for letter, contents in by_letter(values).items() if values else ():
             if letter == "S":
                 self._texts(found, path, contents)
-            elif letter == "N":
+            elif letter == "N" and self._numbers:
                 found.whole[path] += map(_canonical, contents)
             elif letter == "M":
                 self._maps(found, path, contents, self._typed)
@@ -121,7 +122,7 @@ class Reader:
                 self._typed(found, (*path, EACH), [*chain.from_iterable(contents)])
             elif letter == "B":
                 found.whole[path] += contents
-            elif letter in SETS:
+            elif letter in SETS and (letter != "NS" or self._numbers):
                 members = [*chain.from_iterable(contents)]
                 self._typed(found, (*path, EACH), [{SETS[letter]: member} for member in members])
 
@@ -145,9 +146,9 @@ class Reader:
             self._plain(found, (*path, EACH), [*chain.from_iterable(of[list])])
         if str in of:
             self._texts(found, path, of[str])
-        if int in of:
+        if int in of and self._numbers:
             found.whole[path] += map(str, of[int])
-        if float in of:
+        if float in of and self._numbers:
             found.whole[path] += [str(int(number)) for number in of[float] if number.is_integer()]
 
 

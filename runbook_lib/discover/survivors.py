@@ -53,7 +53,8 @@ class Survivors:
         self._entries, self._left_out = entries, left_out
         self._known = {name: log.frozen() for name, log in renewed.hashes.items()}
         self._table = _Table(self._known.values())
-        self._readers: dict[str, Reader] = defaultdict(Reader)
+        # A number can only be a bare id.
+        self._readers: dict[str, Reader] = defaultdict(lambda: Reader(numbers=bool(renewed.codes)))
         self._environment = environment
         name, around = (
             re.escape(environment or ""),
@@ -68,7 +69,7 @@ class Survivors:
 
     def look(self, target: str, items: list[dict]) -> list[Survivor]:
         """The survivors of a page of a target table that can be recognised, and texts with the environment's name."""
-        found = _Texts(self._readers[target], items)
+        found = _Texts(self._readers[target], items, once=not self._evidence)
         wanted: dict[Path, dict[str, str | None]] = defaultdict(dict)
         coded = {}
         for path, texts in found.all():
@@ -144,18 +145,19 @@ class Survivors:
 class _Texts:
     """The texts of some items by path, whole and in parts, with the names that are data."""
 
-    def __init__(self, reader: Reader, items: list[dict]):
-        self._reader, self._found = reader, reader.columns(as_columns(items))
+    def __init__(self, reader: Reader, items: list[dict], *, once: bool = False):
+        """`once`: each text once a path, not as often as it stands there."""
+        self._reader, self._found, self._once = reader, reader.columns(as_columns(items)), once
 
     def all(self) -> Iterator[tuple[Path, list[str]]]:
         """Path and texts; the path of parts ends with PART."""
         for path, texts in self._found.whole.items():
-            yield self._reader.collapse(path), texts
+            yield self._reader.collapse(path), [*{*texts}] if self._once else texts
         for path, keys in self._found.keys.items():
-            yield self._reader.collapse(path), [*keys.elements()]
+            yield self._reader.collapse(path), [*keys] if self._once else [*keys.elements()]
         for path, texts in self._found.free.items():
-            if parts := parts_of(texts):
-                yield (*self._reader.collapse(path), PART), parts
+            if parts := parts_of({*texts} if self._once else texts):
+                yield (*self._reader.collapse(path), PART), [*{*parts}] if self._once else parts
 
     @staticmethod
     def place(path: Path) -> Path:

@@ -164,7 +164,7 @@ def test_what_looks_like_other_things_too(other):
 
 def test_parts_of_texts():
     """Of long texts only what looks like an id; nothing of a date, or of a text without separators."""
-    long_text = " ".join(["word"] * 30) + f" {UUIDS[1]} 12345678 99"
+    long_text = " ".join(["word"] * 40) + f" {UUIDS[1]} 12345678 99"
     found = parts_of(
         ["plain", "2024-01-31T08:00:00Z", "ORG#7#USER#8", f"file_{UUIDS[0]}.pdf", long_text, f"{UUIDS[2]}-{UUIDS[3]}"]
     )
