@@ -152,7 +152,7 @@ class Report:
             ("copy against boto3 PutItem", self.ratio("shapes", MAIN, "boto3 PutItem"), 1 / 20),
             ("copy against boto3 batch_writer", self.ratio("shapes", MAIN, "boto3 batch_writer"), 1 / 4),
             ("split against the floor", split_floor, 2.0),
-            ("analysis against migration", self.ratio("stages", MAIN, "migrate", "analyze"), 1.6),
+            ("analysis against migration", self.ratio("stages", MAIN, "migrate", "analyze"), 2.5),
             ("validation against migration", self.ratio("stages", MAIN, "migrate", "validate"), 2.5),
         ]
         sizes = sorted({row.items for row in self.rows.values() if row.part == "growth"})
