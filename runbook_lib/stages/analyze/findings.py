@@ -122,7 +122,8 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     first, more = several[0], len(several) - 1
     certain = first.is_certain
     to = first.to if not more else f"{first.to} and {plural(more, 'other')}"
-    message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {'are' if certain else 'may be'} ids of {to}"
+    said = ("is an id" if certain else "may be an id") if first.found == 1 else ("are ids" if certain else "may be ids")
+    message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {said} of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
     paste = f"Add `{first.line}` under `references`" if first.line else "The mapping cannot rewrite them"
     action = f"{paste}; or list `{path}` under `not_references`."
