@@ -51,9 +51,10 @@ class DraftBook(Book):
         with self.run.saving():
             kept = write_mapping(path, drafted.text, force=self._values["force"])
         done = Done(drafted, *write_draft(self.run, sources, drafted, alerts), alerts)
+        number = len(drafted.entries)
         certain, open_ = (len(drafted.rules(ambiguous=ambiguous)) for ambiguous in (False, True))
         headline = (
-            f"{len(drafted.entries):,} {'entry' if len(drafted.entries) == 1 else 'entries'}, {plural(certain, 'reference')} certain, "
+            f"{number:,} {'entry' if number == 1 else 'entries'}, {plural(certain, 'reference')} certain, "
             f"{open_:,} ambiguous; written to {path.name}{f', the old one kept as {kept.name}' if kept else ''}."
         )
         self._done(done, headline)

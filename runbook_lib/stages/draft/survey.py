@@ -16,6 +16,7 @@ from ...discover.evidence import Evidence
 from ...discover.tokens import is_recognisable
 from ...dynamo import session, tables
 from ...dynamo.rate_limiter import RateLimiter
+from ...dynamo.session import Connection
 from ...errors import DynamoError, Refused
 from ...mapping.load import mapping_of
 from ...mapping.model import Mapping as TableMapping
@@ -70,6 +71,11 @@ def open_sources(parameters: Parameters, pattern: str) -> tuple[Plan, Names]:
     """
     limiter = RateLimiter()
     source = session.connect(parameters.source, "source", workers=parameters.limits.workers, limiter=limiter)
+    return sources_at(source, limiter, parameters, pattern)
+
+
+def sources_at(source: Connection, limiter: RateLimiter, parameters: Parameters, pattern: str) -> tuple[Plan, Names]:
+    """The same on a source that is open; `limiter` is its own."""
     found = find_names(source, parameters, pattern)
     tables_found = {name: tables.describe(source, name) for name in found.tables.values()}
     for name, table in tables_found.items():
