@@ -45,6 +45,12 @@ def _sentence(problem: object) -> str:
     return " ".join(str(problem).split())
 
 
+def _draft(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return _finish(options, commands.run_draft(options))
+
+
 def _analyze(options: argparse.Namespace) -> int:
     from . import commands
 
@@ -302,6 +308,10 @@ def _parser() -> argparse.ArgumentParser:
             _writing(added)
         return added
 
+    added = stage("draft", _draft, "write the mapping file that the source tables suggest (reads only)", writes=False)
+    added.add_argument("--pattern", default="", metavar="P", help='how names are built: "{table}-{source.environment}"')
+    added.add_argument("--items", type=int, default=0, metavar="N", help="read at most N items of each table")
+    added.add_argument("--force", action="store_true", help="replace the mapping file; the old one is kept beside it")
     stage("analyze", _analyze, "dry run: show what the migration would do (reads only)", writes=False)
     added = stage("test", _test, "insert a few items of one entry, compare them, undo them", writes=True)
     added.add_argument("table", metavar="TABLE", help="an entry of the mapping")

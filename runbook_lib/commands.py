@@ -11,7 +11,7 @@ from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .run.folder import Run
 from .stages.execution import resumable, resume_hint
-from .stages.selection import select_run
+from .stages.selection import DRAFT, mapping_for, select_run
 from .verdict import ROLLED_BACK
 from .walk.guard import confirm, terminal
 from .yaml_files import parse_value
@@ -22,6 +22,16 @@ def run_stage(options: argparse.Namespace, stage: str, own: dict[str, Any]) -> E
     parameters = load_parameters(options.params, override(options.set))
     run = _select(options, stage, parameters, own.get("tables"), own.get("table"))
     return _execute(options, stage, run, parameters, own)
+
+
+def run_draft(options: argparse.Namespace) -> Execution:
+    """00, executed. Refused where the mapping file exists, before a run begins."""
+    from .stages.draft.draft import check_free
+
+    parameters = load_parameters(options.params, override(options.set))
+    check_free(parameters.mapping_path(), force=options.force)
+    own = {"pattern": options.pattern, "items": options.items, "force": options.force}
+    return _execute(options, DRAFT, _select(options, DRAFT, parameters), parameters, own)
 
 
 def run_writing_stage(
@@ -76,7 +86,7 @@ def _select(
     *,
     migrated: bool = False,
 ) -> Run:
-    mapping = load_mapping(parameters)
+    mapping = mapping_for(stage, parameters)
     mapping.check_names([*(tables or []), *([table] if table else [])])
     return select_run(
         stage,

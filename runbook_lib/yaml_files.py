@@ -15,6 +15,8 @@ from .errors import RunbookError
 MAX_FILE_BYTES = 5_000_000
 MAX_SHOWN = 80  # characters of a wrong value that a message quotes
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
 
 
 class Strict(BaseModel):
@@ -72,6 +74,19 @@ def parse_value(text: str) -> Any:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError):
         return text
+
+
+def scalar(text: str) -> str:
+    """Text as YAML that this loader reads as that text, on one line: plain where that is possible, else in quotes."""
+    if _PLAIN.fullmatch(text) and parse_value(text) == text:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
+
+
+def literal(text: str) -> str:
+    """As `scalar`, for a value that `expand` must leave as it is."""
+    return scalar(_VARIABLE.sub(lambda found: found[0].replace("${", "${DOLLAR:-$}{"), text))
 
 
 def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ always complete: they spill to files.
 import heapq
 import threading
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -24,6 +24,7 @@ from .tokens import as_number, is_recognisable, parts_of
 KEPT = 2_000_000  # different values of all paths together
 PENDING = 1_024  # values of a path that wait to be counted, at least
 SAMPLES = 16  # texts of a path from which its pattern is read
+NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries
 SAMPLED = 64  # texts of a page from which those are chosen
 IDS_BYTES = 16_000_000  # of an entry's ids that stay in memory
 PART = object()  # ends a path whose values are the parts of the texts there
@@ -74,6 +75,11 @@ class Values:
             self._pending = array("q")
             self._sum(pending, np.ones(len(pending)))
 
+    def count(self, code: int) -> int:
+        """How often a value stands there, as far as it is kept. Call it when nothing waits."""
+        at = np.searchsorted(self.codes, code)
+        return int(self.counts[at]) if at < len(self.codes) and self.codes[at] == code else 0
+
     def halve(self) -> None:
         """Keeps half the values."""
         self.settle()
@@ -119,6 +125,12 @@ class Ids:
             raw = codes.tobytes()
             log.extend(raw[at : at + 8] for at in range(0, len(raw), 8))
 
+    def merge(self, other: "Ids") -> None:
+        """Adds the ids of another bag."""
+        for mine, theirs in ((self.recognisable, other.recognisable), (self.others, other.others)):
+            for blob in theirs.parts():
+                mine.extend(blob[at : at + 8] for at in range(0, len(blob), 8))
+
 
 @dataclass(frozen=True)
 class Match:
@@ -149,14 +161,19 @@ class Evidence:
         self._names = frozenset(entries)
         self.ids = {name: Ids() for name in self._names}
         self._readers = {name: Reader() for name in self._names}
-        self._not_naming: dict[str, set[str]] = defaultdict(set)  # entry -> attributes that hold other things, too
+        self._not_naming: dict[str, set[str]] = defaultdict(set)  # entry -> attributes that mostly hold other things
         self._values: dict[tuple, Values] = defaultdict(Values)
         self._samples: dict[tuple, list[str]] = defaultdict(list)
         self._lock = threading.Lock()
 
     def add(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]], ids: list[str]) -> None:
         """Adds a page of an entry's source items: `attributes` are their columns, `ids` their ids as text."""
-        found, samples = self._readers[entry].columns(attributes), {}
+        self.ids[entry].add(ids)
+        self.look(entry, self._readers[entry], items, attributes)
+
+    def look(self, place: str, reader: Reader, items: list[dict], attributes: Mapping[str, list[dict]]) -> None:
+        """The same without ids. `place`: an entry, or any other name for where the items are."""
+        found, samples = reader.columns(attributes), {}
         coded = {(path, None): codes_of(texts) for path, texts in found.whole.items()}
         for path, keys in found.keys.items():
             coded[path, None] = array("q", chain.from_iterable([code_of(key)] * n for key, n in keys.items()))
@@ -164,9 +181,8 @@ class Evidence:
             if parts := parts_of(texts):
                 coded[(*path, PART), None] = codes_of(parts)
                 samples[path] = heapq.nsmallest(SAMPLES, {*texts[:SAMPLED]}, _order)
-        coded |= self._by_name(entry, items, attributes)
-        self.ids[entry].add(ids)
-        self.take(entry, self._readers[entry], coded, samples)
+        coded |= self._by_name(place, items, attributes)
+        self.take(place, reader, coded, samples)
 
     def take(
         self,
@@ -192,8 +208,9 @@ class Evidence:
         """The texts of items again, apart by what an attribute says that holds names of entries, if there is one."""
         no, coded = self._not_naming[entry], {}
         for naming in [name for name in attributes if name not in no]:
-            said = {value.get("S") for value in attributes[naming] if "NULL" not in value}
-            if not said <= self._names:
+            said = Counter(value.get("S") for value in attributes[naming] if "NULL" not in value)
+            named = sum(said[name] for name in said.keys() & self._names)
+            if named < NAMING * said.total():
                 no.add(naming)
             if not said or naming in no:
                 continue
@@ -201,8 +218,8 @@ class Evidence:
             for item in items:
                 of_name[item.get(naming, {}).get("S", "")].append(item)
             for name, group in of_name.items():
-                for attribute, values in as_columns(group).items():
-                    if attribute != naming and name:
+                for attribute, values in as_columns(group).items() if name in self._names else ():
+                    if attribute != naming:
                         texts = [value["S"] for value in values if "S" in value]
                         coded[(attribute,), (naming, name)] = codes_of(texts)
         return coded
@@ -242,9 +259,30 @@ class Evidence:
             if (new := self._readers[entry].collapse(path)) != path:
                 self._values[entry, new, named].merge(self._values.pop(place))
 
+    def joined(self, names: Mapping[str, str], ids: Mapping[str, Ids]) -> "Evidence":
+        """The evidence under other names: place → entry (several places may be one), and the entries' ids.
+
+        What is at other places is left out. Call it after the last page; this evidence can be joined again.
+        """
+        self._join_collapsed()
+        new = Evidence(self._names)
+        new.ids = dict(ids)
+        for (place, path, named), values in self._values.items():
+            if place in names:
+                new._values[names[place], path, named].merge(values)
+        for (place, path), texts in self._samples.items():
+            if place in names:
+                of_entry = new._samples[names[place], path]
+                new._samples[names[place], path] = heapq.nsmallest(SAMPLES, {*of_entry, *texts}, _order)
+        for place, entry in names.items():
+            new._readers[entry] = self._readers.get(place) or Reader()
+            new._not_naming[entry] |= self._not_naming[place]
+        return new
+
     def total(self, entry: str, path: Path) -> int:
-        """How many texts and numbers stand at a path."""
-        return self._values[entry, path, None].total
+        """How many texts and numbers stand at a path; empty texts do not count."""
+        values = self._values[entry, path, None]
+        return values.total - values.count(code_of(""))
 
     def numbers_of(self, entry: str) -> np.ndarray:
         """The ids of an entry that are whole numbers, ascending; of very many, each 64th."""

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _ID_WORDS = frozenset("id no nr num number key ref code fk uuid guid pk sk".split())
+_ONLY_IDS = frozenset(("id", "uuid", "guid"))
 _MEASURES = frozenset(
     """age amount average avg balance col column cost count day depth discount duration elapsed floor height hour index
     length level limit max min minute month offset page percent percentage point position price priority progress qty
@@ -24,6 +25,16 @@ def words(name: str) -> list[str]:
 def names_a_measure(name: str) -> bool:
     """Whether a name says that its numbers count or measure something: `quantity`, `pageSize`, `productCount`."""
     return any(word in _MEASURES for word in words(name))
+
+
+def says_id(name: str) -> bool:
+    """Whether a name says that ids stand there: `orderId`, `customer_no`."""
+    return words(name)[-1:] != [] and words(name)[-1] in _ID_WORDS
+
+
+def says_only_id(name: str) -> bool:
+    """The same without words that say other things, too, such as `key` and `number`."""
+    return words(name)[-1:] != [] and words(name)[-1] in _ONLY_IDS
 
 
 def means(steps: list[str], entry: str, *, many: bool) -> bool:

@@ -9,7 +9,6 @@ Inclusion dependencies and what tells foreign keys from chance: Zhang et al., On
 Databases, ITAT 2017 (names).
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ import numpy as np
 from ..mapping import templates
 from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry
+from ..yaml_files import scalar
 from . import names
 from .columns import Path, spelled
 from .evidence import PART, Column, Evidence, Match, code_of
@@ -34,7 +34,6 @@ ENOUGH = 20  # different numbers from which their distribution says something
 SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
 AGREEING = 0.8  # of the sampled texts that must have one pattern
 
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SAYABLE = re.compile(r"[^.\[\]:{}\\]+")  # names that a path of the mapping can hold
 
 
@@ -224,16 +223,12 @@ def _line(column: Column, steps: Path, to: str, named_by: str | None) -> str | N
     if not all(sayable):
         return None
     if column.path[-1] is not PART:
-        said = f"{{table_named_by: {_quoted(named_by)}}}" if named_by else _quoted(to)
+        said = f"{{table_named_by: {scalar(named_by)}}}" if named_by else scalar(to)
     elif (pattern := _pattern(column)) is not None:
-        said = json.dumps(pattern, ensure_ascii=False)
+        said = scalar(pattern)
     else:
         return None
-    return f"{_quoted(spelled(steps))}: {said}"
-
-
-def _quoted(text: str) -> str:
-    return text if _PLAIN_NAME.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return f"{scalar(spelled(steps))}: {said}"
 
 
 def _pattern(column: Column) -> str | None:

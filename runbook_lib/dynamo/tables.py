@@ -35,6 +35,15 @@ def describe(connection: Connection, name: str) -> Table | None:
     return content and table_of(content)
 
 
+def names(connection: Connection) -> list[str]:
+    """The names of all tables there, in order. Read-only. Raises Refused as `describe` does."""
+    found: list[str] = []
+    with asking(connection, "ListTables", "all tables", ", or name the one table with --pattern"):
+        for page in connection.client.get_paginator("list_tables").paginate():
+            found += page.get("TableNames", ())
+    return sorted(found)
+
+
 def create(connection: Connection, name: str, spec: Create) -> None:
     """Creates a table as `spec` says (key, indexes, tags, billing) and returns while it is still being made.
 

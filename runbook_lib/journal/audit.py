@@ -27,7 +27,7 @@ from .snapshot import Head, Snapshot
 
 FILE, LOG = "audit.jsonl", "run.log"
 Heads = dict[str, list[tuple[int, str]]]
-_PATTERNS = ("0*.ipynb", "0*.html", "migration-*.json", "*.jsonl", "id-map.parquet", "run.json")
+_PATTERNS = ("0*.ipynb", "0*.html", "migration-*.json", "mapping-draft-*.json", "*.jsonl", "id-map.parquet", "run.json")
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,12 @@ _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
 def load_mapping(parameters: Parameters) -> Mapping:
     """The mapping that the parameters name, checked and resolved. Read-only. Raises MappingError, one sentence."""
     path = parameters.mapping_path()
-    file = path.name
-    content = expand(read_yaml(path, MappingError), file, MappingError)
+    return mapping_of(read_yaml(path, MappingError), path.name, parameters)
+
+
+def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Mapping:
+    """The same for what a mapping file holds; `file` is its name in messages."""
+    content = expand(content, file, MappingError)
     for group in ("tables", "defaults"):
         if content.get(group, {}) is None:
             content[group] = {}

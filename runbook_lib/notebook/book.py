@@ -12,7 +12,6 @@ from typing import Any
 from ..errors import DynamoError, Refused, RunbookError
 from ..journal import audit
 from ..journal.snapshot import Snapshot
-from ..mapping.load import load_mapping
 from ..parameters import build_parameters
 from ..process import is_headless
 from ..report import json_analysis, views
@@ -28,7 +27,7 @@ from ..stages.migrate.retry_failed import failed, retry_failed
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
-from ..stages.selection import select_run
+from ..stages.selection import mapping_for, select_run
 from ..stages.test.canary import Canary, Created, collect
 from ..stages.validate.validate import Validation
 from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, ROLLED_BACK, STOPPED, Alert, ended_by, plural, worst
@@ -111,7 +110,7 @@ class Book:
             self.run = select_run(
                 self.stage,
                 self.parameters,
-                load_mapping(self.parameters),
+                mapping_for(self.stage, self.parameters),
                 outputs=values["outputs"] or "outputs",
                 run_id=values["run_id"],
                 tables=values.get("tables"),

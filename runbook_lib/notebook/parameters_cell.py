@@ -18,6 +18,7 @@ COMMON = {
 }
 WRITING = {"execute": bool, "confirm": str, "break_lock": str}
 OWN: dict[str, dict[str, type]] = {
+    "00_draft": {"pattern": str, "items": int, "force": bool},
     "01_analyze": {},
     "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
     "03_migrate": {"tables": list, "retry_failed": bool, "delta": bool, **WRITING},

@@ -23,6 +23,7 @@ KEPT = 20  # items that an undo left alone that are listed
 DONE, WAITING = "done", "waiting"  # states of a table in `progress` that share a line
 Progress = tuple[str, int, int | None, float, float | None, str]  # table, done, total, per second, seconds left, state
 COMMANDS = {
+    "00_draft": "draft",
     "01_analyze": "analyze",
     "02_test": "test",
     "03_migrate": "migrate",
@@ -333,6 +334,10 @@ def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) ->
         command += " --retry-failed"
     if values.get("delta"):
         command += " --delta"
+    if stage == "00_draft":
+        command += f" --pattern {shlex.quote(values['pattern'])}" if values["pattern"] else ""
+        command += f" --items {values['items']}" if values["items"] else ""
+        command += " --force" if values["force"] else ""
     if values.get("restore_from"):
         command += f" --restore-from {shlex.quote(values['restore_from'])}"
     if values.get("delete_tables"):

@@ -6,11 +6,18 @@ from ..errors import Refused
 from ..journal.audit import journal_heads
 from ..journal.snapshot import Snapshot, state_of
 from ..journal.stage import Stage
+from ..mapping.load import load_mapping
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
 from ..run.folder import Run, new_run_id, open_run, run_json, runs
 
-FIRST = "01_analyze"
+DRAFT = "00_draft"  # it makes the mapping file
+FIRST = (DRAFT, "01_analyze")  # each begins a new run
+
+
+def mapping_for(stage: str, parameters: Parameters) -> Mapping:
+    """The mapping of the parameters, by which a run is found; for 00 one without entries. Raises MappingError."""
+    return Mapping(parameters.mapping_path().name, {}, False, "") if stage == DRAFT else load_mapping(parameters)
 
 
 def select_run(
@@ -26,7 +33,7 @@ def select_run(
 ) -> Run:
     """The run for a stage; made where there is none. Writes a new run's folder.
 
-    A run that is named is taken as it is. Else 01 begins a new one, and the others take the latest of the same
+    A run that is named is taken as it is. Else 00 and 01 begin a new one, and the others take the latest of the same
     migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
     With `migrated` it is the latest that has migrated, in whatever state; Refused where there is none, or not the named.
     """
@@ -38,7 +45,7 @@ def select_run(
         run_id = found.id
     if run_id:
         return open_run(outputs, run_id, about)
-    found = _latest(stage, outputs, about["fingerprint"]) if stage != FIRST else None
+    found = _latest(stage, outputs, about["fingerprint"]) if stage not in FIRST else None
     if found is None or _is_over(found, stage, tables or list(mapping.entries)):
         wanted = new_run_id(about["name"])
         while (resolve_path(outputs) / wanted).exists():

@@ -120,11 +120,13 @@ def walk(
     segments: dict[str, int] | None = None,
     attributes: dict[str, list[str]] | None = None,
     route: Router | None = None,
+    most: int | None = None,
 ) -> None:
     """Calls `step` with every page of the plan's source tables. Reads the source; `step` does the rest.
 
     `resume` has the positions from which segments resume, `attributes` the attributes to read of each table's items
-    (default: all), `route` the function that routes a page (default: `route_items`). The first exception, from reading or
+    (default: all), `route` the function that routes a page (default: `route_items`); `most` is how many items of each
+    segment are read at most. The first exception, from reading or
     from the step, stops every segment after its current page, and is raised.
     """
     stop = threading.Event()
@@ -138,6 +140,7 @@ def walk(
             attributes=(attributes or {}).get(segment.table),
             between_pages=between_pages,
             route=route or route_items,
+            most=most,
         )
 
     found = segments_of(plan, winners or {}, resume or {}, segments or {})
@@ -174,20 +177,27 @@ class Segment:
         attributes: list[str] | None = None,
         between_pages: Callable[[], object] = lambda: None,
         route: Router = route_items,
+        most: int | None = None,
     ) -> Position:
         """Calls `step` with one page after the other until the end, or until `stopping` says so. Gives where it is then.
 
         `attributes` names what to bring of the items; `between_pages` is called after each page; `route` makes of a page
-        what the step gets.
+        what the step gets; `most` is how many items to read at most.
         """
         collect_rarely()
         routes = self.plan.by_source()[self.table]
         others = [r for r in self.plan.all_routes.values() if r.entry.source == self.table and r not in routes]
         scan_page = self.plan.source.wire.scan_page
-        while not position.done and not stopping():
+        while not position.done and not stopping() and most != 0:
             items, last = scan_page(
-                self.table, start=position.start, segment=self.number, segments=self.total, attributes=attributes
+                self.table,
+                start=position.start,
+                segment=self.number,
+                segments=self.total,
+                limit=most,
+                attributes=attributes,
             )
+            most = None if most is None else most - len(items)
             page = Page(self.table, self.number, position.number, position.start, last, items)
             step(route(page, routes, others, self.winners))
             del items, page

@@ -1,4 +1,4 @@
-"""The committed notebooks are the five, and clean; the check that says so finds what it should."""
+"""The committed notebooks are the six, and clean; the check that says so finds what it should."""
 
 import json
 
@@ -7,14 +7,14 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-FIVE = ["01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback"]
+SIX = ["00_draft", "01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback"]
 
 
-def test_the_notebooks_are_the_five():
-    assert sorted(path.stem for path in check_notebooks.FOLDER.glob("*.ipynb")) == FIVE
+def test_the_notebooks_are_the_six():
+    assert sorted(path.stem for path in check_notebooks.FOLDER.glob("*.ipynb")) == SIX
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", SIX)
 def test_a_committed_notebook_is_clean(name):
     assert check_notebooks.problems(check_notebooks.FOLDER / f"{name}.ipynb") == []
 

@@ -1,0 +1,70 @@
+"""What 00_draft imports: `begin` returns a `DraftBook`, a book whose mapping file does not exist yet."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import DynamoError, Refused
+from ..report.draft.json_draft import draft_alerts, write_draft
+from ..stages.draft.draft import Draft, Sources, check_free, draft, write_mapping
+from ..stages.draft.survey import open_sources
+from ..verdict import plural
+from .book import Book
+from .progress import Progress
+from .steps import Done
+
+STAGE = "00_draft"
+
+
+def begin(namespace: Mapping[str, Any]) -> "DraftBook":
+    """The book for 00, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
+
+    Shows the banner. Raises as `book.begin`; Refused where the mapping file exists and `force` is not set.
+    """
+    book = DraftBook(STAGE)
+    book._open(namespace)
+    book.check()
+    return book
+
+
+class DraftBook(Book):
+    """One execution of 00_draft. Its steps only read the source; the last one writes the mapping file."""
+
+    def check(self) -> None:
+        """Raises Refused where the mapping file exists and is to stay, or `items` is below 0. Before anything is read."""
+        check_free(self.parameters.mapping_path(), force=self._values["force"])
+        if self._values["items"] < 0:
+            raise Refused(f"items is {self._values['items']}; give how many to read of each table, or 0 for all.")
+
+    def find_tables(self) -> Sources:
+        """The source tables to draft, by their names. Read-only."""
+        with _refusing():
+            plan, names = open_sources(self.parameters, self._values["pattern"])
+        return Sources(names, plan)
+
+    def draft(self, sources: Sources) -> Draft:
+        """Reads the tables, drafts the mapping and writes it to the file that the parameters name."""
+        path = self.parameters.mapping_path()
+        with _refusing(), Progress(self.run, sources.plan, "read") as on_page:
+            drafted = draft(self.parameters, sources, on_page, self._values["items"] or None)
+        alerts = draft_alerts(drafted)
+        with self.run.saving():
+            kept = write_mapping(path, drafted.text, force=self._values["force"])
+        done = Done(drafted, *write_draft(self.run, sources, drafted, alerts), alerts)
+        number = len(drafted.entries)
+        certain, open_ = (len(drafted.rules(ambiguous=ambiguous)) for ambiguous in (False, True))
+        headline = (
+            f"{number:,} {'entry' if number == 1 else 'entries'}, {plural(certain, 'reference')} certain, "
+            f"{open_:,} ambiguous; written to {path.name}{f', the old one kept as {kept.name}' if kept else ''}."
+        )
+        self._done(done, headline)
+        return drafted
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Where DynamoDB refuses a request of these steps, nothing has been written."""
+    try:
+        yield
+    except DynamoError as problem:
+        raise Refused(str(problem)) from None

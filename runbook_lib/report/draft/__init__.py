@@ -1,0 +1,1 @@
+"""What 00 shows and writes as JSON."""

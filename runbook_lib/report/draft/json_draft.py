@@ -1,0 +1,81 @@
+"""A draft → `mapping-draft-<timestamp>.json`, and its open items."""
+
+from pathlib import Path
+from typing import Any
+
+from ...run.folder import Run, iso, now
+from ...stages.draft.draft import Draft, Sources
+from ...stages.draft.entries import Drafted
+from ...stages.draft.references import Rule
+from ...verdict import REVIEW, Alert, plural, worst
+from ..json_report import SCHEMA, alerts_as_json, held_back, saved
+
+
+@saved
+def write_draft(run: Run, sources: Sources, draft: Draft, alerts: list[Alert]) -> tuple[dict[str, Any], Path]:
+    """Writes `mapping-draft-<timestamp>.json`. Returns the content and the path."""
+    content = {
+        "schema": SCHEMA,
+        "run_id": run.id,
+        "created": iso(now()),
+        "source": sources.plan.sides()["source"],
+        "mapping": draft.mapping.file,
+        "items_read": draft.items,
+        "at_most": draft.most,
+        "tables": {name: _entry(entry, draft) for name, entry in draft.entries.items()},
+        "unrouted": {one.table: one.items for one in draft.unrouted},
+        "totals": {
+            "records": sum(entry.items for entry in draft.entries.values()),
+            "declared": len(draft.rules(ambiguous=False)),
+            "ambiguous": len(draft.rules(ambiguous=True)),
+        },
+        "held_back": held_back(sources.plan.limiter),
+        "verdict": worst(alerts),
+        "alerts": alerts_as_json(alerts),
+    }
+    return content, run.write_json("mapping-draft", content)
+
+
+def draft_alerts(draft: Draft) -> list[Alert]:
+    """The open items of a draft."""
+    alerts = []
+    for name, entry in draft.entries.items():
+        if number := sum(rule.ambiguous for rule in entry.rules):
+            action = "Search the mapping file for `decide`, and take the line in, or delete it."
+            alerts.append(Alert(REVIEW, name, f"{plural(number, 'reference')} ambiguous", action))
+        if entry.items and not entry.id.attribute:
+            alerts.append(
+                Alert("", name, f"no id: {entry.id.why}", "Its items keep their keys. Name the id if it has one.")
+            )
+    for one in draft.unrouted:
+        message = f"{plural(one.items, 'item')} of no kind that has an entry"
+        alerts.append(Alert("", one.table, message, "01 lists them as unrouted."))
+    return alerts
+
+
+def _entry(entry: Drafted, draft: Draft) -> dict[str, Any]:
+    return {
+        "source": entry.table.name,
+        "target": draft.mapping.entries[entry.name].target,
+        "where": entry.where,
+        "key": dict(entry.table.key),
+        "id": entry.id.attribute,
+        "id_format": entry.id.id_format if entry.id.attribute else None,
+        "records": entry.items,
+        "references": {rule.path: _rule(rule) for rule in entry.rules},
+        "like_ids": entry.like_ids,
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "to": rule.to,
+        "parents": rule.parents,
+        "values": rule.values,
+        "found": rule.found,
+        "coverage": rule.coverage,
+        "confidence": rule.confidence,
+        "decision": "ambiguous" if rule.ambiguous else "declared",
+        "rule": rule.rule,
+        "why": rule.why,
+    }

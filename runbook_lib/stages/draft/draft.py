@@ -1,0 +1,172 @@
+"""00: the walk that gathers evidence, and the mapping that it suggests. Reads the source; writes the mapping file."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...discover.evidence import Ids
+from ...discover.references import find_references
+from ...dynamo.structure.description import Key
+from ...errors import Refused
+from ...mapping.load import mapping_of
+from ...mapping.model import Mapping as TableMapping
+from ...parameters import Parameters
+from ...run.files import write_atomically
+from ...run.folder import now
+from ...verdict import plural
+from ...walk.plan import Plan
+from ...yaml_files import parse_value
+from . import ids, references
+from .entries import Drafted, Group, Unrouted, grouped
+from .ids import Choice
+from .references import Rule
+from .survey import Survey, survey
+from .tables import Names
+from .text import render
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The tables to draft, before anything of their items is known."""
+
+    names: Names
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The mapping that the source suggests, as text and as figures."""
+
+    text: str
+    mapping: TableMapping  # the text, loaded
+    entries: dict[str, Drafted]
+    unrouted: list[Unrouted]
+    most: int | None  # items of a table that were read at most; None: all
+
+    @property
+    def items(self) -> int:
+        """How many items were read."""
+        return sum(entry.items for entry in self.entries.values()) + sum(one.items for one in self.unrouted)
+
+    def rules(self, *, ambiguous: bool) -> list[tuple[str, Rule]]:
+        """Entry and rule: of those that need a decision, or of those that are certain."""
+        return [(e.name, rule) for e in self.entries.values() for rule in e.rules if rule.ambiguous is ambiguous]
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Refused where the mapping file exists and is not to be replaced."""
+    if path.exists() and not force:
+        raise Refused(
+            f"{path.name} exists; name another file under `mapping`, or use --force, which keeps the old one beside it."
+        )
+
+
+def write_mapping(path: Path, text: str, *, force: bool) -> Path | None:
+    """Writes the mapping file. Returns where an older one is kept. Raises Refused as `check_free`."""
+    check_free(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = None
+    if path.exists():
+        stem, number = f"{path.name}.{now():%Y%m%dT%H%M%SZ}", 1
+        while (kept := path.with_name(stem if number == 1 else f"{stem}-{number}")).exists():
+            number += 1
+        path.rename(kept)
+    write_atomically(path, text.encode())
+    return kept
+
+
+def draft(
+    parameters: Parameters, sources: Sources, on_page: Callable[[str, Counter], None] | None, most: int | None
+) -> Draft:
+    """Reads every table, or at most `most` items of each, and drafts the mapping. Read-only."""
+    seen = survey(sources.plan, sources.names, on_page, most)
+    groups, unrouted = grouped(seen)
+    choices = {g.name: ids.choose(g.name, _key(seen, g), g.place.items, g.place.candidates) for g in groups}
+    labels = {label: group.name for group in groups for label in group.labels}
+    choices |= _referred(seen, groups, choices, labels)
+    held = {g.name: g.place.candidates[a].ids for g in groups if (a := choices[g.name].attribute) in g.place.candidates}
+    plain = {g.name: {"source": g.table, "target": g.table, "id": choices[g.name].attribute} for g in groups}
+    provisional = mapping_of({"tables": plain}, "draft", parameters).entries
+    evidence = seen.evidence.joined(labels, held)
+    columns = evidence.columns()
+    rules = references.rules_of(find_references(columns, evidence, provisional), provisional, evidence, whole=not most)
+    shared = references.shared_ids(columns, provisional)
+    of_table = Counter()
+    for (table, _), place in seen.places.items():
+        of_table[table] += place.items
+    found_at = {(column.entry, column.path[0]) for column in columns}
+    entries = {
+        g.name: Drafted(
+            g.name,
+            seen.plan.source_tables[g.table],
+            g.where,
+            g.place.items,
+            of_table[g.table],
+            choices[g.name],
+            [*shared.get(g.name, ()), *rules[g.name]],
+            {
+                name: number
+                for name, number in sorted(g.place.like_ids.items())
+                if 2 * number > g.place.attributes[name] and (g.name, name) not in found_at
+            },
+            seen.ttl[g.table],
+        )
+        for g in groups
+    }
+    text = render(
+        _head(sources.plan, entries, unrouted, most),
+        sources.names,
+        entries,
+        {one.table: one for one in unrouted},
+    )
+    content = parse_value(text)
+    assert isinstance(content, dict), "the draft is not YAML"
+    mapping = mapping_of(content, parameters.mapping_path().name, parameters)
+    return Draft(text, mapping, entries, unrouted, most)
+
+
+def _key(seen: Survey, group: Group) -> Key:
+    return seen.plan.source_tables[group.table].key
+
+
+def _referred(
+    seen: Survey, groups: list[Group], choices: dict[str, Choice], labels: dict[str, str]
+) -> dict[str, Choice]:
+    """Entry → its id attribute, where only references from other items say which it is."""
+    trials: dict[str, tuple[str, str]] = {}
+    held: dict[str, Ids] = {}
+    for group in groups:
+        if choices[group.name].attribute is None:
+            for name in ids.unnamed(_key(seen, group), group.place.items, group.place.candidates):
+                trials[f"{group.name}\0{name}"] = (group.name, name)
+                held[f"{group.name}\0{name}"] = group.place.candidates[name].ids
+    if not trials:
+        return {}
+    number: Counter = Counter()
+    for column in seen.evidence.joined(labels, held).columns():
+        for match in column.matches:
+            entry, attribute = trials[match.to]
+            if not column.named and (column.entry, column.path) != (entry, (attribute,)):
+                number[match.to] += len(match.hits)
+    chosen = {}
+    for trial, hits in number.most_common():
+        entry, attribute = trials[trial]
+        letter = next(g for g in groups if g.name == entry).place.candidates[attribute].letter
+        why = f"unique, and {plural(hits, 'value')} elsewhere are equal to one"
+        chosen.setdefault(entry, Choice(attribute, ids.FORMATS[letter], why))
+    return chosen
+
+
+def _head(plan: Plan, entries: dict[str, Drafted], unrouted: list[Unrouted], most: int | None) -> list[str]:
+    items = sum(entry.items for entry in entries.values()) + sum(one.items for one in unrouted)
+    rules = [rule for entry in entries.values() for rule in entry.rules]
+    open_, alike = sum(rule.ambiguous for rule in rules), sum(len(entry.like_ids) for entry in entries.values())
+    read = f"at most {most:,} of each read: counts are of these" if most else "all read"
+    return [
+        f"Drafted {now():%Y-%m-%d %H:%M} UTC from {plan.source.environment} ({plan.source.region}): "
+        f"{plural(len(plan.source_tables), 'table')}, {plural(items, 'item')}, {read}.",
+        f"References: {len(rules) - open_:,} certain, {open_:,} ambiguous{' (search for decide)' if open_ else ''}. "
+        f"{plural(alike, 'attribute')} hold values that look like ids of nothing here.",
+        "Every comment says what the data say. Correct what they cannot know, then run 01.",
+    ]

@@ -1,0 +1,151 @@
+"""Which attribute is the id of a table's items: known by key, name and values. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ...discover import names
+from ...discover.evidence import Ids
+from ...discover.tokens import is_recognisable
+from ...dynamo.structure.description import Key
+from ...values import text_of
+
+PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and of the ids that may come twice
+RECOGNISED = 0.9  # of the values, of a key with another name
+MOST = 6  # attributes of a table that are looked at as ids
+FORMATS = {"S": "uuid", "B": "uuid", "N": "number"}  # type letter → id_format
+_EXACT = ("id", "uuid", "guid", "ulid")
+
+
+@dataclass
+class Candidate:
+    """What an attribute holds over the items of a place, as far as ids are concerned."""
+
+    letters: Counter = field(default_factory=Counter)  # type letter → items
+    composed: int = 0  # texts with `#` or `|` in them
+    ids: Ids = field(default_factory=Ids)
+
+    def add(self, values: Iterable[dict]) -> None:
+        """Adds typed values of some items."""
+        texts = []
+        for value in values:
+            letter = next(iter(value))
+            self.letters[letter] += 1
+            if letter in FORMATS:
+                texts.append(value.get("S") or text_of(value))
+        self.composed += sum("#" in text or "|" in text for text in texts)
+        self.ids.add(texts)
+
+    def merge(self, other: "Candidate") -> None:
+        """Adds those of another place."""
+        self.letters += other.letters
+        self.composed += other.composed
+        self.ids.merge(other.ids)
+
+    def fits(self, items: int) -> bool:
+        """Whether it may be the id of so many items: nearly all have one, of one type, and nearly no two the same."""
+        if self.letter not in FORMATS or self.letters[self.letter] < PRESENT * items:
+            return False
+        logs = (self.ids.recognisable, self.ids.others)
+        return sum(len(log) - len(log.frozen()) for log in logs) <= REPEATED * items
+
+    @property
+    def letter(self) -> str:
+        """The type of its values."""
+        return self.letters.most_common(1)[0][0] if self.letters else ""
+
+    @property
+    def recognised(self) -> float:
+        """The share of its values that look like ids and like nothing else."""
+        whole = self.letters.total()
+        return len(self.ids.recognisable) / whole if whole else 0.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The id attribute of an entry, or why there is none."""
+
+    attribute: str | None
+    id_format: str
+    why: str
+
+
+def candidates(sample: list[dict], key: Key) -> list[str]:
+    """The attributes that may be ids, judged from some items: keys, those with a name like `orderId`, unique ones."""
+    found = [name for name, _ in key]
+    named, others = [], []
+    for name in sorted({name for item in sample for name in item} - set(found)):
+        values = [item[name] for item in sample if name in item]
+        texts = [value["S"] for value in values if value.get("S")]
+        if len(values) < 0.2 * len(sample) or len({*map(str, values)}) < len(values) * (1 - REPEATED) - 1:
+            continue
+        if _is_exact(name):
+            named.insert(0, name)
+        elif names.says_id(name):
+            named.append(name)
+        elif len(texts) == len(values) and sum(map(is_recognisable, texts)) >= RECOGNISED * len(texts):
+            others.append(name)
+    return (found + named + others)[:MOST]
+
+
+def choose(entry: str, key: Key, items: int, found: Mapping[str, Candidate]) -> Choice:
+    """The id attribute of an entry's items, as far as key, name and values say. `found`: the candidates of these items."""
+    if not items:
+        return _of_empty(key)
+    fitting = {name: one for name, one in found.items() if one.fits(items)}
+    if len(key) == 1:
+        name = key[0][0]
+        one = fitting.get(name)
+        like = names.says_id(name) or (one and one.recognised >= RECOGNISED)
+        if one and (_is_exact(name) or (like and not _is_composed(one))):
+            return Choice(name, FORMATS[one.letter], f"the key ({one.letter}), {_share(one)}")
+    ranked = sorted(fitting, key=lambda name: (not _is_exact(name), -_speaks(name, entry), name))
+    for name in ranked:
+        if _is_exact(name) or _speaks(name, entry):
+            one = fitting[name]
+            return Choice(name, FORMATS[one.letter], f"unique in {items:,} items, {_share(one)}")
+    return Choice(None, "uuid", _none(key, found))
+
+
+def unnamed(key: Key, items: int, found: Mapping[str, Candidate]) -> list[str]:
+    """Attributes that are ids only if other items refer to them: unique and recognisable, with any name."""
+    keys = {name for name, _ in key} if len(key) > 1 else set()
+    return [
+        name
+        for name, one in sorted(found.items())
+        if one.fits(items) and one.recognised >= RECOGNISED and name not in keys
+    ]
+
+
+def _of_empty(key: Key) -> Choice:
+    names_ = [name for name, _ in key]
+    if len(names_) == 1 and (_is_exact(names_[0]) or names.says_id(names_[0])):
+        return Choice(names_[0], FORMATS[key[0][1]], "the key; no item says more")
+    return Choice(None, "uuid", "no item to judge by")
+
+
+def _is_exact(name: str) -> bool:
+    return name.strip("_").lower() in _EXACT
+
+
+def _speaks(name: str, entry: str) -> bool:
+    """Whether a name says "id of this entry", as `orderId` does of Orders."""
+    return names.says_id(name) and names.support([name], entry) == 1.0
+
+
+def _is_composed(one: Candidate) -> bool:
+    return one.composed > one.letters.total() / 2
+
+
+def _share(one: Candidate) -> str:
+    alike = len(one.ids.recognisable)
+    return f"{alike:,} of {one.letters.total():,} look like ids"
+
+
+def _none(key: Key, found: Mapping[str, Candidate]) -> str:
+    parts = " + ".join(name for name, _ in key)
+    if len(key) > 1:
+        return f"no attribute is unique and named like an id; ids inside the key {parts} cannot be named yet"
+    if key[0][0] in found and _is_composed(found[key[0][0]]):
+        return f"the key {parts} is composed of parts; ids inside a key cannot be named yet"
+    return f"the key {parts} does not look like ids: it is copied"

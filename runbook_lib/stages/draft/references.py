@@ -1,0 +1,179 @@
+"""Findings → the rules of a draft: what is certain, what needs a decision, and what the mapping cannot say. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...discover.columns import spelled
+from ...discover.evidence import Column, Evidence
+from ...discover.references import LIKELY, Finding
+from ...mapping.json_text import JSON
+from ...mapping.model import Entry
+from ...verdict import plural
+from ...yaml_files import parse_value
+
+MAIN = 0.95  # of the ids at a path that must be of one entry, for the path to refer to it
+COVERED = 0.9  # of the values that must be ids; where fewer are, the others must stay as they are
+NAMED = 3  # entries that a comment names
+LONGEST = 1_000  # characters of a path: YAML takes no longer keys on one line
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One path of an entry whose values are ids of other items. Holds counts and names, never a value."""
+
+    path: str
+    rule: Any  # as it stands in the mapping: an entry, a template, or a dict; None where the mapping cannot say it
+    parents: dict[str, int]  # entry → values that are its ids, most first
+    values: int
+    found: int
+    confidence: float
+    ambiguous: bool  # it needs a decision
+    why: str  # without values
+
+    @property
+    def to(self) -> Any:
+        """The entry; where another attribute, or the record, says which, the rule."""
+        return self.rule if isinstance(self.rule, dict) and "to" not in self.rule else next(iter(self.parents))
+
+    @property
+    def coverage(self) -> float:
+        """The share of the values that are ids."""
+        return round(self.found / self.values, 4) if self.values else 0.0
+
+
+def rules_of(
+    findings: Iterable[Finding], entries: Mapping[str, Entry], evidence: Evidence, *, whole: bool
+) -> dict[str, list[Rule]]:
+    """Entry → its rules, by path. `whole`: all items were read, so that a value without its item has none."""
+    by_path: dict[str, dict[str, list[Finding]]] = {name: defaultdict(list) for name in entries}
+    for one in findings:
+        if one.confidence >= LIKELY and len(one.path) <= LONGEST:
+            by_path[one.table][one.path].append(one)
+    rules = {
+        name: {path: _rule(several, whole=whole) for path, several in paths.items()} for name, paths in by_path.items()
+    }
+    for name, paths in by_path.items():
+        _take_records(rules[name], paths, rules, entries, evidence)
+    return {name: sorted(found.values(), key=lambda rule: rule.path) for name, found in rules.items()}
+
+
+def _rule(several: list[Finding], *, whole: bool) -> Rule:
+    first = max(several, key=lambda one: (one.found, one.confidence))
+    rule = _said(first)
+    parents = {one.to: one.found for one in sorted(several, key=lambda one: -one.found)}
+    together = min(first.values, sum(parents.values()))
+    made = Rule(first.path, rule, parents, first.values, together, first.confidence, False, "")
+    texts = isinstance(rule, str) and "{" in rule
+    owners = _listed([f"{name} ({number:,})" for name, number in parents.items()]) if len(several) > 1 else first.to
+    counted = f"{together:,} of {plural(first.values, 'text' if texts else 'value')}"
+    why = f"{counted} {'hold' if texts else 'are'} ids of {owners}"
+    alike = all(_said(one) == rule for one in several)
+    if rule is None:
+        return replace(made, ambiguous=True, why=f"{why}; a mapping cannot say this path or pattern yet")
+    if isinstance(rule, dict):
+        return replace(made, why=f"{why}; {rule['table_named_by']} says of which")
+    if len(several) > 1 and not alike and first.found < MAIN * sum(parents.values()):
+        return replace(made, ambiguous=True, why=f"{why}; nothing says of which")
+    if not first.is_certain:
+        return replace(made, ambiguous=True, why=f"{why}, but such values are common")
+    if whole and not texts and first.coverage < COVERED:
+        return replace(made, rule={"to": rule, "dangling": "keep"}, why=f"{why}; the others stay as they are")
+    return replace(made, why=why)
+
+
+def _listed(owners: list[str]) -> str:
+    more = len(owners) - NAMED
+    return " and ".join(owners) if more <= 1 else f"{', '.join(owners[:NAMED])} and {more} others"
+
+
+def _said(one: Finding) -> Any:
+    """The rule in a finding's line."""
+    return next(iter(parse_value(one.line).values())) if one.line else None
+
+
+def _take_records(
+    own: dict[str, Rule],
+    paths: Mapping[str, list[Finding]],
+    rules: Mapping[str, Mapping[str, Rule]],
+    entries: Mapping[str, Entry],
+    evidence: Evidence,
+) -> None:
+    """Puts `record_of` in the place of the rules below a path that holds whole records of other entries."""
+    naming = {
+        rule.rule["table_named_by"]: set(rule.parents)
+        for rule in own.values()
+        if isinstance(rule.rule, dict) and "table_named_by" in rule.rule
+    }
+    for path, steps, owners in [*_records(paths, entries)]:
+        named = next((name for name, known in naming.items() if owners.keys() <= known), None)
+        if len(owners) > 1 and named is None:
+            continue
+        below = {rest: one for rest, one in own.items() if rest.startswith(f"{path}.")}
+        covered = {
+            rest for rest in below if _is_covered(rest.removeprefix(f"{path}."), paths[rest], owners, rules, entries)
+        }
+        if len(covered) < 2 and len(owners) == 1:  # an id alone is no record
+            continue
+        for rest in covered:
+            del own[rest]
+        by_name = len(owners) > 1
+        said = {"table_named_by": named} if by_name else next(iter(owners))
+        values, found = evidence.total(next(iter(paths[min(covered)])).table, _text_of(steps)), sum(owners.values())
+        values = max(values, found)
+        why = f"{found:,} of {plural(values, 'value')} are records of {_listed([*owners])}"
+        why += f"; {named} says of which" if by_name else ""
+        own[path] = Rule(path, {"record_of": said}, owners, values, found, 1.0, False, why)
+
+
+def _records(
+    paths: Mapping[str, list[Finding]], entries: Mapping[str, Entry]
+) -> Iterable[tuple[str, tuple, dict[str, int]]]:
+    """Path, its steps, and entry → records: of paths below which ids stand where items have theirs."""
+    found: dict[tuple, dict[str, int]] = defaultdict(dict)
+    for several in paths.values():
+        for one in several:
+            if len(one.steps) > 1 and one.steps[-1] == entries[one.to].model.id:
+                found[one.steps[:-1]][one.to] = one.found
+    for steps, owners in found.items():
+        if isinstance(steps[-1], str) or steps[-1] is JSON:
+            yield spelled(steps), steps, dict(sorted(owners.items(), key=lambda pair: -pair[1]))
+
+
+def _is_covered(
+    rest: str,
+    several: list[Finding],
+    owners: Mapping[str, int],
+    rules: Mapping[str, Mapping[str, Rule]],
+    entries: Mapping[str, Entry],
+) -> bool:
+    """Whether the rules of the record's entry rewrite what was found at a path inside it."""
+    of_ids = {name for name in owners if entries[name].model.id == rest}
+    of_references = {
+        parent
+        for name in owners
+        if rest in rules[name] and not rules[name][rest].ambiguous
+        for parent in rules[name][rest].parents
+    }
+    return {one.to for one in several} <= of_ids | of_references
+
+
+def _text_of(steps: tuple) -> tuple:
+    return steps[:-1] if steps[-1] is JSON else steps
+
+
+def shared_ids(columns: Iterable[Column], entries: Mapping[str, Entry]) -> dict[str, list[Rule]]:
+    """Entry → a rule that needs a decision, where its ids are ids of another entry, too: both get different new ones."""
+    found: dict[str, list[Rule]] = defaultdict(list)
+    for column in columns:
+        attribute = entries[column.entry].model.id
+        others = {
+            match.to: len(match.hits) for match in column.matches if match.to != column.entry and match.recognised
+        }
+        if column.named or column.path != (attribute,) or not others:
+            continue
+        total = column.values.total
+        why = f"{max(others.values()):,} of {plural(total, 'id')} are ids of {' and '.join(others)}, too; each gets its own"
+        found[column.entry].append(Rule(attribute, None, others, total, max(others.values()), 1.0, True, why))
+    return found

@@ -1,0 +1,193 @@
+"""One look at every source table: a sample of each, then one walk over all items, with a last step that gathers evidence.
+
+Items of a table are kept apart by its type attribute, if it has one: a *place* is a table and one value of it.
+"""
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ...discover import names
+from ...discover.columns import Reader, as_columns
+from ...discover.evidence import Evidence
+from ...discover.tokens import is_recognisable
+from ...dynamo import session, tables
+from ...dynamo.rate_limiter import RateLimiter
+from ...dynamo.session import Connection
+from ...errors import DynamoError, Refused
+from ...mapping.load import mapping_of
+from ...mapping.model import Mapping as TableMapping
+from ...mapping.routes import Shape, compile_route, parents_of
+from ...parameters import Limits, Parameters
+from ...walk.budgets import budgets_of, tables_of
+from ...walk.plan import Plan
+from ...walk.walk import Page, walk
+from . import ids, types
+from .ids import Candidate
+from .tables import Names, find_names
+
+SAMPLE = 200  # items of a table that are looked at first
+SAMPLED_SEGMENTS = 8  # from which they come, where the table has several pages
+PAGE_BYTES = 1_000_000
+
+
+@dataclass
+class Place:
+    """What the items of a table with one value of its type attribute hold. Counts and hashes, no value of an item."""
+
+    items: int = 0
+    attributes: Counter = field(default_factory=Counter)  # attribute → items that have it
+    like_ids: Counter = field(default_factory=Counter)  # attribute named like an id → values that look like one
+    candidates: dict[str, Candidate] = field(default_factory=lambda: defaultdict(Candidate))
+
+
+@dataclass
+class Survey:
+    """What the walk found."""
+
+    plan: Plan  # one entry for each table
+    names: Names
+    ttl: dict[
+        str, str | None
+    ]  # table → the attribute by which its items expire, where it has one and the engine says so
+    type_attributes: dict[str, str | None]  # table → the attribute that its places differ in
+    places: dict[tuple[str, str], Place]  # (table, value) → ; "" without a value
+    evidence: Evidence  # by `label` of the place
+    most: int | None  # items of a table that were read at most
+
+
+def label(table: str, value: str) -> str:
+    """A place's name in the evidence."""
+    return f"{table}\0{value}"
+
+
+def open_sources(parameters: Parameters, pattern: str) -> tuple[Plan, Names]:
+    """A plan that only reads, with one entry for each table, without ids and references; and the tables. Read-only.
+
+    The target is not asked for anything: the plan's is the source's connection, which cannot write.
+    """
+    limiter = RateLimiter()
+    source = session.connect(parameters.source, "source", workers=parameters.limits.workers, limiter=limiter)
+    return sources_at(source, limiter, parameters, pattern)
+
+
+def sources_at(source: Connection, limiter: RateLimiter, parameters: Parameters, pattern: str) -> tuple[Plan, Names]:
+    """The same on a source that is open; `limiter` is its own."""
+    found = find_names(source, parameters, pattern)
+    tables_found = {name: tables.describe(source, name) for name in found.tables.values()}
+    for name, table in tables_found.items():
+        if table is None:
+            raise Refused(f"table {name} does not exist in {source.region} ({source.endpoint_url}); correct --pattern.")
+    mapping = _provisional(parameters, found)
+    shapes = {
+        e.name: Shape(tables_found[e.source].key, tables_found[e.source].key, {}) for e in mapping.entries.values()
+    }
+    parents = parents_of(mapping.entries, shapes, parameters.target.environment)
+    routes = {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
+    limiter.allow(budgets_of(_limits(parameters.limits, mapping), tables_of(mapping.entries)))
+    return Plan(parameters, mapping, source, source, tables_found, {}, routes, routes, limiter), found
+
+
+def _provisional(parameters: Parameters, found: Names) -> TableMapping:
+    content = {entry: {"source": table, "target": table, "id": None} for entry, table in found.tables.items()}
+    return mapping_of({"tables": content}, parameters.mapping_path().name, parameters)
+
+
+def _limits(limits: Limits, mapping: TableMapping) -> Limits:
+    """The limits without those of entries that are only now drafted."""
+    known = {name: own for name, own in limits.tables.items() if name in mapping.entries or name == "*"}
+    return limits.model_copy(update={"tables": known})
+
+
+def survey(plan: Plan, found: Names, on_page: Callable[[str, Counter], None] | None, most: int | None) -> Survey:
+    """Reads every table once, or at most `most` items of each, after a sample of it. Read-only."""
+    samples = {table: sample(plan, table, most) for table in plan.by_source()}
+    surveyor = Surveyor(plan, found, samples, on_page)
+    walk(plan, surveyor, route=_unrouted, segments=dict.fromkeys(samples, 1) if most else None, most=most)
+    ttl = {table: _ttl(plan, table) for table in samples}
+    return Survey(plan, found, ttl, surveyor.type_attributes, surveyor.places, surveyor.evidence, most)
+
+
+def _ttl(plan: Plan, table: str) -> str | None:
+    try:
+        return tables.ttl_attribute(plan.source, table)
+    except (DynamoError, Refused):  # only a comment depends on it
+        return None
+
+
+def _unrouted(page: Page, *_: Any) -> Page:
+    return page
+
+
+def sample(plan: Plan, table: str, most: int | None) -> list[dict]:
+    """Some items of a table; of a large one from several places. Read-only."""
+    wanted, segments = min(SAMPLE, most or SAMPLE), 1
+    if plan.source_tables[table].size_bytes > PAGE_BYTES and not most:
+        segments = SAMPLED_SEGMENTS
+    read = partial(plan.source.wire.scan_page, table, segments=segments, limit=-(-wanted // segments))
+    return [item for segment in range(segments) for item in read(segment=segment)[0]]
+
+
+class Surveyor:
+    """The last step of the walk. Thread-safe."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        found: Names,
+        samples: Mapping[str, list[dict]],
+        on_page: Callable[[str, Counter], None] | None,
+    ):
+        """`samples`: table → items, which say what to look at; they are not counted."""
+        self._on_page, self._lock = on_page, threading.Lock()
+        self._readers = {table: Reader() for table in samples}
+        self.places: dict[tuple[str, str], Place] = defaultdict(Place)
+        self.type_attributes: dict[str, str | None] = {}
+        self._candidates: dict[str, list[str]] = {}
+        self._kinds: dict[str, set[str]] = defaultdict(set)  # table → values of its type attribute
+        kinds = set()
+        for table, items in samples.items():
+            key = plan.source_tables[table].key
+            self.type_attributes[table] = by = types.type_attribute(items, composite=len(key) > 1)
+            self._candidates[table] = ids.candidates(items, key)
+            kinds |= {item[by]["S"] for item in items if by and by in item}
+        self.evidence = Evidence({*found.tables, *kinds})
+
+    def __call__(self, page: Page) -> None:
+        """Looks at a page."""
+        by, groups = self.type_attributes[page.table], {"": page.items}
+        if by:
+            groups = defaultdict(list)
+            for item in page.items:
+                groups[self._kind(page.table, item.get(by, {}).get("S", ""))].append(item)
+        for value, items in groups.items() if page.items else ():
+            self._look(page.table, value, items)
+        if self._on_page:
+            self._on_page(page.table, Counter(scanned=len(page.items)))
+
+    def _kind(self, table: str, value: str) -> str:
+        """The value; "" for further ones of an attribute with so many that it is no type."""
+        known = self._kinds[table]
+        if len(known) <= types.MOST:
+            known.add(value)
+        return value if value in known else ""
+
+    def _look(self, table: str, value: str, items: list[dict]) -> None:
+        columns = as_columns(items)
+        self.evidence.look(label(table, value), self._readers[table], items, columns)
+        like = {
+            name: sum(is_recognisable(one["S"]) for one in values if "S" in one)
+            for name, values in columns.items()
+            if names.says_only_id(name)
+        }
+        with self._lock:
+            place = self.places[table, value]
+            place.items += len(items)
+            place.attributes.update({name: len(values) for name, values in columns.items()})
+            place.like_ids.update(like)
+            held = {name: place.candidates[name] for name in self._candidates[table] if name in columns}
+            for name, candidate in held.items():
+                candidate.add(columns[name])
