@@ -20,7 +20,7 @@ WRITING = {"execute": bool, "confirm": str, "break_lock": str}
 OWN: dict[str, dict[str, type]] = {
     "01_analyze": {},
     "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
-    "03_migrate": {"tables": list, "retry_failed": bool, "delta": bool, **WRITING},
+    "03_migrate": {"tables": list, "retry_failed": bool, "delta": bool, "accept_drift": bool, **WRITING},
     "04_validate": {"tables": list},
     "05_rollback": {"checkpoint": str, "restore_from": str, "delete_tables": list, **WRITING},
 }
