@@ -75,6 +75,7 @@ def _migrate(options: argparse.Namespace) -> int:
     from . import commands
 
     own = {"tables": options.tables, "retry_failed": options.retry_failed, "delta": options.delta}
+    own["accept_drift"] = options.accept_drift
     return _finish(options, commands.run_writing_stage(options, "03_migrate", own, "migrate"))
 
 
@@ -324,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--delta", action="store_true", help="apply to the target what the source has changed since a finished run"
     )
+    _accepting(added)
     added = stage("validate", _validate, "compare both sides, item by item (reads only without --repair)", writes=True)
     _choosing(added)
     added.add_argument(
@@ -333,7 +335,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("missing", "deleted"),
         help="first insert what is missing; with `deleted` also what was deleted in the target since",
     )
-    stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True)
+    _accepting(stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True))
     added = command("rollback", _rollback, "delete what a stage inserted and nobody has changed since")
     added.add_argument("--checkpoint", required=True, metavar="FILE", help="migration-checkpoint-*.json of the run")
     added.add_argument(
@@ -367,6 +369,10 @@ def _writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--execute", action="store_true", help="write; without it show the plan")
     parser.add_argument("--confirm", metavar="ENVIRONMENT", help="the full name of the target environment")
     parser.add_argument("--break-lock", default="", metavar="PID@HOST", help="take the lock of this hung process")
+
+
+def _accepting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accept-drift", action="store_true", help="go on where tables are not as `analyze` saw them")
 
 
 def _choosing(parser: argparse.ArgumentParser) -> None:

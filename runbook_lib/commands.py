@@ -56,7 +56,8 @@ def full_migration(options: argparse.Namespace) -> list[Execution]:
     for stage in ("03_migrate", "04_validate") if done[0].exit_code == 0 else ():
         if stage == "04_validate" and not options.execute:
             break
-        done.append(_execute(options, stage, run, parameters, own if stage == "03_migrate" else {}))
+        of_stage = {**own, "accept_drift": options.accept_drift} if stage == "03_migrate" else {}
+        done.append(_execute(options, stage, run, parameters, of_stage))
         if done[-1].exit_code > 1 or done[-1].result.get("verdict") == ROLLED_BACK:
             break
     return done

@@ -58,6 +58,7 @@ class Limits(Strict):
     tables: dict[str, TableLimits] = {}  # entry, or "*" for each table that is not named
     segments: int | None = Field(None, ge=1, le=1_000_000)
     on_failure: Literal["rollback", "keep"] = "rollback"
+    drift: float = Field(0.02, ge=0)  # share by which 03 may find more or fewer items than 01 without saying so
     stale: float = Field(10, ge=0)  # minutes; what was compared longer before a validation is resumed is compared again
     engine: Literal["threads", "processes", "dask"] | None = None
     scheduler: str | None = None

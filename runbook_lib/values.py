@@ -7,7 +7,8 @@ what is copied is copied bit by bit. Pure.
 
 import base64
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 from functools import lru_cache
 from hashlib import blake2b
@@ -19,6 +20,8 @@ MAX_KEY_BYTES = {"partition": 2048, "sort": 1024}
 MAX_LEVELS = 32
 MAX_DIGITS = 38  # of a number
 SETS = {"SS": "S", "NS": "N", "BS": "B"}
+MAX_ATTRIBUTES = 2_000  # of items that are told apart: where they have more, the names are data
+FURTHER = "(further attributes)"
 ABSENT = "absent"  # what `differences` says of an attribute that an item lacks
 SCALARS = ("S", "N", "B")
 SHORT_SET = 200  # bytes
@@ -310,3 +313,14 @@ def differences(item: dict, other: dict) -> list[tuple[str, str, str]]:
 
 def _type_letter(value: dict | None) -> str:
     return ABSENT if value is None else next(iter(value))
+
+
+def line_of(name: str, whole: Mapping[str, object]) -> str:
+    """The line on which an attribute is counted: its own, or FURTHER where there are MAX_ATTRIBUTES already."""
+    return name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
+
+
+def add_counts(whole: dict[str, Counter], part: Mapping[str, Mapping[str, int]]) -> None:
+    """Adds what was counted by attribute; names beyond MAX_ATTRIBUTES share one line."""
+    for name, counts in part.items():
+        whole.setdefault(line_of(name, whole), Counter()).update(counts)

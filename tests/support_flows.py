@@ -27,6 +27,7 @@ class Flow:
     parameters: Parameters
     outputs: Path
     run_id: str = "the-first-run"
+    accept_drift: bool = False
 
     def run(self) -> Run:
         """The run's folder, made where it is missing."""
@@ -34,7 +35,7 @@ class Flow:
 
     def steps(self) -> Steps:
         """The steps of this run, as a book takes them."""
-        return Steps(self.run(), self.parameters.lease)
+        return Steps(self.run(), self.parameters.lease, accept_drift=self.accept_drift)
 
     def analyze(self) -> dict[str, Any]:
         """01."""

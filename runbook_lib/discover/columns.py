@@ -15,11 +15,10 @@ from typing import Any
 import orjson
 
 from ..mapping.json_text import EACH, JSON
-from ..values import CANONICAL_NUMBER, SETS, canonical_number
+from ..values import CANONICAL_NUMBER, MAX_ATTRIBUTES, SETS, canonical_number
 
 VALUES, KEYS = object(), object()  # steps of a path beside names, EACH and JSON: every value of a map, and its keys
 MAX_NAMES = 100  # of the maps at one path: where they have more, the names are data
-MAX_ATTRIBUTES = 2_000  # the same of items
 _SPELLED = {EACH: "[]", JSON: ":json", VALUES: "{}", KEYS: "{keys}"}
 _opens = methodcaller("startswith", ("{", "["))
 _LONG = re.compile(r"[0-9]{19}")  # a number that orjson may read as a float, with other digits

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .columns import MAX_ATTRIBUTES, as_columns, by_letter
+from ..values import line_of
+from .columns import as_columns, by_letter
 from .distinct import Distinct, different
 
-FURTHER = "(further attributes)"
 _WITHOUT_LENGTH = frozenset({"N", "BOOL", "NULL"})
 
 
@@ -68,9 +68,4 @@ def profile_columns(columns: Mapping[str, list[dict]], known: Mapping[str, Attri
 def merge_into(whole: Profile, page: Profile) -> None:
     """Adds a page's profile to the table's; names beyond MAX_ATTRIBUTES share one line."""
     for name, attribute in page.items():
-        whole.setdefault(place_of(name, whole), AttributeProfile()).merge(attribute)
-
-
-def place_of(name: str, whole: Mapping[str, object]) -> str:
-    """The line on which an attribute is counted: its own, or FURTHER where there are MAX_ATTRIBUTES already."""
-    return name if name in whole or len(whole) < MAX_ATTRIBUTES else FURTHER
+        whole.setdefault(line_of(name, whole), AttributeProfile()).merge(attribute)

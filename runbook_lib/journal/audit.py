@@ -27,7 +27,9 @@ from .snapshot import Head, Snapshot
 
 FILE, LOG = "audit.jsonl", "run.log"
 Heads = dict[str, list[tuple[int, str]]]
-_PATTERNS = ("0*.ipynb", "0*.html", "migration-*.json", "mapping-draft-*.json", "*.jsonl", "id-map.parquet", "run.json")
+_PATTERNS = (
+    "0*.ipynb", "0*.html", "migration-*.json", "mapping-draft-*.json", "*.jsonl", "id-map.parquet", "run.json", "plan.json",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,15 @@ def _add_heads(heads: Heads, record: dict[str, Any]) -> None:
         heads.pop(name, None)
     for name, head in record["journal"].items():
         heads.setdefault(name, []).append(tuple(head))
+
+
+def recorded(run: Run, name: str, stage: str) -> str | None:
+    """The SHA-256 of a file as a stage left it last; None where the chain does not say. Read-only."""
+    path, found = run.folder / FILE, None
+    for record in _records(path) if path.exists() else ():
+        if record is not None and record["stage"] == stage:
+            found = record["files"].get(name, found)
+    return found
 
 
 def known_repairs(run: Run) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import Refused
 from .intents import Intent
-from .table_file import Position, Stamp, TableFile
+from .table_file import Position, Seen, Stamp, TableFile
 
 COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
 
@@ -147,6 +147,14 @@ class Snapshot:
             for number, counted in file.counted.items():
                 found.update(counted.letters if execution in (None, number) else {})
         return found
+
+    def seen(self) -> dict[str, Seen]:
+        """Entry → what the stage has met of its source attributes."""
+        found: dict[str, Seen] = defaultdict(Seen)
+        for file in self.files:
+            for entry, seen in file.seen.items():
+                found[entry].add(seen.ledger, seen.types)
+        return dict(found)
 
     def state(self, execution: int | None = None) -> State:
         """The stage in sum; of one execution where it is given."""

@@ -6,7 +6,7 @@ rows streams them, in one more pass, with what is known from this one.
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ..values import key_hash
+from ..values import add_counts, key_hash
 from . import log as journal
 from .intents import Intent, JournalRow, Marks, intents, rows_of
 from .log import CONFLICT, FAILED, INSERTED, KEPT_EDITED, MADE_ROOM, Tail, kind_of, number_of
@@ -62,6 +62,21 @@ class Counted:
     letters: Counter = field(default_factory=Counter)  # outcomes of rows that no later intent stands for
 
 
+@dataclass
+class Seen:
+    """What outcomes say of the source attributes of an entry's rows: each item once, as it was routed first."""
+
+    ledger: dict[str, Counter] = field(default_factory=dict)  # attribute -> word of walk/ledger -> items
+    types: dict[str, Counter] = field(
+        default_factory=dict
+    )  # attribute -> type letter -> pages, or files, where it was met
+
+    def add(self, ledger: Mapping[str, Mapping[str, int]], types: Mapping[str, Mapping[str, int]]) -> None:
+        """Adds what a page, or a file, says."""
+        add_counts(self.ledger, ledger)
+        add_counts(self.types, types)
+
+
 class CutOff(NamedTuple):
     """A row of an intent without an outcome."""
 
@@ -96,6 +111,7 @@ class TableFile:
     cut_off: tuple[CutOff, ...]  # rows of intents without an outcome, where they were absent at intent
     holding: dict[str, list[int]]  # CONFLICT, FAILED -> numbers of the intents with such rows
     marks: Marks
+    seen: dict[str, "Seen"]  # entry -> what its outcomes say of attributes; files of older versions say nothing
 
     def intents(
         self, *, whole: bool = False, only: Collection[int] | None = None, file: BinaryIO | None = None
@@ -169,6 +185,7 @@ class Reading:
         self._open: dict[int, dict[int, Place]] = defaultdict(dict)  # intent -> row -> place
         self._cut_off: list[CutOff] = []
         self._holding: dict[str, list[int]] = {CONFLICT: [], FAILED: []}
+        self._seen: dict[str, Seen] = defaultdict(Seen)
         self._waiting: bytes | None = None  # an intent whose outcome has not come yet
         self._unsent: set[int] = set()
 
@@ -209,6 +226,7 @@ class Reading:
             tuple(self._cut_off),
             self._holding,
             self._marks,
+            dict(self._seen),
         )
 
     def _cut_short(self) -> None:
@@ -234,6 +252,9 @@ class Reading:
             counted.entries[entry].update(numbers)  # of an intent that replaces something: what that changes
         counted.unrouted += outcome["unrouted"]
         counted.letters.update(letters)
+        for entry, ledger in outcome.get("ledger", {}).items():
+            types = outcome["types"][entry]
+            self._seen[entry].add(ledger, {name: dict.fromkeys(types[name], 1) for name in types})
         for earlier, letter, index in outcome.get("instead", ()):
             counted.undone["replaced"] -= letter == INSERTED
             if (letter, index) not in self._marks.replaced(earlier):

@@ -116,7 +116,8 @@ class Book:
                 tables=values.get("tables"),
                 migrated=bool(values.get("retry_failed") or values.get("delta")),
             )
-        self._work = Steps(self.run, self.parameters.lease, values.get("break_lock", ""), watch=Progress)
+        given = {name: values[name] for name in ("break_lock", "accept_drift") if name in values}
+        self._work = Steps(self.run, self.parameters.lease, watch=Progress, **given)
         self.run.logger().info("%s begins", self.stage)
         if not is_headless():  # the command did it before it started this kernel
             control.clear(self.run)
@@ -362,8 +363,7 @@ class Book:
         self._content, self._file, self._headline = done.content, done.path.name, headline
         self._alerts = list(done.alerts)
         self._verdict = done.content["verdict"]
-        if done.journal:
-            self._journals = [done.journal]
+        self._journals = [done.journal] if done.journal else self._journals
 
     def _show_banner(self, verdict: str, headline: str, exit_code: int, resume: str | None = "") -> None:
         open_items = views.alerts(self._alerts) if self._content is not None else ""

@@ -55,6 +55,7 @@ class Steps:
     run: Run
     lease: LeaseSettings | None = None
     break_lock: str = ""
+    accept_drift: bool = False
     watch: Watch = unwatched
 
     @contextmanager
@@ -94,12 +95,12 @@ class Steps:
                 canary, *report.write_test(self.run, plan, list(created), canary, alerts), alerts, canary.journal
             )
 
-    def migrate(self, plan: Plan, work: Callable[[Run, Plan, OnPage | None], Migration] = migrate) -> Done:
+    def migrate(self, plan: Plan, work: Callable[..., Migration] = migrate) -> Done:
         """03: `work` is migrate, retry_failed or catch_up. Writes to the target and the run's folder."""
         verb = "compared" if work is catch_up else "migrated"
         with self.writing("03_migrate", plan.target, plan.target_names()) as held:
             with self.watch(self.run, plan, verb, held) as on_page:
-                migration = work(self.run, plan, on_page)
+                migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
             content, path = report.write_migration(self.run, plan, migration)
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
         return Done(migration, content, path, alerts, migration.journal)

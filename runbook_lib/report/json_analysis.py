@@ -7,18 +7,20 @@ from typing import Any
 from ..discover.profile import AttributeProfile
 from ..journal.listings import write_listing
 from ..run.folder import Run, iso, now
-from ..stages.analyze import ledger
-from ..stages.analyze.analysis import Analysis
+from ..stages import sealed
+from ..stages.analyze.analysis import Analysis, EntryAnalysis
 from ..verdict import FAIL, REVIEW, Alert, plural, worst
+from ..walk import ledger
 from ..walk.plan import Plan
 from .json_report import SCHEMA, alerts_as_json, held_back, saved
 
 
 @saved
 def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
-    """Writes `migration-analysis-<timestamp>.json` and the listings of the dry run. Returns the content and the path."""
+    """Writes `migration-analysis-<timestamp>.json`, `plan.json` and the listings of the dry run. Gives content and path."""
     for name in ("quarantine", "conflicts", "unrouted", "dangling", "unreadable"):
         write_listing(run.folder, name, analysis.listed.get(name, []))
+    sealed.write_plan(run, plan, analysis.structures, {name: _sealed(one) for name, one in analysis.tables.items()})
     tables = {
         name: {
             "records": table.records,
@@ -88,6 +90,21 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "alerts": alerts_as_json(analysis.alerts),
     }
     return content, run.write_json("migration-analysis", content)
+
+
+def _sealed(table: EntryAnalysis) -> dict[str, Any]:
+    """What 03 holds an entry's items against."""
+    names = sorted(table.profile.keys() | table.ledger.keys())
+    return {
+        "records": table.records,
+        "attributes": {
+            name: {
+                "types": sorted(table.profile[name].types) if name in table.profile else [],
+                "routed": sealed.present(table.ledger[name]) if name in table.ledger else 0,
+            }
+            for name in names
+        },
+    }
 
 
 def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) -> str:

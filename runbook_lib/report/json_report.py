@@ -26,6 +26,7 @@ from ..stages.validate.origins import FIGURES
 from ..stages.validate.repair import Repaired
 from ..stages.validate.validate import Validation
 from ..verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, plural, worst
+from ..walk import ledger
 from ..walk.plan import Plan
 from .samples import key_tag
 
@@ -103,9 +104,10 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     dangling = references.list_dangling(run, plan, journal, written.lost)
     counts = table_counts(migration.state, journal.entries())
     alerts = migration_alerts(plan, migration, counts, dangling, written.unreadable) + repair.alerts(stage)
+    alerts += migration.held.alerts() if migration.held else []
     alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
     sections = {
-        **_counted(counts, migration.state.unrouted),
+        **_counted(counts, migration.state.unrouted, journal),
         "relationships": written.relationships,
         "relationships_preserved": written.preserved,
         "unreadable": written.unreadable.total(),
@@ -117,6 +119,8 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     }
     if migration.drift:
         sections["drift"] = migration.drift.as_json()
+    if migration.held:
+        sections["plan"] = migration.held.as_json()
     if migration.state.rolled_back:
         sections["rollback"] = _rollback(migration.state.undone)
     if migration.undone:
@@ -133,6 +137,8 @@ def migration_alerts(
     for name, entry in plan.mapping.entries.items():
         by_path = [{path: n for (of, path), n in all_.items() if of == name} for all_ in (dangling, unreadable)]
         alerts += references.alerts(entry, *by_path)
+    for name, seen in (migration.journal.seen() if migration.journal else {}).items():
+        alerts += ledger.alerts(name, seen.ledger, NOTHING, NOTHING, ())
     if migration.drift:
         alerts += migration.drift.alerts()
     if migration.failure:
@@ -244,8 +250,13 @@ def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
     return {name: {key: state.tables.get(name, NOTHING)[key] for key in COUNTED} for name in entries}
 
 
-def _counted(tables: dict[str, dict[str, int]], unrouted: int) -> dict[str, Any]:
+def _counted(tables: dict[str, dict[str, int]], unrouted: int, migrated: Snapshot | None = None) -> dict[str, Any]:
+    """Counts and sums; with the journal of 03 also what became of each entry's attributes."""
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
+    if migrated:
+        seen = migrated.seen()
+        ledgers = {name: ledger.as_json(seen[name].ledger) if name in seen else {} for name in tables}
+        tables = {name: {**counts, "ledger": ledgers[name]} for name, counts in tables.items()}
     return {"tables": tables, "totals": {**totals, "unrouted": unrouted}}
 
 
@@ -254,7 +265,7 @@ def _migration_sections(migrated: Snapshot) -> dict[str, Any]:
     if not migrated.began:
         return {}
     state = migrated.state()
-    return _counted(table_counts(state, migrated.entries()), state.unrouted)
+    return _counted(table_counts(state, migrated.entries()), state.unrouted, migrated)
 
 
 def _rollback(counts: Counter) -> dict[str, int]:

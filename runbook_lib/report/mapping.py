@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..discover.references import Finding
-from ..stages.analyze.analysis import Analysis, EntryAnalysis, Unmatched
+from ..stages.analyze.analysis import Analysis, Unmatched
+from ..stages.migrate.migrate import Migration
+from ..stages.sealed import said
 from ..verdict import REVIEW, plural
 from .drawing.canvas import stacked, widths
 from .drawing.html import Html, chip, details, flagged, mono, muted, note, quiet, table
@@ -21,13 +23,13 @@ WORDS = {  # what became of an attribute's value, as the ledger says it -> its n
 }
 
 
-def ledger(analysis: Analysis) -> Html:
+def ledger(result: Analysis | Migration) -> Html:
     """What became of the values of every source attribute: a bar an entry, and each attribute behind a line that unfolds."""
-    entries = {name: entry for name, entry in analysis.tables.items() if entry.ledger}
+    entries = {name: found for name, found in result.ledgers.items() if found}
     if not entries:
         return note("No items.")
-    names = sorted(entries, key=lambda name: (analysis.levels.get(name, 0), name))
-    sums = {name: dict(sum(entries[name].ledger.values(), Counter())) for name in names}
+    names = list(entries)
+    sums = {name: dict(sum(entries[name].values(), Counter())) for name in names}
     used = {word: about for word, about in WORDS.items() if any(sums[name].get(word) for name in names)}
     lost = sum(counts.get("unaccounted", 0) for counts in sums.values())
     values = sum(sum(counts.values()) for counts in sums.values())
@@ -40,17 +42,17 @@ def ledger(analysis: Analysis) -> Html:
     )
 
 
-def _attributes(name: str, entry: EntryAnalysis, sums: Mapping[str, int]) -> Html:
+def _attributes(name: str, found: Mapping[str, Counter], sums: Mapping[str, int]) -> Html:
     """The attributes of one entry, most present first, with a column for each word that any of them has."""
     words = [word for word in WORDS if sums.get(word)]
     rows, marks = [], []
-    for attribute, counts in sorted(entry.ledger.items(), key=lambda line: (-line[1].total(), line[0])):
+    for attribute, counts in sorted(found.items(), key=lambda line: (-line[1].total(), line[0])):
         cells = [flagged(counts[word], "bad") if word == "unaccounted" else counts[word] for word in words]
         rows.append([attribute, _bar(counts), *cells])
         marks.append("bad" if counts["unaccounted"] else None)
     columns = ["source attribute", "", *(WORDS[word][0] for word in words)]
     foot = ["in all", "", *(sums[word] for word in words)]
-    title = Html("<b>{}</b> {}").format(name, muted(f"{plural(len(rows), 'attribute')} in {entry.routed:,} items"))
+    title = Html("<b>{}</b> {}").format(name, muted(plural(len(rows), "attribute")))
     body = table(columns, rows, align="ll" + "r" * len(words), foot=foot, marks=marks)
     return details(title, body, open=bool(sums.get("unaccounted")))
 
@@ -60,6 +62,22 @@ def _bar(counts: Mapping[str, int]) -> Html:
     scale = 80 / max(1, sum(counts.values()))
     part = Html('<span style="display:inline-block;height:8px;border-left:{:.0f}px solid {}"></span>')
     return Html("").join(part.format(width, WORDS[word][1]) for word, width in widths(counts, WORDS, scale).items())
+
+
+def drift(result: Migration) -> Html:
+    """What is not as 01 saw it: tables, numbers of items, attributes; what stops a migration first."""
+    held = result.held
+    if held is None:
+        return note("01 was not run in this run: there is no plan to hold 03 against.")
+    if not held.drift:
+        return note(f"All is as 01 saw it ({held.created}).", "good")
+    rows, marks = [], []
+    for one in sorted(held.drift, key=lambda one: not one.is_shape):
+        tone = "quiet" if held.accepted else "look"
+        cells = [one.side, one.table, one.what, one.name or quiet("–"), said(one.planned), said(one.found)]
+        rows.append([chip("accepted" if held.accepted else "look", tone), *cells])
+        marks.append(tone)
+    return table(["", "side", "table", "what", "name", "planned", "found"], rows, align="cllllww", marks=marks)
 
 
 def unmatched(analysis: Analysis) -> Html:

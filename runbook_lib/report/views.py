@@ -2,8 +2,8 @@
 
 Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
 reference_map, references, types, profile, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
-done: created, canary, migration, counts, progress, held_back, preview, undone, restored, deletions. Of a Validation:
-validation, differences, differences_html, residual, patterns.
+done: created, canary, migration, counts, ledger, drift, progress, held_back, preview, undone, restored, deletions. Of a
+Validation: validation, differences, differences_html, residual, patterns.
 """
 
 import re
@@ -15,7 +15,7 @@ from ..verdict import FAIL, REVIEW, Alert
 from .analysis import costs, overview, profile, profile_html, quarantine, reference_map, references, targets
 from .drawing.html import Html, badge, chip, details, mono, muted, note, table
 from .figures import types
-from .mapping import ledger, undeclared, unmatched
+from .mapping import drift, ledger, undeclared, unmatched
 from .samples import samples
 from .validation import differences, differences_html, patterns, residual, validation
 from .work import (
@@ -46,6 +46,7 @@ __all__ = [
     "deletions",
     "differences",
     "differences_html",
+    "drift",
     "files",
     "held_back",
     "ledger",

@@ -13,6 +13,7 @@ from ..journal.stage import Stage
 from ..run.folder import Run
 from ..walk.plan import Plan
 from ..walk.workers.shared_journal import settle
+from . import sealed
 
 BY_HAND = "interrupted by hand."
 
@@ -62,7 +63,8 @@ def explained(error: BaseException, run: Run | None, stage: str) -> tuple[BaseEx
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
     """The stage's journal, read once nobody else writes to it; the caller holds the run.
 
-    Raises Refused where the run was rolled back, or started or analyzed with other mapping, environments or code.
+    Raises Refused where the run was rolled back, or started or analyzed with other mapping, environments or code, or where
+    `plan.json` is not as 01 left it.
     """
     heads = audit.journal_heads(run)
     found = stage.read(heads=heads, wait=True)
@@ -76,10 +78,10 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
         raise Refused(f"run {run.id} was rolled back in part; run the rollback command again, then start a new run.")
     stage.check_identity(plan.identity)
     audit.check_journals(run, heads, [found])
-    analysis = run.latest_json("migration-analysis")
-    if analysis:
-        for key, value in stage.identity(plan.identity).items():
-            if key in ("mapping", "environments", "code") and analysis["fingerprints"][key] != value:
+    sealed_plan = sealed.read_plan(run) if stage.name == "migrate" else None
+    for known in filter(None, (run.latest_json("migration-analysis"), sealed_plan)):
+        for key, value in plan.identity._asdict().items():
+            if known["fingerprints"][key] != value:
                 raise Refused(
                     f"the analysis in run {run.id} was made with another {key}; analyze again in a new run, "
                     "so that the migration does what you decided on."

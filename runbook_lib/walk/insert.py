@@ -12,6 +12,7 @@ from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
 from ..values import digest, serialize
+from .ledger import Ledgers
 from .plan import Plan
 from .walk import Routed, digests_there
 
@@ -57,6 +58,7 @@ class Inserter:
         self._targets = {name: route.entry.target for name, route in plan.routes.items()}
         # Entries whose target was not empty: what it holds is read before a row is inserted.
         self._may_hold = {name for name, target in self._targets.items() if not was_empty.get(target)}
+        self._ledgers = Ledgers(plan.routes.values())
         self._segments = segments or {}
         self._stop_on_failure, self._on_page = stop_on_failure, on_page
         self._logs: dict[tuple[str, int], _OpenLog] = {}
@@ -76,20 +78,27 @@ class Inserter:
         run is to stop for it, or a table is lost.
         """
         page = routed.page
-        counts, _ = self._settle(routed, page.number, page.start, page.last, [])
+        counts, _ = self._settle(routed, page.number, page.start, page.last, [], routed.rows)
         if self._on_page:
             self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
 
-    def again(self, routed: Routed, instead: list[Instead], still: Sequence[tuple[JournalRow, str]] = ()) -> str:
+    def again(
+        self,
+        routed: Routed,
+        instead: list[Instead],
+        still: Sequence[tuple[JournalRow, str]] = (),
+        first: Sequence[Row] = (),
+    ) -> str:
         """Writes to the target: rows of items that were looked at before, or that came later. Raises as a page does.
 
         Gives a letter for each row, what became of it.
 
         `routed.page` names table and segment, no more. `instead` is what earlier intents of the same segment said of
         these items, and no longer holds when this has its outcome; until then it does. `still` are rows of items that
-        cannot be tried, with the reason: they are failed.
+        cannot be tried, with the reason: they are failed. `first` are those of the page's rows that no outcome counted
+        yet as rows: the ledger takes no others.
         """
-        return self._settle(routed, None, None, None, instead, still)[1]
+        return self._settle(routed, None, None, None, instead, first, still)[1]
 
     def log(self, table: str, segment: int) -> Log:
         """The segment's journal file, for what else is to be recorded there between two pages."""
@@ -102,6 +111,7 @@ class Inserter:
         start: dict | None,
         last: dict | None,
         instead: list[Instead],
+        first: Sequence[Row],
         still: Sequence[tuple[JournalRow, str]] = (),
     ) -> tuple[dict[str, Counter], str]:
         """Writes intent, inserts and outcome. Returns the additional counts (entry → counts), and a letter for each row."""
@@ -152,6 +162,7 @@ class Inserter:
                 unrouted=len(routed.unrouted) - sum(one.letter == UNROUTED for one in instead),
                 rows=outcome,
                 errors=errors,
+                **self._ledgers.record(first),
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
                 **({"stale": stale} if stale else {}),
             )

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items, values
 
-from runbook_lib.discover import profile
+from runbook_lib import values as typed
 from runbook_lib.mapping.routes import Row
-from runbook_lib.stages.analyze import ledger
-from runbook_lib.stages.analyze.ledger import WORDS, Ledger
+from runbook_lib.values import add_counts
 from runbook_lib.verdict import FAIL, REVIEW
+from runbook_lib.walk import ledger
+from runbook_lib.walk.ledger import WORDS, Ledger
 
 HEAD = "defaults: {source: t, target: u, id: id}\ntables:\n"
 COPY = HEAD + (
@@ -210,17 +211,17 @@ def test_every_attribute_of_every_row_has_one_word(found):
         assert not any(counts["unaccounted"] for counts in whole.values())
         parts: dict = {}
         for row in rows:
-            ledger.merge_into(parts, of.page([row]))
+            add_counts(parts, of.page([row]))
         assert parts == whole
 
 
 def test_names_without_end_share_one_line(monkeypatch):
     """As in the profile."""
-    monkeypatch.setattr(profile, "MAX_ATTRIBUTES", 2)
+    monkeypatch.setattr(typed, "MAX_ATTRIBUTES", 2)
     whole: dict = {}
     for number in range(9):
-        ledger.merge_into(whole, {"id": Counter(copied=1), f"n{number}": Counter(copied=1)})
-    assert whole == {"id": Counter(copied=9), "n0": Counter(copied=1), profile.FURTHER: Counter(copied=8)}
+        add_counts(whole, {"id": Counter(copied=1), f"n{number}": Counter(copied=1)})
+    assert whole == {"id": Counter(copied=9), "n0": Counter(copied=1), typed.FURTHER: Counter(copied=8)}
 
 
 def test_conversions_that_fell_back_are_counted():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items
 
+from runbook_lib import values
 from runbook_lib.discover import profile
 from runbook_lib.discover.profile import AttributeProfile, merge_into, profile_items
 from runbook_lib.values import is_empty
@@ -42,10 +43,10 @@ def test_no_value_is_kept():
 
 def test_names_without_end_share_one_line(monkeypatch):
     """A table whose attribute names are data is profiled in bounded memory."""
-    monkeypatch.setattr(profile, "MAX_ATTRIBUTES", 3)
+    monkeypatch.setattr(values, "MAX_ATTRIBUTES", 3)
     whole = {}
     for number in range(10):
         profile.merge_into(whole, profile.profile_items([{"id": {"S": "x"}, f"n{number}": {"S": "y"}}]))
-    assert sorted(whole) == [profile.FURTHER, "id", "n0", "n1"]
-    assert whole[profile.FURTHER].types["S"] == 8
+    assert sorted(whole) == [values.FURTHER, "id", "n0", "n1"]
+    assert whole[values.FURTHER].types["S"] == 8
     assert whole["id"].types["S"] == 10

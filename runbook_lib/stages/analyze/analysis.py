@@ -8,6 +8,7 @@ from ...discover.profile import Profile
 from ...mapping.routes import Row
 from ...run.spill import Spool
 from ...verdict import Alert
+from ...walk.structure import Structures
 from .checks import Check, alerts_of
 from .skew import Skew
 
@@ -40,7 +41,7 @@ class EntryAnalysis:
     profile: Profile = field(default_factory=dict)
     ledger: dict[str, Counter] = field(
         default_factory=dict
-    )  # source attribute -> what became of it (ledger.WORDS) -> items
+    )  # source attribute -> what became of it (walk/ledger.WORDS) -> items
     fell_back: Counter = field(default_factory=Counter)  # field -> items whose value did not convert and fell back
     valued: Counter = field(default_factory=Counter)  # field that can fall back -> items with a value for it
     samples: list[tuple[dict, Row]] = field(default_factory=list)  # source item, what becomes of it
@@ -118,6 +119,13 @@ class Analysis:
     skew: Skew = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)  # stage -> what it takes
     prices: Prices = NO_PRICES
+    structures: Structures | None = None  # of both sides' tables, when it began
+
+    @property
+    def ledgers(self) -> dict[str, dict[str, Counter]]:
+        """Entry → what became of its source attributes; parents first."""
+        names = sorted(self.tables, key=lambda name: (self.levels.get(name, 0), name))
+        return {name: self.tables[name].ledger for name in names}
 
     @property
     def alerts(self) -> list[Alert]:

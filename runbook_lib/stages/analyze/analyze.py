@@ -15,13 +15,13 @@ from ...dynamo import tables
 from ...mapping.references import REMEMBERED, Found
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
-from ...values import size, text_of
+from ...values import add_counts, size, text_of
+from ...walk.ledger import Ledger
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
 from .. import references
-from . import ledger
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import READ_BYTES, cost_checks, costs_of, prices_of, writing_of
 from .findings import mapping_checks, undeclared_checks, walk_checks
@@ -64,7 +64,7 @@ class Observer:
         self.evidence = Evidence(plan.routes)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
         self.names = Names(plan)
-        self._ledgers = {name: ledger.Ledger(route.entry) for name, route in plan.routes.items()}
+        self._ledgers = {name: Ledger(route.entry) for name, route in plan.routes.items()}
         self._index_keys = {name: [[n for n, _ in key] for key in target_keys(plan, name)[1]] for name in plan.routes}
         self.sources = {
             table: SourceState(ttl=source.get("ttl"), ttl_known="ttl" in source)
@@ -98,7 +98,7 @@ class Observer:
             for spread in spreads:
                 self.spread.add(spread)
                 self._count_rows(rows[spread.entry], spread)
-                ledger.merge_into(self.tables[spread.entry].ledger, pages[spread.entry])
+                add_counts(self.tables[spread.entry].ledger, pages[spread.entry])
             for row, held in zip(routed.rows, there, strict=True) if any(there) else ():
                 self._count_there(row, held)
             for row in routed.losers:
@@ -269,6 +269,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         not_references=none,
         sources=observer.sources,
         skew=observer.spread.result(),
+        structures=structures,
     )
     writing = writing_of(plan, analysis, _round_trip(plan, analysis))
     slowest = max([writing.seconds] + [use.seconds for keys in analysis.skew.values() for use in keys.values()])

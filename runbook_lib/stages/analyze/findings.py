@@ -5,9 +5,10 @@ from typing import Any
 
 from ...discover.references import Finding
 from ...verdict import FAIL, REVIEW, alerts_of_counts, plural, unrouted_alert
+from ...walk import ledger
 from ...walk.plan import Plan
 from .. import references
-from . import ledger, names
+from . import names
 from .analysis import Analysis, EntryAnalysis
 from .checks import NOTE, Check, from_alert
 

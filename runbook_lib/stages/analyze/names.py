@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...discover.profile import MAX_ATTRIBUTES, Profile
+from ...discover.profile import Profile
 from ...mapping import templates
 from ...mapping.fields import feeding
 from ...mapping.json_text import EACH, JSON
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row
-from ...values import SETS, from_python, is_empty
+from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
 from ...verdict import REVIEW, Alert
 from ...walk.plan import Plan
 from ...walk.walk import Routed

@@ -1,7 +1,7 @@
 """Compares one source item with the journal's record of it: whether it changed, and what to do. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -156,6 +156,16 @@ def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool
     if last.letter == CONFLICT:  # holds for as long as the target's item is there
         return there not in (None, met.digest, *(copy.row.digest for copy in change.remove))
     return last.letter in SETTLED
+
+
+def first_rows(changes: Iterable[Change]) -> list[Row]:
+    """The rows of items for which no complete intent had one."""
+    without = (LOSER, REJECT, UNROUTED)
+    return [
+        change.met.thing
+        for change in changes
+        if not change.met.letter and all(one.letter in without for one in change.settled)
+    ]
 
 
 def routed_of(table: str, segment: int, met: list[Met]) -> Routed:

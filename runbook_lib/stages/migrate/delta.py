@@ -19,7 +19,6 @@ from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal.intents import JournalRow
 from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED
 from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash
-from ...journal.snapshot import Pass, Snapshot
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...run.folder import Run
@@ -28,28 +27,31 @@ from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
+from .. import sealed
 from ..execution import check_can_write, ensure_checkpoint, resumable
 from ..rollback import undo as rollback
 from . import backup_gate
-from .changes import Change, Copy, Met, decide, is_quiet, met_of, routed_of
+from .changes import Change, Copy, Met, decide, first_rows, is_quiet, met_of, routed_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
-from .migrate import Migration, migration_of, passes_by_walk
+from .migrate import Migration, migration_of, passes_by_walk, passes_to_repeat
 
 RESUME = "resume it first with the command without --delta"
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
 
 
-def catch_up(run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool = True) -> Migration:
+def catch_up(
+    run: Run, plan: Plan, on_page: OnPage | None = None, *, write: bool = True, accept_drift: bool = False
+) -> Migration:
     """One pass over those of the plan's entries that the run has migrated. Writes to the target, the journal and `drift.jsonl`.
 
     Without `write` it only counts what there is to do. Raises Refused (nothing written) where the run is not finished or was
     rolled back, Interrupted (the same command resumes). Items that cannot be written stay failed; nothing is rolled back.
     """
     with run.saving(), Stage(run, "migrate") as stage:
-        return _catch_up(stage, plan, on_page, write)
+        return _catch_up(stage, plan, on_page, write, accept_drift)
 
 
-def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> Migration:
+def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool, accept_drift: bool) -> Migration:
     counts, notes = Counter(), Notes()
 
     def step(chosen: Plan, lookup: Lookup, segments: dict[str, int]) -> SecondWalk:
@@ -62,7 +64,10 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool) -> 
         notes.write(stage.run.folder)
         stage.record("delta_end", **Drift(**counts).as_json())
 
-    walk_again(stage, plan, step, write=write, begin=begin, end=end)
+    def hold(plan: Plan) -> None:
+        sealed.hold(stage, plan, accepted=accept_drift)
+
+    walk_again(stage, plan, step, write=write, hold=hold, begin=begin, end=end)
     drift = Drift(**counts)
     stage.run.logger().info("delta: %s", ", ".join(f"{number} {name}" for name, number in drift.as_json().items()))
     return migration_of(stage, stage.checkpoint(), wrote_nothing=not write, drift=drift)
@@ -75,18 +80,22 @@ def walk_again(
     *,
     write: bool,
     fix: str = RESUME,
+    hold: Callable[[Plan], object] = lambda plan: None,
     begin: Callable[[Plan], object] = lambda plan: None,
     end: Callable[[], object] = lambda: None,
 ) -> None:
     """Walks over what the run has migrated of the plan's entries once more, with the journal looked up.
 
-    `step` makes the last step for some of them; `begin` and `end` are called around it where something may be written. `fix`:
-    what to do first if the run has not finished. Raises as `catch_up`."""
+    `step` makes the last step for some of them. Where something may be written, `hold` is called before, `begin` and `end`
+    around it. `fix`: what to do first if the run has not finished. Raises as `catch_up`.
+    """
     before = check_can_write(stage.run, stage, plan)
-    passes = _passes_to_repeat(before, plan, fix)
+    passes = passes_to_repeat(before, plan, fix)
     plan = plan.choose([entry for one in passes for entry in one.entries])
     plan.require_targets()
     try:
+        if write:
+            hold(plan)
         plan, winners = prepare(plan)
         if write:
             backup_gate.ensure(stage, plan)
@@ -105,25 +114,6 @@ def walk_again(
                     work.conclude()
         if write:
             end()
-
-
-def _passes_to_repeat(journal: Snapshot, plan: Plan, fix: str) -> list[Pass]:
-    """Those of the plan's entries. Raises Refused where the run has not finished them."""
-    begun = journal.passes()
-    journal.check_complete()
-    if not begun or not journal.state().finished or not all(one.done for one in begun):
-        raise Refused(f"run {journal.run_id} has not finished its migration; {fix}.")
-    chosen = [one for one in begun if set(one.entries) & plan.routes.keys()]
-    for one in chosen:
-        if not set(one.entries) <= plan.routes.keys():
-            raise Refused(
-                f"{', '.join(one.entries)} were migrated in one pass over {one.table}; name all of them with --tables."
-            )
-    if not chosen:
-        raise Refused(
-            f"run {journal.run_id} has migrated none of {', '.join(plan.routes)}; name entries that it has migrated."
-        )
-    return chosen
 
 
 class SecondWalk:
@@ -316,7 +306,8 @@ class SecondWalk:
             files[begin["table"], begin["segment"]][1].append(_instead("", one))
         for (name, number), (mine, instead) in files.items():
             routed = routed_of(name, number, [change.met for change in mine])
-            letters = iter(self._insert.again(routed, instead) if self._write else INSERTED * len(routed.rows))
+            done = self._insert.again(routed, instead, first=first_rows(mine)) if self._write else ""
+            letters = iter(done or INSERTED * len(routed.rows))
             for change in mine:
                 self._tell(change, "" if change.met.letter else next(letters))
 

@@ -1,5 +1,6 @@
 """03_migrate: the walk with insert as its last step; it starts, resumes, fails, and undoes where the limits say so."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Winners
 from ...walk.workers import engines
+from .. import sealed
 from ..execution import (
     begin,
     check_can_write,
@@ -22,6 +24,7 @@ from ..execution import (
     resumable,
 )
 from ..rollback.undo import Undone, undo
+from ..sealed import Held
 from . import backup_gate
 from .drift import Drift
 
@@ -37,19 +40,27 @@ class Migration:
     undone: Undone | None = None  # the undo after a failure
     drift: Drift | None = None  # of a delta: see delta.py
     journal: Snapshot | None = None  # the stage's journal after it
+    held: Held | None = None  # what is not as 01 saw it
+
+    @property
+    def ledgers(self) -> dict[str, dict[str, Counter]]:
+        """Entry → what became of its source attributes."""
+        seen = self.journal.seen() if self.journal else {}
+        return {name: seen[name].ledger for name in self.state.tables if name in seen}
 
 
-def migrate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
+def migrate(run: Run, plan: Plan, on_page: OnPage | None = None, *, accept_drift: bool = False) -> Migration:
     """Migrates the plan's chosen entries; starts or resumes. Writes to the target and to the run's folder.
 
-    Raises Refused (nothing written) and Interrupted (the same run ID resumes). A failure is not raised: the result
-    holds it, after the undo that `limits.on_failure` asks for.
+    `accept_drift` goes on where keys, indexes or projections are not as 01 saw them. Raises Refused (nothing written) and
+    Interrupted (the same run ID resumes). A failure is not raised: the result holds it, after the undo that
+    `limits.on_failure` asks for.
     """
     with run.saving(), Stage(run, "migrate") as stage:
-        return _migrate(stage, plan, on_page)
+        return _migrate(stage, plan, on_page, accept_drift)
 
 
-def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
+def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool) -> Migration:
     run = stage.run
     before = check_can_write(run, stage, plan)
     plan.require_targets()
@@ -64,11 +75,12 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
             )
     walks = passes_by_walk(_passes_left(plan, before))
     if not walks:
+        sealed.accept(stage, accepted=accept_drift)
         if not before.state().finished:
             stage.record("end")
         return migration_of(stage, ensure_checkpoint(stage, plan), wrote_nothing=True)
     chosen = sorted({entry for passes in walks for one in passes for entry in one.entries})
-    plan, winners, was_empty = ready_to_insert(stage, plan.choose(chosen))
+    plan, winners, was_empty = ready_to_insert(stage, plan.choose(chosen), accept_drift)
     failure, undone = None, None
     try:
         with resumable(run):
@@ -99,12 +111,13 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
     return migration_of(stage, path, failure=failure, undone=undone)
 
 
-def ready_to_insert(stage: Stage, plan: Plan) -> tuple[Plan, Winners, dict[str, bool]]:
-    """What `prepare` gives, and target table → whether it is empty, once the backups are there. Raises Refused.
+def ready_to_insert(stage: Stage, plan: Plan, accept_drift: bool) -> tuple[Plan, Winners, dict[str, bool]]:
+    """What `prepare` gives, and target table → whether it is empty, once the backups are there.
 
-    Writes to the journal.
+    Writes to the journal. Raises Refused, also where a target table is not as 01 saw it.
     """
     try:
+        sealed.hold(stage, plan, accepted=accept_drift)
         plan, winners = prepare(plan)
         backup_gate.ensure(stage, plan)
         return plan, winners, look_at_targets(stage, plan)
@@ -123,7 +136,7 @@ def migration_of(
 ) -> Migration:
     """What a migration did, with the stage's journal read once more. Read-only."""
     after = stage.read(undone.journal if undone else None)
-    return Migration(after.state(), checkpoint, wrote_nothing, failure, undone, drift, after)
+    return Migration(after.state(), checkpoint, wrote_nothing, failure, undone, drift, after, sealed.held(after))
 
 
 def _unanswered_failure(journal: Snapshot) -> str | None:
@@ -169,6 +182,25 @@ def _passes_left(plan: Plan, journal: Snapshot) -> list[Pass]:
         if entries := [route.entry.name for route in routes if route.entry.name not in covered]:
             fresh.append(Pass(table, entries, plan.segments(table)))
     return [*unfinished, *fresh]
+
+
+def passes_to_repeat(journal: Snapshot, plan: Plan, fix: str) -> list[Pass]:
+    """Those of the plan's entries. Raises Refused where the run has not finished them."""
+    begun = journal.passes()
+    journal.check_complete()
+    if not begun or not journal.state().finished or not all(one.done for one in begun):
+        raise Refused(f"run {journal.run_id} has not finished its migration; {fix}.")
+    chosen = [one for one in begun if set(one.entries) & plan.routes.keys()]
+    for one in chosen:
+        if not set(one.entries) <= plan.routes.keys():
+            raise Refused(
+                f"{', '.join(one.entries)} were migrated in one pass over {one.table}; name all of them with --tables."
+            )
+    if not chosen:
+        raise Refused(
+            f"run {journal.run_id} has migrated none of {', '.join(plan.routes)}; name entries that it has migrated."
+        )
+    return chosen
 
 
 def passes_by_walk(passes: list[Pass]) -> list[list[Pass]]:

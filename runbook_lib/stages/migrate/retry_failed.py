@@ -18,6 +18,7 @@ from ...values import key_text
 from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.walk import Page, Routed, Winners, route_items
+from .. import sealed
 from ..execution import check_can_write, resumable
 from .migrate import Migration, migration_of, ready_to_insert
 
@@ -38,17 +39,17 @@ def _failed(journal: Snapshot, entries: list[str]) -> Counter:
     return Counter({name: number for name in entries if (number := tables.get(name, Counter())["failed"])})
 
 
-def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None) -> Migration:
+def retry_failed(run: Run, plan: Plan, on_page: OnPage | None = None, *, accept_drift: bool = False) -> Migration:
     """Retries the failed items of the plan's entries. Writes to the target and to the run's folder.
 
     Raises Refused (nothing written) and Interrupted (the same command resumes). Items that still cannot be written stay
     failed, and nothing is rolled back for them, whatever `limits.on_failure` says.
     """
     with run.saving(), Stage(run, "migrate") as stage:
-        return _retry(stage, plan, on_page)
+        return _retry(stage, plan, on_page, accept_drift)
 
 
-def _retry(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
+def _retry(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool) -> Migration:
     run = stage.run
     if not stage.executions():
         raise Refused(f"run {run.id} has migrated nothing yet, so there is nothing to retry; migrate first.")
@@ -57,10 +58,11 @@ def _retry(stage: Stage, plan: Plan, on_page: OnPage | None) -> Migration:
     before.check_complete()
     files = _wanted(before, set(plan.routes))
     if not files:
+        sealed.accept(stage, accepted=accept_drift)
         return migration_of(stage, stage.checkpoint(), wrote_nothing=True)
     number = sum(len(rows) for _, rows in files)
     plan = plan.choose(sorted({row.entry for _, rows in files for row, _ in rows}))
-    plan, winners, was_empty = ready_to_insert(stage, plan)
+    plan, winners, was_empty = ready_to_insert(stage, plan, accept_drift)
     stage.record("retry", items=number)
     run.logger().info("%s: retrying %d failed items", stage.name, number)
     failure = None

@@ -5,21 +5,22 @@ drops, is unaccounted. A value that no rule changes is the same object in both i
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from operator import eq, is_
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import eq, is_, itemgetter
 
-from ...discover.profile import place_of
-from ...mapping.conversions import convert
-from ...mapping.model import Entry, FieldRule, default_of
-from ...mapping.routes import Row
-from ...values import is_empty, text_of
-from ...verdict import FAIL, REVIEW, Alert, plural
+from ..mapping.conversions import convert
+from ..mapping.model import Entry, FieldRule, default_of
+from ..mapping.routes import Route, Row
+from ..values import MAX_ATTRIBUTES, add_counts, is_empty, text_of
+from ..verdict import FAIL, REVIEW, Alert, plural
 
 # Exactly one of them for each item and attribute it has. An item that lacks the attribute counts where a default stands in.
 WORDS = ("copied", "rewritten", "converted", "transformed", "defaulted", "rest", "dropped", "unaccounted")
 _FIRST = {w: n for n, w in enumerate(("rewritten", "converted", "transformed", "copied", "defaulted", "rest"))}
 
 LedgerPage = dict[str, Counter]  # source attribute -> word -> items
+TYPED = 32  # rows of a page, at least, whose values' types are looked at
 
 
 class Ledger:
@@ -46,6 +47,10 @@ class Ledger:
             for name, rule in fields
             if rule.has_default
         ]
+        # Of the others a row holds each value as it is, beside the rest of the item or in the rest's map.
+        self._touched = {*self._taken, *self._changing, *self._drop, self._rest}
+        if self._rest == "copy":
+            self._touched |= self._fields.keys()
         self._falling = [
             (source, name) for source, fields in self._taken.items() for name, rule in fields if rule.falls_back
         ]
@@ -53,18 +58,47 @@ class Ledger:
     def page(self, rows: Sequence[Row]) -> LedgerPage:
         """What became of the attributes of these rows."""
         found: LedgerPage = defaultdict(Counter)
-        alike: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-        for row in rows:
-            alike[tuple(row.source)].append(row)
-        for names, group in alike.items():
-            items = [row.item for row in group]
-            rests, news = self._rests(items), self._news(group)
-            for name, values in zip(names, zip(*[row.source.values() for row in group], strict=True), strict=True):
-                self._count(found[name], name, values, group, items, rests, news)
-            for source, field, default in self._defaults:
-                if source not in names and (number := sum([item.get(field) == default for item in items])):
-                    found[source]["defaulted"] += number
+        sources, items = [row.source for row in rows], [row.item for row in rows]
+        columns = (rows, sources, items, self._rests(items))
+        alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for at, source in enumerate(sources):
+            alike[tuple(source)].append(at)
+        names: Counter = Counter()
+        for shape, group in alike.items():
+            self._count_untouched(found, shape, columns, group)
+            for name in shape:
+                names[name] += len(group)
+        news = self._news(rows)
+        for name in names.keys() & self._touched:
+            new = news.get(name) or [None] * len(rows)
+            where = range(len(rows))
+            if names[name] < len(rows):
+                where = [at for at, source in enumerate(sources) if name in source]
+            self._count(found[name], name, *_those(where, *columns, new))
+        for source, field, default in self._defaults:
+            lacking = [item for item, has in zip(items, sources, strict=True) if source not in has]
+            if number := sum([item.get(field) == default for item in lacking]):
+                found[source]["defaulted"] += number
         return found
+
+    def _count_untouched(
+        self, found: LedgerPage, shape: tuple[str, ...], columns: tuple[Sequence, ...], group: list[int]
+    ) -> None:
+        """Counts the attributes that no rule touches, of rows that have the same attributes: all in one look."""
+        names = [name for name in shape if name not in self._touched]
+        if not names:
+            return
+        rows, sources, items, rests = _those(group, *columns)
+        values_of = itemgetter(*names)
+        try:
+            kept = all(map(eq, map(values_of, rests), map(values_of, sources)))
+        except KeyError:
+            kept = False
+        for name in names:
+            if kept:
+                found[name]["copied" if self._fields is None else "rest"] += len(group)
+            else:
+                self._count(found[name], name, rows, sources, items, rests, [None] * len(rows))
 
     def fallen(self, rows: Sequence[Row]) -> tuple[Counter, Counter]:
         """Field → items whose value did not convert; field → items that have a value. Only of fields that can fall back."""
@@ -94,46 +128,45 @@ class Ledger:
         self,
         counts: Counter,
         name: str,
-        values: tuple,
-        rows: list[Row],
-        items: list[dict],
-        rests: list[dict],
-        news: dict[str, list[dict | None]],
+        rows: Sequence[Row],
+        sources: Sequence[dict],
+        items: Sequence[dict],
+        rests: Sequence[dict],
+        new: Sequence[dict | None],
     ) -> None:
-        """Counts one attribute of rows that have it."""
+        """Counts one attribute of rows that have it. `new`: see `_news`."""
+        values = [source[name] for source in sources]
         taken = self._taken.get(name, ())
         columns = [(field, rule, [item.get(field) for item in items]) for field, rule in taken]
         # Beside the other attributes, a field of this name is what rules make, unless the value itself fell back there.
         is_made = self._rest == "copy" and name in self._fields
         if any(rule.on_error == "rest" for _, rule in taken) if taken else not is_made:
             columns.append((None, None, [rest.get(name) for rest in rests]))
-        if len(columns) == 1 and (words := self._whole(name, values, rows, columns[0], news)):
+        if len(columns) == 1 and (words := self._whole(name, values, rows, columns[0], new)):
             counts.update(words)
             return
-        new = news.get(name) or [None] * len(rows)
         for at, (row, value) in enumerate(zip(rows, values, strict=True)):
             places = [(field, rule, column[at]) for field, rule, column in columns]
             counts[self._word(name, value, row, places, rests[at], new[at])] += 1
 
     def _whole(
-        self, name: str, values: tuple, rows: list[Row], column: tuple, news: dict[str, list[dict | None]]
+        self, name: str, values: list[dict], rows: Sequence[Row], column: tuple, new: Sequence[dict | None]
     ) -> dict[str, int]:
         """Word → rows, where a look at the one column as a whole tells it; {} where each row wants a look of its own."""
         (_, rule, there), number = column, len(values)
-        if all(map(is_, values, there)):
-            return {"copied" if rule or self._fields is None else "rest": number}
+        stays = "copied" if rule or self._fields is None else "rest"
+        if (same := sum(map(is_, values, there))) == number:
+            return {stays: number}
         if not any(there):
             return {"dropped": number} if name in self._drop and name != self._rest else {}
-        is_id = name == self._id and [new and new.get("S") for new in there] == [row.new_id for row in rows]
-        if is_id or (name in news and all(there) and all(map(is_, news[name], there))):
+        if name == self._id and [one and one.get("S") for one in there] == [row.new_id for row in rows]:
             return {"rewritten": number}
-        if rule and rule.type and name not in self._changing:
-            try:
-                if [convert(value, rule.type) for value in values] == there:
-                    same = sum(map(eq, values, there))
-                    return {"copied": same, "converted": number - same}
-            except ValueError:
-                pass
+        # What was written for a reference is never what stood there.
+        if name in self._changing and None not in there and same + (made := sum(map(is_, new, there))) == number:
+            return {"rewritten": made} | ({stays: same} if same else {})
+        if rule and rule.type and name not in self._changing and _are_converted(values, there, rule.type):
+            same = sum(map(eq, values, there))
+            return {"copied": same, "converted": number - same}
         return {}
 
     def _word(self, name: str, value: dict, row: Row, places: list[tuple], rest: dict, new: dict | None) -> str:
@@ -188,10 +221,56 @@ def _in_text(entry: Entry, path: str) -> bool:
     return any(isinstance(part, str) for part in entry.references_to[path])
 
 
-def merge_into(whole: LedgerPage, page: LedgerPage) -> None:
-    """Adds a page's ledger to the table's; names beyond those of a profile share one line."""
-    for name, counts in page.items():
-        whole.setdefault(place_of(name, whole), Counter()).update(counts)
+class Ledgers:
+    """The ledgers of a walk's entries, as the journal has them."""
+
+    def __init__(self, routes: Iterable[Route]):
+        """`routes`: of the entries."""
+        self._ledgers = {route.entry.name: Ledger(route.entry) for route in routes}
+
+    def record(self, rows: Sequence[Row]) -> dict[str, dict]:
+        """What an outcome says of its rows' attributes; {} without rows.
+
+        `ledger`: entry → attribute → word → items. `types`: entry → attribute → letters, of a part of a large page's rows.
+        """
+        ledger, types = {}, {}
+        for entry in {row.entry for row in rows}:
+            here = [row for row in rows if row.entry == entry] if len(self._ledgers) > 1 else rows
+            ledger[entry] = {}
+            add_counts(ledger[entry], self._ledgers[entry].page(here))
+            types[entry] = _types(here[:: max(1, len(here) // TYPED)])
+        return {"ledger": ledger, "types": types} if ledger else {}
+
+
+def _types(rows: Sequence[Row]) -> dict[str, str]:
+    """Source attribute → the letters of its values' types, sorted. Names beyond a ledger's are left out."""
+    found: dict[str, set[str]] = {}
+    for name, value in chain.from_iterable([row.source.items() for row in rows]):
+        letters = found.get(name)
+        if letters is not None:
+            letters.update(value)
+        elif len(found) < MAX_ATTRIBUTES:
+            found[name] = {*value}
+    return {name: "".join(sorted(letters)) for name, letters in found.items()}
+
+
+def _are_converted(values: list[dict], there: list[dict | None], wanted: str) -> bool:
+    """Whether the target holds what each value becomes as another type. A page has many a text several times."""
+    texts = [value.get("S") for value in values]
+    if wanted == "number" and None not in texts and texts == [one and one.get("N") for one in there]:
+        return True
+    try:
+        made = {text: convert({"S": text}, wanted) for text in {*texts} - {None}}
+        return there == [
+            convert(value, wanted) if text is None else made[text] for value, text in zip(values, texts, strict=True)
+        ]
+    except ValueError:
+        return False
+
+
+def _those(where: Sequence[int], *columns: Sequence) -> list[Sequence]:
+    """The members of each column at these places."""
+    return [column if len(where) == len(column) else [column[at] for at in where] for column in columns]
 
 
 def alerts(table: str, ledger: LedgerPage, fell_back: Counter, valued: Counter, accepted: Sequence[str]) -> list[Alert]:
