@@ -254,7 +254,9 @@ def _as_json(execution: Any) -> dict[str, Any]:
     result = {key: value for key, value in execution.result.items() if key not in ("file", "stage", "resume")}
     if name := execution.result.get("file"):
         path = execution.notebook.parent / name
-        result = {**json.loads(path.read_text(encoding="utf-8")), **result, "file": str(path)}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        held = {"plan": content["plan"]} if "plan" in content else {}  # of 01; what would be done is nothing any more
+        result = {**content, **result, "file": str(path), **held}
     if execution.exit_code in (EXIT_REFUSED, EXIT_INTERRUPTED):
         result["error"] = _sentence(result["headline"])
     return {

@@ -89,6 +89,11 @@ class Flow:
         return open_plan(self.parameters, chosen=chosen)
 
 
+def counts_of(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Entry → its counts in 03's report, without the ledger."""
+    return {name: {key: n for key, n in table.items() if key != "ledger"} for name, table in report["tables"].items()}
+
+
 def begin(case: str, world: worlds.World, outputs: Path, **limits: Any) -> Flow:
     """The tables of a folder in tests/cases on the world's engine, and its migration, not yet begun."""
     world.build(worlds.read(CASES / case / "source.yaml"), worlds.SOURCE)

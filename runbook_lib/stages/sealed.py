@@ -229,13 +229,14 @@ def held(journal: Snapshot) -> Held | None:
     events = journal.events("plan")
     if not events:
         return None
-    last, found = events[-1], []
-    for event in events:
+    last, found, tables = events[-1], [], {}
+    for event in events:  # an execution may have been for some entries alone
         if event["sha256"] == last["sha256"]:  # else 01 was repeated since
             found += [one for one in map(Deviation._make, event["drift"]) if one not in found]
+            tables |= event["tables"]
     done = {entry for one in journal.passes() if one.done for entry in one.entries}
     counted, seen = journal.state().tables, journal.seen()
-    for entry, planned in last["tables"].items():
+    for entry, planned in tables.items():
         if entry in done:
             number = counted[entry]["scanned"] if entry in counted else 0
             if abs(number - planned["records"]) > last["share"] * planned["records"]:
@@ -250,7 +251,7 @@ def _of_attributes(entry: str, planned: dict[str, dict], seen: Seen, *, whole: b
 
     Where there are too many names to tell them apart, a name says nothing.
     """
-    there = {name for name, counts in seen.ledger.items() if present(counts)}
+    there = seen.types.keys() | {name for name, counts in seen.ledger.items() if present(counts)}
     for name in sorted(planned.keys() | there):
         known = planned.get(name, {}).get("types", ())
         letters = sorted(seen.types.get(name, ()))

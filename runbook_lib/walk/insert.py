@@ -162,7 +162,7 @@ class Inserter:
                 unrouted=len(routed.unrouted) - sum(one.letter == UNROUTED for one in instead),
                 rows=outcome,
                 errors=errors,
-                **self._ledgers.record(first),
+                **self._ledgers.record(routed.rows, first),
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
                 **({"stale": stale} if stale else {}),
             )

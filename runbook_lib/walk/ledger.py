@@ -228,22 +228,26 @@ class Ledgers:
         """`routes`: of the entries."""
         self._ledgers = {route.entry.name: Ledger(route.entry) for route in routes}
 
-    def record(self, rows: Sequence[Row]) -> dict[str, dict]:
+    def record(self, rows: Sequence[Row], first: Sequence[Row]) -> dict[str, dict]:
         """What an outcome says of its rows' attributes; {} without rows.
 
-        `ledger`: entry → attribute → word → items. `types`: entry → attribute → letters, of a part of a large page's rows.
+        `ledger`: entry → attribute → word → items, of the rows that come `first` for their items. `types`: entry →
+        attribute → letters, of all rows; where all come first, of a part of a large page's.
         """
         ledger, types = {}, {}
-        for entry in {row.entry for row in rows}:
-            here = [row for row in rows if row.entry == entry] if len(self._ledgers) > 1 else rows
+        entries = {row.entry for row in rows}
+        for entry in entries:
+            here, counted = rows, first
+            if len(entries) > 1:
+                here, counted = ([row for row in some if row.entry == entry] for some in (rows, first))
             ledger[entry] = {}
-            add_counts(ledger[entry], self._ledgers[entry].page(here))
-            types[entry] = _types(here[:: max(1, len(here) // TYPED)])
+            add_counts(ledger[entry], self._ledgers[entry].page(counted))
+            types[entry] = _types(here[:: max(1, len(here) // TYPED)] if rows is first else here)
         return {"ledger": ledger, "types": types} if ledger else {}
 
 
-def _types(rows: Sequence[Row]) -> dict[str, str]:
-    """Source attribute → the letters of its values' types, sorted. Names beyond a ledger's are left out."""
+def _types(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Source attribute → its values' types, sorted. Names beyond a ledger's are left out."""
     found: dict[str, set[str]] = {}
     for name, value in chain.from_iterable([row.source.items() for row in rows]):
         letters = found.get(name)
@@ -251,7 +255,7 @@ def _types(rows: Sequence[Row]) -> dict[str, str]:
             letters.update(value)
         elif len(found) < MAX_ATTRIBUTES:
             found[name] = {*value}
-    return {name: "".join(sorted(letters)) for name, letters in found.items()}
+    return {name: sorted(letters) for name, letters in found.items()}
 
 
 def _are_converted(values: list[dict], there: list[dict | None], wanted: str) -> bool:

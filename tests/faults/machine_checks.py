@@ -17,6 +17,7 @@ from faults.machine_model import (
     text,
 )
 from faults.machine_operator import DONE, INTERRUPTED, KILLED, REFUSED, End
+from support_flows import counts_of
 from support_memory import Memory, Place
 
 from runbook_lib.journal import audit
@@ -145,7 +146,7 @@ class Checks:
 
     def _add_up(self, report: dict[str, Any]) -> None:
         """Invariant 4."""
-        for entry, counts in report["tables"].items():
+        for entry, counts in counts_of(report).items():
             assert min(counts.values()) >= 0, (entry, counts)
             assert counts["scanned"] == sum(counts[letter] for letter in LETTERS), (entry, counts)
         totals = report["totals"]
@@ -195,7 +196,7 @@ class Checks:
         for entry, counts in report["tables"].items():
             failed = counts["failed"]
             assert not failed or run.refused
-            found = Counter(counts) + Counter(inserted=failed)
+            found = Counter(counts_of(report)[entry]) + Counter(inserted=failed)
             for letter in LETTERS[:4]:
                 assert found[letter] == wanted[entry][letter], (entry, letter, counts, wanted)
         assert report["totals"]["unrouted"] == len(now.unrouted)

@@ -14,7 +14,7 @@ import support_worlds as worlds
 from faults import harness
 from faults.harness import PORTS, SHIPS, SOURCE, TARGET, killed, new_id, ship, stopped
 from faults.test_every_call import EVERY, FAULTS, STEP, Fault
-from support_flows import flow_of
+from support_flows import counts_of, flow_of
 
 from runbook_lib import failpoints
 from runbook_lib.errors import Interrupted
@@ -295,7 +295,7 @@ def sail(bench, seed: int) -> None:
             sea.check_theirs()
             sea.check_caught_up()
             assert not any(report["drift"][name] for name in ("added", "inserted", "updated", "failed", "withdrawn"))
-            for counts in report["tables"].values():
+            for counts in counts_of(report).values():
                 assert counts["scanned"] == sum(counts[n] for n in counts if n != "scanned")
                 assert min(counts.values()) >= 0
         sea.flow.rollback()

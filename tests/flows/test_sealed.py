@@ -11,6 +11,7 @@ from support_flows import flow_of
 from runbook_lib.errors import Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
+from runbook_lib.walk.insert import Inserter
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 PLAIN = {"key": {"id": "S"}}
@@ -256,6 +257,22 @@ def test_entries_that_are_chosen_later_are_held_against_the_plan_then(shop):
     assert drift(shop.migrate()) == [("Orders", "records", ""), ("Orders", "attribute", "colour")]
 
 
+def test_a_value_that_is_lost_fails_03(shop, monkeypatch):
+    """The ledger of 03 looks for itself."""
+    call = Inserter.__call__
+
+    def losing(inserter, routed):
+        for row in routed.rows:
+            row.item.pop("total", None)
+        call(inserter, routed)
+
+    monkeypatch.setattr(Inserter, "__call__", losing)
+    shop.create()
+    report = shop.migrate()
+    assert (report["verdict"], report["tables"]["Orders"]["ledger"]["total"]["unaccounted"]) == ("FAIL", 10)
+    assert any("10 values at total neither in the target nor dropped" in one["message"] for one in report["alerts"])
+
+
 # damage
 
 
@@ -344,7 +361,12 @@ def test_a_delta_is_held_too_and_a_repeated_analysis_makes_another_plan(shop):
     shop.create()
     shop.migrate()
     shop.world.put(shop.world.name("Orders", SOURCE), {"id": {"S": "more"}, "colour": {"S": "red"}})
-    assert drift(shop.delta()) == [("Orders", "records", ""), ("Orders", "attribute", "colour")]
+    shop.world.put(shop.world.name("Orders", SOURCE), {"id": {"S": "o1"}, "size": {"N": "1"}})
+    report = shop.delta()
+    assert drift(report)[0] == ("Orders", "records", "")
+    assert drift(report)[1:] == [("Orders", "attribute", name) for name in ("colour", "size")]
+    assert report["drift"]["updated"] == 1
+    assert report["tables"]["Orders"]["ledger"]["id"]["rewritten"] == report["tables"]["Orders"]["scanned"] == 11
     name = shop.world.name("Orders", TARGET)
     shop.analyze()
     assert drift(shop.delta()) == []

@@ -215,6 +215,12 @@ def test_every_attribute_of_every_row_has_one_word(found):
         assert parts == whole
 
 
+def test_a_conversion_that_fell_back_to_null_is_a_default():
+    """Neither text nor a number on either side proves no conversion."""
+    text = HEAD + "  A: {fields: {id: {from: id}, n: {from: n, type: number, default: null, on_error: default}}}\n"
+    assert counted(text, {"n": {"S": "1"}}, {"n": {"BOOL": True}})["n"] == {"converted": 1, "defaulted": 1}
+
+
 def test_names_without_end_share_one_line(monkeypatch):
     """As in the profile."""
     monkeypatch.setattr(typed, "MAX_ATTRIBUTES", 2)

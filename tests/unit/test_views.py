@@ -25,6 +25,7 @@ from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, P
 from runbook_lib.stages.analyze.checks import Check, from_alert
 from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.rollback.undo import Preview, Undone
+from runbook_lib.stages.sealed import Deviation, Held
 from runbook_lib.stages.test.canary import Canary, Closure, Created, Pair
 from runbook_lib.stages.validate.groups import DifferenceGroup, Group, explained
 from runbook_lib.stages.validate.queries import PatternProof
@@ -234,6 +235,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
             DifferenceGroup(name, attribute, "different", "S", "N", f"fields.{attribute}: template {name}", 1, name)
         ],
     )
+    held = Held(name, False, [Deviation("target", name, what, attribute, name, [name]) for what in ("ttl", "type")])
     edges = [(name, name, 3, 1), (name, None, 0, 2), (f"{name}2", name, 4, 1)]
     shown = {
         "banner": html.banner(name, REVIEW, name, [(name, name), (name, 3)]),
@@ -248,6 +250,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "quarantine": views.quarantine(analysis),
         "unmatched": views.unmatched(analysis),
         "ledger": views.ledger(analysis),
+        "drift": views.drift(Migration(state, None, False, None, held=held)),
         "created": views.created([Created(name, name, 1.5)]),
         "canary": views.canary(Canary(name, 2, closure, state, pairs, undone)),
         "kept canary": views.canary(Canary(name, 2, closure, state, pairs[:1], None)),
@@ -744,6 +747,24 @@ def test_unmatched_names_that_need_a_decision_come_first():
     assert words.count("REVIEW") == words.count("accepted") == words.count("note") == 1
     assert "1,200" in words
     assert "Every name" in views.unmatched(analysis_of({}))
+
+
+def test_drift_says_what_stops_first_and_what_is_accepted():
+    """And that there is no plan, or nothing that differs from it."""
+    drift = [
+        Deviation("source", "A", "records", "", 10, 1_200),
+        Deviation("target", "T", "key", "", [["a", "S"]], [["b", "N"]]),
+    ]
+
+    def shown(held):
+        return Checker(views.drift(Migration(state_of({}), None, False, None, held=held))).words
+
+    words = shown(Held("then", False, drift))
+    assert words.index("b (N)") < words.index("1,200")
+    assert words.count("look") == 2
+    assert shown(Held("then", True, drift)).count("accepted") == 2
+    assert "All is as 01 saw it (then)" in shown(Held("then", False, []))
+    assert "no plan to hold 03 against" in shown(None)
 
 
 def test_the_ledger_says_of_each_attribute_what_became_of_it():
