@@ -1,6 +1,7 @@
 """What 00 drafts from tables: their names, kinds, ids and references; and a file that says so and loads."""
 
 import json
+import re
 import uuid
 
 import pytest
@@ -205,8 +206,11 @@ def test_ids_of_several_tables_at_one_path_need_a_decision():
     drafted = draft_of(Source({"Users-dev": rows(20), "Orders-dev": rows(20, 100), "Logs-dev": logs}))
     ((entry, rule),) = drafted.rules(ambiguous=True)
     assert (entry, rule.path, rule.parents) == ("Logs", "ref", {"Orders": 30, "Users": 30})
-    assert "# ref: Users  # decide:" in drafted.text
-    assert "# ref: Orders  # decide:" in drafted.text
+    assert "    #   ref: Users  # decide:" in drafted.text
+    assert "    #   ref: Orders  # decide:" in drafted.text
+    taken_in = [line for line in drafted.text.splitlines() if "ref: Orders" not in line]
+    plain = re.sub(r"^    # ", "    ", "\n".join(taken_in), flags=re.MULTILINE)
+    assert parse_value(plain)["tables"]["Logs"]["references"] == {"ref": "Users"}
     assert rules(drafted) == {}
 
 

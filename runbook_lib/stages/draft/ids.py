@@ -152,6 +152,8 @@ def _is_composed(one: Candidate) -> bool:
 
 
 def _share(one: Candidate) -> str:
+    if one.letter == "N":
+        return "numbers"
     alike = len(one.ids.recognisable)
     return f"{alike:,} of {one.letters.total():,} look like ids"
 
