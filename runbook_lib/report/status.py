@@ -123,7 +123,9 @@ def _word(run: Run, migrated: Snapshot, state: State | None, holder: str | None)
         return "stopped by the mapping" if halted else word
     if events := list(Stage(run, "test").events()):
         return f"tested ({_stage_word(state_of(events))})"
-    return "analyzed" if run.latest_json("migration-analysis") else "new"
+    if run.latest_json("migration-analysis"):
+        return "analyzed"
+    return "drafted" if run.latest_json("mapping-draft") else "new"
 
 
 def _stage_word(state: State) -> str:

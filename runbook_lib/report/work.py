@@ -296,6 +296,7 @@ def deletions(results: Sequence[TableDeletion]) -> Html:
 def files(run: Run) -> Html:
     """The files in the run's folder, with their meaning."""
     meaning = {
+        "mapping-draft": "what 00 drafted, with its evidence",
         "migration-analysis": "what 01 found",
         "migration-checkpoint": "what 05 needs to roll back",
         "migration-report": "figures of a stage and those before it",

@@ -1,28 +1,100 @@
 """Drafted mappings, unedited, through all stages: the copy holds no id of the source, and nothing is lost."""
 
+import json
 from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
+import support_worlds as worlds
 from support_flows import Flow
 
 from runbook_lib.demo.data import EXPECTED
 from runbook_lib.demo.world import World as DemoWorld
 from runbook_lib.mapping.load import load_mapping
-from runbook_lib.parameters import Parameters, load_parameters
+from runbook_lib.parameters import Parameters, build_parameters, load_parameters
 from runbook_lib.stages.draft.draft import Draft, Sources, draft, write_mapping
 from runbook_lib.stages.draft.survey import open_sources
 
 PARAMETERS = Path(__file__).resolve().parents[2] / "parameters"
 
 
-def drafted(name: str, folder: Path, pattern: str = "") -> tuple[Parameters, Draft]:
-    """The mapping of one of the demo's migrations, drafted into a folder; and the parameters that name it."""
+def u(name: object) -> str:
+    return str(uuid5(NAMESPACE_OID, str(name)))
+
+
+def s(text: str) -> dict:
+    return {"S": text}
+
+
+def app() -> dict:
+    """A shop in one table, settings keyed by their user, numbered invoices, a log of all, attributes with odd names."""
+    users = [
+        {"PK": s(f"USER#{u(n)}"), "SK": s(f"PROFILE#{u(n)}"), "type": s("User"), "userId": s(u(n)), "on": s(u(n // 2))}
+        for n in range(12)
+    ]
+    orders = [
+        {"PK": s(f"USER#{u(n % 12)}"), "SK": s(f"ORDER#{u(100 + n)}"), "type": s("it's: an #order ${HOME}"),
+         "orderId": s(u(100 + n)), "byStatus": s(f"ORDER#{u(100 + n)}"), "user's": s(u(n % 12))}
+        for n in range(30)
+    ]  # fmt: skip
+    lines = [
+        {"PK": s(f"ORDER#{u(100 + n % 30)}"), "SK": s(f"LINE#{n}"), "type": s("Line"), "count": {"N": "1"}}
+        for n in range(60)
+    ]
+    settings = [{"userId": s(u(n)), "theme": s("dark")} for n in range(10)]
+    invoices = [{"no": {"N": str(70_000 + 7 * n)}, "user": s(u(n % 12))} for n in range(20)]
+    logs = []
+    for n in range(30):
+        kind = ("Settings", "Invoices")[n % 2]
+        about = u(n % 10) if n % 2 == 0 else str(70_000 + 7 * (n % 20))
+        state = {"no": int(about), "user": u(n % 12)} if n % 2 else {"userId": about}
+        logs.append({"id": s(u(f"log {n}")), "kind": s(kind), "now": s(json.dumps(state, indent=n % 3))})
+    return {
+        "App": {"key": {"PK": "S", "SK": "S"}, "indexes": {"byStatus": {"byStatus": "S"}}, "items": [*users, *orders, *lines]},
+        "Settings": {"key": {"userId": "S"}, "items": settings},
+        "Invoices": {"key": {"no": "N"}, "items": invoices},
+        "Logs": {"key": {"id": "S"}, "items": logs},
+        "Empty": {"key": {"id": "S"}},
+    }  # fmt: skip
+
+
+def test_a_copy_by_a_drafted_mapping_holds_no_id_of_the_source(moto_world, tmp_path, monkeypatch):
+    """Draft, analysis, tables, migration and validation, of kinds, keys and names of every sort; nothing is edited."""
+    monkeypatch.setenv("HOME", "elsewhere")
+    moto_world.build(app(), worlds.SOURCE)
+    side = {"region": "us-west-1", "endpoint_url": moto_world.engine.endpoint_url}
+    content = {
+        "mapping": str(tmp_path / "drafted.yaml"),
+        "source": {"environment": worlds.SOURCE, **side},
+        "target": {"environment": worlds.TARGET, **side},
+    }
+    parameters = build_parameters(content)
+    made = drafted(parameters, f"{{table}}-{{source.environment}}-{moto_world.suffix}")
+    assert made.rules(ambiguous=True) == []
+    flow = Flow(parameters, tmp_path)
+    analysis = flow.analyze()
+    assert (analysis["undeclared"], analysis["totals"]["dangling"]) == ([], 0)
+    assert [(one["table"], one["rule"]) for one in analysis["unmatched"]] == [("Empty", "empty")]
+    assert len(flow.create()) == 5
+    assert flow.migrate()["totals"]["inserted"] == 162
+    validation = flow.validate()["validation"]
+    assert (validation["missing"], validation["different"], validation["residual_ids"]["items"]) == (0, 0, 0)
+    copied = json.dumps(moto_world.content(worlds.TARGET))
+    assert not [n for n in range(130) if u(n) in copied]
+
+
+def of_the_demo(name: str, folder: Path) -> Parameters:
+    """The parameters of one of the demo's migrations, with a mapping file that does not exist yet."""
     changes = {"mapping": str(folder / "drafted.yaml"), "target.backup": "waived"}
-    parameters = load_parameters(PARAMETERS / f"demo_{name}.yaml", changes)
+    return load_parameters(PARAMETERS / f"demo_{name}.yaml", changes)
+
+
+def drafted(parameters: Parameters, pattern: str = "") -> Draft:
+    """The draft, after its file is written."""
     plan, names = open_sources(parameters, pattern)
     made = draft(parameters, Sources(names, plan), None, None)
     write_mapping(parameters.mapping_path(), made.text, force=False)
-    return parameters, made
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +106,8 @@ def demo():
 @pytest.mark.slow
 def test_the_demos_environment_is_copied_with_a_drafted_mapping(demo, tmp_path):
     """35 tables. What the mapping by hand leaves undeclared is found, records in logs as well."""
-    parameters, made = drafted("env_copy", tmp_path)
+    parameters = of_the_demo("env_copy", tmp_path)
+    made = drafted(parameters)
     assert made.rules(ambiguous=True) == []
     by_hand = load_mapping(load_parameters(PARAMETERS / "demo_env_copy.yaml"))
     wanted = {(name, path) for name, entry in by_hand.entries.items() for path in entry.model.references}
@@ -59,7 +132,8 @@ def test_the_demos_environment_is_copied_with_a_drafted_mapping(demo, tmp_path):
 @pytest.mark.slow
 def test_the_demos_single_table_becomes_an_entry_for_each_kind(demo, tmp_path):
     """Four kinds; what is of none is unrouted, as with the mapping by hand."""
-    parameters, made = drafted("table_split", tmp_path, "{table}")
+    parameters = of_the_demo("table_split", tmp_path)
+    made = drafted(parameters, "{table}")
     expected = EXPECTED["table_split"]
     kinds = {"Leads": "LEAD", "Deals": "DEAL", "Resources": "RESOURCE", "Pipelines": "PIPELINE"}
     assert {name: entry.where for name, entry in made.entries.items()} == {

@@ -15,6 +15,7 @@ from runbook_lib.discover.references import CERTAIN, LIKELY, Finding, find_refer
 from runbook_lib.discover.tokens import is_recognisable, parts_of
 from runbook_lib.mapping.model import Entry
 from runbook_lib.values import text_of
+from runbook_lib.yaml_files import parse_value
 
 SEEDS = range(8)
 
@@ -348,3 +349,12 @@ def test_no_value_leaves_the_findings():
     shown = json.dumps([one.as_json() for one in findings_of(made.items)])
     assert shown != "[]"
     assert not any(one in shown for one in itertools.islice(ids, 500))
+
+
+def test_the_line_to_paste_is_read_as_it_is_meant():
+    """Names that YAML takes for something else, or that have signs in them, stand in quotes."""
+    names = ["no", "on", "a b", "it's", "y#"]
+    items = {"Users": [{"id": text(one)} for one in UUIDS[:30]]}
+    items["Tasks"] = [{"id": text(UUIDS[50 + n]), **dict.fromkeys(names, text(UUIDS[n % 30]))} for n in range(40)]
+    lines = [parse_value(found.line) for found in findings_of(items)]
+    assert sorted(lines, key=str) == sorted(({name: "Users"} for name in names), key=str)

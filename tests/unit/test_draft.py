@@ -1,6 +1,7 @@
 """What 00 drafts from tables: their names, kinds, ids and references; and a file that says so and loads."""
 
 import json
+import re
 import uuid
 
 import pytest
@@ -205,9 +206,44 @@ def test_ids_of_several_tables_at_one_path_need_a_decision():
     drafted = draft_of(Source({"Users-dev": rows(20), "Orders-dev": rows(20, 100), "Logs-dev": logs}))
     ((entry, rule),) = drafted.rules(ambiguous=True)
     assert (entry, rule.path, rule.parents) == ("Logs", "ref", {"Orders": 30, "Users": 30})
-    assert "# ref: Users  # decide:" in drafted.text
-    assert "# ref: Orders  # decide:" in drafted.text
+    assert "    #   ref: Users  # decide:" in drafted.text
+    assert "    #   ref: Orders  # decide:" in drafted.text
+    taken_in = [line for line in drafted.text.splitlines() if "ref: Orders" not in line]
+    plain = re.sub(r"^    # ", "    ", "\n".join(taken_in), flags=re.MULTILINE)
+    assert parse_value(plain)["tables"]["Logs"]["references"] == {"ref": "Users"}
     assert rules(drafted) == {}
+
+
+def test_kinds_of_a_table_can_be_named_by_an_attribute():
+    """As tables can: notes about users and orders, all in one table."""
+    items = single({"USER": 20, "ORDER": 20, "NOTE": 30})
+    for n, item in enumerate(items[40:]):
+        kind = ("USER", "ORDER")[n % 2]
+        item |= {"about": s(u(f"{kind}{n % 20}")), "aboutKind": s(kind)}
+    drafted = draft_of(Source({"app-dev": items}, KEY))
+    assert rules(drafted) == {("NOTE", "about"): {"table_named_by": "aboutKind"}}
+
+
+def test_one_text_is_no_pattern():
+    """What stands around the id may be anybody's words; they are not shown."""
+    letters = rows(2, 500, text=lambda n: s(f"Dear Ann, your order {u(n)} is lost."))
+    drafted = draft_of(Source({"Orders-dev": rows(20), "Letters-dev": letters}))
+    assert {(name, rule.path, rule.rule) for name, rule in drafted.rules(ambiguous=True)} == {("Letters", "text", None)}
+    assert "Ann" not in drafted.text
+
+
+def test_a_path_of_several_types_has_a_rule_for_each():
+    """Here one id, there a list of them; maps as records as well as JSON."""
+    orders = rows(30, 100, userId=lambda n: s(u(n)))
+    mixed = rows(40, 500, ref=lambda n: s(u(n % 30)) if n % 2 else {"L": [s(u(n % 30))]},
+                 was=lambda n: {"M": dict(orders[n % 30])})  # fmt: skip
+    drafted = draft_of(Source({"Users-dev": rows(30), "Orders-dev": orders, "Mixed-dev": mixed}))
+    assert rules(drafted) == {
+        ("Orders", "userId"): "Users",
+        ("Mixed", "ref"): "Users",
+        ("Mixed", "ref[]"): "Users",
+        ("Mixed", "was"): {"record_of": "Orders"},
+    }
 
 
 def test_whole_records_are_drafted_as_records():
@@ -307,6 +343,19 @@ def test_an_id_inside_the_key_is_rewritten_there():
     assert rules(drafted) == {("Users", "PK"): "USER#{Users}"}
 
 
+def test_a_key_that_is_another_entrys_id_is_a_reference():
+    """Settings keyed by `userId` follow their user; by an id of their own they would part."""
+    settings = [{"userId": s(u(n)), "theme": s("dark")} for n in range(15)]
+    logs = rows(20, 500, userId=lambda n: s(u(n % 15)))
+    source = Source(
+        {"Users-dev": rows(20), "Settings-dev": settings, "Logs-dev": logs}, {"Settings-dev": {"userId": "S"}}
+    )
+    drafted = draft_of(source)
+    assert drafted.mapping.entries["Settings"].model.id is None
+    assert rules(drafted) == {("Settings", "userId"): "Users", ("Logs", "userId"): "Users"}
+    assert worst(draft_alerts(drafted)) == PASS
+
+
 # kinds of items in one table
 
 
@@ -350,6 +399,53 @@ def test_entries_of_one_table_share_source_and_target_and_refer_to_each_other():
         ("app-dev", "app-prod")
     }
     assert rules(drafted) == {("ORDER", "owner"): "USER"}
+
+
+def test_kinds_that_references_do_not_tell_apart_stay_one_entry():
+    """A payment by card or by bank has one id: divided, an order's `paymentId` would name neither."""
+    payments = [
+        {"id": s(u(n)), "type": s(("CARD", "BANK")[n % 2]), ("cardNo", "iban")[n % 2]: s("x")} for n in range(40)
+    ]
+    orders = rows(40, 500, paymentId=lambda n: s(u(n)))
+    drafted = draft_of(Source({"Payments-dev": payments, "Orders-dev": orders}))
+    assert {name: entry.model.where for name, entry in drafted.mapping.entries.items()} == {
+        "Orders": {},
+        "Payments": {},
+    }
+    assert rules(drafted) == {("Orders", "paymentId"): "Payments"}
+    alone = draft_of(Source({"Payments-dev": payments}))
+    assert sorted(alone.entries) == ["BANK", "CARD"]
+
+
+def test_a_single_table_in_the_usual_way_is_drafted_whole():
+    """Ids in attributes, and again inside keys and index keys, of the item and of its parent."""
+    users = [
+        {"PK": s(f"USER#{u(n)}"), "SK": s(f"PROFILE#{u(n)}"), "type": s("User"), "userId": s(u(n)), "email": s("a@b")}
+        for n in range(20)
+    ]
+    orders = [
+        {"PK": s(f"USER#{u(n % 20)}"), "SK": s(f"ORDER#{u(100 + n)}"), "type": s("Order"), "orderId": s(u(100 + n)),
+         "userId": s(u(n % 20)), "total": {"N": str(n)}, "GSI1PK": s(f"ORDER#{u(100 + n)}")}
+        for n in range(50)
+    ]  # fmt: skip
+    lines = [
+        {"PK": s(f"ORDER#{u(100 + n % 50)}"), "SK": s(f"LINE#{n}"), "type": s("Line"), "quantity": {"N": "1"}}
+        for n in range(100)
+    ]
+    drafted = draft_of(Source({"app-dev": [*users, *orders, *lines]}, KEY))
+    assert {name: entry.model.id for name, entry in drafted.mapping.entries.items()} == {
+        "User": "userId", "Order": "orderId", "Line": None,
+    }  # fmt: skip
+    assert rules(drafted) == {
+        ("User", "PK"): "USER#{User}",
+        ("User", "SK"): "PROFILE#{User}",
+        ("Order", "PK"): "USER#{User}",
+        ("Order", "SK"): "ORDER#{Order}",
+        ("Order", "userId"): "User",
+        ("Order", "GSI1PK"): "ORDER#{Order}",
+        ("Line", "PK"): "ORDER#{Order}",
+    }
+    assert worst(draft_alerts(drafted)) == PASS
 
 
 @pytest.mark.parametrize(
@@ -486,3 +582,14 @@ def test_a_value_that_looks_like_a_variable_stays():
 
     for text in ("${HOME}", "${X:-y}", "$", "a ${B} c"):
         assert expand(parse_value(literal(text)), "f", MappingError) == text
+
+
+def test_the_draft_does_not_depend_on_segments():
+    """Several threads look at one table."""
+    made = database(3, "uuid")
+    source = Source({f"{name}-dev": items for name, items in made.items.items()}, page=20)
+    one, four = (
+        draft_of(source, parameters=parameters_of(limits={"segments": segments})).text.split("\n", 1)[1]
+        for segments in (1, 4)
+    )
+    assert one == four

@@ -49,7 +49,7 @@ def ambiguous(draft: Draft) -> Html:
 
 def _rows(rules: list[tuple[str, Rule]]) -> list[list[object]]:
     return [
-        [name, rule.path, _to(rule.to), rule.values, rule.found, f"{rule.coverage:.0%}", rule.why]
+        [name, rule.path, _to(rule.to), rule.values, rule.found, f"{int(100 * rule.coverage)}%", rule.why]
         for name, rule in rules
     ]
 

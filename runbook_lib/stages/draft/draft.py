@@ -1,15 +1,16 @@
 """00: the walk that gathers evidence, and the mapping that it suggests. Reads the source; writes the mapping file."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...discover.evidence import Ids
+from ...discover.evidence import Column, Evidence, Ids
 from ...discover.references import find_references
 from ...dynamo.structure.description import Key
 from ...errors import Refused
 from ...mapping.load import mapping_of
+from ...mapping.model import Entry
 from ...mapping.model import Mapping as TableMapping
 from ...parameters import Parameters
 from ...run.files import write_atomically
@@ -81,15 +82,39 @@ def draft(
 ) -> Draft:
     """Reads every table, or at most `most` items of each, and drafts the mapping. Read-only."""
     seen = survey(sources.plan, sources.names, on_page, most)
-    groups, unrouted = grouped(seen)
+    made = _drafted(parameters, seen, frozenset())
+    if whole := _better_whole(made):
+        made = _drafted(parameters, seen, whole)
+    return made
+
+
+def _better_whole(made: Draft) -> frozenset[str]:
+    """Tables that are divided, although references to their items would then name no entry, and whose key is an id.
+
+    Undivided, they take new ids just the same, and each such reference names the one entry.
+    """
+    found = set()
+    for _, rule in made.rules(ambiguous=True):
+        parents = [made.entries[name] for name in rule.parents]
+        (table, *others) = {parent.table.name for parent in parents}
+        if len(parents) > 1 and not others and len(parents[0].table.key) == 1:
+            found.add(table)
+    return frozenset(found)
+
+
+def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) -> Draft:
+    """The draft from what was seen. `undivided`: tables that get one entry, whatever kinds of items they hold."""
+    groups, unrouted = grouped(seen, undivided)
+    most = seen.most
     choices = {g.name: ids.choose(g.name, _key(seen, g), g.place.items, g.place.candidates) for g in groups}
     labels = {label: group.name for group in groups for label in group.labels}
     choices |= _referred(seen, groups, choices, labels)
-    held = {g.name: g.place.candidates[a].ids for g in groups if (a := choices[g.name].attribute) in g.place.candidates}
-    plain = {g.name: {"source": g.table, "target": g.table, "id": choices[g.name].attribute} for g in groups}
-    provisional = mapping_of({"tables": plain}, "draft", parameters).entries
-    evidence = seen.evidence.joined(labels, held)
+    provisional, evidence = _seen_by(seen, groups, choices, labels, parameters)
     columns = evidence.columns()
+    if keys := _borrowed(groups, choices, columns):
+        choices |= keys
+        provisional, evidence = _seen_by(seen, groups, choices, labels, parameters)
+        columns = evidence.columns()
     rules = references.rules_of(find_references(columns, evidence, provisional), provisional, evidence, whole=not most)
     shared = references.shared_ids(columns, provisional)
     of_table = Counter()
@@ -115,8 +140,8 @@ def draft(
         for g in groups
     }
     text = render(
-        _head(sources.plan, entries, unrouted, most),
-        sources.names,
+        _head(seen.plan, entries, unrouted, most),
+        seen.names,
         entries,
         {one.table: one for one in unrouted},
     )
@@ -128,6 +153,31 @@ def draft(
 
 def _key(seen: Survey, group: Group) -> Key:
     return seen.plan.source_tables[group.table].key
+
+
+def _seen_by(
+    seen: Survey, groups: list[Group], choices: dict[str, Choice], labels: dict[str, str], parameters: Parameters
+) -> tuple[dict[str, Entry], Evidence]:
+    """The entries without references, and the evidence by their names."""
+    held = {g.name: g.place.candidates[a].ids for g in groups if (a := choices[g.name].attribute) in g.place.candidates}
+    plain = {g.name: {"source": g.table, "target": g.table, "id": choices[g.name].attribute} for g in groups}
+    return mapping_of({"tables": plain}, "draft", parameters).entries, seen.evidence.joined(labels, held)
+
+
+def _borrowed(groups: list[Group], choices: dict[str, Choice], columns: list[Column]) -> dict[str, Choice]:
+    """Entry → no id, where its key holds the ids of another entry."""
+    shares: dict[str, dict[str, float]] = defaultdict(dict)
+    for column in columns:
+        if not column.named and column.path == (choices[column.entry].attribute,):
+            shares[column.entry] = {
+                m.to: len(m.hits) / len(column.values.codes) for m in column.matches if m.to != column.entry
+            }
+    found = {g.name: ids.borrowed(g.name, choices[g.name], shares[g.name]) for g in groups}
+    return {
+        name: Choice(None, "uuid", f"the key {choices[name].attribute} holds the ids of {other}: a reference")
+        for name, other in found.items()
+        if other
+    }
 
 
 def _referred(

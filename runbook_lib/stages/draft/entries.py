@@ -46,13 +46,20 @@ class Unrouted:
     items: int
 
 
-def grouped(seen: Survey) -> tuple[list[Group], list[Unrouted]]:
-    """The entries: one for each table, or one for each kind of its items; and the items of no kind."""
+def grouped(seen: Survey, undivided: frozenset[str]) -> tuple[list[Group], list[Unrouted]]:
+    """The entries: one for each table, or one for each kind of its items; and the items of no kind.
+
+    `undivided`: tables of which each is one entry, whatever it holds.
+    """
     groups, unrouted = [], []
     kinds_of: dict[str, dict[str, Place]] = {table: {} for table in seen.names.tables.values()}
     for (table, value), place in seen.places.items():
         kinds_of[table][value] = place
-    divided = {table: by for table, by in seen.type_attributes.items() if by and _divides(seen, table, by, kinds_of)}
+    divided = {
+        table: by
+        for table, by in seen.type_attributes.items()
+        if by and table not in undivided and _divides(seen, table, by, kinds_of)
+    }
     used = {entry for entry, table in seen.names.tables.items() if table not in divided}
     for entry, table in seen.names.tables.items():
         places = kinds_of[table]

@@ -12,6 +12,7 @@ from ...values import text_of
 
 PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and of the ids that may come twice
 RECOGNISED = 0.9  # of the values, of a key with another name
+BORROWED = 0.9  # of a key's values that must be ids of another entry, for the key to be a reference
 MOST = 6  # attributes of a table that are looked at as ids
 FORMATS = {"S": "uuid", "B": "uuid", "N": "number"}  # type letter → id_format
 _EXACT = ("id", "uuid", "guid", "ulid")
@@ -73,6 +74,8 @@ class Choice:
 def candidates(sample: list[dict], key: Key) -> list[str]:
     """The attributes that may be ids, judged from some items: keys, those with a name like `orderId`, unique ones."""
     found = [name for name, _ in key]
+    if len(key) == 1 and _is_exact(found[0]):
+        return found
     named, others = [], []
     for name in sorted({name for item in sample for name in item} - set(found)):
         values = [item[name] for item in sample if name in item]
@@ -107,6 +110,17 @@ def choose(entry: str, key: Key, items: int, found: Mapping[str, Candidate]) -> 
     return Choice(None, "uuid", _none(key, found))
 
 
+def borrowed(entry: str, choice: Choice, others: Mapping[str, float]) -> str | None:
+    """The entry whose ids an entry's key holds, as `userId` of Settings does: the key is a reference, and no id of its own.
+
+    `others`: entry → share of the key's values that are its ids.
+    """
+    name = choice.attribute
+    if name is None or _is_exact(name) or _speaks(name, entry):
+        return None
+    return next((o for o, share in sorted(others.items()) if share >= BORROWED and _speaks(name, o)), None)
+
+
 def unnamed(key: Key, items: int, found: Mapping[str, Candidate]) -> list[str]:
     """Attributes that are ids only if other items refer to them: unique and recognisable, with any name."""
     keys = {name for name, _ in key} if len(key) > 1 else set()
@@ -138,6 +152,8 @@ def _is_composed(one: Candidate) -> bool:
 
 
 def _share(one: Candidate) -> str:
+    if one.letter == "N":
+        return "numbers"
     alike = len(one.ids.recognisable)
     return f"{alike:,} of {one.letters.total():,} look like ids"
 

@@ -15,6 +15,7 @@ from ...yaml_files import parse_value
 
 MAIN = 0.95  # of the ids at a path that must be of one entry, for the path to refer to it
 COVERED = 0.9  # of the values that must be ids; where fewer are, the others must stay as they are
+ENOUGH = 3  # texts with one pattern, before the pattern is shown
 NAMED = 3  # entries that a comment names
 LONGEST = 1_000  # characters of a path: YAML takes no longer keys on one line
 
@@ -66,6 +67,8 @@ def _rule(several: list[Finding], *, whole: bool) -> Rule:
     together = min(first.values, sum(parents.values()))
     made = Rule(first.path, rule, parents, first.values, together, first.confidence, False, "")
     texts = isinstance(rule, str) and "{" in rule
+    if texts and together < ENOUGH:  # what is fixed in them could be a value
+        made, rule, texts = replace(made, rule=None), None, True
     owners = _listed([f"{name} ({number:,})" for name, number in parents.items()]) if len(several) > 1 else first.to
     counted = f"{together:,} of {plural(first.values, 'text' if texts else 'value')}"
     why = f"{counted} {'hold' if texts else 'are'} ids of {owners}"

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ...discover import names
-from ...discover.columns import Reader, as_columns
+from ...discover.columns import MAX_ATTRIBUTES, Reader, as_columns
 from ...discover.evidence import Evidence
 from ...discover.tokens import is_recognisable
 from ...dynamo import session, tables
@@ -146,24 +146,24 @@ class Surveyor:
         self._readers = {table: Reader() for table in samples}
         self.places: dict[tuple[str, str], Place] = defaultdict(Place)
         self.type_attributes: dict[str, str | None] = {}
-        self._candidates: dict[str, list[str]] = {}
+        self._keys = {table: plan.source_tables[table].key for table in samples}
+        self._candidates: dict[tuple[str, str], list[str]] = {}  # place → attributes that may be ids
         self._kinds: dict[str, set[str]] = defaultdict(set)  # table → values of its type attribute
         kinds = set()
         for table, items in samples.items():
-            key = plan.source_tables[table].key
+            key = self._keys[table]
             self.type_attributes[table] = by = types.type_attribute(items, composite=len(key) > 1)
-            self._candidates[table] = ids.candidates(items, key)
-            kinds |= {item[by]["S"] for item in items if by and by in item}
+            groups = types.grouped(items, by)
+            self._candidates |= {(table, kind): ids.candidates(of_kind, key) for kind, of_kind in groups.items()}
+            kinds |= groups.keys() - {""}
         self.evidence = Evidence({*found.tables, *kinds})
 
     def __call__(self, page: Page) -> None:
         """Looks at a page."""
-        by, groups = self.type_attributes[page.table], {"": page.items}
-        if by:
-            groups = defaultdict(list)
-            for item in page.items:
-                groups[self._kind(page.table, item.get(by, {}).get("S", ""))].append(item)
-        for value, items in groups.items() if page.items else ():
+        groups: dict[str, list[dict]] = defaultdict(list)
+        for value, items in types.grouped(page.items, self.type_attributes[page.table]).items():
+            groups[self._kind(page.table, value)] += items
+        for value, items in groups.items():
             self._look(page.table, value, items)
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
@@ -186,8 +186,12 @@ class Surveyor:
         with self._lock:
             place = self.places[table, value]
             place.items += len(items)
-            place.attributes.update({name: len(values) for name, values in columns.items()})
-            place.like_ids.update(like)
-            held = {name: place.candidates[name] for name in self._candidates[table] if name in columns}
-            for name, candidate in held.items():
-                candidate.add(columns[name])
+            for name, values in columns.items():
+                if name in place.attributes or len(place.attributes) < MAX_ATTRIBUTES:  # beyond, names are data
+                    place.attributes[name] += len(values)
+                    place.like_ids[name] += like.get(name, 0)
+            if (table, value) not in self._candidates:  # a kind that is not in the sample
+                self._candidates[table, value] = ids.candidates(items[:SAMPLE], self._keys[table])
+            for name in self._candidates[table, value]:
+                if name in columns:
+                    place.candidates[name].add(columns[name])

@@ -66,8 +66,11 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
     if certain:
         lines.append("    references:")
         lines += [_with(f"      {scalar(rule.path)}: {_said(rule.rule)}", rule.why) for rule in certain]
-    for rule in entry.rules:
-        lines += _open(rule, indent="      " if certain else "    ") if rule.ambiguous else ()
+    open_ = [rule for rule in entry.rules if rule.ambiguous]
+    if open_ and not certain:
+        lines.append("    # references:")
+    for rule in open_:
+        lines += _open(rule, begin="      # " if certain else "    #   ")
     lines += [
         f"    # {one_line(name)}: {plural(number, 'value')} look like ids, and none is an id of a table here"
         for name, number in entry.like_ids.items()
@@ -75,13 +78,13 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
     return lines
 
 
-def _open(rule: Rule, indent: str) -> list[str]:
+def _open(rule: Rule, begin: str) -> list[str]:
     """A rule that needs a decision: comments, one for each entry that it may refer to."""
     why = f"decide: {rule.why}"
     if rule.rule is None:
-        return [f"{indent}# {one_line(rule.path)}  # {why}"]
+        return [f"{begin}{one_line(rule.path)}  # {why}"]
     said = [rule.rule] if "{" in str(rule.rule) else list(rule.parents)
-    return [f"{indent}# {scalar(rule.path)}: {_said(one)}  # {why}" for one in said]
+    return [f"{begin}{scalar(rule.path)}: {_said(one)}  # {why}" for one in said]
 
 
 def _said(rule: Any) -> str:

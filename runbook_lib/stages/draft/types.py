@@ -5,7 +5,7 @@ shows in the data: items of different kinds have different attributes.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -60,10 +60,18 @@ def _word(name: str) -> str:
 
 def kinds_of(items: list[dict], attribute: str) -> dict[str, Kind]:
     """The kinds of some items."""
-    groups: dict[str, list[dict]] = {}
-    for item in items:
-        groups.setdefault(item.get(attribute, {}).get("S", ""), []).append(item)
+    groups = grouped(items, attribute)
     return {value: Kind(len(group), Counter(n for item in group for n in item)) for value, group in groups.items()}
+
+
+def grouped(items: list[dict], attribute: str | None) -> dict[str, list[dict]]:
+    """Items by what the attribute says; "" where it says nothing, or there is no attribute."""
+    groups: dict[str, list[dict]] = defaultdict(list)
+    if attribute is None:
+        groups[""] = items
+    for item in items if attribute else ():
+        groups[item.get(attribute, {}).get("S", "")].append(item)
+    return {value: group for value, group in groups.items() if group}
 
 
 def divides(name: str, kinds: Kinds, *, composite: bool) -> bool:
