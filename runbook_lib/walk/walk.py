@@ -194,8 +194,8 @@ class Segment:
                 start=position.start,
                 segment=self.number,
                 segments=self.total,
-                limit=most,
                 attributes=attributes,
+                **({} if most is None else {"limit": most}),
             )
             most = None if most is None else most - len(items)
             page = Page(self.table, self.number, position.number, position.start, last, items)
