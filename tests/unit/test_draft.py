@@ -454,6 +454,13 @@ def test_a_single_table_in_the_usual_way_is_drafted_whole():
         (single({"USER": 60}, "__typename"), KEY),  # one kind
         ([{**one, "state": s(("open", "shipped")[n % 2]), **({"trackingNo": s("1")} if n % 2 else {})}
           for n, one in enumerate(single({"": 60}))], KEY),  # a state: shipped ones hold more, open ones nothing else
+        (
+            [
+                {**one, "state": s(("open", "paid", "void")[n % 3]), ("SK", "paidAt", "voidedAt")[n % 3]: s(f"{n}")}
+                for n, one in enumerate(single({"": 60}))
+            ],
+            KEY,
+        ),  # states that end in two ways
         (rows(60, type=lambda n: s(("EMAIL", "SMS")[n % 2])), {}),  # same attributes
         (single({f"K{n}": 3 for n in range(60)}), KEY),  # too many
         (single({"USER": 30, "ORDER": 30, "": 5}), KEY),  # not in all items
