@@ -116,6 +116,7 @@ class Inserter:
     ) -> tuple[dict[str, Counter], str]:
         """Writes intent, inserts and outcome. Returns the additional counts (entry → counts), and a letter for each row."""
         log, unknown, _ = self._hold(routed.page.table, routed.page.segment)
+        of_attributes = self._ledgers.record(routed.rows, first)  # now, while the items are in the processor's cache
         try:
             there = self._read_there(routed.rows, unknown)
             ours = [False] * len(there)
@@ -162,7 +163,7 @@ class Inserter:
                 unrouted=len(routed.unrouted) - sum(one.letter == UNROUTED for one in instead),
                 rows=outcome,
                 errors=errors,
-                **self._ledgers.record(routed.rows, first),
+                **of_attributes,
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
                 **({"stale": stale} if stale else {}),
             )
