@@ -144,9 +144,10 @@ class Column:
 class Evidence:
     """Collects, page by page, what stands at every path of every entry, and the entries' ids. Thread-safe."""
 
-    def __init__(self, entries: Iterable[str]):
-        """`entries`: their names, which an attribute may hold."""
+    def __init__(self, entries: Iterable[str], naming: Mapping[str, Iterable[str]] | None = None):
+        """`entries`: their names, which an attribute may hold. `naming`: entry → attributes of which the mapping says so."""
         self._names = frozenset(entries)
+        self._naming = naming or {}
         self.ids = {name: Ids() for name in self._names}
         self._readers = {name: Reader() for name in self._names}
         self._not_naming: dict[str, set[str]] = defaultdict(set)  # entry -> attributes that hold other things, too
@@ -189,22 +190,22 @@ class Evidence:
                     max(self._values.values(), key=len).halve()
 
     def _by_name(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]]) -> dict:
-        """The texts of items again, apart by what an attribute says that holds names of entries, if there is one."""
+        """What stands in the items again, apart by what an attribute says that holds names of entries, if there is one."""
         no, coded = self._not_naming[entry], {}
         for naming in [name for name in attributes if name not in no]:
             said = {value.get("S") for value in attributes[naming] if "NULL" not in value}
-            if not said <= self._names:
+            if not said <= self._names and naming not in self._naming.get(entry, ()):
                 no.add(naming)
-            if not said or naming in no:
+            if naming in no or said <= {entry}:  # what an item itself is, as many say, names nothing else
                 continue
             of_name: dict[str, list[dict]] = defaultdict(list)
             for item in items:
                 of_name[item.get(naming, {}).get("S", "")].append(item)
-            for name, group in of_name.items():
-                for attribute, values in as_columns(group).items():
-                    if attribute != naming and name:
-                        texts = [value["S"] for value in values if "S" in value]
-                        coded[(attribute,), (naming, name)] = codes_of(texts)
+            for name in self._names & of_name.keys():
+                found = self._readers[entry].columns(as_columns(of_name[name]))
+                for path, texts in found.whole.items():
+                    if path != (naming,):
+                        coded[path, (naming, name)] = codes_of(texts)
         return coded
 
     def columns(self) -> list[Column]:

@@ -21,6 +21,7 @@ import numpy as np
 from ..mapping import templates
 from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry
+from ..mapping.references import paths_in_record
 from . import names
 from .columns import Path, spelled
 from .evidence import PART, Column, Evidence, Match, code_of
@@ -52,6 +53,7 @@ class Finding:
     steps: Path = ()  # the path
     held: frozenset[str] = frozenset()  # every entry of whose ids the path holds some
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
+    record: str = ""  # the entries by whose rules the record there is rewritten, where they leave out the path
 
     @property
     def coverage(self) -> float:
@@ -66,7 +68,8 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """As the analysis lists it."""
         fields = ("table", "path", "to", "values", "found", "coverage", "confidence", "line")
-        return {name: getattr(self, name) for name in fields} | ({"declared": self.declared} if self.declared else {})
+        told = {name: getattr(self, name) for name in ("declared", "record") if getattr(self, name)}
+        return {name: getattr(self, name) for name in fields} | told
 
 
 def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[str, Entry]) -> list[Finding]:
@@ -79,24 +82,61 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     found: dict[tuple[str, str, str], Finding] = {}
     for column in columns:
         entry = entries[column.entry]
-        steps = column.path[:-1] if column.path[-1] is PART else column.path
-        if column.named or steps == (entry.model.id,):
+        steps = _steps(column)
+        quoted = _records_at(column, entry)
+        if any(inner in _rewritten(entries[name]) for name, inner in quoted) or steps == (entry.model.id,):
+            continue
+        # Of a path that rules rewrite in the records of some entries, the items are told apart; of others they are not.
+        if (not quoted or steps not in entry.inside) if column.named else steps in entry.inside:
             continue
         held = frozenset(match.to for match in column.matches)
-        whole = evidence.total(column.entry, steps)
+        whole = column.values.total if column.named else evidence.total(column.entry, steps)
         for match, confidence in _parents(column, entry, evidence, numbers):
             number = _occurrences(column, match)
             one = Finding(
                 column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None, steps, held
             )
-            if column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
+            if column.named:
+                one = replace(one, record=column.named[1])
+            elif column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
                 one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
             other = found.get((one.table, one.path, one.to))
-            if other:  # some values are ids, others hold some: the first says how to declare it
+            if other and column.named:  # the same path in records of another entry
+                records = f"{other.record}, {one.record}"
+                one = replace(one, values=one.values + other.values, found=one.found + other.found, record=records)
+            elif other:  # some values are ids, others hold some: the first says how to declare it
                 first = one if one.found >= other.found else other
                 one = replace(first, found=min(whole, one.found + other.found))
             found[one.table, one.path, one.to] = one
+    for column in columns:
+        for name, inner in _records_at(column, entries[column.entry]):
+            for to in [match.to for match in column.matches if inner not in _rewritten(entries[name])]:
+                one = found.get((column.entry, spelled(_steps(column)), to))
+                if one and (name, spelled(inner), to) in found:  # declared there, it is rewritten here
+                    records = dict.fromkeys([*filter(None, one.record.split(", ")), name])
+                    found[one.table, one.path, to] = replace(one, line=None, record=", ".join(records))
     return sorted(found.values(), key=lambda one: (one.table, one.path, -one.found, one.to))
+
+
+def _steps(column: Column) -> Path:
+    return column.path[:-1] if column.path[-1] is PART else column.path
+
+
+def _records_at(column: Column, entry: Entry) -> list[tuple[str, Path]]:
+    """The entry whose record the path lies in, and the path in the record; none where no record is declared there."""
+    found = []
+    for path, rule in entry.model.references.items():
+        begun = entry.paths[path]
+        name = rule.record_of if isinstance(rule.record_of, str) else None
+        if rule.record_of and not name and column.named and column.named[0] == rule.named_by:
+            name = column.named[1]
+        if name and column.path[: len(begun)] == begun:
+            found.append((name, _steps(column)[len(begun) :]))
+    return found
+
+
+def _rewritten(entry: Entry) -> set[Path]:
+    return {steps for steps, _ in paths_in_record(entry)}
 
 
 def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tuple[list[Finding], list[Finding]]:
@@ -112,8 +152,6 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             continue
         if path in entry.model.not_references:
             none += several
-        elif several[0].steps in entry.inside:
-            continue
         elif path not in entry.paths:
             open_ += several
         elif entry.references_to[path]:

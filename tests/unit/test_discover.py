@@ -27,7 +27,9 @@ def entries_of(names: list[str], models: dict[str, dict] | None = None) -> dict[
 
 def findings_of(items: dict[str, list[dict]], models: dict[str, dict] | None = None, page: int = 50) -> list[Finding]:
     """What is found in the items of some entries, read in pages."""
-    entries, found = entries_of(list(items), models), Evidence(items)
+    entries = entries_of(list(items), models)
+    naming = {name: {rule.named_by for rule in one.model.references.values()} for name, one in entries.items()}
+    found = Evidence(items, naming)
     for name, of_entry in items.items():
         for at in range(0, len(of_entry), page):
             part = of_entry[at : at + page]
@@ -229,6 +231,49 @@ def test_a_path_to_several_entries_is_named_by_an_attribute():
         one["of"] = text("People")
     found = [f for f in findings_of({"People": people, "Places": places, "Log": log}) if f.table == "Log"]
     assert {f.line for f in found} == {"record: People", "record: Places"}
+
+
+def test_an_id_in_records_of_several_entries_is_named_by_the_attribute_that_names_them():
+    """At any depth, so that one line serves all."""
+    people, places = ([{"id": text(one)} for one in UUIDS[at : at + 40]] for at in (0, 40))
+    log = [
+        {
+            "id": text(f"L{n}"),
+            "of": text(("People", "Places")[n % 2]),
+            "was": text(json.dumps({"id": UUIDS[n % 2 * 40 + n % 40], "n": n})),
+        }
+        for n in range(80)
+    ]
+    found = [f for f in findings_of({"People": people, "Places": places, "Log": log}) if f.table == "Log"]
+    assert [(f.path, f.to, f.line) for f in found] == [
+        ("was:json.id", "People", '"was:json.id": {table_named_by: of}'),
+        ("was:json.id", "Places", '"was:json.id": {table_named_by: of}'),
+    ]
+
+
+@pytest.mark.parametrize("others", [[], ["Elsewhere"]])
+def test_what_the_rules_of_one_entry_leave_out_of_its_record_is_undeclared(others):
+    """Although another entry's rules rewrite the same path in its own records; and also beside names of no entry."""
+    users = [{"id": text(one)} for one in UUIDS[:40]]
+    rented, sold = (
+        [{"id": text(f"{kind}-{n}"), "userId": text(UUIDS[n])} for n in range(40)] for kind in ("RENT", "SALE")
+    )
+    log = [
+        {"id": text(f"L{n}"), "of": text(of), "was": text(json.dumps({"id": f"{kind}-{n}", "userId": UUIDS[n]}))}
+        for n in range(20)
+        for of, kind in (("Rented", "RENT"), ("Sold", "SALE"))
+    ]
+    log += [{"id": text(f"M{n}"), "of": text(of)} for n, of in enumerate(others)]
+    models = {
+        "Sold": {"references": {"userId": "Users"}},
+        "Log": {"references": {"was:json": {"record_of": {"table_named_by": "of"}}}},
+    }
+    items = {"Users": users, "Rented": rented, "Sold": sold, "Log": log}
+    open_, _ = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert [(f.table, f.path, f.to, f.values, f.line, f.record) for f in open_] == [
+        ("Log", "was:json.userId", "Users", 20, None, "Rented"),
+        ("Rented", "userId", "Users", 40, "userId: Users", ""),
+    ]
 
 
 def test_the_pattern_of_a_text_becomes_a_template():
