@@ -247,12 +247,12 @@ class Evidence:
         """How many texts and numbers stand at a path."""
         return self._values[entry, path, None].total
 
-    def numbers_of(self, entry: str) -> np.ndarray:
-        """The ids of an entry that are whole numbers, ascending; of very many, each 64th."""
+    def numbers_of(self, entry: str) -> tuple[np.ndarray, int]:
+        """The ids of an entry that are whole numbers, ascending, and how many ids each stands for: of very many, each 64th."""
         log = self.ids[entry].others
-        blobs = [next(log.parts())] if len(log) > KEPT else [*log.parts()]
-        numbers = np.unique(np.frombuffer(b"".join(blobs), np.int64))
-        return numbers[numbers >= 0]
+        every = PARTS if len(log) > KEPT else 1
+        numbers = np.unique(np.frombuffer(b"".join([*log.parts()][::every]), np.int64))
+        return numbers[numbers >= 0], every
 
 
 def _order(text: str) -> tuple[int, str]:

@@ -25,7 +25,7 @@ from ..mapping.references import paths_in_record
 from . import names
 from .columns import Path, spelled
 from .evidence import PART, Column, Evidence, Match, code_of
-from .tokens import token_spans
+from .tokens import SHORT, token_spans
 
 CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
 COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
@@ -35,6 +35,7 @@ ENOUGH = 20  # different numbers from which their distribution says something
 SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
 AGREEING = 0.8  # of the sampled texts that must have one pattern
 
+Numbers = dict[str, tuple[np.ndarray, int]]  # by entry, what `Evidence.numbers_of` gives
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SAYABLE = re.compile(r"[^.\[\]:{}\\]+")  # names that a path of the mapping can hold
 
@@ -78,7 +79,7 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     A path has several findings where its values are ids of several entries. `columns` are those of the evidence.
     """
     naming = _naming(columns)
-    numbers: dict[str, np.ndarray] = {}
+    numbers: Numbers = {}
     found: dict[tuple[str, str, str], Finding] = {}
     for column in columns:
         entry = entries[column.entry]
@@ -167,9 +168,7 @@ def _occurrences(column: Column, match: Match) -> int:
     return round(column.values.total * counts[match.hits].sum() / kept) if kept else 0
 
 
-def _parents(
-    column: Column, entry: Entry, evidence: Evidence, numbers: dict[str, np.ndarray]
-) -> list[tuple[Match, float]]:
+def _parents(column: Column, entry: Entry, evidence: Evidence, numbers: Numbers) -> list[tuple[Match, float]]:
     """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
     spoken = [step for step in column.path if isinstance(step, str)][-2:]
     hinted = _hinted(entry, column.path)
@@ -200,26 +199,30 @@ def _hinted(entry: Entry, path: Path) -> set[str]:
     return {hole.name for other in close for hole in templates.holes(entry.references_to[other])}
 
 
-def _unrecognised(
-    column: Column, match: Match, named: bool, evidence: Evidence, numbers: dict[str, np.ndarray]
-) -> float:
+def _unrecognised(column: Column, match: Match, named: bool, evidence: Evidence, numbers: Numbers) -> float:
     """How sure it is that values are ids, where these ids look like other things, too."""
     codes = column.values.codes
-    if len(match.hits) < COVERED * len(codes) - 1 or not len(codes):
+    covered = len(match.hits) >= COVERED * len(codes) - 1
+    if not len(match.hits) or len(match.hits) < LIKELY * len(codes):
         return 0.0
     hits = codes[match.hits]
     whole = hits[hits >= 0]
     if len(whole) < len(hits):  # texts: nothing says what others there could be
+        if not covered:
+            return LIKELY if named and len(hits) >= ENOUGH else 0.0
         return 0.95 if named else min(0.85, 0.35 + 0.1 * len(hits))
     if match.to not in numbers:
         numbers[match.to] = evidence.numbers_of(match.to)
-    ids = numbers[match.to]
+    ids, every = numbers[match.to]
     if not len(ids):
         return 0.0
     low, high = np.searchsorted(ids, [whole[0], whole[-1] + 1])
-    density = min(1.0, (high - low) / (whole[-1] - whole[0] + 1))
-    by_chance = float(density) ** len(whole)
-    share = len(whole) / len(ids)
+    between = every * (high - low + (every > 1))  # of ids that are a part of all, one more may be there than is seen
+    density = min(1.0, float(between) / float(whole[-1] - whole[0] + 1))
+    by_chance = density ** len(whole)
+    if not covered and by_chance >= CHANCE:
+        return 0.0
+    share = len(whole) / (len(ids) * every)
     is_sample = share >= SHARE or _distance(whole, ids) * len(whole) ** 0.5 < KOLMOGOROV
     if by_chance < CHANCE:
         return 0.98 if named else 0.92
@@ -292,7 +295,8 @@ def _pattern(column: Column) -> str | None:
     if not found:
         return None
     best = max(found, key=lambda pattern: found[pattern])
-    return best if found[best] >= AGREEING * len(column.samples) and "}{" not in best else None
+    agree = found[best] >= AGREEING * len(column.samples) and "}{" not in best
+    return best if agree and best.count("{") <= SHORT else None  # of more ids it is a list
 
 
 def _escaped(text: str) -> str:

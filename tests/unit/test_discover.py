@@ -338,6 +338,34 @@ def test_a_misspelt_rule_speaks_for_the_attribute_it_means():
     assert found.confidence >= CERTAIN
 
 
+@pytest.mark.parametrize("letter", ["N", "S"])
+def test_ids_of_64_bits_leave_chance_no_room(letter):
+    """Whatever the attribute is called, and although many refer to what is not there."""
+    ids = [str(1_500_000_000_000_000_000 + number * 7_919_000_017) for number in range(200)]
+    rows = [{"id": text(f"R{n}"), "x1": {letter: ids[n] if n % 3 else ids[n][:-1]}} for n in range(200)]
+    (found,) = findings_of({"Kunden": [{"id": {letter: one}} for one in ids], "Rows": rows})
+    assert (found.path, found.to, found.line) == ("x1", "Kunden", "x1: Kunden")
+    assert found.confidence >= CERTAIN
+
+
+def test_small_numbers_are_no_ids_of_an_entry_of_very_many(monkeypatch):
+    """Of such an entry only a part of the ids is compared: how densely they lie is counted from that part."""
+    monkeypatch.setattr(evidence, "KEPT", 2_000)
+    rows = [{"id": text(f"R{n}"), "customerCount": {"N": str(n % 40)}, "x1": {"N": str(n % 900)}} for n in range(1_000)]
+    customers = [{"id": {"N": str(number)}} for number in range(5_000)]
+    found = findings_of({"Customers": customers, "Rows": rows})
+    assert [
+        (f.path, f.confidence >= CERTAIN) for f in found if f.path == "customerCount" or f.confidence >= CERTAIN
+    ] == []
+
+
+def test_a_text_of_very_many_ids_is_no_template():
+    """Although all of the texts have as many."""
+    rows = [{"id": text(f"R{n}"), "refs": text(" ".join(UUIDS[n : n + 40]))} for n in range(20)]
+    found = findings_of({"Users": [{"id": text(one)} for one in UUIDS], "Rows": rows})
+    assert [(f.path, f.line) for f in found] == [("refs", None)]
+
+
 def test_entries_with_the_same_ids_are_told_apart_by_name():
     """A path is listed once, for the entry whose name it bears."""
     same = [{"id": text(one)} for one in UUIDS[:40]]
@@ -380,10 +408,10 @@ def test_a_sketch_does_not_depend_on_the_order_of_the_pages():
 
 def test_different_values_of_one_number_type():
     """Codes of numbers are the numbers; those of texts lie below zero, also of digits with leading zeros."""
-    codes = np.array([evidence.code_of(one) for one in ("0", "7", "07", "²", "x", "1" * 19)])
-    assert codes[:2].tolist() == [0, 7]
-    assert (codes[2:] < 0).all()
-    assert len({*codes.tolist()}) == 6
+    codes = np.array([evidence.code_of(one) for one in ("0", "7", "1" * 19, "07", "²", "x", "9" * 19, "1" * 20)])
+    assert codes[:3].tolist() == [0, 7, int("1" * 19)]
+    assert (codes[3:] < 0).all()
+    assert len({*codes.tolist()}) == 8
 
 
 def test_no_value_leaves_the_findings():
