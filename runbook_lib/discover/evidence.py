@@ -156,9 +156,10 @@ class Column:
 class Evidence:
     """Collects, page by page, what stands at every path of every entry, and the entries' ids. Thread-safe."""
 
-    def __init__(self, entries: Iterable[str]):
-        """`entries`: their names, which an attribute may hold."""
+    def __init__(self, entries: Iterable[str], naming: Mapping[str, Iterable[str]] | None = None):
+        """`entries`: their names, which an attribute may hold. `naming`: entry → attributes of which the mapping says so."""
         self._names = frozenset(entries)
+        self._naming = naming or {}
         self.ids = {name: Ids() for name in self._names}
         self._readers = {name: Reader() for name in self._names}
         self._not_naming: dict[str, set[str]] = defaultdict(set)  # entry -> attributes that mostly hold other things
@@ -205,23 +206,23 @@ class Evidence:
                     max(self._values.values(), key=len).halve()
 
     def _by_name(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]]) -> dict:
-        """The texts of items again, apart by what an attribute says that holds names of entries, if there is one."""
+        """What stands in the items again, apart by what an attribute says that holds names of entries, if there is one."""
         no, coded = self._not_naming[entry], {}
         for naming in [name for name in attributes if name not in no]:
             said = Counter(value.get("S") for value in attributes[naming] if "NULL" not in value)
             named = sum(said[name] for name in said.keys() & self._names)
-            if named < NAMING * said.total():
+            if named < NAMING * said.total() and naming not in self._naming.get(entry, ()):
                 no.add(naming)
-            if not said or naming in no:
+            if naming in no or said.keys() <= {entry}:  # what an item itself is, as many say, names nothing else
                 continue
             of_name: dict[str, list[dict]] = defaultdict(list)
             for item in items:
                 of_name[item.get(naming, {}).get("S", "")].append(item)
-            for name, group in of_name.items():
-                for attribute, values in as_columns(group).items() if name in self._names else ():
-                    if attribute != naming:
-                        texts = [value["S"] for value in values if "S" in value]
-                        coded[(attribute,), (naming, name)] = codes_of(texts)
+            for name in self._names & of_name.keys():
+                found = self._readers[entry].columns(as_columns(of_name[name]))
+                for path, texts in found.whole.items():
+                    if path != (naming,):
+                        coded[path, (naming, name)] = codes_of(texts)
         return coded
 
     def columns(self) -> list[Column]:
@@ -284,12 +285,12 @@ class Evidence:
         values = self._values[entry, path, None]
         return values.total - values.count(code_of(""))
 
-    def numbers_of(self, entry: str) -> np.ndarray:
-        """The ids of an entry that are whole numbers, ascending; of very many, each 64th."""
+    def numbers_of(self, entry: str) -> tuple[np.ndarray, int]:
+        """The ids of an entry that are whole numbers, ascending, and how many ids each stands for: of very many, each 64th."""
         log = self.ids[entry].others
-        blobs = [next(log.parts())] if len(log) > KEPT else [*log.parts()]
-        numbers = np.unique(np.frombuffer(b"".join(blobs), np.int64))
-        return numbers[numbers >= 0]
+        every = PARTS if len(log) > KEPT else 1
+        numbers = np.unique(np.frombuffer(b"".join([*log.parts()][::every]), np.int64))
+        return numbers[numbers >= 0], every
 
 
 def _order(text: str) -> tuple[int, str]:

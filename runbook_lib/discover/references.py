@@ -20,11 +20,12 @@ import numpy as np
 from ..mapping import templates
 from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry
+from ..mapping.references import paths_in_record
 from ..yaml_files import scalar
 from . import names
 from .columns import Path, spelled
 from .evidence import PART, Column, Evidence, Match, code_of
-from .tokens import token_spans
+from .tokens import SHORT, token_spans
 
 CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
 COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
@@ -34,6 +35,7 @@ ENOUGH = 20  # different numbers from which their distribution says something
 SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
 AGREEING = 0.8  # of the sampled texts that must have one pattern
 
+Numbers = dict[str, tuple[np.ndarray, int]]  # by entry, what `Evidence.numbers_of` gives
 _SAYABLE = re.compile(r"[^.\[\]:{}\\]+")  # names that a path of the mapping can hold
 
 
@@ -51,6 +53,7 @@ class Finding:
     steps: Path = ()  # the path
     held: frozenset[str] = frozenset()  # every entry of whose ids the path holds some
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
+    record: str = ""  # the entries by whose rules the record there is rewritten, where they leave out the path
 
     @property
     def coverage(self) -> float:
@@ -65,7 +68,8 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """As the analysis lists it."""
         fields = ("table", "path", "to", "values", "found", "coverage", "confidence", "line")
-        return {name: getattr(self, name) for name in fields} | ({"declared": self.declared} if self.declared else {})
+        told = {name: getattr(self, name) for name in ("declared", "record") if getattr(self, name)}
+        return {name: getattr(self, name) for name in fields} | told
 
 
 def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[str, Entry]) -> list[Finding]:
@@ -74,28 +78,65 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     A path has several findings where its values are ids of several entries. `columns` are those of the evidence.
     """
     naming = _naming(columns)
-    numbers: dict[str, np.ndarray] = {}
+    numbers: Numbers = {}
     found: dict[tuple[str, str, str], Finding] = {}
     for column in columns:
         entry = entries[column.entry]
-        steps = column.path[:-1] if column.path[-1] is PART else column.path
-        if column.named or steps == (entry.model.id,):
+        steps = _steps(column)
+        quoted = _records_at(column, entry)
+        if any(inner in _rewritten(entries[name]) for name, inner in quoted) or steps == (entry.model.id,):
+            continue
+        # Of a path that rules rewrite in the records of some entries, the items are told apart; of others they are not.
+        if (not quoted or steps not in entry.inside) if column.named else steps in entry.inside:
             continue
         held = frozenset(match.to for match in column.matches)
-        whole = evidence.total(column.entry, steps)
+        whole = column.values.total if column.named else evidence.total(column.entry, steps)
         for match, confidence in _parents(column, entry, evidence, numbers):
             number = _occurrences(column, match)
             one = Finding(
                 column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None, steps, held
             )
-            if column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
+            if column.named:
+                one = replace(one, record=column.named[1])
+            elif column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
                 one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
             other = found.get((one.table, one.path, one.to))
-            if other:  # some values are ids, others hold some: the first says how to declare it
+            if other and column.named:  # the same path in records of another entry
+                records = f"{other.record}, {one.record}"
+                one = replace(one, values=one.values + other.values, found=one.found + other.found, record=records)
+            elif other:  # some values are ids, others hold some: the first says how to declare it
                 first = one if one.found >= other.found else other
                 one = replace(first, found=min(whole, one.found + other.found))
             found[one.table, one.path, one.to] = one
+    for column in columns:
+        for name, inner in _records_at(column, entries[column.entry]):
+            for to in [match.to for match in column.matches if inner not in _rewritten(entries[name])]:
+                one = found.get((column.entry, spelled(_steps(column)), to))
+                if one and (name, spelled(inner), to) in found:  # declared there, it is rewritten here
+                    records = dict.fromkeys([*filter(None, one.record.split(", ")), name])
+                    found[one.table, one.path, to] = replace(one, line=None, record=", ".join(records))
     return sorted(found.values(), key=lambda one: (one.table, one.path, -one.found, one.to))
+
+
+def _steps(column: Column) -> Path:
+    return column.path[:-1] if column.path[-1] is PART else column.path
+
+
+def _records_at(column: Column, entry: Entry) -> list[tuple[str, Path]]:
+    """The entry whose record the path lies in, and the path in the record; none where no record is declared there."""
+    found = []
+    for path, rule in entry.model.references.items():
+        begun = entry.paths[path]
+        name = rule.record_of if isinstance(rule.record_of, str) else None
+        if rule.record_of and not name and column.named and column.named[0] == rule.named_by:
+            name = column.named[1]
+        if name and column.path[: len(begun)] == begun:
+            found.append((name, _steps(column)[len(begun) :]))
+    return found
+
+
+def _rewritten(entry: Entry) -> set[Path]:
+    return {steps for steps, _ in paths_in_record(entry)}
 
 
 def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tuple[list[Finding], list[Finding]]:
@@ -111,8 +152,6 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             continue
         if path in entry.model.not_references:
             none += several
-        elif several[0].steps in entry.inside:
-            continue
         elif path not in entry.paths:
             open_ += several
         elif entry.references_to[path]:
@@ -128,9 +167,7 @@ def _occurrences(column: Column, match: Match) -> int:
     return round(column.values.total * counts[match.hits].sum() / kept) if kept else 0
 
 
-def _parents(
-    column: Column, entry: Entry, evidence: Evidence, numbers: dict[str, np.ndarray]
-) -> list[tuple[Match, float]]:
+def _parents(column: Column, entry: Entry, evidence: Evidence, numbers: Numbers) -> list[tuple[Match, float]]:
     """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
     spoken = [step for step in column.path if isinstance(step, str)][-2:]
     hinted = _hinted(entry, column.path)
@@ -161,26 +198,30 @@ def _hinted(entry: Entry, path: Path) -> set[str]:
     return {hole.name for other in close for hole in templates.holes(entry.references_to[other])}
 
 
-def _unrecognised(
-    column: Column, match: Match, named: bool, evidence: Evidence, numbers: dict[str, np.ndarray]
-) -> float:
+def _unrecognised(column: Column, match: Match, named: bool, evidence: Evidence, numbers: Numbers) -> float:
     """How sure it is that values are ids, where these ids look like other things, too."""
     codes = column.values.codes
-    if len(match.hits) < COVERED * len(codes) - 1 or not len(codes):
+    covered = len(match.hits) >= COVERED * len(codes) - 1
+    if not len(match.hits) or len(match.hits) < LIKELY * len(codes):
         return 0.0
     hits = codes[match.hits]
     whole = hits[hits >= 0]
     if len(whole) < len(hits):  # texts: nothing says what others there could be
+        if not covered:
+            return LIKELY if named and len(hits) >= ENOUGH else 0.0
         return 0.95 if named else min(0.85, 0.35 + 0.1 * len(hits))
     if match.to not in numbers:
         numbers[match.to] = evidence.numbers_of(match.to)
-    ids = numbers[match.to]
+    ids, every = numbers[match.to]
     if not len(ids):
         return 0.0
     low, high = np.searchsorted(ids, [whole[0], whole[-1] + 1])
-    density = min(1.0, (high - low) / (whole[-1] - whole[0] + 1))
-    by_chance = float(density) ** len(whole)
-    share = len(whole) / len(ids)
+    between = every * (high - low + (every > 1))  # of ids that are a part of all, one more may be there than is seen
+    density = min(1.0, float(between) / float(whole[-1] - whole[0] + 1))
+    by_chance = density ** len(whole)
+    if not covered and by_chance >= CHANCE:
+        return 0.0
+    share = len(whole) / (len(ids) * every)
     is_sample = share >= SHARE or _distance(whole, ids) * len(whole) ** 0.5 < KOLMOGOROV
     if by_chance < CHANCE:
         return 0.98 if named else 0.92
@@ -249,7 +290,8 @@ def _pattern(column: Column) -> str | None:
     if not found:
         return None
     best = max(found, key=lambda pattern: found[pattern])
-    return best if found[best] >= AGREEING * len(column.samples) and "}{" not in best else None
+    agree = found[best] >= AGREEING * len(column.samples) and "}{" not in best
+    return best if agree and best.count("{") <= SHORT else None  # of more ids it is a list
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,7 @@ _SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%\t\n\r."
 _BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
 _TOKENS = re.compile(r"[^#|,;:/\\\"'`()\[\]{}<>=&?@!*+~^$%\s.]+")
 _LONGEST = 36  # characters of a uuid
-_DIGITS = 18  # of the longest number that stands for itself
+_DIGITS, _MOST = 19, 2**62  # of the longest number that stands for itself: time-ordered ids of 64 bits are below it
 LONG = 32  # separators: of a text with more, only parts that look like ids are taken
 
 
@@ -28,7 +28,7 @@ def is_recognisable(text: str) -> bool:
 def as_number(text: str) -> int | None:
     """The whole number that a text is, if it stands for itself: not negative, no leading zeros, not too long."""
     if text.isdigit() and text.isascii() and len(text) <= _DIGITS and (text[0] != "0" or text == "0"):
-        return int(text)
+        return number if (number := int(text)) < _MOST else None
     return None
 
 

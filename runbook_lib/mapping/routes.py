@@ -226,7 +226,7 @@ def reference_attributes(entry: Entry, shape: Shape) -> set[str]:
     """The source attributes that decide whether an entry selects an item, and what it refers to."""
     rules = entry.model.references.values()
     wanted = {name for name, _ in shape.source_key} | set(entry.model.where) | {entry.model.id or ""}
-    wanted |= {steps[0] for steps in entry.paths.values()} | {rule.table_named_by or "" for rule in rules}
+    wanted |= {steps[0] for steps in entry.paths.values()} | {rule.named_by or "" for rule in rules}
     return wanted - {""}
 
 

@@ -28,7 +28,9 @@ def entries_of(names: list[str], models: dict[str, dict] | None = None) -> dict[
 
 def findings_of(items: dict[str, list[dict]], models: dict[str, dict] | None = None, page: int = 50) -> list[Finding]:
     """What is found in the items of some entries, read in pages."""
-    entries, found = entries_of(list(items), models), Evidence(items)
+    entries = entries_of(list(items), models)
+    naming = {name: {rule.named_by for rule in one.model.references.values()} for name, one in entries.items()}
+    found = Evidence(items, naming)
     for name, of_entry in items.items():
         for at in range(0, len(of_entry), page):
             part = of_entry[at : at + page]
@@ -232,6 +234,49 @@ def test_a_path_to_several_entries_is_named_by_an_attribute():
     assert {f.line for f in found} == {"record: People", "record: Places"}
 
 
+def test_an_id_in_records_of_several_entries_is_named_by_the_attribute_that_names_them():
+    """At any depth, so that one line serves all."""
+    people, places = ([{"id": text(one)} for one in UUIDS[at : at + 40]] for at in (0, 40))
+    log = [
+        {
+            "id": text(f"L{n}"),
+            "of": text(("People", "Places")[n % 2]),
+            "was": text(json.dumps({"id": UUIDS[n % 2 * 40 + n % 40], "n": n})),
+        }
+        for n in range(80)
+    ]
+    found = [f for f in findings_of({"People": people, "Places": places, "Log": log}) if f.table == "Log"]
+    assert [(f.path, f.to, f.line) for f in found] == [
+        ("was:json.id", "People", '"was:json.id": {table_named_by: of}'),
+        ("was:json.id", "Places", '"was:json.id": {table_named_by: of}'),
+    ]
+
+
+@pytest.mark.parametrize("others", [[], ["Elsewhere"]])
+def test_what_the_rules_of_one_entry_leave_out_of_its_record_is_undeclared(others):
+    """Although another entry's rules rewrite the same path in its own records; and also beside names of no entry."""
+    users = [{"id": text(one)} for one in UUIDS[:40]]
+    rented, sold = (
+        [{"id": text(f"{kind}-{n}"), "userId": text(UUIDS[n])} for n in range(40)] for kind in ("RENT", "SALE")
+    )
+    log = [
+        {"id": text(f"L{n}"), "of": text(of), "was": text(json.dumps({"id": f"{kind}-{n}", "userId": UUIDS[n]}))}
+        for n in range(20)
+        for of, kind in (("Rented", "RENT"), ("Sold", "SALE"))
+    ]
+    log += [{"id": text(f"M{n}"), "of": text(of)} for n, of in enumerate(others)]
+    models = {
+        "Sold": {"references": {"userId": "Users"}},
+        "Log": {"references": {"was:json": {"record_of": {"table_named_by": "of"}}}},
+    }
+    items = {"Users": users, "Rented": rented, "Sold": sold, "Log": log}
+    open_, _ = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert [(f.table, f.path, f.to, f.values, f.line, f.record) for f in open_] == [
+        ("Log", "was:json.userId", "Users", 20, None, "Rented"),
+        ("Rented", "userId", "Users", 40, "userId: Users", ""),
+    ]
+
+
 def test_the_pattern_of_a_text_becomes_a_template():
     """None where the texts do not agree, or two ids have nothing between them."""
     users, orgs = ([{"id": text(one)} for one in UUIDS[at : at + 40]] for at in (0, 40))
@@ -294,6 +339,34 @@ def test_a_misspelt_rule_speaks_for_the_attribute_it_means():
     assert found.confidence >= CERTAIN
 
 
+@pytest.mark.parametrize("letter", ["N", "S"])
+def test_ids_of_64_bits_leave_chance_no_room(letter):
+    """Whatever the attribute is called, and although many refer to what is not there."""
+    ids = [str(1_500_000_000_000_000_000 + number * 7_919_000_017) for number in range(200)]
+    rows = [{"id": text(f"R{n}"), "x1": {letter: ids[n] if n % 3 else ids[n][:-1]}} for n in range(200)]
+    (found,) = findings_of({"Kunden": [{"id": {letter: one}} for one in ids], "Rows": rows})
+    assert (found.path, found.to, found.line) == ("x1", "Kunden", "x1: Kunden")
+    assert found.confidence >= CERTAIN
+
+
+def test_small_numbers_are_no_ids_of_an_entry_of_very_many(monkeypatch):
+    """Of such an entry only a part of the ids is compared: how densely they lie is counted from that part."""
+    monkeypatch.setattr(evidence, "KEPT", 2_000)
+    rows = [{"id": text(f"R{n}"), "customerCount": {"N": str(n % 40)}, "x1": {"N": str(n % 900)}} for n in range(1_000)]
+    customers = [{"id": {"N": str(number)}} for number in range(5_000)]
+    found = findings_of({"Customers": customers, "Rows": rows})
+    assert [
+        (f.path, f.confidence >= CERTAIN) for f in found if f.path == "customerCount" or f.confidence >= CERTAIN
+    ] == []
+
+
+def test_a_text_of_very_many_ids_is_no_template():
+    """Although all of the texts have as many."""
+    rows = [{"id": text(f"R{n}"), "refs": text(" ".join(UUIDS[n : n + 40]))} for n in range(20)]
+    found = findings_of({"Users": [{"id": text(one)} for one in UUIDS], "Rows": rows})
+    assert [(f.path, f.line) for f in found] == [("refs", None)]
+
+
 def test_entries_with_the_same_ids_are_told_apart_by_name():
     """A path is listed once, for the entry whose name it bears."""
     same = [{"id": text(one)} for one in UUIDS[:40]]
@@ -336,10 +409,10 @@ def test_a_sketch_does_not_depend_on_the_order_of_the_pages():
 
 def test_different_values_of_one_number_type():
     """Codes of numbers are the numbers; those of texts lie below zero, also of digits with leading zeros."""
-    codes = np.array([evidence.code_of(one) for one in ("0", "7", "07", "²", "x", "1" * 19)])
-    assert codes[:2].tolist() == [0, 7]
-    assert (codes[2:] < 0).all()
-    assert len({*codes.tolist()}) == 6
+    codes = np.array([evidence.code_of(one) for one in ("0", "7", "1" * 19, "07", "²", "x", "9" * 19, "1" * 20)])
+    assert codes[:3].tolist() == [0, 7, int("1" * 19)]
+    assert (codes[3:] < 0).all()
+    assert len({*codes.tolist()}) == 8
 
 
 def test_no_value_leaves_the_findings():

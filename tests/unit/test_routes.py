@@ -12,7 +12,7 @@ from strategies import items, meaning, texts, values
 from runbook_lib import values as v
 from runbook_lib.errors import Refused
 from runbook_lib.mapping.ids import id_function
-from runbook_lib.mapping.routes import Reject, Row, Shape, key_attributes, parents_of
+from runbook_lib.mapping.routes import Reject, Row, Shape, key_attributes, parents_of, reference_attributes
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NULL = {"NULL": True}
@@ -624,3 +624,11 @@ def test_a_key_is_known_by_the_attributes_that_make_it(body, attributes):
     key = route.key_of({name: value for name, value in item.items() if name in wanted})
     if isinstance(row, Row):
         assert key == row.key
+
+
+def test_what_names_the_entry_of_a_record_is_among_the_attributes_of_references():
+    """A second look at what dangles reads these alone: without it the record would name nothing."""
+    route = routes_of(
+        "{tables: {Log: {source: log, target: log2, references: {'was:json': {record_of: {table_named_by: of}}}}}}"
+    )["Log"]
+    assert reference_attributes(route.entry, route.shape) >= {"id", "was", "of"}

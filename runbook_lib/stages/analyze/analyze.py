@@ -61,7 +61,8 @@ class Observer:
         self._asked: dict[references.Place, HashLog] = defaultdict(HashLog)
         self._dangling: dict[references.Place, HashLog] = {}
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
-        self.evidence = Evidence(plan.routes)
+        naming = {n: {rule.named_by for rule in r.entry.model.references.values()} for n, r in plan.routes.items()}
+        self.evidence = Evidence(plan.routes, naming)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
         self.names = Names(plan)
         self._ledgers = {name: Ledger(route.entry) for name, route in plan.routes.items()}

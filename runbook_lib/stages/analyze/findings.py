@@ -1,5 +1,6 @@
 """What the figures of the walk mean for the go/no-go list: a check for each fact, made once. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,9 +106,22 @@ def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
         accepted = plan.routes[name].entry.model.accept.unmatched
         kept = ledger.alerts(name, table.ledger, table.fell_back, table.valued, accepted)
         found += [from_alert(alert, "ledger", None) for alert in kept]
+    found += _kept(plan, analysis)
     found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]
     whats = {check.what for check in found}
     return found if "ledger" in whats else [*found, _well("target", "ledger", 0, "every attribute is accounted for")]
+
+
+def _kept(plan: Plan, analysis: Analysis) -> Iterator[Check]:
+    """A note on each entry that keeps its ids beside others that get new ones: by mistake it looks the same."""
+    keeping = [name for name, route in plan.routes.items() if not route.entry.model.renews_ids]
+    parents = sum((table.parents for table in analysis.tables.values()), Counter())
+    for name in keeping if len(keeping) < len(plan.routes) else ():
+        message = "the items keep their ids"
+        if number := sum(found for (_, parent), found in parents.items() if parent == name):
+            message += f", and so does what refers to them ({plural(number, 'reference')})"
+        action = "Nothing to do, if that is meant; else correct `id_format` or `id`."
+        yield Check("target", name, "ids", "kept", None, NOTE, action, message)
 
 
 def undeclared_checks(analysis: Analysis) -> list[Check]:
@@ -127,6 +141,7 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {said} of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
     paste = f"Add `{first.line}` under `references`" if first.line else "The mapping cannot rewrite them"
+    paste = f"Declare it under `references` of {first.record}, whose record it is" if first.record else paste
     action = f"{paste}; or list `{path}` under `not_references`."
     return Check("source", table, "undeclared", first.found, 0, REVIEW if certain else NOTE, action, message)
 

@@ -269,7 +269,7 @@ def said(one: Unmatched) -> str:
 
 
 def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, undeclared: bool = True) -> list[Alert]:
-    """What an analysis (the content of its JSON file) left to decide about names and undeclared references.
+    """What an analysis (the content of its JSON file) left to decide about names, conversions and undeclared references.
 
     For 03 and 04 of its run: one alert a table and kind. An analysis of another mapping says nothing; what the mapping
     accepts by now is left out. 04 leaves out what is `undeclared`, because it looks in the target itself.
@@ -278,7 +278,12 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, undeclar
         return []
     entries = plan.mapping.entries
     names: dict[str, list[str]] = defaultdict(list)
+    unfit: dict[str, list[str]] = defaultdict(list)
     ids: dict[str, list[str]] = defaultdict(list)
+    for table, about in analysis.get("tables", {}).items():
+        for name, number in about["fell_back"].items() if table in plan.routes else ():
+            if number == about["valued"][name] and name not in entries[table].model.accept.unmatched:
+                unfit[table].append(name)
     for one in analysis.get("unmatched", ()):
         place = one["table"], one["rule"], one["name"]
         if one["level"] == REVIEW and place[0] in plan.routes and not is_accepted(entries, *place):
@@ -292,6 +297,7 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, undeclar
         Alert(REVIEW, table, f"{what} {', '.join(found)}", action)
         for what, by_table in (
             ("the analysis found nothing for", names),
+            ("the analysis found no value that converts for", unfit),
             ("the analysis found ids that no rule rewrites at", ids),
         )
         for table, found in by_table.items()
