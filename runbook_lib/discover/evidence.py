@@ -182,7 +182,7 @@ class Evidence:
             if parts := parts_of(texts):
                 coded[(*path, PART), None] = codes_of(parts)
                 samples[path] = heapq.nsmallest(SAMPLES, {*texts[:SAMPLED]}, _order)
-        coded |= self._by_name(place, items, attributes)
+        coded |= self._by_name(place, reader, items, attributes)
         self.take(place, reader, coded, samples)
 
     def take(
@@ -205,7 +205,9 @@ class Evidence:
                 while sum(map(len, self._values.values())) > KEPT:
                     max(self._values.values(), key=len).halve()
 
-    def _by_name(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]]) -> dict:
+    def _by_name(
+        self, entry: str, reader: Reader, items: list[dict], attributes: Mapping[str, list[dict]]
+    ) -> dict[tuple[Path, Named], array]:
         """What stands in the items again, apart by what an attribute says that holds names of entries, if there is one."""
         no, coded = self._not_naming[entry], {}
         for naming in [name for name in attributes if name not in no]:
@@ -219,7 +221,7 @@ class Evidence:
             for item in items:
                 of_name[item.get(naming, {}).get("S", "")].append(item)
             for name in self._names & of_name.keys():
-                found = self._readers[entry].columns(as_columns(of_name[name]))
+                found = reader.columns(as_columns(of_name[name]))
                 for path, texts in found.whole.items():
                     if path != (naming,):
                         coded[path, (naming, name)] = codes_of(texts)

@@ -25,7 +25,7 @@ from ..yaml_files import scalar
 from . import names
 from .columns import Path, spelled
 from .evidence import PART, Column, Evidence, Match, code_of
-from .tokens import SHORT, token_spans
+from .tokens import LONG, token_spans
 
 CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
 COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
@@ -291,7 +291,7 @@ def _pattern(column: Column) -> str | None:
         return None
     best = max(found, key=lambda pattern: found[pattern])
     agree = found[best] >= AGREEING * len(column.samples) and "}{" not in best
-    return best if agree and best.count("{") <= SHORT else None  # of more ids it is a list
+    return best if agree and best.count("{") <= LONG else None  # of more ids it is a list
 
 
 def _escaped(text: str) -> str:
