@@ -17,7 +17,7 @@ from runbook_lib.mapping.model import Entry
 from runbook_lib.values import text_of
 from runbook_lib.yaml_files import parse_value
 
-SEEDS = range(8)
+SEEDS = range(4)
 
 
 def entries_of(names: list[str], models: dict[str, dict] | None = None) -> dict[str, Entry]:

@@ -131,7 +131,9 @@ def test_what_cannot_be_drafted_is_refused(source, pattern, said):
 # references
 
 
-@pytest.mark.parametrize("style", ["uuid", "prefix", "ulid"])
+@pytest.mark.parametrize(
+    "style", ["uuid", *(pytest.param(style, marks=pytest.mark.slow) for style in ("prefix", "ulid"))]
+)
 def test_all_references_of_a_database_are_drafted_and_no_other(style):
     """Plain, in lists and sets, nested, in JSON and in text; the file as it is written and loaded again."""
     for seed in range(4):

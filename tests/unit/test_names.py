@@ -198,7 +198,7 @@ def test_one_alert_for_an_entry_and_a_rule():
         (REVIEW, "A", "no item has the reference x (did you mean X?), y"),
         (REVIEW, "A", "no item has the attribute of a template t"),
         ("", "A", "no item has the attribute of a template u"),
-        (REVIEW, "B", "where selects nothing: no item has the k (did you mean K?) that it names"),
+        (REVIEW, "B", "where selects nothing: no item has the attribute k (did you mean K?), or none has its value"),
     ]
 
 

@@ -140,7 +140,11 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     said = ("is an id" if certain else "may be an id") if first.found == 1 else ("are ids" if certain else "may be ids")
     message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {said} of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
-    paste = f"Add `{first.line}` under `references`" if first.line else "The mapping cannot rewrite them"
+    paste = (
+        f"Add `{first.line}` under `references`"
+        if first.line
+        else "The mapping language cannot say this path: change it in the source, or by hand afterwards"
+    )
     paste = f"Declare it under `references` of {first.record}, whose record it is" if first.record else paste
     action = f"{paste}; or list `{path}` under `not_references`."
     return Check("source", table, "undeclared", first.found, 0, REVIEW if certain else NOTE, action, message)

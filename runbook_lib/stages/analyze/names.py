@@ -251,7 +251,7 @@ def _alert(table: str, rule: str, level: str, accepted: bool, members: list[Unma
         return Alert("" if accepted else level, table, message, _action(accepted, f"{action} if that is right."))
     named = ", ".join(map(said, members))
     if rule == "where":
-        message = f"where selects nothing: no item has the {named} that it names"
+        message = f"where selects nothing: no item has the attribute {named}, or none has its value"
         action = "Correct the condition in the mapping, or remove the entry."
     else:
         message = f"no item has the {_SAID.get(rule, rule)} {named}"
@@ -268,11 +268,11 @@ def said(one: Unmatched) -> str:
     return one.name if one.suggestion is None else f"{one.name} (did you mean {one.suggestion}?)"
 
 
-def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, undeclared: bool = True) -> list[Alert]:
+def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, for_validation: bool = False) -> list[Alert]:
     """What an analysis (the content of its JSON file) left to decide about names, conversions and undeclared references.
 
     For 03 and 04 of its run: one alert a table and kind. An analysis of another mapping says nothing; what the mapping
-    accepts by now is left out. 04 leaves out what is `undeclared`, because it looks in the target itself.
+    accepts by now is left out, and `for_validation` what 04 looks for itself: empty tables and undeclared references.
     """
     if analysis is None or analysis["fingerprints"]["mapping"] != plan.mapping.fingerprint:
         return []
@@ -286,9 +286,11 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, undeclar
                 unfit[table].append(name)
     for one in analysis.get("unmatched", ()):
         place = one["table"], one["rule"], one["name"]
+        if one["rule"] == "empty" and for_validation:
+            continue
         if one["level"] == REVIEW and place[0] in plan.routes and not is_accepted(entries, *place):
             names[place[0]].append(f"{place[2]} ({place[1]})")
-    for one in analysis.get("undeclared", ()) if undeclared else ():
+    for one in () if for_validation else analysis.get("undeclared", ()):
         table, path = one["table"], one["path"]
         if one["confidence"] >= SURE and table in plan.routes and path not in entries[table].model.not_references:
             ids[table].append(f"{path} ({one['to']})")

@@ -167,7 +167,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     analysis = run.latest_json("migration-analysis")
-    validation.alerts.extend(names.alerts_of_latest(analysis, plan, undeclared=False))
+    validation.alerts.extend(names.alerts_of_latest(analysis, plan, for_validation=True))
     return validation
 
 
