@@ -51,6 +51,17 @@ class Ledger:
         self._touched = {*self._taken, *self._changing, *self._drop, self._rest}
         if self._rest == "copy":
             self._touched |= self._fields.keys()
+        # Those that one field copies as they are, and those that go: looked at together, too.
+        self._plain = {
+            source: fields[0][0]
+            for source, fields in self._taken.items()
+            if len(fields) == 1 and not fields[0][1].type and fields[0][1].on_error == "quarantine"
+        }
+        for name in (*self._changing, self._rest):
+            self._plain.pop(name, None)
+        self._gone = self._drop - {*self._taken, *self._changing, self._rest}
+        if self._rest == "copy" or self._fields is None:
+            self._gone = set()  # there what has the name may be a field's
         self._falling = [
             (source, name) for source, fields in self._taken.items() for name, rule in fields if rule.falls_back
         ]
@@ -65,11 +76,11 @@ class Ledger:
             alike[tuple(source)].append(at)
         names: Counter = Counter()
         for shape, group in alike.items():
-            self._count_untouched(found, shape, columns, group)
+            self._count_alike(found, shape, columns, group)
             for name in shape:
                 names[name] += len(group)
         news = self._news(rows)
-        for name in names.keys() & self._touched:
+        for name in (names.keys() & self._touched) - self._plain.keys() - self._gone:
             new = news.get(name) or [None] * len(rows)
             where = range(len(rows))
             if names[name] < len(rows):
@@ -81,24 +92,31 @@ class Ledger:
                 found[source]["defaulted"] += number
         return found
 
-    def _count_untouched(
+    def _count_alike(
         self, found: LedgerPage, shape: tuple[str, ...], columns: tuple[Sequence, ...], group: list[int]
     ) -> None:
-        """Counts the attributes that no rule touches, of rows that have the same attributes: all in one look."""
-        names = [name for name in shape if name not in self._touched]
-        if not names:
-            return
+        """Counts what no rule touches, what is copied as it is and what goes, of rows that have the same attributes.
+
+        One look at all of these attributes of a row; where it does not show what is expected, one at each.
+        """
         rows, sources, items, rests = _those(group, *columns)
-        values_of = itemgetter(*names)
-        try:
-            kept = all(map(eq, map(values_of, rests), map(values_of, sources)))
-        except KeyError:
-            kept = False
-        for name in names:
-            if kept:
-                found[name]["copied" if self._fields is None else "rest"] += len(group)
+        untouched = [name for name in shape if name not in self._touched]
+        plain = [name for name in shape if name in self._plain]
+        gone = [name for name in shape if name in self._gone]
+        stays = "copied" if self._fields is None else "rest"
+        for names, word, as_expected in (
+            (untouched, stays, lambda: _same(untouched, sources, untouched, rests)),
+            (plain, "copied", lambda: _same(plain, sources, [self._plain[name] for name in plain], items)),
+            (gone, "dropped", lambda: all(map(frozenset(gone).isdisjoint, rests))),
+        ):
+            if not names:
+                continue
+            if as_expected():
+                for name in names:
+                    found[name][word] += len(group)
             else:
-                self._count(found[name], name, rows, sources, items, rests, [None] * len(rows))
+                for name in names:
+                    self._count(found[name], name, rows, sources, items, rests, [None] * len(rows))
 
     def fallen(self, rows: Sequence[Row]) -> tuple[Counter, Counter]:
         """Field → items whose value did not convert; field → items that have a value. Only of fields that can fall back."""
@@ -215,6 +233,14 @@ class Ledger:
         return "M" in value and all(
             rest.get(member) == content or (changes and member in rest) for member, content in value["M"].items()
         )
+
+
+def _same(names: list[str], some: Sequence[dict], others: list[str], there: Sequence[dict]) -> bool:
+    """Whether all of some maps hold under `names` what the maps beside them hold under the other names."""
+    try:
+        return all(map(eq, map(itemgetter(*names), some), map(itemgetter(*others), there)))
+    except KeyError:
+        return False
 
 
 def _in_text(entry: Entry, path: str) -> bool:
