@@ -17,16 +17,16 @@ from zlib import crc32
 
 import numpy as np
 
-from ..run.spill import PARTS, HashLog
+from ..run.spill import ONE_OF_MANY, PARTS, HashLog
 from .columns import Path, Reader, as_columns
 from .tokens import as_number, is_recognisable, parts_of
 
-KEPT = 2_000_000  # different values of all paths together
+KEPT = 1_000_000  # different values of all paths together
 PENDING = 1_024  # values of a path that wait to be counted, at least
 SAMPLES = 16  # texts of a path from which its pattern is read
 NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries
 SAMPLED = 64  # texts of a page from which those are chosen
-IDS_BYTES = 16_000_000  # of an entry's ids that stay in memory
+IDS_BYTES = ONE_OF_MANY  # of an entry's ids that stay in memory
 PART = object()  # ends a path whose values are the parts of the texts there
 Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
 

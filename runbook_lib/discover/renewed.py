@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from zlib import crc32
 
-from ..run.spill import HashLog
+from ..run.spill import HashLog, one_of_many
 from .tokens import as_number, is_recognisable
 
 HASH_BYTES, CODE_BYTES = 12, 8
-IDS_BYTES = 16_000_000  # of an entry's ids that stay in memory
 TEXT = -(2**63)  # marks the code of a text that is no number
 
 
@@ -19,8 +18,8 @@ class Renewed:
 
     def __init__(self) -> None:
         """None yet."""
-        self.hashes: dict[str, HashLog] = defaultdict(lambda: HashLog(HASH_BYTES, IDS_BYTES))
-        self.codes: dict[str, HashLog] = defaultdict(lambda: HashLog(CODE_BYTES, IDS_BYTES))
+        self.hashes: dict[str, HashLog] = defaultdict(lambda: one_of_many(HASH_BYTES))
+        self.codes: dict[str, HashLog] = defaultdict(lambda: one_of_many(CODE_BYTES))
 
     @property
     def entries(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import IO, Any
 import orjson
 
 SPILL_BYTES = 64_000_000
+ONE_OF_MANY = 8_000_000  # the same for a bag beside many others
 PARTS = 64
 SPOOL_BYTES = 1_000_000
 
@@ -89,6 +90,11 @@ class HashLog:
                 file.write(part)
             part.clear()
         self._held = 0
+
+
+def one_of_many(width: int = 16) -> HashLog:
+    """A bag that is filled together with many others: it spills earlier, because their sum is what counts."""
+    return HashLog(width, ONE_OF_MANY)
 
 
 def _mapped(file: IO[bytes]) -> mmap.mmap | bytes:
