@@ -17,7 +17,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ..run.spill import ONE_OF_MANY, PARTS, HashLog
+from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
 from .tokens import as_number, is_recognisable, parts_of
 
@@ -26,7 +26,6 @@ PENDING = 1_024  # values of a path that wait to be counted, at least
 SAMPLES = 16  # texts of a path from which its pattern is read
 NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries
 SAMPLED = 64  # texts of a page from which those are chosen
-IDS_BYTES = ONE_OF_MANY  # of an entry's ids that stay in memory
 PART = object()  # ends a path whose values are the parts of the texts there
 Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
 
@@ -71,9 +70,8 @@ class Values:
     def settle(self) -> None:
         """Counts what waits."""
         if self._pending:
-            pending = np.frombuffer(self._pending, np.int64)
-            self._pending = array("q")
-            self._sum(pending, np.ones(len(pending)))
+            pending, self._pending = self._pending, array("q")
+            self._count(*np.unique(np.frombuffer(pending, np.int64), return_counts=True))
 
     def count(self, code: int) -> int:
         """How often a value stands there, as far as it is kept. Call it when nothing waits."""
@@ -84,28 +82,38 @@ class Values:
         """Keeps half the values."""
         self.settle()
         self.shift += 1
-        self._sum(np.empty(0, np.int64), np.empty(0))
+        kept = self._are_kept(self.codes)
+        self.codes, self.counts = self.codes[kept], self.counts[kept]
 
     def merge(self, other: "Values") -> None:
         """Adds the values of another path."""
         self.settle()
         other.settle()
         self.total += other.total
-        self.shift = max(self.shift, other.shift)
-        self._sum(other.codes, other.counts)
+        while self.shift < other.shift:
+            self.halve()
+        self._count(other.codes, other.counts)
 
     @property
     def distinct(self) -> int:
         """The number of different values; an estimate where `shift` is not 0."""
         return len(self.codes) << self.shift
 
-    def _sum(self, codes: np.ndarray, counts: np.ndarray) -> None:
-        codes, counts = np.concatenate([self.codes, codes]), np.concatenate([self.counts, counts])
+    def _count(self, codes: np.ndarray, counts: np.ndarray) -> None:
+        """Adds codes that ascend, with their counts."""
         if self.shift:
-            kept = (codes.view(np.uint64) * _MIX) >> np.uint64(64 - self.shift) == 0
+            kept = self._are_kept(codes)
             codes, counts = codes[kept], counts[kept]
-        self.codes, at = np.unique(codes, return_inverse=True)
-        self.counts = np.bincount(at, counts, len(self.codes)).astype(np.int64)
+        at = np.searchsorted(self.codes, codes)
+        new = np.append(self.codes, 0)[at] != codes
+        new[at == len(self.codes)] = True
+        self.counts[at[~new]] += counts[~new]
+        self.codes, self.counts = (
+            np.insert(mine, at[new], theirs[new]) for mine, theirs in ((self.codes, codes), (self.counts, counts))
+        )
+
+    def _are_kept(self, codes: np.ndarray) -> np.ndarray:
+        return (codes.view(np.uint64) * _MIX) >> np.uint64(64 - self.shift) == 0
 
 
 class Ids:
@@ -113,7 +121,7 @@ class Ids:
 
     def __init__(self, others: HashLog | None = None):
         """None yet but `others`."""
-        self.recognisable, self.others = HashLog(8, IDS_BYTES), others or HashLog(8, IDS_BYTES)
+        self.recognisable, self.others = HashLog(8), others or HashLog(8)
 
     def add(self, texts: list[str]) -> None:
         """Adds ids. Thread-safe."""
@@ -234,10 +242,12 @@ class Evidence:
         for values in self._values.values():
             values.settle()
         codes = np.concatenate([self._values[place].codes for place in places] or [np.empty(0, np.int64)])
-        starts = np.cumsum([0, *(len(self._values[place].codes) for place in places)])
+        starts = np.cumsum([0, *(len(self._values[place].codes) for place in places)], dtype=np.int32)
+        for at, place in enumerate(places):  # the same memory
+            self._values[place].codes = codes[starts[at] : starts[at + 1]]
         matches: dict[int, list[Match]] = defaultdict(list)
         parts = codes.view(np.uint8).reshape(-1, 8)[:, 0] % PARTS
-        by_part = [np.flatnonzero(parts == part) for part in range(PARTS)]
+        by_part = [np.flatnonzero(parts == part).astype(np.int32) for part in range(PARTS)]
         for name in sorted(self.ids):
             recognised = _hits(codes, by_part, self.ids[name].recognisable)
             others = _hits(codes, by_part, self.ids[name].others)
@@ -310,4 +320,4 @@ def _hits(codes: np.ndarray, by_part: list[np.ndarray], log: HashLog) -> np.ndar
             at = np.searchsorted(ids, asked)
             at[at == len(ids)] = 0
             found.append(places[ids[at] == asked])
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    return np.concatenate(found) if found else np.empty(0, np.int32)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from zlib import crc32
 
-from ..run.spill import HashLog, one_of_many
+from ..run.spill import HashLog
 from .tokens import as_number, is_recognisable
 
 HASH_BYTES, CODE_BYTES = 12, 8
@@ -18,8 +18,8 @@ class Renewed:
 
     def __init__(self) -> None:
         """None yet."""
-        self.hashes: dict[str, HashLog] = defaultdict(lambda: one_of_many(HASH_BYTES))
-        self.codes: dict[str, HashLog] = defaultdict(lambda: one_of_many(CODE_BYTES))
+        self.hashes: dict[str, HashLog] = defaultdict(lambda: HashLog(HASH_BYTES))
+        self.codes: dict[str, HashLog] = defaultdict(lambda: HashLog(CODE_BYTES))
 
     @property
     def entries(self) -> list[str]:

@@ -8,36 +8,66 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 import orjson
 
-SPILL_BYTES = 64_000_000
-ONE_OF_MANY = 8_000_000  # the same for a bag beside many others
+SPILL_BYTES = 24_000_000
 PARTS = 64
 SPOOL_BYTES = 1_000_000
+
+
+class SpillLimit:
+    """What bags may hold in memory together: their sum is what counts, however many there are."""
+
+    def __init__(self, bytes_: int):
+        """Above `bytes_`, the largest bags go to files."""
+        self.lock = threading.Lock()
+        self._bytes, self._unseen = bytes_, 0
+        self._bags: WeakSet[HashLog] = WeakSet()
+
+    def join(self, bag: "HashLog") -> None:
+        """Counts a bag from now on, as long as it is there."""
+        with self.lock:
+            self._bags.add(bag)
+
+    def grown(self, bytes_: int) -> None:
+        """Makes room where the bags, one of which has grown, hold too much. Call it with the lock."""
+        self._unseen += bytes_
+        if self._unseen <= self._bytes // 16:
+            return
+        self._unseen = 0
+        bags = sorted(self._bags, key=lambda bag: bag.held, reverse=True)
+        if (held := sum(bag.held for bag in bags)) > self._bytes:
+            for bag in bags:
+                held -= bag.held
+                bag.spill()
+                if held <= self._bytes // 2:
+                    break
+
+
+_TOGETHER = SpillLimit(SPILL_BYTES)
 
 
 class HashLog:
     """A bag of hashes of one width, partitioned by first byte so that two bags can be joined part by part."""
 
-    def __init__(self, width: int = 16, spill_bytes: int = SPILL_BYTES):
-        """`width` in bytes; above `spill_bytes` the bag lies in a temporary folder that goes with the object."""
-        self.width = width
-        self._spill_bytes = spill_bytes
+    def __init__(self, width: int = 16, limit: SpillLimit = _TOGETHER):
+        """`width` in bytes; what is above the limit lies in a temporary folder that goes with the object."""
+        self.width, self.held = width, 0  # bytes in memory
         self._parts = [bytearray() for _ in range(PARTS)]
-        self._held = 0
         self._folder: tempfile.TemporaryDirectory | None = None
-        self._lock = threading.Lock()
+        self._limit = limit
+        limit.join(self)
 
     def extend(self, hashes: Iterable[bytes]) -> None:
         """Adds hashes. Thread-safe. Writes to a temporary folder above the limit."""
-        with self._lock:
+        with self._limit.lock:
             parts, number = self._parts, 0
             for number, hashed in enumerate(hashes, 1):  # noqa: B007 - the last number is wanted
                 parts[hashed[0] % PARTS] += hashed
-            self._held += number * self.width
-            if self._held > self._spill_bytes:
-                self._spill()
+            self.held += number * self.width
+            self._limit.grown(number * self.width)
 
     def __len__(self) -> int:
         """How many hashes, each counted as often as it was added."""
@@ -54,7 +84,7 @@ class HashLog:
 
     def without(self, other: "HashLog") -> "HashLog":
         """The hashes of this bag, as often as they were added, that the other does not hold."""
-        left = HashLog(self.width, self._spill_bytes)
+        left = HashLog(self.width, self._limit)
         for mine, theirs in zip(self._each(), other._each(), strict=True):
             if mine:
                 known = set(theirs)
@@ -76,25 +106,22 @@ class HashLog:
         return map(self._part, range(PARTS))
 
     def _part(self, number: int) -> bytes:
-        spilled = Path(self._folder.name, str(number)) if self._folder else None
-        return (spilled.read_bytes() if spilled and spilled.exists() else b"") + bytes(self._parts[number])
+        with self._limit.lock:  # another bag that grows may send this one to its files
+            spilled = Path(self._folder.name, str(number)) if self._folder else None
+            return (spilled.read_bytes() if spilled and spilled.exists() else b"") + bytes(self._parts[number])
 
     def _each(self) -> Iterator[list[bytes]]:
         for blob in self.parts():
             yield [blob[at : at + self.width] for at in range(0, len(blob), self.width)]
 
-    def _spill(self) -> None:
+    def spill(self) -> None:
+        """Writes what it holds to its files. Call it with the lock of its limit."""
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="runbook-")
         for number, part in enumerate(self._parts):
             with Path(self._folder.name, str(number)).open("ab") as file:
                 file.write(part)
             part.clear()
-        self._held = 0
-
-
-def one_of_many(width: int = 16) -> HashLog:
-    """A bag that is filled together with many others: it spills earlier, because their sum is what counts."""
-    return HashLog(width, ONE_OF_MANY)
+        self.held = 0
 
 
 def _mapped(file: IO[bytes]) -> mmap.mmap | bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbook_lib.run.spill import HashLog, HashSet
+from runbook_lib.run.spill import HashLog, HashSet, SpillLimit
 
 WIDTH = 3
 hashes = st.lists(
@@ -20,7 +20,7 @@ batches = st.lists(hashes, max_size=4)
 
 def bag(batches_, spill_bytes):
     """A bag filled batch by batch."""
-    log = HashLog(WIDTH, spill_bytes)
+    log = HashLog(WIDTH, SpillLimit(spill_bytes))
     for batch in batches_:
         log.extend(batch)
     return log
@@ -49,7 +49,7 @@ def test_spilled_or_not_it_answers_like_a_counter(mine, theirs, spill_mine, spil
 def test_the_widths_that_are_used(width):
     """Every first byte, in order and out of it."""
     members = [bytes([first]) + bytes(width - 1) for first in range(256)]
-    log = HashLog(width, 100)
+    log = HashLog(width, SpillLimit(100))
     log.extend(reversed(members))
     frozen = log.frozen()
     assert all(member in frozen for member in members)
@@ -66,7 +66,7 @@ def test_an_empty_bag():
 
 def test_the_files_go_with_the_object():
     """Nothing is left in the temporary folder."""
-    log = HashLog(WIDTH, 0)
+    log = HashLog(WIDTH, SpillLimit(0))
     log.extend([b"abc"])
     folder = Path(log._folder.name)
     assert folder.exists()
@@ -74,9 +74,26 @@ def test_the_files_go_with_the_object():
     assert not folder.exists()
 
 
+def test_many_bags_hold_no_more_than_one():
+    """The limit is for their sum; the largest go to files first, and what is gone no longer counts."""
+    limit = SpillLimit(3_200)
+    gone = HashLog(WIDTH, limit)
+    gone.extend([b"abc"] * 1_000)
+    del gone
+    bags = [HashLog(WIDTH, limit) for _ in range(50)]
+    for n in range(40):
+        for number, log in enumerate(bags):
+            log.extend([bytes([n, number, 7])] * (20 if number == 9 else 1))
+            assert sum(other.held for other in bags) <= 3_200 + 3_200 // 16 + 20 * WIDTH
+    spilled = [log._folder is not None for log in bags]
+    assert spilled[9] and not all(spilled)
+    assert [len(log) for log in bags] == [800 if number == 9 else 40 for number in range(50)]
+    assert len(bags[9].frozen()) == 40
+
+
 def test_workers_may_add_at_the_same_time():
     """Nothing is lost, spilled or not."""
-    log = HashLog(WIDTH, 1000)
+    log = HashLog(WIDTH, SpillLimit(1000))
 
     def add(first):
         for n in range(200):
@@ -95,7 +112,7 @@ def test_workers_may_add_at_the_same_time():
 def test_a_frozen_set_survives_its_bag_and_can_be_saved(spill, tmp_path):
     """In memory or in a file without a name; saved, another process opens it."""
     hashes = [bytes([n % 256, n // 256, 7]) for n in range(1000)]
-    log = HashLog(WIDTH, spill)
+    log = HashLog(WIDTH, SpillLimit(spill))
     log.extend(hashes)
     frozen = log.frozen()
     del log

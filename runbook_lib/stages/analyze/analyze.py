@@ -14,7 +14,7 @@ from ...discover.references import find_references, undeclared
 from ...dynamo import tables
 from ...mapping.references import REMEMBERED, Found
 from ...mapping.routes import Reject, Row
-from ...run.spill import HashLog, Spool, one_of_many
+from ...run.spill import HashLog, Spool
 from ...values import add_counts, size, text_of
 from ...walk.ledger import Ledger
 from ...walk.plan import Plan
@@ -57,10 +57,10 @@ class Observer:
         self.tables: dict[str, EntryAnalysis] = {name: EntryAnalysis() for name in plan.routes}
         self.unrouted: Counter = Counter()
         self.listed: dict[str, Spool] = defaultdict(Spool)
-        self._ids: dict[str, HashLog] = defaultdict(one_of_many)
-        self._asked: dict[references.Place, HashLog] = defaultdict(one_of_many)
+        self._ids: dict[str, HashLog] = defaultdict(HashLog)
+        self._asked: dict[references.Place, HashLog] = defaultdict(HashLog)
         self._dangling: dict[references.Place, HashLog] = {}
-        self._keys: dict[str, HashLog] = defaultdict(one_of_many)
+        self._keys: dict[str, HashLog] = defaultdict(HashLog)
         naming = {n: {rule.named_by for rule in r.entry.model.references.values()} for n, r in plan.routes.items()}
         self.evidence = Evidence(plan.routes, naming)
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash

@@ -13,7 +13,7 @@ from ...mapping.model import Entry
 from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
 from ...run.folder import iso, now
-from ...run.spill import HashLog, one_of_many
+from ...run.spill import HashLog
 from ...values import differences, digest, equal, key_hash, text_of
 from ...walk.plan import Plan
 from ...walk.walk import Routed
@@ -271,14 +271,14 @@ class Totals:
         self.tables: dict[str, EntryValidation] = defaultdict(EntryValidation)
         self.differences: list[Difference] = []
         self.unrouted = 0
-        self.expected: dict[str, HashLog] = defaultdict(one_of_many)  # entry -> hashes of target keys
+        self.expected: dict[str, HashLog] = defaultdict(HashLog)  # entry -> hashes of target keys
         self.renewed = Renewed()
         self.asked: dict[Place, HashLog] = defaultdict(_links)
         self.held: dict[str, HashLog] = defaultdict(_links)  # entry -> of items that are there
         self.unreadable: Counter = Counter()  # (entry, path) -> values
         self.groups: Counter = Counter()  # Group -> items
         self.oldest = ""  # when the first of these pages was compared
-        self.matching: dict[tuple[str, str], HashLog] = defaultdict(one_of_many)  # entry, query
+        self.matching: dict[tuple[str, str], HashLog] = defaultdict(HashLog)  # entry, query
         self.notes = Notes()  # for drift.jsonl
         self._lock = threading.Lock()
 
@@ -330,4 +330,4 @@ def _hashes(blob: bytes | bytearray, width: int = WIDTH) -> Iterator[bytes | byt
 
 
 def _links() -> HashLog:
-    return one_of_many(LINK_BYTES)
+    return HashLog(LINK_BYTES)
