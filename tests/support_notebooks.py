@@ -133,3 +133,8 @@ def command(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, dict[st
     said = capsys.readouterr()
     assert said.out, said.err
     return code, json.loads(said.out), said.err
+
+
+def run(shop: Any, capsys: pytest.CaptureFixture, name: str, *words: object, params: bool = True) -> tuple[int, dict]:
+    """Exit code and JSON result of one command on a shop, with its parameters file unless `params` says no."""
+    return command(capsys, name, *([shop.params] if params else []), *words, "--outputs", shop.outputs)[:2]

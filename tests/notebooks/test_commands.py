@@ -5,19 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support_notebooks import command as give
+from support_notebooks import run
 
 from runbook_lib.cli import main
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
 CONFIRMED = ["--execute", "--confirm"]
-
-
-def run(shop, capsys, command, *arguments, params=True):
-    """Exit code and JSON result of one command."""
-    words = [command, *([shop.params] if params else []), *arguments]
-    return give(capsys, *words, "--outputs", shop.outputs)[:2]
 
 
 @pytest.mark.pages

@@ -1,14 +1,9 @@
 """`runbook migrate --delta` by command: the plan, the confirmation, the run that it belongs to, exit codes."""
 
 import pytest
-from support_notebooks import command as give
+from support_notebooks import run
 
 pytestmark = pytest.mark.usefixtures("in_process")
-
-
-def run(shop, capsys, command, *arguments):
-    """Exit code and JSON result of one command."""
-    return give(capsys, command, shop.params, *arguments, "--outputs", shop.outputs)[:2]
 
 
 def test_a_delta_by_command(shop, capsys):

@@ -6,7 +6,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 import yaml
-from support_notebooks import command as give
+from support_notebooks import run
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -41,11 +41,6 @@ def _mapping(shop) -> str:
     return yaml.safe_load(shop.params.read_text())["mapping"]
 
 
-def run(shop, capsys, *words):
-    """Exit code and JSON result of one command."""
-    return give(capsys, words[0], shop.params, *words[1:], "--outputs", shop.outputs)[:2]
-
-
 def test_the_draft_is_what_the_later_stages_run_with(with_uuids, capsys):
     """Draft, analysis, migration and validation of one run; nothing of the draft is edited."""
     shop, target = with_uuids, f"{with_uuids.name}prod"
@@ -71,7 +66,7 @@ def test_the_draft_is_what_the_later_stages_run_with(with_uuids, capsys):
     _, validated = run(shop, capsys, "validate", "--run-id", "the-only-run")
     assert validated["validation"]["residual_ids"]["items"] == 0
     assert validated["validation"]["missing"] == validated["validation"]["different"] == 0
-    assert give(capsys, "verify", "the-only-run", "--outputs", shop.outputs)[0] == 0
+    assert run(shop, capsys, "verify", "the-only-run", params=False)[0] == 0
 
 
 def test_an_existing_mapping_is_replaced_only_by_force(shop, capsys):

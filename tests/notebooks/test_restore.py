@@ -2,9 +2,10 @@
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
-from support_notebooks import command
+import support_notebooks
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -15,12 +16,7 @@ RESIDENT = {"id": {"S": "theirs"}, "name": {"S": "of the application"}}
 @pytest.fixture
 def run(shop, capsys):
     """A function that runs one command; gives its exit code and JSON result."""
-
-    def run(name, *arguments, params=True):
-        words = [name, *([shop.params] if params else []), *arguments, "--outputs", shop.outputs]
-        return command(capsys, *words)[:2]
-
-    return run
+    return partial(support_notebooks.run, shop, capsys)
 
 
 @pytest.fixture

@@ -4,15 +4,9 @@ import json
 
 import nbformat
 import pytest
-from support_notebooks import command as give
+from support_notebooks import run
 
 pytestmark = pytest.mark.usefixtures("in_process")
-
-
-def run(shop, capsys, command, *arguments, params=True):
-    """Exit code and JSON result of one command."""
-    words = [command, *([shop.params] if params else []), *arguments]
-    return give(capsys, *words, "--outputs", shop.outputs)[:2]
 
 
 def shown(result) -> str:

@@ -48,13 +48,19 @@ def leads(number: int, **more) -> list[dict]:
     ]
 
 
+def summed(page: list[tuple[str, int]]) -> Counter:
+    """Value → its units."""
+    found: Counter = Counter()
+    for value, units in page:
+        found[value] += units
+    return found
+
+
 @given(pages)
 def test_few_values_are_counted_exactly(found):
     heavy, naive = Heavy(), Counter()
     for page in found:
-        one = Counter()
-        for value, units in page:
-            one[value] += units
+        one = summed(page)
         heavy.add(one)
         naive += one
     assert (heavy.total, heavy.distinct) == (naive.total(), len(naive))
@@ -69,9 +75,7 @@ def test_beyond_that_a_count_is_too_small_by_a_bounded_part(found):
         patch.setattr(skew, "KEPT", 4)
         heavy = Heavy()
         for page in found:
-            one = Counter()
-            for value, units in page:
-                one[value] += units
+            one = summed(page)
             heavy.add(one)
             naive += one
             assert len(heavy._units) <= 4
