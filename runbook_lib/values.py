@@ -215,6 +215,12 @@ def is_empty(value: dict) -> bool:
     return letter == "NULL" or (letter not in ("N", "BOOL") and not content)
 
 
+def has_expired(item: dict, attribute: str | None, now: float) -> bool:
+    """Whether an item's time to live, a number of seconds at the attribute, is before `now`."""
+    second = item.get(attribute or "", {}).get("N")
+    return second is not None and float(second) < now
+
+
 def size(item: dict) -> int:
     """Bytes that DynamoDB counts for an item.
 

@@ -19,6 +19,7 @@ import yaml
 from support_domains import DOMAINS
 from support_flows import Flow
 
+from runbook_lib.discover.references import CERTAIN
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.parameters import build_parameters
 from runbook_lib.verdict import FAIL, PASS, REVIEW
@@ -30,7 +31,6 @@ PASSED = {"verdict": PASS}
 _runs = itertools.count()
 _UNMATCHED = ("table", "rule", "name", "suggestion")
 _UNDECLARED = ("table", "path", "to", "found", "line")
-_CERTAIN = 0.9  # confidence from which a finding asks for a decision
 
 
 @dataclass
@@ -109,7 +109,7 @@ def found_by_analysis(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _extra(one: Mapping[str, Any]) -> list[str]:
-    note = one["confidence"] < _CERTAIN if "confidence" in one else one["level"] != REVIEW
+    note = one["confidence"] < CERTAIN if "confidence" in one else one["level"] != REVIEW
     said = [f"{key} {one[key]}" for key in ("declared", "record") if one.get(key)]
     return said + (["accepted"] if one.get("accepted") else ["note"] if note else [])
 
@@ -177,7 +177,7 @@ def mend(content: Mapping[str, Any]) -> dict[str, Any]:
     """The change that 01 asks for: its lines go in, and the references that match nothing go."""
     tables: dict[str, dict] = {}
     for one in content["undeclared"]:
-        if one["line"] and one["confidence"] >= _CERTAIN:
+        if one["line"] and one["confidence"] >= CERTAIN:
             tables.setdefault(one["table"], {}).setdefault("references", {}).update(yaml.safe_load(one["line"]))
     for one in content["unmatched"] if tables else ():
         if one["rule"] == "reference" and one["table"] in tables:

@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 
 from ..mapping.json_text import EACH, JSON
-from ..values import CANONICAL_NUMBER, MAX_ATTRIBUTES, SETS, canonical_number
+from ..values import MAX_ATTRIBUTES, SETS, canonical_number
 
 VALUES, KEYS = object(), object()  # steps of a path beside names, EACH and JSON: every value of a map, and its keys
 MAX_NAMES = 100  # of the maps at one path: where they have more, the names are data
 _SPELLED = {EACH: "[]", JSON: ":json", VALUES: "{}", KEYS: "{keys}"}
+_DEEPER = re.compile(r"[.\[:{]")  # ends the first name of a spelled path
 _opens = methodcaller("startswith", ("{", "["))
 _LONG = re.compile(r"[0-9]{19}")  # a number that orjson may read as a float, with other digits
 _NOT_JSON = object()
@@ -55,6 +56,11 @@ def by_letter(values: list[dict]) -> dict[str, list]:
 def spelled(path: Path) -> str:
     """The path as a mapping spells it."""
     return "".join(_SPELLED.get(step) or (f".{step}" if at else step) for at, step in enumerate(path))
+
+
+def top_of(path: str) -> str:
+    """The attribute that a spelled path begins with."""
+    return _DEEPER.split(path)[0]
 
 
 class Columns:
@@ -114,7 +120,7 @@ class Reader:
             if letter == "S":
                 self._texts(found, path, contents)
             elif letter == "N" and self._numbers:
-                found.whole[path] += map(_canonical, contents)
+                found.whole[path] += map(canonical_number, contents)
             elif letter == "M":
                 self._maps(found, path, contents, self._typed)
             elif letter == "L":
@@ -149,10 +155,6 @@ class Reader:
             found.whole[path] += map(str, of[int])
         if float in of and self._numbers:
             found.whole[path] += [str(int(number)) for number in of[float] if number.is_integer()]
-
-
-def _canonical(number: str) -> str:
-    return number if CANONICAL_NUMBER.fullmatch(number) else canonical_number(number)
 
 
 def _decoded(text: str) -> Any:

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import orjson
 
-from ..values import SCALARS
+from ..values import SCALARS, SETS
 
 KEPT = 256
 ERROR = 0.06  # standard error of an estimate: 1 / sqrt(KEPT - 2)
@@ -89,7 +89,7 @@ def content_of(letter: str, content: object) -> Hashable:
     """A value's content in a form that is equal for equal values."""
     if isinstance(content, str | bool):
         return content
-    if letter in ("SS", "NS", "BS"):
+    if letter in SETS:
         content = sorted(content)
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
-from .tokens import as_number, is_recognisable, parts_of
+from .tokens import TEXT, as_number, is_recognisable, parts_of
 
 KEPT = 1_000_000  # different values of all paths together
 PENDING = 1_024  # values of a path that wait to be counted, at least
@@ -29,21 +29,25 @@ SAMPLED = 64  # texts of a page from which those are chosen
 PART = object()  # ends a path whose values are the parts of the texts there
 Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
 
-_TEXT = -(2**63)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def steps_of(path: Path) -> Path:
+    """The path of the attribute: without the PART at its end."""
+    return path[:-1] if path[-1] is PART else path
 
 
 def code_of(text: str) -> int:
     """The number by which a text is known in this process: itself, or below 0."""
     number = as_number(text)
-    return hash(text) | _TEXT if number is None else number
+    return hash(text) | TEXT if number is None else number
 
 
 def codes_of(texts: list[str]) -> array:
     """The same for many texts, of which most are no numbers."""
     if True in map(str.isdigit, texts):
         return array("q", map(code_of, texts))
-    return array("q", (np.fromiter(map(hash, texts), np.int64, len(texts)) | _TEXT).tobytes())
+    return array("q", (np.fromiter(map(hash, texts), np.int64, len(texts)) | TEXT).tobytes())
 
 
 class Values:
@@ -94,11 +98,6 @@ class Values:
             self.halve()
         self._count(other.codes, other.counts)
 
-    @property
-    def distinct(self) -> int:
-        """The number of different values; an estimate where `shift` is not 0."""
-        return len(self.codes) << self.shift
-
     def _count(self, codes: np.ndarray, counts: np.ndarray) -> None:
         """Adds codes that ascend, with their counts."""
         if self.shift:
@@ -130,14 +129,13 @@ class Ids:
             codes = array(
                 "q", [code_of(text) for text, is_so in zip(texts, recognised, strict=True) if is_so is wanted]
             )
-            raw = codes.tobytes()
-            log.extend(raw[at : at + 8] for at in range(0, len(raw), 8))
+            log.extend_packed(codes.tobytes())
 
     def merge(self, other: "Ids") -> None:
         """Adds the ids of another bag."""
         for mine, theirs in ((self.recognisable, other.recognisable), (self.others, other.others)):
             for blob in theirs.parts():
-                mine.extend(blob[at : at + 8] for at in range(0, len(blob), 8))
+                mine.extend_packed(blob)
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,11 @@ class Column:
     values: Values
     samples: list[str]
     matches: list[Match]
+
+    @property
+    def steps(self) -> Path:
+        """The path of the attribute."""
+        return steps_of(self.path)
 
 
 class Evidence:

@@ -23,7 +23,7 @@ from ..mapping.model import Entry
 from ..mapping.references import paths_in_record
 from ..yaml_files import scalar
 from . import names
-from .columns import Path, spelled
+from .columns import Path, spelled, top_of
 from .evidence import PART, Column, Evidence, Match, code_of
 from .tokens import LONG, token_spans
 
@@ -82,7 +82,7 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     found: dict[tuple[str, str, str], Finding] = {}
     for column in columns:
         entry = entries[column.entry]
-        steps = _steps(column)
+        steps = column.steps
         quoted = _records_at(column, entry)
         if any(inner in _rewritten(entries[name]) for name, inner in quoted) or steps == (entry.model.id,):
             continue
@@ -111,15 +111,11 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     for column in columns:
         for name, inner in _records_at(column, entries[column.entry]):
             for to in [match.to for match in column.matches if inner not in _rewritten(entries[name])]:
-                one = found.get((column.entry, spelled(_steps(column)), to))
+                one = found.get((column.entry, spelled(column.steps), to))
                 if one and (name, spelled(inner), to) in found:  # declared there, it is rewritten here
                     records = dict.fromkeys([*filter(None, one.record.split(", ")), name])
                     found[one.table, one.path, to] = replace(one, line=None, record=", ".join(records))
     return sorted(found.values(), key=lambda one: (one.table, one.path, -one.found, one.to))
-
-
-def _steps(column: Column) -> Path:
-    return column.path[:-1] if column.path[-1] is PART else column.path
 
 
 def _records_at(column: Column, entry: Entry) -> list[tuple[str, Path]]:
@@ -131,7 +127,7 @@ def _records_at(column: Column, entry: Entry) -> list[tuple[str, Path]]:
         if rule.record_of and not name and column.named and column.named[0] == rule.named_by:
             name = column.named[1]
         if name and column.path[: len(begun)] == begun:
-            found.append((name, _steps(column)[len(begun) :]))
+            found.append((name, column.steps[len(begun) :]))
     return found
 
 
@@ -148,7 +144,7 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
     open_, none = [], []
     for (table, path), several in by_path.items():
         entry = entries[table]
-        if re.split(r"[.\[:{]", path)[0] in entry.model.drop:
+        if top_of(path) in entry.model.drop:
             continue
         if path in entry.model.not_references:
             none += several

@@ -7,10 +7,9 @@ from hashlib import blake2b
 from zlib import crc32
 
 from ..run.spill import HashLog
-from .tokens import as_number, is_recognisable
+from .tokens import TEXT, as_number, is_recognisable
 
 HASH_BYTES, CODE_BYTES = 12, 8
-TEXT = -(2**63)  # marks the code of a text that is no number
 
 
 class Renewed:
@@ -28,9 +27,9 @@ class Renewed:
 
     def add(self, entry: str, hashes: bytes, codes: bytes) -> None:
         """Adds what `hashed` gave for some ids of an entry. Thread-safe after the first ids of the entry."""
-        for log, blob, width in ((self.hashes, hashes, HASH_BYTES), (self.codes, codes, CODE_BYTES)):
+        for log, blob in ((self.hashes, hashes), (self.codes, codes)):
             if blob:
-                log[entry].extend(blob[at : at + width] for at in range(0, len(blob), width))
+                log[entry].extend_packed(blob)
 
 
 def hashed(ids: Iterable[str]) -> tuple[bytes, bytes]:

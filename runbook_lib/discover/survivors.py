@@ -17,10 +17,10 @@ import numpy as np
 from ..mapping.model import Entry
 from ..run.spill import HashSet
 from .columns import Path, Reader, as_columns, spelled
-from .evidence import PART, Evidence, Ids
-from .references import CERTAIN, find_references
-from .renewed import HASH_BYTES, TEXT, Renewed, bare_code, hash_of
-from .tokens import as_number, is_recognisable, parts_of
+from .evidence import PART, Evidence, Ids, steps_of
+from .references import find_references
+from .renewed import HASH_BYTES, Renewed, bare_code, hash_of
+from .tokens import TEXT, as_number, is_recognisable, parts_of, whole_part
 
 BITS_PER_ID = 128  # of the table that says of nearly every text that it is no id
 LEAST_BITS, MOST_BITS = 20, 30  # of its length, as powers of two
@@ -60,7 +60,7 @@ class Survivors:
             re.escape(environment or ""),
             rf"{re.escape(within)}|" if environment and environment in within else "",
         )
-        self._named = re.compile(rf"{around}(?<![A-Za-z0-9])({name})(?![A-Za-z0-9])")
+        self._named = re.compile(around + whole_part(f"({name})"))
         self._codes = renewed.codes
         self._evidence = Evidence([]) if renewed.codes else None
         if self._evidence:
@@ -73,7 +73,7 @@ class Survivors:
         wanted: dict[Path, dict[str, str | None]] = defaultdict(dict)
         coded = {}
         for path, texts in found.all():
-            if spelled(found.place(path)) in self._left_out.get(target, ()):
+            if spelled(steps_of(path)) in self._left_out.get(target, ()):
                 continue
             sums = _checksums(texts)
             for at in self._table.may_hold(sums):
@@ -94,10 +94,9 @@ class Survivors:
 
     def _located(self, target: str, items: list[dict], wanted: Mapping[Path, Mapping]) -> Iterator[Survivor]:
         for index, item in enumerate(items):
-            found = _Texts(self._readers[target], [item])
-            for path, texts in found.all():
+            for path, texts in _Texts(self._readers[target], [item]).all():
                 if known := wanted.get(path):
-                    place = spelled(found.place(path))
+                    place = spelled(steps_of(path))
                     yield from (Survivor(index, place, known[text]) for text in texts if text in known)
 
     def _owner(self, text: str) -> str | None:
@@ -114,10 +113,9 @@ class Survivors:
             return set(), coincidences
         columns = self._evidence.columns()
         findings = find_references(columns, self._evidence, self._entries)
-        certain = {(one.table, one.path, one.to) for one in findings if one.confidence >= CERTAIN}
+        certain = {(one.table, one.path, one.to) for one in findings if one.is_certain}
         for column in columns:
-            steps = column.path[:-1] if column.path[-1] is PART else column.path
-            place = column.entry, spelled(steps)
+            place = column.entry, spelled(column.steps)
             owners = [match.to for match in column.matches if (*place, match.to) in certain]
             for to in owners:
                 self._bare.setdefault(place, {})[to] = self._codes[to].frozen()
@@ -130,9 +128,8 @@ class Survivors:
         """The bare survivors of a page, after `bare`."""
         found = []
         for index, item in enumerate(items):
-            texts_of = _Texts(self._readers[target], [item])
-            for path, texts in texts_of.all():
-                place = spelled(texts_of.place(path))
+            for path, texts in _Texts(self._readers[target], [item]).all():
+                place = spelled(steps_of(path))
                 for to, codes in self._bare.get((target, place), {}).items():
                     found += [
                         Survivor(index, place, to)
@@ -158,11 +155,6 @@ class _Texts:
         for path, texts in self._found.free.items():
             if parts := parts_of({*texts} if self._once else texts):
                 yield (*self._reader.collapse(path), PART), [*{*parts}] if self._once else parts
-
-    @staticmethod
-    def place(path: Path) -> Path:
-        """The path of the attribute."""
-        return path[:-1] if path[-1] is PART else path
 
 
 class _Table:

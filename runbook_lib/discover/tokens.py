@@ -3,8 +3,16 @@
 import re
 from collections.abc import Iterable
 
+TEXT = -(2**63)  # marks the code of a text that is no number
+
+
+def whole_part(pattern: str) -> str:
+    """The regular expression for it where it is a whole part of a text: no letter and no digit before or behind it."""
+    return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
 _UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
-_UUIDS = re.compile(rf"(?<![0-9A-Za-z]){_UUID}(?![0-9A-Za-z])")
+_UUIDS = re.compile(whole_part(_UUID))
 # A uuid; a prefix of two letters or more (or of one, with a separator) and then a digit; 8 characters with both kinds.
 _RECOGNISED = re.compile(
     rf"{_UUID}|[A-Za-z]{{2,}}[-_.:#/|]?[0-9][^\s@]*|[A-Za-z][-_.:#/|][0-9][^\s@]*"

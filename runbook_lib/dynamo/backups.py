@@ -68,7 +68,7 @@ def create(connection: Connection, table: str, name: str, otherwise: str = "") -
 
     Raises DynamoError with a code of BUSY where it may be tried again.
     """
-    assert connection.label != "source", "the source is only read"
+    tables.may_write(connection)
     with tables.asking(connection, "CreateBackup", table, otherwise):
         return connection.client.create_backup(TableName=table, BackupName=name)["BackupDetails"]["BackupArn"]
 
@@ -91,7 +91,7 @@ def restore(connection: Connection, table: str, *, arn: str = "", of: str = "", 
 
     Raises DynamoError with a code of BUSY where it may be tried again.
     """
-    assert connection.label != "source", "the source is only read"
+    tables.may_write(connection)
     operation = "RestoreTableFromBackup" if arn else "RestoreTableToPointInTime"
     with tables.asking(connection, operation, table):
         if arn:

@@ -24,7 +24,7 @@ TABLE_BURST = 0.1  # seconds of a table's unused rate that may be made up for
 
 READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
 WRITES = frozenset({"PutItem", "DeleteItem", "BatchExecuteStatement"})
-_READ_UNIT, _WRITE_UNIT = 4096, 1024  # bytes
+READ_UNIT, WRITE_UNIT = 4_096, 1_024  # bytes; reads are strongly consistent
 
 
 @dataclass
@@ -303,10 +303,10 @@ def consumed_units(operation: str, body: dict, reply: dict, sent: int, received:
         return consumed
     if operation in READS:
         keys = sum(len(part["Keys"]) for part in body.get("RequestItems", {}).values())
-        return max(1, keys, -(-received // _READ_UNIT))
+        return max(1, keys, -(-received // READ_UNIT))
     if operation in WRITES:
         statements = body.get("Statements")
         if statements is not None:  # each is rounded up for itself
-            return len(statements) + sent // _WRITE_UNIT
-        return max(1, -(-max(sent, received) // _WRITE_UNIT))
+            return len(statements) + sent // WRITE_UNIT
+        return max(1, -(-max(sent, received) // WRITE_UNIT))
     return 0

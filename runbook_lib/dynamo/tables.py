@@ -50,7 +50,7 @@ def create(connection: Connection, name: str, spec: Create) -> None:
     Waits where too many tables are being made at once. Raises Refused without access, Interrupted where that does not
     end, DynamoError where the table exists or the description is wrong.
     """
-    _may_write(connection)
+    may_write(connection)
     request = create_request(name, spec)
     _patiently(connection, "CreateTable", name, lambda: connection.client.create_table(**request), {LIMIT})
 
@@ -74,7 +74,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
 
     Raises DynamoError where it is protected against deletion, Refused without access, Interrupted at the deadline.
     """
-    _may_write(connection)
+    may_write(connection)
     for pause in pauses(timeout):
         if (content := _describe(connection, name)) is None:
             return
@@ -135,7 +135,7 @@ def change(
 
     Writes to the target's account. `busy`: codes that also pass. Raises as `set_ttl`.
     """
-    _may_write(connection)
+    may_write(connection)
 
     def asked() -> None:
         with asking(connection, operation, name):
@@ -170,7 +170,8 @@ def _patiently(
     raise Interrupted(f"{where} is refused ({code}), because it or too many tables are changing; wait a while.")
 
 
-def _may_write(connection: Connection) -> None:
+def may_write(connection: Connection) -> None:
+    """Fails on the source's connection: nothing there is ever written."""
     assert connection.label != "source", "the source is only read"
 
 

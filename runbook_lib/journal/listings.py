@@ -206,17 +206,17 @@ class Relations:
 
     def add(self, intent: Intent) -> None:
         """Takes an intent with its outcome."""
-        parents, asked = [], []
+        parents, asked = bytearray(), bytearray()
         for row, letter in zip(intent.rows, intent.outcome, strict=True):
             if letter in (FAILED, REPLACED):
                 continue
             blob = binascii.a2b_base64(row.ids)
             if (own := blob[:LINK_BYTES]) != NOWHERE:
-                parents.append(own)
-            if letter != CONFLICT and len(blob) > LINK_BYTES:
-                asked += [blob[at : at + LINK_BYTES] for at in range(LINK_BYTES, len(blob), LINK_BYTES)]
-        self._parents.extend(parents)
-        self._asked.extend(asked)
+                parents += own
+            if letter != CONFLICT:
+                asked += blob[LINK_BYTES:]
+        self._parents.extend_packed(parents)
+        self._asked.extend_packed(asked)
 
     def count(self) -> tuple[int, HashLog]:
         """(references, links of those whose parent is not in the target)."""

@@ -85,9 +85,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "fingerprints": plan.identity._asdict(),
         "held_back": held_back(plan.limiter),
         "verdict": worst(analysis.alerts),
-        "checks": [
-            {**check._asdict(), "message": check.sentence, "level": check.level or "OK"} for check in analysis.checks
-        ],
+        "checks": [{**check._asdict(), "level": check.level or "OK"} for check in analysis.checks],
         "alerts": alerts_as_json(analysis.alerts),
     }
     return content, run.write_json("migration-analysis", content)

@@ -110,7 +110,7 @@ def decision(analysis: Analysis) -> Html:
             word, tone = STATES[level]
             rows.append([chip(word, tone), what, _message(members), _where(members), _with_code(action)])
             marks.append(tone)
-        if fine := list(dict.fromkeys(check.sentence for check in checks if not check.level)):
+        if fine := list(dict.fromkeys(check.message for check in checks if not check.level)):
             said = fine[0] if len(fine) == 1 else f"{len(fine)} more as they should be"
             rows.append([chip("ok", "good"), what, said, "", ""])
             marks.append("good")

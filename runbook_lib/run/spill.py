@@ -69,6 +69,10 @@ class HashLog:
             self.held += number * self.width
             self._limit.grown(number * self.width)
 
+    def extend_packed(self, blob: bytes | bytearray) -> None:
+        """Adds hashes that stand one after the other in `blob`. As `extend`."""
+        self.extend(blob[at : at + self.width] for at in range(0, len(blob), self.width))
+
     def __len__(self) -> int:
         """How many hashes, each counted as often as it was added."""
         return sum(map(len, self.parts())) // self.width

@@ -362,7 +362,7 @@ def compare(world, tmp_path, source, target, *, production=False, create="null",
     build(world, world.name("orders", SOURCE), items=(), **source)
     build(world, world.name("orders", TARGET), items=(), **target)
     flow = flow_with(create, world, tmp_path, more, production=production)
-    return [(c.what, c.level, c.sentence) for c in structure_checks(flow._plan())]
+    return [(c.what, c.level, c.message) for c in structure_checks(flow._plan())]
 
 
 STREAM = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}

@@ -143,16 +143,16 @@ def test_a_rule_that_says_stop_stops():
     assert "a value does not convert, where the mapping says stop" in views.decision(analysis)
 
 
-def test_a_check_without_a_sentence_says_found_and_wanted():
-    """And becomes an alert like the others; what is well becomes none."""
+def test_a_check_with_a_level_becomes_an_alert():
+    """What is well becomes none."""
     checks = [
-        Check("target", "T", "ttl", None, "expires", REVIEW, "Turn it on."),
-        Check("target", "T", "billing", "PROVISIONED", None, NOTE, "Look."),
-        Check("target", "T", "key", 1, 1, "", ""),
+        Check("target", "T", "ttl", None, "expires", REVIEW, "Turn it on.", "TTL is off"),
+        Check("target", "T", "billing", "PROVISIONED", None, NOTE, "Look.", "is provisioned"),
+        Check("target", "T", "key", 1, 1, "", "", "has the key"),
     ]
     assert alerts_of(checks) == [
-        Alert(REVIEW, "T", "ttl: none, wanted expires", "Turn it on."),
-        Alert("", "T", "billing: PROVISIONED", "Look."),
+        Alert(REVIEW, "T", "TTL is off", "Turn it on."),
+        Alert("", "T", "is provisioned", "Look."),
     ]
 
 

@@ -12,10 +12,11 @@ from ...discover.evidence import Evidence
 from ...discover.profile import Profile, merge_into, profile_columns
 from ...discover.references import find_references, undeclared
 from ...dynamo import tables
+from ...dynamo.rate_limiter import READ_UNIT
 from ...mapping.references import REMEMBERED, Found
 from ...mapping.routes import Reject, Row
 from ...run.spill import HashLog, Spool
-from ...values import add_counts, size, text_of
+from ...values import add_counts, has_expired, size, text_of
 from ...walk.ledger import Ledger
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
@@ -23,7 +24,7 @@ from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
 from .. import references
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
-from .costs import READ_BYTES, cost_checks, costs_of, prices_of, writing_of
+from .costs import cost_checks, costs_of, prices_of, writing_of
 from .findings import mapping_checks, undeclared_checks, walk_checks
 from .names import Names
 from .skew import Spread, SpreadPage, skew_checks, target_keys
@@ -143,8 +144,7 @@ class Observer:
         """Entry → items of the page whose time to live is over. By what the items hold now, as DynamoDB would."""
         attribute, found = self.sources[routed.page.table].ttl, Counter()
         if attribute:
-            seconds = [(item, item.get(attribute, {}).get("N")) for item in routed.page.items]
-            gone = [item for item, second in seconds if second is not None and float(second) < self._now]
+            gone = [item for item in routed.page.items if has_expired(item, attribute, self._now)]
             for route in self._plan.by_source()[routed.page.table] if gone else ():
                 found[route.entry.name] = sum(map(route.selects, gone))
         return found
@@ -155,7 +155,7 @@ class Observer:
         table = self.tables[entry]
         table.routed += len(rows)
         table.bytes += sum(sizes)
-        table.read_units += sum([-(-one // READ_BYTES) for one in sizes])
+        table.read_units += sum([-(-one // READ_UNIT) for one in sizes])
         table.table_units += sum(units)
         table.write_units += sum(units)
         for key in self._index_keys[entry]:
@@ -296,7 +296,7 @@ def _scan_units(items: list[dict]) -> int:
     """The read units of a consistent Scan of these items. Of a full page every n-th item is measured: a tenth of the time."""
     measured = items[:: max(1, len(items) // MEASURED)]
     bytes_ = sum(map(size, measured)) * len(items) / max(1, len(measured))
-    return max(1, ceil(min(bytes_, PAGE_BYTES) / READ_BYTES))
+    return max(1, ceil(min(bytes_, PAGE_BYTES) / READ_UNIT))
 
 
 def _target_state(plan: Plan, entry: str) -> TargetState:

@@ -18,23 +18,12 @@ class Check(NamedTuple):
     wanted: Any  # plain JSON; None where nothing in particular is wanted
     level: str  # "" where all is well, NOTE, REVIEW, FAIL
     action: str  # what to do; "" where there is nothing to do
-    message: str = ""  # the fact as a sentence without its full stop; "" where found and wanted say it
-
-    @property
-    def sentence(self) -> str:
-        """The fact in words."""
-        if self.message:
-            return self.message
-        return f"{self.what}: {_said(self.found)}" + ("" if self.wanted is None else f", wanted {_said(self.wanted)}")
-
-
-def _said(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else str(value)
+    message: str  # the fact as a sentence without its full stop
 
 
 def alerts_of(checks: Iterable[Check]) -> list[Alert]:
     """The open items: every check that has a level, as an alert."""
-    return [Alert("" if c.level == NOTE else c.level, c.table, c.sentence, c.action) for c in checks if c.level]
+    return [Alert("" if c.level == NOTE else c.level, c.table, c.message, c.action) for c in checks if c.level]
 
 
 def from_alert(alert: Alert, what: str, found: Any, side: str = "source") -> Check:

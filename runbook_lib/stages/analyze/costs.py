@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ...dynamo.rate_limiter import ALL, READ_UNIT, WRITE
 from ...verdict import plural
 from ...walk.plan import Plan
 from ...walk.preread import scans
@@ -14,7 +15,6 @@ from .analysis import Analysis, Cost, Prices
 from .checks import NOTE, Check
 
 PRICES = Path(__file__).with_name("prices.yaml")
-READ_BYTES = 4_096  # of one read unit; reads are strongly consistent
 ON_DEMAND_WRITES = 4_000  # write units a second that a new on-demand table takes; it doubles with use
 SHORT = 60.0  # seconds of all of a table's write capacity that need no note
 
@@ -56,7 +56,7 @@ def costs_of(plan: Plan, analysis: Analysis) -> dict[str, Cost]:
         source[stage] = Counter({name: number * (1 + before[name]) for name, number in units.items()})
         # What only references need is read too: tables of entries that were not chosen have the size that is described.
         for name in before.keys() - units.keys():
-            source[stage][name] = before[name] * -(-plan.source_tables[name].size_bytes // READ_BYTES)
+            source[stage][name] = before[name] * -(-plan.source_tables[name].size_bytes // READ_UNIT)
     reads: dict[str, Counter] = defaultdict(Counter)  # stage -> target table -> read units
     writes: dict[str, Counter] = defaultdict(Counter)
     sizes: Counter = Counter()
@@ -74,7 +74,7 @@ def costs_of(plan: Plan, analysis: Analysis) -> dict[str, Cost]:
         writes["05_rollback"][target] += round(part * table.write_units)
     for target, size in sizes.items():  # 04 scans each target table for items that no entry makes
         held = plan.target_tables[target]
-        reads["04_validate"][target] += -(-(size + (held.size_bytes if held else 0)) // READ_BYTES)
+        reads["04_validate"][target] += -(-(size + (held.size_bytes if held else 0)) // READ_UNIT)
     stages = ("01_analyze", "03_migrate", "04_validate", "05_rollback")
     return {stage: _cost(plan, source.get(stage, Counter()), reads[stage], writes[stage]) for stage in stages}
 
@@ -116,7 +116,7 @@ def writing_of(plan: Plan, analysis: Analysis, trip: float) -> Writing:
     budgets = plan.limiter.budgets.units
     rows = sum(table.routed for table in analysis.tables.values())
     found = [Writing(rows * trip / plan.parameters.limits.workers, "round trips")]
-    if allowed := budgets.get(("", "write")):
+    if allowed := budgets.get((ALL, WRITE)):
         found.append(Writing(analysis.write_units / allowed, "limits.write_units"))
     provisioned = provisioned_writes(plan)
     for target, units in _table_units(plan, analysis).items():
@@ -124,7 +124,7 @@ def writing_of(plan: Plan, analysis: Analysis, trip: float) -> Writing:
             found.append(Writing(units / max(1, provisioned[target]), f"the write capacity of {target}"))
         else:
             found.append(Writing(units / ON_DEMAND_WRITES, f"what a new on-demand table takes, {target}"))
-        if allowed := budgets.get((f"target {target}", "write")):
+        if allowed := budgets.get((f"target {target}", WRITE)):
             found.append(Writing(units / allowed, f"limits.tables, {target}"))
     return max(found)
 

@@ -99,8 +99,7 @@ WELL = {
 
 def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
     """What the mapping's names and rules do to the data: names that nothing has, conversions that fell back, lost values."""
-    # An empty table has a check of its own.
-    named = names.alerts(one for one in analysis.unmatched if one.rule != "empty")
+    named = names.alerts(analysis.unmatched)
     found = [from_alert(alert, "names", None) for alert in named]
     for name, table in analysis.tables.items():
         accepted = plan.routes[name].entry.model.accept.unmatched

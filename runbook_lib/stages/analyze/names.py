@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...discover.columns import spelled
 from ...discover.profile import Profile
+from ...discover.references import CERTAIN
 from ...mapping import templates
 from ...mapping.fields import feeding
 from ...mapping.json_text import EACH, JSON
@@ -22,8 +24,6 @@ from ...walk.plan import Plan
 from ...walk.walk import Routed
 from .analysis import EntryAnalysis, Unmatched
 
-OPEN_RULES = ("reference", "id", "where", "index", "empty")  # REVIEW; the others are notes, but for templates of keys
-SURE = 0.9  # confidence from which on an undeclared reference needs a decision
 _SAID = {"id": "id attribute", "from": "attribute under `from`", "template": "attribute of a template"}
 _SAID |= {"drop": "attribute under `drop`", "query": "attribute of a query", "index": "index key attribute"}
 
@@ -55,7 +55,7 @@ class _Name:
             self.could = True
             return False
         (step, *rest), ((letter, content),) = steps, value.items()
-        here = at + (":json" if step is JSON else "[]" if step is EACH else f".{step}")
+        here = spelled((at, step))
         if step is JSON and letter == "S" and (inside := _parsed(content)) is not None:
             return self._leads(inside, rest, here)
         if step is EACH and letter == "L":
@@ -235,20 +235,15 @@ def is_accepted(entries: Mapping[str, Entry], table: str, rule: str, name: str) 
 
 
 def alerts(unmatched: Iterable[Unmatched]) -> list[Alert]:
-    """One for each entry, rule and level; what is accepted stays a note."""
+    """One for each entry, rule and level; what is accepted stays a note. An empty table has a check of its own."""
     groups: dict[tuple[str, str, str, bool], list[Unmatched]] = defaultdict(list)
     for one in unmatched:
-        groups[one.table, one.rule, one.level, one.accepted].append(one)
+        if one.rule != "empty":
+            groups[one.table, one.rule, one.level, one.accepted].append(one)
     return [_alert(*place, members) for place, members in groups.items()]
 
 
 def _alert(table: str, rule: str, level: str, accepted: bool, members: list[Unmatched]) -> Alert:
-    if rule == "empty":
-        message, action = (
-            f"the source table {members[0].name} is empty",
-            "Check the environment. `accept: {empty: true}`",
-        )
-        return Alert("" if accepted else level, table, message, _action(accepted, f"{action} if that is right."))
     named = ", ".join(map(said, members))
     if rule == "where":
         message = f"where selects nothing: no item has the attribute {named}, or none has its value"
@@ -256,11 +251,7 @@ def _alert(table: str, rule: str, level: str, accepted: bool, members: list[Unma
     else:
         message = f"no item has the {_SAID.get(rule, rule)} {named}"
         action = "Correct the name in the mapping, or list it under `accept: {unmatched: […]}` of the entry."
-    return Alert("" if accepted else level, table, message, _action(accepted, action))
-
-
-def _action(accepted: bool, action: str) -> str:
-    return "The mapping accepts it." if accepted else action
+    return Alert("", table, message, "The mapping accepts it.") if accepted else Alert(level, table, message, action)
 
 
 def said(one: Unmatched) -> str:
@@ -292,7 +283,7 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, for_vali
             names[place[0]].append(f"{place[2]} ({place[1]})")
     for one in () if for_validation else analysis.get("undeclared", ()):
         table, path = one["table"], one["path"]
-        if one["confidence"] >= SURE and table in plan.routes and path not in entries[table].model.not_references:
+        if one["confidence"] >= CERTAIN and table in plan.routes and path not in entries[table].model.not_references:
             ids[table].append(f"{path} ({one['to']})")
     action = "See the analysis of this run: correct the mapping, or accept it there."
     return [

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...discover.distinct import Distinct
+from ...dynamo.rate_limiter import WRITE_UNIT
 from ...mapping import templates
 from ...mapping.routes import Key, Route, Row
 from ...values import size
@@ -18,7 +19,6 @@ from ...walk.plan import Plan
 from .checks import NOTE, Check
 
 KEPT = 256  # values that are counted for one key
-WRITE_BYTES = 1_024  # of one write unit
 PARTITION_WRITES = 1_000  # write units a second that one partition takes
 LONG = 600.0  # seconds for one partition from which on it is worth a decision before the migration
 SMALL = 10_000  # write units of one value, ten seconds of a partition, below which only the design counts
@@ -177,7 +177,7 @@ class Spread:
         for row in rows:
             item = row.item
             bytes_ = size(item)
-            number = -(-bytes_ // WRITE_BYTES)
+            number = -(-bytes_ // WRITE_UNIT)
             sizes.append(bytes_)
             units.append(number)
             for attribute, letter, by_value in keys:

@@ -24,14 +24,13 @@ from ...mapping.routes import Shape, compile_route, parents_of
 from ...parameters import Limits, Parameters
 from ...walk.budgets import budgets_of, tables_of
 from ...walk.plan import Plan
-from ...walk.walk import Page, walk
+from ...walk.walk import SMALL_BYTES, Page, walk
 from . import ids, types
 from .ids import Candidate
 from .tables import Names, find_names
 
 SAMPLE = 200  # items of a table that are looked at first
 SAMPLED_SEGMENTS = 8  # from which they come, where the table has several pages
-PAGE_BYTES = 1_000_000
 
 
 @dataclass
@@ -125,7 +124,7 @@ def _unrouted(page: Page, *_: Any) -> Page:
 def sample(plan: Plan, table: str, most: int | None) -> list[dict]:
     """Some items of a table; of a large one from several places. Read-only."""
     wanted, segments = min(SAMPLE, most or SAMPLE), 1
-    if plan.source_tables[table].size_bytes > PAGE_BYTES and not most:
+    if plan.source_tables[table].size_bytes > SMALL_BYTES and not most:
         segments = SAMPLED_SEGMENTS
     read = partial(plan.source.wire.scan_page, table, segments=segments, limit=-(-wanted // segments))
     return [item for segment in range(segments) for item in read(segment=segment)[0]]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
+from ...discover.tokens import whole_part
 from ...dynamo import tables
 from ...dynamo.session import Connection
 from ...errors import Refused
@@ -104,7 +105,7 @@ def _value(hole: templates.Hole, side: Side, pattern: str) -> str:
 
 def _parts(name: str, environment: str) -> list[re.Match]:
     """Where the environment stands in a name as a whole part."""
-    return [*re.finditer(rf"(?<![A-Za-z0-9]){re.escape(environment)}(?![A-Za-z0-9])", name)]
+    return [*re.finditer(whole_part(re.escape(environment)), name)]
 
 
 def _holds(name: str, environment: str, other: str) -> bool:
@@ -160,7 +161,7 @@ def _with_hole(text: str, environment: str) -> str:
 
 
 def _without(name: str, environment: str) -> str:
-    rest = re.sub(rf"[-_.]?(?<![A-Za-z0-9]){re.escape(environment)}(?![A-Za-z0-9])", "", name).strip("-_.")
+    rest = re.sub("[-_.]?" + whole_part(re.escape(environment)), "", name).strip("-_.")
     return rest or name
 
 

@@ -3,7 +3,7 @@
 import base64
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
 from ...run.folder import iso, now
 from ...run.spill import HashLog
-from ...values import differences, digest, equal, key_hash, text_of
+from ...values import differences, digest, equal, has_expired, key_hash, text_of
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from ..migrate.drift import Notes
@@ -24,7 +24,6 @@ from .origins import Origins
 from .queries import Pattern
 
 MAX_SHOWN = 1_000  # differences kept in memory; all are counted
-WIDTH = 16  # bytes of a hash
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Difference:
     key: dict  # target key
     kind: str  # missing, expired, different, accepted (of an attribute that may differ), extra
     attribute: str = ""
-    expected: str = ""  # type letter, or "absent"
+    expected: str = ""  # type letter, or values.ABSENT
     found: str = ""
 
 
@@ -231,12 +230,6 @@ class PageComparer:
             page.unreadable[row.entry, path] += 1
 
 
-def has_expired(item: dict, attribute: str | None, now: float) -> bool:
-    """Whether an item's time to live, a number of seconds at the attribute, is before `now`."""
-    second = item.get(attribute or "", {}).get("N")
-    return second is not None and float(second) < now
-
-
 def parents_of_references(plan: Plan) -> set[str]:
     """The entries to which the chosen entries may refer."""
     rules = [rule for route in plan.routes.values() for rule in route.entry.model.references.values()]
@@ -307,26 +300,22 @@ class Totals:
             for difference in page.differences[: max(0, self.room())]:
                 self.note(difference)
             for entry, blob in page.expected.items():
-                self.expected[entry].extend(_hashes(blob))
+                self.expected[entry].extend_packed(blob)
             for entry, both in page.renewed.items():
                 self.renewed.add(entry, *both)
             for entry, blob in page.held.items():
-                self.held[entry].extend(_hashes(blob, LINK_BYTES))
+                self.held[entry].extend_packed(blob)
             for place, blob in page.asked.items():
-                self.asked[place].extend(_hashes(blob, LINK_BYTES))
+                self.asked[place].extend_packed(blob)
             self.unreadable.update(page.unreadable)
             for group, number in page.groups.items():
                 self.count(group, number)
             self.oldest = min(filter(None, (self.oldest, page.at)), default="")
             for entry, queries in page.matching.items():
                 for name, blob in queries.items():
-                    self.matching[entry, name].extend(_hashes(blob))
+                    self.matching[entry, name].extend_packed(blob)
             for note in page.drift:
                 self.notes.add(*note)
-
-
-def _hashes(blob: bytes | bytearray, width: int = WIDTH) -> Iterator[bytes | bytearray]:
-    return (blob[at : at + width] for at in range(0, len(blob), width))
 
 
 def _links() -> HashLog:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...mapping.model import Entry
+from ...values import ABSENT
 
 MAX_GROUPS = 1_000
 OTHERS = "…"  # stands for the attributes of a table beyond those
-ABSENT = "absent"
 ACTIONS = {  # by kind; a different attribute has its own
     "missing": "Resume 03; or insert them: runbook validate PARAMS --repair --execute --confirm ENVIRONMENT.",
     "expired": "Nothing to do: the target has let them expire.",
@@ -23,7 +23,7 @@ class Group(NamedTuple):
     table: str  # the entry; of extra items the target table
     attribute: str  # "" for the whole item
     kind: str  # missing, expired, different, accepted, extra
-    expected: str = ""  # type letter, or "absent"
+    expected: str = ""  # type letter, or values.ABSENT
     found: str = ""
 
 

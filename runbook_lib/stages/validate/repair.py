@@ -20,6 +20,7 @@ from ...journal.lookup import GONE, OPEN, Lookup, Said
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...run.folder import Run, now
+from ...values import has_expired
 from ...verdict import Alert, plural
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
@@ -29,7 +30,6 @@ from ..migrate.changes import Change, met_of
 from ..migrate.delta import SecondWalk, walk_again
 from ..migrate.drift import Notes
 from ..migrate.migrate import Migration, migration_of
-from .compare import has_expired
 from .validate import expiry_of
 
 NEVER_ARRIVED, DELETED, ADDED = "never_arrived", "deleted", "added"

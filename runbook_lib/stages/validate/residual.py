@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ...discover.columns import top_of
 from ...discover.renewed import Renewed
 from ...discover.survivors import Survivor, Survivors
 from ...mapping.model import Entry
@@ -164,7 +165,7 @@ def _in_target(entry: Entry, path: str) -> Iterator[str]:
     if model.fields is None:
         yield path
         return
-    top = path.replace("[", ".").replace(":", ".").replace("{", ".").split(".")[0]
+    top = top_of(path)
     copies = [name for name, rule in model.fields.items() if rule.source == top]
     yield from (name + path[len(top) :] for name in copies)
     if not copies and model.rest:

@@ -23,7 +23,7 @@ from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.structure import Structures, read_structures
-from ...walk.walk import Routed, walk
+from ...walk.walk import Routed, digests_there, walk
 from .. import references
 from ..analyze import names
 from ..analyze.checks import alerts_of
@@ -173,14 +173,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
 
 def _in_target(plan: Plan, rows: list[Row]) -> list[bool]:
     """Whether the target holds an item under the key of each row. Read-only."""
-    found = [False] * len(rows)
-    for target in {plan.routes[row.entry].entry.target for row in rows}:
-        here = [at for at, row in enumerate(rows) if plan.routes[row.entry].entry.target == target]
-        there = plan.target_tables[target] is not None
-        items = plan.target.wire.get_many(target, [rows[at].key for at in here]) if there else []
-        for at, item in zip(here, items, strict=False):
-            found[at] = item is not None
-    return found
+    here = [at for at, row in enumerate(rows) if plan.target_tables[plan.routes[row.entry].entry.target] is not None]
+    return [held is not None for held in digests_there(plan, rows, here)]
 
 
 def _patterns(plan: Plan) -> tuple[list[Pattern], list[str]]:
@@ -216,7 +210,7 @@ def _structure(plan: Plan, structures: Structures) -> tuple[list[str], list[Aler
     """Sentences on what the target's tables lack, and alerts on what of the source is lost without harm to the items."""
     missing = [name for name in plan.target_names() if plan.target_tables[name] is None]
     checks = [check for check in structure_checks(plan, structures) if check.table not in missing]
-    stopping = [f"{check.table}: {check.sentence}" for check in checks if check.level == FAIL]
+    stopping = [f"{check.table}: {check.message}" for check in checks if check.level == FAIL]
     return (
         sorted([f"{name}: the table does not exist" for name in missing] + stopping),
         alerts_of(check for check in checks if check.level != FAIL),
