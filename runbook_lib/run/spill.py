@@ -22,7 +22,7 @@ class SpillLimit:
 
     def __init__(self, bytes_: int):
         """Above `bytes_`, the largest bags go to files."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # bags may be filled from one another
         self._bytes, self._unseen = bytes_, 0
         self._bags: WeakSet[HashLog] = WeakSet()
 

@@ -86,7 +86,8 @@ def test_many_bags_hold_no_more_than_one():
             log.extend([bytes([n, number, 7])] * (20 if number == 9 else 1))
             assert sum(other.held for other in bags) <= 3_200 + 3_200 // 16 + 20 * WIDTH
     spilled = [log._folder is not None for log in bags]
-    assert spilled[9] and not all(spilled)
+    assert spilled[9]
+    assert not all(spilled)
     assert [len(log) for log in bags] == [800 if number == 9 else 40 for number in range(50)]
     assert len(bags[9].frozen()) == 40
 
