@@ -21,7 +21,7 @@ from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
 from .tokens import TEXT, as_number, is_recognisable, parts_of
 
-KEPT = 1_000_000  # different values of all paths together
+KEPT = 500_000  # different values of all paths together
 PENDING = 1_024  # values of a path that wait to be counted, at least
 SAMPLES = 16  # texts of a path from which its pattern is read
 NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import orjson
 
-SPILL_BYTES = 24_000_000
+SPILL_BYTES = 16_000_000
 PARTS = 64
 SPOOL_BYTES = 1_000_000
 

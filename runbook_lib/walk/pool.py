@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 WINDOW = 0.25  # seconds after which the number may change
@@ -15,11 +16,27 @@ IDLE, BUSY = (
 )  # processors in use: below the one another thread begins, above the other one ends with its segment
 
 
+class ProcessorTime:
+    """Seconds that the process has computed; on Linux, with those in which its threads waited for a processor."""
+
+    def __init__(self, threads: Path = Path("/proc/self/task")):
+        """`threads`: where the system says how long each thread has waited."""
+        self._threads = threads
+        self._waited: dict[Path, int] = {}  # of every thread there has been, in nanoseconds
+
+    def __call__(self) -> float:
+        for thread in self._threads.glob("*"):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it has just ended, or the system does not say
+                self._waited[thread] = int(thread.joinpath("schedstat").read_text().split()[1])
+        return time.process_time() + sum(self._waited.values()) / 1e9
+
+
 class SegmentPool:
     """A pool of one thread, and of more, up to `most`, while the process waits. A `with` block; thread-safe.
 
     One interpreter computes on one processor. While that is busy, another page only costs memory and time slices. While it
-    waits for the network, the pool starts another segment, unless it waits for a budget.
+    waits for the network, the pool starts another segment, unless it waits for a budget. While it waits for a processor
+    that other processes use, another page would help as little.
     """
 
     def __init__(
@@ -28,16 +45,16 @@ class SegmentPool:
         held_back: Callable[[], object] = lambda: False,
         *,
         clock: Callable[[], float] = time.monotonic,
-        processor: Callable[[], float] = time.process_time,
+        processor: Callable[[], float] | None = None,
     ):
-        """`held_back` says whether a budget holds the run back; `processor` how many seconds the process has computed."""
+        """`held_back` says whether a budget holds the run back; `processor` what `ProcessorTime` does."""
         self.allowed = 1
         self._most, self._held_back = most, held_back
-        self._clock, self._processor = clock, processor
+        self._clock, self._processor = clock, processor or ProcessorTime()
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future, Callable, tuple]] = deque()
         self._threads: set[threading.Thread] = set()
-        self._at, self._used = clock(), processor()
+        self._at, self._used = clock(), self._processor()
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
         """What comes of a segment, once it is its turn. `work` calls `between_pages`. Raises RuntimeError: no thread."""

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from runbook_lib.walk.pool import WINDOW, SegmentPool
+from runbook_lib.walk.pool import WINDOW, ProcessorTime, SegmentPool
 
 SEGMENTS, PAGES = 8, 5
 
@@ -119,3 +119,18 @@ def test_without_a_thread_to_be_had_nothing_is_left_waiting(monkeypatch):
         go.set()
     assert [future.result(0) for future in futures] == [None, "too"]
     assert len(wanted) == 3
+
+
+def test_waiting_for_a_processor_counts_as_computing(tmp_path, monkeypatch):
+    """What a thread had waited counts when it has ended, too; without such a file only what was computed does."""
+    monkeypatch.setattr(time, "process_time", lambda: 10.0)
+    for name, waited in (("11", 2_000_000_000), ("12", 500_000_000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "schedstat").write_text(f"7 {waited} 3\n")
+    (tmp_path / "13").mkdir()
+    seconds = ProcessorTime(tmp_path)
+    assert seconds() == 12.5
+    (tmp_path / "11" / "schedstat").unlink()
+    (tmp_path / "12" / "schedstat").write_text("7 1500000000 3\n")
+    assert seconds() == 13.5
+    assert ProcessorTime(tmp_path / "nowhere")() == 10.0
