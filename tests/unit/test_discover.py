@@ -2,10 +2,14 @@
 
 import itertools
 import json
+from array import array
+from collections import Counter
 
 import numpy as np
 import pytest
 from compiled import mapping_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support_schemas import UUIDS, Database, database, text
 
 from runbook_lib.discover import evidence, names
@@ -178,20 +182,31 @@ def test_parts_of_texts():
 # bounded memory
 
 
-def test_values_are_counted_like_a_counter():
-    """Whatever the pieces in which they come."""
-    from array import array
-
-    values = Values()
-    for at in range(0, 5_000, 7):
-        values.add(array("q", [number % 997 for number in range(at, min(at + 7, 5_000))]))
-    values.settle()
-    assert values.codes.tolist() == [*range(997)]
-    assert values.counts.sum() == values.total == 5_000
-    other = Values()
-    other.add(array("q", [5, 5, 2_000]))
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.booleans(), st.lists(st.integers(-50, 50) | st.integers(-(2**63), 2**62), max_size=40))),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_values_are_counted_like_a_counter(pages, mine, theirs):
+    """Whatever the pieces, in one or two paths that are joined; halved, what is kept has all its counts."""
+    values, other = Values(), Values()
+    for first, codes in pages:
+        (values if first else other).add(array("q", codes))
+        (values if first else other).settle()
+    for one, times in ((values, mine), (other, theirs)):
+        for _ in range(times):
+            one.halve()
     values.merge(other)
-    assert (values.total, values.counts.sum(), len(values.codes) << values.shift) == (5_003, 5_003, 998)
+    assert values.shift == max(mine, theirs)
+    counted = Counter(itertools.chain.from_iterable(codes for _, codes in pages))
+    assert values.total == counted.total()
+    kept = dict(zip(values.codes.tolist(), values.counts.tolist(), strict=True))
+    assert list(kept) == sorted(kept)
+    assert kept == {code: counted[code] for code in kept}
+    if not values.shift:
+        assert kept == counted
+    assert [values.count(code) for code in (*counted, 7)] == [kept.get(code, 0) for code in (*counted, 7)]
 
 
 def test_halved_values_estimate(monkeypatch):
