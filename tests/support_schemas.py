@@ -10,6 +10,8 @@ ENTRIES = ("Customers", "Orders", "Products", "Invoices", "Warehouses", "Employe
 WORDS = "amber birch cedar delta ember flint grove heath inlet jetty knoll larch".split()
 FORMS = ("plain", "list", "set", "nested", "members", "json", "json list", "text", "text list")
 
+RECOGNISABLE = ("uuid", "prefix", "ulid", "joined", "path")  # joined: CUS#00001; path: eu/cus/00001
+
 UUIDS = [str(uuid.UUID(int=number * 0x1234567_89ABCDEF_01234567, version=4)) for number in range(1, 400)]
 
 Truth = set[tuple[str, str, str]]  # entry, path, the entry whose ids stand there
@@ -29,14 +31,14 @@ class Database:
 
 
 def database(seed: int, style: str, *, items: int = 120, meaningless: bool = False) -> Database:
-    """A database. `style`: uuid, prefix, ulid, integer (1, 2, 3, …) or sparse (six digits)."""
+    """A database. `style`: one of RECOGNISABLE, integer (1, 2, 3, …) or sparse (six digits)."""
     chance = random.Random(f"{seed} {style}")
     entries = chance.sample(ENTRIES, 6)
     ids = {name: _ids(style, name, chance.randint(items // 3, items), chance) for name in entries}
     made = Database({name: [{"id": _typed(style, one)} for one in ids[name]] for name in entries})
     for name in entries:
         for number, parent in enumerate(chance.sample(entries, 3)):
-            form = chance.choice(FORMS if style in ("uuid", "prefix", "ulid") else FORMS[:7])
+            form = chance.choice(FORMS if style in RECOGNISABLE else FORMS[:7])
             base = f"x{number}" if meaningless else f"{parent[:-1].lower()}{chance.choice(['Id', '_id', 'Ref', 'No'])}"
             made.truth.add((name, _PATHS[form].format(base), parent))
             for item in made.items[name]:
@@ -115,6 +117,10 @@ def _ids(style: str, name: str, number: int, chance: random.Random) -> list[str]
         return [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(number)]
     if style == "prefix":
         return [f"{name[:3].upper()}-{at:05}" for at in range(1, number + 1)]
+    if style == "joined":
+        return [f"{name[:3].upper()}#{at:05}" for at in range(1, number + 1)]
+    if style == "path":
+        return [f"eu/{name[:3].lower()}/{at:05}" for at in range(1, number + 1)]
     if style == "ulid":
         return ["01H" + "".join(chance.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=23)) for _ in range(number)]
     if style == "sparse":

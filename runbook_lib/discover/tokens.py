@@ -1,7 +1,7 @@
 """Which texts can be recognised as ids, and the parts of a text that may be one. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 TEXT = -(2**63)  # marks the code of a text that is no number
 
@@ -23,6 +23,9 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ].*)?)?")
 _SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%\t\n\r."
 _BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
 _TOKENS = re.compile(r"[^#|,;:/\\\"'`()\[\]{}<>=&?@!*+~^$%\s.]+")
+_JOINTS = ".:#/|"  # between a prefix of letters and what makes an id of it: user:42
+_JOINT = re.compile(rf"[{_JOINTS}](?<=[A-Za-z].)(?=[A-Za-z_-]*[0-9])")
+_PREFIX, _REST = re.compile(rf"(?:[A-Za-z]+[{_JOINTS}])*[A-Za-z]+\Z"), re.compile(r"[0-9A-Za-z_-]*[0-9A-Za-z]")
 _LONGEST = 36  # characters of a uuid
 _DIGITS, _MOST = 19, 2**62  # of the longest number that stands for itself: time-ordered ids of 64 bits are below it
 LONG = 32  # separators: of a text with more, only parts that look like ids are taken
@@ -48,10 +51,12 @@ def parts_of(texts: Iterable[str]) -> list[str]:
         for text in texts
         if not (text[4:5] == "-" and _DATE.fullmatch(text)) and not ("." in text and _DECIMAL.fullmatch(text))
     ]
-    # All texts at once, as bytes: a tenth of the time.
-    joined = "\0".join(wanted).encode("utf-8", "surrogatepass")
+    # All texts at once, and as bytes: a tenth of the time.
+    joined = "\0".join(["", *wanted, ""])
+    found += [joined[a:b] for a, b in _joint_spans(joined) if not joined[a - 1] == joined[b] == "\0"]
     long_texts = []
-    for text in joined.translate(_BREAKS).decode("utf-8", "surrogatepass").split("\0"):
+    broken = joined.encode("utf-8", "surrogatepass").translate(_BREAKS)
+    for text in broken.decode("utf-8", "surrogatepass").split("\0"):
         blanks = text.count(" ")
         if blanks > LONG:
             long_texts.append(text)
@@ -72,9 +77,19 @@ def _like_id(word: str) -> bool:
     return len(word) >= 8 and not word.isalpha() and not word.isdigit()
 
 
+def _joint_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where ids may stand that hold a separator themselves, behind a prefix of letters, or behind several."""
+    for joint in _JOINT.finditer(text):
+        end = joint.start()
+        start = _PREFIX.search(text, max(0, end - _LONGEST), end).start()
+        stop = _REST.match(text, end + 1).end()
+        yield start, stop
+        yield from ((at, stop) for at in range(start + 1, end) if text[at - 1] in _JOINTS)
+
+
 def token_spans(text: str) -> list[tuple[int, int]]:
     """Where the parts of a text stand, the longer before those inside them."""
-    spans = []
+    spans = [*_joint_spans(text)]
     for token in _TOKENS.finditer(text):
         pieces = [token.span()]
         if "_" in token[0]:
@@ -86,7 +101,7 @@ def token_spans(text: str) -> list[tuple[int, int]]:
             if stop - start > _LONGEST
             for uuid in _UUIDS.finditer(text, start, stop)
         ]
-    return spans
+    return sorted(spans, key=lambda span: (span[0], -span[1]))
 
 
 def _inside(parts: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from compiled import mapping_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_schemas import UUIDS, Database, database, text
+from support_schemas import RECOGNISABLE, UUIDS, Database, database, text
 
 from runbook_lib.discover import evidence, names
 from runbook_lib.discover.columns import EACH, JSON, KEYS, MAX_NAMES, VALUES, Reader, as_columns, spelled
@@ -43,7 +43,7 @@ def findings_of(items: dict[str, list[dict]], models: dict[str, dict] | None = N
 
 
 @pytest.mark.parametrize("meaningless", [False, True])
-@pytest.mark.parametrize("style", ["uuid", "prefix", "ulid"])
+@pytest.mark.parametrize("style", RECOGNISABLE)
 def test_references_by_ids_that_can_be_recognised_are_all_found(style, meaningless):
     """F1 of at least 0.98, whatever the attributes are called."""
     right = wrong = missed = 0

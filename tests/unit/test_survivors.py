@@ -43,6 +43,17 @@ def test_an_id_is_found_wherever_it_stands(value, path):
     assert found == [Survivor(1, path, "Users")]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["CUS#00001", "ORDER#CUS#00001#2024-01", "see CUS#00001, please", "a/eu/cus/7", "(at eu/cus/7)", "n=eu/cus/7|x"],
+)
+def test_an_id_that_holds_separators_is_found_within_text(value):
+    found = looking({"Customers": ["CUS#00001", "eu/cus/7"]}).look("T", [{"a": text(value)}])
+    assert found == [Survivor(0, "a", "Customers")]
+    others = looking({"Customers": ["CUS#0000", "US#00001", "eu/cus/77", "u/cus/7"]})
+    assert others.look("T", [{"a": text(value)}]) == []
+
+
 def test_nothing_else_is_found():
     """New ids, ids of nobody, dates, addresses, numbers."""
     items = [
