@@ -41,9 +41,12 @@ class Domain:
     world: worlds.World
     mapping: dict[str, Any]
 
-    def items(self, table: str) -> list[dict[str, Any]]:
-        """The items of a source table."""
-        return DOMAINS[self.name]()[0][table]["items"]
+    def items(self, entry: str) -> list[dict[str, Any]]:
+        """The source items of an entry."""
+        about = self.mapping["tables"][entry]
+        table = about.get("source", f"{entry}@source").removesuffix("@source")
+        wanted = {name: {"S": value} for name, value in about.get("where", {}).items()}
+        return [one for one in DOMAINS[self.name]()[0][table]["items"] if wanted.items() <= one.items()]
 
     def flow(self, outputs: Path, *changes: Mapping[str, Any]) -> Flow:
         """A migration of the domain into empty tables of its own, with its mapping changed, not yet begun."""
@@ -120,7 +123,7 @@ def found_by_validation(content: Mapping[str, Any], flow: Flow) -> dict[str, Any
     found = {name: about[name] for name in ("missing", "different", "extra", "dangling", "unreadable")}
     found["residual"] = about["residual_ids"]["by_path"]
     found["environment"] = about["residual_environment"]["by_path"]
-    found["coincidences"] = {_plain(t): p for t, p in about["residual_ids"]["coincidences_by_path"].items()}
+    found["coincidences"] = {plain(t): p for t, p in about["residual_ids"]["coincidences_by_path"].items()}
     kept = load_mapping(flow.parameters).entries
     left_out = about["residual_ids"]["left_out"]  # where all ids are kept, that nothing else is says nothing
     found["left_out"] = left_out if any(entry.model.renews_ids for entry in kept.values()) else {}
@@ -131,7 +134,7 @@ def found_by_validation(content: Mapping[str, Any], flow: Flow) -> dict[str, Any
     )
     groups = ("table", "attribute", "kind", "expected", "found", "rule", "items")
     found["groups"] = sorted(
-        [_plain(one[key]) if key == "table" else one[key] for key in groups] for one in about["difference_groups"]
+        [plain(one[key]) if key == "table" else one[key] for key in groups] for one in about["difference_groups"]
     )
     check_listings(about, flow)
     return _filled(found) | {"verdict": content["verdict"]}
@@ -185,57 +188,10 @@ def mend(content: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def _plain(table: str) -> str:
+def plain(table: str) -> str:
     """A target table's name without environment and suffix."""
     return re.sub(r"-goal\d+-\w+$", "", table)
 
 
 def _filled(found: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
-
-
-EDITED = (("note", "S"), ("json", "S"), ("place", "M"), ("set", "SS"), ("link", "S"))
-
-
-@dataclass
-class Damage:
-    """Changes what a flow has migrated. Items of the target go by the number of their source item."""
-
-    domain: Domain
-    flow: Flow
-
-    def item(self, entry: str, number: int) -> dict[str, Any]:
-        """The target item of a source item."""
-        return self.domain.world.engine.call("GetItem", TableName=self._table(entry), Key=self._key(entry, number))[
-            "Item"
-        ]
-
-    def put(self, entry: str, item: dict[str, Any]) -> None:
-        """Writes an item, over what is there."""
-        self.domain.world.put(self._table(entry), item)
-
-    def delete(self, entry: str, number: int) -> None:
-        """Deletes an item."""
-        self.domain.world.delete(self._table(entry), self._key(entry, number))
-
-    def edit(self, entry: str, number: int, **attributes: dict[str, Any] | None) -> None:
-        """Changes attributes; None takes one away."""
-        changed = self.item(entry, number) | attributes
-        self.put(entry, {name: value for name, value in changed.items() if value is not None})
-
-    def _table(self, entry: str) -> str:
-        return load_mapping(self.flow.parameters).entries[entry].target
-
-    def _key(self, entry: str, number: int) -> dict[str, Any]:
-        ((letter, old),) = self.domain.items(entry)[number]["id"].items()
-        format_ = {"N": "number"}.get(letter, "uuid")
-        return {"id": {letter: worlds.new_id(self.flow.parameters.target.environment, entry, format_, letter, old)}}
-
-
-def mentions(domain: Domain, text: str) -> int:
-    """How often the items that are migrated name an id, their own apart."""
-    entries = domain.mapping["tables"]
-    tables = {name: of for name, of in DOMAINS[domain.name]()[0].items() if name in entries or name == "Desk"}
-    return sum(
-        json.dumps(item).count(text) - (item["id"] == {"S": text}) for of in tables.values() for item in of["items"]
-    )

@@ -1,0 +1,46 @@
+"""Damages planted in the target after a clean migration: each is found, where and as what it is, and nothing else is.
+
+damages/DOMAIN.yaml lists them, for the domains of `test_mistakes.py`.
+"""
+
+import functools
+
+import pytest
+import support_damages as planting
+import support_mistakes as corpus
+
+from runbook_lib.stages.validate import queries, validate
+
+
+@pytest.fixture
+def target(request, moto_world, tmp_path, monkeypatch):
+    """A domain migrated by its right mapping."""
+    # No index lags behind its table here: a query that fails is not tried again for a minute.
+    monkeypatch.setattr(validate, "prove", functools.partial(queries.prove, seconds=0.0))
+    domain = corpus.domain(request.param, moto_world)
+    flow = domain.flow(tmp_path)
+    flow.create()
+    flow.migrate()
+    return planting.Target(domain, flow)
+
+
+def look(target: planting.Target, planted: list[planting.Planted]) -> None:
+    """Compares all that 04 finds with what it must."""
+    found = planting.found_by_validation(target.flow.validate(), target.flow)
+    assert found == planting.expected(planted)
+
+
+@pytest.mark.parametrize("target", corpus.DOMAINS, indirect=True)
+def test_damages_are_found_and_nothing_else(target):
+    """All of them at once; nothing before."""
+    look(target, [target.plant(damage) for damage in planting.damages(target.domain.name)])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", corpus.DOMAINS, indirect=True)
+def test_each_damage_is_found_and_nothing_else(target):
+    """One after the other, each mended before the next."""
+    for damage in planting.damages(target.domain.name):
+        look(target, [target.plant(damage)])
+        target.undo()
+    look(target, [])
