@@ -17,8 +17,8 @@ import numpy as np
 from ..mapping.model import Entry
 from ..run.spill import HashSet
 from .columns import Path, Reader, as_columns, spelled
-from .evidence import PART, Evidence, Ids, steps_of
-from .references import find_references
+from .evidence import PART, Column, Evidence, Ids, steps_of
+from .references import COVERED, find_references
 from .renewed import HASH_BYTES, Renewed, bare_code, hash_of
 from .tokens import TEXT, as_number, is_recognisable, parts_of, whole_part
 
@@ -65,6 +65,8 @@ class Survivors:
         self._evidence = Evidence([]) if renewed.codes else None
         if self._evidence:
             self._evidence.ids |= {name: Ids(others=log) for name, log in renewed.codes.items()}
+        # (target table, path) → entry → values that can be recognised; only where there are bare ids, too.
+        self._recognised: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self._bare: dict[tuple[str, str], dict[str, HashSet]] = {}
 
     def look(self, target: str, items: list[dict]) -> list[Survivor]:
@@ -97,7 +99,11 @@ class Survivors:
             for path, texts in _Texts(self._readers[target], [item]).all():
                 if known := wanted.get(path):
                     place = spelled(steps_of(path))
-                    yield from (Survivor(index, place, known[text]) for text in texts if text in known)
+                    for text in texts:
+                        if text in known:
+                            if self._evidence and path[-1] is not PART:
+                                self._recognised[target, place][known[text]] += 1
+                            yield Survivor(index, place, known[text])
 
     def _owner(self, text: str) -> str | None:
         known = hash_of(text)
@@ -116,13 +122,25 @@ class Survivors:
         certain = {(one.table, one.path, one.to) for one in findings if one.is_certain}
         for column in columns:
             place = column.entry, spelled(column.steps)
-            owners = [match.to for match in column.matches if (*place, match.to) in certain]
+            among = self._among_recognised(column, place)
+            owners = [match.to for match in column.matches if match.to in among or (*place, match.to) in certain]
             for to in owners:
                 self._bare.setdefault(place, {})[to] = self._codes[to].frozen()
             if not owners:
                 hits = np.unique(np.concatenate([match.hits for match in column.matches]))
                 coincidences[place] += int(column.values.counts[hits].sum())
         return {target for target, _ in self._bare}, coincidences
+
+    def _among_recognised(self, column: Column, place: tuple[str, str]) -> set[str]:
+        """The entries of which a path holds ids that can be recognised and others; none where it holds other things, too."""
+        recognised = self._recognised.get(place, Counter())
+        matches = [match for match in column.matches if recognised[match.to]]
+        if not matches or column.path[-1] is PART:
+            return set()
+        values = column.values
+        ids = values.counts[np.unique(np.concatenate([match.hits for match in matches]))].sum() + recognised.total()
+        said = values.total - values.count(bare_code(""))
+        return {match.to for match in matches} if ids >= COVERED * said else set()
 
     def look_again(self, target: str, items: list[dict]) -> list[Survivor]:
         """The bare survivors of a page, after `bare`."""

@@ -88,6 +88,16 @@ def test_bare_ids_take_a_second_look_at_their_tables_alone(make):
     assert len(flow.listing("residual-ids")) == 24
 
 
+def test_a_path_that_holds_ids_of_both_kinds_counts_an_item_once(make):
+    """What the second look adds is not counted again, nor listed twice."""
+    ids = [*UUIDS[:18], "legacy"]
+    orders = [{"id": text(f"o{n}"), "seen": {"L": [text(one), text("legacy")]}} for n, one in enumerate(ids)]
+    flow = make("{Users: {}, Orders: {}}", Users=[{"id": text(one)} for one in ids], Orders=orders)
+    found = flow.validate()["validation"]["residual_ids"]
+    assert (found["items"], found["values"], found["by_path"]) == (19, 38, {"Orders": {"seen[]": 19}})
+    assert len(flow.listing("residual-ids")) == 19
+
+
 def test_what_stays_on_purpose_is_left_out_and_listed(make):
     """Ids that are kept, references to them, and what the mapping calls no reference."""
     orders = [{"id": text("O-1"), "buyer": text(UUIDS[0]), "log": text(UUIDS[1]), "old": text(UUIDS[2])}]

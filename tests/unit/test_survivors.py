@@ -102,6 +102,27 @@ def test_bare_ids_are_survivors_where_the_path_says_so_and_coincidences_elsewher
     assert len(found) == 80
 
 
+def test_bare_ids_are_survivors_among_ids_that_can_be_recognised():
+    """Where nearly all values are ids, the few that look like nothing are, too; not where texts say other things as well."""
+    ids = [*UUIDS[:18], "legacy", "7"]
+    items = [
+        {
+            "id": text(f"x{n}"),
+            "owner": text(one),
+            "about": text(one if n % 2 else UUIDS[100 + n]),
+            "remark": text(one if n % 2 else "paid"),
+            "note": text(f"see {one}"),
+            "empty": text(one if n % 2 else ""),
+        }
+        for n, one in enumerate(ids)
+    ]
+    search = looking({"Users": ids, "Orgs": [*UUIDS[100:130], "other"]})
+    assert {one.path for one in search.look("T", items)} == {"owner", "about", "remark", "note", "empty"}
+    assert search.bare() == ({"T"}, {("T", "remark"): 1, ("T", "note"): 2})
+    again = sorted((one.index, one.path, one.to) for one in search.look_again("T", items))
+    assert again == [(18, "owner", "Users"), *((19, path, "Users") for path in ("about", "empty", "owner"))]
+
+
 def test_bare_texts_are_told_apart_from_numbers():
     """The id "07" is not the number 7."""
     items = [{"id": text(f"x{n}"), "customerId": {"N": str(n)}} for n in range(10)]

@@ -1,7 +1,7 @@
 """Source ids, and the name of the source's environment, that are left in the target: what was found, and what it means."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -35,12 +35,12 @@ class Left:
     by_path: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> path -> items
     lines: Spool = field(default_factory=Spool)
 
-    def add(self, mine: Mine, found: list[Survivor], *, counted: bool = False) -> None:
-        """Adds what was found in one item; `counted`: something was found in it before."""
-        self.by_entry[mine.entry] += not counted
+    def add(self, mine: Mine, found: list[Survivor], before: Collection[Survivor] = ()) -> None:
+        """Adds what was found in one item; `before`: what was found in it and added before."""
+        self.by_entry[mine.entry] += not before
         self.values += len(found)
-        self.by_path[mine.entry].update({one.path for one in found})
-        for one in sorted(set(found)):
+        self.by_path[mine.entry].update({one.path for one in found} - {one.path for one in before})
+        for one in sorted({*found} - {*before}):
             self.lines.append({"table": mine.entry, "key": mine.key, "path": one.path, "to": one.to})
 
     @property
@@ -136,17 +136,22 @@ class Search:
         items = [one.item for one in mine]
         found = self._survivors.look_again(target, items)
         some = sorted({one.index for one in found})
-        before = self._survivors.look(target, [items[at] for at in some])
-        self._count(mine, found, {some[one.index] for one in before if one.to is not None})
+        before: dict[int, set[Survivor]] = defaultdict(set)
+        for one in self._survivors.look(target, [items[at] for at in some]):
+            if one.to is not None:
+                before[some[one.index]].add(one._replace(index=some[one.index]))
+        self._count(mine, found, before)
 
-    def _count(self, mine: list[Mine], found: list[Survivor], counted: Container[int] = ()) -> None:
+    def _count(
+        self, mine: list[Mine], found: list[Survivor], before: Mapping[int, set[Survivor]] | None = None
+    ) -> None:
         by_item: dict[int, tuple[list[Survivor], list[Survivor]]] = defaultdict(lambda: ([], []))
         for one in found:
             by_item[one.index][one.to is None].append(one)
         for index, kinds in by_item.items():
             for left, some in zip((self.found.ids, self.found.environment), kinds, strict=True):
                 if some:
-                    left.add(mine[index], some, counted=index in counted)
+                    left.add(mine[index], some, (before or {}).get(index, ()))
 
 
 def _left_out(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
