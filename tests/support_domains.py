@@ -1,5 +1,7 @@
 """Three small databases for the corpus of planted mistakes, each with its right mapping: nothing in them is amiss.
 
+Two more, `whole-copy` and `whole-split`, are all of the demo's data, in which much is amiss.
+
 `library` is invented: members with uuids, books with prefixed ids, branches with bare numbers, desk notes that are split by
 kind. `copy` and `split` are parts of the demo's data with the mappings that the program comes with. Each gives tables as a
 table file describes them, and the content of a mapping file in which `@source` and `@target` end the tables' names.
@@ -17,7 +19,7 @@ from typing import Any
 import yaml
 
 from runbook_lib.demo.crm import COUNTS
-from runbook_lib.demo.data import SEED, env_copy_source, table_split_source
+from runbook_lib.demo.data import SEED, env_copy_source, env_copy_target, table_split_source
 from runbook_lib.demo.env import FIRST_PLAIN
 from runbook_lib.values import from_python
 
@@ -258,7 +260,27 @@ def split() -> Made:
     return {"crm": {"key": {"pk": "S", "sk": "S"}, "items": items}}, mapping
 
 
+@functools.cache
+def whole_copy() -> Made:
+    """All that the demo copies, and what its target holds before (`residents`), with the mapping that comes with it."""
+    mapping = yaml.safe_load((MAPPINGS / "env_copy.yaml").read_text(encoding="utf-8"))
+    mapping["defaults"] |= {"source": "{table}@source", "target": "{table}@target"}
+    residents = env_copy_target()
+    return {
+        name: {"key": {"id": "S"}, "items": items, "residents": residents.get(name, [])}
+        for name, items in env_copy_source(SEED).items()
+    }, mapping
+
+
+@functools.cache
+def whole_split() -> Made:
+    """All that the demo splits, with the mapping that comes with it."""
+    _, mapping = split()
+    return {"crm": {"key": {"pk": "S", "sk": "S"}, "items": table_split_source(SEED)}}, mapping
+
+
 DOMAINS: dict[str, Callable[[], Made]] = {"library": library, "copy": copy, "split": split}
+WHOLE: dict[str, Callable[[], Made]] = {"whole-copy": whole_copy, "whole-split": whole_split}
 
 
 def _uuid(chance: random.Random) -> str:

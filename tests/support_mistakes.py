@@ -16,9 +16,10 @@ from typing import Any
 
 import support_worlds as worlds
 import yaml
-from support_domains import DOMAINS
+from support_domains import DOMAINS, WHOLE
 from support_flows import Flow
 
+from runbook_lib.demo.data import ENV_SOURCE
 from runbook_lib.discover.references import CERTAIN
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.parameters import build_parameters
@@ -26,7 +27,7 @@ from runbook_lib.verdict import FAIL, PASS, REVIEW
 
 HERE = Path(__file__).parent / "cases/mistakes"
 GONE = "GONE"
-SOURCE = worlds.SOURCE
+MADE = DOMAINS | WHOLE
 PASSED = {"verdict": PASS}
 _runs = itertools.count()
 _UNMATCHED = ("table", "rule", "name", "suggestion")
@@ -41,12 +42,25 @@ class Domain:
     world: worlds.World
     mapping: dict[str, Any]
 
+    @property
+    def source(self) -> str:
+        """The name of the source's environment: the demo's data name their own."""
+        return ENV_SOURCE if self.name in WHOLE else worlds.SOURCE
+
     def items(self, entry: str) -> list[dict[str, Any]]:
         """The source items of an entry."""
         about = self.mapping["tables"][entry]
         table = about.get("source", f"{entry}@source").removesuffix("@source")
         wanted = {name: {"S": value} for name, value in about.get("where", {}).items()}
-        return [one for one in DOMAINS[self.name]()[0][table]["items"] if wanted.items() <= one.items()]
+        return [one for one in MADE[self.name]()[0][table]["items"] if wanted.items() <= one.items()]
+
+    def settle(self, flow: Flow) -> None:
+        """Makes the target's tables, with what they hold before the migration."""
+        flow.create()
+        entries = load_mapping(flow.parameters).entries
+        for name, about in MADE[self.name]()[0].items():
+            for item in about.get("residents", ()):
+                self.world.put(entries[name].target, item)
 
     def flow(self, outputs: Path, *changes: Mapping[str, Any]) -> Flow:
         """A migration of the domain into empty tables of its own, with its mapping changed, not yet begun."""
@@ -60,7 +74,7 @@ class Domain:
         # Environments that no text of the data holds, and that differ from run to run: each has its own tables.
         sides = {
             label: {"environment": name, "region": "us-west-1", "endpoint_url": self.world.engine.endpoint_url}
-            for label, name in (("source", worlds.SOURCE), ("target", target_of(number)))
+            for label, name in (("source", self.source), ("target", target_of(number)))
         }
         return Flow(build_parameters({"mapping": str(folder / "mapping.yaml"), **sides}), folder)
 
@@ -84,17 +98,32 @@ def laid_over(content: Any, change: Any) -> Any:
 
 
 def corpus() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mistake with the name of its domain."""
-    for path in sorted(HERE.glob("*.yaml")):
-        for mistake in yaml.safe_load(path.read_text(encoding="utf-8")):
-            yield path.stem, mistake
+    """Every mistake with the name of its domain, those in the demo's whole data apart."""
+    for name in DOMAINS:
+        yield from ((name, mistake) for mistake in mistakes_in(name))
+
+
+def mistakes_in(name: str) -> list[dict[str, Any]]:
+    """The mistakes of a domain."""
+    return yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def domain(name: str, world: worlds.World) -> Domain:
     """Fills the source tables of a domain."""
-    tables, mapping = DOMAINS[name]()
-    world.build(tables, worlds.SOURCE)
-    return Domain(name, world, mapping)
+    tables, mapping = MADE[name]()
+    made = Domain(name, world, mapping)
+    world.build(tables, made.source)
+    return made
+
+
+def look(flow: Flow, mistakes: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Compares all that 01 and 04 find with what they must; gives the analysis."""
+    analysis = flow.analyze()
+    assert found_by_analysis(analysis) == expected(mistakes, "analysis")
+    flow.create()
+    flow.migrate()
+    assert found_by_validation(flow.validate(), flow) == expected(mistakes, "validation")
+    return analysis
 
 
 def found_by_analysis(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +131,7 @@ def found_by_analysis(content: Mapping[str, Any]) -> dict[str, Any]:
     tables, found = content["tables"], {}
     for key, wanted in (("undeclared", _UNDECLARED), ("unmatched", _UNMATCHED)):
         found[key] = sorted([one[name] for name in wanted] + _extra(one) for one in content[key])
-    for key in ("fell_back", "dangling", "unreadable", "quarantined"):
+    for key in ("fell_back", "dangling", "unreadable", "quarantined", "conflicts"):
         found[key] = {name: table[key] for name, table in tables.items() if table[key]}
     found["not_references"] = sorted([one[name] for name in _UNDECLARED] for one in content["not_references"])
     found["kept"] = sorted(check["table"] for check in content["checks"] if check["what"] == "ids")
@@ -160,7 +189,13 @@ def expected(mistakes: Iterable[Mapping[str, Any]], stage: str) -> dict[str, Any
                 found[key] = max(found[key], value, key=(PASS, REVIEW, FAIL).index)
             else:
                 found[key] = _sums(found[key], value) if key in found else value
-    return found
+    return _left(found)
+
+
+def _left(found: dict[str, Any]) -> dict[str, Any]:
+    """The figures without those that sum up to nothing."""
+    within = {key: _left(value) if isinstance(value, dict) else value for key, value in found.items()}
+    return {key: value for key, value in within.items() if value}
 
 
 def _sums(one: Any, other: Any) -> Any:
@@ -176,14 +211,15 @@ def once_mended(mistake: Mapping[str, Any]) -> Mapping[str, Any]:
     return mistake.get("mended", {}) if gives else mistake
 
 
-def mend(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The change that 01 asks for: its lines go in, and the references that match nothing go."""
+def mend(content: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The change that 01 asks for: its lines go in, and the references of the changes that match nothing go."""
     tables: dict[str, dict] = {}
+    changed = {(name, path) for change in changes for name, of in change.items() for path in of.get("references", ())}
     for one in content["undeclared"]:
         if one["line"] and one["confidence"] >= CERTAIN:
             tables.setdefault(one["table"], {}).setdefault("references", {}).update(yaml.safe_load(one["line"]))
     for one in content["unmatched"] if tables else ():
-        if one["rule"] == "reference" and one["table"] in tables:
+        if one["rule"] == "reference" and one["table"] in tables and (one["table"], one["name"]) in changed:
             tables[one["table"]]["references"].setdefault(one["name"], GONE)
     return tables
 
