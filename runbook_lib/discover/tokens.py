@@ -24,8 +24,13 @@ _SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%\t\n\r."
 _BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
 _TOKENS = re.compile(r"[^#|,;:/\\\"'`()\[\]{}<>=&?@!*+~^$%\s.]+")
 _JOINTS = ".:#/|"  # between a prefix of letters and what makes an id of it: user:42
-_JOINT = re.compile(rf"[{_JOINTS}](?<=[A-Za-z].)(?=[A-Za-z_-]*[0-9])")
-_PREFIX, _REST = re.compile(rf"(?:[A-Za-z]+[{_JOINTS}])*[A-Za-z]+\Z"), re.compile(r"[0-9A-Za-z_-]*[0-9A-Za-z]")
+_JOINT = re.compile(rf"[{_JOINTS}](?<=[A-Za-z].)(?=[A-Za-z_-]*[0-9])([0-9A-Za-z_-]*[0-9A-Za-z])")
+_DIGIT = re.compile("[0-9]")
+_HYPHEN = re.compile("[-_]")
+_MOST_PIECES = 4  # between hyphens and underscores, of one id: ORD-2024-EU-7
+_BETWEEN = re.compile("[^_]+")
+_TELLING = 8  # characters of an id without a prefix
+_ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
 _LONGEST = 36  # characters of a uuid
 _DIGITS, _MOST = 19, 2**62  # of the longest number that stands for itself: time-ordered ids of 64 bits are below it
 LONG = 32  # separators: of a text with more, only parts that look like ids are taken
@@ -44,16 +49,15 @@ def as_number(text: str) -> int | None:
 
 
 def parts_of(texts: Iterable[str]) -> list[str]:
-    """The parts between separators of all the texts that have some, beside the texts themselves."""
-    found: list[str] = []
+    """The parts of all the texts that may be ids, beside the texts themselves."""
     wanted = [
         text
         for text in texts
         if not (text[4:5] == "-" and _DATE.fullmatch(text)) and not ("." in text and _DECIMAL.fullmatch(text))
     ]
     # All texts at once, and as bytes: a tenth of the time.
-    joined = "\0".join(["", *wanted, ""])
-    found += [joined[a:b] for a, b in _joint_spans(joined) if not joined[a - 1] == joined[b] == "\0"]
+    joined = unescaped("\0".join(["", *wanted, ""]))
+    found = [joined[a:b] for a, b in _joint_spans(joined) if not joined[a - 1] == joined[b] == "\0"]
     long_texts = []
     broken = joined.encode("utf-8", "surrogatepass").translate(_BREAKS)
     for text in broken.decode("utf-8", "surrogatepass").split("\0"):
@@ -63,7 +67,7 @@ def parts_of(texts: Iterable[str]) -> list[str]:
             continue
         parts = text.split() if blanks else ()
         found += parts
-        if "_" in text or len(text) > _LONGEST:
+        if "_" in text or ("-" in text and (blanks or not _is_uuid(text))):
             found += _inside(parts or [text])
     # Of long texts, most of which hold no id, each different word is looked at once.
     if long_texts and (words := {word for word in {*" ".join(long_texts).split()} if _like_id(word)}):
@@ -73,43 +77,81 @@ def parts_of(texts: Iterable[str]) -> list[str]:
     return found
 
 
+def unescaped(text: str) -> str:
+    """The text with blanks in place of what is percent-encoded: `%2F` is no part of an id beside it."""
+    return _ESCAPED.sub("   ", text) if "%" in text else text
+
+
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Where the parts of a text stand, the longer before those inside them."""
+    text = unescaped(text)
+    spans = [*_joint_spans(text)]
+    for token in _TOKENS.finditer(text):
+        start, stop = token.span()
+        spans += [(start, stop), *((start + a, start + b) for a, b in _inner_spans(token[0]))]
+    return sorted(spans, key=lambda span: (span[0], -span[1]))
+
+
 def _like_id(word: str) -> bool:
-    return len(word) >= 8 and not word.isalpha() and not word.isdigit()
+    return len(word) > 2 and not word.isalpha() and not word.isdigit() and bool(_DIGIT.search(word))
+
+
+def _is_uuid(text: str) -> bool:
+    return len(text) == _LONGEST and text[8:24:5] == "----"
 
 
 def _joint_spans(text: str) -> Iterator[tuple[int, int]]:
     """Where ids may stand that hold a separator themselves, behind a prefix of letters, or behind several."""
     for joint in _JOINT.finditer(text):
-        end = joint.start()
-        start = _PREFIX.search(text, max(0, end - _LONGEST), end).start()
-        stop = _REST.match(text, end + 1).end()
-        yield start, stop
-        yield from ((at, stop) for at in range(start + 1, end) if text[at - 1] in _JOINTS)
-
-
-def token_spans(text: str) -> list[tuple[int, int]]:
-    """Where the parts of a text stand, the longer before those inside them."""
-    spans = [*_joint_spans(text)]
-    for token in _TOKENS.finditer(text):
-        pieces = [token.span()]
-        if "_" in token[0]:
-            pieces += [at.span() for at in re.compile("[^_]+").finditer(text, *token.span())]
-        spans += pieces
-        spans += [
-            uuid.span()
-            for start, stop in pieces
-            if stop - start > _LONGEST
-            for uuid in _UUIDS.finditer(text, start, stop)
-        ]
-    return sorted(spans, key=lambda span: (span[0], -span[1]))
+        end, stop = joint.span(1)
+        starts, at = [], end - 2
+        while text[at].isalpha():  # there is one, and NUL or the text's begin before the first
+            while at >= 0 and text[at].isalpha():
+                at -= 1
+            starts.append(at + 1)
+            if at < 1 or text[at] not in _JOINTS:
+                break
+            at -= 1
+        stops = [stop]
+        if not _is_uuid(joint[1]):
+            stops += [one.start() for one in _HYPHEN.finditer(text, end, stop)]
+        for stop in stops:
+            yield from ((start, stop) for start in starts)
 
 
 def _inside(parts: list[str]) -> list[str]:
-    """Ids that stand between underscores, and uuids that have something else before or behind them."""
-    found = []
-    for part in parts:
-        pieces = part.split("_")
-        if len(pieces) > 1:
-            found += pieces
-        found += [uuid for piece in pieces if len(piece) > _LONGEST for uuid in _UUIDS.findall(piece)]
-    return found
+    wanted = [
+        part
+        for part in parts
+        if "_" in part
+        or (
+            "-" in part
+            and not _is_uuid(part)
+            and (len(part) > _TELLING + 1 or part.count("-") > 1)
+            and _DIGIT.search(part)
+        )
+    ]
+    return [part[a:b] for part in wanted for a, b in _inner_spans(part)]
+
+
+def _inner_spans(part: str) -> Iterable[tuple[int, int]]:
+    """Where ids may stand between hyphens and underscores: uuids, one piece, and several behind letters (CUS-7)."""
+    if _is_uuid(part):
+        return ()
+    spans = [uuid.span() for uuid in _UUIDS.finditer(part)] if len(part) > _LONGEST else []
+    rest = _UUIDS.sub("." * _LONGEST, part) if spans else part  # no part holds a dot
+    edges = [-1, *[one.start() for one in _HYPHEN.finditer(rest)], len(part)]
+    if (number := len(edges) - 1) == 1:
+        return spans
+    if "_" in part:
+        spans += [piece.span() for piece in _BETWEEN.finditer(part)]
+    for at in range(number):
+        start, stop = edges[at] + 1, edges[at + 1]
+        piece = rest[start:stop]
+        if len(piece) >= _TELLING and _like_id(piece) and "." not in piece:
+            spans.append((start, stop))
+        elif piece.isalpha():
+            for end in edges[at + 2 : at + _MOST_PIECES + 1]:
+                if end - start < len(part) and _DIGIT.search(run := rest[stop:end]) and "." not in run:
+                    spans.append((start, end))
+    return dict.fromkeys(spans)

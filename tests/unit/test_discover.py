@@ -16,7 +16,7 @@ from runbook_lib.discover import evidence, names
 from runbook_lib.discover.columns import EACH, JSON, KEYS, MAX_NAMES, VALUES, Reader, as_columns, spelled
 from runbook_lib.discover.evidence import Evidence, Values
 from runbook_lib.discover.references import LIKELY, Finding, find_references, undeclared
-from runbook_lib.discover.tokens import is_recognisable, parts_of
+from runbook_lib.discover.tokens import is_recognisable, parts_of, token_spans
 from runbook_lib.mapping.model import Entry
 from runbook_lib.values import text_of
 from runbook_lib.yaml_files import parse_value
@@ -177,6 +177,15 @@ def test_parts_of_texts():
     )
     assert {"ORG", "7", "USER", "8", *UUIDS[:4]} <= {*found}
     assert not {"plain", "2024-01-31T08", "word", "99"} & {*found}
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from("aB10-_#/.:% 2F"), max_size=24))
+def test_parts_are_the_texts_at_the_spans(some):
+    """In the samples from which patterns are read, too, every part stands where it was found."""
+    spans = token_spans(some)
+    assert {*parts_of([some])} - {some} <= {some[a:b] for a, b in spans} | {""}
+    assert spans == sorted(spans, key=lambda span: (span[0], -span[1]))
 
 
 # bounded memory
