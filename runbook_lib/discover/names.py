@@ -13,6 +13,7 @@ _MEASURES = frozenset(
     quantity rank rate rating ratio row score second size sort star status step sum total version volume week weight
     width year""".split()
 )
+_RATIOS = frozenset(("per", "by", "of"))
 _SHORTEST = 3  # letters of a word that may stand for a longer one, as `cust` for Customers
 ALIKE = 0.8  # of two names, one of which is probably misspelt
 
@@ -50,8 +51,20 @@ def means(steps: list[str], entry: str, *, many: bool) -> bool:
     wanted = [word for word in words(entry) if word not in _ID_WORDS]
     if not given or not wanted or not _stands_for(given[-1][0], wanted[-1]):
         return False
-    last = steps[given[-1][1]]
-    return says_id or many or _singular(last.lower()) == last.lower()
+    last, at = given[-1]
+    if says_id or many:
+        return True
+    # One value without a word for ids: the entry's own word, not a short form of it, nor what is counted or measured.
+    others = {word for word, of in given[:-1] if of == at} - {*wanted}
+    is_short = len(wanted[-1]) - len(last) > 1  # one letter more is a plural's: statuses
+    name = steps[at].lower()
+    return not is_short and not others & (_MEASURES | _RATIOS) and _singular(name) == name
+
+
+def names_itself(steps: list[str], entry: str) -> bool:
+    """Whether the last name says the entry and no more, as `memberNo` of Members: probably a number of its own."""
+    said = [word for word in words(steps[-1]) if word not in _ID_WORDS] if steps else []
+    return said == [word for word in words(entry) if word not in _ID_WORDS]
 
 
 def support(names: Iterable[str], entry: str) -> float:
@@ -68,8 +81,8 @@ def alike(name: str, other: str) -> bool:
 
 
 def _stands_for(word: str, other: str) -> bool:
-    shorter, longer = sorted((word, other), key=len)
-    return shorter == longer or (len(shorter) >= _SHORTEST and longer.startswith(shorter))
+    """Whether a word is another, or a short form of it: `cust` for customer, but not `stationery` for station."""
+    return word == other or (len(word) >= _SHORTEST and other.startswith(word))
 
 
 def _singular(word: str) -> str:
@@ -77,4 +90,4 @@ def _singular(word: str) -> str:
         return f"{word[:-3]}y"
     if word.endswith(("sses", "xes", "ches", "shes")):
         return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 2 else word

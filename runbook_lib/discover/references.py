@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..mapping import templates
+from ..mapping.fields import feeding
 from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry
 from ..mapping.references import paths_in_record
@@ -28,6 +29,7 @@ from .evidence import PART, Column, Evidence, Match, code_of
 from .tokens import LONG, token_spans
 
 CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
+UNSURE = 0.6  # confidence of what is one of several possibilities
 COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
 CHANCE = 1e-6  # probability of a coincidence that is none
 KOLMOGOROV = 1.63  # critical value for a sample at 1 %: Kolmogorov and Smirnov
@@ -91,7 +93,8 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
             continue
         held = frozenset(match.to for match in column.matches)
         whole = column.values.total if column.named else evidence.total(column.entry, steps)
-        for match, confidence in _parents(column, entry, evidence, numbers):
+        parents = _parents(column, entry, evidence, numbers)
+        for match, confidence in parents:
             number = _occurrences(column, match)
             one = Finding(
                 column.entry, spelled(steps), match.to, whole, min(number, whole), confidence, None, steps, held
@@ -99,7 +102,10 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
             if column.named:
                 one = replace(one, record=column.named[1])
             elif column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
-                one = replace(one, line=_line(column, steps, match.to, naming.get((column.entry, steps, match.to))))
+                owners = [match, *(other for other, _ in parents if other is not match)]
+                one = replace(one, line=_line(column, steps, owners, naming.get((column.entry, steps, match.to))))
+                if column.path[-1] is PART and not match.recognised and one.line and one.line.count("{") > 1:
+                    one = replace(one, line=None, confidence=min(UNSURE, confidence))  # which is which, nothing says
             other = found.get((one.table, one.path, one.to))
             if other and column.named:  # the same path in records of another entry
                 records = f"{other.record}, {one.record}"
@@ -144,7 +150,7 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
     open_, none = [], []
     for (table, path), several in by_path.items():
         entry = entries[table]
-        if top_of(path) in entry.model.drop:
+        if top_of(path) in entry.model.drop and top_of(path) not in _read_by_fields(entry):
             continue
         if path in entry.model.not_references:
             none += several
@@ -155,6 +161,12 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             if not any(said & one.held for one in several):
                 open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]
     return open_, none
+
+
+def _read_by_fields(entry: Entry) -> set[str]:
+    """The source attributes that the fields are made of: what is written from them arrives, although they are dropped."""
+    fields = entry.model.fields or {}
+    return feeding(fields, fields)[1]
 
 
 def _occurrences(column: Column, match: Match) -> int:
@@ -173,18 +185,28 @@ def _parents(column: Column, entry: Entry, evidence: Evidence, numbers: Numbers)
     for match in ranked:
         if match.recognised and len(np.setdiff1d(match.hits, covered, assume_unique=True)):
             coverage = _occurrences(column, match) / column.values.total
-            chosen.append((match, round(CERTAIN + (1 - CERTAIN) * min(1.0, coverage), 2)))
+            confidence = round(CERTAIN + (1 - CERTAIN) * min(1.0, coverage), 2)
+            same = [m for m in ranked if m is not match and _may_be_meant(m, match, covered)]
+            # Others that have the same ids, and for which the names speak as much, may be meant as well.
+            chosen += [(m, confidence) for m in (match, *same) if scores[m.to] >= scores[match.to]]
             covered = np.union1d(covered, match.hits)
     if chosen:
         return chosen
     many = not isinstance(column.path[-1], str)
     named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
+    named[column.entry] = named.get(column.entry, False) and not names.names_itself(spoken, column.entry)
     rated = [(match, _unrecognised(column, match, named[match.to], evidence, numbers)) for match in ranked]
     rated = sorted(rated, key=lambda pair: (-pair[1], -scores[pair[0].to], pair[0].to))
     rated = [pair for pair in rated if pair[1] >= LIKELY]
     if len(rated) > 1 and scores[rated[0][0].to] <= scores[rated[1][0].to]:  # no name tells them apart
-        return [(match, min(confidence, 0.6)) for match, confidence in rated]
+        return [(match, min(confidence, UNSURE)) for match, confidence in rated]
     return rated[:1]
+
+
+def _may_be_meant(other: Match, match: Match, covered: np.ndarray) -> bool:
+    """Whether all that a match explains, beyond what is covered, are ids of another entry, too."""
+    explained = np.setdiff1d(match.hits, covered, assume_unique=True)
+    return bool(other.recognised) and not len(np.setdiff1d(explained, other.hits, assume_unique=True))
 
 
 def _hinted(entry: Entry, path: Path) -> set[str]:
@@ -226,7 +248,7 @@ def _unrecognised(column: Column, match: Match, named: bool, evidence: Evidence,
     if any(names.names_a_measure(step) for step in column.path[-1:] if isinstance(step, str)):
         return 0.0
     if is_sample and len(whole) >= ENOUGH:
-        return 0.6
+        return UNSURE
     return round(min(0.75, 1 - by_chance), 2)
 
 
@@ -254,24 +276,24 @@ def _naming(columns: list[Column]) -> dict[tuple[str, Path, str], str]:
     }
 
 
-def _line(column: Column, steps: Path, to: str, named_by: str | None) -> str | None:
-    """The line to paste, or None where the language cannot say it."""
+def _line(column: Column, steps: Path, owners: list[Match], named_by: str | None) -> str | None:
+    """The line to paste, or None where the language cannot say it. `owners`: who has the ids, the one that is meant first."""
     sayable = [(isinstance(s, str) and bool(_SAYABLE.fullmatch(s))) or s in (EACH, JSON) for s in steps]
     if not all(sayable):
         return None
     if column.path[-1] is not PART:
-        said = f"{{table_named_by: {scalar(named_by)}}}" if named_by else scalar(to)
-    elif (pattern := _pattern(column)) is not None:
+        said = f"{{table_named_by: {scalar(named_by)}}}" if named_by else scalar(owners[0].to)
+    elif (pattern := _pattern(column, owners)) is not None:
         said = scalar(pattern)
     else:
         return None
     return f"{scalar(spelled(steps))}: {said}"
 
 
-def _pattern(column: Column) -> str | None:
+def _pattern(column: Column, parents: list[Match]) -> str | None:
     """The template that the sampled texts follow, with entries where ids stand; None where they do not agree."""
     owners: dict[int, str] = {}
-    for match in reversed(column.matches):
+    for match in reversed(parents):
         owners |= dict.fromkeys(column.values.codes[match.hits].tolist(), match.to)
     found: dict[str, int] = defaultdict(int)
     for text in column.samples:

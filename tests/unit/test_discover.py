@@ -239,6 +239,45 @@ def test_halved_values_estimate(monkeypatch):
 # decisions
 
 
+def test_a_pattern_names_the_entry_that_was_found():
+    """Not another one that has the same numbers; where two numbers stand in a text, nothing says which is which."""
+    few, more = [{"id": {"N": str(n)}} for n in range(1, 61)], [{"id": {"N": str(n)}} for n in range(1, 81)]
+    log = [
+        {"id": text(f"s{n}x"), "portRef": text(f"port/{n % 60 + 1}"), "way": text(f"from {n % 80 + 1} to {n % 60 + 1}")}
+        for n in range(300)
+    ]
+    found = {f.path: f for f in findings_of({"Ports": few, "Carriers": more, "Log": log}) if f.table == "Log"}
+    assert (found["portRef"].to, found["portRef"].line) == ("Ports", 'portRef: "port/{Ports}"')
+    assert found["portRef"].is_certain
+    assert "way" not in found or (found["way"].line is None and not found["way"].is_certain)
+    log = [{"id": text(f"s{n}x"), "portRef": text(f"{n % 60 + 1}/{n % 59 + 1}")} for n in range(300)]
+    found = {f.path: f for f in findings_of({"Ports": few, "Log": log}) if f.table == "Log"}
+    assert [(f.line, f.is_certain) for f in found.values()] == [(None, False)]
+
+
+@pytest.mark.parametrize("path", ["author", "userId", "profileRef"])
+def test_entries_with_the_same_ids_may_both_be_meant(path):
+    """Unless a name says which; or one of them lacks ids that occur."""
+    people = [{"id": text(one)} for one in UUIDS[:90]]
+    posts = [{"id": text(f"P-{n:04}"), path: text(UUIDS[n % 90])} for n in range(200)]
+    found = [f for f in findings_of({"Profiles": people, "Users": people, "Posts": posts}) if f.table == "Posts"]
+    meant = {"author": ["Profiles", "Users"], "userId": ["Users"], "profileRef": ["Profiles"]}[path]
+    assert [(f.to, f.line, f.confidence) for f in found] == [(to, f"{path}: {to}", 1.0) for to in meant]
+    found = [f for f in findings_of({"Profiles": people[1:], "Users": people, "Posts": posts}) if f.table == "Posts"]
+    assert [f.to for f in found] == ["Users"]
+
+
+def test_what_a_field_is_made_of_arrives_although_it_is_dropped():
+    """A dropped attribute needs no rule, unless a template or another field reads it."""
+    users = [{"id": text(one)} for one in UUIDS[:40]]
+    posts = [{"id": text(f"P-{n:04}"), "code": text(UUIDS[n])} for n in range(40)]
+    for fields, wanted in (({}, []), ({"label": "M-{code}"}, ["code"]), ({"label": {"from": "code"}}, ["code"])):
+        model = {"Posts": {"fields": {"id": {"from": "id"}, **fields}, "rest": "more", "drop": ["code"]}}
+        found = findings_of({"Users": users, "Posts": posts}, model)
+        open_, none = undeclared(found, entries_of(["Users", "Posts"], model))
+        assert ([f.path for f in open_], none) == (wanted, [])
+
+
 def test_a_path_to_several_entries_is_named_by_an_attribute():
     """Only where each item has an id of the entry that it names; else each entry gets a line of its own."""
     people = [{"id": text(one)} for one in UUIDS[:40]]
@@ -411,10 +450,25 @@ def test_entries_with_the_same_ids_are_told_apart_by_name():
         (["orders"], "Orders", False),
         (["id"], "Customers", False),
         (["details", "x1"], "Customers", False),
+        (["parentCustomer"], "Customers", True),
+        (["cust"], "Customers", False),
+        (["pricePerCustomer"], "Customers", False),
+        (["minCustomer"], "Customers", False),
+        (["customerStationery"], "Stations", False),
+        (["orderStatusId"], "OrderStatuses", True),
+        (["orderStatus"], "OrderStatuses", True),
     ],
 )
 def test_names_that_say_an_id_of_an_entry(steps, entry, right):
     assert names.means(steps, entry, many=False) is right
+
+
+def test_a_number_named_like_its_own_entry_is_no_certain_reference():
+    """`memberNo` of a member is probably its own number; `memberNo` of a loan is the member's."""
+    members = [{"id": {"N": str(n)}, "memberNo": {"N": str(61 - n)}} for n in range(1, 61)]
+    loans = [{"id": {"N": str(900 + 7 * n)}, "memberNo": {"N": str(n % 60 + 1)}} for n in range(200)]
+    found = {f.table: f.is_certain for f in findings_of({"Members": members, "Loans": loans})}
+    assert found == {"Members": False, "Loans": True}
 
 
 def test_a_list_may_have_the_name_of_its_entry():
