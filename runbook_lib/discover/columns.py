@@ -16,6 +16,7 @@ import orjson
 
 from ..mapping.json_text import EACH, JSON
 from ..values import MAX_ATTRIBUTES, SETS, canonical_number
+from .tokens import is_recognisable
 
 VALUES, KEYS = object(), object()  # steps of a path beside names, EACH and JSON: every value of a map, and its keys
 MAX_NAMES = 100  # of the maps at one path: where they have more, the names are data
@@ -70,7 +71,9 @@ class Columns:
         """Nothing yet."""
         self.whole: dict[Path, list[str]] = defaultdict(list)  # texts; numbers, canonical; binary in base64
         self.free: dict[Path, list[str]] = defaultdict(list)  # the texts among them that are no JSON
-        self.keys: dict[Path, Counter[str]] = defaultdict(Counter)  # path of a map, KEYS -> its keys
+        self.keys: dict[Path, Counter[str]] = defaultdict(
+            Counter
+        )  # path of a map, KEYS -> its keys; of an item those that may be ids
 
 
 class Reader:
@@ -86,6 +89,8 @@ class Reader:
         """The columns of a page. `attributes`: name → typed values, as `as_columns` gives them."""
         found = Columns()
         self._members(found, (), attributes, self._typed)
+        if names := {name: len(values) for name, values in attributes.items() if is_recognisable(name)}:
+            found.keys[KEYS,].update(names)
         return found
 
     def collapse(self, path: Path) -> Path:

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 
 from ..run.spill import PARTS, HashLog
-from .columns import Path, Reader, as_columns
+from .columns import VALUES, Path, Reader, as_columns
 from .tokens import TEXT, as_number, is_recognisable, parts_of
 
 KEPT = 500_000  # different values of all paths together
@@ -239,8 +239,12 @@ class Evidence:
         return coded
 
     def columns(self) -> list[Column]:
-        """Every path some of whose values are ids of an entry. Call it once, after the last page."""
+        """Every path some of whose values are ids of an entry. Call it once, after the last page.
+
+        Names in a path that are ids themselves stand as VALUES.
+        """
         self._join_collapsed()
+        self._join_named_by_ids()
         places = list(self._values)
         for values in self._values.values():
             values.settle()
@@ -249,8 +253,7 @@ class Evidence:
         for at, place in enumerate(places):  # the same memory
             self._values[place].codes = codes[starts[at] : starts[at + 1]]
         matches: dict[int, list[Match]] = defaultdict(list)
-        parts = codes.view(np.uint8).reshape(-1, 8)[:, 0] % PARTS
-        by_part = [np.flatnonzero(parts == part).astype(np.int32) for part in range(PARTS)]
+        by_part = _by_part(codes)
         for name in sorted(self.ids):
             recognised = _hits(codes, by_part, self.ids[name].recognisable)
             others = _hits(codes, by_part, self.ids[name].others)
@@ -274,6 +277,17 @@ class Evidence:
             entry, path, named = place
             if (new := self._readers[entry].collapse(path)) != path:
                 self._values[entry, new, named].merge(self._values.pop(place))
+
+    def _join_named_by_ids(self) -> None:
+        """Adds the values of names that are ids: such names are data, however few there are."""
+        steps = [*{s for _, path, _ in self._values for s in path if isinstance(s, str) and is_recognisable(s)}]
+        codes = np.frombuffer(codes_of(steps), np.int64)
+        by_part = _by_part(codes)
+        data = {steps[at] for ids in self.ids.values() for at in _hits(codes, by_part, ids.recognisable)}
+        for place in [place for place in self._values if not data.isdisjoint(place[1])]:
+            entry, path, named = place
+            new = tuple(VALUES if step in data else step for step in path)
+            self._values[entry, new, named].merge(self._values.pop(place))
 
     def joined(self, names: Mapping[str, str], ids: Mapping[str, Ids]) -> "Evidence":
         """The evidence under other names: place → entry (several places may be one), and the entries' ids.
@@ -311,6 +325,12 @@ class Evidence:
 def _order(text: str) -> tuple[int, str]:
     """An order that has nothing to do with what the text says."""
     return crc32(text.encode("utf-8", "surrogatepass")), text
+
+
+def _by_part(codes: np.ndarray) -> list[np.ndarray]:
+    """The places of the codes of each part of a log."""
+    parts = codes.view(np.uint8).reshape(-1, 8)[:, 0] % PARTS
+    return [np.flatnonzero(parts == part).astype(np.int32) for part in range(PARTS)]
 
 
 def _hits(codes: np.ndarray, by_part: list[np.ndarray], log: HashLog) -> np.ndarray:

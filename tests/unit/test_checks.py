@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from compiled import mapping_of, routes_of
 
+from runbook_lib.discover.references import Finding
 from runbook_lib.report import views
 from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from runbook_lib.stages.analyze.checks import NOTE, Check, alerts_of
-from runbook_lib.stages.analyze.findings import WELL, walk_checks
+from runbook_lib.stages.analyze.findings import WELL, undeclared_checks, walk_checks
 from runbook_lib.verdict import FAIL, REVIEW, Alert, worst
 
 MAPPING = """
@@ -166,3 +167,17 @@ def test_equal_findings_of_many_tables_share_a_line():
     assert "35 tables" in shown
     assert "5 dangling references" in shown
     assert "2 checks ask for a decision" in shown
+
+
+def test_values_that_are_ids_of_several_entries_name_all_of_them():
+    """Each line may be the right one; where each entry has a part of the values, one line stands for all."""
+    both = [Finding("Posts", "author", to, 90, 90, 1.0, f"author: {to}") for to in ("Profiles", "Users")]
+    (check,) = undeclared_checks(SimpleNamespace(undeclared=both))
+    assert check.message == "author: 90 of 90 values are ids of Profiles and of Users, and no rule rewrites them"
+    assert check.action.startswith(
+        "Add `author: Profiles` or `author: Users` under `references`, whichever is meant; or"
+    )
+    parts = [replace(one, found=45) for one in both]
+    (check,) = undeclared_checks(SimpleNamespace(undeclared=parts))
+    assert check.message == "author: 45 of 90 values are ids of Profiles and 1 other, and no rule rewrites them"
+    assert check.action.startswith("Add `author: Profiles` under `references`; or")

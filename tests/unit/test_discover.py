@@ -188,6 +188,29 @@ def test_parts_are_the_texts_at_the_spans(some):
     assert spans == sorted(spans, key=lambda span: (span[0], -span[1]))
 
 
+def test_names_that_are_ids_are_data_however_few():
+    """One path for all of them, which does not spell an id; other names stay. Attributes that are named so count, too."""
+    users = [{"id": text(one)} for one in UUIDS[:40]]
+    logs = [
+        {
+            "id": text(f"L-{n:03}"),
+            "seen": {"M": {UUIDS[n]: text(UUIDS[n + 1]), "line1": text(UUIDS[n]), "n": text("x")}},
+            "doc": text(json.dumps({UUIDS[n]: {"by": UUIDS[n]}})),
+            UUIDS[n + 2]: {"BOOL": True},
+        }
+        for n in range(30)
+    ]
+    found = findings_of({"Users": users, "Logs": logs})
+    assert {(f.path, f.values, f.found, f.line) for f in found} == {
+        ("seen{keys}", 90, 30, None),
+        ("seen{}", 30, 30, None),
+        ("seen.line1", 30, 30, "seen.line1: Users"),
+        ("doc:json{keys}", 30, 30, None),
+        ("doc:json{}.by", 30, 30, None),
+        ("{keys}", 30, 30, None),
+    }
+
+
 # bounded memory
 
 

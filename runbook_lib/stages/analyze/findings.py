@@ -136,6 +136,9 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     first, more = several[0], len(several) - 1
     certain = first.is_certain
     to = first.to if not more else f"{first.to} and {plural(more, 'other')}"
+    same = [one for one in several if one.found == first.found > first.values / 2]
+    if len(same) > 1:  # more than half of the values are ids of each: the entries have the same ids
+        to = " and of ".join(one.to for one in same)
     said = ("is an id" if certain else "may be an id") if first.found == 1 else ("are ids" if certain else "may be ids")
     message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {said} of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
@@ -144,6 +147,8 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
         if first.line
         else "The mapping language cannot say this path: change it in the source, or by hand afterwards"
     )
+    if len(same) > 1 and first.line:
+        paste = f"Add {' or '.join(f'`{one.line}`' for one in same)} under `references`, whichever is meant"
     paste = f"Declare it under `references` of {first.record}, whose record it is" if first.record else paste
     action = f"{paste}; or list `{path}` under `not_references`."
     return Check("source", table, "undeclared", first.found, 0, REVIEW if certain else NOTE, action, message)
