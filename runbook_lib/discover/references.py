@@ -194,7 +194,8 @@ def _parents(column: Column, entry: Entry, evidence: Evidence, numbers: Numbers)
         return chosen
     many = not isinstance(column.path[-1], str)
     named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
-    named[column.entry] = named.get(column.entry, False) and not names.names_itself(spoken, column.entry)
+    if named.get(entry.name):
+        named[entry.name] = not names.names_itself(spoken, entry.name)
     rated = [(match, _unrecognised(column, match, named[match.to], evidence, numbers)) for match in ranked]
     rated = sorted(rated, key=lambda pair: (-pair[1], -scores[pair[0].to], pair[0].to))
     rated = [pair for pair in rated if pair[1] >= LIKELY]
