@@ -2,13 +2,14 @@
 
 An id that can be recognised (a uuid, a prefix, letters and digits) is a survivor wherever it stands. A bare one, such as a
 number, looks like other things, too: it is a survivor at a path whose values are ids for sure (see `references`), and a
-coincidence elsewhere.
+coincidence elsewhere. Items are looked at entry by entry: what one entry leaves out says nothing about the items of another.
 """
 
 import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -16,14 +17,16 @@ import numpy as np
 
 from ..mapping.model import Entry
 from ..run.spill import HashSet
-from .columns import Path, Reader, as_columns, spelled
+from .columns import KEYS, VALUES, Path, Reader, as_columns, spelled
 from .evidence import PART, Column, Evidence, Ids, steps_of
+from .left_out import LeftOut
 from .references import COVERED, find_references
 from .renewed import HASH_BYTES, Renewed, bare_code, hash_of
-from .tokens import TEXT, as_number, is_recognisable, parts_of, whole_part
+from .tokens import TEXT, as_number, is_recognisable, parts_of, unescaped, whole_part
 
 BITS_PER_ID = 128  # of the table that says of nearly every text that it is no id
 LEAST_BITS, MOST_BITS = 20, 30  # of its length, as powers of two
+PLACES = 10_000  # paths, and names, of which it is remembered how they are spelled
 
 
 class Survivor(NamedTuple):
@@ -41,16 +44,16 @@ class Survivors:
         self,
         renewed: Renewed,
         entries: Mapping[str, Entry],
-        left_out: Mapping[str, set[str]],
+        left_out: Mapping[str, LeftOut],
         environment: str | None = None,
         within: str = "",
     ):
-        """`entries`: target table → an entry that writes to it. `left_out`: target table → paths not to look at.
+        """`entries`: those whose items are looked at. `left_out`: entry → what not to look at.
 
         `environment`: the name of the source's environment, where it must not be left in any text; as a part of the name
         `within`, the target's, it is no finding.
         """
-        self._entries, self._left_out = entries, left_out
+        self._entries, self._left_out = entries, {name: left_out.get(name, LeftOut()) for name in entries}
         self._known = {name: log.frozen() for name, log in renewed.hashes.items()}
         self._table = _Table(self._known.values())
         # A number can only be a bare id.
@@ -65,52 +68,104 @@ class Survivors:
         self._evidence = Evidence([]) if renewed.codes else None
         if self._evidence:
             self._evidence.ids |= {name: Ids(others=log) for name, log in renewed.codes.items()}
-        # (target table, path) → entry → values that can be recognised; only where there are bare ids, too.
+        # (entry, path) → entry → values that can be recognised; only where there are bare ids, too.
         self._recognised: dict[tuple[str, str], Counter] = defaultdict(Counter)
         self._bare: dict[tuple[str, str], dict[str, HashSet]] = {}
+        self._place, self._is_named = lru_cache(PLACES)(self._place_of), lru_cache(PLACES)(self._names_one)
 
-    def look(self, target: str, items: list[dict]) -> list[Survivor]:
-        """The survivors of a page of a target table that can be recognised, and texts with the environment's name."""
-        found = _Texts(self._readers[target], items, once=not self._evidence)
-        wanted: dict[Path, dict[str, str | None]] = defaultdict(dict)
-        coded = {}
-        for path, texts in found.all():
-            if spelled(steps_of(path)) in self._left_out.get(target, ()):
+    def look(self, entry: str, items: list[dict]) -> list[Survivor]:
+        """The survivors of a page of an entry's items that can be recognised, and texts with the environment's name."""
+        reader = self._readers[entry]
+        found = _Texts(reader, items, once=not self._evidence)
+        ids: dict[Path, dict[str, str]] = defaultdict(dict)
+        coded: dict[tuple[Path, None], array] = {}
+        for raw, texts in found.all():
+            if (path := self._place(entry, raw)) is None:
                 continue
-            sums = _checksums(texts)
-            for at in self._table.may_hold(sums):
-                text = texts[at]
-                if text not in wanted[path] and (owner := self._owner(text)):
-                    wanted[path][text] = owner
-            if self._environment and self._environment in "\0".join(texts) and path[-1] is not PART:
-                wanted[path] |= {text: None for text in texts if any(self._named.findall(text))}
+            sums = self._collect(ids[path], texts)
             if self._evidence:
                 numbers = [as_number(text) for text in texts]
-                coded[path, None] = array(
-                    "q",
-                    [int(s) | TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)],
-                )
+                codes = [int(s) | TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)]
+                coded.setdefault((path, None), array("q")).extend(codes)
         if self._evidence:
-            self._evidence.take(target, self._readers[target], coded)
-        return [*self._located(target, items, wanted)] if any(wanted.values()) else []
+            self._evidence.take(entry, reader, coded)
+        in_names: dict[Path, dict[str, str]] = defaultdict(dict)
+        for raw, names in found.names():
+            if (path := self._place(entry, raw)) is not None:
+                self._collect(in_names[path], names)
+        named = self._environments(entry, found) if self._environment else {}
+        if not (any(ids.values()) or any(in_names.values()) or named):
+            return []
+        return [*self._located(entry, items, ids, in_names, named)]
 
-    def _located(self, target: str, items: list[dict], wanted: Mapping[Path, Mapping]) -> Iterator[Survivor]:
+    def _collect(self, owners: dict[str, str], texts: list[str]) -> np.ndarray:
+        """Adds those of the texts that are ids, with their entries. The texts' checksums."""
+        sums = _checksums(texts)
+        for at in self._table.may_hold(sums):
+            text = texts[at]
+            if text not in owners and (owner := self._owner(text)):
+                owners[text] = owner
+        return sums
+
+    def _environments(self, entry: str, found: "_Texts") -> dict[Path, set[str]]:
+        """Path → the texts there that hold the name of the environment."""
+        named: dict[Path, set[str]] = defaultdict(set)
+        model = self._entries[entry].model
+        own = (model.rest, KEYS) if model.fields is not None and model.rest != "copy" else None  # names of attributes
+        for raw, texts in found.said():
+            if raw != own and self._environment in "\0".join(texts) and (path := self._place(entry, raw)):
+                named[path] |= {text for text in texts if self._environment in text and self._says_it(text)}
+        return {path: texts for path, texts in named.items() if texts}
+
+    def _says_it(self, text: str) -> bool:
+        return any(self._named.findall(unescaped(text)))
+
+    def _place_of(self, entry: str, path: Path) -> Path | None:
+        """The path without ids of the source in it, as where the names are data; None where nobody looks."""
+        left = self._left_out[entry]
+        if path[0] in left.made or spelled(steps_of(path)) in left.paths:
+            return None
+        place = tuple(VALUES if isinstance(step, str) and self._is_named(step) else step for step in path)
+        return None if spelled(steps_of(place)) in left.paths else place
+
+    def _names_one(self, name: str) -> bool:
+        return any(is_recognisable(part) and self._owner(part) for part in (name, *parts_of([name])))
+
+    def _stays(self, entry: str, item: dict, path: Path, text: str) -> bool:
+        """Whether a template put it there from what stays on purpose."""
+        mixed = self._left_out[entry].mixed.get(path[0]) if isinstance(path[0], str) else None
+        return mixed is not None and mixed.explains(item[path[0]].get("S", ""), text)
+
+    def _located(
+        self,
+        entry: str,
+        items: list[dict],
+        ids: Mapping[Path, Mapping[str, str]],
+        in_names: Mapping[Path, Mapping[str, str]],
+        named: Mapping[Path, set[str]],
+    ) -> Iterator[Survivor]:
         for index, item in enumerate(items):
-            for path, texts in _Texts(self._readers[target], [item]).all():
-                if known := wanted.get(path):
-                    place = spelled(steps_of(path))
-                    for text in texts:
-                        if text in known:
-                            if self._evidence and path[-1] is not PART:
-                                self._recognised[target, place][known[text]] += 1
-                            yield Survivor(index, place, known[text])
+            found = _Texts(self._readers[entry], [item])
+            kinds = ((ids, found.all()), (in_names, found.names() if any(in_names.values()) else ()))
+            for raw, texts, owners in ((raw, texts, kind) for kind, paths in kinds for raw, texts in paths):
+                if not (known := owners.get(path := self._place(entry, raw))):
+                    continue
+                place = spelled(steps_of(path))
+                for text in texts:
+                    if text in known and not self._stays(entry, item, path, text):
+                        if self._evidence and path[-1] is not PART:
+                            self._recognised[entry, place][known[text]] += 1
+                        yield Survivor(index, place, known[text])
+            for raw, texts in found.said() if named else ():
+                if some := named.get(path := self._place(entry, raw)):
+                    yield from (Survivor(index, spelled(path), None) for text in texts if text in some)
 
     def _owner(self, text: str) -> str | None:
         known = hash_of(text)
         return next((name for name, hashes in self._known.items() if known in hashes), None)
 
     def bare(self) -> tuple[set[str], Counter]:
-        """The target tables that have to be looked through again for bare ids, and (table, path) → coincidences.
+        """The entries whose items have to be looked at again for bare ids, and (entry, path) → coincidences.
 
         Call it after the last page.
         """
@@ -129,7 +184,7 @@ class Survivors:
             if not owners:
                 hits = np.unique(np.concatenate([match.hits for match in column.matches]))
                 coincidences[place] += int(column.values.counts[hits].sum())
-        return {target for target, _ in self._bare}, coincidences
+        return {entry for entry, _ in self._bare}, coincidences
 
     def _among_recognised(self, column: Column, place: tuple[str, str]) -> set[str]:
         """The entries of which a path holds ids that can be recognised and others; none where it holds other things, too."""
@@ -142,17 +197,21 @@ class Survivors:
         said = values.total - values.count(bare_code(""))
         return {match.to for match in matches} if ids >= COVERED * said else set()
 
-    def look_again(self, target: str, items: list[dict]) -> list[Survivor]:
+    def look_again(self, entry: str, items: list[dict]) -> list[Survivor]:
         """The bare survivors of a page, after `bare`."""
         found = []
         for index, item in enumerate(items):
-            for path, texts in _Texts(self._readers[target], [item]).all():
+            for raw, texts in _Texts(self._readers[entry], [item]).all():
+                if (path := self._place(entry, raw)) is None:
+                    continue
                 place = spelled(steps_of(path))
-                for to, codes in self._bare.get((target, place), {}).items():
+                for to, codes in self._bare.get((entry, place), {}).items():
                     found += [
                         Survivor(index, place, to)
                         for text in texts
-                        if array("q", [bare_code(text)]).tobytes() in codes and not is_recognisable(text)
+                        if array("q", [bare_code(text)]).tobytes() in codes
+                        and not is_recognisable(text)
+                        and not self._stays(entry, item, path, text)
                     ]
         return found
 
@@ -162,7 +221,8 @@ class _Texts:
 
     def __init__(self, reader: Reader, items: list[dict], *, once: bool = False):
         """`once`: each text once a path, not as often as it stands there."""
-        self._reader, self._found, self._once = reader, reader.columns(as_columns(items)), once
+        self._attributes = as_columns(items)
+        self._reader, self._found, self._once = reader, reader.columns(self._attributes), once
 
     def all(self) -> Iterator[tuple[Path, list[str]]]:
         """Path and texts; the path of parts ends with PART."""
@@ -173,6 +233,18 @@ class _Texts:
         for path, texts in self._found.free.items():
             if parts := parts_of({*texts} if self._once else texts):
                 yield (*self._reader.collapse(path), PART), [*{*parts}] if self._once else parts
+
+    def names(self) -> Iterator[tuple[Path, list[str]]]:
+        """The names of attributes, and the parts of these and of other names, each once."""
+        yield (KEYS,), [*self._attributes]
+        for path, names in (((KEYS,), self._attributes), *self._found.keys.items()):
+            if parts := parts_of([*names]):
+                yield (*self._reader.collapse(path), PART), parts
+
+    def said(self) -> Iterator[tuple[Path, list[str]]]:
+        """The texts that are no JSON, which is read at its own paths, and the names that are data."""
+        for path, texts in (*self._found.free.items(), *self._found.keys.items()):
+            yield self._reader.collapse(path), [*texts]
 
 
 class _Table:

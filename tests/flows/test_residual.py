@@ -108,6 +108,43 @@ def test_what_stays_on_purpose_is_left_out_and_listed(make):
     assert report["validation"]["residual_ids"]["left_out"] == {"Kept": ["id"], "Orders": ["log", "old"]}
 
 
+def test_two_entries_of_one_target_leave_out_what_each_of_them_says(make, moto_world):
+    """`not_references`, ids that are kept, and references to them, each in one entry and not in the other."""
+    kinds = "ABCD"
+    docs = [
+        {"id": text(f"O-{n}"), "kind": text(kinds[n % 4]), "code": text(UUIDS[n]), "old": text(UUIDS[n])}
+        for n in range(12)
+    ]
+    side = f"source: Docs-{SOURCE}-{moto_world.suffix}, target: Docs-{TARGET}-{moto_world.suffix}"
+    of_kind = {kind: f"{{{side}, where: {{kind: {kind}}}" for kind in kinds}
+    body = (
+        f"{{Users: {{}}, Kept: {{id_format: keep}}, A: {of_kind['A']}, not_references: [code, old]}}, "
+        f"B: {of_kind['B']}, not_references: [old]}}, C: {of_kind['C']}, references: {{code: Kept, old: Users}}}}, "
+        f"D: {of_kind['D']}, id: old, id_format: keep}}}}"
+    )
+    report = make(body, Users=USERS, Kept=USERS, Docs=docs).validate()
+    assert left(report) == {"B": {"code": 3}, "D": {"code": 3}}
+    assert report["validation"]["residual_ids"]["left_out"] == {
+        "A": ["code", "old"],
+        "B": ["old"],
+        "C": ["code"],
+        "D": ["old"],
+        "Kept": ["id"],
+    }
+
+
+def test_what_templates_make_of_values_that_stay_stays(make):
+    """Through other fields, too; what other attributes bring into the same text is found."""
+    fields = '{id: {from: id}, ref: {from: code}, label: "M-{ref}", both: "{buyer}/{label}"}'
+    body = f"{{Users: {{}}, Orders: {{fields: {fields}, drop: [buyer], not_references: [code]}}}}"
+    orders = [
+        {"id": text(f"O-{n}"), "code": text(UUIDS[n]), "buyer": text(one)} for n, one in enumerate([UUIDS[9], "x"])
+    ]
+    report = make(body, Users=USERS, Orders=orders).validate()
+    assert left(report) == {"Orders": {"both": 1}}
+    assert report["validation"]["residual_ids"]["values"] == 1
+
+
 def test_a_split_is_searched_under_the_targets_names(make):
     """In the rest, under a field's name, and where a template put it."""
     fields = '{id: {from: id}, buyerId: {from: buyer}, label: "by {buyer}", seenLog: {from: log}}'

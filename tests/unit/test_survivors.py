@@ -7,19 +7,25 @@ from compiled import mapping_of
 from support_schemas import UUIDS, text
 
 from runbook_lib.discover import survivors
+from runbook_lib.discover.left_out import LeftOut, Mixed
 from runbook_lib.discover.renewed import Renewed, hashed
 from runbook_lib.discover.survivors import Survivor, Survivors
 
 ENVIRONMENT = "fvn7t5hbobaxjklhrqzdl4ac34"
 
 
-def looking(ids: dict[str, list[str]], left_out: dict[str, set[str]] | None = None, environment: str | None = None):
-    """A search through the table T for ids of entries."""
+def looking(
+    ids: dict[str, list[str]],
+    left_out: dict[str, LeftOut] | None = None,
+    environment: str | None = None,
+    tables: str = '{"T": {"source": "t-old", "target": "T"}}',
+):
+    """A search through the items of entries for ids of entries."""
     renewed = Renewed()
     for entry, some in ids.items():
         renewed.add(entry, *hashed(some))
-    entries = mapping_of('{"tables": {"T": {"source": "t-old", "target": "T"}}}').entries
-    return Survivors(renewed, {"T": entries["T"]}, left_out or {}, environment)
+    entries = mapping_of(f'{{"tables": {tables}}}').entries
+    return Survivors(renewed, entries, left_out or {}, environment)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +155,92 @@ def test_bare_texts_are_told_apart_from_numbers():
 
 def test_left_out_paths_are_not_looked_at():
     items = [{"id": text("x"), "seen": text(UUIDS[0]), "list": {"L": [text(UUIDS[0])]}}]
-    search = looking({"Users": UUIDS[:3]}, {"T": {"seen", "list[]"}})
+    search = looking({"Users": UUIDS[:3]}, {"T": LeftOut(paths=frozenset({"seen", "list[]"}))})
     assert search.look("T", items) == []
+
+
+def test_what_one_entry_leaves_out_another_does_not():
+    """Two entries of one target; also where the ids look like nothing."""
+    ids = [str(n) for n in range(1000, 1060)]
+    items = [{"id": text(f"x{n}"), "userId": text(one), "note": text(UUIDS[0])} for n, one in enumerate(ids)]
+    tables = '{"A": {"source": "a-old", "target": "T"}, "B": {"source": "b-old", "target": "T"}}'
+    left = {"A": LeftOut(paths=frozenset({"userId", "note"}))}
+    search = looking({"Users": [*ids, UUIDS[0]]}, left, tables=tables)
+    assert search.look("A", items) == []
+    assert search.look("B", items) == [Survivor(n, "note", "Users") for n in range(60)]
+    assert search.bare() == ({"B"}, {})
+    assert search.look_again("A", items) == []
+    assert search.look_again("B", items) == [Survivor(n, "userId", "Users") for n in range(60)]
+
+
+def test_what_a_template_made_is_left_out_as_far_as_it_stays():
+    """Whole, with what stands inside; or the values of some of its holes."""
+    mixed = {"label": Mixed(("", "#", ""), (False, True))}
+    search = looking({"Users": [*UUIDS[:3], "7"]}, {"T": LeftOut(made=frozenset({"js"}), mixed=mixed)})
+    items = [
+        {"id": text(f"x{n}"), "js": text(json.dumps({"a": UUIDS[0]})), "label": text(label)}
+        for n, label in enumerate([f"K#{UUIDS[0]}", f"{UUIDS[1]}#{UUIDS[2]}", f"{UUIDS[1]}#7"])
+    ]
+    assert search.look("T", items) == [Survivor(1, "label", "Users"), Survivor(2, "label", "Users")]
+
+
+def test_a_path_spells_no_id():
+    """Where ids are the keys of maps, all their values have one path, under which they are left out, too."""
+    ids = [*UUIDS[:40], *map(str, range(100, 140))]
+    items = [
+        {
+            "id": text(f"x{n}"),
+            "by": {"M": {one: {"M": {"who": text(one), "no": {"N": str(100 + n)}}}}},
+            "at": {"M": {f"USER#{one}": text(one), "other": text(one)}},
+        }
+        for n, one in enumerate(UUIDS[:40])
+    ]
+    search = looking({"Users": ids})
+    paths = ["at.other", "at{keys}", "at{}", "by{keys}", "by{}.who"]
+    assert [*map(tuple, sorted(search.look("T", items)))] == [(n, path, "Users") for n in range(40) for path in paths]
+    tables, coincidences = search.bare()
+    assert not tables or not coincidences
+    assert {one.path for one in search.look_again("T", items)} | {path for _, path in coincidences} == {"by{}.no"}
+    left = {"T": LeftOut(paths=frozenset({"by{}.who", f"at.USER#{UUIDS[0]}", "at{keys}"}))}
+    assert {one.path for one in looking({"Users": ids}, left).look("T", items[:1])} == {"at.other", "by{keys}"}
+
+
+def test_the_name_of_an_attribute_may_be_an_id():
+    """At the top of an item, whole or as a part."""
+    items = [
+        {"id": text("x"), UUIDS[0]: {"M": {"who": text(UUIDS[1])}}},
+        {"id": text("y"), f"USER#{UUIDS[2]}": text("x")},
+        {"id": text("z"), UUIDS[3]: text("x")},
+    ]
+    found = looking({"Users": UUIDS[:3]}).look("T", items)
+    assert [*map(tuple, found)] == [(0, "{}.who", "Users"), (0, "{keys}", "Users"), (1, "{keys}", "Users")]
+
+
+def test_the_name_of_the_environment_counts_once_and_as_data():
+    """JSON text counts where it stands in it, and an escape ends a word; names of attributes are no data."""
+    items = [
+        {
+            "id": text("x"),
+            "js": text(json.dumps({"bucket": f"media-{ENVIRONMENT}"})),
+            "url": text(f"https%3A%2F%2F{ENVIRONMENT}%2Fa"),
+            "word": text(f"2F{ENVIRONMENT}"),
+            "by": {"M": {ENVIRONMENT: text("x")}},
+            "more": {"M": {f"{ENVIRONMENT}_id": text("x"), "b": text(ENVIRONMENT)}},
+            f"{ENVIRONMENT}_no": text("x"),
+        }
+    ]
+    rest = '{"T": {"source": "t-old", "target": "T", "fields": {"id": {"from": "id"}}, "rest": "more"}}'
+    found = looking({}, environment=ENVIRONMENT, tables=rest).look("T", items)
+    assert sorted(one.path for one in found) == ["by{keys}", "js:json.bucket", "more.b", "url"]
+    found = looking({}, environment=ENVIRONMENT).look("T", items)
+    assert sorted(one.path for one in found) == ["by{keys}", "js:json.bucket", "more.b", "more{keys}", "url"]
+
+
+def test_an_id_that_holds_the_environments_name_is_an_id_all_the_same():
+    found = looking({"Users": [f"{ENVIRONMENT}-7"]}, environment=ENVIRONMENT).look(
+        "T", [{"a": text(f"{ENVIRONMENT}-7")}]
+    )
+    assert found == [Survivor(0, "a", "Users"), Survivor(0, "a", None)]
 
 
 def test_the_name_of_the_environment_is_found_as_a_whole_part():

@@ -1,15 +1,13 @@
 """Source ids, and the name of the source's environment, that are left in the target: what was found, and what it means."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...discover.columns import top_of
+from ...discover.left_out import left_out
 from ...discover.renewed import Renewed
 from ...discover.survivors import Survivor, Survivors
-from ...mapping.model import Entry
-from ...mapping.templates import holes
 from ...run.spill import Spool
 from ...verdict import REVIEW, Alert, plural
 from ...walk.plan import Plan
@@ -103,41 +101,48 @@ class Search:
 
     def __init__(self, plan: Plan, renewed: Renewed):
         """`renewed`: the ids to look for."""
-        entries = [route.entry for route in plan.routes.values()]
-        by_target: dict[str, set[str]] = defaultdict(set)
-        self.found = Residual(entries=renewed.entries)
-        for entry in entries:
-            if paths := sorted(_left_out(entry, plan.mapping.entries)):
-                self.found.left_out[entry.name] = paths
-                by_target[entry.target].update(at for path in paths for at in _in_target(entry, path))
-        sides = plan.parameters.source.environment, plan.parameters.target.environment
-        used = any(ENVIRONMENT_HOLE in (entry.model.source or "") for entry in entries)
-        self.found.name = sides[0] if used and sides[0] != sides[1] else None
-        self._survivors = Survivors(
-            renewed, {entry.target: entry for entry in entries}, by_target, self.found.name, within=sides[1]
+        entries = {name: route.entry for name, route in plan.routes.items()}
+        left = {name: left_out(entry, plan.mapping.entries) for name, entry in entries.items()}
+        self.found = Residual(
+            entries=renewed.entries,
+            left_out={name: [*one.listed] for name, one in left.items() if one.listed},
         )
+        sides = plan.parameters.source.environment, plan.parameters.target.environment
+        used = any(ENVIRONMENT_HOLE in (entry.model.source or "") for entry in entries.values())
+        self.found.name = sides[0] if used and sides[0] != sides[1] else None
+        self._survivors = Survivors(renewed, entries, left, self.found.name, within=sides[1])
+        self._targets = {name: entry.target for name, entry in entries.items()}
+        self._again: set[str] = set()  # entries whose items have to be looked at again
 
     @property
     def needed(self) -> bool:
         """Whether there is anything to look for."""
         return bool(self.found.entries or self.found.name)
 
-    def page(self, target: str, mine: list[Mine]) -> None:
+    def page(self, mine: list[Mine]) -> None:
         """Looks at a page of a target table."""
-        self._count(mine, self._survivors.look(target, [one.item for one in mine]))
+        for entry, some in _by_entry(mine):
+            self._count(some, self._survivors.look(entry, [one.item for one in some]))
 
     def tables_again(self) -> set[str]:
         """The target tables to go through once more, by `page_again`. Call it after the last page."""
-        tables, self.found.coincidences = self._survivors.bare()
-        return tables
+        self._again, coincidences = self._survivors.bare()
+        for (entry, path), number in coincidences.items():
+            self.found.coincidences[self._targets[entry], path] += number
+        return {self._targets[entry] for entry in self._again}
 
-    def page_again(self, target: str, mine: list[Mine]) -> None:
+    def page_again(self, mine: list[Mine]) -> None:
         """Looks at a page again, for bare ids."""
+        for entry, some in _by_entry(mine):
+            if entry in self._again:
+                self._look_again(entry, some)
+
+    def _look_again(self, entry: str, mine: list[Mine]) -> None:
         items = [one.item for one in mine]
-        found = self._survivors.look_again(target, items)
+        found = self._survivors.look_again(entry, items)
         some = sorted({one.index for one in found})
         before: dict[int, set[Survivor]] = defaultdict(set)
-        for one in self._survivors.look(target, [items[at] for at in some]):
+        for one in self._survivors.look(entry, [items[at] for at in some]):
             if one.to is not None:
                 before[some[one.index]].add(one._replace(index=some[one.index]))
         self._count(mine, found, before)
@@ -154,27 +159,11 @@ class Search:
                     left.add(mine[index], some, (before or {}).get(index, ()))
 
 
-def _left_out(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
-    """The source paths whose values stay on purpose: ids that are kept, references to them, and `not_references`."""
-    yield from entry.model.not_references
-    if entry.model.id and not entry.model.renews_ids:
-        yield entry.model.id
-    for path, parts in entry.references_to.items():
-        if parts and not any(entries[hole.name].model.renews_ids for hole in holes(parts)):
-            yield path
-
-
-def _in_target(entry: Entry, path: str) -> Iterator[str]:
-    """Where the values of a source path stand in the target."""
-    model = entry.model
-    if model.fields is None:
-        yield path
-        return
-    top = top_of(path)
-    copies = [name for name, rule in model.fields.items() if rule.source == top]
-    yield from (name + path[len(top) :] for name in copies)
-    if not copies and model.rest:
-        yield path if model.rest == "copy" else f"{model.rest}.{path}"
+def _by_entry(mine: list[Mine]) -> Iterable[tuple[str, list[Mine]]]:
+    found: dict[str, list[Mine]] = defaultdict(list)
+    for one in mine:
+        found[one.entry].append(one)
+    return found.items()
 
 
 def lines_of(residual: Residual) -> dict[str, Spool]:

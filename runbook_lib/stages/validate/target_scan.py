@@ -52,14 +52,14 @@ def look_at_target(
     for target in sorted(targets):
         extra = HashLog()
         for mine, keys in scan.pages(target, whole=search.needed):
-            search.page(target, mine)
+            search.page(mine)
             extra.extend([key_hash(key) for key in keys])
             side.keys.extend((target, key) for key in keys[: max(0, shown - len(side.keys))])
         if len(extra):
             side.extra[target] = extra.frozen()
     for target in sorted(search.tables_again()):
         for mine, _ in scan.pages(target, whole=True):
-            search.page_again(target, mine)
+            search.page_again(mine)
     return side
 
 

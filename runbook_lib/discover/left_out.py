@@ -1,0 +1,137 @@
+"""What of an entry's target items holds old ids on purpose, so that nobody looks for survivors there. Pure.
+
+A mapping says it of paths of the source. This follows them to where their values stand in the target.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ..mapping import templates
+from ..mapping.model import Entry, FieldRule
+
+MOST = 16  # times that a text may hold an id for each to be looked at
+_DEEPER = (".", "[", ":", "{")  # begins what a path says of the inside of an attribute
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A text that a template makes of some values that stay on purpose, and of others."""
+
+    literals: tuple[str, ...]  # before, between and after the holes
+    stays: tuple[bool | None, ...]  # of each hole: whether its value stays on purpose; None: no id can stand there
+
+    def explains(self, text: str, part: str) -> bool:
+        """Whether the part of the text can only stand where values stay on purpose."""
+        if text.count(part) > MOST:
+            return False
+        stays = {self.stays[hole] for hole in self._holes(text, part)}
+        return True in stays and False not in stays
+
+    def _holes(self, text: str, part: str) -> Iterator[int]:
+        """The holes in which the part may stand, at any place where the text holds it; none where no text fits."""
+        head, *between, tail = self.literals
+        end = len(text) - len(tail)
+        at = text.find(part) if text.startswith(head) and text.endswith(tail) else -1
+        while at >= 0:
+            stop = at + len(part)
+            if len(head) <= at and stop <= end:
+                for hole in range(len(self.stays)):
+                    if _in_order(between[:hole], text[len(head) : at]) and _in_order(between[hole:], text[stop:end]):
+                        yield hole
+            at = text.find(part, at + 1)
+
+
+def _in_order(literals: Iterable[str], text: str) -> bool:
+    at = 0
+    for literal in literals:
+        at = text.find(literal, at)
+        if at < 0:
+            return False
+        at += len(literal)
+    return True
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not looked at in the target items of one entry."""
+
+    listed: tuple[str, ...] = ()  # the paths of the source, as a report lists them
+    paths: frozenset[str] = frozenset()  # of the target, as a mapping spells them
+    made: frozenset[str] = frozenset()  # attributes that templates make of nothing else
+    mixed: Mapping[str, Mixed] = field(default_factory=dict)  # attribute -> its template
+
+
+def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
+    """What is left out of an entry: ids that are kept, references to them, and `not_references`. `entries`: all."""
+    listed = {*_listed(entry, entries)}
+    fields = entry.model.fields or {}
+    paths = {at for path in listed for at in _copies(entry, path)}
+    made, mixed = set(), {}
+    for name in [name for name, rule in fields.items() if rule.template is not None]:
+        parts = _flat(name, fields)
+        if len(parts) == 1 and not isinstance(parts[0], str):  # as good as a copy, with what stands inside
+            paths |= {name + deeper for path in listed if (deeper := _inside(path, parts[0].name)) is not None}
+            continue
+        holes = templates.holes(parts)
+        stays = tuple(None if hole.format else hole.name in listed for hole in holes)
+        if True in stays and False in stays:
+            mixed[name] = Mixed(_literals(parts), stays)
+        elif True in stays:
+            made.add(name)
+    return LeftOut(tuple(sorted(listed)), frozenset(paths), frozenset(made), mixed)
+
+
+def _listed(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
+    yield from entry.model.not_references
+    if entry.model.id and not entry.model.renews_ids:
+        yield entry.model.id
+    for path, parts in entry.references_to.items():
+        if parts and not any(entries[hole.name].model.renews_ids for hole in templates.holes(parts)):
+            yield path
+
+
+def _copies(entry: Entry, path: str) -> Iterator[str]:
+    """Where the values of a source path stand in the target as they are: in fields, and in the rest."""
+    model = entry.model
+    if any(_inside(path, name) is not None for name in model.drop):
+        in_rest = False
+    elif model.fields is None:
+        in_rest = True
+    else:
+        rules = [(name, rule, _inside(path, rule.source)) for name, rule in model.fields.items() if rule.source]
+        copies = [(name, rule, deeper) for name, rule, deeper in rules if deeper is not None]
+        yield from (name + deeper for name, _, deeper in copies)
+        in_rest = bool(model.rest) and (not copies or any(rule.on_error == "rest" for _, rule, _ in copies))
+    if in_rest:  # what the map of the rest holds in the source keeps its place there
+        is_own = model.fields is None or model.rest == "copy" or _inside(path, model.rest) is not None
+        yield path if is_own else f"{model.rest}.{path}"
+
+
+def _inside(path: str, attribute: str) -> str | None:
+    """What a path says of the inside of an attribute; None where it is the path of another one."""
+    deeper = path[len(attribute) :]
+    return deeper if path.startswith(attribute) and (not deeper or deeper.startswith(_DEEPER)) else None
+
+
+def _flat(name: str, fields: Mapping[str, FieldRule]) -> list[str | templates.Hole]:
+    """The template of a field, with what fields are made of in the place of the holes that read them."""
+    parts = []
+    for part in templates.parse(fields[name].template):
+        rule = None if isinstance(part, str) or part.format or part.name == name else fields.get(part.name)
+        if rule is None:
+            parts.append(part)
+        elif rule.template is not None:
+            parts += _flat(part.name, fields)
+        else:
+            parts.append(templates.Hole(rule.source or part.name))
+    return parts
+
+
+def _literals(parts: Iterable[str | templates.Hole]) -> tuple[str, ...]:
+    literals = [""]
+    for part in parts:
+        if isinstance(part, str):
+            literals[-1] += part
+        else:
+            literals.append("")
+    return tuple(literals)
