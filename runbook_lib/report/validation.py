@@ -155,6 +155,8 @@ def residual(result: Validation) -> Html:
     )
     if not left.entries:
         looked = "No entry gets new ids, so no id of the source can be left over."
+    if left.not_looked_for:
+        looked += f" Not for those of {', '.join(left.not_looked_for)}, which this validation left out."
     looked += f" The source's environment {left.name} was looked for, too." if left.name else ""
     blocks = [note(looked + ("" if rows else " None was found."), "look" if rows else "good")]
     if rows:

@@ -172,6 +172,9 @@ def test_entries_that_are_left_out_still_say_which_ids_are_old(make):
     report = flow.validate(tables=["Orders"])
     assert left(report) == {"Orders": {"seller": 1}}
     assert report["validation"]["residual_ids"]["entries"] == ["Orders", "Users"]
+    assert report["validation"]["residual_ids"]["not_looked_for"] == ["Others"]
+    notes = [a["message"] for a in report["alerts"] if a["level"] == "NOTE"]
+    assert "nobody looked for the ids of Others, which `--tables` left out" in notes
 
 
 def test_an_interrupted_search_finds_the_same(make, moto_world, monkeypatch):

@@ -77,6 +77,7 @@ class Residual:
     coincidences: Counter = field(default_factory=Counter)  # (target table, path) -> values that only look like ids
     left_out: dict[str, list[str]] = field(default_factory=dict)  # entry -> paths that were not looked at
     entries: list[str] = field(default_factory=list)  # whose ids were looked for
+    not_looked_for: list[str] = field(default_factory=list)  # entries that get new ids, and were not read
 
     def alerts(self) -> list[Alert]:
         """The open items."""
@@ -86,6 +87,9 @@ class Residual:
         if number := self.coincidences.total():
             message = f"{plural(number, 'value')} equal to ids of the source, at paths that hold other things"
             alerts.append(Alert("", "", message, "Nothing to do: numbers and short texts coincide."))
+        if self.not_looked_for:
+            message = f"nobody looked for the ids of {', '.join(self.not_looked_for)}, which `--tables` left out"
+            alerts.append(Alert("", "", message, _NOT_READ))
         return alerts
 
 
@@ -93,18 +97,23 @@ _IDS = (
     "See residual-ids.jsonl. They point at nothing, or at the wrong item: declare the reference (01 gives the line) and "
     "migrate again, or list the path under `not_references`."
 )
+_NOT_READ = (
+    "That no id of the source is left proves nothing about theirs. Validate without `--tables` to look for them, too."
+)
 _NAME = "See residual-environment.jsonl. Check that nothing in the target reads from the source."
 
 
 class Search:
     """Looks through the items of the target, page by page, and counts. Not thread-safe."""
 
-    def __init__(self, plan: Plan, renewed: Renewed):
-        """`renewed`: the ids to look for."""
+    def __init__(self, plan: Plan, renewed: Renewed, walked: Collection[str]):
+        """`renewed`: the ids to look for. `walked`: the entries that were read for theirs, beside the chosen ones."""
         entries = {name: route.entry for name, route in plan.routes.items()}
         left = {name: left_out(entry, plan.mapping.entries) for name, entry in entries.items()}
+        renewing = [name for name, entry in plan.mapping.entries.items() if entry.model.renews_ids]
         self.found = Residual(
             entries=renewed.entries,
+            not_looked_for=sorted({*renewing} - {*entries} - {*walked}),
             left_out={name: [*one.listed] for name, one in left.items() if one.listed},
         )
         sides = plan.parameters.source.environment, plan.parameters.target.environment
@@ -177,7 +186,12 @@ def as_json(residual: Residual) -> dict[str, dict[str, Any]]:
     for (table, path), number in sorted(residual.coincidences.items()):
         paths[table][path] = number
     ids = residual.ids.as_json() | {"coincidences": residual.coincidences.total(), "coincidences_by_path": paths}
+    about = {
+        "entries": residual.entries,
+        "not_looked_for": residual.not_looked_for,
+        "left_out": residual.left_out,
+    }
     return {
-        "residual_ids": ids | {"entries": residual.entries, "left_out": residual.left_out},
+        "residual_ids": ids | about,
         "residual_environment": residual.environment.as_json(),
     }

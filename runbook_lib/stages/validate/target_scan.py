@@ -45,8 +45,13 @@ def look_at_target(
     called after each page, and may raise.
     """
     targets = {route.entry.target for route in plan.routes.values()}
-    others = _others(plan, targets, held, parents, renewed, on_page)
-    search = Search(plan, renewed)
+    left_out = [
+        name
+        for name, route in plan.all_routes.items()
+        if name not in plan.routes and (name in parents or route.entry.target in targets)
+    ]
+    others = _others(plan, left_out, targets, held, parents, renewed, on_page)
+    search = Search(plan, renewed, left_out)
     side = TargetSide(others=others, residual=search.found)
     scan = _Scan(plan, expected, others, on_page)
     for target in sorted(targets):
@@ -113,21 +118,17 @@ class _Made(NamedTuple):
 
 def _others(
     plan: Plan,
+    left_out: list[str],
     targets: set[str],
     held: dict[str, HashLog],
     parents: set[str],
     renewed: Renewed,
     on_page: Callable[[], object],
 ) -> dict[str, HashSet]:
-    """Target table → keys that entries produce there which are not chosen. Adds the links of parents that are there.
+    """Target table → keys that the entries `left_out` produce there. Adds their ids, and the links of parents that are there.
 
     Reads of the source no more than makes the keys, and of the target the items of those parents.
     """
-    left_out = [
-        name
-        for name, route in plan.all_routes.items()
-        if name not in plan.routes and (name in parents or route.entry.target in targets)
-    ]
     others = plan.choose(left_out)
     keys: dict[str, HashLog] = defaultdict(HashLog)
 
