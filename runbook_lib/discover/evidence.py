@@ -189,6 +189,8 @@ class Evidence:
         coded = {(path, None): codes_of(texts) for path, texts in found.whole.items()}
         for path, keys in found.keys.items():
             coded[path, None] = array("q", chain.from_iterable([code_of(key)] * n for key, n in keys.items()))
+            if parts := [part for key, n in keys.items() if not key.isalnum() for part in parts_of([key]) * n]:
+                coded[(*path, PART), None] = codes_of(parts)
         for path, texts in found.free.items():
             if parts := parts_of(texts):
                 coded[(*path, PART), None] = codes_of(parts)
@@ -279,11 +281,12 @@ class Evidence:
                 self._values[entry, new, named].merge(self._values.pop(place))
 
     def _join_named_by_ids(self) -> None:
-        """Adds the values of names that are ids: such names are data, however few there are."""
-        steps = [*{s for _, path, _ in self._values for s in path if isinstance(s, str) and is_recognisable(s)}]
-        codes = np.frombuffer(codes_of(steps), np.int64)
+        """Adds the values of names that are ids, or hold one: such names are data, however few there are."""
+        names = {step for _, path, _ in self._values for step in path if isinstance(step, str)}
+        parts = [(part, name) for name in names for part in (name, *parts_of([name])) if is_recognisable(part)]
+        codes = np.frombuffer(codes_of([part for part, _ in parts]), np.int64)
         by_part = _by_part(codes)
-        data = {steps[at] for ids in self.ids.values() for at in _hits(codes, by_part, ids.recognisable)}
+        data = {parts[at][1] for ids in self.ids.values() for at in _hits(codes, by_part, ids.recognisable)}
         for place in [place for place in self._values if not data.isdisjoint(place[1])]:
             entry, path, named = place
             new = tuple(VALUES if step in data else step for step in path)

@@ -111,9 +111,11 @@ class Survivors:
         """Path → the texts there that hold the name of the environment."""
         named: dict[Path, set[str]] = defaultdict(set)
         model = self._entries[entry].model
-        own = (model.rest, KEYS) if model.fields is not None and model.rest != "copy" else None  # names of attributes
+        attributes = {(KEYS,)}  # paths of names of attributes, which are no data
+        if model.fields is not None and model.rest != "copy":
+            attributes.add((model.rest, KEYS))
         for raw, texts in found.said():
-            if raw != own and self._environment in "\0".join(texts) and (path := self._place(entry, raw)):
+            if raw not in attributes and self._environment in "\0".join(texts) and (path := self._place(entry, raw)):
                 named[path] |= {text for text in texts if self._environment in text and self._says_it(text)}
         return {path: texts for path, texts in named.items() if texts}
 
@@ -235,9 +237,8 @@ class _Texts:
                 yield (*self._reader.collapse(path), PART), [*{*parts}] if self._once else parts
 
     def names(self) -> Iterator[tuple[Path, list[str]]]:
-        """The names of attributes, and the parts of these and of other names, each once."""
-        yield (KEYS,), [*self._attributes]
-        for path, names in (((KEYS,), self._attributes), *self._found.keys.items()):
+        """The parts of the names of attributes and of other names, each once."""
+        for path, names in {**self._found.keys, (KEYS,): self._attributes}.items():
             if parts := parts_of([*names]):
                 yield (*self._reader.collapse(path), PART), parts
 

@@ -197,10 +197,12 @@ def test_names_that_are_ids_are_data_however_few():
             "seen": {"M": {UUIDS[n]: text(UUIDS[n + 1]), "line1": text(UUIDS[n]), "n": text("x")}},
             "doc": text(json.dumps({UUIDS[n]: {"by": UUIDS[n]}})),
             UUIDS[n + 2]: {"BOOL": True},
+            "roles": {"M": {f"USER#{UUIDS[n]}": text(f"R-{n:03}")}},
         }
         for n in range(30)
     ]
-    found = findings_of({"Users": users, "Logs": logs})
+    roles = [{"id": text(f"R-{n:03}")} for n in range(30)]
+    found = findings_of({"Users": users, "Logs": logs, "Roles": roles})
     assert {(f.path, f.values, f.found, f.line) for f in found} == {
         ("seen{keys}", 90, 30, None),
         ("seen{}", 30, 30, None),
@@ -208,6 +210,8 @@ def test_names_that_are_ids_are_data_however_few():
         ("doc:json{keys}", 30, 30, None),
         ("doc:json{}.by", 30, 30, None),
         ("{keys}", 30, 30, None),
+        ("roles{}", 30, 30, None),
+        ("roles{keys}", 30, 30, None),
     }
 
 
