@@ -6,19 +6,23 @@ drops, is unaccounted. A value that no rule changes is the same object in both i
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from operator import eq, is_, itemgetter
+from typing import Any
 
 from ..mapping.conversions import convert
+from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry, FieldRule, default_of
 from ..mapping.routes import Route, Row
-from ..values import MAX_ATTRIBUTES, add_counts, is_empty, text_of
+from ..values import MAX_ATTRIBUTES, SETS, add_counts, is_empty, text_of
 from ..verdict import FAIL, REVIEW, Alert, plural
 
 # Exactly one of them for each item and attribute it has. An item that lacks the attribute counts where a default stands in.
 WORDS = ("copied", "rewritten", "converted", "transformed", "defaulted", "rest", "dropped", "unaccounted")
 _FIRST = {w: n for n, w in enumerate(("rewritten", "converted", "transformed", "copied", "defaulted", "rest"))}
 
+ID = None  # below a step at which a path ends
+Steps = dict[Any, "Steps"]  # a tree: a step of a path → the steps below it
 LedgerPage = dict[str, Counter]  # source attribute -> word -> items
 TYPED = 32  # rows of a page, at least, whose values' types are looked at
 
@@ -31,8 +35,15 @@ class Ledger:
         model = entry.model
         self._id = model.id if model.renews_ids else None
         self._tops = {path: steps[0] for path, steps in entry.paths.items()}
-        # Attributes in which ids stand deeper, or within text: what is written there is not an id itself.
-        self._inside = {steps[0] for path, steps in entry.paths.items() if len(steps) > 1 or _in_text(entry, path)}
+        # Attributes in which ids stand deeper, within text or within a record: what is written there is not an id itself.
+        # Each with the steps below it at which something may differ; the records' own lie in `inside`.
+        self._inside: dict[str, Steps] = {}
+        for path, steps in entry.paths.items():
+            of_record = entry.model.references[path].record_of is not None
+            if len(steps) > 1 or _in_text(entry, path) or of_record:
+                _grow(self._inside.setdefault(steps[0], {}), steps[1:] if of_record else (*steps[1:], ID))
+        for steps in entry.inside:
+            _grow(self._inside[steps[0]], (*steps[1:], ID))
         self._changing = {*self._tops.values(), self._id}
         self._fields = model.fields
         self._drop = set(model.drop)
@@ -138,7 +149,8 @@ class Ledger:
         tops = self._tops
         for at, row in enumerate(rows) if tops else ():
             for path, _, old, new, _ in row.references:
-                if new is not old:
+                # One reference that became null may be all that is left of a text with several.
+                if new is not old and "NULL" not in (news[tops[path]][at] or ()):
                     news[tops[path]][at] = new
         return news
 
@@ -182,6 +194,10 @@ class Ledger:
         # What was written for a reference is never what stood there.
         if name in self._changing and None not in there and same + (made := sum(map(is_, new, there))) == number:
             return {"rewritten": made} | ({stays: same} if same else {})
+        if name in self._inside and not (rule and (rule.type or rule.has_default)):
+            steps = self._inside[name]
+            made = sum([o is not None and _differs_at(steps, v, t) for v, t, o in zip(values, there, new, strict=True)])
+            return {"rewritten": made} | ({stays: same} if same else {}) if same + made == number else {}
         if rule and rule.type and name not in self._changing and _are_converted(values, there, rule.type):
             same = sum(map(eq, values, there))
             return {"copied": same, "converted": number - same}
@@ -216,7 +232,7 @@ class Ledger:
             return "rewritten"
         if new is not None and (
             there == new
-            or (name in self._inside and there.keys() == value.keys())
+            or (name in self._inside and _differs_at(self._inside[name], value, there))
             or (rule and (rule.type or rule.has_default))  # the new id was converted in turn
         ):
             return "rewritten"
@@ -241,6 +257,34 @@ def _same(names: list[str], some: Sequence[dict], others: list[str], there: Sequ
         return all(map(eq, map(itemgetter(*names), some), map(itemgetter(*others), there)))
     except KeyError:
         return False
+
+
+def _grow(tree: Steps, steps: Iterable) -> None:
+    for step in steps:
+        tree = tree.setdefault(step, {})
+
+
+def _differs_at(steps: Steps, value: dict, there: dict | None) -> bool:
+    """Whether a value and what the target holds differ, and at these steps alone: elsewhere nothing is missing or changed."""
+    return there is not None and there is not value and there != value and _fits(steps, value, there)
+
+
+def _fits(steps: Steps, value: dict, there: dict) -> bool:
+    """Whether two values are the same but at these steps."""
+    if there is value or there == value:
+        return True
+    ((letter, content),) = value.items()
+    other = there.get(letter)
+    if letter == "M" and other is not None:
+        return other.keys() == content.keys() and all(
+            other[name] is one or (_fits(steps[name], one, other[name]) if name in steps else other[name] == one)
+            for name, one in content.items()
+        )
+    if letter == "L" and other is not None:
+        return EACH in steps and len(other) == len(content) and all(map(_fits, repeat(steps[EACH]), content, other))
+    if other is None:  # an id may have become null, and so may a set of them
+        return "NULL" in there and (ID in steps or EACH in steps)
+    return ID in steps or JSON in steps or (EACH in steps and letter in SETS)
 
 
 def _in_text(entry: Entry, path: str) -> bool:

@@ -92,6 +92,85 @@ def test_a_copy():
     }
 
 
+RECORDS = (
+    HEAD
+    + """
+  A: {references: {p: A, 'l[]': A, 's[]': A, m.p: A, 'j:json.p': A, text: '{A}|{A}'}}
+  Log:
+    references:
+      after: {record_of: A}
+      before: {record_of: {table_named_by: of}}
+      'many[]': {record_of: A}
+      both: {record_of: A}
+      both.by: A
+"""
+)
+RECORD = {
+    "id": {"S": "i1"},
+    "p": {"S": "i2"},
+    "l": {"L": [{"S": "i1"}, {"NULL": True}]},
+    "s": {"SS": ["i1", "i2"]},
+    "m": {"M": {"p": {"S": "i1"}, "q": {"M": {"p": {"S": "i1"}}}}},
+    "j": {"S": '{"p": "i1", "q": 1}'},
+    "text": {"S": "i1|i2"},
+    "n": {"N": "1.0"},
+}
+
+
+def log_of(**more: dict) -> tuple[Row, Ledger]:
+    """The row of an item of a log that holds whole records, and the ledger."""
+    route = routes_of(RECORDS)["Log"]
+    return route.route({"id": {"S": "l1"}, **more}), Ledger(route.entry)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"after": {"M": RECORD}},
+        {"after": {"M": {"id": {"S": "i1"}}}},
+        {"both": {"M": {**RECORD, "by": {"S": "i3"}}}},
+        {"before": {"M": RECORD}, "of": {"S": "A"}},
+        {"many": {"L": [{"M": RECORD}, {"M": {"n": {"N": "1"}}}]}},
+    ],
+)
+def test_a_whole_record_that_is_a_map_is_rewritten(more):
+    """Under the attribute itself, in a list, by the name that another attribute holds, and with a path inside it."""
+    row, of = log_of(**more)
+    name = next(iter(more))
+    assert row.item[name] != row.source[name]
+    assert {word: n for word, n in of.page([row, row])[name].items() if n} == {"rewritten": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.pop("n"),
+        lambda record: record.update(x={"S": "x"}),
+        lambda record: record.update(n={"N": "1"}),
+        lambda record: record.update(m={"M": {"p": record["m"]["M"]["p"], "q": {"S": "lost"}}}),
+        lambda record: record.update(m={"M": {"p": record["m"]["M"]["p"]}}),
+        lambda record: record.update(l={"L": record["l"]["L"][:1]}),
+        lambda record: record.update(p={"N": "1"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["after", "before", "both"])
+def test_a_record_that_lost_something_is_unaccounted(name, change):
+    """The ledger compares it with what was there: members, and values at which no rule writes."""
+    row, of = log_of(**{name: {"M": RECORD}, "of": {"S": "A"}})
+    change(row.item[name]["M"])
+    assert of.page([row])[name] == {"unaccounted": 1}
+
+
+def test_a_text_with_two_ids_of_which_one_became_null():
+    """All of the text is null then, whichever of the two it was."""
+    text = HEAD + "  A: {references: {text: {to: '{A}|{A}', dangling: 'null'}}}\n"
+    known = {"S": "i0"}
+    found = counted(
+        text, {"text": {"S": "i0|gone"}}, {"text": {"S": "gone|i0"}}, exists=lambda entry, old: old == known
+    )
+    assert found["text"] == {"rewritten": 2}
+
+
 def test_a_split():
     """Fields, conversions, defaults, the rest. An attribute that is copied to two fields counts once."""
     found = counted(
