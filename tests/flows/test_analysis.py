@@ -54,6 +54,54 @@ def test_units_and_money_of_every_stage(moto_world, tmp_path):
     assert "List price of us-west-1, 2026-09-29" in shown
 
 
+def test_an_index_costs_what_is_projected_into_it(moto_world, tmp_path):
+    """Keys alone, some attributes, all; global and local; like the source's, as described, and as a table has them."""
+    projections = {"few": "KEYS_ONLY", "some": ["big"], "whole": "ALL"}
+    moto_world.engine.call(
+        "CreateTable",
+        TableName=moto_world.name("Notes", SOURCE),
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("id", "at", "g", "k")],
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": name,
+                "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": said}
+                if isinstance(said, list)
+                else {"ProjectionType": said},
+            }
+            for name, said in projections.items()
+        ],
+        LocalSecondaryIndexes=[
+            {
+                "IndexName": "local",
+                "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}, {"AttributeName": "k", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
+    )
+    big, text = {"big": {"S": "x" * 1100}, "at": {"S": "1"}}, {"S": "a"}
+    items = [item(n, 2600, **big, g=text, k=text) for n in range(9)] + [item(9, 2600, **big)]
+    for one in items:
+        moto_world.put(moto_world.name("Notes", SOURCE), one)
+    each, none = 4 + (1 + 2 + 4) + 1, 4  # the table; the global indexes; the local one
+    flow = flow_of("{Notes: {id_format: keep, create: like_source}}", moto_world, tmp_path)
+    assert flow.analyze()["estimated_write_units"] == 9 * each + none
+    flow.create()
+    indexes = "{few: {key: {g: S}, projection: KEYS_ONLY}, some: {key: {g: S}, projection: [big]}, whole: {g: S}}"
+    local = "{local: {key: {id: S, k: S}, projection: KEYS_ONLY}}"
+    create = f"{{key: {{id: S, at: S}}, indexes: {indexes}, local_indexes: {local}}}"
+    more = "target: not-there, source: " + moto_world.name("Notes", SOURCE)
+    mapping = f"{{Notes: {{id_format: keep}}, Planned: {{id_format: keep, {more}, create: {create}}}}}"
+    content = flow_of(mapping, moto_world, tmp_path, "the-second-run").analyze()
+    assert {n: t["write_units"] for n, t in content["tables"].items()} == dict.fromkeys(
+        ("Notes", "Planned"), 9 * each + none
+    )
+    assert content["costs"]["03_migrate"]["write_units"] == 2 * (9 * each + none)
+    assert content["costs"]["05_rollback"]["write_units"] == 2 * (9 * each + none)
+
+
 def money(reads: int, writes: int) -> dict:
     return {"read_units": reads, "write_units": writes, "usd": round(reads * READ + writes * WRITE, 6)}
 
@@ -85,6 +133,10 @@ def test_what_the_mapping_makes_necessary_is_read_before(moto_world, tmp_path):
     content = flow_of(mapping, moto_world, tmp_path, "the-second-run").analyze()
     assert content["tables"]["Half"]["conflicts"] == 4
     assert content["costs"]["01_analyze"]["read_units"] == content["costs"]["03_migrate"]["read_units"] == 2 * 3
+    ((_, _, message),) = checks(content, "cost")
+    assert (
+        "6 read units (source tables are read up to three times: before the first insert for keys or ids): " in message
+    )
 
 
 def test_a_large_page_is_measured_by_some_of_its_items():

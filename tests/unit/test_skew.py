@@ -106,6 +106,18 @@ def test_values_that_came_first_do_not_keep_a_heavy_one_out():
     assert heavy.largest == ("heavy", 2_998)
 
 
+def test_a_partition_of_an_index_takes_what_is_projected():
+    """Of two indexes with one partition key the heavier counts; an item without an index's sort key is not in it."""
+    indexes = "{byAt: {key: {G: S, at: S}, projection: KEYS_ONLY}, byN: {key: {G: S, n: S}, projection: [some]}}"
+    text = MAPPING.replace("{{by_status: {{G: S, SK: S}}}}", indexes.replace("{", "{{").replace("}", "}}"))
+    text = text.replace("rest: more", "rest: copy").replace(", id: {{from: id}}", "")
+    large = {"text": {"S": "x" * 5000}, "some": {"S": "x" * 2000}, "status": {"S": "new"}}
+    items = [one | large for one in leads(10)] + [one | large | {"n": {"S": "1"}} for one in leads(10)]
+    use = walk(spread_of(text=text), [items, [{"id": {"S": "x"}, "status": {"S": "won"}} | {"text": large["text"]}]])
+    assert (use["PK"].units, use["PK"].hot) == (20 * 7 + 5, 20 * 7 + 5)
+    assert (use["G"].units, use["G"].hot, use["G"].distinct) == (10 * 1 + 10 * 2, 30, 1)
+
+
 def test_a_constant_key_is_one_partition():
     """And its months are counted; the index has a key of its own, made by another template."""
     use = walk(spread_of(), [leads(50), leads(90)])

@@ -27,7 +27,7 @@ from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import cost_checks, costs_of, prices_of, writing_of
 from .findings import mapping_checks, undeclared_checks, walk_checks
 from .names import Names
-from .skew import Spread, SpreadPage, skew_checks, target_keys
+from .skew import Spread, SpreadPage, skew_checks
 from .structure import structure_checks
 
 SAMPLES = 2  # samples shown before and after, per entry
@@ -67,7 +67,6 @@ class Observer:
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
         self.names = Names(plan)
         self._ledgers = {name: Ledger(route.entry) for name, route in plan.routes.items()}
-        self._index_keys = {name: [[n for n, _ in key] for key in target_keys(plan, name)[1]] for name in plan.routes}
         self.sources = {
             table: SourceState(ttl=source.get("ttl"), ttl_known="ttl" in source)
             for table, source in structures.source.items()
@@ -157,11 +156,7 @@ class Observer:
         table.bytes += sum(sizes)
         table.read_units += sum([-(-one // READ_UNIT) for one in sizes])
         table.table_units += sum(units)
-        table.write_units += sum(units)
-        for key in self._index_keys[entry]:
-            table.write_units += sum(
-                one for row, one in zip(rows, units, strict=True) if all(name in row.item for name in key)
-            )
+        table.write_units += sum(units) + measured.index_units
         for row in rows:
             if row.unreadable:
                 table.unreadable.update(row.unreadable)

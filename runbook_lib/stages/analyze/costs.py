@@ -48,10 +48,9 @@ def costs_of(plan: Plan, analysis: Analysis) -> dict[str, Cost]:
 
     A conditional write costs its write unit, whether by PutItem or by PartiQL. 05 reads what 03 inserted, and deletes it.
     """
-    shared = any(table.losers for table in analysis.tables.values())
     source: dict[str, Counter] = {}  # stage -> source table -> read units
     for stage, refuse in (("01_analyze", False), ("03_migrate", True), ("04_validate", False)):
-        before = scans(plan, refuse=refuse, shared=shared)
+        before = scans(plan, refuse=refuse, shared=_shares(analysis))
         units = {name: about.read_units for name, about in analysis.sources.items()}
         source[stage] = Counter({name: number * (1 + before[name]) for name, number in units.items()})
         # What only references need is read too: tables of entries that were not chosen have the size that is described.
@@ -77,6 +76,18 @@ def costs_of(plan: Plan, analysis: Analysis) -> dict[str, Cost]:
         reads["04_validate"][target] += -(-(size + (held.size_bytes if held else 0)) // READ_UNIT)
     stages = ("01_analyze", "03_migrate", "04_validate", "05_rollback")
     return {stage: _cost(plan, source.get(stage, Counter()), reads[stage], writes[stage]) for stage in stages}
+
+
+def _shares(analysis: Analysis) -> bool:
+    """Whether items share a target key."""
+    return any(table.losers for table in analysis.tables.values())
+
+
+def _readings(plan: Plan, analysis: Analysis) -> str:
+    """Why the read units are more than those of one scan, where they are. Even for a few attributes items count whole."""
+    before = max(scans(plan, refuse=True, shared=_shares(analysis)).values(), default=0)
+    times = {1: "twice", 2: "three times"}.get(before, f"{before + 1} times")
+    return f" (source tables are read up to {times}: before the first insert for keys or ids)" if before else ""
 
 
 def _cost(plan: Plan, source: Counter, reads: Counter, writes: Counter) -> Cost:
@@ -148,7 +159,7 @@ def cost_checks(plan: Plan, analysis: Analysis, writing: Writing) -> list[Check]
     migrate = analysis.costs["03_migrate"]
     message = (
         f"03 takes {plural(migrate.write_units, 'write unit')}, indexes included, and "
-        f"{plural(migrate.read_units, 'read unit')}: {money(migrate.usd)}; all stages {money(total)} "
+        f"{plural(migrate.read_units, 'read unit')}{_readings(plan, analysis)}: {money(migrate.usd)}; all stages {money(total)} "
         f"(list price of {prices.region}, {prices.date})"
     )
     if prices.unknown:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ...discover.distinct import Distinct
 from ...dynamo.rate_limiter import WRITE_UNIT
 from ...mapping import templates
+from ...mapping.model import ALL, KEYS_ONLY
 from ...mapping.routes import Key, Route, Row
 from ...values import size
 from ...verdict import REVIEW
@@ -96,11 +97,31 @@ class _Each(Heavy):
         return "", self._most
 
 
+class TargetIndex(NamedTuple):
+    """An index of a target table, as it is or as 02 will make it."""
+
+    key: Key
+    projected: frozenset[str] | None  # the attributes that its entries hold, keys included; None: all of the item
+
+    def units(self, item: dict, number: int) -> int:
+        """The write units of an item's entry, 0 where it has none. `number`: those of the item in the table.
+
+        An entry is as large as what is projected into it ("Provisioned throughput considerations for Global Secondary
+        Indexes" in the DynamoDB developer guide).
+        """
+        for name, _ in self.key:
+            if name not in item:
+                return 0
+        if number == 1 or self.projected is None:
+            return number
+        return -(-size({name: item[name] for name in self.projected if name in item}) // WRITE_UNIT)
+
+
 class Use(NamedTuple):
     """How one partition key of a target table spreads what is written."""
 
     distinct: int  # values; above KEPT an estimate
-    units: int  # write units of all items that have it; those of an index are as many
+    units: int  # write units of all items that have it; of an index, of their entries there
     hot: int  # write units of its heaviest value
     rule: str = ""  # the template that makes it, as in the mapping; "" where none, or more than one, does
     constant: bool = False  # whether that template has no hole
@@ -127,17 +148,27 @@ class SpreadPage(NamedTuple):
     entry: str
     sizes: list[int]  # bytes of each row's item
     units: list[int]  # its write units, without indexes
+    index_units: int  # write units of the rows' entries in all indexes
     keys: Mapping[str, Mapping[str, int]]  # partition key attribute -> value -> write units
     months: Mapping[str, Counter] | None  # source attribute -> month -> items; None: not looked at
 
 
-def target_keys(plan: Plan, entry: str) -> tuple[Key, list[Key]]:
-    """The key of an entry's target table and those of its indexes, as they are or as 02 will make them."""
+def target_keys(plan: Plan, entry: str) -> tuple[Key, list[TargetIndex]]:
+    """The key of an entry's target table and its indexes, as they are or as 02 will make them."""
     route = plan.routes[entry]
     table, create = plan.target_tables[route.entry.target], route.entry.model.create
-    if table is not None:
-        return table.key, [index.key for index in table.indexes.values()]
-    return route.shape.target_key, [tuple(index.key.items()) for index in create.all_indexes.values()] if create else []
+    key = table.key if table else route.shape.target_key
+    if table:
+        indexes = [(index.key, index.projection) for index in table.indexes.values()]
+    else:
+        indexes = [(tuple(i.key.items()), i.projection) for i in create.all_indexes.values()] if create else []
+    return key, [TargetIndex(own, _projected(key, own, projection)) for own, projection in indexes]
+
+
+def _projected(key: Key, own: Key, projection: str | Sequence[str]) -> frozenset[str] | None:
+    if projection == ALL:
+        return None
+    return frozenset(() if projection == KEYS_ONLY else projection) | dict(key).keys() | dict(own).keys()
 
 
 class Spread:
@@ -146,9 +177,11 @@ class Spread:
     def __init__(self, plan: Plan):
         """Of the plan's target tables, and their indexes."""
         self._plan = plan
-        self._keys: dict[
-            str, dict[str, str]
-        ] = {}  # entry -> partition key attribute that items can share -> type letter
+        # Entry -> partition key attribute that items can share -> type letter.
+        self._keys: dict[str, dict[str, str]] = {}
+        self._indexes: dict[str, list[TargetIndex]] = {}  # entry -> those of its target table
+        # Entry -> such an attribute -> places of the indexes that have it; none where it is the table's own.
+        self._having: dict[str, dict[str, list[int]]] = defaultdict(dict)
         self._alone: dict[str, str] = {}  # entry -> partition key attribute that is the whole key
         self._dates: dict[str, list[str]] = {}  # entry whose keys a template makes -> source attributes that are dates
         self._heavy: dict[tuple[str, str], Heavy] = {}
@@ -156,8 +189,11 @@ class Spread:
         self._pages: Counter = Counter()  # entry -> pages seen
         self._dated: Counter = Counter()  # entry -> items whose dates were looked at
         for name, route in plan.routes.items():
-            key, indexes = target_keys(plan, name)
-            self._keys[name] = dict([index[0] for index in indexes] + ([key[0]] if len(key) > 1 else []))
+            key, self._indexes[name] = target_keys(plan, name)
+            partitions = [index.key[0] for index in self._indexes[name]]
+            self._keys[name] = dict(partitions + ([key[0]] if len(key) > 1 else []))
+            for attribute in self._keys[name].keys() - {key[0][0]}:
+                self._having[name][attribute] = [at for at, (own, _) in enumerate(partitions) if own == attribute]
             if key[0][0] not in self._keys[name]:
                 self._alone[name] = key[0][0]
                 self._heavy.setdefault((route.entry.target, key[0][0]), _Each())
@@ -172,20 +208,24 @@ class Spread:
         One loop for the sizes and the keys: what costs is to bring an item into the processor's cache, once.
         """
         found: dict[str, dict[str, int]] = {attribute: defaultdict(int) for attribute in self._keys[entry]}
-        keys = [(attribute, letter, found[attribute]) for attribute, letter in self._keys[entry].items()]
-        sizes, units = [], []
+        indexes, having = self._indexes[entry], self._having[entry]
+        keys = [(name, letter, found[name], having.get(name, ())) for name, letter in self._keys[entry].items()]
+        sizes, units, index_units = [], [], 0
         for row in rows:
             item = row.item
             bytes_ = size(item)
             number = -(-bytes_ // WRITE_UNIT)
             sizes.append(bytes_)
             units.append(number)
-            for attribute, letter, by_value in keys:
-                if attribute in item:  # absent: not in this index
-                    by_value[item[attribute][letter]] += number
+            own = [index.units(item, number) for index in indexes]
+            index_units += sum(own)
+            for attribute, letter, by_value, places in keys:
+                # Absent, or without the rest of the key: not in this index. Of several indexes the heaviest counts.
+                if attribute in item and (most := max([own[at] for at in places]) if places else number):
+                    by_value[item[attribute][letter]] += most
         if alone := self._alone.get(entry):
             found[alone] = {"items": len(rows), "most": max(units), "total": sum(units)}
-        return SpreadPage(entry, sizes, units, found, self._months_of(entry, rows))
+        return SpreadPage(entry, sizes, units, index_units, found, self._months_of(entry, rows))
 
     def _months_of(self, entry: str, rows: Sequence[Row]) -> dict[str, Counter] | None:
         """Source attribute → month → items; None where this page is passed over."""
