@@ -88,11 +88,10 @@ def _resolve(name: str, model: EntryModel, models: dict[str, EntryModel], parame
         references_to[path] = _reference(reference, models, where)
         if paths[path] == (model.id,):
             raise ValueError(f"{where}: is the id attribute itself; remove the reference (the id is always rewritten).")
+    # Compared with paths as the analysis spells them, which may be more than `references` can say: any text may be one.
     for path in model.not_references:
-        where = f".not_references: {path}"
-        _path(path, where)
         if path in model.references:
-            raise ValueError(f"{where}: is also under references; remove it from one of them.")
+            raise ValueError(f".not_references: {path}: is also under references; remove it from one of them.")
     _check_accept(model)
     _check_fields(model)
     _check_queries(model)

@@ -408,6 +408,42 @@ def test_what_a_rule_rewrites_is_not_undeclared():
     assert [f.path for f in none] == ["none"]
 
 
+def test_every_path_that_is_found_can_be_called_no_reference():
+    """As it is spelled, also where `references` cannot say it: odd names, keys of a map, all values of one."""
+    id_of = lambda n: UUIDS[n % 40]  # noqa: E731
+    places = {
+        "we.ird": text,
+        "we:ird": text,
+        "a[0]": text,
+        "odd": lambda one: {"M": {"x.y": text(one), "p:q": {"M": {"br[0]": text(one)}}}},
+        "keys": lambda one: {"M": {one: {"N": "1"}}},
+        "json": lambda one: {"S": json.dumps({one: 1, "k": [{f"p{one}": one}]})},
+        "parts": lambda one: text(f"see {one}!"),
+    }
+    many = {f"n{at}": {"M": {"who": text(id_of(at))}} for at in range(MAX_NAMES + 1)}
+    rows = [{"id": text(f"R{n}"), **{name: of(id_of(n)) for name, of in places.items()}} for n in range(MAX_NAMES + 1)]
+    items = {
+        "Users": [{"id": text(one)} for one in UUIDS[:40]],
+        "Rows": [*rows, {"id": text("last"), "many": {"M": many}}],
+    }
+    paths = {one.path for one in undeclared(findings_of(items), entries_of(list(items)))[0]}
+    said = {
+        "we.ird",
+        "we:ird",
+        "a[0]",
+        "odd.x.y",
+        "odd.p:q.br[0]",
+        "keys{keys}",
+        "json:json{keys}",
+        "parts",
+        "many{}.who",
+    }
+    assert said <= paths
+    models = {"Rows": {"not_references": sorted(paths)}}
+    open_, none = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert (open_, {one.path for one in none}) == ([], paths)
+
+
 def test_a_rule_that_names_the_wrong_entry_is_contradicted():
     """Its values are all ids of another one."""
     items = {

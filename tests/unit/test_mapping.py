@@ -400,6 +400,16 @@ def test_bad_paths(path):
     """One sentence that shows the three steps a path can take."""
     with pytest.raises(MappingError, match=r"tables\.Leads\.references\..*: is not a path; (write a\.b|it ends)"):
         mapping_of(entry(f"references: {{'{path}': Contacts}}"))
+    if path:
+        assert mapping_of(entry(f"not_references: ['{path}']")).entries["Leads"].model.not_references == [path]
+
+
+def test_what_is_no_reference_may_be_spelled_in_any_way_but_is_some_text():
+    """The analysis spells paths that `references` cannot say."""
+    with pytest.raises(MappingError, match=r"tables\.Leads\.not_references"):
+        mapping_of(entry("not_references: ['']"))
+    with pytest.raises(MappingError, match=r"not_references: a\.b: is also under references; remove it from one"):
+        mapping_of(entry("not_references: [a.b], references: {a.b: Contacts}"))
 
 
 @pytest.mark.parametrize(
