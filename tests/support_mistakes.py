@@ -134,7 +134,7 @@ def found_by_analysis(content: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("fell_back", "dangling", "unreadable", "quarantined", "conflicts"):
         found[key] = {name: table[key] for name, table in tables.items() if table[key]}
     found["not_references"] = sorted([one[name] for name in _UNDECLARED] for one in content["not_references"])
-    found["kept"] = sorted(check["table"] for check in content["checks"] if check["what"] == "ids")
+    found["kept"] = sorted(c["table"] for c in content["checks"] if c["what"] == "ids" and c["level"] != "OK")
     found["unrouted"] = content["totals"]["unrouted"]
     found["unaccounted"] = [n for n, t in tables.items() if any(w["unaccounted"] for w in t["ledger"].values())]
     return _filled(found) | {"verdict": content["verdict"]}

@@ -56,6 +56,7 @@ class DraftBook(Book):
         headline = (
             f"{number:,} {'entry' if number == 1 else 'entries'}, {plural(certain, 'reference')} certain, "
             f"{open_:,} ambiguous; written to {path.name}{f', the old one kept as {kept.name}' if kept else ''}."
+            f"{drafted.kept and ' '}{drafted.kept}"
         )
         self._done(done, headline)
         return drafted

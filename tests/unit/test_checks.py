@@ -11,7 +11,7 @@ from runbook_lib.discover.references import Finding
 from runbook_lib.report import views
 from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from runbook_lib.stages.analyze.checks import NOTE, Check, alerts_of
-from runbook_lib.stages.analyze.findings import WELL, undeclared_checks, walk_checks
+from runbook_lib.stages.analyze.findings import WELL, mapping_checks, undeclared_checks, walk_checks
 from runbook_lib.verdict import FAIL, REVIEW, Alert, worst
 
 MAPPING = """
@@ -54,6 +54,43 @@ def test_where_all_is_well_the_list_is_complete():
     shown = views.decision(analysis)
     assert "<b>Go.</b> Nothing speaks against" in shown
     assert shown.count(">ok<") == len(whats)
+
+
+def ids_checks(tables: str, shared: list[Finding] = (), keys: dict | None = None, chosen: str = "AB") -> list[tuple]:
+    """Level, table and message of what the list says of ids, of entries A and B."""
+    text = f"defaults: {{source: '{{table}}-s', target: '{{table}}-t'}}\ntables: {tables}"
+    routes = {name: route for name, route in routes_of(text, keys).items() if name in chosen}
+    plan = SimpleNamespace(routes=routes, mapping=mapping_of(text))
+    entries = {name: EntryAnalysis(parents=Counter({("a", "A"): 2} if name == "B" else ())) for name in routes}
+    analysis = Analysis(entries, {}, {}, {}, 1.0, 2.0, [], {}, shared_ids=list(shared))
+    return [(c.level, c.table, c.message) for c in mapping_checks(plan, analysis) if c.what == "ids"]
+
+
+def test_who_keeps_its_ids_is_said():
+    """Beside others, alone, and all of them together; not of an entry whose key is a reference."""
+    kept, refer = "the items keep their ids", ", and so does what refers to them (2 references)"
+    inside = "no id attribute: ids inside its items' keys stay"
+    nothing = "no entry renews ids: all items keep theirs, and those inside keys, texts and references stay too"
+    assert ids_checks("{A: {}, B: {}}") == []
+    assert ids_checks("{A: {id_format: keep}, B: {references: {a: A}}}") == [(NOTE, "A", kept + refer)]
+    assert ids_checks("{A: {}, B: {id: null}}", keys={"B": {"PK": "S", "SK": "S"}}) == [(NOTE, "B", inside)]
+    assert ids_checks("{A: {}, B: {id: null, references: {pk: A}}}", keys={"B": {"pk": "S", "SK": "S"}}) == [
+        (NOTE, "B", inside)
+    ]
+    assert ids_checks("{A: {}, B: {id: null, references: {id: A}}}") == []
+    for both in ("{A: {id: null}, B: {id: null}}", "{A: {id_format: keep}, B: {id: null}}"):
+        assert ids_checks(both) == [(NOTE, "", nothing)]
+    assert ids_checks("{A: {id_format: keep}, B: {id_format: keep}}") == [("", "", nothing)]  # a decision
+    assert ids_checks("{A: {id: null}}", chosen="A") == [(NOTE, "", nothing)]
+    assert ids_checks("{A: {id: null}, B: {}}", chosen="A") == [(NOTE, "A", inside)]
+
+
+def test_ids_that_two_entries_share_are_for_you_to_decide():
+    """Unless the entry says that they are no references."""
+    shared = [Finding("B", "id", "A", 50, 49, 1.0, None)]
+    message = "49 of 50 ids at id are ids of A, too; each gets its own new one"
+    assert ids_checks("{A: {}, B: {}}", shared) == [(REVIEW, "B", message)]
+    assert ids_checks("{A: {}, B: {not_references: [id]}}", shared) == [(NOTE, "B", message)]
 
 
 CREATE = "create: {key: {id: S}}"

@@ -541,6 +541,28 @@ def test_tables_without_items_are_drafted_by_their_keys():
     assert (drafted.items, worst(draft_alerts(drafted))) == (0, PASS)
 
 
+def test_whose_ids_stay_is_said_at_the_beginning():
+    """Of all entries, or of some; ids inside a key, ids of nothing, names. Not where the key is a reference."""
+    users = [{"PK": s(f"USER#{u(n)}"), "SK": s("PROFILE"), "userId": s(u(n))} for n in range(40)]
+    orders = [{"PK": s(f"USER#{u(n % 40)}"), "SK": s(f"ORDER#{u(n)}"), "orderId": s(u(n))} for n in range(50, 150)]
+    single = Source({"main-dev": users + orders}, {"main-dev": {"PK": "S", "SK": "S"}})
+    why = "Ids that stand only inside keys cannot be renewed yet: they stay as they are."
+    drafted = draft_of(single)
+    assert drafted.kept == f"No ids are renewed: no attribute was found that is the id of every item. {why}"
+    assert f"\n# {drafted.kept}\n" in drafted.text
+    some = {f"U{n}-dev": [{"PK": s(f"USER#{m}"), "SK": s("x")} for m in range(40)] for n in range(2)}
+    keys = {name: {"PK": "S", "SK": "S"} for name in some}
+    drafted = draft_of(Source({**some, "Visits-dev": rows(40), "Empty-dev": []}, {**keys, "Empty-dev": {"PK": "S"}}))
+    assert (
+        drafted.kept
+        == f"No ids are renewed in U0 and U1: no attribute was found there that is the id of every item. {why}"
+    )
+    settings = [{"userId": s(u(n)), "theme": s("dark")} for n in range(40)]
+    drafted = draft_of(Source({"Users-dev": rows(40), "Settings-dev": settings}, {"Settings-dev": {"userId": "S"}}))
+    assert drafted.mapping.entries["Settings"].model.id is None
+    assert (drafted.kept, "renewed" in drafted.text) == ("", False)
+
+
 def test_the_structure_is_the_sources_and_said():
     """`create: like_source` for each entry, with what that is."""
     index = {

@@ -23,6 +23,7 @@ from ...walk.preread import id_hash, prepare
 from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
 from .. import references
+from ..draft.references import same_ids
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import cost_checks, costs_of, prices_of, writing_of
 from .findings import mapping_checks, undeclared_checks, walk_checks
@@ -247,8 +248,8 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     observer = Observer(plan, targets, structures, on_page)
     walk(plan, observer, winners=winners)
     observer.close()
-    entries = plan.mapping.entries
-    open_, none = undeclared(find_references(observer.evidence.columns(), observer.evidence, entries), entries)
+    entries, columns = plan.mapping.entries, observer.evidence.columns()
+    open_, none = undeclared(find_references(columns, observer.evidence, entries), entries)
     seconds = time.monotonic() - started
     observer.list_references()
     analysis = Analysis(
@@ -263,6 +264,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         unmatched=observer.names.unmatched(observer.tables),
         undeclared=open_,
         not_references=none,
+        shared_ids=same_ids(columns, entries, observer.evidence),
         sources=observer.sources,
         skew=observer.spread.result(),
         structures=structures,

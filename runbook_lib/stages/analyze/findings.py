@@ -105,22 +105,48 @@ def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
         accepted = plan.routes[name].entry.model.accept.unmatched
         kept = ledger.alerts(name, table.ledger, table.fell_back, table.valued, accepted)
         found += [from_alert(alert, "ledger", None) for alert in kept]
-    found += _kept(plan, analysis)
+    found += [*_kept(plan, analysis), *_shared(plan, analysis)]
     found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]
     whats = {check.what for check in found}
     return found if "ledger" in whats else [*found, _well("target", "ledger", 0, "every attribute is accounted for")]
 
 
 def _kept(plan: Plan, analysis: Analysis) -> Iterator[Check]:
-    """A note on each entry that keeps its ids beside others that get new ones: by mistake it looks the same."""
-    keeping = [name for name, route in plan.routes.items() if not route.entry.model.renews_ids]
+    """A note on each entry that keeps its ids, or on all of them together: by mistake it looks the same.
+
+    Where the mapping says `id_format: keep` of every entry, that is a decision: a line, but no note.
+    """
+    keeping = [route.entry for route in plan.routes.values() if not route.entry.model.renews_ids]
+    action = "Nothing to do, if that is meant; else correct `id_format` or `id`."
+    if not any(entry.model.renews_ids for entry in plan.mapping.entries.values()):
+        message = "no entry renews ids: all items keep theirs, and those inside keys, texts and references stay too"
+        is_said = all(entry.model.id for entry in keeping)
+        yield Check("target", "", "ids", "kept", None, "" if is_said else NOTE, "" if is_said else action, message)
+        return
     parents = sum((table.parents for table in analysis.tables.values()), Counter())
-    for name in keeping if len(keeping) < len(plan.routes) else ():
-        message = "the items keep their ids"
+    for name, model in [(entry.name, entry.model) for entry in keeping]:
+        rewritten = {steps[0] for steps in plan.routes[name].entry.paths.values()}
+        if not model.id and rewritten >= {attribute for attribute, _ in plan.routes[name].shape.source_key}:
+            continue  # its key is made of references, which become new
+        message = "the items keep their ids" if model.id else "no id attribute: ids inside its items' keys stay"
         if number := sum(found for (_, parent), found in parents.items() if parent == name):
             message += f", and so does what refers to them ({plural(number, 'reference')})"
-        action = "Nothing to do, if that is meant; else correct `id_format` or `id`."
         yield Check("target", name, "ids", "kept", None, NOTE, action, message)
+
+
+def _shared(plan: Plan, analysis: Analysis) -> Iterator[Check]:
+    """A check on each entry whose ids are those of another one: two halves of one thing would get different ids."""
+    for one in analysis.shared_ids:
+        message = f"{one.found:,} of {plural(one.values, 'id')} at {one.path} are ids of {one.to}, too; each gets its own new one"
+        if one.path in plan.routes[one.table].entry.model.not_references:
+            yield Check("source", one.table, "ids", one.found, None, NOTE, "The mapping accepts it.", message)
+            continue
+        action = (
+            f"If they are the same ids, make one entry's a reference: in {one.table} `id: null` and, under `references`, "
+            f"`{one.path}: {one.to}`, and let what refers to {one.table} refer to {one.to}. Or keep both (`id_format: keep`). "
+            f"Else list `{one.path}` under `not_references` of {one.table}."
+        )
+        yield Check("source", one.table, "ids", one.found, 0, REVIEW, action, message)
 
 
 def undeclared_checks(analysis: Analysis) -> list[Check]:

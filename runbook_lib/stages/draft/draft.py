@@ -1,7 +1,7 @@
 """00: the walk that gathers evidence, and the mapping that it suggests. Reads the source; writes the mapping file."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,11 @@ class Draft:
     def items(self) -> int:
         """How many items were read."""
         return sum(entry.items for entry in self.entries.values()) + sum(one.items for one in self.unrouted)
+
+    @property
+    def kept(self) -> str:
+        """Whose ids are not renewed, and why, in sentences; "" where all are."""
+        return _kept(self.entries)
 
     def rules(self, *, ambiguous: bool) -> list[tuple[str, Rule]]:
         """Entry and rule: of those that need a decision, or of those that are certain."""
@@ -218,5 +223,18 @@ def _head(plan: Plan, entries: dict[str, Drafted], unrouted: list[Unrouted], mos
         f"{plural(len(plan.source_tables), 'table')}, {plural(items, 'item')}, {read}.",
         f"References: {len(rules) - open_:,} certain, {open_:,} ambiguous{' (search for decide)' if open_ else ''}. "
         f"{plural(alike, 'attribute')} hold values that look like ids of nothing here.",
+        *filter(None, [_kept(entries)]),
         "Every comment says what the data say. Correct what they cannot know, then run 01.",
     ]
+
+
+def _kept(entries: Mapping[str, Drafted]) -> str:
+    names = [entry.name for entry in entries.values() if entry.items and entry.keeps_ids]
+    if not names:
+        return ""
+    some = any(entry.id.attribute for entry in entries.values())
+    where, there = (f" in {references.listed(names)}", " there") if some else ("", "")
+    return (
+        f"No ids are renewed{where}: no attribute was found{there} that is the id of every item. "
+        "Ids that stand only inside keys cannot be renewed yet: they stay as they are."
+    )

@@ -36,6 +36,12 @@ class Drafted:
     like_ids: dict[str, int]  # attribute → values that look like ids, of which none is an id here
     ttl: str | None
 
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether its items get no new ids, neither of their own nor, as references, all of their key."""
+        rewritten = {rule.path for rule in self.rules if not rule.ambiguous}
+        return not self.id.attribute and not rewritten >= {name for name, _ in self.table.key}
+
 
 @dataclass(frozen=True)
 class Unrouted:
