@@ -35,6 +35,8 @@ CHANCE = 1e-6  # probability of a coincidence that is none
 KOLMOGOROV = 1.63  # critical value for a sample at 1 %: Kolmogorov and Smirnov
 ENOUGH = 20  # different numbers from which their distribution says something
 SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
+ENOUGH_IDS = 20  # of an entry, before it says something that they are those of another
+MOST_IDS, ALL_IDS = 0.95, 0.98  # of them that must be; the second where they cannot be recognised
 AGREEING = 0.8  # of the sampled texts that must have one pattern
 
 Numbers = dict[str, tuple[np.ndarray, int]]  # by entry, what `Evidence.numbers_of` gives
@@ -161,6 +163,47 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             if not any(said & one.held for one in several):
                 open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]
     return open_, none
+
+
+def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: Evidence) -> list[Finding]:
+    """Ids of one entry, (nearly) all of which are ids of another, where both get new ones: these would differ.
+
+    Of two entries with the same ids, the later one is told; of several with which it shares them, the first. Bare numbers
+    that chance can hit, such as 1 to 100 in two tables, say nothing.
+    """
+    order, found = {name: at for at, name in enumerate(entries)}, {}
+    for column in columns:
+        attribute = entries[column.entry].model.id
+        if column.named or column.path != (attribute,) or len(column.values.codes) < ENOUGH_IDS:
+            continue
+        for match in column.matches:
+            renewed = all(entries[name].model.renews_ids for name in (column.entry, match.to))
+            if match.to == column.entry or not renewed or not _are_the_same(column, match, evidence):
+                continue
+            values, share = column.values.total, len(match.hits) / len(column.values.codes)
+            one = Finding(column.entry, attribute, match.to, values, round(values * share), 1.0, None, column.path)
+            other = found.get(frozenset((one.table, one.to)))
+            rank = one.coverage, order[one.table]
+            if other is None or rank > (other.coverage, order[other.table]):
+                found[frozenset((one.table, one.to))] = one
+    told: dict[str, Finding] = {}
+    for one in sorted(found.values(), key=lambda one: (order[one.table], -one.coverage, order[one.to])):
+        told.setdefault(one.table, one)
+    return list(told.values())
+
+
+def _are_the_same(column: Column, match: Match, evidence: Evidence) -> bool:
+    number, hits = len(column.values.codes), column.values.codes[match.hits]
+    if match.recognised >= MOST_IDS * number:
+        return True
+    if len(hits) < ALL_IDS * number:
+        return False
+    whole = hits[hits >= 0]  # ascending, as the codes are
+    if len(whole) < MOST_IDS * len(hits):
+        return True
+    ids, every = evidence.numbers_of(match.to)
+    between = every * int(((ids >= whole[0]) & (ids <= whole[-1])).sum())
+    return bool((min(1.0, between / float(whole[-1] - whole[0] + 1)) ** len(whole)) < CHANCE)
 
 
 def _read_by_fields(entry: Entry) -> set[str]:

@@ -8,7 +8,7 @@ from support_schemas import UUIDS
 
 from runbook_lib.discover.columns import as_columns
 from runbook_lib.discover.evidence import Evidence
-from runbook_lib.stages.draft.references import same_ids
+from runbook_lib.discover.references import same_ids
 from runbook_lib.values import text_of
 
 WIDE = [7_919 * n * n % 1_000_000_007 for n in range(2, 62)]  # numbers from a space that chance does not hit

@@ -10,7 +10,7 @@ from math import ceil
 from ...discover.columns import as_columns
 from ...discover.evidence import Evidence
 from ...discover.profile import Profile, merge_into, profile_columns
-from ...discover.references import find_references, undeclared
+from ...discover.references import find_references, same_ids, undeclared
 from ...dynamo import tables
 from ...dynamo.rate_limiter import READ_UNIT
 from ...mapping.references import REMEMBERED, Found
@@ -23,7 +23,6 @@ from ...walk.preread import id_hash, prepare
 from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
 from .. import references
-from ..draft.references import same_ids
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
 from .costs import cost_checks, costs_of, prices_of, writing_of
 from .findings import mapping_checks, undeclared_checks, walk_checks

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...discover.evidence import Column, Evidence, Ids
-from ...discover.references import find_references
+from ...discover.references import find_references, same_ids
 from ...dynamo.structure.description import Key
 from ...errors import Refused
 from ...mapping.load import mapping_of
@@ -121,7 +121,7 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
         provisional, evidence = _seen_by(seen, groups, choices, labels, parameters)
         columns = evidence.columns()
     rules = references.rules_of(find_references(columns, evidence, provisional), provisional, evidence, whole=not most)
-    shared = references.shared_ids(columns, provisional)
+    shared = references.shared_ids(same_ids(columns, provisional, evidence))
     of_table = Counter()
     for (table, _), place in seen.places.items():
         of_table[table] += place.items

@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...discover.columns import spelled
-from ...discover.evidence import Column, Evidence, Match
-from ...discover.references import CHANCE, LIKELY, Finding
+from ...discover.evidence import Evidence
+from ...discover.references import LIKELY, Finding
 from ...mapping.json_text import JSON
 from ...mapping.model import Entry
 from ...verdict import plural
 from ...yaml_files import parse_value
 
 MAIN = 0.95  # of the ids at a path that must be of one entry, for the path to refer to it
-ENOUGH_IDS = 20  # of an entry, before it says something that they are those of another
-ALL_IDS = 0.98  # of them that must be, where they cannot be recognised
 COVERED = 0.9  # of the values that must be ids; where fewer are, the others must stay as they are
 ENOUGH = 3  # texts with one pattern, before the pattern is shown
 NAMED = 3  # entries that a comment names
@@ -169,58 +167,10 @@ def _text_of(steps: tuple) -> tuple:
     return steps[:-1] if steps[-1] is JSON else steps
 
 
-def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: Evidence) -> list[Finding]:
-    """Ids of one entry, (nearly) all of which are ids of another, where both get new ones: these would differ.
-
-    Of two entries with the same ids, the later one is told; of several with which it shares them, the first. Bare numbers
-    that chance can hit, such as 1 to 100 in two tables, say nothing.
-    """
-    order, found = {name: at for at, name in enumerate(entries)}, {}
-    for column in columns:
-        attribute = entries[column.entry].model.id
-        if column.named or column.path != (attribute,) or len(column.values.codes) < ENOUGH_IDS:
-            continue
-        for match in column.matches:
-            renewed = all(entries[name].model.renews_ids for name in (column.entry, match.to))
-            if match.to == column.entry or not renewed or not _are_the_same(column, match, evidence):
-                continue
-            values, share = column.values.total, len(match.hits) / len(column.values.codes)
-            one = Finding(column.entry, attribute, match.to, values, round(values * share), 1.0, None, column.path)
-            other = found.get(frozenset((one.table, one.to)))
-            rank = one.coverage, order[one.table]
-            if other is None or rank > (other.coverage, order[other.table]):
-                found[frozenset((one.table, one.to))] = one
-    told: dict[str, Finding] = {}
-    for one in sorted(found.values(), key=lambda one: (order[one.table], -one.coverage, order[one.to])):
-        told.setdefault(one.table, one)
-    return list(told.values())
-
-
-def _are_the_same(column: Column, match: Match, evidence: Evidence) -> bool:
-    number, hits = len(column.values.codes), column.values.codes[match.hits]
-    if match.recognised >= MAIN * number:
-        return True
-    if len(hits) < ALL_IDS * number:
-        return False
-    whole = hits[hits >= 0]  # ascending, as the codes are
-    if len(whole) < MAIN * len(hits):
-        return True
-    ids, every = evidence.numbers_of(match.to)
-    between = every * int(((ids >= whole[0]) & (ids <= whole[-1])).sum())
-    return bool((min(1.0, between / float(whole[-1] - whole[0] + 1)) ** len(whole)) < CHANCE)
-
-
-def shared_ids(columns: Iterable[Column], entries: Mapping[str, Entry]) -> dict[str, list[Rule]]:
+def shared_ids(same: Iterable[Finding]) -> dict[str, list[Rule]]:
     """Entry → a rule that needs a decision, where its ids are ids of another entry, too: both get different new ones."""
     found: dict[str, list[Rule]] = defaultdict(list)
-    for column in columns:
-        attribute = entries[column.entry].model.id
-        others = {
-            match.to: len(match.hits) for match in column.matches if match.to != column.entry and match.recognised
-        }
-        if column.named or column.path != (attribute,) or not others:
-            continue
-        total = column.values.total
-        why = f"{max(others.values()):,} of {plural(total, 'id')} are ids of {' and '.join(others)}, too; each gets its own"
-        found[column.entry].append(Rule(attribute, None, others, total, max(others.values()), 1.0, True, why))
+    for one in same:
+        why = f"{one.found:,} of {plural(one.values, 'id')} are ids of {one.to}, too; each gets its own"
+        found[one.table].append(Rule(one.path, None, {one.to: one.found}, one.values, one.found, 1.0, True, why))
     return found
