@@ -11,8 +11,9 @@ Databases, ITAT 2017 (names).
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ ENOUGH_IDS = 20  # of an entry, before it says something that they are those of 
 MOST_IDS, ALL_IDS = 0.95, 0.98  # of them that must be; the second where they cannot be recognised
 AGREEING = 0.8  # of the sampled texts that must have one pattern
 
-Numbers = dict[str, tuple[np.ndarray, int]]  # by entry, what `Evidence.numbers_of` gives
+NumbersOf = Callable[[str], tuple[np.ndarray, int]]  # as `Evidence.numbers_of`
 _SAYABLE = re.compile(r"[^.\[\]:{}\\]+")  # names that a path of the mapping can hold
 
 
@@ -82,7 +83,7 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     A path has several findings where its values are ids of several entries. `columns` are those of the evidence.
     """
     naming = _naming(columns)
-    numbers: Numbers = {}
+    numbers_of = cache(evidence.numbers_of)
     found: dict[tuple[str, str, str], Finding] = {}
     for column in columns:
         entry = entries[column.entry]
@@ -95,7 +96,7 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
             continue
         held = frozenset(match.to for match in column.matches)
         whole = column.values.total if column.named else evidence.total(column.entry, steps)
-        parents = _parents(column, entry, evidence, numbers)
+        parents = _parents(column, entry, numbers_of)
         for match, confidence in parents:
             number = _occurrences(column, match)
             one = Finding(
@@ -172,13 +173,14 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
     that chance can hit, such as 1 to 100 in two tables, say nothing.
     """
     order, found = {name: at for at, name in enumerate(entries)}, {}
+    numbers_of = cache(evidence.numbers_of)
     for column in columns:
         attribute = entries[column.entry].model.id
         if column.named or column.path != (attribute,) or len(column.values.codes) < ENOUGH_IDS:
             continue
         for match in column.matches:
             renewed = all(entries[name].model.renews_ids for name in (column.entry, match.to))
-            if match.to == column.entry or not renewed or not _are_the_same(column, match, evidence):
+            if match.to == column.entry or not renewed or not _are_the_same(column, match, numbers_of):
                 continue
             values, share = column.values.total, len(match.hits) / len(column.values.codes)
             one = Finding(column.entry, attribute, match.to, values, round(values * share), 1.0, None, column.path)
@@ -192,7 +194,7 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
     return list(told.values())
 
 
-def _are_the_same(column: Column, match: Match, evidence: Evidence) -> bool:
+def _are_the_same(column: Column, match: Match, numbers_of: NumbersOf) -> bool:
     number, hits = len(column.values.codes), column.values.codes[match.hits]
     if match.recognised >= MOST_IDS * number:
         return True
@@ -201,7 +203,7 @@ def _are_the_same(column: Column, match: Match, evidence: Evidence) -> bool:
     whole = hits[hits >= 0]  # ascending, as the codes are
     if len(whole) < MOST_IDS * len(hits):
         return True
-    ids, every = evidence.numbers_of(match.to)
+    ids, every = numbers_of(match.to)
     between = every * int(((ids >= whole[0]) & (ids <= whole[-1])).sum())
     return bool((min(1.0, between / float(whole[-1] - whole[0] + 1)) ** len(whole)) < CHANCE)
 
@@ -218,7 +220,7 @@ def _occurrences(column: Column, match: Match) -> int:
     return round(column.values.total * counts[match.hits].sum() / kept) if kept else 0
 
 
-def _parents(column: Column, entry: Entry, evidence: Evidence, numbers: Numbers) -> list[tuple[Match, float]]:
+def _parents(column: Column, entry: Entry, numbers_of: NumbersOf) -> list[tuple[Match, float]]:
     """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
     spoken = [step for step in column.path if isinstance(step, str)][-2:]
     hinted = _hinted(entry, column.path)
@@ -239,7 +241,7 @@ def _parents(column: Column, entry: Entry, evidence: Evidence, numbers: Numbers)
     named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
     if named.get(entry.name):
         named[entry.name] = not names.names_itself(spoken, entry.name)
-    rated = [(match, _unrecognised(column, match, named[match.to], evidence, numbers)) for match in ranked]
+    rated = [(match, _unrecognised(column, match, named[match.to], numbers_of)) for match in ranked]
     rated = sorted(rated, key=lambda pair: (-pair[1], -scores[pair[0].to], pair[0].to))
     rated = [pair for pair in rated if pair[1] >= LIKELY]
     if len(rated) > 1 and scores[rated[0][0].to] <= scores[rated[1][0].to]:  # no name tells them apart
@@ -260,7 +262,7 @@ def _hinted(entry: Entry, path: Path) -> set[str]:
     return {hole.name for other in close for hole in templates.holes(entry.references_to[other])}
 
 
-def _unrecognised(column: Column, match: Match, named: bool, evidence: Evidence, numbers: Numbers) -> float:
+def _unrecognised(column: Column, match: Match, named: bool, numbers_of: NumbersOf) -> float:
     """How sure it is that values are ids, where these ids look like other things, too."""
     codes = column.values.codes
     covered = len(match.hits) >= COVERED * len(codes) - 1
@@ -272,9 +274,7 @@ def _unrecognised(column: Column, match: Match, named: bool, evidence: Evidence,
         if not covered:
             return LIKELY if named and len(hits) >= ENOUGH else 0.0
         return 0.95 if named else min(0.85, 0.35 + 0.1 * len(hits))
-    if match.to not in numbers:
-        numbers[match.to] = evidence.numbers_of(match.to)
-    ids, every = numbers[match.to]
+    ids, every = numbers_of(match.to)
     if not len(ids):
         return 0.0
     low, high = np.searchsorted(ids, [whole[0], whole[-1] + 1])
