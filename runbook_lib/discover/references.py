@@ -237,7 +237,7 @@ def _parents(column: Column, entry: Entry, numbers_of: NumbersOf) -> list[tuple[
             covered = np.union1d(covered, match.hits)
     if chosen:
         return chosen
-    many = not isinstance(column.path[-1], str)
+    many = not isinstance(column.steps[-1], str)
     named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
     if named.get(entry.name):
         named[entry.name] = not names.names_itself(spoken, entry.name)
@@ -289,7 +289,7 @@ def _unrecognised(column: Column, match: Match, named: bool, numbers_of: Numbers
         return 0.98 if named else 0.92
     if named and is_sample:
         return 0.93
-    if any(names.names_a_measure(step) for step in column.path[-1:] if isinstance(step, str)):
+    if any(names.names_a_measure(step) for step in column.steps[-1:] if isinstance(step, str)):
         return 0.0
     if is_sample and len(whole) >= ENOUGH:
         return UNSURE
