@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 TEXT = -(2**63)  # marks the code of a text that is no number
 
@@ -27,7 +28,7 @@ _JOINTS = ".:#/|"  # between a prefix of letters and what makes an id of it: use
 _JOINT = re.compile(rf"[{_JOINTS}](?<=[A-Za-z].)(?=[A-Za-z_-]*[0-9])([0-9A-Za-z_-]*[0-9A-Za-z])")
 _DIGIT = re.compile("[0-9]")
 _HYPHEN = re.compile("[-_]")
-_MOST_PIECES = 4  # between hyphens and underscores, of one id: ORD-2024-EU-7
+_MOST_PIECES = 4  # of one id, between separators: ORD-2024-EU-7
 _BETWEEN = re.compile("[^_]+")
 _TELLING = 8  # characters of an id without a prefix
 _ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
@@ -109,12 +110,12 @@ def _joint_spans(text: str) -> Iterator[tuple[int, int]]:
             while at >= 0 and text[at].isalpha():
                 at -= 1
             starts.append(at + 1)
-            if at < 1 or text[at] not in _JOINTS:
+            if at < 1 or text[at] not in _JOINTS or len(starts) == _MOST_PIECES:
                 break
             at -= 1
         stops = [stop]
         if not _is_uuid(joint[1]):
-            stops += [one.start() for one in _HYPHEN.finditer(text, end, stop)]
+            stops += [one.start() for one in islice(_HYPHEN.finditer(text, end, stop), _MOST_PIECES)]
         for stop in stops:
             yield from ((start, stop) for start in starts)
 

@@ -215,6 +215,15 @@ def test_names_that_are_ids_are_data_however_few():
     }
 
 
+@pytest.mark.parametrize("piece", ["a-", "a_", "a.", "a#1-", "a/a-1_", "%2F-", "1-a.", "é-1."])
+def test_the_parts_of_a_long_text_are_not_many_times_as_long(piece):
+    """Nor do they take long: what a text of a hundred thousand pieces gives grows with it, and not with its square."""
+    parts = [parts_of([piece * number + "1"]) for number in (1_000, 2_000)]
+    letters = [sum(map(len, some)) for some in parts]
+    assert letters[1] <= 2.1 * letters[0] + 100
+    assert letters[1] <= 20 * len(piece) * 2_000
+
+
 # bounded memory
 
 
