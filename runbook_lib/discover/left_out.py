@@ -100,11 +100,17 @@ def _copies(entry: Entry, path: str) -> Iterator[str]:
     else:
         rules = [(name, rule, _inside(path, rule.source)) for name, rule in model.fields.items() if rule.source]
         copies = [(name, rule, deeper) for name, rule, deeper in rules if deeper is not None]
-        yield from (name + deeper for name, _, deeper in copies)
+        yield from (name + _converted(rule, deeper) for name, rule, deeper in copies)
         in_rest = bool(model.rest) and (not copies or any(rule.on_error == "rest" for _, rule, _ in copies))
     if in_rest:  # what the map of the rest holds in the source keeps its place there
         is_own = model.fields is None or model.rest == "copy" or _inside(path, model.rest) is not None
         yield path if is_own else f"{model.rest}.{path}"
+
+
+def _converted(rule: FieldRule, deeper: str) -> str:
+    """Where what stood inside a value stands after its conversion: JSON text became the map or the list itself."""
+    deeper = deeper.removeprefix(":json") if rule.type in ("map", "list") else deeper
+    return deeper or ("[]" if rule.type == "list" else "")
 
 
 def _inside(path: str, attribute: str) -> str | None:

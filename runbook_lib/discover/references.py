@@ -10,7 +10,7 @@ Databases, ITAT 2017 (names).
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -106,7 +106,9 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
                 one = replace(one, record=column.named[1])
             elif column.path[-1] is not PART or one.coverage >= LIKELY:  # else it is no pattern
                 owners = [match, *(other for other, _ in parents if other is not match)]
-                one = replace(one, line=_line(column, steps, owners, naming.get((column.entry, steps, match.to))))
+                named_by = naming.get((column.entry, steps, match.to))
+                ids = sum(_occurrences(column, owner) for owner in owners)
+                one = replace(one, line=_line(column, steps, owners, named_by, some=ids < COVERED * whole))
                 if column.path[-1] is PART and not match.recognised and one.line and one.line.count("{") > 1:
                     one = replace(one, line=None, confidence=min(UNSURE, confidence))  # which is which, nothing says
             other = found.get((one.table, one.path, one.to))
@@ -320,13 +322,20 @@ def _naming(columns: list[Column]) -> dict[tuple[str, Path, str], str]:
     }
 
 
-def _line(column: Column, steps: Path, owners: list[Match], named_by: str | None) -> str | None:
-    """The line to paste, or None where the language cannot say it. `owners`: who has the ids, the one that is meant first."""
+def _line(column: Column, steps: Path, owners: list[Match], named_by: str | None, *, some: bool) -> str | None:
+    """The line to paste, or None where the language cannot say it.
+
+    `owners`: who has the ids, the one that is meant first. `some`: whether only some of the values are ids.
+    """
     sayable = [(isinstance(s, str) and bool(_SAYABLE.fullmatch(s))) or s in (EACH, JSON) for s in steps]
     if not all(sayable):
         return None
     if column.path[-1] is not PART:
-        said = f"{{table_named_by: {scalar(named_by)}}}" if named_by else scalar(owners[0].to)
+        said = scalar(owners[0].to)
+        if named_by:
+            said = f"{{table_named_by: {scalar(named_by)}}}"
+        elif some:  # what is no id must not become one
+            said = f"{{to: {said}, dangling: keep}}"
     elif (pattern := _pattern(column, owners)) is not None:
         said = scalar(pattern)
     else:
@@ -335,25 +344,27 @@ def _line(column: Column, steps: Path, owners: list[Match], named_by: str | None
 
 
 def _pattern(column: Column, parents: list[Match]) -> str | None:
-    """The template that the sampled texts follow, with entries where ids stand; None where they do not agree."""
+    """The template that the sampled texts follow, with entries where ids stand.
+
+    None where they do not agree, or where the template does not read the ids out of them.
+    """
     owners: dict[int, str] = {}
     for match in reversed(parents):
         owners |= dict.fromkeys(column.values.codes[match.hits].tolist(), match.to)
-    found: dict[str, int] = defaultdict(int)
+    found: Counter[str] = Counter()
     for text in column.samples:
-        pattern, end = "", 0
+        pattern, end, ids = "", 0, []
         for start, stop in token_spans(text):
             owner = owners.get(code_of(text[start:stop]))
             if owner and start >= end:
                 pattern += _escaped(text[end:start]) + f"{{{owner}}}"
                 end = stop
-        if pattern:
-            found[pattern + _escaped(text[end:])] += 1
-    if not found:
-        return None
-    best = max(found, key=lambda pattern: found[pattern])
-    agree = found[best] >= AGREEING * len(column.samples) and "}{" not in best
-    return best if agree and best.count("{") <= LONG else None  # of more ids it is a list
+                ids.append(text[start:stop])
+        pattern += _escaped(text[end:])
+        if 0 < len(ids) <= LONG and templates.reader(templates.parse(pattern))(text) == ids:  # of more ids it is a list
+            found[pattern] += 1
+    ((best, number),) = found.most_common(1) or (("", 0),)
+    return best if number and number >= AGREEING * len(column.samples) else None
 
 
 def _escaped(text: str) -> str:

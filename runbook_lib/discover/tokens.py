@@ -21,9 +21,10 @@ _RECOGNISED = re.compile(
 )
 _DECIMAL = re.compile(r"[-+]?[0-9]+\.[0-9]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ].*)?)?")
-_SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%\t\n\r."
+_SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%." + bytes(range(1, 32)) + b"\x7f"
 _BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
-_TOKENS = re.compile(r"[^#|,;:/\\\"'`()\[\]{}<>=&?@!*+~^$%\s.]+")
+_TOKENS = re.compile(rf"[^{re.escape(_SEPARATORS.decode())}\s]+")
+_MARKS = re.compile(r"[^\w\x00-\x7f]")
 _JOINTS = ".:#/|"  # between a prefix of letters and what makes an id of it: user:42
 _JOINT = re.compile(rf"[{_JOINTS}](?<=[A-Za-z].)(?=[A-Za-z_-]*[0-9])([0-9A-Za-z_-]*[0-9A-Za-z])")
 _DIGIT = re.compile("[0-9]")
@@ -57,7 +58,10 @@ def parts_of(texts: Iterable[str]) -> list[str]:
         if not (text[4:5] == "-" and _DATE.fullmatch(text)) and not ("." in text and _DECIMAL.fullmatch(text))
     ]
     # All texts at once, and as bytes: a tenth of the time.
-    joined = unescaped("\0".join(["", *wanted, ""]))
+    joined = "\0".join(["", *wanted, ""])
+    if joined.count("\0") > len(wanted) + 1:
+        joined = "\0".join(["", *[text.replace("\0", " ") for text in wanted], ""])
+    joined = _plain(joined)
     found = [joined[a:b] for a, b in _joint_spans(joined) if not joined[a - 1] == joined[b] == "\0"]
     long_texts = []
     broken = joined.encode("utf-8", "surrogatepass").translate(_BREAKS)
@@ -83,9 +87,14 @@ def unescaped(text: str) -> str:
     return _ESCAPED.sub("   ", text) if "%" in text else text
 
 
+def _plain(text: str) -> str:
+    """The text, as long as before, with blanks in place of escapes and of marks beyond ASCII: quotes, dashes, blanks."""
+    return unescaped(text) if text.isascii() else _MARKS.sub(" ", unescaped(text))
+
+
 def token_spans(text: str) -> list[tuple[int, int]]:
     """Where the parts of a text stand, the longer before those inside them."""
-    text = unescaped(text)
+    text = _plain(text.replace("\0", " "))
     spans = [*_joint_spans(text)]
     for token in _TOKENS.finditer(text):
         start, stop = token.span()

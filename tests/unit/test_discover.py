@@ -291,6 +291,26 @@ def test_a_pattern_names_the_entry_that_was_found():
     assert [(f.line, f.is_certain) for f in found.values()] == [(None, False)]
 
 
+def test_a_line_says_only_what_the_language_reads():
+    """A template that reads other parts than the ids is none; and where only some values are ids, the others stay."""
+    customers = [{"id": text(f"CUS-{n:03}")} for n in range(100, 140)]
+    log = [
+        {
+            "id": text(f"s{n}x"),
+            "pair": text(f"CUS-{100 + n}-CUS-{139 - n}"),
+            "way": text(f"CUS-{100 + n} to CUS-{139 - n}"),
+            "by": text(f"CUS-{100 + n}" if n % 4 == 0 else f"free text {n}"),
+        }
+        for n in range(40)
+    ]
+    found = {f.path: f.line for f in findings_of({"Customers": customers, "Log": log}) if f.table == "Log"}
+    assert found == {
+        "pair": None,
+        "way": 'way: "{Customers} to {Customers}"',
+        "by": "by: {to: Customers, dangling: keep}",
+    }
+
+
 @pytest.mark.parametrize("path", ["author", "userId", "profileRef"])
 def test_entries_with_the_same_ids_may_both_be_meant(path):
     """Unless a name says which; or one of them lacks ids that occur."""
@@ -480,7 +500,7 @@ def test_ids_of_64_bits_leave_chance_no_room(letter):
     ids = [str(1_500_000_000_000_000_000 + number * 7_919_000_017) for number in range(200)]
     rows = [{"id": text(f"R{n}"), "x1": {letter: ids[n] if n % 3 else ids[n][:-1]}} for n in range(200)]
     (found,) = findings_of({"Kunden": [{"id": {letter: one}} for one in ids], "Rows": rows})
-    assert (found.path, found.to, found.line) == ("x1", "Kunden", "x1: Kunden")
+    assert (found.path, found.to, found.line) == ("x1", "Kunden", "x1: {to: Kunden, dangling: keep}")
     assert found.is_certain
 
 

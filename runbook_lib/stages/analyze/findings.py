@@ -168,11 +168,13 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     said = ("is an id" if certain else "may be an id") if first.found == 1 else ("are ids" if certain else "may be ids")
     message = f"{path}: {first.found:,} of {plural(first.values, 'value')} {said} of {to}"
     message += f", but the mapping says {first.declared}" if first.declared else ", and no rule rewrites them"
-    paste = (
-        f"Add `{first.line}` under `references`"
-        if first.line
-        else "The mapping language cannot say this path: change it in the source, or by hand afterwards"
-    )
+    paste = "The mapping language cannot say this path or pattern: change it in the source, or by hand afterwards"
+    if first.line:
+        paste = f"Add `{first.line}` under `references`"
+    elif not certain:
+        paste = (
+            "Look at the values: if they are ids, change them in the source, because the mapping language cannot say it"
+        )
     if len(same) > 1 and first.line:
         paste = f"Add {' or '.join(f'`{one.line}`' for one in same)} under `references`, whichever is meant"
     paste = f"Declare it under `references` of {first.record}, whose record it is" if first.record else paste

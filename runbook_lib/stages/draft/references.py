@@ -93,8 +93,9 @@ def listed(owners: list[str]) -> str:
 
 
 def _said(one: Finding) -> Any:
-    """The rule in a finding's line."""
-    return next(iter(parse_value(one.line).values())) if one.line else None
+    """The rule in a finding's line; `dangling` is the draft's to say."""
+    rule = next(iter(parse_value(one.line).values())) if one.line else None
+    return rule["to"] if isinstance(rule, dict) and "to" in rule else rule
 
 
 def _take_records(
