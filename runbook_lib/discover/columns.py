@@ -20,6 +20,7 @@ from .tokens import is_recognisable
 
 VALUES, KEYS = object(), object()  # steps of a path beside names, EACH and JSON: every value of a map, and its keys
 MAX_NAMES = 100  # of the maps at one path: where they have more, the names are data
+MAX_COUNTED = 12  # the same where all begin with a digit: dates, years, numbers
 _SPELLED = {EACH: "[]", JSON: ":json", VALUES: "{}", KEYS: "{keys}"}
 _DEEPER = re.compile(r"[.\[:{]")  # ends the first name of a spelled path
 _opens = methodcaller("startswith", ("{", "["))
@@ -104,7 +105,8 @@ class Reader:
         if path not in self.collapsed:
             names = self._names[path]
             names.update(members)
-            if len(names) > (MAX_NAMES if path else MAX_ATTRIBUTES):
+            are_counted = len(names) > MAX_COUNTED and all(name[:1].isdigit() for name in names)
+            if are_counted or len(names) > (MAX_NAMES if path else MAX_ATTRIBUTES):
                 self.collapsed.add(path)
                 self._names = defaultdict(set, {p: n for p, n in self._names.items() if p[: len(path)] != path})
         if path in self.collapsed:

@@ -188,6 +188,20 @@ def test_parts_are_the_texts_at_the_spans(some):
     assert spans == sorted(spans, key=lambda span: (span[0], -span[1]))
 
 
+def test_dates_and_numbers_as_names_are_data():
+    """One path for the days of a map, where there are more than a year's months; twelve names may be attributes."""
+    users = [{"id": {"N": str(n)}} for n in range(1, 51)]
+    for days, paths in ((13, {"days{}"}), (12, {f"days.2024-01-{day:02}" for day in range(1, 13)})):
+        logs = [
+            {
+                "id": text(f"L-{n:03}"),
+                "days": {"M": {f"2024-01-{day:02}": {"N": str((7 * n + day) % 50 + 1)} for day in range(1, days + 1)}},
+            }
+            for n in range(60)
+        ]
+        assert {f.path for f in findings_of({"Users": users, "Logs": logs}) if f.table == "Logs"} == paths
+
+
 def test_names_that_are_ids_are_data_however_few():
     """One path for all of them, which does not spell an id; other names stay. Attributes that are named so count, too."""
     users = [{"id": text(one)} for one in UUIDS[:40]]
