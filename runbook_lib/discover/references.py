@@ -171,7 +171,7 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
 def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: Evidence) -> list[Finding]:
     """Ids of one entry, (nearly) all of which are ids of another, where both get new ones: these would differ.
 
-    Of two entries with the same ids, the later one is told; of several with which it shares them, the first. Bare numbers
+    Of two entries with the same ids, the later one gets the finding, which names the first of those that share them. Bare numbers
     that chance can hit, such as 1 to 100 in two tables, say nothing.
     """
     order, found = {name: at for at, name in enumerate(entries)}, {}

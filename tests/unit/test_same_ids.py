@@ -1,4 +1,4 @@
-"""Entries whose ids are those of another entry: who is told, and what is a coincidence."""
+"""Entries whose ids are ids of another entry: which of them gets the finding, and what is a coincidence."""
 
 import json
 
@@ -31,7 +31,7 @@ def told(ids: dict[str, list], models: dict[str, dict] | None = None) -> list[tu
 
 @pytest.mark.parametrize("own", [UUIDS[:30], WIDE[:30], WORDS[:30]])
 def test_two_entries_with_the_same_ids(own):
-    """The later of both is told, once; where one has more, the other, wherever it stands."""
+    """The finding is on the later one, once; where one has more ids, on the other, wherever it stands."""
     assert told({"Users": own, "Profiles": own}) == [("Profiles", "Users", 30, 30)]
     assert told({"Profiles": own[:25], "Users": own}) == [("Profiles", "Users", 25, 25)]
 
