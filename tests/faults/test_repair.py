@@ -335,7 +335,11 @@ def test_what_another_run_inserted_is_never_claimed(name, bench):
     bench.check_back()
 
 
-@pytest.mark.parametrize("broken", [("Ports",), ("Ships",), (STAGE,), (STAGE, "Ports"), NAMES], ids=" and ".join)
+@pytest.mark.parametrize(
+    "broken",
+    [("Ships",), (STAGE, "Ports"), *(pytest.param(of, marks=pytest.mark.slow) for of in (("Ports",), (STAGE,), NAMES))],
+    ids=" and ".join,
+)
 def test_what_others_inserted_after_a_rollback_stays(broken, bench):
     """A lost record may have said that an item was deleted: whoever inserted an equal one since keeps it, at each record."""
     flow = finished(bench)

@@ -168,6 +168,7 @@ def test_what_differs_is_listed_by_key_and_nothing_is_shown_where_nothing_does(s
     assert listing.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_steps_that_were_not_asked_for_say_so(shop, capsys):
     """05 without a restore and without tables to delete says that neither was asked for; a plan says what it is."""
     _, done = run(shop, capsys, "full-migration", *CONFIRMED, f"{shop.name}prod")

@@ -6,6 +6,7 @@ from support_notebooks import run
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
+@pytest.mark.slow
 def test_a_repair_by_command(shop, capsys):
     """Without --execute a plan; without --confirm a refusal; with both the missing items, compared."""
     target = f"{shop.name}prod"

@@ -70,6 +70,7 @@ def test_a_changed_table_is_refused_with_two_and_accepted_where_the_command_says
     assert (code, "is not the one that 01 left" in refused["error"]) == (2, True)
 
 
+@pytest.mark.slow
 def test_full_migration_takes_the_word_too(shop, analyzed, capsys):
     """Refused without it before 04; with it all stages run."""
     with_index(shop, "Orders")

@@ -26,7 +26,7 @@ def bag(batches_, spill_bytes):
     return log
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(batches, batches, st.sampled_from([0, 10, 50, 10**9]), st.sampled_from([0, 10, 10**9]))
 def test_spilled_or_not_it_answers_like_a_counter(mine, theirs, spill_mine, spill_theirs):
     """Length, duplicates, what the other lacks, membership."""
