@@ -72,9 +72,8 @@ class Columns:
         """Nothing yet."""
         self.whole: dict[Path, list[str]] = defaultdict(list)  # texts; numbers, canonical; binary in base64
         self.free: dict[Path, list[str]] = defaultdict(list)  # the texts among them that are no JSON
-        self.keys: dict[Path, Counter[str]] = defaultdict(
-            Counter
-        )  # path of a map, KEYS -> its keys; of an item those that may be ids
+        # Path of a map, KEYS -> its keys; of an item those that may be ids.
+        self.keys: dict[Path, Counter[str]] = defaultdict(Counter)
 
 
 class Reader:

@@ -75,7 +75,7 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
         holes = templates.holes(parts)
         stays = tuple(None if hole.format else hole.name in listed for hole in holes)
         if True in stays and False in stays:
-            mixed[name] = Mixed(_literals(parts), stays)
+            mixed[name] = Mixed(tuple(templates.literals(parts)), stays)
         elif True in stays:
             made.add(name)
     return LeftOut(tuple(sorted(listed)), frozenset(paths), frozenset(made), mixed)
@@ -131,13 +131,3 @@ def _flat(name: str, fields: Mapping[str, FieldRule]) -> list[str | templates.Ho
         else:
             parts.append(templates.Hole(rule.source or part.name))
     return parts
-
-
-def _literals(parts: Iterable[str | templates.Hole]) -> tuple[str, ...]:
-    literals = [""]
-    for part in parts:
-        if isinstance(part, str):
-            literals[-1] += part
-        else:
-            literals.append("")
-    return tuple(literals)

@@ -1,7 +1,7 @@
 """Text with holes: ``STATUS#{status|new}``, ``{created_at:%Y-%m|0000-00}#{id}``, ``ORG#{Orgs}#USER#{Users}``. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -120,21 +120,27 @@ def _zone(text: str | None) -> timezone:
     return timezone(-offset if text[0] == "-" else offset)
 
 
+def literals(parts: Iterable[str | Hole]) -> list[str]:
+    """What stands before, between and after the holes of a parsed template."""
+    found = [""]
+    for part in parts:
+        if isinstance(part, Hole):
+            found.append("")
+        else:
+            found[-1] += part
+    return found
+
+
 def reader(parts: tuple[str | Hole, ...]) -> Callable[[str], list[str] | None]:
     """A function from a text to the contents of the holes, or None where the text does not match in exactly one way.
 
     Its time is linear in the text: it finds each separator from the left and from the right. If both searches find the
     same places, there is exactly one match.
     """
-    literals = [""]  # what stands before, between and after the holes
-    for part in parts:
-        if isinstance(part, Hole):
-            literals.append("")
-        else:
-            literals[-1] += part
-    if len(literals) == 1:
-        return lambda text: [] if text == literals[0] else None
-    head, *separators, tail = literals
+    head, *others = literals(parts)
+    if not others:
+        return lambda text: [] if text == head else None
+    *separators, tail = others
 
     def read(text: str) -> list[str] | None:
         at, end = len(head), len(text) - len(tail)

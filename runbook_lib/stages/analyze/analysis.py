@@ -115,9 +115,8 @@ class Analysis:
     unmatched: list[Unmatched] = field(default_factory=list)  # in the order of the mapping
     undeclared: list["Finding"] = field(default_factory=list)  # ids that no rule rewrites
     not_references: list["Finding"] = field(default_factory=list)  # the same, where the mapping says that they are none
-    shared_ids: list["Finding"] = field(
-        default_factory=list
-    )  # ids of an entry that are ids of another; both are renewed
+    # Ids of an entry that are ids of another; both are renewed.
+    shared_ids: list["Finding"] = field(default_factory=list)
     sources: dict[str, SourceState] = field(default_factory=dict)  # source table -> what was read of it
     skew: Skew = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)  # stage -> what it takes
