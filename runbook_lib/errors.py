@@ -118,12 +118,14 @@ class NotAvailable(DynamoError):
 class Again(Exception):
     """The attempt failed in a way that passes: try again.
 
-    `overload`: because too much was asked. `by_server`: with a status from 500 up.
+    `overload`: because too much was asked. `by_server`: with a status from 500 up. `may_have_landed`: what it asked for
+    may have been done all the same, because nobody said that it was not.
     """
 
-    def __init__(self, reason: str, overload: bool = False, by_server: bool = False):
+    def __init__(self, reason: str, overload: bool = False, by_server: bool = False, *, may_have_landed: bool = True):
         super().__init__(reason)
         self.reason, self.overload, self.by_server = reason, overload, by_server
+        self.may_have_landed = may_have_landed
 
 
 class Expired(Exception):

@@ -3,9 +3,13 @@
 DynamoDB answers HTTP 200 with a response for each statement, in their order. Only a response that names the table and no
 error means inserted. A key that is there is read; a fault that passes is tried again for that statement; whatever else
 a statement is refused for is put to a conditional PutItem, whose answer holds. Nothing is ever overwritten.
+
+A key that is there although nobody answered an earlier attempt may be there by that attempt: MaybeOurs says so. Where the
+first attempt was answered, and refused, somebody else wrote what is there.
 """
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -16,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import Again, DynamoError, Expired, Interrupted, NotSent
+from ..errors import Again, DynamoError, Interrupted, NotSent
 from . import errors as faults
 
 OPERATION = "BatchExecuteStatement"
@@ -26,12 +30,21 @@ STATEMENT_BYTES = 8192  # DynamoDB's limit, in characters
 TEXTS = 512  # statement texts kept, one for each list of attribute names
 
 Outcome = dict | DynamoError | None
+
+
+class MaybeOurs(dict):
+    """The item that is there. An attempt to insert under its key was not answered, so it may be what that attempt wrote."""
+
+
 Numbered = list[tuple[int, Any]]  # what belongs to the item of that number in the caller's list
 
 _LOOK = object()  # the key is there, or may be: to be read
 _HELD = frozenset({faults.CONDITION_FAILED, "DuplicateItemException"})
-# What a single request would be told as well. Not so ValidationException: it may be about the statement, not the item.
-_FINAL = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ItemCollectionSizeLimitExceededException"})
+# What a single request would be told as well. Not so ValidationException, which may be about the statement, not the item,
+# and AccessDeniedException: a right to PartiQLInsert is none to PutItem, nor the other way round.
+_FINAL = frozenset({"ResourceNotFoundException", "ItemCollectionSizeLimitExceededException"})
+_NO_BATCHES = "the endpoint takes no INSERT statements with parameters"
+_UNKNOWN = frozenset({"UnknownOperationException", "UnknownOperation"})
 
 
 class Batches:
@@ -40,26 +53,28 @@ class Batches:
     def __init__(self, wire: Any, workers: int):
         self._wire, self._workers = wire, workers
         self._at_once = workers  # requests: see _adapt
-        self._taken: dict[str, bool] = {}
+        self._single: dict[str, str] = {}  # table -> why it takes no batches, "" where it does: what is certain
+        self.singly: dict[str, str] = {}  # table -> why its last insert used single requests; batches: not there
         self._asking = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
-    def taken(self, table: str, key_names: tuple[str, ...]) -> bool:
-        """Return whether the table takes parameterized INSERTs in batches. Read-only: what it sends lacks the key.
+    def why_single(self, table: str, key_names: tuple[str, ...]) -> str:
+        """Return why the table takes no parameterized INSERTs in batches, "" where it does. Read-only: it sends no key.
 
-        One attempt, and the answer is kept; not so where it failed by throttling or on the way: then no, for now.
+        One attempt, whose answer is kept where it is a definite yes or no. What may be otherwise later is asked again.
         """
         with self._asking:
-            if table not in self._taken:
-                name = "runbook"
-                while name in key_names:
-                    name += "_"
-                statement = {"Statement": statement_text(table, (name,)), "Parameters": [{"NULL": True}]}
-                answer = self._wire._once(OPERATION, {"Statements": [statement]}, table)
-                if isinstance(answer, Expired) or (isinstance(answer, Again) and not answer.by_server):
-                    return False
-                self._taken[table] = _refuses_the_lack_of_a_key(answer)
-            return self._taken[table]
+            if table in self._single:
+                return self._single[table]
+            name = "runbook"
+            while name in key_names:
+                name += "_"
+            statement = {"Statement": statement_text(table, (name,)), "Parameters": [{"NULL": True}]}
+            answer = self._wire._once(OPERATION, {"Statements": [statement]}, table)
+            why, certain = _read_probe(answer, key_names)
+            if certain:
+                self._single[table] = why
+            return why
 
     def insert(
         self,
@@ -73,6 +88,7 @@ class Batches:
     ) -> list[Outcome]:
         """As Wire.insert_many."""
         found: list[Any] = [None] * len(items)
+        unanswered: set[int] = set()  # items of which a copy may have landed without an answer
         if keys is not None and len(set(keys)) == len(items):
             order, repeats = list(range(len(items))), []
         else:
@@ -81,10 +97,13 @@ class Batches:
         count = -(-len(order) // STATEMENTS)
         order = [index for first in random.Random(count).sample(range(count), count) for index in order[first::count]]
         batches, singles = [], order
-        if len(order) > 1 and self.taken(table, key_names):
+        if len(order) > 1 and (why := self.why_single(table, key_names)):
+            self.singly[table] = why
+        elif len(order) > 1:
+            self.singly.pop(table, None)
             batches, singles = pack(table, items, order, sizes or [len(orjson.dumps(item)) for item in items], values)
         put = partial(self._put, table, items, key_names[0])
-        tasks = [partial(self._send, table, batch, put) for batch in batches]
+        tasks = [partial(self._send, table, batch, put, unanswered) for batch in batches]
         tasks += [partial(put, [index]) for index in singles]
         owners = [[index for index, _ in batch] for batch in batches] + [[index] for index in singles]
         began, used = time.perf_counter(), time.process_time()
@@ -97,6 +116,9 @@ class Batches:
         for number, index in enumerate(gone + repeats):
             # A key that comes twice: the first has it, so this one gets what the first left there.
             found[index] = _left(partial(put, [index]), sent=number < len(gone))[0][1]
+        for index in unanswered:
+            if isinstance(found[index], dict):
+                found[index] = MaybeOurs(found[index])
         return found
 
     def _read(self, table: str, items: list[dict], names: tuple[str, ...], look: list[int], found: list) -> list[int]:
@@ -118,26 +140,37 @@ class Batches:
                 done.append((index, problem.with_traceback(None)))  # which would keep the page
         return done
 
-    def _send(self, table: str, batch: Numbered, put: Callable[[list[int]], Numbered]) -> Numbered:
-        """Sends (number, statement) pairs until each is settled, or is to be read: then its outcome is _LOOK."""
+    def _send(
+        self, table: str, batch: Numbered, put: Callable[[list[int]], Numbered], unanswered: set[int]
+    ) -> Numbered:
+        """Sends (number, statement) pairs until each is settled, or is to be read: then its outcome is _LOOK.
+
+        `unanswered` gets the numbers of those that may have landed without an answer.
+        """
         wire, done, singles = self._wire, [], []
         attempt = 0
         while batch:
+            lost: list[str] = []
             try:
-                reply = wire.call(OPERATION, {"Statements": [statement for _, statement in batch]}, table=table)
+                body = {"Statements": [statement for _, statement in batch]}
+                reply = wire.call(OPERATION, body, table=table, unanswered=lost)
             except NotSent as held_back:
                 if attempt:
                     raise Interrupted(str(held_back)) from None
                 raise
             except DynamoError as refused:  # all of them, for what may be the fault of one
-                if refused.code != "ValidationException":
-                    self._taken[table] = False
+                if refused.code in _UNKNOWN:
+                    self._single[table] = _NO_BATCHES
                 singles += batch
                 break
+            finally:
+                if lost:
+                    unanswered.update(index for index, _ in batch)
             attempt += 1
             responses = reply.get("Responses")
             if not isinstance(responses, list) or len(responses) != len(batch):
                 wire._note(OPERATION, table, attempt, Again("the reply does not answer every statement"))
+                unanswered.update(index for index, _ in batch)
                 return done + [(index, _LOOK) for index, _ in batch]
             if responses == [{"TableName": table}] * len(batch):  # every one inserted, as nearly always
                 done += [(index, None) for index, _ in batch]
@@ -146,7 +179,9 @@ class Batches:
             refused, problem = [], None
             invalid = len(singles)
             for pair, response in zip(batch, responses, strict=True):
-                outcome = _outcome(wire.label, table, response)
+                outcome, answered = _outcome(wire.label, table, response)
+                if not answered:
+                    unanswered.add(pair[0])
                 if isinstance(outcome, Again):
                     refused.append(pair)
                     problem = outcome
@@ -155,7 +190,7 @@ class Batches:
                 else:
                     done.append((pair[0], outcome))
             if len(singles) - invalid == len(batch) > 1:  # it is not the items
-                self._taken[table] = False
+                self._single[table] = "every statement of a batch was refused"
             share = len(refused) / len(batch)
             wire._note(OPERATION, table, attempt, problem, share)
             if refused:
@@ -294,15 +329,18 @@ def _apart(items: list[dict], key_names: tuple[str, ...]) -> tuple[list[int], li
     return firsts, repeats
 
 
-def _outcome(label: str, table: str, response: Any) -> Any:
-    """None for inserted, _LOOK, Again, or the DynamoError of one statement."""
+def _outcome(label: str, table: str, response: Any) -> tuple[Any, bool]:
+    """None for inserted, _LOOK, Again, or the DynamoError of one statement; and whether it answers what became of it."""
     if not isinstance(response, dict):
-        return _LOOK
+        return _LOOK, False
     error = response.get("Error")
     if error is None:
-        return None if response.get("TableName") == table else _LOOK
+        inserted = response.get("TableName") == table
+        return None if inserted else _LOOK, inserted
     problem = faults.from_statement(label, OPERATION, table, error)
-    return _LOOK if isinstance(problem, DynamoError) and problem.code in _HELD else problem
+    if isinstance(problem, Again):
+        return problem, not problem.may_have_landed
+    return _LOOK if problem.code in _HELD else problem, True
 
 
 def _left(send: Callable[[], Numbered], *, sent: bool) -> Numbered:
@@ -315,8 +353,29 @@ def _left(send: Callable[[], Numbered], *, sent: bool) -> Numbered:
         raise Interrupted(str(held_back)) from None
 
 
-def _refuses_the_lack_of_a_key(answer: dict | Exception) -> bool:
+def _read_probe(answer: dict | Exception, key_names: tuple[str, ...]) -> tuple[str, bool]:
+    """Why single requests are used after that answer to a statement without the key, "" for batches; whether it is certain."""
     match answer:
-        case {"Responses": [{"Error": {"Code": "ValidationError"}}]}:
-            return True
-    return False
+        case {"Responses": [{"Error": error}]}:
+            answer = faults.from_statement("", OPERATION, None, error)
+            if isinstance(answer, DynamoError) and answer.code == "ValidationException":
+                return "", True
+        case {"Responses": [{"TableName": _}]}:
+            return _NO_BATCHES, True  # it takes what lacks the key, so its other answers mean little
+    if isinstance(answer, DynamoError):
+        if answer.code == "ValidationException":
+            names_key = any(re.search(rf"\bkey\b.*\b{re.escape(name)}\b", answer.message) for name in key_names)
+            return ("" if names_key else _NO_BATCHES), True
+        if answer.code in _UNKNOWN:
+            return _NO_BATCHES, True
+        if answer.code == "AccessDeniedException":
+            return "dynamodb:PartiQLInsert is not allowed", False
+        return f"whether it takes batches was answered by {answer.code}", False
+    if (
+        isinstance(answer, Again) and answer.reason == "HTTP status 500"
+    ):  # without DynamoDB's code: an engine's own failure
+        return _NO_BATCHES, True
+    return (
+        f"whether it takes batches was not answered: {answer.reason if isinstance(answer, Again) else 'no usable reply'}",
+        False,
+    )

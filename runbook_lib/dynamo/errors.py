@@ -84,7 +84,7 @@ def from_reply(
         return Again(f"the reply (HTTP status {status}) is not DynamoDB's")
     text = str(content.get("message") or content.get("Message") or "")
     if code in THROTTLED:
-        return Again(_throttle_reason(code, content, text), overload=True)
+        return Again(_throttle_reason(code, content, text), overload=True, may_have_landed=False)
     if code in EXPIRED:
         return Expired()
     place = where(label, operation, table)
@@ -107,7 +107,7 @@ def from_statement(label: str, operation: str, table: str | None, error: Any) ->
     code = _OF_STATEMENTS.get(code, code)
     text = str(content.get("Message") or "")
     if code in THROTTLED:
-        return Again(_throttle_reason(code, content, text), overload=True)
+        return Again(_throttle_reason(code, content, text), overload=True, may_have_landed=False)
     if code in TRANSIENT:
         return Again(code, overload=True)
     if not _CODE.fullmatch(code):

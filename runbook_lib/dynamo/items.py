@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed, Interrupted
 from . import errors as faults
-from .batch_insert import Batches, Outcome, key_identity
+from .batch_insert import Batches, MaybeOurs, Outcome, key_identity
 from .requests import WORKERS, Keys, Requests, Settings, table_of
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
@@ -24,6 +24,7 @@ class Wire(Requests):
         super().__init__(endpoint_url, region, keys, **settings)
         self._key_schemas: dict[str, list[str]] = {}
         self._batches = Batches(self, settings.get("workers", WORKERS))
+        self.singly = self._batches.singly
 
     # reads
 
@@ -114,8 +115,8 @@ class Wire(Requests):
     def put_new(self, table: str, item: dict, partition_key: str, *, guarded: bool = True) -> dict | None:
         """Return None when the item was inserted, else the item that has its key already. Writes to the table.
 
-        Never overwrites. After a lost reply the item that is there already may be the one that was to be inserted: the
-        caller compares. Raises ConditionFailed where an item appears and vanishes again and again.
+        Never overwrites. Where an attempt was not answered, the item that is there may be the one that it inserted: then it
+        is MaybeOurs, and the caller compares. Raises ConditionFailed where an item appears and vanishes again and again.
 
         `guarded=False` is for putting back what this process has taken away: that has to be done, whatever has changed.
         """
@@ -126,24 +127,28 @@ class Wire(Requests):
             "ExpressionAttributeNames": {"#k": partition_key},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+        unanswered: list[str] = []
         for again in range(VANISHING):
             if again:
                 self._back_off(again)
             try:
-                self.call("PutItem", body, guarded=guarded)
+                self.call("PutItem", body, guarded=guarded, unanswered=unanswered)
                 return None
             except ConditionFailed as refused:
                 last = refused
             # Some engines refuse without the item; then it has to be looked up.
             there = last.item or self.get(table, {name: item[name] for name in self._key_names(table)})
             if there is not None:
-                return there
+                return MaybeOurs(there) if unanswered else there
         raise last
 
-    def takes_batches(self, table: str, key_names: tuple[str, ...]) -> bool:
-        """Return whether insert_many sends batches to this table. Read-only: what it may send to know lacks the key."""
+    def why_single(self, table: str, key_names: tuple[str, ...]) -> str:
+        """Return why insert_many sends single requests to this table, "" where it sends batches. Read-only.
+
+        What it may send to know lacks the key.
+        """
         assert not self._read_only, f"{self.label} is only read, never written"
-        return self._batches.taken(table, key_names)
+        return self._batches.why_single(table, key_names)
 
     def insert_many(
         self,
@@ -159,10 +164,10 @@ class Wire(Requests):
         """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
 
         Writes to the table; never overwrites. In batches where the table takes them, else by put_new, up to as many requests
-        at once as there are workers, in any order; equal keys in the order given. After a lost reply the item that is
-        there may be the one that was to be inserted: the caller compares. Raises Interrupted when all requests under
-        way have ended, and NotSent where guards held back whatever was not done; then `unsent` gets the numbers of
-        items of which no copy has left.
+        at once as there are workers, in any order; equal keys in the order given. Where an attempt was not answered, the
+        item that is there is MaybeOurs, as in `put_new`. Raises Interrupted when all requests under way have ended, and
+        NotSent where guards held back whatever was not done; then `unsent` gets the numbers of items of which no copy
+        has left.
 
         `keys` tell equal keys apart from others, and `sizes` are the items' bytes as JSON, about: where the caller knows
         them, they need not be worked out again. `values` are each item's values in the order of its names, serialized, or None.

@@ -100,11 +100,20 @@ class Requests:
             except Interrupted as problem:
                 raise NotSent(str(problem)) from None
 
-    def call(self, operation: str, body: dict, *, guarded: bool = True, table: str | None = None) -> dict:
+    def call(
+        self,
+        operation: str,
+        body: dict,
+        *,
+        guarded: bool = True,
+        table: str | None = None,
+        unanswered: list[str] | None = None,
+    ) -> dict:
         """Return DynamoDB's reply to one operation; what it does is the operation's. Retries inside.
 
         Raises NotSent where a guard holds a write back before its first attempt. `guarded`: see put_new. `table`: where
-        the body does not name it.
+        the body does not name it. `unanswered` gets the reasons of attempts that may have been carried out although
+        no answer said so.
         """
         assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
         table = table or table_of(body)
@@ -133,6 +142,8 @@ class Requests:
                 raise
             except Again as again:
                 attempt += 1
+                if unanswered is not None and again.may_have_landed:
+                    unanswered.append(again.reason)
                 if attempt == 1:
                     accepts = limiter.accepts(side_table)
                 self._note(operation, table, attempt, again)

@@ -48,6 +48,9 @@ _REASONS = (
 )
 
 
+_NO_CONNECTION = (broken.NameResolutionError, broken.NewConnectionError, broken.ConnectTimeoutError)
+
+
 class Transport:
     """Connections to one endpoint, kept between requests. Thread-safe."""
 
@@ -104,7 +107,8 @@ class Transport:
             if failpoints.armed:
                 failpoints.reach(f"wire.{operation}.after")
         except (broken.HTTPError, OSError) as problem:
-            raise Again(_reason(problem)) from None
+            reason, connected = _reason(problem)
+            raise Again(reason, may_have_landed=connected) from None
         checksum = received.get("x-amz-crc32")
         if checksum and checksum != str(zlib.crc32(raw)):  # of the bytes as sent, so before they are unpacked
             raise Again("the reply's checksum does not match")
@@ -177,12 +181,13 @@ class Transport:
         return reply.status, reply.headers, reply.data
 
 
-def _reason(problem: Exception) -> str:
+def _reason(problem: Exception) -> tuple[str, bool]:
+    """Why no reply came, and whether there was a connection that the request may have left by."""
     causes = [problem, *(cause for cause in problem.args if isinstance(cause, Exception))]
     for kind, words in _REASONS:
         if any(isinstance(cause, kind) for cause in causes):
-            return words
-    return "the connection broke"
+            return words, kind not in _NO_CONNECTION
+    return "the connection broke", True
 
 
 SERVICE = "dynamodb"

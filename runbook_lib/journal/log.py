@@ -9,6 +9,7 @@ intent   n, execution, page, start, rows, losers, rejects, unrouted   before the
 unsent   n, execution, rows                                          rows that never left: the page was cut off
 outcome  n, execution, page, last, counts, unrouted, rows, errors     after its last answer came; rows: a letter each
          ledger, types                                                of rows: entry, attribute, and what became of it, or letters
+         single                                                       entry -> why single requests inserted, not batches
          instead                                                      what was settled before and is again: n, letter, index
          stale                                                        conflicts with what this run wrote of an earlier version
 undo     n, execution, rows                                          before the first delete leaves

@@ -149,11 +149,12 @@ class Snapshot:
         return found
 
     def seen(self) -> dict[str, Seen]:
-        """Entry → what the stage has met of its source attributes."""
+        """Entry → what the stage has met of its source attributes, and how it inserted."""
         found: dict[str, Seen] = defaultdict(Seen)
         for file in self.files:
             for entry, seen in file.seen.items():
                 found[entry].add(seen.ledger, seen.types)
+                found[entry].single.update(seen.single)
         return dict(found)
 
     def state(self, execution: int | None = None) -> State:

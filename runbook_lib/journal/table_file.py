@@ -64,15 +64,16 @@ class Counted:
 
 @dataclass
 class Seen:
-    """What outcomes say of the source attributes of an entry's rows: each item once, as it was routed first."""
+    """What outcomes say of an entry's rows: of their source attributes (each item once, as it was routed first); of requests."""
 
     ledger: dict[str, Counter] = field(default_factory=dict)  # attribute -> word of walk/ledger -> items
     types: dict[str, Counter] = field(
         default_factory=dict
     )  # attribute -> type letter -> pages, or files, where it was met
+    single: Counter = field(default_factory=Counter)  # why single requests inserted, not batches -> items
 
     def add(self, ledger: Mapping[str, Mapping[str, int]], types: Mapping[str, Mapping[str, int]]) -> None:
-        """Adds what a page, or a file, says."""
+        """Adds what a page, or a file, says of attributes."""
         add_counts(self.ledger, ledger)
         add_counts(self.types, types)
 
@@ -255,6 +256,8 @@ class Reading:
         for entry, ledger in outcome.get("ledger", {}).items():
             types = outcome["types"][entry]
             self._seen[entry].add(ledger, {name: dict.fromkeys(types[name], 1) for name in types})
+        for entry, reason in outcome.get("single", {}).items():
+            self._seen[entry].single[reason] += outcome["counts"][entry]["inserted"]
         for earlier, letter, index in outcome.get("instead", ()):
             counted.undone["replaced"] -= letter == INSERTED
             if (letter, index) not in self._marks.replaced(earlier):

@@ -251,13 +251,15 @@ def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
 
 
 def _counted(tables: dict[str, dict[str, int]], unrouted: int, migrated: Snapshot | None = None) -> dict[str, Any]:
-    """Counts and sums; with the journal of 03 also what became of each entry's attributes."""
+    """Counts and sums; with the journal of 03 also what became of each entry's attributes, and what went in single requests."""
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
+    singly = {}
     if migrated:
         seen = migrated.seen()
         ledgers = {name: ledger.as_json(seen[name].ledger) if name in seen else {} for name in tables}
         tables = {name: {**counts, "ledger": ledgers[name]} for name, counts in tables.items()}
-    return {"tables": tables, "totals": {**totals, "unrouted": unrouted}}
+        singly = {name: dict(met.single) for name, met in seen.items() if met.single}
+    return {"tables": tables, "totals": {**totals, "unrouted": unrouted}, "inserted_singly": singly}
 
 
 def _migration_sections(migrated: Snapshot) -> dict[str, Any]:

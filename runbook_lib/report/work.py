@@ -1,6 +1,7 @@
 """What was done, as HTML: tables created, a test, a migration and its progress, an undo."""
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -131,6 +132,11 @@ def migration(result: Migration) -> Html:
     )
     off = totals[0] - sum(totals[1:])
     line = note(Html("{} {}").format(equation, _tick(off)), "bad" if off else "good")
+    singly: Counter = Counter()
+    for seen in (result.journal.seen() if result.journal else {}).values():
+        singly.update(seen.single)
+    for reason, items in singly.items():
+        line += note(muted(f"{plural(items, 'item')} inserted by single requests, not in batches: {reason}."))
     if state.unrouted:
         line += note(f"{plural(state.unrouted, 'source item')} that no entry selects.", "look")
     if state.rolled_back or state.rolling_back:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ..dynamo.batch_insert import MaybeOurs
 from ..errors import DynamoError, Failed, Stopped
 from ..journal.intents import JournalRow, encode_ids, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
@@ -119,9 +120,11 @@ class Inserter:
         of_attributes = self._ledgers.record(routed.rows, first)  # now, while the items are in the processor's cache
         try:
             there = self._read_there(routed.rows, unknown)
-            ours = [False] * len(there)
+            ours = sent = [False] * len(there)
             if unknown:
                 ours = [d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]
+                # Of an execution that died: its request may still be under way when the key is read.
+                sent = [row.digest in unknown.get(_place(row), ()) for row in routed.rows]
             present = [d is not None and not mine for d, mine in zip(there, ours, strict=True)]
             self._plan.target.wire.check_guards()
             n = log.number()
@@ -140,7 +143,7 @@ class Inserter:
             )
             unsent: list[int] = []
             try:
-                outcome, errors, lost = self._insert(routed.rows, there, present, unsent)
+                outcome, errors, lost = self._insert(routed.rows, there, present, sent, unsent)
             finally:
                 if unsent:  # so that another operator's equal items are not taken for ours when this is resumed
                     log.append("unsent", n=n, execution=self._execution, rows=unsent)
@@ -164,6 +167,7 @@ class Inserter:
                 rows=outcome,
                 errors=errors,
                 **of_attributes,
+                **self._single(routed.rows),
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
                 **({"stale": stale} if stale else {}),
             )
@@ -173,6 +177,12 @@ class Inserter:
             unknown.pop(_place(row), None)
         self._stop_where_needed(routed, outcome, errors, lost)
         return counts, outcome
+
+    def _single(self, rows: list[Row]) -> dict[str, dict[str, str]]:
+        """What an outcome says of entries whose rows went in single requests: why. {}, where all went in batches."""
+        singly = self._plan.target.wire.singly
+        found = {row.entry: why for row in rows if (why := singly.get(self._targets[row.entry]))} if singly else None
+        return {"single": found} if found else {}
 
     def _stop_where_needed(self, routed: Routed, outcome: str, errors: dict[str, str], lost: str | None) -> None:
         if lost:
@@ -221,11 +231,16 @@ class Inserter:
         )
 
     def _insert(
-        self, rows: list[Row], there: list[str | None], present: list[bool], unsent: list[int]
+        self,
+        rows: list[Row],
+        there: list[str | None],
+        present: list[bool],
+        sent: list[bool],
+        unsent: list[int],
     ) -> tuple[str, dict[str, str], str | None]:
         """One letter a row, the reasons of those that failed, and a sentence where a table is lost.
 
-        `unsent` gets the rows that a guard held back; then it raises.
+        `sent`: an earlier execution may have written this row. `unsent` gets the rows that a guard held back; then it raises.
         """
         outcome: list[str] = [""] * len(rows)
         absent: dict[str, list[int]] = defaultdict(list)
@@ -245,8 +260,10 @@ class Inserter:
                 errors[str(index)] = f"{found.code}: {found.message}"
                 if found.code in LOST_TABLE:
                     lost = f"{rows[index].entry}: {target} is lost: {found.code}."
-            else:  # refused although absent at intent, and equal: the reply to our own insert was lost
-                outcome[index] = INSERTED if digest(found) == rows[index].digest else CONFLICT
+            elif digest(found) != rows[index].digest:
+                outcome[index] = CONFLICT
+            else:  # absent at intent, and now equal: ours only where an insert of this row may have landed unanswered
+                outcome[index] = INSERTED if sent[index] or isinstance(found, MaybeOurs) else ALREADY_THERE
         return "".join(outcome), errors, lost
 
     def _write(

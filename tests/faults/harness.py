@@ -115,7 +115,7 @@ class Bench:
             "unrouted": 1,
         }
         assert self.report["relationships"] == 2 * (SHIPS - 1)  # those of the conflict do not count
-        assert flow._plan().target.wire.takes_batches(world.name("Ships", TARGET), ("id",)) == (way != PUTS)
+        assert bool(flow._plan().target.wire.why_single(world.name("Ships", TARGET), ("id",))) == (way == PUTS)
         flow.rollback()
         self.check_back()
 

@@ -76,6 +76,26 @@ def test_a_run_does_not_claim_what_was_inserted_since_it_first_looked(moto_world
     assert moto_world.content(TARGET) == {"All": [theirs]}
 
 
+def test_an_application_that_writes_the_same_items_beside_a_run_keeps_them(moto_world, tmp_path, monkeypatch):
+    """Keys kept, a target that was empty: what it wrote before our insert came is already there; a rollback leaves it."""
+    two(moto_world, items=6)
+    flow, insert_many = flow_of("{Ships: {id_format: keep}}", moto_world, tmp_path), Wire.insert_many
+    theirs = [{"id": {"S": f"s{number}"}} for number in (0, 2, 4)]
+
+    def beside(wire, table, items, *arguments, **named):
+        for item in theirs:
+            moto_world.put(table, item)
+        return insert_many(wire, table, items, *arguments, **named)
+
+    monkeypatch.setattr(Wire, "insert_many", beside)
+    report = flow.migrate()
+    assert (report["verdict"], report["totals"]["inserted"], report["totals"]["already_there"]) == ("PASS", 3, 3)
+    reason = "the endpoint takes no INSERT statements with parameters"
+    assert report["inserted_singly"] == {"Ships": {reason: 3}}
+    assert flow.rollback()["rollback"]["deleted"] == 3
+    assert sorted(moto_world.content(TARGET)["Ships"], key=str) == theirs
+
+
 def test_a_failed_insert_takes_everything_back_or_keeps_it_as_the_limits_say(moto_world, tmp_path, monkeypatch):
     """An item that cannot be written: `rollback` empties the target again, `keep` leaves the rest; both list the item."""
     two(moto_world, items=5)

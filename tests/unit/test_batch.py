@@ -3,6 +3,7 @@
 import itertools
 import random
 import re
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 import strategies
+from botocore.credentials import ReadOnlyCredentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support_pace import overall
@@ -18,11 +20,11 @@ from support_wire import CANARY, HANG_UP, RESET, THROTTLED, Keys, Stub, error, m
 
 from runbook_lib import failpoints
 from runbook_lib.dynamo import batch_insert as batch
-from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, pack, statement_text
+from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, MaybeOurs, pack, statement_text
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import guarded
-from runbook_lib.errors import DynamoError, Interrupted, NotSent
+from runbook_lib.errors import Again, DynamoError, Interrupted, NotSent
 from runbook_lib.values import digest
 
 NAMES = ("id",)
@@ -308,7 +310,7 @@ def test_the_source_is_never_asked_or_written(stub):
     with pytest.raises(AssertionError):
         wire.insert_many("T", rows(30), NAMES)
     with pytest.raises(AssertionError):
-        wire.takes_batches("T", NAMES)
+        wire.why_single("T", NAMES)
     assert stub.requests == []
 
 
@@ -414,7 +416,6 @@ def test_throttled_for_good_interrupts(stub, table):
 @pytest.mark.parametrize(
     ("code", "name"),
     [
-        ("AccessDenied", "AccessDeniedException"),
         ("ResourceNotFound", "ResourceNotFoundException"),
         ("ItemCollectionSizeLimitExceeded", "ItemCollectionSizeLimitExceededException"),
     ],
@@ -431,7 +432,7 @@ def test_a_statement_refused_for_good_is_that_items_error(stub, wire, table, cod
     assert wire.retries.total() == 0
 
 
-@pytest.mark.parametrize("code", ["ValidationError", "SomethingNew", "", None, "x\n" + CANARY])
+@pytest.mark.parametrize("code", ["ValidationError", "AccessDenied", "SomethingNew", "", None, "x\n" + CANARY])
 @pytest.mark.parametrize("at_fault", ["item", "statement"])
 def test_any_other_refusal_is_put_to_a_single_request(stub, wire, table, code, at_fault):
     """Whether the item cannot be written, or only not so, its PutItem tells."""
@@ -476,8 +477,65 @@ def test_after_a_lost_reply_the_items_are_ones_own(stub, wire, table):
         return answer
 
     stub.script = [losing]
-    assert wire.insert_many("T", rows(20), NAMES) == rows(20)
+    found = wire.insert_many("T", rows(20), NAMES)
+    assert found == rows(20)
+    assert all(isinstance(one, MaybeOurs) for one in found)
     assert len(table.items) == 20
+
+
+UNUSABLE = reply({"Responses": []})
+
+
+@pytest.mark.parametrize(
+    ("first", "maybe"),
+    [
+        ([], False),
+        ([THROTTLED], False),  # it was not carried out, and says so
+        ([error("ExpiredTokenException")], False),
+        ([RESET], True),  # it may have arrived, or not
+        ([error("InternalServerError", 500)], True),
+        ([reply({}, raw=b"<html>")], True),
+        ([reply({}, 502, raw=b"<html>")], True),
+        ([UNUSABLE], True),
+        ([reply({}, length=500) + b"\0close"], True),
+    ],
+    ids=["answered", "throttled", "expired", "reset", "500", "garbage", "502", "unusable", "cut"],
+)
+@pytest.mark.parametrize("way", ["batch", "put"])
+def test_an_equal_item_is_ones_own_only_where_an_attempt_was_not_answered(stub, table, way, first, maybe):
+    """Somebody else writes the same items: refused at the first attempt they are his, whatever else they are equal to."""
+    wire = make(stub, Keys(ReadOnlyCredentials("NEW", "secret", "token-1")))
+    for item in rows(5):
+        table.items[orjson.dumps(item["id"])] = item
+    if way == "batch":
+        stub.script = [table, *first, table]
+        found = wire.insert_many("T", rows(5), NAMES)
+    else:
+        # To PutItem every reply of status 200 says that it inserted, so it has no unusable one.
+        stub.script = [*(RESET if one is UNUSABLE else one for one in first), table]
+        found = [wire.put_new("T", row(1), "id")]
+    assert found == (rows(5) if way == "batch" else [row(1)])
+    assert [isinstance(one, MaybeOurs) for one in found] == [maybe] * len(found)
+
+
+def test_only_the_statements_that_were_not_answered_may_be_ones_own(stub, wire, table):
+    """DynamoDB's own failure of one statement says nothing of what became of it; its neighbours were refused."""
+    codes = {"2": "InternalServerError", "3": "ThrottlingError"}
+    table.fault = lambda item: codes.pop(item["id"]["S"], None)
+    for item in rows(5):
+        table.items[orjson.dumps(item["id"])] = item
+    found = wire.insert_many("T", rows(5), NAMES)
+    assert found == rows(5)
+    assert [isinstance(one, MaybeOurs) for one in found] == [False, False, True, False, False]
+
+
+def test_nothing_left_where_there_was_no_connection():
+    """What is there then is somebody else's: no request can have arrived."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nowhere = SimpleNamespace(url=f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    with pytest.raises(Again) as refused:
+        make(nowhere)._transport.post(Keys().frozen(), "PutItem", b"{}")
+    assert not refused.value.may_have_landed
 
 
 def test_a_batch_lost_before_it_arrived_is_sent_again(stub, wire, table):
@@ -537,7 +595,8 @@ def test_a_batch_refused_as_a_whole_goes_one_by_one(stub, wire, table, code):
     for part in (rows(25), [row(number) for number in range(100, 125)]):
         assert wire.insert_many("T", part, NAMES) == [None] * 25
     assert len(table.items) == 50
-    assert len(sizes(stub)) == (2 if code == "ValidationException" else 1)
+    assert len(sizes(stub)) == (1 if code == "UnknownOperationException" else 2)
+    assert bool(wire.singly) == (code == "UnknownOperationException")
 
 
 def test_nothing_is_lost_or_doubled_under_any_fault(stub):
@@ -683,6 +742,12 @@ def test_where_no_more_threads_are_to_be_had_nothing_is_under_way_when_it_raises
 YES = reply({"Responses": [{"Error": {"Code": "ValidationError", "Message": "Missing the key id"}}]})
 
 
+WHOLE = error(
+    "ValidationException",
+    message="One or more parameter values were invalid: Missing the key id in the item",
+)
+
+
 def said(code):
     return reply({"Responses": [{"Error": {"Code": code, "Message": ""}}]})
 
@@ -692,37 +757,41 @@ def said(code):
     [
         pytest.param(YES, True, 1, id="yes"),
         pytest.param(reply({}, 500, raw=b"<html>Internal Server Error</html>"), False, 1, id="500"),
-        pytest.param(error("InternalServerError", 500), False, 1, id="500-of-dynamodb"),
+        pytest.param(WHOLE, True, 1, id="yes-as-a-whole"),
+        pytest.param(error("InternalServerError", 500), False, 2, id="500-of-dynamodb"),
+        pytest.param(reply({}, 502, raw=b"<html>Bad Gateway</html>"), False, 2, id="502"),
         pytest.param(error("UnknownOperationException"), False, 1, id="unknown"),
-        pytest.param(error("AccessDeniedException"), False, 1, id="denied"),
-        pytest.param(error("ValidationException"), False, 1, id="invalid-as-a-whole"),
-        pytest.param(said("AccessDenied"), False, 1, id="statement-denied"),
-        pytest.param(said("ResourceNotFound"), False, 1, id="no-table"),
+        pytest.param(error("AccessDeniedException"), False, 2, id="denied"),
+        pytest.param(error("ResourceNotFoundException"), False, 2, id="not-found"),
+        pytest.param(error("ValidationException", message="Unsupported"), False, 1, id="invalid-as-a-whole"),
+        pytest.param(said("AccessDenied"), False, 2, id="statement-denied"),
+        pytest.param(said("ResourceNotFound"), False, 2, id="no-table"),
+        pytest.param(said("ThrottlingError"), False, 2, id="statement-throttled"),
         pytest.param(reply({"Responses": [{"TableName": "T"}]}), False, 1, id="inserted"),
-        pytest.param(reply({"Responses": []}), False, 1, id="empty"),
-        pytest.param(reply({}), False, 1, id="nothing"),
+        pytest.param(reply({"Responses": []}), False, 2, id="empty"),
+        pytest.param(reply({}), False, 2, id="nothing"),
         pytest.param(THROTTLED, False, 2, id="throttled"),
         pytest.param(HANG_UP, False, 2, id="lost"),
         pytest.param(error("ExpiredTokenException"), False, 2, id="expired"),
     ],
 )
 def test_one_request_tells_whether_a_table_takes_batches(stub, wire, answer, taken, asked):
-    """Only the refusal of that statement for its missing key means yes. What may be otherwise later is asked again."""
+    """The refusal for the missing key means yes, of the statement or of all. What may be otherwise later is asked again."""
     stub.script = [answer]
-    assert wire.takes_batches("T", NAMES) is taken
+    assert (not wire.why_single("T", NAMES)) is taken
     assert len(stub.requests) == 1
-    assert wire.takes_batches("T", NAMES) is taken
+    assert (not wire.why_single("T", NAMES)) is taken
     assert len(stub.requests) == asked
     assert wire.retries.total() == 0
 
 
 def test_the_probe_lacks_the_key(stub, wire, table):
     """Whatever the key is called: nothing could be written by it. Each table is asked for itself."""
-    wire.takes_batches("T", ("runbook", "runbook_"))
+    wire.why_single("T", ("runbook", "runbook_"))
     assert set(inserted(stub.requests[0][1]["Statements"][0])) == {"runbook__"}
     stub.script = [error("UnknownOperationException")]
-    assert not wire.takes_batches("U", NAMES)
-    assert wire.takes_batches("T", ("runbook", "runbook_"))
+    assert wire.why_single("U", NAMES)
+    assert not wire.why_single("T", ("runbook", "runbook_"))
 
 
 def test_where_batches_are_not_taken_puts_go_at_once(stub):
@@ -789,7 +858,7 @@ def new_table(engine):
 def test_engines_are_known_for_what_they_take(engine, new_table):
     """One of them takes batches; nobody is written to by the question."""
     wire, name = new_table(PK="S", SK="N")
-    assert wire.takes_batches(name, ("PK", "SK")) == (engine.name == "ministack")
+    assert (not wire.why_single(name, ("PK", "SK"))) == (engine.name == "ministack")
     assert wire.scan_page(name)[0] == []
     assert wire.retries.total() == 0
 
