@@ -257,7 +257,7 @@ class Reading:
             types = outcome["types"][entry]
             self._seen[entry].add(ledger, {name: dict.fromkeys(types[name], 1) for name in types})
         for entry, reason in outcome.get("single", {}).items():
-            self._seen[entry].single[reason] += outcome["counts"][entry]["inserted"]
+            self._seen[entry].single[reason] += outcome["counts"][entry].get("inserted", 0)
         for earlier, letter, index in outcome.get("instead", ()):
             counted.undone["replaced"] -= letter == INSERTED
             if (letter, index) not in self._marks.replaced(earlier):

@@ -124,7 +124,7 @@ class Bench:
         close_logs()
         if self.way.point == "Statement":  # it asks anew whether batches are taken
             for wire in _wires:
-                wire._batches._taken.clear()
+                wire._batches._single.clear()
         outputs = self._folder / f"{next(self._numbers):05}"
         outputs.mkdir()
         return flow_of(MAPPING, self.world, outputs, **self._limits | limits)

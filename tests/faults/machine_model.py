@@ -269,6 +269,7 @@ class Model:
         self.busy: RunModel | None = None  # whose command is at work
         self.writes = 0  # of the program, in this command
         self.meddled = False  # whether the application wrote in this command
+        self.unanswered = False  # whether requests of this command may get no answer
         self.taken: Content = {}  # deleted by the program though it was not its own: to be put back
         self._application = True
         self._may_delete = False
@@ -330,8 +331,8 @@ class Model:
         self.writer.pop(place, None)
         if after is not None:
             self.writer[place] = ""
-            if self.busy and place not in self.target:
-                # Between its look and its insert an equal item cannot be told from its own.
+            if self.busy and self.unanswered and place not in self.target:
+                # Written between its look and its insert, whose answer may be lost: an equal item cannot be told from its own.
                 self.busy.dubious[place].add(digest(after))
 
     def _inserted(self, place: Place, before: dict | None, after: dict) -> None:

@@ -135,6 +135,7 @@ RULES = {
     "kill": "*=kill@{}",
     "kill at a request": "wire.*=kill@{}",
 }
+UNANSWERED = ("lost", "gone", "gone for writes")  # what a command asks may have been done, without an answer
 OTHER_FAULTS = ("pause", "by hand", "refuse", "throttle", "operator", "race", "race for a delete", "source", "target")
 HABITS = {  # of Hypothesis, put off here; private, so that another version may not have them
     # Of each example it makes five others by copying parts of it over other parts: the same command at the same point,
@@ -345,6 +346,7 @@ class Machine(RuleBasedStateMachine):
 
     def attempt(self, operator, command, fault):
         operator.on_page = None
+        self.model.unanswered = bool(fault) and fault[0] in UNANSWERED
         self.memory.before_write = lambda operation, place: None
         kind, number, *more = fault or ("", 0)
 
