@@ -102,7 +102,7 @@ class Batches:
         elif len(order) > 1:
             self.singly.pop(table, None)
             batches, singles = pack(table, items, order, sizes or [len(orjson.dumps(item)) for item in items], values)
-        put = partial(self._put, table, items, key_names[0])
+        put = partial(self._put, table, items, key_names[0], unanswered)
         tasks = [partial(self._send, table, batch, put, unanswered) for batch in batches]
         tasks += [partial(put, [index]) for index in singles]
         owners = [[index for index, _ in batch] for batch in batches] + [[index] for index in singles]
@@ -116,28 +116,36 @@ class Batches:
         for number, index in enumerate(gone + repeats):
             # A key that comes twice: the first has it, so this one gets what the first left there.
             found[index] = _left(partial(put, [index]), sent=number < len(gone))[0][1]
+        # Refused for good after an attempt without an answer, which may have landed.
+        self._read(table, items, key_names, [i for i in unanswered if isinstance(found[i], DynamoError)], found)
         for index in unanswered:
             if isinstance(found[index], dict):
                 found[index] = MaybeOurs(found[index])
         return found
 
     def _read(self, table: str, items: list[dict], names: tuple[str, ...], look: list[int], found: list) -> list[int]:
-        """Puts in place what is there, and gives the numbers of the items that are gone, or cannot be read."""
+        """Puts in place what is there, and gives the numbers of the items that are not, or cannot be read."""
         try:
             held = self._wire.get_many(table, [{name: items[index][name] for name in names} for index in look])
         except DynamoError:  # a refused PutItem tells what is there, too
             return look
         for index, item in zip(look, held, strict=True):
-            found[index] = item
+            if item is not None:
+                found[index] = item
         return [index for index, item in zip(look, held, strict=True) if item is None]
 
-    def _put(self, table: str, items: list[dict], partition_key: str, indexes: list[int]) -> Numbered:
+    def _put(
+        self, table: str, items: list[dict], partition_key: str, unanswered: set[int], indexes: list[int]
+    ) -> Numbered:
         done: Numbered = []
         for index in indexes:
+            lost: list[str] = []
             try:
-                done.append((index, self._wire.put_new(table, items[index], partition_key)))
+                done.append((index, self._wire.put_new(table, items[index], partition_key, unanswered=lost)))
             except DynamoError as problem:
                 done.append((index, problem.with_traceback(None)))  # which would keep the page
+            if lost:
+                unanswered.add(index)
         return done
 
     def _send(

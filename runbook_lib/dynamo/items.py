@@ -112,13 +112,22 @@ class Wire(Requests):
 
     # writes: every one of them on a condition
 
-    def put_new(self, table: str, item: dict, partition_key: str, *, guarded: bool = True) -> dict | None:
+    def put_new(
+        self,
+        table: str,
+        item: dict,
+        partition_key: str,
+        *,
+        guarded: bool = True,
+        unanswered: list[str] | None = None,
+    ) -> dict | None:
         """Return None when the item was inserted, else the item that has its key already. Writes to the table.
 
         Never overwrites. Where an attempt was not answered, the item that is there may be the one that it inserted: then it
         is MaybeOurs, and the caller compares. Raises ConditionFailed where an item appears and vanishes again and again.
 
         `guarded=False` is for putting back what this process has taken away: that has to be done, whatever has changed.
+        `unanswered`: see `call`.
         """
         body = {
             "TableName": table,
@@ -127,7 +136,7 @@ class Wire(Requests):
             "ExpressionAttributeNames": {"#k": partition_key},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        unanswered: list[str] = []
+        unanswered = [] if unanswered is None else unanswered
         for again in range(VANISHING):
             if again:
                 self._back_off(again)

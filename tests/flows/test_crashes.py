@@ -232,10 +232,10 @@ def test_a_table_that_is_lost_half_way_does_not_hold_up_the_way_back(moto_world,
     flow, _ = begin(moto_world, tmp_path, workers=1)
     put_new, puts = Wire.put_new, itertools.count()
 
-    def losing(wire, table, item, partition_key):
+    def losing(wire, table, item, partition_key, **options):
         if next(puts) == 8:  # five of six ports are inserted; this is the fourth ship
             moto_world.client.delete_table(TableName=moto_world.name("Ships", TARGET))
-        return put_new(wire, table, item, partition_key)
+        return put_new(wire, table, item, partition_key, **options)
 
     monkeypatch.setattr(Wire, "put_new", losing)
     report = flow.migrate()

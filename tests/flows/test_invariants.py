@@ -101,10 +101,10 @@ def test_a_failed_insert_takes_everything_back_or_keeps_it_as_the_limits_say(mot
     two(moto_world, items=5)
     put_new = Wire.put_new
 
-    def refusing(wire, table, item, partition_key):
+    def refusing(wire, table, item, partition_key, **options):
         if item["id"]["S"] == worlds.new_id(TARGET, "Ships", "uuid", "S", "s3"):
             raise DynamoError("refused", code="ValidationException", message="a made-up reason")
-        return put_new(wire, table, item, partition_key)
+        return put_new(wire, table, item, partition_key, **options)
 
     monkeypatch.setattr(Wire, "put_new", refusing)
     flow = flow_of("{Ships: {}}", moto_world, tmp_path)

@@ -529,6 +529,30 @@ def test_only_the_statements_that_were_not_answered_may_be_ones_own(stub, wire, 
     assert [isinstance(one, MaybeOurs) for one in found] == [False, False, True, False, False]
 
 
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("way", ["batch", "put"])
+def test_what_is_refused_for_good_after_an_attempt_without_an_answer_is_looked_up(stub, wire, table, way, landed):
+    """The first attempt landed and its reply was lost; then the right to write is withdrawn: the item is ones own."""
+    denied = error("AccessDeniedException")
+    lost = []
+
+    def failing(body):
+        if "RequestItems" in body or "runbook" in str(body):
+            return table(body)
+        if lost:
+            return denied
+        lost.append(1)
+        if landed:
+            table(body)
+        return HANG_UP
+
+    stub.script = [failing]
+    items = rows(5) if way == "batch" else [row(1)]
+    found = wire.insert_many("T", items, NAMES)
+    assert [isinstance(one, MaybeOurs if landed else DynamoError) for one in found] == [True] * len(items)
+    assert found == items if landed else len(table.items) == 0
+
+
 def test_nothing_left_where_there_was_no_connection():
     """What is there then is somebody else's: no request can have arrived."""
     with socket.create_server(("127.0.0.1", 0)) as nobody:
