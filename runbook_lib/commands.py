@@ -13,7 +13,7 @@ from .run.folder import Run
 from .stages.execution import resumable, resume_hint
 from .stages.selection import DRAFT, mapping_for, select_run
 from .verdict import ROLLED_BACK
-from .walk.guard import confirm, terminal
+from .walk.guard import ask_for_codes, confirm, terminal
 from .yaml_files import parse_value
 
 
@@ -125,6 +125,8 @@ def _confirmed(options: argparse.Namespace, target: Target, action: str, *, alwa
 def _execute(
     options: argparse.Namespace, stage: str, run: Run, parameters: Parameters, own: dict[str, Any]
 ) -> Execution:
+    # The kernel has no terminal. Draft and rollback work without the other side.
+    ask_for_codes(parameters, *{DRAFT: ["source"], "05_rollback": ["target"]}.get(stage, ["source", "target"]))
     common = {
         **parameters.model_dump(mode="json"),
         "run_id": run.id,

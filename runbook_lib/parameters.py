@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from .errors import ParametersError
 from .yaml_files import Strict, expand, explain, read_yaml
@@ -21,16 +21,25 @@ class Side(Strict):
     account: str | None = None
     profile: str | None = None
     role_arn: str | None = None
+    external_id: str | None = Field(None, min_length=2, max_length=1224, pattern=r"^[\w+=,.@:/-]+$")  # as STS takes it
     endpoint_url: str | None = None
     production: bool = False
 
-    @field_validator("environment", "account", mode="before")
+    @field_validator("environment", "account", "external_id", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
         # YAML reads an account such as 123456789012 as a number.
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    _unset = field_validator("region", "account", "profile", "role_arn", "endpoint_url", mode="before")(_none_for_empty)
+    _unset = field_validator("region", "account", "profile", "role_arn", "external_id", "endpoint_url", mode="before")(
+        _none_for_empty
+    )
+
+    @model_validator(mode="after")
+    def _roles(self) -> "Side":
+        if self.external_id and not self.role_arn and not getattr(self, "rollback_role_arn", None):
+            raise ValueError("external_id is only sent where a role is assumed; add role_arn, or remove external_id")
+        return self
 
 
 class Target(Side):

@@ -3,18 +3,20 @@
 import os
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import Interrupted, Refused
+from ..errors import Interrupted, Refused, RunbookError
 from ..parameters import Side
 from .items import Wire
 from .rate_limiter import RateLimiter
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu")
+CACHE = "~/.aws/cli/cache"  # the AWS CLI's, of sessions of assumed roles
+SESSION_NAME = 64  # characters, at most, of a role session's name
 _MEND = "set AWS_PROFILE, the side's `profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -33,17 +35,26 @@ class Connection:
 
 
 def connect(
-    side: Side, label: str, *, workers: int = 8, limiter: RateLimiter | None = None, role_arn: str | None = None
+    side: Side,
+    label: str,
+    *,
+    workers: int = 8,
+    limiter: RateLimiter | None = None,
+    role_arn: str | None = None,
+    run_id: str = "",
 ) -> Connection:
     """Return the opened side; `role_arn` wins over the side's own. Read-only; the "source" can only be read ever after.
 
-    Asks STS who it is, nothing else. Raises Refused: no credentials, no region, an unknown profile, a role that cannot
-    be assumed, a declared account that STS does not confirm.
+    Asks STS who it is, nothing else. A role's session is named after the run, so that CloudTrail shows which run did what.
+    Raises Refused: no credentials, no region, an unknown profile, a role that cannot be assumed, a declared account that
+    STS does not confirm, a profile that wants an MFA code (`sign_in` asks for it).
     """
     from botocore.config import Config
 
     with _refusals(label):
-        login = Login(label, side.profile, side.region, role_arn or side.role_arn)
+        login = Login(
+            label, side.profile, side.region, role_arn or side.role_arn, external_id=side.external_id, run_id=run_id
+        )
         client = login.session.create_client(
             "dynamodb",
             region_name=login.region,
@@ -72,6 +83,20 @@ def connect(
     return Connection(label, side.environment, login.region, login.account, endpoint_url, wire, client, open_wire)
 
 
+def sign_in(side: Side, label: str, ask: Callable[[str], str] | None) -> None:
+    """Asks for the MFA code that the side's profile wants, if it wants one, and keeps the session that it gives.
+
+    Where the AWS CLI keeps such sessions, so that each asks only when the other's has expired. `ask` puts a question to a
+    person. Raises Refused: there is nobody to ask, or STS does not take the code.
+    """
+    if not _mention_codes():  # most users: no need to load botocore
+        return
+    with _refusals(label):
+        session = _session(label, side.profile, side.region, ask)
+        if _wants_code(session) and (keys := _had(label, session.get_credentials)):
+            _had(label, keys.get_frozen_credentials)
+
+
 def is_aws(endpoint_url: str) -> bool:
     """Return whether the endpoint is AWS's own, in any partition that is open to the public."""
     return (urlsplit(endpoint_url).hostname or "").endswith(_AWS)
@@ -83,18 +108,29 @@ class Login:
     Where STS told the account at first, other keys are used only after it has told the same account for them.
     """
 
-    def __init__(self, label: str, profile: str | None, region: str | None, role_arn: str | None):
+    def __init__(
+        self,
+        label: str,
+        profile: str | None,
+        region: str | None,
+        role_arn: str | None,
+        *,
+        external_id: str | None = None,
+        run_id: str = "",
+    ):
         """Finds region and credentials. Raises Refused, or what botocore raises."""
-        self._label, self._profile, self._role_arn = label, profile, role_arn
+        self._label, self._profile, self._region, self._role_arn = label, profile, region, role_arn
+        self._assuming = {"RoleSessionName": (f"runbook-{run_id}" if run_id else "runbook")[:SESSION_NAME]}
+        self._assuming |= {"ExternalId": external_id} if external_id else {}
         self._sts_endpoint: str | None = None
         self._lock = threading.Lock()
         self._checked: str | None = None  # the access key whose account is known to be right
         self.account: str | None = None
         self.session = self._load()
-        self.region = region or os.environ.get("AWS_REGION") or self.session.get_config_variable("region")
+        self.region = self.session.get_config_variable("region")
         if not self.region:
             raise Refused(f"{label}: no region; set {label}.region in the parameters, or AWS_REGION.")
-        self._credentials = self.session.get_credentials()
+        self._credentials = _had(label, self.session.get_credentials)
         if self._credentials is None:
             raise Refused(f"{label}: no AWS credentials were found; {_MEND}.")
 
@@ -115,7 +151,7 @@ class Login:
 
     def check(self, declared: str | None) -> None:
         """Learns the account from STS, if there is one. Raises Refused where it is not the declared one."""
-        keys = self._credentials.get_frozen_credentials()
+        keys = _had(self._label, self._credentials.get_frozen_credentials)
         self.account = self._account(keys, attempts=3 if declared else 1)
         self._checked = keys.access_key
         if declared and self.account is None:
@@ -134,9 +170,9 @@ class Login:
         try:
             keys = self._credentials.get_frozen_credentials()
         except Exception as problem:  # of botocore, a profile's helper process, SSO, ...
-            raise Interrupted(
-                f"{self._label}: the credentials cannot be refreshed ({type(problem).__name__}); renew them."
-            ) from None
+            name = type(problem).__name__
+            why = "that takes an MFA code" if name == "RefreshWithMFAUnsupportedError" else name
+            raise Interrupted(f"{self._label}: the credentials cannot be refreshed ({why}); renew them.") from None
         if keys.access_key != self._checked:
             self._check_again(keys)
         return keys
@@ -191,12 +227,11 @@ class Login:
     def _load(self) -> Any:
         """A botocore session for the profile and, over it, the role."""
         from botocore import credentials
-        from botocore.session import Session
 
-        base = Session(profile=self._profile)
+        base = _session(self._label, self._profile, self._region)
         if not self._role_arn:
             return base
-        own = base.get_credentials()
+        own = _had(self._label, base.get_credentials)
         if own is None:
             raise Refused(f"{self._label}: no AWS credentials to assume {self._role_arn} with; {_MEND}.")
         fetcher = credentials.AssumeRoleCredentialFetcher(
@@ -204,10 +239,10 @@ class Login:
             client_creator=lambda service, **keys: self._sts(3, **keys),
             source_credentials=own,
             role_arn=self._role_arn,
-            extra_args={"RoleSessionName": "runbook"},
+            extra_args=self._assuming,
         )
         assumed = credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-        session = Session(profile=self._profile)
+        session = _session(self._label, self._profile, self._region)
         session.get_component("credential_provider").providers.insert(0, _Given(assumed))
         return session
 
@@ -224,6 +259,73 @@ class _Given:
         return self._credentials
 
 
+def _session(label: str, profile: str | None, region: str | None, ask: Callable[[str], str] | None = None) -> Any:
+    """A botocore session. Where its profile wants an MFA code, with the AWS CLI's cache, and `ask` in place of getpass.
+
+    The region is set before the profile's role is assumed: botocore asks an STS there, and does not read AWS_REGION.
+    Without `ask` a question is Interrupted: a notebook's kernel has nobody to ask, and would wait for ever.
+    """
+    from botocore.session import Session
+    from botocore.utils import JSONFileCache
+
+    session = Session(profile=profile)
+    if region := region or os.environ.get("AWS_REGION"):
+        session.set_config_variable("region", region)
+    if _wants_code(session):
+        name = session.get_config_variable("profile") or "default"
+
+        def nobody(question: str) -> str:
+            raise Interrupted(
+                f"{label}: profile {name} wants an MFA code, and nobody can be asked here; run "
+                f"`aws sts get-caller-identity --profile {name}` or this program's command on a terminal first."
+            )
+
+        roles = session.get_component("credential_provider").get_provider("assume-role")
+        roles.cache, roles._prompter = JSONFileCache(os.path.expanduser(CACHE)), ask or nobody
+    return session
+
+
+def _wants_code(session: Any) -> bool:
+    """Whether the session's profile, or one that it takes its credentials from, names an MFA device."""
+    profiles, seen = session.full_config.get("profiles", {}), set()
+    name = session.get_config_variable("profile") or "default"
+    while name in profiles and name not in seen:
+        if "mfa_serial" in profiles[name]:
+            return True
+        seen.add(name)
+        name = profiles[name].get("source_profile")
+    return False
+
+
+def _mention_codes() -> bool:
+    """Whether the AWS configuration names an MFA device anywhere."""
+    places = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+    for variable, default in places.items():
+        with suppress(OSError), open(os.path.expanduser(os.environ.get(variable) or default), "rb") as file:
+            if b"mfa_serial" in file.read():
+                return True
+    return False
+
+
+def _had(label: str, get: Callable[[], Any]) -> Any:
+    """What a link of the credential chain gives. Raises Refused where it fails in a way that botocore has no word for.
+
+    Such as a helper process that does not exist or prints something else, or a token's file that is gone.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return get()
+    except (BotoCoreError, ClientError, RunbookError):
+        raise
+    except Exception as problem:  # other texts may quote a secret
+        found = isinstance(problem, OSError) and problem.filename
+        why = f"{problem.filename}: {problem.strerror}" if found else type(problem).__name__
+        raise Refused(
+            f"{label}: the AWS credentials cannot be loaded ({why}); correct the AWS configuration."
+        ) from None
+
+
 def _same(keys: Any, others: Any) -> bool:
     return (keys.access_key, keys.token) == (others.access_key, others.token)
 
@@ -231,14 +333,19 @@ def _same(keys: Any, others: Any) -> bool:
 @contextmanager
 def _refusals(label: str):
     """Turns what botocore says about configuration, credentials and roles into one sentence."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, SSOError, TokenRetrievalError
 
     try:
         yield
+    except Interrupted as problem:  # nobody to ask for a code: nothing has begun yet
+        raise Refused(str(problem)) from None
     except ClientError as problem:  # STS, when the role was to be assumed
         code = problem.response.get("Error", {}).get("Code", "unknown")
-        fix = "check the role and its trust policy"
+        fix = "check the role and its trust policy, with external_id and MFA code where it wants them"
         raise Refused(f"{label}: {problem.operation_name} was refused ({code}); {fix}.") from None
+    except (SSOError, TokenRetrievalError) as problem:
+        fix = "run `aws sso login` with its profile"
+        raise Refused(f"{label}: the single sign-on cannot be used ({type(problem).__name__}); {fix}.") from None
     except (BotoCoreError, ValueError) as problem:
         fix = "correct the AWS configuration or the parameters"
         raise Refused(f"{label}: {str(problem).rstrip('.')}; {fix}.") from None

@@ -133,7 +133,7 @@ class Book:
     @_reading
     def plan(self) -> Plan:
         """The plan: parameters and mapping matched with the real tables. Read-only."""
-        return open_plan(self.parameters, chosen=self._values.get("tables") or None)
+        return open_plan(self.parameters, chosen=self._values.get("tables") or None, run_id=self.run.id)
 
     @_reading
     def analyze(self, plan: Plan) -> Analysis:

@@ -39,7 +39,7 @@ class DraftBook(Book):
     def find_tables(self) -> Sources:
         """The source tables to draft, by their names. Read-only."""
         with _refusing():
-            plan, names = open_sources(self.parameters, self._values["pattern"])
+            plan, names = open_sources(self.parameters, self._values["pattern"], self.run.id)
         return Sources(names, plan)
 
     def draft(self, sources: Sources) -> Draft:

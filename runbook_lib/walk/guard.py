@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
+from getpass import getpass
 from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from ..dynamo.session import Connection, is_aws
+from ..dynamo.session import Connection, is_aws, sign_in
 from ..errors import Refused
 from ..mapping.model import Entry
-from ..parameters import LeaseSettings, Limits, Target
+from ..parameters import LeaseSettings, Limits, Parameters, Target
 
 
 def check_endpoint(target: Target, endpoint_url: str) -> None:
@@ -134,6 +136,13 @@ def confirm(
         if ask(question).strip() != name:
             raise Refused(f"the answer was not {name}; nothing was written.")
     return f"confirmed for {name} twice at the keyboard"
+
+
+def ask_for_codes(parameters: Parameters, *labels: str) -> None:
+    """Asks at the terminal for the MFA codes that the profiles of these sides want. Refused where there is no terminal."""
+    ask = partial(getpass, stream=sys.stderr) if terminal() else None
+    for label in labels:
+        sign_in(getattr(parameters, label), label, ask)
 
 
 def terminal() -> Callable[[str], str] | None:

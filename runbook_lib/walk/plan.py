@@ -135,8 +135,10 @@ def _compile(
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
 
 
-def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: bool = False) -> Plan:
+def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: bool = False, run_id: str = "") -> Plan:
     """The plan for the parameters; `chosen` names the entries to work on (default all). Read-only.
+
+    `run_id`: the run in whose name roles are assumed.
 
     Raises Refused (with MappingError, ParametersError): bad input, no access, a missing source table, source equal to
     target, a production target at an unknown endpoint, an engine that cannot be had, an id format that does not fit.
@@ -148,8 +150,9 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
         check_engine(limits)
     limiter = RateLimiter(budgets_of(limits, tables_of(mapping.entries)))
     role = parameters.target.rollback_role_arn if undo else None
-    source = session.connect(parameters.source, "source", workers=limits.workers, limiter=limiter)
-    target = session.connect(parameters.target, "target", workers=limits.workers, limiter=limiter, role_arn=role)
+    common = {"workers": limits.workers, "limiter": limiter, "run_id": run_id}
+    source = session.connect(parameters.source, "source", **common)
+    target = session.connect(parameters.target, "target", role_arn=role, **common)
     check_endpoint(parameters.target, target.endpoint_url)
     entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
     check_same_table(mapping.entries.values(), source, target)

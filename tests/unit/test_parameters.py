@@ -43,6 +43,15 @@ def test_a_file(load):
     assert (limits.workers, limits.read_units, limits.write_units, limits.on_failure) == (4, None, 12.5, "keep")
     least = load("mapping: m\nsource: {environment: a}\ntarget: {environment: b}")
     assert (least.limits.workers, least.limits.on_failure, least.limits.segments) == (8, "rollback", None)
+    # A role of the target's own, or the one that undoes; YAML reads digits as a number.
+    more = {
+        "source.role_arn": "r",
+        "source.external_id": 123,
+        "target.rollback_role_arn": "u",
+        "target.external_id": "a:b",
+    }
+    parameters = load(GOOD, more)
+    assert (parameters.source.external_id, parameters.target.external_id) == ("123", "a:b")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +65,16 @@ def test_a_file(load):
             GOOD,
             {"source.rollback_role_arn": "x"},
             re.compile(r"source\.rollback_role_arn: unknown key; did you mean 'role_arn'\?"),
+        ),
+        (
+            GOOD,
+            {"target.external_id": "of-us"},
+            "target: external_id is only sent where a role is assumed; add role_arn, or remove external_id.",
+        ),
+        (
+            GOOD,
+            {"source.external_id": "a b", "source.role_arn": "r"},
+            re.compile(r"source\.external_id: string should match pattern .*; correct the value\."),
         ),
         (
             GOOD,

@@ -1,8 +1,15 @@
 """Opening a side: what is found, what is refused, and what happens when credentials change."""
 
+import os
+import pty
+import shutil
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -13,7 +20,7 @@ MOTO_ACCOUNT = "123456789012"
 
 
 def side(**given):
-    defaults = dict.fromkeys(("region", "account", "profile", "role_arn", "endpoint_url"))
+    defaults = dict.fromkeys(("region", "account", "profile", "role_arn", "external_id", "endpoint_url"))
     return SimpleNamespace(**{**defaults, "environment": "dev", **given})
 
 
@@ -206,3 +213,193 @@ def test_credentials_that_cannot_be_refreshed_interrupt(login, monkeypatch):
     with pytest.raises(Interrupted, match=r"cannot be refreshed \(RuntimeError\)") as raised:
         login.frozen()
     assert "secret" not in str(raised.value)
+
+
+# Roles: what STS is asked, and the codes that a profile may want
+
+ROLE = "arn:aws:iam::222222222222:role/reader"
+IDENTITY = (
+    "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>222222222222</Account></GetCallerIdentityResult>"
+    "</GetCallerIdentityResponse>"
+)
+ASSUMED = (
+    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+    "<SessionToken>t</SessionToken><Expiration>{}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+)
+DENIED = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+CODE = "123456"
+
+
+@pytest.fixture
+def sts(monkeypatch, tmp_path):
+    """An STS that takes CODE alone, in a home of its own; it gives what it was asked, by parameter."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            about = dict(parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+            asked.append(about)
+            until = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+            right = about.get("TokenCode", CODE) == CODE
+            body = IDENTITY if about["Action"] == "GetCallerIdentity" else ASSUMED.format(until) if right else DENIED
+            self.send_response(200 if right else 403)
+            self.send_header("content-type", "text/xml")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_port}")
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def configure(monkeypatch, tmp_path):
+    """Write the AWS configuration."""
+
+    def write(text):
+        (tmp_path / "config").write_text(text)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    return write
+
+
+@pytest.fixture
+def careful(configure):
+    """Profile `work` reaches its role through one that wants a code."""
+    configure(
+        "[profile keys]\naws_access_key_id=k\naws_secret_access_key=s\n"
+        f"[profile careful]\nrole_arn={ROLE}\nsource_profile=keys\nmfa_serial=arn:aws:iam::111111111111:mfa/me\n"
+        f"[profile work]\nrole_arn={ROLE}\nsource_profile=careful\n"
+    )
+
+
+def assumed(asked):
+    return [about for about in asked if about["Action"] == "AssumeRole"]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "name"), [("20260101-000000-copy", "runbook-20260101-000000-copy"), ("", "runbook")]
+)
+def test_a_role_session_is_named_after_the_run(sts, run_id, name):
+    """CloudTrail shows the name. The external id goes with it, and neither where the side has none."""
+    where = {"region": "us-west-1", "role_arn": ROLE}
+    session.connect(side(**where, external_id="of-us"), "source", run_id=run_id)
+    session.connect(side(**where), "target", role_arn=f"{ROLE}-undo", run_id=run_id)
+    first, second = assumed(sts)
+    assert (first["RoleSessionName"], first["ExternalId"]) == (name, "of-us")
+    assert (second["RoleSessionName"], second["RoleArn"], second.get("ExternalId")) == (name, f"{ROLE}-undo", None)
+
+
+def test_a_long_run_id_is_cut(sts):
+    """STS takes 64 characters."""
+    session.connect(side(region="us-west-1", role_arn=ROLE), "source", run_id="x" * 64)
+    assert assumed(sts)[0]["RoleSessionName"] == "runbook-" + "x" * 56
+
+
+def test_a_code_is_asked_for_once(sts, careful, tmp_path):
+    """What the command got from a person is what a kernel finds, in the AWS CLI's cache; also behind source_profile."""
+    questions = []
+    work = side(region="us-west-1", profile="work")
+    for _ in range(2):
+        session.sign_in(work, "source", lambda question: questions.append(question) or CODE)
+    assert questions == ["Enter MFA code for arn:aws:iam::111111111111:mfa/me: "]
+    # The file's name is made of what is asked, so that the AWS CLI finds it.
+    assert len(list((tmp_path / ".aws/cli/cache").glob("*.json"))) == 2
+    assert session.connect(work, "source").account == "222222222222"
+    assert len(assumed(sts)) == 2
+
+
+def test_nobody_to_ask_is_refused(sts, careful):
+    """In a kernel, in a command without a terminal: one sentence, never a prompt, and nothing is sent."""
+    work = side(region="us-west-1", profile="work")
+    for attempt in (lambda: session.connect(work, "source"), lambda: session.sign_in(work, "source", None)):
+        with pytest.raises(
+            Refused, match=r"source: profile work wants an MFA code.*sts get-caller-identity --profile work"
+        ):
+            attempt()
+    assert not assumed(sts)
+
+
+def test_a_wrong_code_is_refused(sts, careful):
+    """One sentence that names it."""
+    with pytest.raises(Refused, match=r"source: AssumeRole was refused \(AccessDenied\); .* MFA code"):
+        session.sign_in(side(region="us-west-1", profile="work"), "source", lambda question: "000000")
+
+
+def test_a_session_that_expires_is_not_asked_for(sts, careful):
+    """In mid-run, for lack of anybody to ask: Interrupted, and the same command asks when it resumes."""
+    session.sign_in(side(region="us-west-1", profile="work"), "source", lambda question: CODE)
+    login = session.Login("source", "work", "us-west-1", None)
+    login.frozen()
+    login._credentials._expiry_time = datetime.now(UTC)
+    shutil.rmtree(os.path.expanduser(session.CACHE))
+    with pytest.raises(Interrupted, match="cannot be refreshed"):
+        login.frozen()
+
+
+def test_without_codes_nothing_is_asked_or_kept(sts, configure, tmp_path):
+    """A role without an MFA device is assumed as ever: no file holds its session."""
+    configure(
+        f"[profile keys]\naws_access_key_id=k\naws_secret_access_key=s\n[profile work]\nrole_arn={ROLE}\nsource_profile=keys\n"
+    )
+    session.sign_in(side(region="us-west-1", profile="work"), "source", None)
+    assert session.connect(side(region="us-west-1", profile="work"), "source").account == "222222222222"
+    assert not (tmp_path / ".aws").exists()
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("credential_process = /nowhere/helper", r"cannot be loaded \(/nowhere/helper: No such file"),
+        ("credential_process = echo secret", r"cannot be loaded \(JSONDecodeError\)"),
+        ("credential_process = echo []", r"cannot be loaded \(AttributeError\)"),
+        ("credential_process = sh -c 'echo log in first >&2; exit 1'", "log in first"),
+        (f"role_arn = {ROLE}\nsource_profile = nobody", 'source_profile "nobody"'),
+        (f"role_arn = {ROLE}\nweb_identity_token_file = /nowhere/token", "/nowhere/token: No such file"),
+        ("sso_account_id = 1\nsso_region = us-east-1\nsso_role_name = r\nsso_start_url = https://x", "aws sso login"),
+        ("sso_session = s\nsso_account_id = 1\nsso_role_name = r\n[sso-session s]\nsso_region = us-east-1\n"
+         "sso_start_url = https://x", "aws sso login"),
+    ],
+)  # fmt: skip
+def test_a_credential_chain_that_fails_is_refused(sts, configure, profile, said):
+    """Helper processes, missing profiles and files, an expired single sign-on: one sentence, without what they printed."""
+    configure(f"[profile work]\n{profile}\n")
+    with pytest.raises(Refused, match=said) as raised:
+        session.connect(side(region="us-west-1", profile="work"), "source")
+    assert str(raised.value).startswith("source: ")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_a_code_is_asked_for_at_the_terminal(sts, careful, moto, tmp_path):
+    """By the command, before its kernel starts; the kernel goes on with the session. Without a terminal: exit code 2."""
+    (tmp_path / "mapping.yaml").write_text("tables: {Nothing: {source: no-such-table, target: other}}\n")
+    where = f"{{environment: dev, region: us-west-1, profile: work, endpoint_url: '{moto.endpoint_url}'}}"
+    (tmp_path / "p.yaml").write_text(f"mapping: {tmp_path}/mapping.yaml\nsource: {where}\ntarget: {where}\n")
+    command = [sys.executable, "-m", "runbook_lib", "analyze", f"{tmp_path}/p.yaml", "--outputs", str(tmp_path)]
+    alone = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (alone.returncode, alone.stderr.count("\n")) == (2, 1)
+    assert "wants an MFA code" in alone.stderr
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(command[0], command)
+    said = b""
+    while b"MFA code" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, f"{CODE}\n".encode())
+    try:
+        while part := os.read(terminal, 1000):
+            said += part
+    except OSError:  # the other side is closed
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert b"source table no-such-table does not exist" in said
+    assert (said.count(b"MFA code"), said.count(CODE.encode())) == (1, 0)

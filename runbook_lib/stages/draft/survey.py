@@ -63,13 +63,13 @@ def label(table: str, value: str) -> str:
     return f"{table}\0{value}"
 
 
-def open_sources(parameters: Parameters, pattern: str) -> tuple[Plan, Names]:
+def open_sources(parameters: Parameters, pattern: str, run_id: str = "") -> tuple[Plan, Names]:
     """A plan that only reads, with one entry for each table, without ids and references; and the tables. Read-only.
 
     The target is not asked for anything: the plan's is the source's connection, which cannot write.
     """
-    limiter = RateLimiter()
-    source = session.connect(parameters.source, "source", workers=parameters.limits.workers, limiter=limiter)
+    limiter, workers = RateLimiter(), parameters.limits.workers
+    source = session.connect(parameters.source, "source", workers=workers, limiter=limiter, run_id=run_id)
     return sources_at(source, limiter, parameters, pattern)
 
 

@@ -133,7 +133,7 @@ class SecondWalk:
     ):
         """Adds to `counts` and `notes`. Without `write` it does nothing else."""
         self._plan, self._lookup, self._counts, self._notes, self._on_page = plan, lookup, counts, notes, on_page
-        self._write = write
+        self._write, self._run_id = write, stage.run.id
         self._lock = threading.Lock()  # updates one page at a time; the page's requests run in parallel
         entries = {table: [route.entry.name for route in routes] for table, routes in plan.by_source().items()}
         self._files = {
@@ -266,7 +266,7 @@ class SecondWalk:
         if self._eraser is None:
             parameters = self._plan.parameters
             role = parameters.target.rollback_role_arn
-            self._eraser = rollback.connect(parameters, self._plan.limiter) if role else self._plan.target
+            self._eraser = rollback.connect(parameters, self._plan.limiter, self._run_id) if role else self._plan.target
         return self._eraser
 
     def _record(self, kind: str, copies: list[Copy]) -> None:

@@ -30,7 +30,7 @@ def listed(checkpoint: Checkpoint, rows: list[JournalRow], target: Wire) -> list
     """
     lines = [_line(row) for row in rows]
     try:
-        plan = open_plan(checkpoint.parameters, undo=True) if rows else None
+        plan = open_plan(checkpoint.parameters, undo=True, run_id=checkpoint.run.id) if rows else None
     except Exception as problem:
         _unknown(checkpoint, lines, "the source cannot be read", problem)
         return lines

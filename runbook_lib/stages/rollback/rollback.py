@@ -44,7 +44,7 @@ class Undoing:
     def target(self) -> Connection:
         """The target, opened with the rollback role where one is given. Raises Refused."""
         if self._target is None:
-            self._target = connect(self.checkpoint.parameters, self.limiter)
+            self._target = connect(self.checkpoint.parameters, self.limiter, self.checkpoint.run.id)
             check_endpoint(self.checkpoint.parameters.target, self._target.endpoint_url)
             held, now = self.checkpoint.target_account, self._target.account
             if held and now and held != now:

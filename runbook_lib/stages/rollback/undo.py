@@ -95,7 +95,7 @@ def undo(
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
-    target = target or connect(parameters, limiter_of(checkpoint))
+    target = target or connect(parameters, limiter_of(checkpoint), stage.run.id)
     with stage.run.saving(), stage:
         stage.read(known)
         kept = _undo(checkpoint, stage, target, execution, on_page)
@@ -113,10 +113,11 @@ def undo(
     )
 
 
-def connect(parameters: Parameters, limiter: RateLimiter) -> Connection:
-    """The target, opened with the rollback role where one is given. Read-only. Raises Refused."""
+def connect(parameters: Parameters, limiter: RateLimiter, run_id: str) -> Connection:
+    """The target, opened for the run with the rollback role where one is given. Read-only. Raises Refused."""
     workers, side = parameters.limits.workers, parameters.target
-    return session.connect(side, "target", workers=workers, limiter=limiter, role_arn=side.rollback_role_arn)
+    role = side.rollback_role_arn
+    return session.connect(side, "target", workers=workers, limiter=limiter, role_arn=role, run_id=run_id)
 
 
 def limiter_of(checkpoint: Checkpoint) -> RateLimiter:

@@ -138,7 +138,7 @@ class _Worker:
         self._run = own.run if own else Run(job.run_id, Path(job.folder))
         self._stage = own.stage if own else Stage(self._run, job.stage)
         parameters = job.parameters | ({"mapping": str(own.mapping)} if own else {})
-        plan = open_plan(build_parameters(parameters), chosen=job.chosen)
+        plan = open_plan(build_parameters(parameters), chosen=job.chosen, run_id=job.run_id)
         known = own.known() if own else job.known and HashSet.open(job.known)
         if known is not None:
             plan = with_known(plan, known)
