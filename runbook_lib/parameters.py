@@ -1,5 +1,6 @@
 """Where a migration runs: environments and limits. A parameters file is also a valid `papermill -f` file."""
 
+from datetime import date as date_type
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,6 +8,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from .errors import ParametersError
 from .yaml_files import Strict, expand, explain, read_yaml
+
+PRICES = "parameters/prices.yaml"  # a user's own
 
 
 def _none_for_empty(value: Any) -> Any:
@@ -85,6 +88,22 @@ class LeaseSettings(Strict):
     seconds: float = Field(60, ge=1, le=3600)
 
 
+class UnitPrices(Strict):
+    """US dollars for a million request units."""
+
+    read: float = Field(ge=0)
+    write: float = Field(ge=0)
+
+
+class PriceList(Strict):
+    """What on-demand request units cost. The first region stands for all that are not listed."""
+
+    date: date_type
+    source: str = ""
+    infrequent: float = Field(1.25, ge=0)  # times as much in a table of class STANDARD_INFREQUENT_ACCESS
+    regions: dict[str, UnitPrices] = Field(min_length=1)
+
+
 class Parameters(Strict):
     """Exactly the parameters that all notebooks share."""
 
@@ -134,6 +153,19 @@ def build_parameters(content: dict[str, Any], file: str = "parameters") -> Param
         return Parameters.model_validate(expand(content, file, ParametersError))
     except ValidationError as error:
         raise ParametersError(explain(error, file, Parameters)) from None
+
+
+def load_prices(built_in: Path) -> tuple[PriceList, str]:
+    """The price list, and its name: PRICES in the project folder where that exists, else the one that is built in.
+
+    Read-only. Raises ParametersError: one sentence that names the file, the key and the fix.
+    """
+    own = resolve_path(PRICES)
+    path, name = (own, PRICES) if own.exists() else (built_in, "built in")
+    try:
+        return PriceList.model_validate(read_yaml(path, ParametersError)), name
+    except ValidationError as error:
+        raise ParametersError(explain(error, path.name, PriceList)) from None
 
 
 def _override(content: dict, dotted: str, value: Any) -> None:

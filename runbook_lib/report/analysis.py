@@ -283,12 +283,14 @@ def costs(analysis: Analysis) -> Html:
     foot = ["in all", sum(c.read_units for c in found), sum(c.write_units for c in found), f"${total:,.4f}"]
     prices = analysis.prices
     said = (
-        f"List price of {prices.region}, {prices.date} ({prices.source}): without tax, reserved capacity and free tier. "
-        "Provisioned tables give their units without extra money. Reads are strongly consistent. "
-        "Not included: the test of 02, the queries of 04, retries."
+        f"List price of {prices.region}, {prices.date} ({prices.source}; {prices.file}): without tax, reserved capacity "
+        "and free tier. Provisioned tables give their units without extra money. Reads are strongly consistent. Replicas "
+        "take every write again. Not included: the few items of 02, the queries of 04, retries."
     )
     if prices.source_region != prices.region:
         said += f" Reads of the source at the price of {prices.source_region}."
+    if prices.old:
+        said += " These prices are more than a year old."
     if prices.unknown:
         said += f" No price is known here for {', '.join(prices.unknown)}."
     columns = ["stage", "read units", "write units", "list price"]

@@ -8,7 +8,7 @@ from ..discover.profile import AttributeProfile
 from ..journal.listings import write_listing
 from ..run.folder import Run, iso, now
 from ..stages import sealed
-from ..stages.analyze.analysis import Analysis, EntryAnalysis
+from ..stages.analyze.analysis import Analysis, Bound, EntryAnalysis
 from ..verdict import FAIL, REVIEW, Alert, plural, worst
 from ..walk import ledger
 from ..walk.plan import Plan
@@ -79,7 +79,11 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "undeclared": [found.as_json() for found in analysis.undeclared],
         "not_references": [found.as_json() for found in analysis.not_references],
         "estimated_duration_seconds": round(analysis.estimated_seconds, 1),
-        "estimated_write_units": analysis.write_units,
+        "estimated_duration": {
+            "reading": _bound(analysis.reading),
+            "writing": _bound(analysis.writing),
+        },
+        "estimated_write_units": analysis.costs["03_migrate"].write_units,
         "costs": {stage: {**cost._asdict(), "usd": round(cost.usd, 6)} for stage, cost in analysis.costs.items()},
         "prices": analysis.prices._asdict(),
         "fingerprints": plan.identity._asdict(),
@@ -123,6 +127,10 @@ def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) ->
     if obstacles := sum(alert.level == FAIL for alert in alerts):
         found.append(f"{plural(obstacles, 'obstacle')} to the migration")
     return ", ".join(found) or "nothing open"
+
+
+def _bound(bound: Bound) -> dict[str, Any]:
+    return {"seconds": round(bound.seconds, 1), "bound": bound.reason}
 
 
 def _attribute(profile: AttributeProfile) -> dict[str, Any]:

@@ -2,17 +2,23 @@
 
 import math
 import time
+from collections import Counter
 from dataclasses import replace
 
+import orjson
 import pytest
 import support_worlds as worlds
 from support_flows import flow_of
 
 from runbook_lib.dynamo import tables
+from runbook_lib.dynamo.rate_limiter import Budgets, RateLimiter
+from runbook_lib.dynamo.requests import Requests
+from runbook_lib.dynamo.structure.description import Units
 from runbook_lib.errors import DynamoError, Refused
 from runbook_lib.report import views
 from runbook_lib.stages.analyze import costs
 from runbook_lib.stages.analyze.analyze import _scan_units, analyze
+from runbook_lib.values import size
 from runbook_lib.walk.plan import open_plan
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -43,6 +49,7 @@ def test_units_and_money_of_every_stage(moto_world, tmp_path):
     assert content["estimated_write_units"] == writes
     assert content["costs"] == {
         "01_analyze": money(scan, 0),
+        "02_test": money(scan, 0),
         "03_migrate": money(scan, writes),
         "04_validate": money(scan + single + scan, 0),
         "05_rollback": money(single, writes),
@@ -106,6 +113,68 @@ def money(reads: int, writes: int) -> dict:
     return {"read_units": reads, "write_units": writes, "usd": round(reads * READ + writes * WRITE, 6)}
 
 
+class Meter:
+    """What AWS would charge for the requests that the data path sends, by its documentation."""
+
+    def __init__(self, world, monkeypatch):
+        self.reads = self.writes = 0
+        self._world, real = world, Requests._attempt
+
+        def attempt(wire, keys, operation, table, data, guarded):
+            reply = real(wire, keys, operation, table, data, guarded)
+            self._count(operation, table, orjson.loads(data), reply[0])
+            return reply
+
+        monkeypatch.setattr(Requests, "_attempt", attempt)
+
+    def _count(self, operation, table, body, reply):
+        if operation == "Scan" and body.get("Limit") != 1:  # the look whether a table is empty
+            items = [self._whole(table, item) for item in reply["Items"]]
+            self.reads += max(1, math.ceil(sum(map(size, items)) / 4096))
+        elif operation == "BatchGetItem":
+            items = reply["Responses"].get(table, [])
+            absent = len(body["RequestItems"][table]["Keys"]) - len(items)
+            self.reads += absent + sum(math.ceil(size(item) / 4096) for item in items)
+        elif operation in ("PutItem", "DeleteItem"):
+            self.writes += math.ceil(size(body.get("Item") or reply["Attributes"]) / 1024)
+
+    def _whole(self, table, item):
+        """A Scan is charged for whole items, whatever it brings of them."""
+        key = {name: item[name] for name in self._world.keys[table]}
+        return self._world.engine.call("GetItem", TableName=table, Key=key)["Item"]
+
+    def taken(self):
+        """Since it was asked last."""
+        found, self.reads, self.writes = (self.reads, self.writes), 0, 0
+        return found
+
+
+@pytest.mark.slow
+def test_the_stages_take_what_01_says(moto_world, tmp_path, monkeypatch):
+    """Request by request: references that lead nowhere or are not readable, items that are there, keys that are shared."""
+    notes = [item(n, 1500) for n in range(30)]
+    more = [
+        item(1000 + n, 700, a={"S": f"{n:04}"}, z={"S": f"{n + 25:04}"}, j={"S": "[" if n < 5 else "[]"})
+        for n in range(15)
+    ]
+    halves = [item(n, 900, half={"S": str(n // 2)}) for n in range(10)]
+    moto_world.build({n: KEY | {"items": i} for n, i in {"Notes": notes, "More": more, "Half": halves}.items()}, SOURCE)
+    moto_world.build({"Notes": KEY | {"items": notes[:9]}, "More": KEY, "Half": KEY}, TARGET)
+    fields = "{id: '{half}', half: {from: half}, text: {from: text}}"
+    mapping = (
+        "{Notes: {id_format: keep}, More: {references: {a: Notes, z: {to: Notes, dangling: keep}, 'j:json[]': Notes}}, "
+        f"Half: {{id_format: keep, fields: {fields}, drop: [id]}}}}"
+    )
+    flow = flow_of(mapping, moto_world, tmp_path)
+    meter = Meter(moto_world, monkeypatch)
+    costs_ = flow.analyze()["costs"]
+    for stage, work in (("03_migrate", flow.migrate), ("04_validate", flow.validate), ("05_rollback", flow.rollback)):
+        if stage == "03_migrate":
+            assert meter.taken() == (costs_["01_analyze"]["read_units"], 0)
+        work()
+        assert meter.taken() == (costs_[stage]["read_units"], costs_[stage]["write_units"]), stage
+
+
 def test_what_is_there_is_looked_up_and_not_written(moto_world, tmp_path):
     """Where the target holds items, 01 and 03 read each key; those that are there cost no write."""
     items = [item(n, 900) for n in range(8)]
@@ -124,7 +193,7 @@ def test_what_the_mapping_makes_necessary_is_read_before(moto_world, tmp_path):
     flow = flow_of("{Notes: {references: {parent: {to: Notes, dangling: stop}}}}", moto_world, tmp_path)
     moto_world.build({"Notes": KEY}, TARGET)
     found = {stage: cost["read_units"] for stage, cost in flow.analyze()["costs"].items()}
-    assert (found["01_analyze"], found["03_migrate"]) == (2, 2 * 3)
+    assert [found[stage] for stage in ("01_analyze", "02_test", "03_migrate")] == [2, 2 * 2 + 2, 2 * 3]
     fields = "{id: '{half}', half: {from: half}, text: {from: text}}"
     halves = [item(n, 900, half={"S": str(n // 2)}) for n in range(8)]
     moto_world.build({"Half": KEY | {"items": halves}}, SOURCE)
@@ -132,10 +201,10 @@ def test_what_the_mapping_makes_necessary_is_read_before(moto_world, tmp_path):
     mapping = f"{{Half: {{id_format: keep, fields: {fields}, drop: [id]}}}}"
     content = flow_of(mapping, moto_world, tmp_path, "the-second-run").analyze()
     assert content["tables"]["Half"]["conflicts"] == 4
-    assert content["costs"]["01_analyze"]["read_units"] == content["costs"]["03_migrate"]["read_units"] == 2 * 3
+    assert content["costs"]["01_analyze"]["read_units"] == content["costs"]["03_migrate"]["read_units"] == 2 * 3 + 8
     ((_, _, message),) = checks(content, "cost")
     assert (
-        "6 read units (source tables are read up to three times: before the first insert for keys or ids): " in message
+        "14 read units (source tables are read up to three times: before the first insert for keys or ids): " in message
     )
 
 
@@ -153,15 +222,41 @@ def test_an_unknown_region_has_the_prices_of_one_that_is_named(moto_world, tmp_p
     moto_world.build({"Notes": KEY}, TARGET)
     flow = flow_of("{Notes: {}}", moto_world, tmp_path)
     plan = open_plan(flow.parameters)
-    plan = replace(plan, target=replace(plan.target, region="mars-north-1"))
-    prices = costs.prices_of(plan)
+    analysis = analyze(replace(plan, target=replace(plan.target, region="mars-north-1")))
+    prices = analysis.prices
     assert (prices.region, prices.source_region, prices.unknown) == ("us-east-1", "us-west-1", ["mars-north-1"])
-    assert costs.costs_of(plan, analyze(plan))["03_migrate"].usd == pytest.approx(1 * READ + 1 * 0.625e-6)
+    assert analysis.costs["03_migrate"].usd == pytest.approx(1 * READ + 1 * 0.625e-6)
+    ((level, said, action),) = [(c.level, c.message, c.action) for c in analysis.checks if c.what == "cost"]
+    assert (level, "no price is known here for mars-north-1" in said) == ("NOTE", True)
+    assert "parameters/prices.yaml" in action
+
+
+def test_a_price_list_of_the_users_own_counts(moto_world, tmp_path, monkeypatch):
+    """In the project's folder, read before the first page; an old one is called old, a wrong one refused."""
+    moto_world.build({"Notes": KEY | {"items": [item(1, 100)]}}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    flow = flow_of("{Notes: {}}", moto_world, tmp_path)
+    (tmp_path / "parameters").mkdir()
+    own = tmp_path / "parameters" / "prices.yaml"
+    own.write_text("date: 2020-01-01\nsource: our contract\nregions: {us-west-1: {read: 1, write: 10}}\n")
+    monkeypatch.chdir(tmp_path)
+    content = flow.analyze()
+    assert content["costs"]["03_migrate"]["usd"] == 11e-6
+    about = content["prices"]
+    assert [about[key] for key in ("date", "source", "file", "old")] == [
+        "2020-01-01", "our contract", "parameters/prices.yaml", True,
+    ]  # fmt: skip
+    ((level, _, said),) = checks(content, "cost")
+    assert (level, said.endswith("; these prices are more than a year old")) == ("NOTE", True)
+    own.write_text("date: 2020-01-01\nregions: {us-west-1: {read: 1, rite: 10}}\n")
+    with pytest.raises(Refused, match=r"prices\.yaml: regions\.us-west-1\.rite: unknown key; did you mean 'write'\?"):
+        flow.analyze()
 
 
 def test_provisioned_capacity_costs_time_and_no_money(moto_world, tmp_path):
     """On each side; the index with the least capacity bounds the writing."""
-    moto_world.build({"Notes": KEY | {"items": [item(n, 900) for n in range(100)]}}, SOURCE)
+    items = [item(n, 900, **({"g": {"S": "a"}} if n < 90 else {})) for n in range(100)]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
     moto_world.engine.call(
         "CreateTable",
         TableName=moto_world.name("Notes", TARGET),
@@ -178,11 +273,13 @@ def test_provisioned_capacity_costs_time_and_no_money(moto_world, tmp_path):
         ],
     )
     content = flow_of("{Notes: {}}", moto_world, tmp_path).analyze()
-    assert content["costs"]["05_rollback"] == {"read_units": 100, "write_units": 100, "usd": 0}
+    assert content["costs"]["05_rollback"] == {"read_units": 100, "write_units": 190, "usd": 0}
     assert content["costs"]["03_migrate"]["usd"] == round(content["costs"]["03_migrate"]["read_units"] * READ, 6)
-    message = "provisioned: no extra money, but 100 seconds of all its write capacity (1 units a second)"
+    bound = f"index by of {moto_world.name('Notes', TARGET)}: 1 write units a second, its provisioned capacity"
+    message = f"provisioned: no extra money, but 90 seconds of all its write capacity ({bound})"
     assert checks(content, "capacity") == [("NOTE", "Notes", message)]
-    assert content["estimated_duration_seconds"] >= 100
+    assert content["estimated_duration"]["writing"] == {"seconds": 90.0, "bound": bound}
+    assert content["estimated_duration_seconds"] >= 90
 
 
 def test_a_planned_table_is_counted_as_it_will_be_made(moto_world, tmp_path):
@@ -208,6 +305,72 @@ def test_a_budget_bounds_the_duration(moto_world, tmp_path):
         assert 100 <= content["estimated_duration_seconds"] < 200
         ((_, _, said),) = checks(content, "duration")
         assert "100 to write, bounded by limits." in said
+
+
+def test_what_bounds_the_duration_is_named(moto_world, tmp_path):
+    """By what DescribeTable says of each table and index, the limits, and partitions; replicas cost in their regions."""
+    items = [item(n, 900, g={"S": "a"}) for n in range(100)]
+    moto_world.build({"Notes": KEY | {"items": items}}, SOURCE)
+    moto_world.build({"Notes": KEY | {"indexes": {"by": {"g": "S"}}}}, TARGET)
+    plan = open_plan(flow_of("{Notes: {id_format: keep}}", moto_world, tmp_path).parameters)
+    analysis = replace(analyze(plan), seconds=0.0)
+    ((name, table),) = plan.target_tables.items()
+    ((source, from_),) = plan.source_tables.items()
+    table, by = replace(table, warm=None), replace(table.indexes["by"], warm=None)
+    scan = analysis.sources[source].read_units
+
+    def written(table, by=by, budgets=(), partitions=False):
+        other = replace(plan, target_tables={name: replace(table, indexes={"by": by})})
+        other = replace(other, limiter=RateLimiter(Budgets(dict(budgets))))
+        demand = costs.demands_of(other, analysis)["03_migrate"]
+        found = costs.writing_of(other, analysis, demand, 0.0)
+        return max(found, *costs.partitions_of(other, analysis, demand)) if partitions else found
+
+    def units(number, why, where=name):
+        return (100 / number, f"{where}: {number:,} write units a second, {why}")
+
+    new = "what a new on-demand table takes"
+    index = f"index by of {name}"
+    fast = replace(by, warm=Units(9, 9_000))
+    assert written(table) == units(4_000, f"{new}; DescribeTable does not say what this one does", name)
+    assert written(replace(table, warm=Units(1, 8_000)), replace(by, warm=Units(1, 5_000))) == units(
+        5_000, "its warm throughput", index
+    )
+    assert written(replace(table, warm=Units(1, 8_000), most=Units(0, 50)), fast) == units(
+        50, "its own limit, OnDemandThroughput"
+    )
+    assert written(replace(table, warm=Units(1, 8_000), most=Units(7, 0)), fast) == units(8_000, "its warm throughput")
+    assert written(replace(table, units=Units(1, 7)), fast) == units(7, "its provisioned capacity")
+    assert written(table, replace(by, units=Units(1, 3))) == units(3, "its provisioned capacity", index)
+    assert written(table, budgets={("", "write"): 2}) == (100, "limits.write_units: 2 a second")  # of both
+    partition = (0.1, f"one value of g in {name}: a partition takes 1,000 write units a second")
+    assert written(table, partitions=True) == partition
+
+    def read(from_, budgets=(), reads=0):
+        other = replace(plan, source_tables={source: from_}, limiter=RateLimiter(Budgets(dict(budgets))))
+        demand = costs.demands_of(other, analysis)["03_migrate"]
+        return costs.reading_of(other, analysis, demand._replace(reads=Counter({name: reads} if reads else {})))
+
+    assert read(replace(from_, units=Units(5, 1))) == (
+        scan / 5, f"{source}: 5 read units a second, its provisioned capacity",
+    )  # fmt: skip
+    assert read(replace(from_, warm=None))[1].startswith(f"{source}: 12,000 read units a second, {new}")
+    assert read(from_, {("", "read"): 2}) == (scan / 2, "limits.read_units: 2 a second")
+    assert read(from_, {(f"source {source}", "read"): 4})[0] == scan / 4
+    assert read(from_, reads=100) == (
+        100 / 3_000,
+        f"one value of g in {name}: a partition takes 3,000 read units a second",
+    )
+
+    copied = replace(plan, target_tables={name: replace(table, replicas=("mars-1", "us-east-1"))})
+    prices = costs.price_list()
+    cost = costs.costs_of(copied, costs.demands_of(copied, analysis), prices)["03_migrate"]
+    assert (cost.write_units, costs.prices_of(copied, prices).unknown) == (3 * 200, ["mars-1"])
+    assert cost.usd == pytest.approx(scan * READ + 200 * (WRITE + 2 * 0.625e-6))
+    rare = replace(plan, target_tables={name: replace(table, table_class=costs.INFREQUENT)})
+    assert costs.costs_of(rare, costs.demands_of(rare, analysis), prices)["03_migrate"].usd == pytest.approx(
+        scan * READ + 200 * 1.25 * WRITE
+    )
 
 
 @pytest.mark.parametrize("expiring", [True, False])

@@ -31,7 +31,6 @@ def analysis_of(entry: EntryAnalysis, more: str = "", ignore: str = "review", **
         "targets": {"t": TargetState(True, True, [])},
         "unrouted": {},
         "seconds": 1.0,
-        "estimated_seconds": 2.0,
         "checks": [],
         "listed": {},
         "sources": {"s": SourceState(items=3)},
@@ -62,7 +61,7 @@ def ids_checks(tables: str, shared: list[Finding] = (), keys: dict | None = None
     routes = {name: route for name, route in routes_of(text, keys).items() if name in chosen}
     plan = SimpleNamespace(routes=routes, mapping=mapping_of(text))
     entries = {name: EntryAnalysis(parents=Counter({("a", "A"): 2} if name == "B" else ())) for name in routes}
-    analysis = Analysis(entries, {}, {}, {}, 1.0, 2.0, [], {}, shared_ids=list(shared))
+    analysis = Analysis(entries, {}, {}, {}, 1.0, [], {}, shared_ids=list(shared))
     return [(c.level, c.table, c.message) for c in mapping_checks(plan, analysis) if c.what == "ids"]
 
 

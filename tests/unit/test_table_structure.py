@@ -5,7 +5,7 @@ import json
 import pytest
 
 from runbook_lib.dynamo.structure.creation import create_request, like, planned
-from runbook_lib.dynamo.structure.description import as_json, table_of
+from runbook_lib.dynamo.structure.description import as_json, pace, table_of
 from runbook_lib.dynamo.structure.differences import differences, is_narrower, lacking, sentence
 from runbook_lib.mapping.model import Create
 
@@ -41,7 +41,7 @@ REPLY = {
     ],
     "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"},
     "SSEDescription": {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": "arn:aws:kms:eu-west-1:1:key/k"},
-    "Replicas": [{"RegionName": "us-east-1"}, {"RegionName": "eu-central-1"}],
+    "Replicas": [{"RegionName": name} for name in ("us-east-1", "eu-west-1", "eu-central-1")],
     "TableClassSummary": {"TableClass": "STANDARD_INFREQUENT_ACCESS"},
     "DeletionProtectionEnabled": True,
 }
@@ -74,7 +74,8 @@ def test_everything_that_matters_is_read():
         "ttl": "until",
         "recovery": True,
     }  # fmt: skip
-    assert (table.items, table.size_bytes, table.write_capacity) == (7, 70, 2)
+    assert (table.items, table.size_bytes, table.most, pace(table, "write").units) == (7, 70, None, 6)
+    assert pace(table.indexes["wide"], "read") == (1, "its provisioned capacity")
 
 
 def test_what_a_reply_lacks_is_off():
@@ -85,7 +86,24 @@ def test_what_a_reply_lacks_is_off():
     bare |= {"SSEDescription": {"Status": "DISABLED"}, "Replicas": None, "GlobalSecondaryIndexes": None}
     table = table_of(bare)
     assert as_json(table) == {k: v for k, v in planned(PLAIN).items() if k not in ("ttl", "recovery")}
-    assert table.write_capacity is None
+    assert pace(table, "write") == (
+        4_000,
+        "what a new on-demand table takes; DescribeTable does not say what this one does",
+    )
+
+
+def test_an_on_demand_table_takes_what_it_is_warm_for_within_its_limit():
+    """Table and global index alike; AWS writes -1 where there is no limit."""
+    said = {
+        "WarmThroughput": {"ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 9000},
+        "OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 70},
+    }
+    index = REPLY["GlobalSecondaryIndexes"][0] | said
+    mode = {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}, "GlobalSecondaryIndexes": [index]}
+    table = table_of(REPLY | said | mode)
+    for place in (table, table.indexes["wide"]):
+        assert pace(place, "read") == (12_000, "its warm throughput")
+        assert pace(place, "write") == (70, "its own limit, OnDemandThroughput")
 
 
 def test_a_description_outlives_a_file():

@@ -121,7 +121,6 @@ def analysis_of(tables: dict[str, EntryAnalysis], **more) -> Analysis:
         "targets": {},
         "unrouted": {},
         "seconds": 1.0,
-        "estimated_seconds": 2.0,
         "checks": [],
         "listed": {},
         **more,
@@ -202,7 +201,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         f"{name}2": TargetState(False, True, []),
     }
     listed = {"quarantine": [{"table": name, "key": {"id": item["id"]}, "attribute": attribute, "reason": name}]}
-    costs, prices = {name: Cost(1, 2, 0.5)}, Prices(name, name, name, f"{name}2", [name])
+    costs, prices = {name: Cost(1, 2, 0.5)}, Prices(name, name, name, f"{name}2", [name], name, old=True)
     checks = [from_alert(alert, name, name) for alert in alerts] + [Check("", "", name, name, None, "", "", name)]
     analysis = analysis_of(
         {name: entry}, checks=checks, targets=targets, unrouted={name: 1}, listed=listed, costs=costs, prices=prices

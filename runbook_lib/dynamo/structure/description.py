@@ -16,6 +16,20 @@ class Units(NamedTuple):
     write: int
 
 
+# What a new on-demand table or index takes at once; more as it is used ("On-demand capacity mode" in the developer guide).
+NEW = Units(12_000, 4_000)
+
+
+class Pace(NamedTuple):
+    """How much a table or an index takes, and how that is known."""
+
+    units: int  # a second
+    why: str
+
+
+NEW_TABLE = Pace(NEW.write, "what a new on-demand table takes")
+
+
 @dataclass(frozen=True)
 class Index:
     """A secondary index."""
@@ -25,6 +39,8 @@ class Index:
     local: bool = False
     partition: int = 1  # so many attributes of the key, from the first, are its partition key
     units: Units | None = None  # of a provisioned table's global index
+    warm: Units | None = None  # as of a table
+    most: Units | None = None
 
 
 @dataclass(frozen=True)
@@ -43,16 +59,22 @@ class Table:
     deletion_protection: bool
     units: Units | None = None  # provisioned
     warm: Units | None = None  # what the table takes at once; None where the engine does not say
+    most: Units | None = None  # what it takes at all, on demand; 0 is no limit
     encryption: str = AWS_OWNED  # else AES256 or KMS
     kms_key: str | None = None  # ARN
     replicas: tuple[str, ...] = ()  # other regions
     table_class: str = "STANDARD"
 
-    @property
-    def write_capacity(self) -> int | None:
-        """Provisioned write units a second, the least of the table's and its indexes'; None where it is on demand."""
-        places = (self, *self.indexes.values())
-        return min((place.units.write for place in places if place.units and place.units.write), default=None)
+
+def pace(place: Table | Index, kind: str) -> Pace:
+    """How many units a second a table or a global index takes from the start; `kind`: "read" or "write"."""
+    provisioned, warm, most = (getattr(units, kind, 0) for units in (place.units, place.warm, place.most))
+    if provisioned:
+        return Pace(provisioned, "its provisioned capacity")
+    known = Pace(warm, "its warm throughput")
+    if not warm:
+        known = Pace(getattr(NEW, kind), f"{NEW_TABLE.why}; DescribeTable does not say what this one does")
+    return Pace(most, "its own limit, OnDemandThroughput") if 0 < most < known.units else known
 
 
 def table_of(content: dict[str, Any]) -> Table:
@@ -78,10 +100,10 @@ def table_of(content: dict[str, Any]) -> Table:
         stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
         deletion_protection=content.get("DeletionProtectionEnabled", False),
         units=_units(content.get("ProvisionedThroughput"), "CapacityUnits") if provisioned else None,
-        warm=_units(content.get("WarmThroughput"), "UnitsPerSecond"),
+        **_on_demand(content),
         encryption=sealed.get("SSEType", "KMS") if is_sealed else AWS_OWNED,
         kms_key=sealed.get("KMSMasterKeyArn") if is_sealed else None,
-        replicas=tuple(sorted(replica["RegionName"] for replica in content.get("Replicas") or ())),
+        replicas=_replicas(content),
         table_class=content.get("TableClassSummary", {}).get("TableClass", "STANDARD"),
     )
 
@@ -95,7 +117,21 @@ def _index(about: dict, types: dict[str, str], *, local: bool, provisioned: bool
         local,
         sum(part["KeyType"] == "HASH" for part in about["KeySchema"]),
         _units(about.get("ProvisionedThroughput"), "CapacityUnits") if provisioned and not local else None,
+        **_on_demand(about),
     )
+
+
+def _on_demand(about: dict) -> dict[str, Units | None]:
+    """What a table or an index takes beside provisioned units. AWS writes -1 for no limit."""
+    most = about.get("OnDemandThroughput") or {}
+    limits = Units(*(max(0, most.get(f"Max{word}RequestUnits", 0)) for word in ("Read", "Write")))
+    return {"warm": _units(about.get("WarmThroughput"), "UnitsPerSecond"), "most": limits if any(limits) else None}
+
+
+def _replicas(content: dict) -> tuple[str, ...]:
+    """The other regions that hold the table."""
+    here = content.get("TableArn", "").split(":")[3:4]
+    return tuple(sorted({replica["RegionName"] for replica in content.get("Replicas") or ()}.difference(here)))
 
 
 def _key(schema: list[dict], types: dict[str, str]) -> Key:

@@ -30,6 +30,7 @@ class EntryAnalysis:
     bytes: int = 0
     write_units: int = 0  # indexes included
     table_units: int = 0  # write units without indexes
+    index_units: Counter = field(default_factory=Counter)  # index -> write units
     read_units: int = 0  # of reading the target items, each by its key
     expired: int = 0  # items whose time to live, by the source table's attribute, was over when the analysis began
     references: Counter = field(default_factory=Counter)  # path -> references
@@ -79,11 +80,21 @@ class TargetState:
     has_stream: bool = False
 
 
+class Bound(NamedTuple):
+    """How long something takes, and what makes it take so long."""
+
+    seconds: float
+    reason: str
+
+
+NO_BOUND = Bound(0.0, "")
+
+
 class Cost(NamedTuple):
     """What a stage takes of both sides. Provisioned tables give units, but cost nothing more."""
 
     read_units: int
-    write_units: int
+    write_units: int  # those of replicas included
     usd: float  # at list price
 
 
@@ -95,9 +106,11 @@ class Prices(NamedTuple):
     source: str
     source_region: str  # whose prices the source has
     unknown: list[str]  # regions that no price is known for
+    file: str  # the user's, or the one that is built in
+    old: bool  # more than a year
 
 
-NO_PRICES = Prices("", "", "", "", [])
+NO_PRICES = Prices("", "", "", "", [], "", False)
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,6 @@ class Analysis:
     targets: dict[str, TargetState]  # target table -> its state
     unrouted: dict[str, int]  # source table -> items
     seconds: float  # that reading took
-    estimated_seconds: float
     checks: list[Check]  # the go/no-go list, complete
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
     unmatched: list[Unmatched] = field(default_factory=list)  # in the order of the mapping
@@ -119,6 +131,8 @@ class Analysis:
     shared_ids: list["Finding"] = field(default_factory=list)
     sources: dict[str, SourceState] = field(default_factory=dict)  # source table -> what was read of it
     skew: Skew = field(default_factory=dict)
+    reading: Bound = NO_BOUND  # of 03
+    writing: Bound = NO_BOUND
     costs: dict[str, Cost] = field(default_factory=dict)  # stage -> what it takes
     prices: Prices = NO_PRICES
     structures: Structures | None = None  # of both sides' tables, when it began
@@ -155,6 +169,11 @@ class Analysis:
         return sum(table.dangling.total() for table in self.tables.values())
 
     @property
+    def estimated_seconds(self) -> float:
+        """How long 03 takes at least."""
+        return self.reading.seconds + self.writing.seconds
+
+    @property
     def write_units(self) -> int:
-        """Write units of the whole migration, indexes included."""
+        """Write units of all items that the routes make, indexes included, replicas not."""
         return sum(table.write_units for table in self.tables.values())

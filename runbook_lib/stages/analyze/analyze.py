@@ -24,7 +24,18 @@ from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
 from .. import references
 from .analysis import Analysis, EntryAnalysis, SourceState, TargetState
-from .costs import cost_checks, costs_of, prices_of, writing_of
+from .costs import (
+    MIGRATE,
+    cost_checks,
+    costs_of,
+    demands_of,
+    partitions_of,
+    price_list,
+    prices_of,
+    reading_of,
+    slowest,
+    writing_of,
+)
 from .findings import mapping_checks, undeclared_checks, walk_checks
 from .names import Names
 from .skew import Spread, SpreadPage, skew_checks
@@ -156,7 +167,8 @@ class Observer:
         table.bytes += sum(sizes)
         table.read_units += sum([-(-one // READ_UNIT) for one in sizes])
         table.table_units += sum(units)
-        table.write_units += sum(units) + measured.index_units
+        table.write_units += sum(units) + measured.index_units.total()
+        table.index_units += measured.index_units
         for row in rows:
             if row.unreadable:
                 table.unreadable.update(row.unreadable)
@@ -240,7 +252,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     Sends every page of every source table through the migration's routes. Where a target table holds items, it reads and
     compares those under the same keys.
     """
-    started = time.monotonic()
+    started, prices = time.monotonic(), price_list()
     targets = {route.entry.target: _target_state(plan, route.entry.name) for route in plan.routes.values()}
     plan, winners = prepare(plan, refuse=False)
     structures = read_structures(plan)
@@ -257,7 +269,6 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         targets,
         {table: number for table, number in observer.unrouted.items() if number},
         seconds,
-        0.0,
         [],
         dict(observer.listed),
         unmatched=observer.names.unmatched(observer.tables),
@@ -268,13 +279,14 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         skew=observer.spread.result(),
         structures=structures,
     )
-    writing = writing_of(plan, analysis, _round_trip(plan, analysis))
-    slowest = max([writing.seconds] + [use.seconds for keys in analysis.skew.values() for use in keys.values()])
+    demands = demands_of(plan, analysis)
+    writing = writing_of(plan, analysis, demands[MIGRATE], _round_trip(plan, analysis))
     analysis = replace(
         analysis,
-        estimated_seconds=analysis.seconds + slowest,
-        costs=costs_of(plan, analysis),
-        prices=prices_of(plan),
+        reading=reading_of(plan, analysis, demands[MIGRATE]),
+        writing=slowest([writing, *partitions_of(plan, analysis, demands[MIGRATE])]),
+        costs=costs_of(plan, demands, prices),
+        prices=prices_of(plan, prices),
     )
     # Whatever else looks at an analysis adds its checks here: list, alerts and verdict are made of these alone.
     checks = [
@@ -283,7 +295,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         *mapping_checks(plan, analysis),
         *undeclared_checks(analysis),
         *skew_checks(analysis.skew, writing.seconds),
-        *cost_checks(plan, analysis, writing),
+        *cost_checks(plan, analysis, demands[MIGRATE]),
     ]
     return replace(analysis, checks=checks)
 

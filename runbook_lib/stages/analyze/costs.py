@@ -1,81 +1,133 @@
-"""What each stage reads and writes in capacity units, what that costs at list price, and how long the writing takes."""
+"""What each stage reads and writes in capacity units, what that costs at list price, and how long 03 takes, and why."""
 
-from collections import Counter, defaultdict
-from functools import cache
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
-
-from ...dynamo.rate_limiter import ALL, READ_UNIT, WRITE
+from ...dynamo.rate_limiter import ALL, READ, READ_UNIT, WRITE
+from ...dynamo.structure.description import NEW_TABLE, Pace, pace
+from ...parameters import PriceList, load_prices
 from ...verdict import plural
 from ...walk.plan import Plan
 from ...walk.preread import scans
-from .analysis import Analysis, Cost, Prices
+from .analysis import Analysis, Bound, Cost, EntryAnalysis, Prices
 from .checks import NOTE, Check
 
 PRICES = Path(__file__).with_name("prices.yaml")
-ON_DEMAND_WRITES = 4_000  # write units a second that a new on-demand table takes; it doubles with use
+MIGRATE = "03_migrate"
+STAGES = ("01_analyze", "02_test", MIGRATE, "04_validate", "05_rollback")
 SHORT = 60.0  # seconds of all of a table's write capacity that need no note
+OLD = 365  # days from which on a price list is called old
+PAGE_UNITS = 256  # of one Scan response
+INFREQUENT = "STANDARD_INFREQUENT_ACCESS"
 
 
-class Writing(NamedTuple):
-    """How long 03 writes, if no single partition bounds it."""
+class Demand(NamedTuple):
+    """What one stage takes, each by table, without replicas."""
 
-    seconds: float
-    reason: str
-
-
-@cache
-def _price_list() -> dict[str, Any]:
-    return yaml.safe_load(PRICES.read_text(encoding="utf-8"))
+    source: Counter  # read units
+    reads: Counter  # of the target
+    writes: Counter
 
 
-def _region(name: str | None) -> str:
-    regions = _price_list()["regions"]
-    return name if name in regions else next(iter(regions))
+def price_list() -> tuple[PriceList, str]:
+    """The user's price list, else the one that is built in; and its name. Raises ParametersError."""
+    return load_prices(PRICES)
 
 
-def prices_of(plan: Plan) -> Prices:
-    """The prices of the plan's two regions."""
-    about, names = _price_list(), (plan.source.region, plan.target.region)
-    unknown = [name for name in dict.fromkeys(names) if name not in about["regions"]]
-    return Prices(about["date"], _region(names[1]), about["source"], _region(names[0]), unknown)
+def prices_of(plan: Plan, prices: tuple[PriceList, str]) -> Prices:
+    """What is to be said of the prices of the plan's two regions."""
+    about, file = prices
+    names = (plan.source.region, plan.target.region, *_replica_regions(plan))
+    unknown = [name for name in dict.fromkeys(names) if name not in about.regions]
+    old = (datetime.now(UTC).date() - about.date).days > OLD
+    source, target = (_region(about, side.region) for side in (plan.source, plan.target))
+    return Prices(str(about.date), target, about.source, source, unknown, file, old)
 
 
-def costs_of(plan: Plan, analysis: Analysis) -> dict[str, Cost]:
-    """Stage → its units and money, from the sizes that the analysis measured. Queries of 04 are not in it. Pure.
+def _region(prices: PriceList, name: str) -> str:
+    return name if name in prices.regions else next(iter(prices.regions))
 
-    A conditional write costs its write unit, whether by PutItem or by PartiQL. 05 reads what 03 inserted, and deletes it.
+
+def _replicas(plan: Plan, target: str) -> tuple[str, ...]:
+    table = plan.target_tables[target]
+    return table.replicas if table else ()
+
+
+def _replica_regions(plan: Plan) -> list[str]:
+    return sorted({region for name in plan.target_names() for region in _replicas(plan, name)})
+
+
+def demands_of(plan: Plan, analysis: Analysis) -> dict[str, Demand]:
+    """Stage → what it takes, from the sizes that the analysis measured. Pure.
+
+    A Scan takes a unit for each 4 KB of a page, a BatchGetItem for each 4 KB of an item, at least one. A conditional write
+    takes what a write takes, by PutItem or PartiQL. 05 reads what 03 inserted, and deletes it. Not in it: the few
+    items of 02, the queries of 04, and its second look at a target where values only look like ids.
     """
-    source: dict[str, Counter] = {}  # stage -> source table -> read units
-    for stage, refuse in (("01_analyze", False), ("03_migrate", True), ("04_validate", False)):
+    found = {stage: Demand(Counter(), Counter(), Counter()) for stage in STAGES}
+    units = {name: about.read_units for name, about in analysis.sources.items()}
+    for stage, refuse in (("01_analyze", False), ("02_test", True), (MIGRATE, True), ("04_validate", False)):
         before = scans(plan, refuse=refuse, shared=_shares(analysis))
-        units = {name: about.read_units for name, about in analysis.sources.items()}
-        source[stage] = Counter({name: number * (1 + before[name]) for name, number in units.items()})
         # What only references need is read too: tables of entries that were not chosen have the size that is described.
-        for name in before.keys() - units.keys():
-            source[stage][name] = before[name] * -(-plan.source_tables[name].size_bytes // READ_UNIT)
-    reads: dict[str, Counter] = defaultdict(Counter)  # stage -> target table -> read units
-    writes: dict[str, Counter] = defaultdict(Counter)
-    sizes: Counter = Counter()
+        for name, times in before.items():
+            whole = units[name] if name in units else -(-plan.source_tables[name].size_bytes // READ_UNIT)
+            found[stage].source[name] += whole * times
+        if stage != "02_test":
+            found[stage].source.update(units)
+    found["02_test"].source.update(_closure_units(plan, units))
+    first, _, migrate, validate, rollback = found.values()
+    bytes_: Counter = Counter()  # of a target table when 03 is done
+    new: Counter = Counter()
     for name, route in plan.routes.items():
-        table, target = analysis.tables[name], route.entry.target
-        state = analysis.targets[target]
-        part = 1 - (table.already_there + table.different_there) / table.routed if table.routed else 1.0
+        table, source, target = analysis.tables[name], route.entry.source, route.entry.target
+        state, part = analysis.targets[target], _part(table)
         if state.exists and not state.empty:  # every key is looked up first
-            reads["01_analyze"][target] += table.read_units
-            reads["03_migrate"][target] += table.read_units
-        writes["03_migrate"][target] += round(part * table.write_units)
-        reads["04_validate"][target] += table.read_units
-        sizes[target] += round(part * table.bytes)
-        reads["05_rollback"][target] += round(part * table.read_units)
-        writes["05_rollback"][target] += round(part * table.write_units)
-    for target, size in sizes.items():  # 04 scans each target table for items that no entry makes
+            first.reads[target] += table.read_units
+            migrate.reads[target] += table.read_units
+        migrate.writes[target] += round(part * table.write_units)
+        validate.reads[target] += table.read_units
+        bytes_[target] += table.bytes
+        new[target] += round(part * table.bytes)
+        rollback.reads[target] += round(part * table.read_units)
+        rollback.writes[target] += round(part * table.write_units)
+        # References that lead nowhere or cannot be read are listed with the item that holds them.
+        dangling, unreadable = (min(n.total(), table.records) for n in (table.dangling, table.unreadable))
+        each = -(-units[source] // max(1, analysis.sources[source].items))
+        for stage in STAGES[:4]:  # the items of a shared key are read whole, to find which comes first: mostly two
+            found[stage].source[source] += min(2 * table.losers, table.records) * each
+        first.source[source] += unreadable * each
+        migrate.source[source] += dangling * each
+        validate.source[source] += (dangling + unreadable) * each
+        validate.reads[target] += (dangling + unreadable) * -(-table.read_units // max(1, table.routed))
+    for source in {plan.routes[n].entry.source for n, t in analysis.tables.items() if t.dangling or t.unreadable}:
+        first.source[source] += units[source]  # a second look finds those items
+        validate.source[source] += units[source]
+    for target, size in bytes_.items():  # 04 scans each target table for items that no entry makes
         held = plan.target_tables[target]
-        reads["04_validate"][target] += -(-(size + (held.size_bytes if held else 0)) // READ_UNIT)
-    stages = ("01_analyze", "03_migrate", "04_validate", "05_rollback")
-    return {stage: _cost(plan, source.get(stage, Counter()), reads[stage], writes[stage]) for stage in stages}
+        validate.reads[target] += -(-max(size, new[target] + (held.size_bytes if held else 0)) // READ_UNIT)
+    return found
+
+
+def _part(table: EntryAnalysis) -> float:
+    """The share of an entry's items that 03 has to write."""
+    return 1 - (table.already_there + table.different_there) / table.routed if table.routed else 1.0
+
+
+def _closure_units(plan: Plan, units: dict[str, int]) -> Counter:
+    """Source table → units by which 02 finds an item of it and what that refers to, at most.
+
+    It reads the first page of a table; and it scans a table for its parents, where the id is not the whole key.
+    """
+    found = Counter({name: min(number, PAGE_UNITS) for name, number in units.items()})
+    for name in {parent for route in plan.routes.values() for parent in route.entry.parents()} & plan.routes.keys():
+        entry, key = plan.routes[name].entry, plan.routes[name].shape.source_key
+        if len(key) > 1 or key[0][0] != entry.model.id:
+            found[entry.source] = units[entry.source] + min(units[entry.source], PAGE_UNITS)
+    return found
 
 
 def _shares(analysis: Analysis) -> bool:
@@ -90,84 +142,156 @@ def _readings(plan: Plan, analysis: Analysis) -> str:
     return f" (source tables are read up to {times}: before the first insert for keys or ids)" if before else ""
 
 
-def _cost(plan: Plan, source: Counter, reads: Counter, writes: Counter) -> Cost:
-    here, there = (_price_list()["regions"][_region(side.region)] for side in (plan.source, plan.target))
-    paid = [(source[name], here["read"]) for name in source if plan.source_tables[name].billing == "PAY_PER_REQUEST"]
-    provisioned = provisioned_writes(plan)
-    paid += [(reads[name], there["read"]) for name in reads if name not in provisioned]
-    paid += [(writes[name], there["write"]) for name in writes if name not in provisioned]
-    usd = sum(units * price for units, price in paid) / 1e6
-    return Cost(source.total() + reads.total(), writes.total(), usd)
+def costs_of(plan: Plan, demands: dict[str, Demand], prices: tuple[PriceList, str]) -> dict[str, Cost]:
+    """Stage → its units and money. A replica takes every write again, in its region. Pure."""
+    return {stage: _cost(plan, demand, prices[0]) for stage, demand in demands.items()}
 
 
-def provisioned_writes(plan: Plan) -> dict[str, int]:
-    """Target table with provisioned capacity → write units a second: the least of the table's and its indexes'."""
-    found = {}
-    for route in plan.routes.values():
-        table, create = plan.target_tables[route.entry.target], route.entry.model.create
-        if table is not None:
-            units = table.write_capacity
-        else:
-            units = create.billing.write if create and create.billing != "PAY_PER_REQUEST" else None
-        if units is not None:
-            found[route.entry.target] = units
-    return found
+def _cost(plan: Plan, demand: Demand, prices: PriceList) -> Cost:
+    paid, writes = [], demand.writes.total()
+    for name, units in demand.source.items():
+        table = plan.source_tables[name]
+        if table.billing == "PAY_PER_REQUEST":
+            paid.append(units * _price(prices, plan.source.region, READ, table.table_class))
+    for name in demand.reads.keys() | demand.writes.keys():
+        table = plan.target_tables[name]
+        regions = _replicas(plan, name)
+        writes += demand.writes[name] * len(regions)
+        if _is_provisioned(plan, name):
+            continue
+        kind = table.table_class if table else ""
+        paid.append(demand.reads[name] * _price(prices, plan.target.region, READ, kind))
+        paid += [demand.writes[name] * _price(prices, one, WRITE, kind) for one in (plan.target.region, *regions)]
+    return Cost(demand.source.total() + demand.reads.total(), writes, sum(paid) / 1e6)
 
 
-def _table_units(plan: Plan, analysis: Analysis) -> Counter:
-    """Target table → its write units, those of its indexes apart: these take theirs at the same time."""
+def _price(prices: PriceList, region: str, kind: str, table_class: str) -> float:
+    """Dollars for a million units."""
+    price = getattr(prices.regions[_region(prices, region)], kind)
+    return price * (prices.infrequent if table_class == INFREQUENT else 1)
+
+
+def _is_provisioned(plan: Plan, target: str) -> bool:
+    table, create = plan.target_tables[target], _create(plan, target)
+    return table.billing == "PROVISIONED" if table else bool(create) and create.billing != "PAY_PER_REQUEST"
+
+
+def _create(plan: Plan, target: str):
+    return next(route.entry.model.create for route in plan.routes.values() if route.entry.target == target)
+
+
+def _write_pace(plan: Plan, target: str, index: str) -> Pace:
+    """Of a target table, or of a global index of it, as it is or as 02 will make it."""
+    table, create = plan.target_tables[target], _create(plan, target)
+    if table:
+        return pace(table.indexes[index] if index else table, WRITE)
+    return Pace(create.billing.write, "its provisioned capacity") if _is_provisioned(plan, target) else NEW_TABLE
+
+
+def _capacities(plan: Plan, analysis: Analysis, target: str) -> Iterator[Bound]:
+    """How long the writes of 03 take a target table and each of its global indexes, which work at the same time."""
     units: Counter = Counter()
     for name, table in analysis.tables.items():
-        units[plan.routes[name].entry.target] += table.table_units
-    return units
+        if plan.routes[name].entry.target != target:
+            continue
+        for index, number in {"": table.table_units, **table.index_units}.items():
+            units[index if index in _global(plan, target) else ""] += _part(table) * number
+    for index, number in units.items():
+        allowed, why = _write_pace(plan, target, index)
+        where = f"index {index} of {target}" if index else target
+        yield Bound(number / allowed, f"{where}: {allowed:,} write units a second, {why}")
 
 
-def writing_of(plan: Plan, analysis: Analysis, trip: float) -> Writing:
+def _global(plan: Plan, target: str) -> set[str]:
+    table, create = plan.target_tables[target], _create(plan, target)
+    if table:
+        return {name for name, index in table.indexes.items() if not index.local}
+    return set(create.indexes) if create else set()
+
+
+def slowest(found: Iterable[Bound]) -> Bound:
+    """Of equal ones the first."""
+    return max(found, key=attrgetter("seconds"))
+
+
+def writing_of(plan: Plan, analysis: Analysis, migrate: Demand, trip: float) -> Bound:
     """The slowest of budgets, capacities and round trips. `trip`: seconds that one request takes."""
-    budgets = plan.limiter.budgets.units
+    budgets, writes = plan.limiter.budgets.units, migrate.writes
     rows = sum(table.routed for table in analysis.tables.values())
-    found = [Writing(rows * trip / plan.parameters.limits.workers, "round trips")]
+    found = [Bound(rows * trip / plan.parameters.limits.workers, "round trips")]
     if allowed := budgets.get((ALL, WRITE)):
-        found.append(Writing(analysis.write_units / allowed, "limits.write_units"))
-    provisioned = provisioned_writes(plan)
-    for target, units in _table_units(plan, analysis).items():
-        if target in provisioned:
-            found.append(Writing(units / max(1, provisioned[target]), f"the write capacity of {target}"))
-        else:
-            found.append(Writing(units / ON_DEMAND_WRITES, f"what a new on-demand table takes, {target}"))
+        found.append(Bound(writes.total() / allowed, f"limits.write_units: {allowed:,g} a second"))
+    for target in writes:
+        found += _capacities(plan, analysis, target)
         if allowed := budgets.get((f"target {target}", WRITE)):
-            found.append(Writing(units / allowed, f"limits.tables, {target}"))
-    return max(found)
+            found.append(
+                Bound(writes[target] / allowed, f"limits.tables: {allowed:,g} write units a second of {target}")
+            )
+    return slowest(found)
 
 
-def cost_checks(plan: Plan, analysis: Analysis, writing: Writing) -> list[Check]:
+def partitions_of(plan: Plan, analysis: Analysis, migrate: Demand) -> Iterator[Bound]:
+    """What the heaviest value of each partition key takes to be written."""
+    made: Counter = Counter()
+    for name, table in analysis.tables.items():
+        made[plan.routes[name].entry.target] += table.write_units
+    for target, keys in analysis.skew.items():
+        for name, use in keys.items():
+            seconds, why = use.to_write(name, target)
+            yield Bound(seconds * migrate.writes[target] / max(1, made[target]), why)
+
+
+def reading_of(plan: Plan, analysis: Analysis, migrate: Demand) -> Bound:
+    """The slowest of the pace that 01 had, budgets, capacities of the tables that 03 reads, and partitions."""
+    budgets, (source, reads, _) = plan.limiter.budgets.units, migrate
+    found = [Bound(analysis.seconds, "the pace of this reading")]
+    if allowed := budgets.get((ALL, READ)):
+        units = source.total() + reads.total()
+        found.append(Bound(units / allowed, f"limits.read_units: {allowed:,g} a second"))
+    for side, tables, known in (("source", source, plan.source_tables), ("target", reads, plan.target_tables)):
+        for name, units in tables.items():
+            allowed, why = pace(known[name], READ)
+            found.append(Bound(units / allowed, f"{name}: {allowed:,} read units a second, {why}"))
+            if allowed := budgets.get((f"{side} {name}", READ)):
+                found.append(Bound(units / allowed, f"limits.tables: {allowed:,g} read units a second of {name}"))
+    for target, keys in analysis.skew.items():
+        found += [Bound(*use.to_read(name, target)) for name, use in keys.items() if reads[target]]
+    return slowest(found)
+
+
+def cost_checks(plan: Plan, analysis: Analysis, migrate: Demand) -> list[Check]:
     """Money, duration, and the capacity that provisioned tables have for it."""
-    units, checks = _table_units(plan, analysis), []
-    for target, capacity in sorted(provisioned_writes(plan).items()):
-        seconds = units[target] / max(1, capacity)
+    checks = []
+    for target in sorted(name for name in migrate.writes if _is_provisioned(plan, name)):
+        seconds, why = slowest(_capacities(plan, analysis, target))
         message = f"provisioned: no extra money, but {plural(round(seconds), 'second')} of all its write capacity"
         if long := seconds > SHORT:
-            message += f" ({capacity:,} units a second)"
+            message += f" ({why})"
         action = (
             "Raise its capacity for the migration, or make it on-demand. Others who write to it would be throttled."
         )
-        found = {"write_units": units[target], "seconds": round(seconds, 1)}
+        found = {"write_units": migrate.writes[target], "seconds": round(seconds, 1)}
         checks.append(
             Check("target", target, "capacity", found, None, NOTE if long else "", action if long else "", message)
         )
     prices, total = analysis.prices, sum(cost.usd for cost in analysis.costs.values())
-    migrate = analysis.costs["03_migrate"]
+    costs = analysis.costs[MIGRATE]
     message = (
-        f"03 takes {plural(migrate.write_units, 'write unit')}, indexes included, and "
-        f"{plural(migrate.read_units, 'read unit')}{_readings(plan, analysis)}: {money(migrate.usd)}; all stages {money(total)} "
+        f"03 takes {plural(costs.write_units, 'write unit')}, indexes included, and "
+        f"{plural(costs.read_units, 'read unit')}{_readings(plan, analysis)}: {money(costs.usd)}; all stages {money(total)} "
         f"(list price of {prices.region}, {prices.date})"
     )
-    if prices.unknown:
-        message += f"; no price is known here for {', '.join(prices.unknown)}"
-    checks.append(Check("", "", "cost", {s: round(c.usd, 6) for s, c in analysis.costs.items()}, None, "", "", message))
+    if regions := _replica_regions(plan):
+        message += f"; replicas in {', '.join(regions)} take every write again, which is included"
+    doubts = [f"no price is known here for {', '.join(prices.unknown)}"] if prices.unknown else []
+    doubts += ["these prices are more than a year old"] if prices.old else []
+    action = "Put a price list of your own into parameters/prices.yaml; docs/commands.md shows one." if doubts else ""
+    usd = {stage: round(cost.usd, 6) for stage, cost in analysis.costs.items()}
+    checks.append(Check("", "", "cost", usd, None, NOTE if doubts else "", action, "; ".join([message, *doubts])))
+    reading, writing = analysis.reading, analysis.writing
     message = (
-        f"about {analysis.estimated_seconds:,.0f} seconds: {analysis.seconds:,.0f} to read, {writing.seconds:,.0f} to "
-        f"write, bounded by {writing.reason}"
+        f"about {analysis.estimated_seconds:,.0f} seconds: {reading.seconds:,.0f} to read, bounded by {reading.reason}; "
+        f"{writing.seconds:,.0f} to write, bounded by {writing.reason}"
     )
     checks.append(Check("", "", "duration", round(analysis.estimated_seconds, 1), None, "", "", message))
     return checks

@@ -21,6 +21,7 @@ from .checks import NOTE, Check
 
 KEPT = 256  # values that are counted for one key
 PARTITION_WRITES = 1_000  # write units a second that one partition takes
+PARTITION_READS = 3_000  # read units
 LONG = 600.0  # seconds for one partition from which on it is worth a decision before the migration
 SMALL = 10_000  # write units of one value, ten seconds of a partition, below which only the design counts
 FEW = 100  # write units below which no design matters
@@ -100,6 +101,9 @@ class _Each(Heavy):
 class TargetIndex(NamedTuple):
     """An index of a target table, as it is or as 02 will make it."""
 
+    name: str
+    local: bool  # it shares its table's capacity
+    partition: Key  # what divides its entries: up to four attributes
     key: Key
     projected: frozenset[str] | None  # the attributes that its entries hold, keys included; None: all of the item
 
@@ -135,11 +139,23 @@ class Use(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """What the heaviest value takes at the least."""
+        """What the heaviest value takes to be written, at the least."""
         return self.hot / PARTITION_WRITES
 
+    def to_write(self, key: str, target: str) -> tuple[float, str]:
+        """Those seconds, and why."""
+        why = f"one value of {key} in {target}: a partition takes {PARTITION_WRITES:,} write units a second"
+        return self.seconds, why
 
-Skew = dict[str, dict[str, Use]]  # target table -> partition key attribute, of the table or of an index
+    def to_read(self, key: str, target: str) -> tuple[float, str]:
+        """The same for reading its items one by one. An item of one write unit takes one read unit, larger ones fewer."""
+        why = f"one value of {key} in {target}: a partition takes {PARTITION_READS:,} read units a second"
+        return self.hot / PARTITION_READS, why
+
+
+Skew = dict[
+    str, dict[str, Use]
+]  # target table -> partition key attribute (`a + b` of several), of the table or an index
 
 
 class SpreadPage(NamedTuple):
@@ -148,7 +164,7 @@ class SpreadPage(NamedTuple):
     entry: str
     sizes: list[int]  # bytes of each row's item
     units: list[int]  # its write units, without indexes
-    index_units: int  # write units of the rows' entries in all indexes
+    index_units: Counter  # index -> write units of the rows' entries in it
     keys: Mapping[str, Mapping[str, int]]  # partition key attribute -> value -> write units
     months: Mapping[str, Counter] | None  # source attribute -> month -> items; None: not looked at
 
@@ -158,11 +174,12 @@ def target_keys(plan: Plan, entry: str) -> tuple[Key, list[TargetIndex]]:
     route = plan.routes[entry]
     table, create = plan.target_tables[route.entry.target], route.entry.model.create
     key = table.key if table else route.shape.target_key
-    if table:
-        indexes = [(index.key, index.projection) for index in table.indexes.values()]
-    else:
-        indexes = [(tuple(i.key.items()), i.projection) for i in create.all_indexes.values()] if create else []
-    return key, [TargetIndex(own, _projected(key, own, projection)) for own, projection in indexes]
+    found = []
+    for name, index in (table.indexes if table else create.all_indexes if create else {}).items():
+        own, local = (index.key, index.local) if table else (tuple(index.key.items()), name in create.local_indexes)
+        first = own[: getattr(index, "partition", 1)]
+        found.append(TargetIndex(name, local, first, own, _projected(key, own, index.projection)))
+    return key, found
 
 
 def _projected(key: Key, own: Key, projection: str | Sequence[str]) -> frozenset[str] | None:
@@ -179,6 +196,8 @@ class Spread:
         self._plan = plan
         # Entry -> partition key attribute that items can share -> type letter.
         self._keys: dict[str, dict[str, str]] = {}
+        # Entry -> the names of several attributes that are one partition key -> they, places of the indexes that have it.
+        self._joined: dict[str, dict[str, tuple[Key, list[int]]]] = defaultdict(dict)
         self._indexes: dict[str, list[TargetIndex]] = {}  # entry -> those of its target table
         # Entry -> such an attribute -> places of the indexes that have it; none where it is the table's own.
         self._having: dict[str, dict[str, list[int]]] = defaultdict(dict)
@@ -190,10 +209,19 @@ class Spread:
         self._dated: Counter = Counter()  # entry -> items whose dates were looked at
         for name, route in plan.routes.items():
             key, self._indexes[name] = target_keys(plan, name)
-            partitions = [index.key[0] for index in self._indexes[name]]
-            self._keys[name] = dict(partitions + ([key[0]] if len(key) > 1 else []))
-            for attribute in self._keys[name].keys() - {key[0][0]}:
-                self._having[name][attribute] = [at for at, (own, _) in enumerate(partitions) if own == attribute]
+            partitions = [index.partition for index in self._indexes[name]]
+            self._keys[name] = dict(
+                [own[0] for own in partitions if len(own) == 1] + ([key[0]] if len(key) > 1 else [])
+            )
+            for attribute, letter in self._keys[name].items() - {key[0]}:
+                self._having[name][attribute] = [
+                    at for at, own in enumerate(partitions) if own == ((attribute, letter),)
+                ]
+            for own in partitions:
+                if len(own) > 1:
+                    label, places = " + ".join(dict(own)), [at for at, other in enumerate(partitions) if other == own]
+                    self._joined[name][label] = own, places
+                    self._heavy.setdefault((route.entry.target, label), Heavy())
             if key[0][0] not in self._keys[name]:
                 self._alone[name] = key[0][0]
                 self._heavy.setdefault((route.entry.target, key[0][0]), _Each())
@@ -207,10 +235,13 @@ class Spread:
 
         One loop for the sizes and the keys: what costs is to bring an item into the processor's cache, once.
         """
-        found: dict[str, dict[str, int]] = {attribute: defaultdict(int) for attribute in self._keys[entry]}
+        joined = self._joined[entry]
+        found: dict[str, dict[str, int]] = {label: defaultdict(int) for label in (*self._keys[entry], *joined)}
         indexes, having = self._indexes[entry], self._having[entry]
+        local = [at for at, index in enumerate(indexes) if index.local]  # in the table's own partitions
         keys = [(name, letter, found[name], having.get(name, ())) for name, letter in self._keys[entry].items()]
-        sizes, units, index_units = [], [], 0
+        several = [(own, found[label], places) for label, (own, places) in joined.items()]
+        sizes, units, of_indexes = [], [], []
         for row in rows:
             item = row.item
             bytes_ = size(item)
@@ -218,13 +249,21 @@ class Spread:
             sizes.append(bytes_)
             units.append(number)
             own = [index.units(item, number) for index in indexes]
-            index_units += sum(own)
+            of_indexes.append(own)
             for attribute, letter, by_value, places in keys:
                 # Absent, or without the rest of the key: not in this index. Of several indexes the heaviest counts.
-                if attribute in item and (most := max([own[at] for at in places]) if places else number):
+                if attribute in item and (
+                    most := max([own[at] for at in places]) if places else number + sum([own[at] for at in local])
+                ):
                     by_value[item[attribute][letter]] += most
+            for parts, by_value, places in several:
+                if most := max([own[at] for at in places]):
+                    by_value["\0".join([item[name][letter] for name, letter in parts])] += most
         if alone := self._alone.get(entry):
             found[alone] = {"items": len(rows), "most": max(units), "total": sum(units)}
+        index_units = Counter(
+            {index.name: sum(column) for index, column in zip(indexes, zip(*of_indexes, strict=True), strict=True)}
+        )
         return SpreadPage(entry, sizes, units, index_units, found, self._months_of(entry, rows))
 
     def _months_of(self, entry: str, rows: Sequence[Row]) -> dict[str, Counter] | None:
