@@ -276,12 +276,9 @@ def _check_queries(model: EntryModel) -> None:
                 raise ValueError(
                     f"{where}: index {query.index!r} is unknown{suggest(query.index, list(create.all_indexes))}"
                 )
-            key = create.all_indexes[query.index].key if query.index else create.key
-            wrong = [attribute for attribute in query.key if attribute not in key]
-            if wrong or next(iter(key)) not in query.key:
-                raise ValueError(f"{where}: key must give {' and '.join(key)} (the partition key at least).")
-            if isinstance(query.key[next(iter(key))], dict):
-                raise ValueError(f"{where}: the partition key {next(iter(key))} needs one value; compare the sort key.")
+            place = create.all_indexes[query.index] if query.index else create
+            if misfit := query.misfit(list(place.key), getattr(place, "partition", 1)):
+                raise ValueError(f"{where}: {misfit}.")
         for group in (query.key, query.filter):
             for attribute, wanted in group.items():
                 if isinstance(wanted, dict) and (len(wanted) != 1 or next(iter(wanted)) not in OPERATORS):

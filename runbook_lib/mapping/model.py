@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -192,9 +193,26 @@ def _create(value: Any, _: Any) -> Any:
 class Query(Strict):
     """An access pattern; validation proves it by running the query."""
 
-    key: dict[str, Any] = Field(min_length=1, max_length=2)
+    key: dict[str, Any] = Field(min_length=1, max_length=8)
     index: str | None = None
     filter: dict[str, Any] = {}
+
+    def misfit(self, names: Sequence[str], partition: int) -> str:
+        """Why no Query asks for this by a key of these attributes, the first so many its partition key; "" where one does."""
+        first, given = names[:partition], [name for name in names[partition:] if name in self.key]
+        if self.key.keys() - {*names} or not self.key.keys() >= {*first}:
+            least = "the partition key" if partition == 1 else " and ".join(first)
+            return f"key must give {' and '.join(names)} ({least} at least)"
+        for name in first:
+            if isinstance(self.key[name], dict):
+                return f"the partition key {name} needs one value; compare the sort key"
+        for name, before in zip(given, names[partition:], strict=False):
+            if name != before:
+                return f"key gives {name} without {before}, which stands before it in the sort key; give both"
+        for name in given[:-1]:
+            if isinstance(self.key[name], dict):
+                return f"{name} needs one value; of a sort key only the last attribute that is given is compared"
+        return ""
 
 
 class Accept(Strict):

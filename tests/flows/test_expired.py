@@ -79,7 +79,7 @@ def test_every_engine_tells_the_attribute(world):
     """None where there is none."""
     world.build({"Notes": {"key": {"id": "S"}}}, TARGET)
     side = SimpleNamespace(
-        environment="t", region="us-west-1", account=None, profile=None, role_arn=None,
+        environment="t", region="us-west-1", account=None, profile=None, role_arn=None, external_id=None,
         endpoint_url=world.engine.endpoint_url,
     )  # fmt: skip
     connection, name = session.connect(side, "target"), world.name("Notes", TARGET)

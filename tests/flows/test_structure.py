@@ -122,6 +122,7 @@ def refusing(monkeypatch, code, *operations):
 
 def connected(world, label="target"):
     side = SimpleNamespace(environment="t", region=engines.REGION, account=None, profile=None, role_arn=None)
+    side.external_id = None
     side.endpoint_url = world.engine.endpoint_url
     return session.connect(side, label)
 
@@ -154,6 +155,46 @@ def test_keys_indexes_projections_and_ttl_arrive(create, orders, tmp_path):
     report = flow.validate()
     assert (report["verdict"], report["validation"]["structure"]) == ("PASS", [])
     assert orders.content(SOURCE) == orders.content(TARGET)
+
+
+def test_index_keys_of_several_attributes_arrive_and_answer(moto_world, tmp_path):
+    """Four and four attributes: made as the source has them, compared in 01, asked for from the left in 04."""
+    names, kinds = "abcdefgh", ["HASH"] * 4 + ["RANGE"] * 4
+    wide = {
+        "IndexName": "wide",
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, kinds, strict=True)],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    items = [
+        {"id": {"S": str(n)}} | {name: {"S": "x"} for name in names} | {"e": {"S": str(n % 2)}, "f": {"S": str(9 - n)}}
+        for n in range(6)
+    ]
+    moto_world.engine.call(
+        "CreateTable",
+        TableName=moto_world.name("T", SOURCE),
+        KeySchema=schema("id"),
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("id", *names)],
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=[wide],
+    )
+    for item in items:
+        moto_world.put(moto_world.name("T", SOURCE), item)
+    queries = (
+        "{all: {index: wide, key: {a: x, b: x, c: x, d: x}}, "
+        "some: {index: wide, key: {a: x, b: x, c: x, d: x, e: '1', f: {'>': '5'}}}}"
+    )
+    flow = flow_of(f"{{T: {{id_format: keep, create: like_source, queries: {queries}}}}}", moto_world, tmp_path)
+    content = flow.analyze()
+    ((name, about),) = content["targets"].items()
+    assert list(about["skew"]) == ["a + b + c + d", "id"]
+    assert content["estimated_write_units"] == 2 * 6
+    flow.create()
+    (made,) = moto_world.client.describe_table(TableName=name)["Table"]["GlobalSecondaryIndexes"]
+    assert made["KeySchema"] == wide["KeySchema"]
+    flow.migrate()
+    report = flow.validate()
+    assert report["verdict"] == "PASS"
+    assert [one["expected"] for one in report["validation"]["queries"]] == [6, 2]
 
 
 def test_what_create_leaves_out_is_told_before_and_after(orders, tmp_path):

@@ -319,6 +319,12 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.queries.q: the partition key PK needs one value; compare the sort key.",
         ),
         (
+            HEAD
+            + "tables: {A: {target: t, create: {key: {a: S}, indexes: {byC: {key: {c: S, d: S, e: S}, partition: 2}}}, "
+            "queries: {q: {index: byC, key: {c: x}}}}}",
+            "tables.A.queries.q: key must give c and d and e (c and d at least).",
+        ),
+        (
             entry(FIELDS + ", queries: {q: {key: {PK: L, SK: {contains: L}}}}"),
             "tables.Leads.queries.q: SK needs a value or one of begins_with, between, <, <=, >, >=.",
         ),

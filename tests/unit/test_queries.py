@@ -23,6 +23,7 @@ def pattern(query):
     indexes = {name: Index(key) for name, key in INDEXES.items()}
     indexes["KEYS"] = Index(INDEXES["NUM"], "KEYS_ONLY")
     indexes["SOME"] = Index((("a", "S"), ("b", "S"), ("c", "S")), ("d", "e"), partition=2)
+    indexes["FOUR"] = Index(tuple((name, "S") for name in "abcd"), partition=2)
     plan = SimpleNamespace(target_tables={"t": SimpleNamespace(key=KEY, indexes=indexes)})
     (compiled,) = compile_patterns(plan, entry)
     return compiled
@@ -79,7 +80,7 @@ def test_requests(query, index, key, filter_):
     assert resolved(request, "KeyConditionExpression") == key
     assert (resolved(request, "FilterExpression") if filter_ else request.get("FilterExpression")) == filter_
     assert not re.search(r"(?<![#:\w])(?!BETWEEN|AND|begins_with)[A-Za-z]\w*", request["KeyConditionExpression"])
-    assert compiled.sort_key == {None: "SK", "G1": "G1SK", "NUM": "n", "BIN": None}[index]
+    assert compiled.sort_key == {None: ["SK"], "G1": ["G1SK"], "NUM": ["n"], "BIN": []}[index]
     assert compiled.key_names == ["PK", "SK"]
 
 
@@ -89,12 +90,35 @@ def test_requests(query, index, key, filter_):
         ("{index: G9, key: {PK: a}}", "A.q: t has no index G9"),
         ("{key: {G1PK: a}}", "A.q: G1PK is not a key attribute there"),
         ("{index: NUM, key: {PK: a, n: many}}", "A.q: a key value is not a number"),
+        ("{key: {SK: a}}", "A.q: key must give PK and SK (the partition key at least)"),
+        ("{index: FOUR, key: {a: x}}", "A.q: key must give a and b and c and d (a and b at least)"),
+        ("{index: FOUR, key: {a: x, b: {'<': x}}}", "A.q: the partition key b needs one value; compare the sort key"),
+        (
+            "{index: FOUR, key: {a: x, b: x, d: x}}",
+            "A.q: key gives d without c, which stands before it in the sort key; give both",
+        ),
+        (
+            "{index: FOUR, key: {a: x, b: x, c: {'<': x}, d: x}}",
+            "A.q: c needs one value; of a sort key only the last attribute that is given is compared",
+        ),
     ],
 )
 def test_what_does_not_fit_the_table(query, sentence):
     """A table that the mapping does not describe is known only now."""
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         pattern(query)
+
+
+def test_a_key_of_several_attributes_is_asked_for_from_the_left():
+    """All of the partition key, then of the sort key as many as are wanted; the results are in the order of all of them."""
+    compiled = pattern("{index: FOUR, key: {a: x, b: y, c: z, d: {'>': w}}}")
+    assert resolved(compiled.request, "KeyConditionExpression").replace("{'S': ", "").replace("}", "") == (
+        "a = 'x' AND b = 'y' AND c = 'z' AND d > 'w'"
+    )
+    assert compiled.sort_key == ["c", "d"]
+    assert pattern("{index: FOUR, key: {a: x, b: y, c: z}}").matches(
+        {name: {"S": v} for name, v in zip("abcd", "xyzw", strict=True)}
+    )
 
 
 def test_an_item_without_the_index_keys_is_not_in_the_index():
@@ -183,4 +207,4 @@ def test_a_filter_on_what_the_index_does_not_hold_is_refused(query, attributes):
     """It would find nothing, whatever the items are. Keys of table and index are in every index."""
     with pytest.raises(ValueError, match=f"does not project {attributes}, so a filter finds nothing"):
         pattern(query)
-    assert pattern("{index: SOME, key: {a: a, b: b}, filter: {d: 1, SK: x}}").sort_key == "c"
+    assert pattern("{index: SOME, key: {a: a, b: b}, filter: {d: 1, SK: x}}").sort_key == ["c"]

@@ -118,6 +118,23 @@ def test_a_partition_of_an_index_takes_what_is_projected():
     assert (use["G"].units, use["G"].hot, use["G"].distinct) == (10 * 1 + 10 * 2, 30, 1)
 
 
+def test_a_partition_key_of_several_attributes_is_divided_by_all_of_them():
+    """By no single one; each index's units are counted apart; a local index writes into its table's partitions."""
+    indexes = "{byTwo: {key: {G: S, at: S, n: S}, partition: 2}}, local_indexes: {byN: {PK: S, n: S}}"
+    text = MAPPING.replace("{{by_status: {{G: S, SK: S}}}}", indexes.replace("{", "{{").replace("}", "}}"))
+    text = text.replace("rest: more", "rest: copy").replace(", id: {{from: id}}", "")
+    items = [one | {"n": {"S": "1"}} for one in leads(28)] + leads(7)
+    spread = spread_of(text=text)
+    rows = [spread._plan.routes["Leads"].route(item) for item in items]
+    page = spread.of_page("Leads", rows)
+    assert page.index_units == {"byTwo": 28, "byN": 28}
+    spread.add(page)
+    use = spread.result()["Leads-t"]
+    assert list(use) == ["G + at", "PK"]
+    assert (use["G + at"].units, use["G + at"].distinct, use["G + at"].hot) == (28, 14 + 7, 2)
+    assert (use["PK"].units, use["PK"].hot) == (28 * 2 + 7, 28 * 2 + 7)
+
+
 def test_a_constant_key_is_one_partition():
     """And its months are counted; the index has a key of its own, made by another template."""
     use = walk(spread_of(), [leads(50), leads(90)])

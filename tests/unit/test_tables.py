@@ -14,8 +14,8 @@ numbers = itertools.count(1)
 
 
 def side(url, **more):
-    defaults = {"environment": "test", "region": "us-west-1", "account": None, "profile": None, "role_arn": None}
-    return SimpleNamespace(**{**defaults, "endpoint_url": url, **more})
+    defaults = dict.fromkeys(("account", "profile", "role_arn", "external_id"))
+    return SimpleNamespace(**{**defaults, "environment": "test", "region": "us-west-1", "endpoint_url": url, **more})
 
 
 @pytest.fixture

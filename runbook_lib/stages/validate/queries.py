@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ...dynamo.items import Wire
-from ...dynamo.structure.description import Index, Key, Table
+from ...dynamo.structure.description import Index, Table
 from ...errors import DynamoError
 from ...mapping.model import ALL, KEYS_ONLY, Entry
 from ...run.spill import HashLog
@@ -65,7 +65,7 @@ class Pattern:
     table: str
     request: dict  # Query parameters
     matches: Callable[[dict], bool]  # target item -> whether the query must return it
-    sort_key: str | None  # the attribute whose order the results must have
+    sort_key: list[str]  # the attributes whose order the results must have
     key_names: list[str]  # of the table
     index: str | None
 
@@ -84,6 +84,9 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         letters = dict(key)
         if unknown := set(query.key) - letters.keys():
             raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is not a key attribute there")
+        partition = index.partition if index else 1
+        if misfit := query.misfit(list(letters), partition):
+            raise ValueError(f"{entry.name}.{name}: {misfit}")
         if index and (unseen := _unseen({path.split(".")[0] for path in query.filter}, table, index)):
             attributes = ", ".join(sorted(unseen))
             raise ValueError(
@@ -106,14 +109,9 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         matches = _matcher(on_key + on_rest, in_index)
         names = [attribute for attribute, _ in table.key]
         patterns.append(
-            Pattern(name, entry.name, entry.target, request, matches, _sort_key(key, index), names, query.index)
+            Pattern(name, entry.name, entry.target, request, matches, in_index[partition:], names, query.index)
         )
     return patterns
-
-
-def _sort_key(key: Key, index: Index | None) -> str | None:
-    first = index.partition if index else 1
-    return key[first][0] if len(key) > first else None
 
 
 def _unseen(names: set[str], table: Table, index: Index) -> set[str]:
@@ -222,7 +220,7 @@ def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Containe
             else:
                 unexpected += 1
             if pattern.sort_key:
-                value = order(item[pattern.sort_key])
+                value = [order(item[name]) for name in pattern.sort_key]
                 ordered, last = ordered and (last is None or last <= value), value
     missing, twice = len(expected.without(returned)), len(returned.duplicates())
     problem = None
@@ -233,7 +231,7 @@ def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Containe
     elif twice:
         problem = f"{twice} items are returned twice"
     elif not ordered:
-        problem = f"the results are not in order of {pattern.sort_key}"
+        problem = f"the results are not in order of {', '.join(pattern.sort_key)}"
     return PatternProof(
         pattern.entry,
         pattern.name,
