@@ -169,6 +169,8 @@ class Login:
         """Return the keys to sign a request with. Raises Interrupted: not refreshable, or of another account."""
         try:
             keys = self._credentials.get_frozen_credentials()
+        except Interrupted:  # nobody to ask for a code
+            raise
         except Exception as problem:  # of botocore, a profile's helper process, SSO, ...
             name = type(problem).__name__
             why = "that takes an MFA code" if name == "RefreshWithMFAUnsupportedError" else name

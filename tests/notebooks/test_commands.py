@@ -8,6 +8,7 @@ import yaml
 from support_notebooks import run
 
 from runbook_lib.cli import main
+from runbook_lib.dynamo import session
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -15,9 +16,12 @@ CONFIRMED = ["--execute", "--confirm"]
 
 
 @pytest.mark.pages
-def test_the_five_stages_in_sequence(shop, capsys):
-    """Each stage does its part, in one run, and the rollback leaves the target as it was."""
-    target = f"{shop.name}prod"
+def test_the_five_stages_in_sequence(shop, capsys, monkeypatch):
+    """Each stage does its part, in one run and in its name, and the rollback leaves the target as it was."""
+    target, connect, names = f"{shop.name}prod", session.connect, []
+    monkeypatch.setattr(
+        session, "connect", lambda *a, run_id="", **k: names.append(run_id) or connect(*a, run_id=run_id, **k)
+    )
     code, analysis = run(shop, capsys, "analyze")
     assert (code, analysis["verdict"]) == (1, "REVIEW")
     assert analysis["totals"]["records"] == 26
@@ -70,7 +74,7 @@ def test_the_five_stages_in_sequence(shop, capsys):
     assert not shop.exists("Orders", "prod")
     assert shop.items("Customers", "prod") == []
 
-    assert {analysis["run_id"], migrated["run_id"], rolled["run_id"]} == {checkpoint.parent.name}
+    assert {analysis["run_id"], migrated["run_id"], rolled["run_id"], *names} == {checkpoint.parent.name}
     left = {path.name for path in checkpoint.parent.iterdir()}
     assert {f"{stage}.{kind}" for stage in STAGES for kind in ("ipynb", "html")} <= left
     assert {"id-map.parquet", "run.log", "journal"} <= left

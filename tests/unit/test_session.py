@@ -334,14 +334,21 @@ def test_a_wrong_code_is_refused(sts, careful):
         session.sign_in(side(region="us-west-1", profile="work"), "source", lambda question: "000000")
 
 
-def test_a_session_that_expires_is_not_asked_for(sts, careful):
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("careful", r"cannot be refreshed \(that takes an MFA code\); renew them"),
+        ("work", "profile work wants an MFA code"),
+    ],
+)
+def test_a_session_that_expires_is_not_asked_for(sts, careful, profile, said):
     """In mid-run, for lack of anybody to ask: Interrupted, and the same command asks when it resumes."""
-    session.sign_in(side(region="us-west-1", profile="work"), "source", lambda question: CODE)
-    login = session.Login("source", "work", "us-west-1", None)
+    session.sign_in(side(region="us-west-1", profile=profile), "source", lambda question: CODE)
+    login = session.Login("source", profile, "us-west-1", None)
     login.frozen()
     login._credentials._expiry_time = datetime.now(UTC)
     shutil.rmtree(os.path.expanduser(session.CACHE))
-    with pytest.raises(Interrupted, match="cannot be refreshed"):
+    with pytest.raises(Interrupted, match=said):
         login.frozen()
 
 
