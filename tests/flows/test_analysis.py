@@ -275,7 +275,7 @@ def test_provisioned_capacity_costs_time_and_no_money(moto_world, tmp_path):
     content = flow_of("{Notes: {}}", moto_world, tmp_path).analyze()
     assert content["costs"]["05_rollback"] == {"read_units": 100, "write_units": 190, "usd": 0}
     assert content["costs"]["03_migrate"]["usd"] == round(content["costs"]["03_migrate"]["read_units"] * READ, 6)
-    bound = f"index by of {moto_world.name('Notes', TARGET)}: 1 write units a second, its provisioned capacity"
+    bound = f"index by of {moto_world.name('Notes', TARGET)}: 1 write unit a second, its provisioned capacity"
     message = f"provisioned: no extra money, but 90 seconds of all its write capacity ({bound})"
     assert checks(content, "capacity") == [("NOTE", "Notes", message)]
     assert content["estimated_duration"]["writing"] == {"seconds": 90.0, "bound": bound}

@@ -199,7 +199,7 @@ def _capacities(plan: Plan, analysis: Analysis, target: str) -> Iterator[Bound]:
     for index, number in units.items():
         allowed, why = _write_pace(plan, target, index)
         where = f"index {index} of {target}" if index else target
-        yield Bound(number / allowed, f"{where}: {allowed:,} write units a second, {why}")
+        yield Bound(number / allowed, f"{where}: {plural(allowed, 'write unit')} a second, {why}")
 
 
 def _global(plan: Plan, target: str) -> set[str]:
@@ -220,12 +220,12 @@ def writing_of(plan: Plan, analysis: Analysis, migrate: Demand, trip: float) -> 
     rows = sum(table.routed for table in analysis.tables.values())
     found = [Bound(rows * trip / plan.parameters.limits.workers, "round trips")]
     if allowed := budgets.get((ALL, WRITE)):
-        found.append(Bound(writes.total() / allowed, f"limits.write_units: {allowed:,g} a second"))
+        found.append(Bound(writes.total() / allowed, f"limits.write_units: {allowed:,.10g} a second"))
     for target in writes:
         found += _capacities(plan, analysis, target)
         if allowed := budgets.get((f"target {target}", WRITE)):
             found.append(
-                Bound(writes[target] / allowed, f"limits.tables: {allowed:,g} write units a second of {target}")
+                Bound(writes[target] / allowed, f"limits.tables: {allowed:,.10g} write units a second of {target}")
             )
     return slowest(found)
 
@@ -247,13 +247,13 @@ def reading_of(plan: Plan, analysis: Analysis, migrate: Demand) -> Bound:
     found = [Bound(analysis.seconds, "the pace of this reading")]
     if allowed := budgets.get((ALL, READ)):
         units = source.total() + reads.total()
-        found.append(Bound(units / allowed, f"limits.read_units: {allowed:,g} a second"))
+        found.append(Bound(units / allowed, f"limits.read_units: {allowed:,.10g} a second"))
     for side, tables, known in (("source", source, plan.source_tables), ("target", reads, plan.target_tables)):
         for name, units in tables.items():
             allowed, why = pace(known[name], READ)
-            found.append(Bound(units / allowed, f"{name}: {allowed:,} read units a second, {why}"))
+            found.append(Bound(units / allowed, f"{name}: {plural(allowed, 'read unit')} a second, {why}"))
             if allowed := budgets.get((f"{side} {name}", READ)):
-                found.append(Bound(units / allowed, f"limits.tables: {allowed:,g} read units a second of {name}"))
+                found.append(Bound(units / allowed, f"limits.tables: {allowed:,.10g} read units a second of {name}"))
     for target, keys in analysis.skew.items():
         found += [Bound(*use.to_read(name, target)) for name, use in keys.items() if reads[target]]
     return slowest(found)
