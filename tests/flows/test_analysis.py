@@ -367,6 +367,9 @@ def test_what_bounds_the_duration_is_named(moto_world, tmp_path):
     cost = costs.costs_of(copied, costs.demands_of(copied, analysis), prices)["03_migrate"]
     assert (cost.write_units, costs.prices_of(copied, prices).unknown) == (3 * 200, ["mars-1"])
     assert cost.usd == pytest.approx(scan * READ + 200 * (WRITE + 2 * 0.625e-6))
+    full = replace(plan, target_tables={name: replace(table, size_bytes=409_600)})  # of which no key is an entry's
+    more = {n: costs.demands_of(p, analysis)["04_validate"].reads[name] for n, p in ((0, plan), (1, full))}
+    assert more[1] == more[0] + 100
     rare = replace(plan, target_tables={name: replace(table, table_class=costs.INFREQUENT)})
     assert costs.costs_of(rare, costs.demands_of(rare, analysis), prices)["03_migrate"].usd == pytest.approx(
         scan * READ + 200 * 1.25 * WRITE

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from strategies import meaning, values
 
 from runbook_lib.dynamo.structure.description import Index
-from runbook_lib.stages.validate.queries import Condition, compile_patterns
+from runbook_lib.run.spill import HashLog
+from runbook_lib.stages.validate.queries import Condition, compile_patterns, prove
+from runbook_lib.values import key_hash
 
 KEY = (("PK", "S"), ("SK", "S"))
 INDEXES = {"G1": (("G1PK", "S"), ("G1SK", "S")), "NUM": (("PK", "S"), ("n", "N")), "BIN": (("b", "B"),)}
@@ -119,6 +121,16 @@ def test_a_key_of_several_attributes_is_asked_for_from_the_left():
     assert pattern("{index: FOUR, key: {a: x, b: y, c: z}}").matches(
         {name: {"S": v} for name, v in zip("abcd", "xyzw", strict=True)}
     )
+
+
+@pytest.mark.parametrize(("second", "problem"), [("2", None), ("0", "the results are not in order of c, d")])
+def test_the_order_is_that_of_the_whole_sort_key(second, problem):
+    """Of equal first attributes the second decides."""
+    compiled, expected = pattern("{index: FOUR, key: {a: x, b: y}}"), HashLog()
+    items = [{"PK": {"S": "p"}, "SK": {"S": d}, "c": {"S": "same"}, "d": {"S": d}} for d in ("1", second)]
+    expected.extend([key_hash({name: item[name] for name in ("PK", "SK")}) for item in items])
+    wire = SimpleNamespace(query_pages=lambda body: [(items, None)])
+    assert prove(wire, compiled, expected, [], 0.0).problem == problem
 
 
 def test_an_item_without_the_index_keys_is_not_in_the_index():
