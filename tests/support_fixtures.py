@@ -1,23 +1,10 @@
 """Fixtures that tests/cases and tests/flows share; each conftest.py imports what it offers."""
 
-import itertools
-from datetime import timedelta
-
 import orjson
 import pytest
 import support_worlds as worlds
 
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.journal import stage
-from runbook_lib.run import folder as runs
-
-
-@pytest.fixture(autouse=True)
-def quick_clock(monkeypatch):
-    """File names hold seconds and never repeat: a clock that ticks at every look, so that no stage waits for the next."""
-    began, ticks = runs.now(), itertools.count()
-    for module in (runs, stage):
-        monkeypatch.setattr(module, "now", lambda: began + timedelta(seconds=next(ticks)))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ..mapping.load import load_mapping
 from ..notebook.execute import Execution, execute
 from ..parameters import Parameters, load_parameters, project_root, resolve_path
 from ..report.status import write_index
-from ..run.folder import Run, new_run_id
+from ..run.folder import Run, own_folder
 from ..stages.selection import select_run
 from ..verdict import PASS, REVIEW, STOPPED
 from .data import EXPECTED
@@ -34,8 +34,7 @@ def run_demo(outputs: str) -> int:
     with World():
         for name, (table, limit) in MIGRATIONS.items():
             parameters = load_parameters(resolve_path(f"parameters/demo_{name}.yaml"))
-            mapping, wanted = load_mapping(parameters), new_run_id(f"demo-{name}")
-            run = select_run("01_analyze", parameters, mapping, outputs=outputs, run_id=wanted, name=f"demo_{name}")
+            run = select_run("01_analyze", parameters, load_mapping(parameters), outputs=outputs, name=f"demo_{name}")
             print(f"\n{name}: {parameters.source.environment} → {parameters.target.environment}", flush=True)
             writing = {"execute": True, "confirm": parameters.target.environment}
             own: dict[str, dict[str, Any]] = {
@@ -86,8 +85,7 @@ def _check_project() -> None:
 
 def lab_folder() -> Path:
     """A new folder in `outputs` with copies of the notebooks: the originals stay as they are."""
-    folder = resolve_path("outputs") / new_run_id("lab")
-    folder.mkdir(parents=True)
+    folder = own_folder(resolve_path("outputs"), "lab")
     for path in sorted((project_root() / "notebooks").glob("*.ipynb")):
         shutil.copy(path, folder)
     return folder
@@ -162,7 +160,7 @@ def _roll_back(name: str, run: Run, parameters: Parameters, writing: dict[str, A
 
 
 def _migration_checkpoint(run: Run) -> Path:
-    for path in sorted(run.folder.glob("migration-checkpoint-*.json"), reverse=True):
+    for path in reversed(run.json_files("migration-checkpoint")):
         if read_checkpoint(path).stage == "migrate":
             return path
     raise RunbookError(f"{run.id} has no checkpoint of a migration")

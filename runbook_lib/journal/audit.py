@@ -21,11 +21,11 @@ from .. import __version__
 from ..errors import Damaged, Refused
 from ..run.files import file_sha256, json_seal, write_atomically
 from ..run.fingerprints import code_fingerprint
-from ..run.folder import Run, iso, now
+from ..run.folder import CHAIN, Run, iso, now
 from . import log as journal
 from .snapshot import Head, Snapshot
 
-FILE, LOG = "audit.jsonl", "run.log"
+FILE, LOG = CHAIN, "run.log"
 Heads = dict[str, list[tuple[int, str]]]
 _PATTERNS = (
     "0*.ipynb", "0*.html", "migration-*.json", "mapping-draft-*.json", "*.jsonl", "id-map.parquet", "run.json", "plan.json",

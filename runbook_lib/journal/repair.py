@@ -260,7 +260,7 @@ def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> li
     kinds = {event["kind"] for event in said.events}
     executions = [event for event in said.events if event["kind"] == "execution"]
     whole, checkpoint = said.path.read_bytes() if said.path.exists() else b"", {}
-    for path in sorted(stage.run.folder.glob("migration-checkpoint-*.json")):
+    for path in stage.run.json_files("migration-checkpoint"):
         try:
             if read_checkpoint(path).stage == stage.name:
                 checkpoint = {"file": path.name, "at": json.loads(path.read_bytes())["created"]}

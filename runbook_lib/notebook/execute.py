@@ -54,7 +54,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         print("Stopping after the current page; press Ctrl-C again to stop now.", file=sys.stderr, flush=True)
 
     control.clear(run)
-    copy = _free_name(run.folder, stage)
+    copy = run.folder / f"{run.free_name(stage)}.ipynb"
     problem, traceback = None, None
     try:
         with stop_before_interrupting(stop), headless():
@@ -105,14 +105,6 @@ def conclude(run: Run, stage: str) -> None:
             journals.append(Stage(run, name).read())
     audit.append(run, stage, journals=journals)
     write_index(run.folder.parent, journals)
-
-
-def _free_name(folder: Path, stage: str) -> Path:
-    number, path = 1, folder / f"{stage}.ipynb"
-    while path.exists():
-        number += 1
-        path = folder / f"{stage}-{number}.ipynb"
-    return path
 
 
 def _result(copy: Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Results → the JSON files of a run. Each report repeats the earlier sections and adds its own."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -317,9 +319,18 @@ def _write(
 
 def _times(run: Run, migrated: Snapshot | None) -> dict[str, Any]:
     """Start, end and duration of the migration, else of the test."""
-    events = migrated.events() if migrated else list(Stage(run, "migrate").events())
-    state = state_of(events or Stage(run, "test").events())
-    seconds = None
-    if state.started and state.ended:
-        seconds = (datetime.fromisoformat(state.ended) - datetime.fromisoformat(state.started)).total_seconds()
-    return {"start_time": state.started, "end_time": state.ended, "duration_seconds": seconds}
+    events = list(migrated.events() if migrated else Stage(run, "migrate").events()) or list(
+        Stage(run, "test").events()
+    )
+    state = state_of(events)
+    return {"start_time": state.started, "end_time": state.ended, "duration_seconds": _seconds(events)}
+
+
+def _seconds(events: Sequence[dict[str, Any]]) -> float | None:
+    """From the first execution to the last end; None before that. What the clock was set back between two is left out."""
+    kinds = [event["kind"] for event in events]
+    if "execution" not in kinds or "end" not in kinds:
+        return None
+    begin, end = kinds.index("execution"), len(kinds) - kinds[::-1].index("end")
+    moments = [datetime.fromisoformat(event["at"]) for event in events[begin:end]]
+    return sum(max(0.0, (after - before).total_seconds()) for before, after in pairwise(moments))

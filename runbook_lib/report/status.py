@@ -1,6 +1,5 @@
 """What a run is doing or did, read from its journal alone; works while another process writes it."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from ..journal import repair
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.files import write_atomically
-from ..run.folder import Run, runs
+from ..run.folder import Run, about_of, runs
 from ..stages.validate import journal as validation_journal
 from ..verdict import PASS, REVIEW
 from .drawing.html import Html
@@ -22,6 +21,8 @@ _STYLE = Html(
     "underline}small{color:#52606d}.PASS{color:#1b7f3b}.REVIEW{color:#9a6700}.FAIL{color:#b42318}.ROLLED_BACK{color:#475467}"
     "b{font-weight:650}"
 )
+
+_UNKNOWN = "run.json is missing, damaged or of another run; restore it from a copy"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class RunStatus:
     verdict: str | None  # of the newest report, where it still stands
     validation: str | None = None  # the last one: interrupted (or going on), complete
     repaired: str | None = None  # what repairs of the migration's journal lost
+    unknown: str | None = None  # what is wrong with `run.json`, so that nobody can tell which migration this is
     elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
 
     def as_json(self) -> dict[str, Any]:
@@ -46,6 +48,8 @@ class RunStatus:
         """The status as lines for a terminal."""
         word = self.state + (", repaired" if self.repaired else "")
         lines = [f"{self.run_id}: {word}" + (f", written by {self.holder}" if self.holder else "")]
+        if self.unknown:
+            lines[0] += f"; {self.unknown}"
         if self.verdict:
             lines.append(f"latest report: {self.verdict}")
         if self.repaired:
@@ -83,6 +87,7 @@ def status(run: Run) -> RunStatus:
         standing_verdict(run, journal),
         validation_journal.state(run),
         repair.told(migrate) or None,
+        None if about_of(run) else _UNKNOWN,
         next((event["url"] for event in migrate.unsettled() if not holder), None),
     )
 
@@ -156,22 +161,17 @@ def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
 
 
 def _row(run: Run, seen: Mapping[Path, Snapshot]) -> Html:
-    known = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    known = about_of(run) or {"created": "", "mapping": _UNKNOWN}
     test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
     verdict = standing_verdict(run, migrated) or "–"
-    places = [known[side]["environment"] for side in ("source", "target")]
-    links = Html(" · ").join(_link(run, path) for path in _copies(run.folder)) or "–"
+    places = [known[side]["environment"] for side in ("source", "target") if side in known]
+    links = Html(" · ").join(_link(run, path) for path in run.in_order(run.folder.glob("0*.ipynb"))) or "–"
     stages = [stage_line(test), stage_line(migrated)]
     lines = Html("<br>").join(line for line in stages if line)
     return Html(
         "<tr><td><b>{}</b><br><small>{}</small></td><td>{}<br><small>{}</small></td>"
         "<td><b class='{}'>{}</b></td><td>{}<br><small>{}</small></td></tr>"
     ).format(run.id, known["created"], " → ".join(places), known["mapping"], verdict, verdict, links, lines)
-
-
-def _copies(folder: Path) -> list[Path]:
-    """The executed copies in the order in which they were made."""
-    return sorted(folder.glob("0*.ipynb"), key=lambda path: path.stat().st_mtime)
 
 
 def _link(run: Run, notebook: Path) -> Html:

@@ -43,7 +43,9 @@ def validation(result: Validation) -> Html:
         blocks.append(note(f"Resumed: {earlier} were compared before an interruption and not again, {since}.", "look"))
     if result.again_pages:
         again = plural(result.again_pages, "page")
-        blocks.append(note(f"Resumed: {again} were compared once more, because that was too long ago.", "good"))
+        blocks.append(
+            note(f"Resumed: {again} were compared once more: too long ago, or the clock was set back.", "good")
+        )
     if result.extra:
         extra = [[name, flagged(count)] for name, count in sorted(result.extra.items())]
         title = "Extra items in the target that the mapping does not produce; not touched"
@@ -75,6 +77,7 @@ def _sentence(result: Validation) -> Html:
         f"{equal:,} equal, {missing:,} missing, {accepted}"
         f"{expired}{different:,} different, {conflicts:,} with another item under the key; {extra:,} extra in the target."
     )
+    said += f" The oldest comparison is of {result.oldest}." if result.oldest else ""
     return note(said, "bad" if missing or different else "look" if conflicts or extra else "good")
 
 

@@ -1,15 +1,20 @@
-"""A run and its folder: its id, its lock, its log, its JSON files; how later stages find it."""
+"""A run and its folder: its id, its number, its lock, its log, its JSON files; how later stages find it.
+
+Which run is the latest goes by their numbers, which of a run's files by its audit chain. Nothing here trusts a clock: it
+may step back, and names that hold the time go up all the same.
+"""
 
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,8 @@ from .files import lock_file, read_holder, sync_folder, write_atomically, write_
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
 SCHEMA = 1
+CHAIN = "audit.jsonl"
+_TIME = "%Y%m%dT%H%M%SZ"
 NO_THREAD = "can't start new thread"  # Python's words where the system gives no more
 
 
@@ -45,19 +52,51 @@ class Run:
         return self.folder / "journal" / stage
 
     def write_json(self, kind: str, content: dict[str, Any]) -> Path:
-        """Writes `<kind>-<timestamp>.json`, whole or not at all; a name is never used twice. Gives the path."""
-        while True:
-            path = self.folder / f"{kind}-{now():%Y%m%dT%H%M%SZ}.json"
-            if not path.exists():
-                break
-            time.sleep(0.05)
+        """Writes `<kind>-<timestamp>.json`, whole or not at all. Gives the path.
+
+        The timestamp is a second after the last one at least: no name is used twice, also where that file has gone.
+        """
+        names = {path.name for path in self.folder.glob(f"{kind}-*.json")} | self._first_records().keys()
+        last = max(filter(None, (_moment(kind, name) for name in names)), default=datetime.min.replace(tzinfo=UTC))
+        path = self.folder / f"{kind}-{max(now(), last + timedelta(seconds=1)):{_TIME}}.json"
         write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
         return path
 
+    def json_files(self, kind: str) -> list[Path]:
+        """The run's `<kind>-<timestamp>.json`, the latest last. Read-only."""
+        return self.in_order(path for path in self.folder.glob(f"{kind}-*.json") if _moment(kind, path.name))
+
     def latest_json(self, kind: str) -> dict[str, Any] | None:
-        """The newest `<kind>-*.json` of this run, or None."""
-        paths = sorted(self.folder.glob(f"{kind}-*.json"))
+        """The latest `<kind>-<timestamp>.json` of this run, or None."""
+        paths = self.json_files(kind)
         return json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+
+    def in_order(self, paths: Iterable[Path]) -> list[Path]:
+        """Files of the run's folder, the latest last. Read-only.
+
+        In the order of the audit chain, then those that are in no record yet. Those that came with one record go by their
+        names, numbers in them by their value.
+        """
+        paths = list(paths)
+        first = self._first_records() if len(paths) > 1 else {}
+        return sorted(paths, key=lambda path: (first.get(path.name, math.inf), _parts(path.stem)))
+
+    def free_name(self, stage: str) -> str:
+        """The name of the next executed copy, without its ending: `<stage>`, then `<stage>-2`; never one twice. Read-only."""
+        names = {path.name for path in self.folder.glob(f"{stage}*")} | self._first_records().keys()
+        found = (re.fullmatch(rf"{stage}(?:-(\d+))?\.(?:ipynb|html)", name) for name in names)
+        last = max((int(match[1] or 1) for match in found if match), default=0)
+        return f"{stage}-{last + 1}" if last else stage
+
+    def _first_records(self) -> dict[str, int]:
+        """File → the number of the audit record that names it first."""
+        found: dict[str, int] = {}
+        with suppress(FileNotFoundError):
+            for number, line in enumerate((self.folder / CHAIN).read_bytes().splitlines()):
+                with suppress(ValueError, KeyError, TypeError):  # torn or damaged: `verify` says so
+                    for name in json.loads(line)["files"]:
+                        found.setdefault(name, number)
+        return found
 
     def logger(self) -> logging.Logger:
         """The run's log, `run.log`. It holds counts, names and codes, never values."""
@@ -133,10 +172,16 @@ def _holder(file) -> str:
     return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
 
 
-def new_run_id(name: str) -> str:
-    """`YYYYMMDD-HHMMSS-<name>`, the name in lower case with other characters as `-`."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
-    return f"{now():%Y%m%d-%H%M%S}-{slug}"[:64].rstrip("-")
+def _moment(kind: str, name: str) -> datetime | None:
+    """The timestamp in a file's name; None where that is not `<kind>-<timestamp>.json`."""
+    with suppress(ValueError):
+        return datetime.strptime(name, f"{kind}-{_TIME}.json").replace(tzinfo=UTC)
+    return None
+
+
+def _parts(name: str) -> list[tuple[int, str]]:
+    """What a name is compared by: 03_migrate, 03_migrate-2, 03_migrate-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def check_run_id(run_id: str) -> str:
@@ -151,18 +196,79 @@ def open_run(outputs: str | Path, run_id: str, about: dict[str, Any] | None = No
     check_run_id(run_id)
     folder = resolve_path(outputs) / run_id
     known = _stored(folder)
-    if known is None:
+    if known is None and _is_run(folder) and about is not None:
+        raise Refused(_unreadable(folder))
+    if known is None and not _is_run(folder):
         if about is None:
             raise Refused(f"no run {run_id} in {outputs}; `runbook status` lists the runs there.")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            sync_folder(folder.parent)
-            write_atomically(folder / "run.json", json.dumps({"run_id": run_id, **about}, indent=2).encode())
-        except OSError as problem:
-            raise Refused(f"{folder} cannot be written: {problem.strerror}; choose another --outputs folder.") from None
-    elif about is not None and known["fingerprint"] != about["fingerprint"]:
+        known = _begin(folder.parent, run_id, about)[1]
+    if about is not None and known["fingerprint"] != about["fingerprint"]:
         raise Refused(f"run {run_id} belongs to other environments or another mapping file; use a new run ID.")
     return Run(run_id, folder)
+
+
+def new_run(outputs: str | Path, about: dict[str, Any]) -> Run:
+    """A new run by `run_json`, its id `YYYYMMDD-HHMMSS-<name>`. Writes its folder. Refused where that cannot be written."""
+    return _begin(resolve_path(outputs), None, about)[0]
+
+
+def _begin(outputs: Path, run_id: str | None, about: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
+    """A run and its `run.json`, made under the lock of all runs, with the number after the highest there."""
+    try:
+        outputs.mkdir(parents=True, exist_ok=True)
+        with _numbering(outputs):
+            folder = outputs / run_id if run_id else own_folder(outputs, about["name"])
+            if (known := _stored(folder)) is None:  # else another process has made it meanwhile
+                folder.mkdir(exist_ok=True)
+                sync_folder(outputs)
+                number = 1 + max((_number(other) for path in outputs.glob("*/") if (other := _stored(path))), default=0)
+                known = {"run_id": folder.name, "number": number, **about}
+                write_atomically(folder / "run.json", json.dumps(known, indent=2).encode())
+    except OSError as problem:
+        where = outputs / run_id if run_id else outputs
+        raise Refused(f"{where} cannot be written: {problem.strerror}; choose another --outputs folder.") from None
+    return Run(folder.name, folder), known
+
+
+@contextmanager
+def _numbering(outputs: Path) -> Iterator[None]:
+    """Holds `.lock` in a folder of runs: nobody else gives a number meanwhile. Refused where another one keeps it.
+
+    Where the file system knows no locks, two runs may get one number: they go by their `created` and ids.
+    """
+    with ExitStack() as stack:
+        held = True
+        with suppress(OSError):
+            descriptor = os.open(outputs / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+            file = stack.enter_context(open(descriptor, "rb"))
+            with suppress(PermissionError):
+                os.fchmod(descriptor, 0o666)  # for other users, whatever the umask says
+            held = lock_file(file)
+        if not held:
+            raise Refused(f"{outputs} is held by another process that begins a run; wait for it to end.")
+        yield
+
+
+def own_folder(outputs: Path, name: str) -> Path:
+    """A new folder `YYYYMMDD-HHMMSS-<name>`, the name in lower case with other characters as `-`; if need be, with a number.
+
+    Two processes never get the same one. Raises OSError.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
+    wanted = f"{now():%Y%m%d-%H%M%S}-{slug}"[:64].rstrip("-")
+    while True:
+        try:
+            (outputs / wanted).mkdir(parents=True)
+        except FileExistsError:
+            wanted = _next_id(wanted)
+        else:
+            return outputs / wanted
+
+
+def _next_id(run_id: str) -> str:
+    """An id after this one, for two runs of the same second."""
+    head, _, tail = run_id.rpartition("-")
+    return f"{head}-{int(tail) + 1}" if tail.isdigit() and len(tail) < 6 else f"{run_id[:62]}-2"
 
 
 def run_json(parameters: Parameters, mapping: Mapping, name: str) -> dict[str, Any]:
@@ -184,18 +290,54 @@ def run_json(parameters: Parameters, mapping: Mapping, name: str) -> dict[str, A
 
 
 def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
-    """All runs in a folder, or those of one migration, newest first. Read-only."""
-    folder = resolve_path(outputs)
-    found = [
-        (known["created"], path.name)
-        for path in folder.glob("*/")
-        if (known := _stored(path)) and fingerprint in (None, known["fingerprint"])
-    ]
-    return [Run(name, folder / name) for _, name in sorted(found, reverse=True)]
+    """All runs in a folder, or those of one migration, the latest first. Read-only.
+
+    By number; those of earlier versions, which have none, come last, by `created`. What `about_of` cannot tell comes first,
+    and is Refused where the runs of one migration are asked for. A copy of a run beside it is no run.
+    """
+    found = []
+    for path in filter(_is_run, resolve_path(outputs).glob("*/")):
+        if known := _stored(path):
+            order = (_number(known), known["created"], path.name)
+        elif (named := _content(path).get("run_id")) and named != path.name and _stored(path.parent / str(named)):
+            continue
+        elif fingerprint is not None:
+            raise Refused(_unreadable(path))
+        else:
+            order = (math.inf, "", path.name)
+        if not known or fingerprint in (None, known["fingerprint"]):
+            found.append((order, Run(path.name, path)))
+    return [run for _, run in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def about_of(run: Run) -> dict[str, Any] | None:
+    """The run's `run.json`; None where that is missing, damaged, or of another run. Read-only."""
+    return _stored(run.folder)
+
+
+def _number(known: dict[str, Any]) -> int:
+    return known.get("number", 0)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether the folder holds a run, also one that has lost its `run.json`."""
+    return any((folder / name).exists() for name in ("run.json", CHAIN, "journal"))
+
+
+def _unreadable(folder: Path) -> str:
+    return f"{folder / 'run.json'} is missing, damaged or of another run; restore it from a copy, or move that folder elsewhere."
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    known = _content(folder)
+    texts = all(isinstance(known.get(key), str) for key in ("fingerprint", "created"))
+    whole = texts and known.get("run_id") == folder.name and type(_number(known)) is int
+    return known if whole else None

@@ -8,8 +8,8 @@ from ..journal.snapshot import Snapshot, state_of
 from ..journal.stage import Stage
 from ..mapping.load import load_mapping
 from ..mapping.model import Mapping
-from ..parameters import Parameters, resolve_path
-from ..run.folder import Run, new_run_id, open_run, run_json, runs
+from ..parameters import Parameters
+from ..run.folder import Run, new_run, open_run, run_json, runs
 
 DRAFT = "00_draft"  # it makes the mapping file
 FIRST = (DRAFT, "01_analyze")  # each begins a new run
@@ -47,10 +47,7 @@ def select_run(
         return open_run(outputs, run_id, about)
     found = _latest(stage, outputs, about["fingerprint"]) if stage not in FIRST else None
     if found is None or _is_over(found, stage, tables or list(mapping.entries)):
-        wanted = new_run_id(about["name"])
-        while (resolve_path(outputs) / wanted).exists():
-            wanted = _next_id(wanted)
-        return open_run(outputs, wanted, about)
+        return new_run(outputs, about)
     return found
 
 
@@ -88,9 +85,3 @@ def _is_over(run: Run, stage: str, tables: list[str]) -> bool:
         return True
     begun = {entry for event in migrated.events("execution") for entry in event["entries"]}
     return stage == "03_migrate" and state.finished and set(tables) <= begun
-
-
-def _next_id(run_id: str) -> str:
-    """An id after this one, for two runs that start in the same second."""
-    head, _, tail = run_id.rpartition("-")
-    return f"{head}-{int(tail) + 1}" if tail.isdigit() and len(tail) < 6 else f"{run_id[:62]}-2"

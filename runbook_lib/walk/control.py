@@ -67,17 +67,17 @@ class Tuning:
     def __init__(self, run: Run, plan: Plan):
         """`plan.limiter` has the budgets of the parameters now."""
         self._run, self._plan = run, plan
-        self._seen: int | None = None  # the file's time
+        self._seen: tuple[int, int] | None = None  # the file and its time
 
     def apply(self) -> None:
         """Sets the budgets where others were asked for since the last call. Costs one look at the file's time."""
         try:
-            changed = (self._run.folder / TUNE).stat().st_mtime_ns
+            found = (self._run.folder / TUNE).stat()
         except FileNotFoundError:
             return
-        if changed == self._seen:
+        if (file := (found.st_ino, found.st_mtime_ns)) == self._seen:  # each request is a file of its own
             return
-        self._seen = changed
+        self._seen = file
         if not (asked := _asked(self._run)):
             return
         try:

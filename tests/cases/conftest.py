@@ -1,3 +1,3 @@
 """The fixtures of this folder."""
 
-from support_fixtures import batches, moto_world, quick_clock, world  # noqa: F401
+from support_fixtures import batches, moto_world, world  # noqa: F401

@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,6 @@ from runbook_lib import failpoints
 from runbook_lib.dynamo import session
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.run import folder as runs
 from runbook_lib.stages.rollback import undo as rollback
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -255,9 +253,8 @@ def has_checkpoint(flow: Flow) -> bool:
 
 
 def quicken(monkeypatch) -> None:
-    """Small pages, no waiting before retries, connections opened once, a clock that ticks at every look."""
+    """Small pages, no waiting before retries, connections opened once."""
     scan_page, connect = Wire.scan_page, session.connect
-    began, ticks = runs.now(), itertools.count()
 
     def few(wire: Wire, table: str, **options: Any):
         return scan_page(wire, table, **({"limit": PAGE} if wire.label == "source" else {}) | options)
@@ -277,5 +274,4 @@ def quicken(monkeypatch) -> None:
     monkeypatch.setattr(Wire, "scan_page", few)
     monkeypatch.setattr(Wire, "_back_off", lambda *_: None)
     monkeypatch.setattr(session, "connect", connect_once)
-    monkeypatch.setattr(runs, "now", lambda: began + timedelta(seconds=next(ticks)))
     assert rollback.session is session  # both ways of connecting go through the same name

@@ -21,7 +21,7 @@ from runbook_lib.stages.migrate import backup_gate as backups
 from runbook_lib.stages.migrate import migrate
 from runbook_lib.stages.rollback import restore
 
-moto_world, quick_clock, world = support_fixtures.moto_world, support_fixtures.quick_clock, support_fixtures.world
+moto_world, world = support_fixtures.moto_world, support_fixtures.world
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 SHIPS = "{Ports: {}, Ships: {references: {portId: Ports}}}"
 RESIDENTS = {"Ports": [{"id": {"S": "old"}, "depth": {"N": "7"}}], "Ships": [{"id": {"S": "wreck"}}]}

@@ -17,7 +17,6 @@ import pytest
 from faults.harness import armed, new_id
 from faults.test_rows import Luck, answering, refusing, some
 from support_batches import inserts
-from support_fixtures import quick_clock  # noqa: F401
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 

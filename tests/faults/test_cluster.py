@@ -15,7 +15,7 @@ import support_cluster
 import support_worlds as worlds
 from support_cluster import in_the_middle
 from support_crashes import KILLED, in_child, small_pages
-from support_fixtures import moto_world, quick_clock  # noqa: F401
+from support_fixtures import moto_world  # noqa: F401
 from support_flows import flow_of
 from support_pace import allowed
 

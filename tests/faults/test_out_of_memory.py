@@ -11,7 +11,7 @@ import orjson
 import pytest
 from faults import harness
 from faults.harness import INSERTED, armed
-from faults.test_batches import quick_clock, sea  # noqa: F401
+from faults.test_batches import sea  # noqa: F401
 
 from runbook_lib.dynamo import requests as retries
 from runbook_lib.errors import Interrupted

@@ -16,7 +16,7 @@ import support_worlds as worlds
 from faults.test_cluster import ITEMS, Here, by_threads, flow, outcome, sea  # noqa: F401
 from faults.test_rows import some
 from support_crashes import KILLED, in_child, small_pages
-from support_fixtures import moto_world, quick_clock  # noqa: F401
+from support_fixtures import moto_world  # noqa: F401
 
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal

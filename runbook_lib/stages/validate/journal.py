@@ -7,11 +7,13 @@ starts again.
 
 compared   page, last, and the fields of compare.Compared: when, figures, the first differences, hashes in base64
 again      of `stage.jsonl`: table, segment, skip: so many records of that file no longer count, they were too old
+resumed    of `stage.jsonl`: an interrupted execution goes on
 """
 
 import re
 import shutil
 import threading
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
@@ -44,6 +46,10 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
     "journal files": "journal/table_file.py",
     "spill": "run/spill.py",
 }
+
+
+class _SetBack(Exception):
+    """The clock was set back since the validation began, so that nobody knows how old its comparisons are."""
 
 
 class ValidationJournal:
@@ -95,17 +101,21 @@ def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
     The same means equal mapping, environments, program code, chosen entries, segments, and state of the migration. Writes
     to the run's folder; removes the journals of earlier validations.
     """
-    number = _latest(run)
+    number, again = _latest(run), 0
     if number:
         stage, totals = _stage(run, number), Totals()
         try:
             segments = _unfinished(stage, plan)
             positions, again = _read(stage, totals, plan.parameters.limits.stale) if segments else ({}, 0)
+        except _SetBack:
+            again = sum(sum(1 for _ in records) for _, _, records in _compared(stage))
+            run.logger().warning("the validation starts again, because the clock was set back since it began")
         except (Refused, ValueError, KeyError, TypeError) as problem:
             run.logger().warning("the validation starts again, because its journal cannot be read: %s", problem)
             _set_aside(run, stage.folder)
         else:
             if segments:
+                stage.record("resumed")
                 found = ValidationJournal(stage, plan, segments, positions, again)
                 told = "%s resumes: %d pages were compared before; %d pages are compared again"
                 run.logger().info(told, stage.name, found.pages, again)
@@ -116,7 +126,7 @@ def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
     for old in _folders(run):
         if old < number + 1:
             shutil.rmtree(_stage(run, old).folder, ignore_errors=True)
-    return ValidationJournal(stage, plan, segments, {}), Totals()
+    return ValidationJournal(stage, plan, segments, {}, again), Totals()
 
 
 def end(run: Run) -> None:
@@ -153,17 +163,19 @@ def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, i
 
     A segment whose first page was compared more than `stale` minutes ago is walked again from its start, because either
     side may have changed since. The stage's event `again` says how many of its records no longer count. Writes it. Raises
-    Damaged, Refused.
+    Damaged, Refused; _SetBack where a moment lies in the future, or before the one that was written before it.
     """
-    oldest = iso(now() - timedelta(minutes=stale))
-    skip = {(event["table"], event["segment"]): event["skip"] for event in stage.events("again")}
+    moment = now()
+    oldest, begins = iso(moment - timedelta(minutes=stale)), {}
+    events = list(_in_order(stage.events(), "", iso(moment)))
+    for event in events:
+        begins[event.get("table"), event.get("segment")] = event["at"]
     positions, pages = {}, 0
-    for file in stage.read().files:
-        place, position = (file.begin["table"], file.begin["segment"]), Position()
-        records = islice(journal.records(file.path, "compared"), skip.get(place, 0), None)
+    for place, skip, found in _compared(stage):
+        position, records = Position(), _in_order(found, begins.get(place, events[0]["at"]), iso(moment))
         if (first := next(records, None)) is not None and first["at"] <= oldest:
             stale_pages = 1 + sum(1 for _ in records)
-            stage.record("again", table=place[0], segment=place[1], skip=skip.get(place, 0) + stale_pages)
+            stage.record("again", table=place[0], segment=place[1], skip=skip + stale_pages)
             pages += stale_pages
         else:
             for record in chain([first] if first else [], records):
@@ -171,6 +183,23 @@ def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, i
                 position = Position(record["page"] + 1, record["last"], record["last"] is None)
         positions[place] = position
     return positions, pages
+
+
+def _compared(stage: Stage) -> Iterator[tuple[tuple[str, int], int, Iterator[dict[str, Any]]]]:
+    """(Source table, segment), how many of its records no longer count, and those that do."""
+    skip = {(event["table"], event["segment"]): event["skip"] for event in stage.events("again")}
+    for file in stage.read().files:
+        place = (file.begin["table"], file.begin["segment"])
+        yield place, skip.get(place, 0), islice(journal.records(file.path, "compared"), skip.get(place, 0), None)
+
+
+def _in_order(records: Iterable[dict[str, Any]], since: str, until: str) -> Iterator[dict[str, Any]]:
+    """The records. Raises _SetBack where one is earlier than the one before, than `since`, or later than `until`."""
+    for record in records:
+        if not since <= record["at"] <= until:
+            raise _SetBack
+        since = record["at"]
+        yield record
 
 
 def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Validation:
     patterns: list[PatternProof]
     alerts: list[Alert] = field(default_factory=list)
     earlier_pages: int = 0  # that interrupted executions compared
-    again_pages: int = 0  # of those: compared once more, because that was too long ago
+    again_pages: int = 0  # compared once more: that was too long ago, or the clock was set back
     oldest: str = ""  # when the first page was compared that counts
     groups: list[DifferenceGroup] = field(default_factory=list)  # all differences by cause
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
