@@ -216,7 +216,7 @@ def _begin(outputs: Path, run_id: str | None, about: dict[str, Any]) -> tuple[Ru
     """A run and its `run.json`, made under the lock of all runs, with the number after the highest there."""
     try:
         outputs.mkdir(parents=True, exist_ok=True)
-        with _numbering(outputs):
+        with numbering(outputs):
             folder = outputs / run_id if run_id else own_folder(outputs, about["name"])
             if (known := _stored(folder)) is None:  # else another process has made it meanwhile
                 folder.mkdir(exist_ok=True)
@@ -231,7 +231,7 @@ def _begin(outputs: Path, run_id: str | None, about: dict[str, Any]) -> tuple[Ru
 
 
 @contextmanager
-def _numbering(outputs: Path) -> Iterator[None]:
+def numbering(outputs: Path) -> Iterator[None]:
     """Holds `.lock` in a folder of runs: nobody else gives a number meanwhile. Refused where another one keeps it.
 
     Where the file system knows no locks, two runs may get one number: they go by their `created` and ids.

@@ -10,7 +10,7 @@ from ..journal import audit
 from ..journal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
-from ..run.folder import Run
+from ..run.folder import Run, numbering, runs
 from ..walk.plan import Plan
 from ..walk.workers.shared_journal import settle
 from . import sealed
@@ -102,10 +102,21 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
 
 def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
     """Records a new execution and, at the first, writes the checkpoint. Returns the checkpoint's path."""
-    stage.record("execution", entries=chosen, **stage.identity(plan.identity))
+    with numbering(stage.run.folder.parent):
+        stage.record("execution", entries=chosen, turn=_next_turn(stage.run), **stage.identity(plan.identity))
     path = ensure_checkpoint(stage, plan)
     stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
     return path
+
+
+def _next_turn(run: Run) -> int:
+    """The number after the highest that an execution of another run beside this one has taken."""
+    taken = [0]
+    for other in (other for other in runs(run.folder.parent) if other.id != run.id):
+        for name in ("test", "migrate"):
+            with suppress(Refused):  # a damaged journal is that run's affair
+                taken += [event.get("turn", 0) for event in Stage(other, name).events("execution")]
+    return 1 + max(taken)
 
 
 def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from datetime import UTC, datetime
 
 import pytest
 import support_worlds as worlds
@@ -12,9 +13,12 @@ from runbook_lib import process
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
+from runbook_lib.journal import stage
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.status import status, write_index
+from runbook_lib.run import folder as runs
 from runbook_lib.run.folder import run_json
+from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.selection import latest_checkpoint
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -260,7 +264,8 @@ def test_a_rollback_where_none_of_the_tables_is_leaves_its_journal_as_it_was(mot
 
 
 def test_a_resumed_run_does_not_claim_what_another_run_inserted_meanwhile(moto_world, tmp_path):
-    """The other's items are already there to it, and its rollback leaves them."""
+    """The other's items are already there to it, and its undo leaves them. But the other one built on it, however often it
+    has been resumed since."""
     moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": f"s{n}"}} for n in range(10)]}}, SOURCE)
     moto_world.build({"Ships": {"key": {"id": "S"}}}, TARGET)
     dead, other = (
@@ -271,7 +276,10 @@ def test_a_resumed_run_does_not_claim_what_another_run_inserted_meanwhile(moto_w
     assert (theirs["already_there"], theirs["inserted"]) == (4, 6)
     mine = dead.migrate()["totals"]
     assert (mine["inserted"], mine["already_there"]) == (4, 6)
-    assert dead.rollback()["rollback"]["deleted"] == 4
+    with pytest.raises(Refused, match="the-second-run inserted into the same target after this one"):
+        dead.rollback()
+    undoing = Undoing(str(dead.checkpoint()), str(tmp_path), dead.parameters)
+    assert dead.steps().undo(undoing).content["rollback"]["deleted"] == 4
     assert len(moto_world.content(TARGET)["Ships"]) == 6
 
 
@@ -374,11 +382,17 @@ def test_what_another_process_writes_is_refused(run_id, moto_world, tmp_path, mo
     assert moto_world.content(TARGET) == before
 
 
-def test_a_run_that_a_later_one_built_on_is_not_rolled_back_before_it(moto_world, tmp_path):
-    """Only after the later run was taken back; until then nothing is deleted."""
+@pytest.mark.parametrize("made_first", [False, True])
+def test_a_run_that_a_later_one_built_on_is_not_rolled_back_before_it(made_first, moto_world, tmp_path, monkeypatch):
+    """Only after the later run was taken back; until then nothing is deleted. Later is what migrated later: whatever the
+    clock says, and also where its folder was made before."""
     flow, before = begin(moto_world, tmp_path)
-    flow.migrate(["Ports"])
     later = flow_of(MAPPING, moto_world, tmp_path, "the-second-run")
+    if made_first:
+        later.run()
+    flow.migrate(["Ports"])
+    for module in (runs, stage):
+        monkeypatch.setattr(module, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
     later.migrate()
     after = moto_world.digest(TARGET)
     with pytest.raises(Refused, match="the-second-run"):

@@ -1,6 +1,6 @@
 """What a validation says of references, differences and queries: whole, by cause, and no more than it has proved."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import support_worlds as worlds
@@ -8,7 +8,9 @@ from support_crashes import small_pages
 from support_flows import flow_of
 
 from runbook_lib.errors import Interrupted
-from runbook_lib.journal import log
+from runbook_lib.journal import log, stage
+from runbook_lib.report import views
+from runbook_lib.run import folder as runs
 from runbook_lib.stages.validate import compare, journal
 from runbook_lib.stages.validate.validate import validate
 
@@ -119,8 +121,8 @@ def test_what_is_accepted_is_counted_and_listed_and_no_reason_to_look(make):
         ships,
         migrate=False,
     )
-    for stage in (flow.analyze, flow.migrate, flow.validate):
-        report = stage()
+    for step in (flow.analyze, flow.migrate, flow.validate):
+        report = step()
         assert report["verdict"] == "PASS", report["alerts"]
         assert levels(report, "accepted in the mapping") == ["NOTE", "NOTE"]
         assert len(flow.listing("dangling")) == len(flow.listing("unreadable")) == 1
@@ -269,37 +271,93 @@ def test_what_was_compared_too_long_ago_is_compared_again(minutes, stale, again,
     small_pages(monkeypatch)
     ships = [{"id": {"S": f"s{n:02}"}} for n in range(12)]
     flow = make("{Ports: {}, Ships: {}}", (), ships, segments=1, workers=1, stale=stale)
-    real = compare.now
-    monkeypatch.setattr(compare, "now", lambda: real() - timedelta(minutes=minutes))
-
-    def stop(after):
-        left = iter(range(after - 1))
-
-        def on_page(table, counts):
-            if next(left, None) is None:
-                raise Interrupted("stop was requested; the current page is complete.")
-
-        with pytest.raises(Interrupted):
-            validate(flow.run(), flow._plan(), on_page)
-
-    stop(2)
-    monkeypatch.setattr(compare, "now", real)
-    for n in range(12):
-        moto_world.delete(moto_world.name("Ships", TARGET), {"id": new("Ships", f"s{n:02}")})
-    stop(1)
+    for module in (stage, runs):
+        set_clock(monkeypatch, module, -minutes)
+    stop(flow, 2)
+    for module in (stage, runs):
+        set_clock(monkeypatch, module, 0)
+    lose_ships(moto_world, 12)
+    stop(flow, 1)
     seen = validate(flow.run(), flow._plan())
     assert seen.total("checked") == 12
     assert (seen.total("missing") == 12) is again
     assert bool(seen.again_pages) is (stale == 0)
     assert bool(seen.earlier_pages) is (stale != 0)
     if not again:
-        assert seen.oldest <= journal.iso(real() - timedelta(minutes=minutes) + timedelta(seconds=60))
+        assert seen.oldest <= runs.iso(datetime.now(UTC) - timedelta(minutes=minutes - 1))
+
+
+@pytest.mark.parametrize(
+    ("began", "pages", "resumed", "running"),
+    [
+        (0, 5, None, 0),  # the pages lie in the future
+        (0, -5, None, 0),  # they are older than the validation
+        (-5, -4, (-8, 0), 0),  # it was resumed before it began
+        (-9, -1, (0, -5), 0),  # a page is older than the one before
+        (-2, -2, None, 9),  # more time has passed on this machine
+    ],
+)
+def test_a_clock_that_was_set_back_makes_every_comparison_stale(
+    began, pages, resumed, running, make, moto_world, monkeypatch
+):
+    """Nobody can tell how old they are, though each looks younger than the limit. In minutes from now: the clock of the
+    events, the clock of the pages, both after it was resumed; and what has passed since."""
+    small_pages(monkeypatch)
+    flow = make("{Ports: {}, Ships: {}}", (), [{"id": {"S": f"s{n:02}"}} for n in range(16)], segments=1, workers=1)
+    set_clock(monkeypatch, stage, began)
+    set_clock(monkeypatch, runs, pages)
+    stop(flow, 2)
+    lose_ships(moto_world, 16)
+    if resumed:
+        set_clock(monkeypatch, stage, resumed[0])
+        set_clock(monkeypatch, runs, resumed[1])
+        stop(flow, 1)
+    for module in (stage, runs):
+        set_clock(monkeypatch, module, 0)
+    real = journal.running_time
+    monkeypatch.setattr(journal, "running_time", lambda: real() + 60 * running)
+    seen = validate(flow.run(), flow._plan())
+    assert seen.total("checked") == seen.total("missing") == 16
+    assert (seen.earlier_pages, seen.again_pages) == (0, 2 + bool(resumed))
+    assert "the clock was set back" in (flow.run().folder / "run.log").read_text()
+    assert f"The oldest comparison is of {seen.oldest}." in str(views.validation(seen))
+
+
+def test_pages_stay_in_order_when_the_clock_is_set_meanwhile(make, monkeypatch):
+    """A validation looks at the clock when it begins, and counts on from there."""
+    small_pages(monkeypatch)
+    flow = make("{Ports: {}, Ships: {}}", (), [{"id": {"S": f"s{n:02}"}} for n in range(16)], segments=1, workers=1)
+    seen = validate(flow.run(), flow._plan(), lambda *_: set_clock(monkeypatch, runs, -600))
+    assert seen.oldest > runs.iso(datetime.now(UTC) - timedelta(minutes=5))
+
+
+def set_clock(monkeypatch, module, minutes):
+    """A module's clock: so many minutes from now."""
+    monkeypatch.setattr(module, "now", lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+
+
+def stop(flow, after):
+    """A validation that is interrupted after so many pages."""
+    left = iter(range(after - 1))
+
+    def on_page(table, counts):
+        if next(left, None) is None:
+            raise Interrupted("stop was requested; the current page is complete.")
+
+    with pytest.raises(Interrupted):
+        validate(flow.run(), flow._plan(), on_page)
+
+
+def lose_ships(world, number):
+    """Deletes so many ships from the target."""
+    for n in range(number):
+        world.delete(world.name("Ships", TARGET), {"id": new("Ships", f"s{n:02}")})
 
 
 def test_the_report_dates_the_oldest_comparison(make):
     """The earliest of all pages' times."""
     flow = make(REFERRING, PORTS, SHIPS)
     report = flow.validate()
-    files = journal.Stage(flow.run(), "validate").read().files
+    files = stage.Stage(flow.run(), "validate").read().files
     times = [record["at"] for file in files for record in log.records(file.path, "compared")]
     assert report["validation"]["oldest_comparison"] == min(times)

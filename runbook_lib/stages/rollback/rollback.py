@@ -1,13 +1,14 @@
 """05_rollback, step by step: find the checkpoint, connect, undo, conclude."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Any
 
 from ...dynamo.session import Connection
 from ...errors import Refused
 from ...journal import audit, repair
 from ...journal.checkpoint import Checkpoint, read_checkpoint
-from ...journal.snapshot import Snapshot, state_of
+from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
 from ...mapping.load import load_mapping
 from ...parameters import Parameters
@@ -137,16 +138,22 @@ def tables_of(checkpoint: Checkpoint) -> list[str]:
 
 
 def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
-    """A run that started after the checkpoint's stage and may have items in one of its target tables. Read-only."""
-    mine = journal.state().started or ""
-    tables = set(tables_of(checkpoint))
-    for run in runs(checkpoint.run.folder.parent):
+    """A run that started after the checkpoint's stage and may have items in one of its target tables. Read-only.
+
+    By the turns that their executions took; where one has none (an earlier version, a repair), by the order of the runs.
+    """
+    mine, tables = _turn(journal.events()), set(tables_of(checkpoint))
+    known = runs(checkpoint.run.folder.parent)
+    newer = list(takewhile(lambda run: run.id != checkpoint.run.id, known))
+    for run in (run for run in known if run.id != checkpoint.run.id):
         for name in ("test", "migrate"):
             stage = Stage(run, name)
-            if run.id == checkpoint.run.id or not stage.exists():
+            if not stage.exists():
                 continue
             try:
-                if (state_of(stage.events()).started or "") <= mine or not stage.read().may_stand():
+                turn = _turn(stage.events())
+                later = turn > mine if turn and mine else run in newer
+                if not later or not stage.read().may_stand():
                     continue
                 path = stage.checkpoint()
                 other = read_checkpoint(path) if path else None
@@ -158,3 +165,8 @@ def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
             if other and other.sides["target"] == checkpoint.sides["target"] and tables & set(tables_of(other)):
                 return run.id
     return None
+
+
+def _turn(events: Iterable[dict[str, Any]]) -> int:
+    """The turn of a stage's first execution among those of all runs; 0 where nothing says it."""
+    return next((event.get("turn", 0) for event in events if event["kind"] == "execution"), 0)

@@ -2,9 +2,11 @@
 
 import base64
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from ...discover.renewed import Renewed, hashed
@@ -12,7 +14,7 @@ from ...mapping.ids import id_hash
 from ...mapping.model import Entry
 from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
-from ...run.folder import iso, now
+from ...run.folder import iso
 from ...run.spill import HashLog
 from ...values import differences, digest, equal, has_expired, key_hash, text_of
 from ...walk.plan import Plan
@@ -146,10 +148,12 @@ class PageComparer:
         self._accepted = {name: frozenset(route.entry.model.accept.differs) for name, route in plan.routes.items()}
         self._renews = {name for name, route in plan.routes.items() if route.entry.model.renews_ids}
         self._ids = {name: id_attribute(route.entry) for name, route in plan.routes.items()}
+        self._ticks = time.monotonic()  # pages count on from `now`, so that they stay in order if the clock is set
 
     def __call__(self, routed: Routed) -> Compared:
         """Reads the target under every row's key and compares."""
-        page = Compared(unrouted=len(routed.unrouted), at=iso(now()))
+        at = iso(datetime.fromtimestamp(self._now + time.monotonic() - self._ticks, UTC))
+        page = Compared(unrouted=len(routed.unrouted), at=at)
         by_table: dict[str, list[Row]] = defaultdict(list)
         for row in routed.rows:
             by_table[self._plan.routes[row.entry].entry.target].append(row)

@@ -7,14 +7,14 @@ starts again.
 
 compared   page, last, and the fields of compare.Compared: when, figures, the first differences, hashes in base64
 again      of `stage.jsonl`: table, segment, skip: so many records of that file no longer count, they were too old
-resumed    of `stage.jsonl`: an interrupted execution goes on
+resumed    of `stage.jsonl`: an interrupted execution goes on; as in `execution`, machine, running: its `running_time`
 """
 
 import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -28,11 +28,13 @@ from ...journal.table_file import Position
 from ...run.files import make_folder
 from ...run.fingerprints import sources_fingerprint
 from ...run.folder import Run, iso, now
+from ...run.lease_file import machine, running_time
 from ...walk.plan import Plan
 from ...walk.walk import Page
 from .compare import Compared, Totals
 
 STAGE, SET_ASIDE = "validate", "set-aside"
+SLACK = 10  # seconds that a clock which is never set may lag behind
 _FOLDER = re.compile(rf"{STAGE}(?:-(\d+))?")
 _COMPARING = {  # files on which the records depend, in addition to the migration's code
     "comparison": "stages/validate/compare.py",
@@ -115,14 +117,15 @@ def go_on(run: Run, plan: Plan) -> tuple[ValidationJournal, Totals]:
             _set_aside(run, stage.folder)
         else:
             if segments:
-                stage.record("resumed")
+                stage.record("resumed", machine=machine(), running=running_time())
                 found = ValidationJournal(stage, plan, segments, positions, again)
                 told = "%s resumes: %d pages were compared before; %d pages are compared again"
                 run.logger().info(told, stage.name, found.pages, again)
                 return found, totals
     stage = _stage(run, number + 1)
     segments = {table: plan.segments(table) for table in plan.by_source()}
-    stage.record("execution", **_identity(stage, plan), segments=segments)
+    about = _identity(stage, plan)
+    stage.record("execution", **about, segments=segments, machine=machine(), running=running_time())
     for old in _folders(run):
         if old < number + 1:
             shutil.rmtree(_stage(run, old).folder, ignore_errors=True)
@@ -151,7 +154,7 @@ def _unfinished(stage: Stage, plan: Plan) -> dict[str, int] | None:
     events = list(stage.events())
     if not events or events[-1]["kind"] == "end":
         return None
-    begun = {key: value for key, value in events[0].items() if key not in ("kind", "at")}
+    begun = {key: value for key, value in events[0].items() if key not in ("kind", "at", "machine", "running")}
     segments, asked = begun.pop("segments"), plan.parameters.limits.segments
     if asked and any(number != asked for number in segments.values()):
         return None
@@ -163,12 +166,16 @@ def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, i
 
     A segment whose first page was compared more than `stale` minutes ago is walked again from its start, because either
     side may have changed since. The stage's event `again` says how many of its records no longer count. Writes it. Raises
-    Damaged, Refused; _SetBack where a moment lies in the future, or before the one that was written before it.
+    Damaged, Refused; _SetBack where a moment lies in the future, or before the one that was written before it, or where
+    more time has passed on this machine than between two moments.
     """
     moment = now()
     oldest, begins = iso(moment - timedelta(minutes=stale)), {}
     events = list(_in_order(stage.events(), "", iso(moment)))
     for event in events:
+        passed = running_time() - event["running"] if event.get("machine") == machine() else 0
+        if passed > (moment - datetime.fromisoformat(event["at"])).total_seconds() + SLACK:
+            raise _SetBack
         begins[event.get("table"), event.get("segment")] = event["at"]
     positions, pages = {}, 0
     for place, skip, found in _compared(stage):

@@ -93,8 +93,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     expiry, blind = expiry_of(plan, structures)
     broken, structural = _structure(plan, structures)
     origins = Origins(migrated, prepared)
-    compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
     journal, totals = validation_journal.go_on(run, plan)
+    compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
 
     def step(routed: Routed) -> None:
         page = compare(routed)
