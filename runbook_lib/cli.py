@@ -105,15 +105,15 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from .parameters import outputs_folder
-    from .report.status import status
-    from .run.folder import check_run_id, open_run, runs
+    from .report.status import status, status_of_all
+    from .run.folder import check_run_id, open_run
 
     outputs = outputs_folder(options.outputs)
     if options.of:
         found = status(open_run(outputs, check_run_id(options.of)))
         print(json.dumps(found.as_json()) if options.json else found.text())
         return 0
-    found = [status(run) for run in runs(outputs)]
+    found = status_of_all(outputs)
     if options.json:
         print(json.dumps({"runs": [one.as_json() for one in found]}))
     else:

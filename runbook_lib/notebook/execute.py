@@ -54,7 +54,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         print("Stopping after the current page; press Ctrl-C again to stop now.", file=sys.stderr, flush=True)
 
     control.clear(run)
-    copy = run.folder / f"{run.free_name(stage)}.ipynb"
+    copy = _own_copy(run, stage)
     problem, traceback = None, None
     try:
         with stop_before_interrupting(stop), headless():
@@ -105,6 +105,18 @@ def conclude(run: Run, stage: str) -> None:
             journals.append(Stage(run, name).read())
     audit.append(run, stage, journals=journals)
     write_index(run.folder.parent, journals)
+
+
+def _own_copy(run: Run, stage: str) -> Path:
+    """A new copy of a stage's notebook in the run's folder, not yet executed. No two executions get the same one."""
+    while True:
+        copy = run.folder / f"{run.free_name(stage)}.ipynb"
+        try:
+            with copy.open("xb") as file:
+                file.write(notebook_path(stage).read_bytes())
+        except FileExistsError:
+            continue
+        return copy
 
 
 def _result(copy: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import Refused
 from ..journal import repair
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
@@ -22,6 +23,7 @@ _STYLE = Html(
     "b{font-weight:650}"
 )
 
+_FIGURES = (*COUNTED, "unrouted")
 _UNKNOWN = "run.json is missing, damaged or of another run; restore it from a copy"
 
 
@@ -37,8 +39,8 @@ class RunStatus:
     verdict: str | None  # of the newest report, where it still stands
     validation: str | None = None  # the last one: interrupted (or going on), complete
     repaired: str | None = None  # what repairs of the migration's journal lost
-    unknown: str | None = None  # what is wrong with `run.json`, so that nobody can tell which migration this is
     elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
+    problem: str | None = None  # why the run or its `run.json` cannot be read
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain data."""
@@ -48,8 +50,8 @@ class RunStatus:
         """The status as lines for a terminal."""
         word = self.state + (", repaired" if self.repaired else "")
         lines = [f"{self.run_id}: {word}" + (f", written by {self.holder}" if self.holder else "")]
-        if self.unknown:
-            lines[0] += f"; {self.unknown}"
+        if self.problem:
+            lines[0] += f"; {self.problem}"
         if self.verdict:
             lines.append(f"latest report: {self.verdict}")
         if self.repaired:
@@ -87,9 +89,21 @@ def status(run: Run) -> RunStatus:
         standing_verdict(run, journal),
         validation_journal.state(run),
         repair.told(migrate) or None,
-        None if about_of(run) else _UNKNOWN,
         next((event["url"] for event in migrate.unsettled() if not holder), None),
+        None if about_of(run) else _UNKNOWN,
     )
+
+
+def status_of_all(outputs: Path) -> list[RunStatus]:
+    """The status of every run in a folder, the latest first; of a run that cannot be read, why. Read-only."""
+    return [_status_or_why(run) for run in runs(outputs)]
+
+
+def _status_or_why(run: Run) -> RunStatus:
+    try:
+        return status(run)
+    except Refused as problem:
+        return RunStatus(run.id, "damaged", run.holder(), {}, dict.fromkeys(_FIGURES, 0), None, problem=str(problem))
 
 
 def standing_verdict(run: Run, migrated: Snapshot) -> str | None:
@@ -162,11 +176,13 @@ def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
 
 def _row(run: Run, seen: Mapping[Path, Snapshot]) -> Html:
     known = about_of(run) or {"created": "", "mapping": _UNKNOWN}
-    test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
-    verdict = standing_verdict(run, migrated) or "–"
+    try:
+        test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
+        verdict, stages = standing_verdict(run, migrated) or "–", [stage_line(test), stage_line(migrated)]
+    except Refused as problem:  # the affair of that run alone
+        verdict, stages = "–", [str(problem)]
     places = [known[side]["environment"] for side in ("source", "target") if side in known]
     links = Html(" · ").join(_link(run, path) for path in run.in_order(run.folder.glob("0*.ipynb"))) or "–"
-    stages = [stage_line(test), stage_line(migrated)]
     lines = Html("<br>").join(line for line in stages if line)
     return Html(
         "<tr><td><b>{}</b><br><small>{}</small></td><td>{}<br><small>{}</small></td>"

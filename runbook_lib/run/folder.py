@@ -56,10 +56,11 @@ class Run:
 
         The timestamp is a second after the last one at least: no name is used twice, also where that file has gone.
         """
-        names = {path.name for path in self.folder.glob(f"{kind}-*.json")} | self._first_records().keys()
-        last = max(filter(None, (_moment(kind, name) for name in names)), default=datetime.min.replace(tzinfo=UTC))
-        path = self.folder / f"{kind}-{max(now(), last + timedelta(seconds=1)):{_TIME}}.json"
-        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        with numbering(self.folder.parent):
+            names = {path.name for path in self.folder.glob(f"{kind}-*.json")} | self._first_records().keys()
+            last = max(filter(None, (_moment(kind, name) for name in names)), default=datetime.min.replace(tzinfo=UTC))
+            path = self.folder / f"{kind}-{max(now(), last + timedelta(seconds=1)):{_TIME}}.json"
+            write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
         return path
 
     def json_files(self, kind: str) -> list[Path]:
@@ -232,7 +233,7 @@ def _begin(outputs: Path, run_id: str | None, about: dict[str, Any]) -> tuple[Ru
 
 @contextmanager
 def numbering(outputs: Path) -> Iterator[None]:
-    """Holds `.lock` in a folder of runs: nobody else gives a number meanwhile. Refused where another one keeps it.
+    """Holds `.lock` in a folder of runs: nobody else takes a number or a name meanwhile. Refused where another keeps it.
 
     Where the file system knows no locks, two runs may get one number: they go by their `created` and ids.
     """
@@ -245,7 +246,7 @@ def numbering(outputs: Path) -> Iterator[None]:
                 os.fchmod(descriptor, 0o666)  # for other users, whatever the umask says
             held = lock_file(file)
         if not held:
-            raise Refused(f"{outputs} is held by another process that begins a run; wait for it to end.")
+            raise Refused(f"{outputs} is held by another process that takes a number; wait for it to end.")
         yield
 
 

@@ -15,7 +15,7 @@ from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal import stage
 from runbook_lib.mapping.load import load_mapping
-from runbook_lib.report.status import status, write_index
+from runbook_lib.report.status import status, status_of_all, write_index
 from runbook_lib.run import folder as runs
 from runbook_lib.run.folder import run_json
 from runbook_lib.stages.rollback.rollback import Undoing
@@ -360,6 +360,31 @@ def test_a_verdict_of_before_does_not_stand_while_a_migration_is_open(moto_world
     assert status(flow.run()).verdict == "FAIL"
     flow.migrate()
     assert (status(flow.run()).verdict, told[1] in write_index(tmp_path).read_text()) == (told[0], True)
+
+
+def test_status_and_index_show_the_last_verdict_when_the_clock_steps_back(moto_world, tmp_path, monkeypatch):
+    """A FAIL after a PASS, and the other way round; a run that came later stands first. What is wrong with a run is told
+    in its line, and stops nothing else."""
+    flow, _ = begin(moto_world, tmp_path)
+    flow.validate()
+    flow.migrate()
+    for module in (runs, stage):
+        monkeypatch.setattr(module, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    moto_world.delete(moto_world.name("Ports", TARGET), {"id": new("Ports", "p2")})
+    assert (flow.validate()["verdict"], status(flow.run()).verdict) == ("FAIL", "FAIL")
+    assert ">FAIL<" in write_index(tmp_path).read_text()
+    later = flow_of(MAPPING, moto_world, tmp_path, "a-second-run")
+    assert later.migrate()["totals"]["inserted"] == 1
+    assert (flow.validate()["verdict"], status(flow.run()).verdict) == ("REVIEW", "REVIEW")
+    assert [one.run_id for one in status_of_all(tmp_path)] == ["a-second-run", "the-first-run"]
+    about = run_json(flow.parameters, load_mapping(flow.parameters), "flow")
+    assert latest_checkpoint(str(tmp_path), about["fingerprint"])[0] == later.checkpoint()
+    path = later.run().journal("migrate") / "stage.jsonl"
+    path.write_bytes(path.read_bytes()[5:])
+    told = "stage.jsonl: record 1 is damaged"
+    assert [bool(one.problem) for one in status_of_all(tmp_path)] == [True, False]
+    assert told in status_of_all(tmp_path)[0].text()
+    assert told in write_index(tmp_path).read_text()
 
 
 # two at once
