@@ -14,7 +14,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -170,17 +170,17 @@ def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, i
     more time has passed on this machine than between two moments.
     """
     moment = now()
-    oldest, begins = iso(moment - timedelta(minutes=stale)), {}
+    begins = {}
     events = list(_in_order(stage.events(), "", iso(moment)))
     for event in events:
         passed = running_time() - event["running"] if event.get("machine") == machine() else 0
-        if passed > (moment - datetime.fromisoformat(event["at"])).total_seconds() + SLACK:
+        if passed > _age(event, moment) + SLACK:
             raise _SetBack
         begins[event.get("table"), event.get("segment")] = event["at"]
     positions, pages = {}, 0
     for place, skip, found in _compared(stage):
         position, records = Position(), _in_order(found, begins.get(place, events[0]["at"]), iso(moment))
-        if (first := next(records, None)) is not None and first["at"] <= oldest:
+        if (first := next(records, None)) is not None and _age(first, moment) >= 60 * stale:
             stale_pages = 1 + sum(1 for _ in records)
             stage.record("again", table=place[0], segment=place[1], skip=skip + stale_pages)
             pages += stale_pages
@@ -190,6 +190,11 @@ def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, i
                 position = Position(record["page"] + 1, record["last"], record["last"] is None)
         positions[place] = position
     return positions, pages
+
+
+def _age(record: dict[str, Any], moment: datetime) -> float:
+    """How many seconds before a moment a record was written, its own second whole."""
+    return (moment - datetime.fromisoformat(record["at"])).total_seconds()
 
 
 def _compared(stage: Stage) -> Iterator[tuple[tuple[str, int], int, Iterator[dict[str, Any]]]]:
