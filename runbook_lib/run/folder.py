@@ -240,7 +240,7 @@ def numbering(outputs: Path) -> Iterator[None]:
     with ExitStack() as stack:
         held = True
         with suppress(OSError):
-            descriptor = os.open(outputs / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(outputs / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             file = stack.enter_context(open(descriptor, "rb"))
             with suppress(PermissionError):
                 os.fchmod(descriptor, 0o666)  # for other users, whatever the umask says
