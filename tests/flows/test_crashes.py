@@ -18,6 +18,7 @@ from runbook_lib.mapping.load import load_mapping
 from runbook_lib.report.status import status, status_of_all, write_index
 from runbook_lib.run import folder as runs
 from runbook_lib.run.folder import run_json
+from runbook_lib.stages import execution
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.selection import latest_checkpoint
 
@@ -407,11 +408,15 @@ def test_what_another_process_writes_is_refused(run_id, moto_world, tmp_path, mo
     assert moto_world.content(TARGET) == before
 
 
-@pytest.mark.parametrize("made_first", [False, True])
-def test_a_run_that_a_later_one_built_on_is_not_rolled_back_before_it(made_first, moto_world, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("made_first", "turns"), [(False, True), (True, True), (False, False)])
+def test_a_run_that_a_later_one_built_on_is_not_rolled_back_before_it(
+    made_first, turns, moto_world, tmp_path, monkeypatch
+):
     """Only after the later run was taken back; until then nothing is deleted. Later is what migrated later: whatever the
-    clock says, and also where its folder was made before."""
+    clock says, and also where its folder was made before. Without turns, as an earlier version leaves it, by its number."""
     flow, before = begin(moto_world, tmp_path)
+    if not turns:
+        monkeypatch.setattr(execution, "_next_turn", lambda run: 0)
     later = flow_of(MAPPING, moto_world, tmp_path, "the-second-run")
     if made_first:
         later.run()
