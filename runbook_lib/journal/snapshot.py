@@ -149,12 +149,19 @@ class Snapshot:
         return found
 
     def seen(self) -> dict[str, Seen]:
-        """Entry → what the stage has met of its source attributes, and how it inserted."""
+        """Entry → what the stage has met of its source attributes."""
         found: dict[str, Seen] = defaultdict(Seen)
         for file in self.files:
             for entry, seen in file.seen.items():
                 found[entry].add(seen.ledger, seen.types)
-                found[entry].single.update(seen.single)
+        return dict(found)
+
+    def singly(self) -> dict[str, Counter]:
+        """Entry → why single requests inserted, not batches → items; entries of which all went in batches are not in it."""
+        found: dict[str, Counter] = defaultdict(Counter)
+        for file in self.files:
+            for entry, reasons in file.singly.items():
+                found[entry].update(reasons)
         return dict(found)
 
     def state(self, execution: int | None = None) -> State:

@@ -64,16 +64,15 @@ class Counted:
 
 @dataclass
 class Seen:
-    """What outcomes say of an entry's rows: of their source attributes (each item once, as it was routed first); of requests."""
+    """What outcomes say of the source attributes of an entry's rows: each item once, as it was routed first."""
 
     ledger: dict[str, Counter] = field(default_factory=dict)  # attribute -> word of walk/ledger -> items
     types: dict[str, Counter] = field(
         default_factory=dict
     )  # attribute -> type letter -> pages, or files, where it was met
-    single: Counter = field(default_factory=Counter)  # why single requests inserted, not batches -> items
 
     def add(self, ledger: Mapping[str, Mapping[str, int]], types: Mapping[str, Mapping[str, int]]) -> None:
-        """Adds what a page, or a file, says of attributes."""
+        """Adds what a page, or a file, says."""
         add_counts(self.ledger, ledger)
         add_counts(self.types, types)
 
@@ -113,6 +112,7 @@ class TableFile:
     holding: dict[str, list[int]]  # CONFLICT, FAILED -> numbers of the intents with such rows
     marks: Marks
     seen: dict[str, "Seen"]  # entry -> what its outcomes say of attributes; files of older versions say nothing
+    singly: dict[str, Counter]  # entry -> why single requests inserted, not batches -> items
 
     def intents(
         self, *, whole: bool = False, only: Collection[int] | None = None, file: BinaryIO | None = None
@@ -187,6 +187,7 @@ class Reading:
         self._cut_off: list[CutOff] = []
         self._holding: dict[str, list[int]] = {CONFLICT: [], FAILED: []}
         self._seen: dict[str, Seen] = defaultdict(Seen)
+        self._singly: dict[str, Counter] = defaultdict(Counter)
         self._waiting: bytes | None = None  # an intent whose outcome has not come yet
         self._unsent: set[int] = set()
 
@@ -228,6 +229,7 @@ class Reading:
             self._holding,
             self._marks,
             dict(self._seen),
+            dict(self._singly),
         )
 
     def _cut_short(self) -> None:
@@ -257,7 +259,7 @@ class Reading:
             types = outcome["types"][entry]
             self._seen[entry].add(ledger, {name: dict.fromkeys(types[name], 1) for name in types})
         for entry, reason in outcome.get("single", {}).items():
-            self._seen[entry].single[reason] += outcome["counts"][entry].get("inserted", 0)
+            self._singly[entry][reason] += outcome["counts"][entry].get("inserted", 0)
         for earlier, letter, index in outcome.get("instead", ()):
             counted.undone["replaced"] -= letter == INSERTED
             if (letter, index) not in self._marks.replaced(earlier):

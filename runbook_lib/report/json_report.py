@@ -260,7 +260,7 @@ def _counted(tables: dict[str, dict[str, int]], unrouted: int, migrated: Snapsho
         seen = migrated.seen()
         ledgers = {name: ledger.as_json(seen[name].ledger) if name in seen else {} for name in tables}
         tables = {name: {**counts, "ledger": ledgers[name]} for name, counts in tables.items()}
-        singly = {name: dict(met.single) for name, met in seen.items() if met.single}
+        singly = migrated.singly()
     return {"tables": tables, "totals": {**totals, "unrouted": unrouted}, "inserted_singly": singly}
 
 

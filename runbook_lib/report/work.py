@@ -133,8 +133,8 @@ def migration(result: Migration) -> Html:
     off = totals[0] - sum(totals[1:])
     line = note(Html("{} {}").format(equation, _tick(off)), "bad" if off else "good")
     singly: Counter = Counter()
-    for seen in (result.journal.seen() if result.journal else {}).values():
-        singly.update(seen.single)
+    for reasons in (result.journal.singly() if result.journal else {}).values():
+        singly.update(reasons)
     for reason, items in singly.items():
         line += note(muted(f"{plural(items, 'item')} inserted by single requests, not in batches: {reason}."))
     if state.unrouted:
