@@ -48,19 +48,27 @@ class Stub:
     """An HTTP/1.1 server with keep-alive. Answers each request with the next of `script`, a function of the body or
     fixed; the last one for ever."""
 
-    def __init__(self, tls=None):
-        """`tls` is the context of a server that speaks it."""
+    def __init__(self, tls=None, port=0):
+        """`tls` is the context of a server that speaks it; port 0 is any free one."""
         self.script: list = [GOOD]
         self.requests: list[tuple[str, dict]] = []  # operation, body
         self.headers: list[dict[str, str]] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._tls = tls
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
         self._listener.close()
+
+    def answer(self, headers, raw):
+        """The bytes that answer a request, HANG_UP or RESET."""
+        body = orjson.loads(raw)
+        self.requests.append((headers["x-amz-target"].rpartition(".")[2], body))
+        self.headers.append(headers)
+        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return answer(body) if isinstance(answer, Callable) else answer
 
     def _accept(self):
         while True:
@@ -83,12 +91,7 @@ class Stub:
                 while line := stream.readline().strip():
                     name, _, value = line.decode().partition(":")
                     headers[name.lower()] = value.strip()
-                body = orjson.loads(stream.read(int(headers["content-length"])))
-                self.requests.append((headers["x-amz-target"].rpartition(".")[2], body))
-                self.headers.append(headers)
-                answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                if isinstance(answer, Callable):
-                    answer = answer(body)
+                answer = self.answer(headers, stream.read(int(headers.get("content-length", 0))))
                 if answer is RESET:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 if answer in (RESET, HANG_UP):
