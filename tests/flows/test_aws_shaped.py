@@ -233,9 +233,6 @@ def test_a_right_that_is_missing_is_named(case):
 # what no run can live with unseen
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an insert that was refused at first counts as the run's where the item is equal"
-)
 @pytest.mark.parametrize(
     "case",
     [pytest.param("copy", marks=pytest.mark.slow), *(pytest.param(c, marks=pytest.mark.long) for c in CASES[1:])],
