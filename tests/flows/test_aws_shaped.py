@@ -17,7 +17,7 @@ import support_worlds as worlds
 from support_aws import CASES, Case, figures
 
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import DynamoError, Failed, Interrupted
+from runbook_lib.errors import DynamoError, Failed, Interrupted, Refused
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/commands.md"
 BATCH = "BatchExecuteStatement"
@@ -145,6 +145,32 @@ def test_no_batch_has_two_statements_for_one_key(case):
         check_whole(case, begun(case, proxy, "equal_keys"))
         assert proxy.calls[BATCH]
         assert not proxy.seen["equal_keys"]
+
+
+CONTROL = ("CreateTable", "DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=pytest.mark.xfail(strict=True, raises=(DynamoError, Refused), reason=reason))
+        for fault, reason in {
+            "lost": "a table whose making was not answered is taken for another one's",
+            "cut": "a reply about a table that ends early ends the stage",
+            "status": "a status of 4xx about a table that is not DynamoDB's ends the stage",
+        }.items()
+    ],
+)
+@pytest.mark.parametrize("case", ["split"], indirect=True)
+def test_tables_are_made_and_described_whatever_becomes_of_some_replies(fault, case):
+    """Each is the run's own; each request goes wrong once at most."""
+    with proxied(case, **{fault: {"rate": 0.4, "times": 1, "operations": CONTROL}}) as proxy:
+        flow = case.through(proxy.url, f"tables-{fault}")
+        assert sorted(flow.create()) == case.targets
+        case.settle()
+        assert flow.analyze()["verdict"] == "REVIEW"
+        assert proxy.seen[fault]
 
 
 # rights
