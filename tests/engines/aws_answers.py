@@ -124,7 +124,8 @@ def fresh_tables(proxy: Any, seconds: float = 0.0, requests: int = 0, rate: floa
 
 
 def probe(proxy: Any, answer: str, times: int | None = None) -> Callable:
-    """What a single INSERT without its key answers, the first `times`: validation, unknown, throttled, denied, lost, error.
+    """What a single INSERT without its key answers, the first `times`: validation, unknown, throttled, denied, lost, error,
+    or crash: a 500 without a type.
 
     `validation` refuses the whole request, naming the key. Without this behaviour the engine answers: a ValidationError.
     """
@@ -145,6 +146,7 @@ def probe(proxy: Any, answer: str, times: int | None = None) -> Callable:
             "denied": (200, {"Responses": [failed("AccessDenied", f"User: a role is {access}")]}),
             "lost": (200, {"Responses": [failed("ResourceNotFound", NOT_FOUND)]}),
             "error": (500, refusal("InternalServerError", "Internal server error")[1]),
+            "crash": (500, {}),
         }[answer]
 
     return on
