@@ -11,6 +11,8 @@ from ..errors import NotJson
 
 EACH, JSON = object(), object()  # path steps beside attribute names: each element of a list or set; decode text
 
+TAKE_OUT = ""  # raw JSON never is: what stands there goes, with its name or its comma
+
 Replace = Callable[[str | None, bool], str | None]
 ReplaceAt = Callable[[int, str | None, bool], str | None]  # with the number of the path
 
@@ -60,7 +62,8 @@ class Paths:
 def rewrite(text: str, steps: Sequence, replace: Replace) -> str:
     """The text with each string or number at `steps` replaced by what `replace(content, is_number)` gives.
 
-    `replace` returns raw JSON to write there, or None to leave the value. It is called with None where the value at the path
+    `replace` returns raw JSON to write there, TAKE_OUT to take the element or member out, or None to leave the value.
+    Where the value of the whole text is taken out, the result is empty. It is called with None where the value at the path
     is not an id. Null, absent and empty values stay. Raises NotJson for text that is not JSON.
     """
     return rewrite_all(text, Paths([(0, steps)]), lambda number, content, is_number: replace(content, is_number))
@@ -69,11 +72,14 @@ def rewrite(text: str, steps: Sequence, replace: Replace) -> str:
 def rewrite_all(text: str, paths: Paths, replace: ReplaceAt) -> str:
     """The same for several paths in one pass."""
     spans: list[tuple[int, int, str]] = []
+    start = _SPACE.match(text).end()
     try:
         _check(text)
-        _find(text, _SPACE.match(text).end(), paths, replace, spans)
+        _find(text, start, paths, replace, spans)
     except (json.JSONDecodeError, RecursionError):
         raise NotJson("not JSON") from None
+    if _is_out(spans, start):
+        return ""
     pieces, done = [], 0
     for start, end, raw in spans:
         pieces += text[done:start], raw
@@ -135,19 +141,22 @@ def _tell(paths: list[int], replace: ReplaceAt) -> None:
 
 def _elements(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> int:
     inner, start = paths.below.get(EACH), at
-    at = _SPACE.match(text, at + 1).end()
+    at = first = _SPACE.match(text, at + 1).end()
     if text[at] == "]":
         return at + 1
     _tell(paths.not_list, replace)
     if inner is None:
         return _decoder.raw_decode(text, start)[1]
     while text[at] != "]":
-        at = _COMMA.match(text, _find(text, at, inner, replace, spans)).end()
+        after = _COMMA.match(text, _find(text, at, inner, replace, spans)).end()
+        if _is_out(spans, at):
+            _widen(text, first, at, after, spans)
+        at = after
     return at + 1
 
 
 def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> int:
-    at = _SPACE.match(text, at + 1).end()
+    at = first = _SPACE.match(text, at + 1).end()
     if text[at] == "}":
         return at + 1
     _tell(paths.not_map, replace)
@@ -160,12 +169,32 @@ def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) 
             name, end = json.decoder.scanstring(text, at + 1, True)
             start = end = after = _SPACE.match(text, _SPACE.match(text, end).end() + 1).end()  # past the colon
         if name in below:
-            at = _COMMA.match(text, _find(text, start, below[name], replace, spans)).end()
+            after = _COMMA.match(text, _find(text, start, below[name], replace, spans)).end()
+            if _is_out(spans, start):
+                _widen(text, first, at, after, spans)
+            at = after
         elif start < end:
             at = after
         else:
             at = _COMMA.match(text, _decoder.raw_decode(text, start)[1]).end()
     return at + 1
+
+
+def _is_out(spans: list, at: int) -> bool:
+    """Whether the value that starts at `at` was the last one to be found, and is taken out."""
+    return bool(spans) and spans[-1][0] == at and spans[-1][2] == TAKE_OUT
+
+
+def _widen(text: str, first: int, at: int, after: int, spans: list) -> None:
+    """Takes out the whole element or member that starts at `at`, with one comma; `after`: where the next one, or the end, is.
+
+    `first` is where the first one starts. The spans neither touch what stays nor each other.
+    """
+    _, end, _ = spans.pop()
+    if at == first or (spans and spans[-1][1] == at and spans[-1][2] == TAKE_OUT):  # nothing before it stays
+        spans.append((at, after, TAKE_OUT))
+    else:
+        spans.append((text.rindex(",", 0, at), end, TAKE_OUT))
 
 
 def _rewrite_inside(content: str, paths: Paths, replace: ReplaceAt, around: str) -> str | None:
@@ -175,4 +204,6 @@ def _rewrite_inside(content: str, paths: Paths, replace: ReplaceAt, around: str)
     except NotJson:
         _tell(paths.all, replace)
         return None
-    return None if new == content else quote(new, around)
+    if new == content:
+        return None
+    return quote(new, around) if new else TAKE_OUT

@@ -6,6 +6,7 @@ A mistake in a file raises MappingError: one sentence with file, entry, what is 
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -69,6 +70,7 @@ def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Ma
         except ValueError as problem:
             raise MappingError(f"{file}: tables.{name}{problem}") from None
     _check_creates(file, entries)
+    check_keys(file, entries, {name: _described_keys(entry.model.described) for name, entry in entries.items()})
     resolved = {
         name: [entry.source, entry.target, entry.model.model_dump(by_alias=True, exclude=set(NOT_WRITTEN))]
         for name, entry in entries.items()
@@ -204,16 +206,21 @@ def _reference(reference: Reference, models: dict[str, EntryModel], where: str) 
     return parts
 
 
-def _inside_records(entry: Entry, entries: dict[str, Entry]) -> frozenset[tuple]:
-    """The steps of all ids and references inside the records that the entry's paths hold."""
-    found = set()
+def _inside_records(entry: Entry, entries: dict[str, Entry]) -> dict[tuple, str]:
+    """The steps of all ids and references inside the records that the entry's paths hold, and what `dangling` says there."""
+    found: dict[tuple, str] = {}
     for path, rule in entry.model.references.items():
         if rule.record_of is not None:
             if entry.paths[path][0] == entry.model.id and len(entry.paths[path]) == 1:
                 raise ValueError(f".references.{path}: is the id attribute; a record cannot stand there.")
             of = [rule.record_of] if isinstance(rule.record_of, str) else list(entries)
-            found |= {(*entry.paths[path], *steps) for name in of for steps, _ in paths_in_record(entries[name])}
-    return frozenset(found)
+            for name in of:
+                for steps, inner in paths_in_record(entries[name]):
+                    said = entries[name].model.references[inner].dangling if inner else "map"
+                    place = (*entry.paths[path], *steps)
+                    if found.get(place) != "remove":  # of records of several entries, what changes most
+                        found[place] = said
+    return found
 
 
 def _check_fields(model: EntryModel) -> None:
@@ -287,6 +294,54 @@ def _check_queries(model: EntryModel) -> None:
                 if not isinstance(operand, list) or len(operand) != 2:
                     raise ValueError(f"{where}: {attribute}: between needs two values; write [from, to].")
                 _check_value(wanted, f"{where}: {attribute}")
+
+
+def check_keys(file: str, entries: dict[str, Entry], keys: dict[str, tuple[Collection[str], Collection[str]]]) -> None:
+    """Refuses a `dangling` that takes the value of a key away, so that DynamoDB would take no such item. Raises MappingError.
+
+    `keys`: entry → the key attributes of the target table, and those of its indexes. Pure.
+    """
+    for name, entry in entries.items():
+        of_table, of_indexes = keys[name]
+        for path, rule in entry.model.references.items():
+            attribute, *below = entry.paths[path]
+            if rule.dangling not in ("null", "remove") or any(step is not JSON for step in below):
+                continue
+            where = f"{file}: tables.{name}.references.{path}: `dangling: {rule.dangling}`"
+            if key := next((key for key in of_table if _goes_with(key, attribute, entry.model, True)), None):
+                raise MappingError(
+                    f"{where} takes away {key}, a key of the target table, which every item needs; write map, keep or stop."
+                )
+            if rule.dangling == "remove" or below:  # text that holds a null is still text
+                continue
+            if key := next((key for key in of_indexes if _goes_with(key, attribute, entry.model, False)), None):
+                raise MappingError(
+                    f"{where} makes {key} null, a key of an index of the target, which DynamoDB refuses; write "
+                    "`dangling: remove`, which leaves the attribute out."
+                )
+
+
+def _goes_with(name: str, attribute: str, model: EntryModel, in_key: bool) -> bool:
+    """Whether an attribute of the target has no value, or null, where a source attribute has none.
+
+    `in_key`: of the table; elsewhere a template without text only leaves its attribute out.
+    """
+    rule = (model.fields or {}).get(name)
+    if rule is None:
+        return name == attribute and (model.fields is None or model.rest == "copy")
+    if rule.template is None:
+        return rule.source == attribute and not rule.has_default
+    holes = [hole.name for hole in templates.holes(templates.parse(rule.template)) if hole.default is None]
+    return in_key and any(
+        hole == attribute if hole == name or hole not in model.fields else _goes_with(hole, attribute, model, True)
+        for hole in holes
+    )
+
+
+def _described_keys(create: Create | None) -> tuple[Collection[str], Collection[str]]:
+    if create is None:
+        return (), ()
+    return create.key, [name for index in create.all_indexes.values() for name in index.key]
 
 
 def with_creates(mapping: Mapping, creates: dict[str, Create]) -> Mapping:

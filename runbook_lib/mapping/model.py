@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator, field_validator, model_validator
@@ -22,6 +22,7 @@ OPERATORS = ("begins_with", "between", "<", "<=", ">", ">=")
 LIKE_SOURCE = "like_source"
 ALL, KEYS_ONLY = "ALL", "KEYS_ONLY"  # projections of an index
 MOST_LOCAL, MOST_GLOBAL, MOST_PROJECTED = 5, 20, 100  # indexes of a table, and attributes that they project by name
+ASKING = ("keep", "null", "remove")  # what `dangling` may say that depends on which ids the source holds
 IdFormat = Literal["uuid", "short", "number", "keep"]
 KeyType = Literal["S", "N", "B"]
 Name = Annotated[str, Field(min_length=1)]  # of an attribute
@@ -39,7 +40,7 @@ class Reference(Strict):
     to: str | None = None
     table_named_by: Name | None = None
     record_of: Name | NamedBy | None = None
-    dangling: Literal["map", "keep", "null", "stop"] = "map"
+    dangling: Literal["map", "keep", "null", "remove", "stop"] = "map"
 
     @property
     def named_by(self) -> str | None:
@@ -288,7 +289,8 @@ class Entry:
     model: EntryModel
     paths: dict[str, tuple]  # reference path as written -> steps
     references_to: dict[str, tuple]  # reference path -> parsed template; () where it names no entry as an id's
-    inside: frozenset[tuple] = frozenset()  # steps of what is rewritten inside the records that its paths hold
+    inside: dict[tuple, str] = field(default_factory=dict)  # steps of what is rewritten inside the records that its
+    # paths hold -> what `dangling` says there
     like_source: bool = False  # `create` was resolved against the source
 
     def parents(self) -> set[str]:
@@ -296,6 +298,11 @@ class Entry:
         named = {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
         records = {rule.record_of for rule in self.model.references.values() if isinstance(rule.record_of, str)}
         return named | records
+
+    def asking(self) -> set[str]:
+        """The attributes whose new values depend on which ids the source holds."""
+        own = [(steps, self.model.references[path].dangling) for path, steps in self.paths.items()]
+        return {steps[0] for steps, dangling in (*own, *self.inside.items()) if dangling in ASKING}
 
 
 @dataclass(frozen=True)

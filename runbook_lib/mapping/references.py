@@ -17,10 +17,11 @@ from ..errors import NotJson
 from ..values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_of
 from . import templates
 from .ids import id_hash, id_head
-from .json_text import EACH, JSON, Paths, quote, rewrite_all
-from .model import Entry, NamedBy
+from .json_text import EACH, JSON, TAKE_OUT, Paths, quote, rewrite_all
+from .model import ASKING, Entry, NamedBy
 
 NULL = {"NULL": True}
+GONE: dict = {}  # no typed value: what a leaf returns where it leaves out the attribute, the member or the element
 LINK_BYTES = 8  # enough to count by
 NOWHERE = b"\0" * LINK_BYTES
 REMEMBERED = 5000  # ids of each parent
@@ -45,7 +46,7 @@ class Parents:
 
     new_id: Mapping[str, Callable[[dict], dict]]
     id_type: Mapping[str, str | None]  # S, N or B where the id is a key of the source table, else None
-    exists: Callable[[str, dict], bool] = lambda entry, old: True  # asked only for `dangling: keep` and `null`
+    exists: Callable[[str, dict], bool] = lambda entry, old: True  # asked only where `dangling` is one of model.ASKING
     entries: Mapping[str, Entry] = field(default_factory=dict)  # whose rules apply inside their records
     known: dict[str, dict[str, tuple[dict, bytes]]] = field(default_factory=dict)  # by old id as text: new id, link
 
@@ -98,7 +99,9 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
         for name, rewrite_value in rewrites:
             value = copy.get(name)
             if value is not None:
-                copy[name] = rewrite_value(value, item, found, unreadable)
+                copy[name] = new = rewrite_value(value, item, found, unreadable)
+                if not new:
+                    del copy[name]
 
     return rewrite_references
 
@@ -174,7 +177,7 @@ def _each(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
     def rewrite_each(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         members = value.get("L")
         if members:
-            return {"L": [rewrite_member(member, item, found, unreadable) for member in members]}
+            return {"L": [new for one in members if (new := rewrite_member(one, item, found, unreadable))]}
         ((letter, content),) = value.items()
         if letter in SETS and content and at_end:
             return _rewrite_set(letter, content, leaf, item, found, unreadable)
@@ -193,7 +196,8 @@ def _member(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
         member = members.get(step)
         if member is None:
             return value
-        return {"M": {**members, step: rewrite_member(member, item, found, unreadable)}}
+        new = rewrite_member(member, item, found, unreadable)
+        return {"M": {**members, step: new} if new else {name: one for name, one in members.items() if name != step}}
 
     return rewrite_inside
 
@@ -211,7 +215,9 @@ def _rewrite_set(
     kind = SETS[letter]
     rewritten = [leaf({kind: member}, item, found, unreadable) for member in members]
     kept = list(dict.fromkeys(value[kind] for value in rewritten if kind in value))
-    return {letter: kept} if kept else NULL  # a set cannot be empty
+    if kept:
+        return {letter: kept}
+    return GONE if GONE in rewritten else NULL  # a set cannot be empty
 
 
 def _inside_json(inside: list[Path]) -> Rewrite:
@@ -237,8 +243,8 @@ def _inside_json(inside: list[Path]) -> Rewrite:
             new = leaf(old, item, found_at[number], unreadable_at[number])
             if new == old:
                 return None
-            if new == NULL:
-                return "null"
+            if new in (NULL, GONE):
+                return "null" if new else TAKE_OUT
             return new["N"] if "N" in new else quote(new["S"], text)
 
         try:
@@ -250,7 +256,7 @@ def _inside_json(inside: list[Path]) -> Rewrite:
             found += found_at[number]
         for number in sorted(unreadable_at):
             unreadable += unreadable_at[number]
-        return {"S": new_text}
+        return {"S": new_text} if new_text else GONE
 
     return rewrite_json
 
@@ -259,7 +265,7 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
     new_id, id_type = parents.new_id[parent], parents.id_type[parent]
     known, remember = remembering(parents, parent)
     is_text = id_type in ("S", None)
-    asks = dangling in ("keep", "null")
+    asks = dangling in ASKING
 
     def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         text = value.get("S")
@@ -287,7 +293,7 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
             found.append(Found(path, None, None, None))
             return value
         if asks and not parents.exists(parent, old):
-            new = value if dangling == "keep" else NULL
+            new = {"keep": value, "null": NULL, "remove": GONE}[dangling]
         found.append(Found(path, parent, old, new, link))
         return new
 
@@ -318,8 +324,9 @@ def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewr
             return _left(value, path, unreadable)
         olds = zip(leaves, pieces, strict=True)
         new = [id_leaf({"S": old}, item, found, unreadable) for id_leaf, old in olds]
-        if NULL in new:
-            return NULL
+        for nothing in (NULL, GONE):
+            if nothing in new:
+                return nothing
         ids = iter(new)
         return {"S": "".join(next(ids)["S"] if isinstance(part, templates.Hole) else part for part in parts)}
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from ..mapping import templates
 from ..mapping.conversions import convert
 from ..mapping.model import Entry, FieldRule, Mapping
-from ..mapping.references import NULL, Found
+from ..mapping.references import GONE, NULL, Found
 from ..mapping.routes import Row
 from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
@@ -84,7 +84,9 @@ def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
         elif name not in used and name in moved:
             found.append(Change(name, before, moved[name], "moved", f"moved to {rest}"))
         elif name not in used:
-            found.append(Change(name, before, None, "dropped", "dropped"))
+            gone = [one for one in row.references if _first(one.path) == name and one.new == GONE]
+            dropped = Change(name, before, None, "dropped", "dropped")
+            found.append(_reference(name, before, None, gone, entry) if gone else dropped)
     return found
 
 
@@ -116,11 +118,11 @@ def _change(
     return Change(name, before, after, "changed", "changed")
 
 
-def _reference(name: str, before: dict, after: dict, references: list[Found], entry: Entry | None) -> Change:
+def _reference(name: str, before: dict, after: dict | None, references: list[Found], entry: Entry | None) -> Change:
     parents = ", ".join(sorted({found.parent for found in references if found.parent})) or "nothing"
     what = f"reference → {parents}" if len(references) == 1 else f"{len(references):,} references → {parents}"
-    if after == NULL:
-        return Change(name, before, after, "nulled", f"{what}: set to null")
+    if after in (None, NULL):
+        return Change(name, before, after, "nulled", f"{what}: {'set to null' if after else 'left out'}")
     first, shown = references[0], None
     parts = entry.references_to.get(first.path) if entry else None
     if len(references) == 1 and equal(first.new, after):

@@ -22,6 +22,7 @@ WORDS = ("copied", "rewritten", "converted", "transformed", "defaulted", "rest",
 _FIRST = {w: n for n, w in enumerate(("rewritten", "converted", "transformed", "copied", "defaulted", "rest"))}
 
 ID = None  # below a step at which a path ends
+GOES = "", ""  # likewise, where what stands there may be left out
 Steps = dict[Any, "Steps"]  # a tree: a step of a path → the steps below it
 LedgerPage = dict[str, Counter]  # source attribute -> word -> items
 TYPED = 32  # rows of a page, at least, whose values' types are looked at
@@ -39,11 +40,13 @@ class Ledger:
         # Each with the steps below it at which something may differ; the records' own lie in `inside`.
         self._inside: dict[str, Steps] = {}
         for path, steps in entry.paths.items():
-            of_record = entry.model.references[path].record_of is not None
-            if len(steps) > 1 or _in_text(entry, path) or of_record:
-                _grow(self._inside.setdefault(steps[0], {}), steps[1:] if of_record else (*steps[1:], ID))
-        for steps in entry.inside:
-            _grow(self._inside[steps[0]], (*steps[1:], ID))
+            rule = entry.model.references[path]
+            of_record = rule.record_of is not None
+            if len(steps) > 1 or _in_text(entry, path) or of_record or rule.dangling == "remove":
+                tree = self._inside.setdefault(steps[0], {})
+                _grow(tree, steps[1:]) if of_record else _end(tree, steps[1:], rule.dangling)
+        for steps, dangling in entry.inside.items():
+            _end(self._inside[steps[0]], steps[1:], dangling)
         self._changing = {*self._tops.values(), self._id}
         self._fields = model.fields
         self._drop = set(model.drop)
@@ -149,8 +152,9 @@ class Ledger:
         tops = self._tops
         for at, row in enumerate(rows) if tops else ():
             for path, _, old, new, _ in row.references:
-                # One reference that became null may be all that is left of a text with several.
-                if new is not old and "NULL" not in (news[tops[path]][at] or ()):
+                # One reference that became null, or is left out, may have taken a text with several along.
+                held = news[tops[path]][at]
+                if new is not old and (held is None or next(iter(held), "NULL") != "NULL"):
                     news[tops[path]][at] = new
         return news
 
@@ -210,7 +214,8 @@ class Ledger:
             words.append("rest")
         if words := [word for word in words if word]:
             return min(words, key=_FIRST.__getitem__)
-        return "dropped" if name in self._drop else "unaccounted"
+        is_left_out = new is not None and not new and _may_go(self._inside.get(name, {}), value)
+        return "dropped" if is_left_out or name in self._drop else "unaccounted"
 
     def _word_at(
         self,
@@ -264,6 +269,13 @@ def _grow(tree: Steps, steps: Iterable) -> None:
         tree = tree.setdefault(step, {})
 
 
+def _end(tree: Steps, steps: Iterable, dangling: str) -> None:
+    """Notes in a tree where a path ends, and whether its rule may leave out what stands there."""
+    _grow(tree, (*steps, ID))
+    if dangling == "remove":
+        _grow(tree, (*steps, GOES))
+
+
 def _differs_at(steps: Steps, value: dict, there: dict | None) -> bool:
     """Whether a value and what the target holds differ, and at these steps alone: elsewhere nothing is missing or changed."""
     return there is not None and there is not value and there != value and _fits(steps, value, there)
@@ -276,15 +288,28 @@ def _fits(steps: Steps, value: dict, there: dict) -> bool:
     ((letter, content),) = value.items()
     other = there.get(letter)
     if letter == "M" and other is not None:
-        return other.keys() == content.keys() and all(
+        gone = {name for name in content.keys() - other.keys() if _may_go(steps.get(name, {}), content[name])}
+        return other.keys() | gone == content.keys() and all(
             other[name] is one or (_fits(steps[name], one, other[name]) if name in steps else other[name] == one)
             for name, one in content.items()
+            if name not in gone
         )
     if letter == "L" and other is not None:
-        return EACH in steps and len(other) == len(content) and all(map(_fits, repeat(steps[EACH]), content, other))
+        each, left = steps.get(EACH), iter(content)
+        if each is None or len(other) == len(content):
+            return each is not None and all(map(_fits, repeat(each), content, other))
+        enough = len(other) + sum([_may_go(each, one) for one in content]) >= len(content)
+        return enough and all(any(_fits(each, value, one) for value in left) for one in other)  # in their order
     if other is None:  # an id may have become null, and so may a set of them
         return "NULL" in there and (ID in steps or EACH in steps)
     return ID in steps or JSON in steps or (EACH in steps and letter in SETS)
+
+
+def _may_go(steps: Steps, value: dict) -> bool:
+    """Whether a value may have been left out: it is one itself, JSON text of one alone, or a set of them."""
+    while JSON in steps and GOES not in steps:
+        steps = steps[JSON]
+    return GOES in steps or (GOES in steps.get(EACH, ()) and not SETS.keys().isdisjoint(value))
 
 
 def _in_text(entry: Entry, path: str) -> bool:

@@ -12,7 +12,7 @@ from ..dynamo.structure.creation import like
 from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping import levels as graph
-from ..mapping.load import load_mapping, with_creates
+from ..mapping.load import check_keys, load_mapping, with_creates
 from ..mapping.model import LIKE_SOURCE, Create, Entry, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
@@ -178,6 +178,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
         name: _shape(entry, source_tables[entry.source], target_tables[entry.target])
         for name, entry in mapping.entries.items()
     }
+    check_keys(mapping.file, mapping.entries, {n: (dict(s.target_key), s.index_keys) for n, s in shapes.items()})
     routes = _compile(mapping, shapes, parameters)
     chosen_routes = {name: routes[name] for name in entries}
     return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)
@@ -195,7 +196,9 @@ def _shape(entry: Entry, source: Table, target: Table | None) -> Shape:
     if create is not None:
         keys = [(tuple(i.key.items()), getattr(i, "partition", 1)) for i in create.all_indexes.values()]
         return Shape(source.key, tuple(create.key.items()), *_index_keys(keys))
-    return Shape(source.key, source.key, {})
+    # Not there yet, and nobody says what it will be: the copies of a table need what the table has.
+    keys = [(index.key, index.partition) for index in source.indexes.values() if entry.model.fields is None]
+    return Shape(source.key, source.key, *_index_keys(keys))
 
 
 def _index_keys(keys: list[tuple[Key, int]]) -> tuple[dict[str, str], frozenset[str]]:
@@ -213,10 +216,7 @@ def _is_injective(route: Route) -> bool:
     model = route.entry.model
     source_names = {name for name, _ in route.shape.source_key}
     target_names = {name for name, _ in route.shape.target_key}
-    lossy = {
-        steps[0] for path, steps in route.entry.paths.items() if model.references[path].dangling in ("keep", "null")
-    }
-    if source_names & (lossy | set(model.drop)):
+    if source_names & (route.entry.asking() | set(model.drop)):
         return False
     if model.fields is None:
         return source_names <= target_names

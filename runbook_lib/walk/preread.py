@@ -71,9 +71,10 @@ def scans(plan: Plan, *, refuse: bool, shared: bool) -> Counter:
 
 def _asking(plan: Plan, refuse: bool) -> tuple[bool, set[str]]:
     """Whether the routes ask which ids the source holds; and the entries that stop at a dangling reference."""
-    policies = {name: _policies(plan, name) for name in plan.routes}
-    stopping = {name for name, found in policies.items() if refuse and "stop" in found}
-    return any(found & {"keep", "null"} for found in policies.values()) or bool(stopping), stopping
+    entries = [route.entry for route in plan.routes.values()]
+    stops = {e.name for e in entries if "stop" in [rule.dangling for rule in e.model.references.values()]}
+    stopping = stops if refuse else set()
+    return bool(stopping) or any(entry.asking() for entry in entries), stopping
 
 
 def _sharing(plan: Plan) -> tuple[set[str], set[str]]:
@@ -81,14 +82,6 @@ def _sharing(plan: Plan) -> tuple[set[str], set[str]]:
     targets = {route.entry.target for route in plan.routes.values() if plan.shares_target_keys(route)}
     # All entries that write to such a table take part, chosen or not, so that the choice does not change the winner.
     return targets, {name for name, route in plan.all_routes.items() if route.entry.target in targets}
-
-
-def _policies(plan: Plan, name: str) -> set[str]:
-    """What an entry's rules do with dangling references; inside records those of any entry may apply."""
-    entries = plan.mapping.entries
-    own = entries[name].model.references.values()
-    inner = [r for e in entries.values() for r in e.model.references.values() if any(o.record_of for o in own)]
-    return {rule.dangling for rule in own} | {rule.dangling for rule in inner} - {"stop"}
 
 
 def key_attributes_of(plan: Plan) -> dict[str, list[str]]:
@@ -156,7 +149,7 @@ def _refuse_dangling(plan: Plan, row: Row, known: HashSet) -> None:
         if dangling and references[found.path].dangling == "stop":
             raise Refused(
                 f"{row.entry}: a reference at {found.path} names no item of {found.parent or 'any entry'}, and the "
-                "mapping says `dangling: stop`; 01_analyze lists all of them. Correct them, or choose map, keep or null."
+                "mapping says `dangling: stop`; 01_analyze lists all of them. Correct them, or choose map, keep, null or remove."
             )
 
 

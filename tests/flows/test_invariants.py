@@ -367,7 +367,7 @@ def test_validation_tells_missing_different_and_extra_apart(moto_world, tmp_path
     assert report["verdict"] == "FAIL"
 
 
-@pytest.mark.parametrize("policy", ["map", "keep", "null"])
+@pytest.mark.parametrize("policy", ["map", "keep", "null", "remove"])
 def test_validation_counts_dangling_references_under_each_policy(policy, moto_world, tmp_path):
     """Whatever is written for them, they wait for a decision: analysis, migration and validation say the same."""
     ships = [{"id": {"S": "s"}, "port": {"S": "none"}}, {"id": {"S": "t"}, "port": {"S": "p"}}]

@@ -189,7 +189,7 @@ def test_no_kept_item_costs_no_look_at_the_source(world, tmp_path, monkeypatch):
     assert flow.rollback()["rollback"]["deleted"] == 1
 
 
-@pytest.mark.parametrize("policy", ["keep", "null"])
+@pytest.mark.parametrize("policy", ["keep", "null", "remove"])
 def test_what_dangled_is_told_by_the_digest(policy, moto_world, tmp_path):
     """`dangling: keep` and `null` need all ids of the source to route an item; a kept one is told without them."""
     ports = [{"id": {"S": "p"}}]

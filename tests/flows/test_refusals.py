@@ -318,6 +318,24 @@ def test_a_source_is_known_as_the_target_however_its_address_is_spelled(spelling
 # what was begun with something else
 
 
+@pytest.mark.parametrize("create", ["null", "like_source"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_key_cannot_become_null_whoever_describes_it(create, exists, moto_world, tmp_path):
+    """The target where it exists, else the source that it is a copy of; told before an item is read."""
+    table = {"key": {"id": "S"}, "indexes": {"byOther": {"other": "S"}}}
+    moto_world.build({"Ports": table | {"items": [{"id": {"S": "p"}}]}}, worlds.SOURCE)
+    if exists:
+        moto_world.build({"Ports": table}, TARGET)
+    rule = "references: {other: {to: Ports, dangling: null}}"
+    flow = flow_of(f"{{Ports: {{create: {create}, {rule}}}}}", moto_world, tmp_path)
+    for stage in (flow.analyze, flow.migrate):
+        with pytest.raises(
+            Refused, match="tables.Ports.references.other: `dangling: null` makes other null, a key of an"
+        ):
+            stage()
+    assert flow_of(f"{{Ports: {{create: {create}, {rule.replace('null', 'remove')}}}}}", moto_world, tmp_path).analyze()
+
+
 def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
     """Another mapping under the same name is refused where the run was begun, and where it was analyzed."""
     moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": "s"}}]}}, worlds.SOURCE)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from strategies import texts
 
 from runbook_lib.errors import NotJson
-from runbook_lib.mapping.json_text import EACH, JSON, quote, rewrite
+from runbook_lib.mapping.json_text import EACH, JSON, TAKE_OUT, quote, rewrite
 
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -97,6 +97,65 @@ def test_only_what_stands_at_the_path_is_replaced(text, path):
     """Against an implementation on parsed JSON."""
     rewritten = rewrite(text, path, lambda content, is_number: None if content is None else '"NEW-é"')
     assert replaced(json.loads(text), path, "NEW-é") == json.loads(rewritten)
+
+
+OUT = object()
+
+
+def without(value, path):
+    """The same on Python objects: what stands at the path is taken out, where `goes` says so."""
+    if not path:
+        is_id = isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""
+        return OUT if is_id and goes(json.dumps(value, ensure_ascii=False)) else value
+    if path[0] is JSON:
+        try:
+            inner = without(json.loads(value, parse_constant=int), path[1:])
+        except (TypeError, ValueError):
+            return value
+        return OUT if inner is OUT else Same(inner) if inner != json.loads(value) else value
+    if path[0] is EACH:
+        stays = isinstance(value, list) and [new for one in value if (new := without(one, path[1:])) is not OUT]
+        return value if stays is False else stays
+    if isinstance(value, dict) and path[0] in value:
+        new = without(value[path[0]], path[1:])
+        return {n: new if n == path[0] else one for n, one in value.items() if n != path[0] or new is not OUT}
+    return value
+
+
+def goes(raw):
+    return sum(map(ord, raw)) % 3 > 0
+
+
+def take(content, is_number):
+    if content is None:
+        return None
+    return TAKE_OUT if goes(content if is_number else json.dumps(content, ensure_ascii=False)) else None
+
+
+@given(spaced(), steps)
+def test_only_what_stands_at_the_path_is_taken_out(text, path):
+    """With its name and one comma, and the rest stays JSON. Against an implementation on parsed JSON."""
+    rewritten, left = rewrite(text, path, take), without(json.loads(text), path)
+    assert rewritten == "" if left is OUT else left == json.loads(rewritten)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "left"),
+    [
+        (' [ "a" , "b", 1 ] ', (EACH,), " [ ] "),
+        ('["b",[], "b" ,[]]', (EACH,), "[[] ,[]]"),
+        ('{"x": 1, "id": "b", "y": 2}', ("id",), '{"x": 1, "y": 2}'),
+        ('{"id": "b", "y": 2}', ("id",), '{"y": 2}'),
+        ('{"id": "b", "id": "b"}', ("id",), "{}"),
+        ('{"a": [["b"], ["b", {}]]}', ("a", EACH, EACH), '{"a": [[], [{}]]}'),
+        (' "b" ', (), ""),
+        ('{"a": "[\\"b\\"]", "c": "\\"b\\""}', ("a", JSON, EACH), '{"a": "[]", "c": "\\"b\\""}'),
+        ('{"a": "\\"b\\"", "c": 1}', ("a", JSON), '{"c": 1}'),
+    ],
+)
+def test_what_is_left(text, path, left):
+    """The spacing of what stays is as it was."""
+    assert rewrite(text, path, lambda content, is_number: None if content is None else TAKE_OUT) == left
 
 
 nested = documents.map(json.dumps) | texts

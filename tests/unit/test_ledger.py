@@ -20,6 +20,8 @@ COPY = HEAD + (
     "  A: {references: {p: A, 'l[]': A, 's[]': A, m.p: A, 'j:json.p': A, text: 'A#{A}', "
     "gone: {to: A, dangling: 'null'}}, drop: [d]}\n"
 )
+PATHS = ("p: {to: A", "'l[]': {to: A", "'s[]': {to: A", "m.p: {to: A", "'j:json.p': {to: A", "text: {to: 'A#{A}'")
+REMOVE = HEAD + f"  A: {{references: {{{', '.join(f'{path}, dangling: remove}}' for path in PATHS)}}}, drop: [d]}}\n"
 SPLIT = (
     HEAD
     + """
@@ -275,14 +277,43 @@ def test_only_the_default_itself_stands_for_an_empty_value():
     assert of.page(rows).get("n") == {"unaccounted": 1}  # the other item has no such attribute
 
 
-MAPPINGS = [COPY, SPLIT, HEAD + "  A: {fields: {id: {from: id}, S: {from: S, type: string, on_error: rest}}, rest: M}"]
+@pytest.mark.parametrize(
+    ("name", "value", "there"),
+    [
+        ("p", {"S": "i1"}, None),
+        ("l", {"L": [{"S": "gone"}, {"S": "i1"}]}, None),
+        ("l", {"L": [{"S": "gone"}, {"S": "i1"}]}, {"L": [{"S": "another"}, {"S": "another"}, {"S": "another"}]}),
+        ("m", {"M": {"p": {"S": "gone"}, "q": {"S": "x"}}}, {"M": {}}),
+        ("m", {"M": {"p": {"S": "gone"}, "q": {"S": "x"}}}, None),
+        ("j", {"S": '{"p": "gone"}'}, None),
+    ],
+)
+def test_what_is_left_out_is_told_from_what_is_lost(name, value, there):
+    """`dangling: remove` lets go what stands at the path, not what stands around it, nor a reference that resolves."""
+    rows, of = rows_of(REMOVE, [{"id": {"S": "i"}, name: value}], exists=lambda entry, old: old != {"S": "gone"})
+    assert not of.page(rows)[name]["unaccounted"]
+    rows[0].item = {key: one for key, one in {**rows[0].item, name: there}.items() if one is not None}
+    assert of.page(rows)[name] == {"unaccounted": 1}
+
+
+def even(entry, old):
+    """A source that holds about half of all ids."""
+    return len(str(old)) % 2 == 0
+
+
+MAPPINGS = [
+    COPY,
+    REMOVE,
+    SPLIT,
+    HEAD + "  A: {fields: {id: {from: id}, S: {from: S, type: string, on_error: rest}}, rest: M}",
+]
 
 
 @given(st.lists(items | st.dictionaries(st.sampled_from("pnfbedlsmjz"), values, max_size=8), max_size=6))
 def test_every_attribute_of_every_row_has_one_word(found):
     """Whatever the values: nothing is unaccounted, and one page or several give the same."""
     for text in MAPPINGS:
-        rows, of = rows_of(text, [{**item, "id": {"S": f"i{n}"}} for n, item in enumerate(found)])
+        rows, of = rows_of(text, [{**item, "id": {"S": f"i{n}"}} for n, item in enumerate(found)], even)
         whole = of.page(rows)
         present = Counter(name for row in rows for name in row.source)
         lacking = Counter(source for source, _, _ in of._defaults for row in rows if source not in row.source)

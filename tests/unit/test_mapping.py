@@ -87,7 +87,41 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         (
             entry("references: {a: {to: Contacts, dangling: drop}}"),
-            "tables.Leads.references.a.dangling is 'drop'; use 'map', 'keep', 'null' or 'stop'.",
+            "tables.Leads.references.a.dangling is 'drop'; use 'map', 'keep', 'null', 'remove' or 'stop'.",
+        ),
+        *(
+            (
+                entry(f"{CREATE}, references: {{GSI1SK: {{to: '{to}', dangling: null}}}}{fields}"),
+                "tables.Leads.references.GSI1SK: `dangling: null` makes GSI1SK null, a key of an index of the target, "
+                "which DynamoDB refuses; write `dangling: remove`, which leaves the attribute out.",
+            )
+            for to in ("Contacts", "C#{Contacts}")
+            for fields in ("", ", fields: {GSI1SK: {from: GSI1SK}, PK: x, SK: '{id}'}", ", fields: {x: y}, rest: copy")
+        ),
+        (
+            entry(
+                FIELDS.replace("GSI1PK: x", "GSI1PK: {from: a}") + ", references: {a: {to: Contacts, dangling: null}}"
+            ),
+            re.compile(
+                "tables.Leads.references.a: `dangling: null` makes GSI1PK null, a key of an index of the target, .*"
+            ),
+        ),
+        *(
+            (
+                entry(f"{CREATE}, references: {{{path}: {{to: Contacts, dangling: {policy}}}}}{fields}"),
+                re.compile(
+                    f"tables.Leads.references.{path}: `dangling: {policy}` takes away SK, a key of the target table, which "
+                    "every item needs; write map, keep or stop."
+                ),
+            )
+            for path, policy, fields in (
+                ("SK", "null", ""),
+                ("SK", "remove", ""),
+                ("SK:json", "remove", ""),
+                ("a", "null", ", fields: {PK: x, SK: {from: a}}, rest: r"),
+                ("a", "remove", ", fields: {PK: x, SK: 'A#{a}'}, rest: r"),
+                ("a", "null", ", fields: {PK: x, SK: 'A#{b}', b: 'B{c}', c: {from: a}}, rest: r"),
+            )
         ),
         (
             entry("references: {a: '{Contacts}{Leads}'}"),
@@ -504,6 +538,22 @@ def test_dangling_null_is_written_without_quotes(written):
     """YAML reads `dangling: null` as no value; it means the policy."""
     model = mapping_of(entry(f"references: {{a: {{to: Contacts, dangling: {written}}}}}")).entries["Leads"].model
     assert model.references["a"].dangling == "null"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{CREATE}, references: {{GSI1SK: {{to: Contacts, dangling: remove}}}}",
+        f"{CREATE}, references: {{a: {{to: Contacts, dangling: null}}, 'GSI1SK:json': {{to: Contacts, dangling: null}}}}",
+        f"{CREATE}, references: {{'SK:json.a': {{to: Contacts, dangling: remove}}}}",
+        f"{CREATE}, references: {{a: {{to: Contacts, dangling: null}}}}, "
+        "fields: {PK: 'A#{a|none}', SK: {from: a, default: none}, GSI1PK: 'A#{a}'}, rest: r",
+        f"{CREATE}, references: {{GSI1SK: {{to: Contacts, dangling: null}}}}, fields: {{PK: x, SK: y}}, rest: r",
+    ],
+)
+def test_a_key_that_keeps_a_value_may_lose_a_reference(body):
+    """An index needs no attribute; a default stands in; text with a null in it is text; a field may have another source."""
+    mapping_of(entry(body))
 
 
 def test_numbers_keep_their_digits():

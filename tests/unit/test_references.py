@@ -303,7 +303,7 @@ def test_the_table_is_named_by_another_attribute():
 
 
 @pytest.mark.parametrize("kind", [{"S": "Planets"}, {"S": "people"}, NULL, {"N": "1"}, None, {"L": [{"S": "People"}]}])
-@pytest.mark.parametrize("dangling", ["map", "keep", "null"])
+@pytest.mark.parametrize("dangling", ["map", "keep", "null", "remove"])
 def test_an_unknown_table_name_keeps_the_value_and_counts_as_dangling(kind, dangling):
     """Whatever the policy: no rule is known by which to change it."""
     attributes = {"of": {"S": "x"}, **({"kind": kind} if kind else {})}
@@ -348,13 +348,19 @@ def only(*olds):
 
 @pytest.mark.parametrize(
     ("dangling", "gone"),
-    [("map", {"S": new("gone")}), ("stop", {"S": new("gone")}), ("keep", {"S": "gone"}), ("null", NULL)],
+    [
+        ("map", {"S": new("gone")}),
+        ("stop", {"S": new("gone")}),
+        ("keep", {"S": "gone"}),
+        ("null", NULL),
+        ("remove", {}),
+    ],
 )
 def test_dangling_policies(dangling, gone):
-    """Mapped by the same rule, kept or null; counted in each case; a reference that resolves is not touched by it."""
+    """Mapped by the same rule, kept, null or left out; counted in each case; a reference that resolves is not touched by it."""
     reference = f"{{to: People, dangling: {dangling}}}"
     row = moved(f"{{by: {reference}, also: {reference}}}", {"by": {"S": "gone"}, "also": {"S": "p"}}, exists=only("p"))
-    assert row.item["by"] == gone
+    assert row.item.get("by", {}) == gone
     assert row.item["also"] == {"S": new("p")}
     assert found(row) == [("by", "People", {"S": "gone"}, gone), ("also", "People", {"S": "p"}, {"S": new("p")})]
 
@@ -381,6 +387,56 @@ def test_dangling_references_in_containers_become_null_there():
     }
 
 
+def test_dangling_references_in_containers_are_left_out_there():
+    """A list loses the element and stays, a set that would be empty goes, as does a text with an id in it. Null stays."""
+    paths = (
+        "l[]",
+        "ll[][]",
+        "s[]",
+        "e[]",
+        "ls[][]",
+        "m.a",
+        "deep[].a",
+        "j:json[]",
+        "o:json.a",
+        "x:json",
+        "jj:json.a:json[]",
+    )
+    references = {path: {"to": "People", "dangling": "remove"} for path in paths}
+    references["t"] = references["lt[]"] = {"to": "U#{People}|{People}", "dangling": "remove"}
+    gone, p = {"S": "gone"}, {"S": "p"}
+    attributes = {
+        "l": {"L": [gone, NULL, p, gone]},
+        "ll": {"L": [{"L": [gone]}, {"L": [p]}]},
+        "s": {"SS": ["gone", "p"]},
+        "e": {"SS": ["gone"]},
+        "ls": {"L": [{"SS": ["gone"]}, {"SS": ["p"]}]},
+        "m": {"M": {"a": gone, "b": p}},
+        "deep": {"L": [{"M": {"a": gone}}, {"M": {"a": p}}]},
+        "j": {"S": '["gone", null, "p"]'},
+        "o": {"S": '{"b": 1, "a": "gone"}'},
+        "x": {"S": ' "gone" '},
+        "jj": {"S": json.dumps({"a": '["gone"]'})},
+        "t": {"S": "U#p|gone"},
+        "lt": {"L": [{"S": "U#gone|p"}, {"S": "U#p|p"}, {"S": "p"}]},
+    }
+    row = moved(json.dumps(references), attributes, exists=only("p"))
+    del row.item["id"]
+    assert row.item == {
+        "l": {"L": [NULL, {"S": new("p")}]},
+        "ll": {"L": [{"L": []}, {"L": [{"S": new("p")}]}]},
+        "s": {"SS": [new("p")]},
+        "ls": {"L": [{"SS": [new("p")]}]},
+        "m": {"M": {"b": p}},
+        "deep": {"L": [{"M": {}}, {"M": {"a": {"S": new("p")}}}]},
+        "j": {"S": f'[null, "{new("p")}"]'},
+        "o": {"S": '{"b": 1}'},
+        "jj": {"S": '{"a": "[]"}'},
+        "lt": {"L": [{"S": f"U#{new('p')}|{new('p')}"}, {"S": "p"}]},
+    }
+    assert row.unreadable == ["lt[]"]
+
+
 # Formats and key types of the parent
 
 
@@ -396,7 +452,7 @@ def test_with_keep_the_value_stays():
 
 
 @pytest.mark.parametrize("letter", ["S", "N", None])
-@pytest.mark.parametrize("dangling", ["map", "keep", "null"])
+@pytest.mark.parametrize("dangling", ["map", "keep", "null", "remove"])
 @pytest.mark.parametrize("json", ['["\\ud83d"]', "[1e400]", f"[{'9' * 39}]"])
 def test_with_keep_what_can_be_no_id_is_dangling(json, dangling, letter):
     """Half a character, and numbers that DynamoDB has not, in JSON text: they stay, and do not end the run."""

@@ -98,7 +98,7 @@ def _routes(plan: Plan, entry: str) -> list[Route]:
     if entry not in plan.all_routes:
         return []
     route = plan.all_routes[entry]
-    if {rule.dangling for rule in route.entry.model.references.values()} & {"keep", "null"}:
+    if route.entry.asking():
         return [route, plan.with_exists(lambda parent, old: False).all_routes[entry]]
     return [route]
 
