@@ -6,7 +6,8 @@ from ..errors import Quarantine
 from ..values import canonical_number, is_empty
 from . import templates
 from .conversions import TYPES, convert
-from .model import Entry, FieldRule, default_of
+from .json_text import JSON
+from .model import Entry, EntryModel, FieldRule, Keys, default_of
 
 NO_DATE = "not an ISO 8601 date"
 NOTHING = ()
@@ -79,6 +80,124 @@ def compile_fields(
         return target, sparse, fell_back
 
     return build
+
+
+def unwritable(entry: Entry, keys: Keys) -> str | None:
+    """Why the rules can write no item whatever it holds, or none whose reference dangles: where, and what to do. Pure.
+
+    None where nothing is wrong.
+    """
+    return _without_key(entry, keys) or (_no_copy if entry.model.fields is None else _no_item)(entry, keys)
+
+
+def _no_copy(entry: Entry, keys: Keys) -> str | None:
+    for name, letter in keys.target.items():
+        if name in entry.model.drop:
+            return f".drop: leaves out {name}, a key of the target table, which every item needs; remove it there."
+        if entry.model.described and keys.source.get(name, letter) != letter:
+            return (
+                f".create: {name} is a key of type {letter}, in the source it has type {keys.source[name]}, and a copy keeps "
+                f"its type; correct it, or convert it in `fields`."
+            )
+    return None
+
+
+def _no_item(entry: Entry, keys: Keys) -> str | None:
+    model, fields = entry.model, entry.model.fields
+    used_up = {*model.drop, *(rule.source for rule in fields.values() if rule.source)}
+    # What every item has when the fields are made; a condition may also be one that items without the attribute meet.
+    plain = [name for name, wanted in model.where.items() if not isinstance(wanted, dict) and "." not in name]
+    left = {*keys.source, *plain} - used_up - entry.asking()
+    reads = {name: _needs(rule) for name, rule in fields.items()}
+    for name in fields.keys() - used_up if model.rest == "copy" else ():
+        if name in left or name in _holes(fields[name]):
+            return (
+                f".fields.{name}: `rest: copy` keeps the source's {name} beside the field of that name, so no item that has it "
+                f"can be written; say `{_dropping(model, name)}`: the field can still read it."
+            )
+    if model.rest is None:
+        needed = {hole for name in keys.target for hole in reads.get(name, ()) if hole not in fields or hole == name}
+        if names := sorted(left | (needed - used_up)):
+            why = "every item has" if left else "a key needs"
+            return (
+                f".fields: no rule uses up {', '.join(names)}, which {why}, and the entry has no `rest`; copy with "
+                f"{{from: …}}, or say `{_dropping(model, *names)}`, or add `rest`."
+            )
+    for name, letter in {**keys.indexes, **keys.target}.items():
+        if name not in fields:
+            if name in keys.target and (model.rest != "copy" or name in used_up):
+                return f".fields: the key attribute {name!r} of the target is missing; add it."
+            continue
+        if problem := _no_key(fields[name], letter, keys, name in keys.target):
+            return f".fields.{name}: {problem}"
+    return None
+
+
+def _no_key(rule: FieldRule, letter: str, keys: Keys, of_table: bool) -> str | None:
+    """Why a rule makes no value for a key of that type."""
+    fitting = next((word for word, made in TYPES.items() if made == letter), None)
+    fix = f"write {{from: …, type: {fitting}}}" if fitting else "write {from: …} without a type"
+    if rule.template is not None and letter != "S":
+        return f"is a key of type {letter}, and a template makes text; {fix}."
+    if rule.template == "" and of_table:
+        return "is a key, which cannot be empty; write some text."
+    if rule.type and TYPES[rule.type] != letter:
+        return f"is a key of type {letter}, and `type: {rule.type}` makes another; {fix}."
+    if rule.source and not rule.type and keys.source.get(rule.source, letter) != letter:
+        return (
+            f"is a key of type {letter}, and the source's key {rule.source} has type {keys.source[rule.source]}; {fix}."
+        )
+    return None
+
+
+def _without_key(entry: Entry, keys: Keys) -> str | None:
+    """Where `dangling` takes the value of a key away, so that DynamoDB would take no such item."""
+    for path, rule in entry.model.references.items():
+        attribute, *below = entry.paths[path]
+        if rule.dangling not in ("null", "remove") or any(step is not JSON for step in below):
+            continue
+        where = f".references.{path}: `dangling: {rule.dangling}`"
+        if key := next((key for key in keys.target if _goes_with(key, attribute, entry.model, in_key=True)), None):
+            return (
+                f"{where} takes away {key}, a key of the target table, which every item needs; write map, keep or stop."
+            )
+        if rule.dangling == "remove" or below:  # text that holds a null is still text
+            continue
+        if key := next((key for key in keys.indexes if _goes_with(key, attribute, entry.model, in_key=False)), None):
+            return (
+                f"{where} makes {key} null, a key of an index of the target, which DynamoDB refuses; write "
+                "`dangling: remove`, which leaves the attribute out."
+            )
+    return None
+
+
+def _goes_with(name: str, attribute: str, model: EntryModel, *, in_key: bool) -> bool:
+    """Whether an attribute of the target has no value, or null, where a source attribute has none.
+
+    `in_key`: of the table; elsewhere a template without text only leaves its attribute out.
+    """
+    fields = model.fields or {}
+    if name not in fields:
+        return name == attribute and (model.fields is None or model.rest == "copy")
+    if fields[name].source:
+        return fields[name].source == attribute and not fields[name].has_default
+    return in_key and any(
+        hole == attribute if hole == name or hole not in fields else _goes_with(hole, attribute, model, in_key=True)
+        for hole in _needs(fields[name])
+    )
+
+
+def _needs(rule: FieldRule) -> list[str]:
+    """What a rule's template reads and has no default for."""
+    return [hole.name for hole in templates.holes(templates.parse(rule.template or "")) if hole.default is None]
+
+
+def _holes(rule: FieldRule) -> list[str]:
+    return [hole.name for hole in templates.holes(templates.parse(rule.template or ""))]
+
+
+def _dropping(model: EntryModel, *names: str) -> str:
+    return f"drop: [{', '.join([*model.drop, *names])}]"
 
 
 def _copied(name: str, rule: FieldRule) -> Copied | None:

@@ -6,7 +6,6 @@ A mistake in a file raises MappingError: one sentence with file, entry, what is 
 import hashlib
 import json
 import re
-from collections.abc import Collection
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -18,6 +17,7 @@ from ..parameters import Parameters
 from ..values import from_python
 from ..yaml_files import expand, explain, read_yaml, suggest
 from . import templates
+from .fields import unwritable
 from .json_text import EACH, JSON
 from .model import (
     LIKE_SOURCE,
@@ -26,6 +26,7 @@ from .model import (
     Create,
     Entry,
     EntryModel,
+    Keys,
     Mapping,
     MappingModel,
     Reference,
@@ -255,9 +256,6 @@ def _check_fields(model: EntryModel) -> None:
             f".create: {LIKE_SOURCE} makes a table with the source's keys, and `fields` makes other items; "
             "describe the table, or write `create: null`."
         )
-    for name in model.described.key if model.described else ():
-        if name not in model.fields and model.rest != "copy":
-            raise ValueError(f".fields: the key attribute {name!r} of the target is missing; add it.")
     _check_cycles(model)
 
 
@@ -296,52 +294,17 @@ def _check_queries(model: EntryModel) -> None:
                 _check_value(wanted, f"{where}: {attribute}")
 
 
-def check_keys(file: str, entries: dict[str, Entry], keys: dict[str, tuple[Collection[str], Collection[str]]]) -> None:
-    """Refuses a `dangling` that takes the value of a key away, so that DynamoDB would take no such item. Raises MappingError.
-
-    `keys`: entry → the key attributes of the target table, and those of its indexes. Pure.
-    """
+def check_keys(file: str, entries: dict[str, Entry], keys: dict[str, Keys]) -> None:
+    """Refuses rules that can write no item, or take the value of a key away. Raises MappingError. `keys`: of each entry."""
     for name, entry in entries.items():
-        of_table, of_indexes = keys[name]
-        for path, rule in entry.model.references.items():
-            attribute, *below = entry.paths[path]
-            if rule.dangling not in ("null", "remove") or any(step is not JSON for step in below):
-                continue
-            where = f"{file}: tables.{name}.references.{path}: `dangling: {rule.dangling}`"
-            if key := next((key for key in of_table if _goes_with(key, attribute, entry.model, True)), None):
-                raise MappingError(
-                    f"{where} takes away {key}, a key of the target table, which every item needs; write map, keep or stop."
-                )
-            if rule.dangling == "remove" or below:  # text that holds a null is still text
-                continue
-            if key := next((key for key in of_indexes if _goes_with(key, attribute, entry.model, False)), None):
-                raise MappingError(
-                    f"{where} makes {key} null, a key of an index of the target, which DynamoDB refuses; write "
-                    "`dangling: remove`, which leaves the attribute out."
-                )
+        if problem := unwritable(entry, keys[name]):
+            raise MappingError(f"{file}: tables.{name}{problem}")
 
 
-def _goes_with(name: str, attribute: str, model: EntryModel, in_key: bool) -> bool:
-    """Whether an attribute of the target has no value, or null, where a source attribute has none.
-
-    `in_key`: of the table; elsewhere a template without text only leaves its attribute out.
-    """
-    rule = (model.fields or {}).get(name)
-    if rule is None:
-        return name == attribute and (model.fields is None or model.rest == "copy")
-    if rule.template is None:
-        return rule.source == attribute and not rule.has_default
-    holes = [hole.name for hole in templates.holes(templates.parse(rule.template)) if hole.default is None]
-    return in_key and any(
-        hole == attribute if hole == name or hole not in model.fields else _goes_with(hole, attribute, model, True)
-        for hole in holes
-    )
-
-
-def _described_keys(create: Create | None) -> tuple[Collection[str], Collection[str]]:
+def _described_keys(create: Create | None) -> Keys:
     if create is None:
-        return (), ()
-    return create.key, [name for index in create.all_indexes.values() for name in index.key]
+        return Keys()
+    return Keys({}, create.key, {n: letter for index in create.all_indexes.values() for n, letter in index.key.items()})
 
 
 def with_creates(mapping: Mapping, creates: dict[str, Create]) -> Mapping:

@@ -6,12 +6,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from ..errors import MappingError
-from ..values import from_python, is_empty
+from ..values import from_python
 from ..yaml_files import Strict, suggest
 from . import levels as graph
 from . import templates
@@ -279,6 +279,14 @@ class MappingModel(Strict):
     unrouted: Literal["review", "ignore"] = "review"
 
 
+class Keys(NamedTuple):
+    """Key attributes of an entry's tables → type letters; empty where they are not known."""
+
+    source: dict[str, str] = {}
+    target: dict[str, str] = {}
+    indexes: dict[str, str] = {}  # of the target
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry with its defaults filled in and its table names resolved; the input from which routes are compiled."""
@@ -326,6 +334,6 @@ class Mapping:
 
 
 def default_of(rule: FieldRule) -> dict:
-    """A rule's default as a typed value, of the rule's type. Raises ValueError where it does not convert."""
+    """A rule's default as a typed value, of the rule's type, or null. Raises ValueError where it does not convert."""
     default = from_python(rule.default)
-    return convert(default, rule.type) if rule.type and not is_empty(default) else default
+    return convert(default, rule.type) if rule.type and rule.default is not None else default

@@ -13,7 +13,7 @@ from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping import levels as graph
 from ..mapping.load import check_keys, load_mapping, with_creates
-from ..mapping.model import LIKE_SOURCE, Create, Entry, Mapping
+from ..mapping.model import LIKE_SOURCE, Create, Entry, Keys, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of
@@ -178,7 +178,9 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
         name: _shape(entry, source_tables[entry.source], target_tables[entry.target])
         for name, entry in mapping.entries.items()
     }
-    check_keys(mapping.file, mapping.entries, {n: (dict(s.target_key), s.index_keys) for n, s in shapes.items()})
+    check_keys(
+        mapping.file, mapping.entries, {n: _keys(mapping.entries[n], s, target_tables) for n, s in shapes.items()}
+    )
     routes = _compile(mapping, shapes, parameters)
     chosen_routes = {name: routes[name] for name in entries}
     return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)
@@ -199,6 +201,14 @@ def _shape(entry: Entry, source: Table, target: Table | None) -> Shape:
     # Not there yet, and nobody says what it will be: the copies of a table need what the table has.
     keys = [(index.key, index.partition) for index in source.indexes.values() if entry.model.fields is None]
     return Shape(source.key, source.key, *_index_keys(keys))
+
+
+def _keys(entry: Entry, shape: Shape, target_tables: dict[str, Table | None]) -> Keys:
+    """The keys of an entry's tables, as far as they are known: nobody says what the table of new items will be."""
+    source = dict(shape.source_key)
+    if entry.model.fields is not None and entry.model.create is None and target_tables[entry.target] is None:
+        return Keys(source)
+    return Keys(source, dict(shape.target_key), dict(shape.index_keys))
 
 
 def _index_keys(keys: list[tuple[Key, int]]) -> tuple[dict[str, str], frozenset[str]]:

@@ -1,6 +1,7 @@
 """What is refused: in one sentence, with exit code 2, before anything is written."""
 
 import json
+import re
 import shlex
 import shutil
 import socket
@@ -334,6 +335,34 @@ def test_a_key_cannot_become_null_whoever_describes_it(create, exists, moto_worl
         ):
             stage()
     assert flow_of(f"{{Ports: {{create: {create}, {rule.replace('null', 'remove')}}}}}", moto_world, tmp_path).analyze()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rules", "sentence"),
+    [
+        ("S", None, "fields: {id: x}, rest: copy", ".fields.id: `rest: copy` keeps the source's id beside the field"),
+        ("S", None, "fields: {a: x}", ".fields: no rule uses up id, which every item has, and the entry has no `rest`"),
+        ("S", {"pk": "S"}, "fields: {id: {from: id}}", ".fields: the key attribute 'pk' of the target is missing"),
+        (
+            "N",
+            {"id": "S"},
+            "fields: {id: {from: id}}",
+            ".fields.id: is a key of type S, and the source's key id has type N",
+        ),
+        ("N", None, "create: {key: {id: S}}", ".create: id is a key of type S, in the source it has type N"),
+        ("S", {"id": "S"}, "drop: [id]", ".drop: leaves out id, a key of the target table"),
+    ],
+)
+def test_rules_that_can_write_no_item_are_refused_before_one_is_read(
+    source, target, rules, sentence, moto_world, tmp_path
+):
+    """What the tables' keys say of the mapping; the source has an item, and no stage reads it."""
+    moto_world.build({"Ports": {"key": {"id": source}, "items": [{"id": {source: "1"}}]}}, worlds.SOURCE)
+    if target:
+        moto_world.build({"Ports": {"key": target}}, TARGET)
+    flow = flow_of(f"{{Ports: {{id_format: keep, {rules}}}}}", moto_world, tmp_path)
+    with pytest.raises(Refused, match=re.escape(f"tables.Ports{sentence}")):
+        flow.analyze()
 
 
 def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):

@@ -470,7 +470,7 @@ def test_a_production_target_needs_its_safeguards(moto_world, tmp_path):
 
 def test_what_fields_make_is_compared_with_create_alone(moto_world, tmp_path):
     """Its keys and indexes are its own; and without `create`, nothing is said to be as it should."""
-    more = ", fields: {pk: x, sk: '{sk}'}, rest: copy"
+    more = ", fields: {pk: x, sk: '{sk}'}, rest: copy, drop: [pk, sk]"
     create = "{key: {pk: S, sk: S}, indexes: {byStatus: {key: {st: S, dt: S}, projection: KEYS_ONLY}}, ttl: until}"
     found = compare(moto_world, tmp_path, {"recovery": True}, NARROW | {"ttl": None}, create=create, more=more)
     assert found == [("ttl", "REVIEW", "TTL is off, not until")]

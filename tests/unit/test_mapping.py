@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from compiled import mapping_of
+from compiled import mapping_of, routes_of
 
 from runbook_lib.errors import MappingError
 from runbook_lib.mapping.json_text import EACH, JSON
@@ -197,6 +197,55 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             entry("create: {key: {PK: S}}, fields: {a: x}"),
             "tables.Leads.fields: the key attribute 'PK' of the target is missing; add it.",
         ),
+        # rules that can write no item
+        (
+            entry("create: {key: {pk: S}}, fields: {pk: 'TENANT#{pk}'}, rest: copy, drop: [x]"),
+            "tables.Leads.fields.pk: `rest: copy` keeps the source's pk beside the field of that name, so no item that has it "
+            "can be written; say `drop: [x, pk]`: the field can still read it.",
+        ),
+        (
+            entry("where: {kind: a}, fields: {kind: LEAD}, rest: copy"),
+            re.compile("tables.Leads.fields.kind: `rest: copy` keeps the source's kind .* say `drop: \\[kind\\]`: .*"),
+        ),
+        (
+            entry("where: {kind: a, at: b}, fields: {x: {from: y}}, drop: [z]"),
+            "tables.Leads.fields: no rule uses up at, kind, which every item has, and the entry has no `rest`; copy with "
+            "{from: …}, or say `drop: [z, at, kind]`, or add `rest`.",
+        ),
+        (
+            entry("create: {key: {PK: S, SK: S}}, fields: {PK: x, SK: '{b}#{c|0}', d: '{e}'}"),
+            "tables.Leads.fields: no rule uses up b, which a key needs, and the entry has no `rest`; copy with "
+            "{from: …}, or say `drop: [b]`, or add `rest`.",
+        ),
+        *(
+            (
+                entry(f"create: {{key: {{{key}}}, indexes: {{byN: {{n: N}}}}}}, fields: {{{fields}}}, rest: r"),
+                f"tables.Leads.fields.{sentence}",
+            )
+            for key, fields, sentence in (
+                ("a: N", "a: x", "a: is a key of type N, and a template makes text; write {from: …, type: number}."),
+                ("a: B", "a: x", "a: is a key of type B, and a template makes text; write {from: …} without a type."),
+                (
+                    "a: S",
+                    "a: x, n: '{b}'",
+                    "n: is a key of type N, and a template makes text; write {from: …, type: number}.",
+                ),
+                (
+                    "a: S",
+                    "a: {from: b, type: number}",
+                    "a: is a key of type S, and `type: number` makes another; write {from: …, type: string}.",
+                ),
+                ("a: S", "a: ''", "a: is a key, which cannot be empty; write some text."),
+            )
+        ),
+        (
+            entry("create: {key: {id: S}}, drop: [id]"),
+            "tables.Leads.drop: leaves out id, a key of the target table, which every item needs; remove it there.",
+        ),
+        (
+            entry("create: {key: {id: S}}, fields: {old: {from: id}}, rest: copy"),
+            "tables.Leads.fields: the key attribute 'id' of the target is missing; add it.",
+        ),
         (entry("drop: x"), "tables.Leads.drop: input should be a valid list; correct the value."),
         (
             entry("fields: {a: {from: b, default: .nan}}"),
@@ -217,6 +266,23 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (
             entry("fields: {a: {from: b, type: list, default: 0}}"),
             "tables.Leads.fields.a: the default is not a list: type N does not convert to list; correct it.",
+        ),
+        *(
+            (
+                entry(f"fields: {{a: {{from: b, type: {wanted}, default: {empty}{more}}}}}"),
+                re.compile(f"tables.Leads.fields.a: the default is not a {wanted}: .*; correct it."),
+            )
+            for wanted, empty in (
+                ("number", "''"),
+                ("boolean", "''"),
+                ("map", "''"),
+                ("string", "[]"),
+                ("string", "{}"),
+                ("number", "[]"),
+                ("list", "{}"),
+                ("map", "[]"),
+            )
+            for more in ("", ", on_error: default")
         ),
         # where, create
         (
@@ -543,6 +609,45 @@ def test_dangling_null_is_written_without_quotes(written):
 @pytest.mark.parametrize(
     "body",
     [
+        "create: {key: {pk: S}}, fields: {pk: 'TENANT#{pk}'}, rest: copy, drop: [pk]",
+        "fields: {pk: 'TENANT#{pk}'}, rest: r",
+        "fields: {pk: {from: pk, type: string, on_error: rest}}, rest: copy",
+        "fields: {pk: '{b}', b: {from: pk}}, rest: copy",
+        "where: {kind: a}, fields: {kind: {from: kind}}",
+        "where: {kind: a}, references: {kind: {to: Contacts, dangling: remove}}, fields: {x: {from: y}}",
+        "create: {key: {PK: S}}, fields: {PK: '{b|0}'}",
+        "create: {key: {PK: S}, indexes: {byN: {n: S}}}, fields: {PK: '{b}', b: {from: c}, n: ''}, drop: [d]",
+    ],
+)
+def test_a_mapping_that_can_write_an_item_is_accepted(body):
+    """However few: what some items lack, what a rule keeps elsewhere, what is dropped and read all the same."""
+    mapping_of(entry(body))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "default", "made"),
+    [
+        ("string", "''", {"S": ""}),
+        ("string", "5", {"S": "5"}),
+        ("number", "'0.50'", {"N": "0.5"}),
+        ("list", "''", {"L": []}),
+        ("list", "'a, b'", {"L": [{"S": "a"}, {"S": "b"}]}),
+        ("list", "[]", {"L": []}),
+        ("map", "{}", {"M": {}}),
+        *((wanted, "null", {"NULL": True}) for wanted in ("string", "number", "boolean", "list", "map")),
+    ],
+)
+def test_a_default_is_converted_as_a_value_is(wanted, default, made):
+    """Whether it stands in for nothing or for what does not convert. Null is no value, of any type."""
+    rule = f"{{from: b, type: {wanted}, default: {default}, on_error: default}}"
+    route = routes_of(entry(f"fields: {{id: {{from: id}}, a: {rule}}}, rest: r"))["Leads"].route
+    for value in ({"NULL": True}, {"NS": ["1"]}):
+        assert route({"id": {"S": "l"}, "b": value}).item["a"] == made
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
         f"{CREATE}, references: {{GSI1SK: {{to: Contacts, dangling: remove}}}}",
         f"{CREATE}, references: {{a: {{to: Contacts, dangling: null}}, 'GSI1SK:json': {{to: Contacts, dangling: null}}}}",
         f"{CREATE}, references: {{'SK:json.a': {{to: Contacts, dangling: remove}}}}",
@@ -558,7 +663,9 @@ def test_a_key_that_keeps_a_value_may_lose_a_reference(body):
 
 def test_numbers_keep_their_digits():
     """In where, defaults and queries; dates stay text."""
-    text = entry(f"where: {{a: 0.10, b: {'1' * 38}, c: 2025-08-01}}, fields: {{x: {{from: y, default: 1.{'3' * 30}}}}}")
+    text = entry(
+        f"where: {{a: 0.10, b: {'1' * 38}, c: 2025-08-01}}, rest: r, fields: {{x: {{from: y, default: 1.{'3' * 30}}}}}"
+    )
     model = mapping_of(text).entries["Leads"].model
     assert str(model.where["a"]) == "0.10"
     assert model.where["b"] == int("1" * 38)
@@ -570,7 +677,9 @@ def test_numbers_keep_their_digits():
 def test_a_time_of_day_is_text(time):
     """YAML 1.1 reads 12:30 as 750, by sixties."""
     model = (
-        mapping_of(entry(f"where: {{a: {time}}}, fields: {{x: {{from: y, default: {time}}}}}")).entries["Leads"].model
+        mapping_of(entry(f"where: {{a: {time}}}, rest: r, fields: {{x: {{from: y, default: {time}}}}}"))
+        .entries["Leads"]
+        .model
     )
     assert (model.where["a"], model.fields["x"].default) == (time, time)
 
