@@ -21,7 +21,7 @@ import engines
 import yaml
 
 SOURCE, TARGET = "dev", "prod"  # the two environments of every world
-_NEW_ID = re.compile(r"<(\w+) (uuid|short|number) ([SNB]) ([^>]*)>")
+_NEW_ID = re.compile(r"<([\w.-]+) (uuid|short|number) ([SNB]) ([^>]*)>")
 _EXACT = Context(prec=38)  # Python's own keeps 28 digits: keys that differ in the last ten would be one
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 

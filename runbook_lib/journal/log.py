@@ -31,7 +31,7 @@ import orjson
 
 from .. import failpoints
 from ..errors import Damaged, Interrupted, Refused
-from ..run.files import lock_file, sync_folder
+from ..run.files import lock_file, name_of, sync_folder
 
 SCHEMA = 1
 LINK = 32  # characters of a link; older versions wrote 16 more behind it, a seal
@@ -274,7 +274,7 @@ def records(path: Path, *kinds: str) -> Iterator[dict]:
 
 def log_name(table: str, segment: int) -> str:
     """The file name for a table and a segment."""
-    return f"{table}.{segment:05}.jsonl"
+    return name_of(table, f".{segment:05}.jsonl")
 
 
 def begin_of(path: Path) -> dict | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from ..errors import Damaged, Refused
-from ..run.files import file_sha256, make_folder, sync_folder, write_atomically
+from ..run.files import file_sha256, make_folder, name_of, sync_folder, write_atomically
 from ..run.folder import Run, iso, now
 from ..verdict import REVIEW, Alert, plural
 from . import audit
@@ -320,7 +320,7 @@ def _replace(file: File, more: list[dict]) -> None:
 def _copy(path: Path) -> Path:
     """Copies a file to the damaged ones, under a name that tells its content; gives the copy."""
     make_folder(path.parent / FOLDER)
-    copy = path.parent / FOLDER / f"{path.name}-{file_sha256(path)[:16]}"
+    copy = path.parent / FOLDER / name_of(path.name, f"-{file_sha256(path)[:16]}")
     with path.open("rb") as file:
         write_atomically(copy, file, 0o600)
     return copy

@@ -257,4 +257,5 @@ class Stage:
 
 def is_named_for(path: Path, begin: dict[str, Any]) -> bool:
     """Whether a table file has the name that its first record asks for; which number it has, others decide."""
-    return path.stem.rpartition(".")[0] == begin.get("table")
+    number = path.stem.rpartition(".")[2]
+    return number.isdigit() and path.name == journal.log_name(str(begin.get("table")), int(number))

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from .. import failpoints, process
 
+MAX_NAME = 255  # bytes of a file's name
 _POLL = 0.1  # seconds
 
 
@@ -56,11 +57,20 @@ def read_holder(file: IO[str]) -> dict[str, Any] | None:
         return None
 
 
+def name_of(head: str, tail: str) -> str:
+    """The file name `head` + `tail`; where that is too long, the head's end gives way to a hash of the whole head."""
+    room = MAX_NAME - len(tail.encode())
+    if len(head.encode()) > room:
+        hashed = f"-{hashlib.sha256(head.encode()).hexdigest()[:16]}"
+        head = head.encode()[: room - len(hashed)].decode(errors="ignore") + hashed
+    return head + tail
+
+
 def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a mix; on disk when it returns."""
     point = f"file.{path.name}"
     failpoints.reach(f"{point}.write.before")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}-")  # a name may be full
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)

@@ -547,3 +547,9 @@ def test_the_four_forms_of_a_backup():
     assert [found.kind for found in forms.values()] == ["backup", "point_in_time", "copy"]
     assert runs.iso(forms["Ships@2026-01-01T03:00"].at) == "2026-01-01T03:00:00Z"
     assert restore.wanted("Ships-prod-restored-20260101000000", known).table == "Ships-prod"
+    known.entries["Long"] = {"target": "T" * 250}
+    shortened = f"{'T' * 231}-restored-20260101000000"  # as a restore names its table
+    assert restore.wanted(shortened, known).table == "T" * 250
+    known.entries["Other"] = {"target": "T" * 249}
+    with pytest.raises(Refused, match="its name does not say which table it was restored from"):
+        restore.wanted(shortened, known)

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,10 @@ from runbook_lib.errors import Damaged
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import Intent, JournalRow, intents
 from runbook_lib.journal.log import Log
+from runbook_lib.journal.repair import _copy
+from runbook_lib.journal.stage import is_named_for
 from runbook_lib.journal.table_file import Position, read_table_file
+from runbook_lib.run.files import write_atomically
 
 ROWS = [
     ["A", {"id": {"S": f"ä{n}\n"}}, {"id": {"S": f"new-{n}"}}, f"ä{n}\n", f"new-{n}", "0" * 32, n == 1, "AAAA"]
@@ -250,6 +254,27 @@ def test_the_table_files_of_a_folder(tmp_path):
         (tmp_path / name).touch()
     assert [path.name for path in journal.logs(tmp_path)] == ["a.b.00000.jsonl", "b.00000.jsonl", "b.00001.jsonl"]
     assert journal.begin_of(tmp_path / "b.00000.jsonl") is None
+
+
+def test_every_table_has_a_file_name_that_fits():
+    """Also one of 255 characters, for every segment. What fitted before has the name that it had; no two share one."""
+    names = ["T" * length for length in (3, 242, 243, 244, 255)] + ["T" * 254 + "U", "a.b", "...", "stage"]
+    files = {journal.log_name(name, segment): name for name in names for segment in (0, 7, 99_999, 999_999)}
+    assert len(files) == 4 * len(names)
+    assert max(map(len, files)) == 255
+    assert journal.log_name("T" * 243, 0) == f"{'T' * 243}.00000.jsonl"
+    for file, name in files.items():
+        assert [other for other in names if is_named_for(Path(file), {"table": other})] == [name]
+    assert not is_named_for(Path("stage.jsonl"), {"kind": "execution"})
+
+
+def test_a_file_whose_name_is_full_is_replaced_and_set_aside_like_any_other(tmp_path):
+    """What lies beside it meanwhile, and its copy, have names that fit."""
+    path = tmp_path / journal.log_name("T" * 255, 0)
+    for content in (b"one", b"two"):
+        write_atomically(path, content)
+        assert (path.read_bytes(), _copy(path).read_bytes()) == (content, content)
+    assert [len(copy.name) for copy in (tmp_path / "damaged").iterdir()] == [255, 255]
 
 
 # what a later intent stands for

@@ -32,6 +32,7 @@ START_DEADLINE = 300.0  # seconds for DynamoDB to accept a restore
 DEADLINE = 43_200.0  # seconds for a restored table to become active; DynamoDB needs minutes to many hours
 CONFLICTS = "restore-conflicts"
 BATCH = 100
+KEPT = 231  # characters of a table's name in that of a restored one
 NAMED = 5  # attributes that a listing names
 _ARN = re.compile(r"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/([^/]+)/backup/[^/]+")
 _RESTORED = re.compile(r"(.+)-restored-\d{14}")
@@ -91,9 +92,12 @@ def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
     backup, arrow, table = text.partition(">")
     if not arrow:
         match = _RESTORED.fullmatch(backup)
-        if match is None:
+        # The name of a restored table holds only the beginning of a long one.
+        known = {about["target"] for about in checkpoint.entries.values()}
+        meant = [name for name in known if match and name[:KEPT] == match[1]]
+        if match is None or len(meant) > 1:
             raise Refused(f"{text}: its name does not say which table it was restored from; write '{text}>TABLE'.")
-        table = match[1]
+        table = meant[0] if meant else match[1]
     found = Wanted(text, COPY, _target(table.strip(), checkpoint), backup.strip())
     if found.backup == found.table:
         raise Refused(f"{text}: a table cannot be copied into itself; name the restored table first.")
@@ -195,7 +199,7 @@ def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
 def _new_name(table: str, target: Connection) -> str:
     """`<table>-restored-<time>`, a name that no table has."""
     while True:
-        name = f"{table[:231]}-restored-{now():%Y%m%d%H%M%S}"
+        name = f"{table[:KEPT]}-restored-{now():%Y%m%d%H%M%S}"
         if tables.describe(target, name) is None:
             return name
 
