@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import RunbookError
 
 MAX_FILE_BYTES = 5_000_000
+MAX_NODES = 500_000  # values of a file, those under an alias as often as it stands
+MAX_LEVELS = 100  # of nesting, likewise
+MAX_DIGITS = 1_000
 MAX_SHOWN = 80  # characters of a wrong value that a message quotes
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_HALF = re.compile("[\ud800-\udfff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
 
 
@@ -26,7 +31,41 @@ class Strict(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader. It refuses duplicate keys and keeps every digit of a number."""
+    """The safe loader. It refuses duplicate keys and what grows without end, and keeps every digit of a number."""
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self._level, self._sizes = 0, {}  # of a node that is read: values and levels, its aliases followed
+
+    def compose_node(self, parent, index):
+        event = self.peek_event()
+        self._level += 1
+        if self._level > MAX_LEVELS:  # before Python's own limit
+            raise _refused(event, f"nested more than {MAX_LEVELS} levels deep")
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        if isinstance(event, yaml.AliasEvent):
+            if id(node) not in self._sizes:
+                raise _refused(event, f"the alias *{event.anchor} leads into itself")
+            return node
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            inner = [one for pair in inner for one in pair]
+        sizes = [self._sizes[id(one)] for one in inner]
+        size, levels = 1 + sum(size for size, _ in sizes), 1 + max((levels for _, levels in sizes), default=0)
+        if size > MAX_NODES or levels > MAX_LEVELS:
+            raise _refused(event, f"aliases make it more than {MAX_NODES:,} values, or {MAX_LEVELS} levels")
+        self._sizes[id(node)] = size, levels
+        return node
+
+    def construct_scalar(self, node):
+        text = super().construct_scalar(node)
+        if _HALF.search(text):  # JSON writes one character outside the basic plane as the escapes of two halves
+            try:
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError:
+                raise _refused(node, "half a character (a lone surrogate)") from None
+        return text
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -35,13 +74,15 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):  # YAML reads no, on, yes and 12 as something else
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} is not text; put it in quotes", key_node.start_mark
-                )
+                raise _refused(key_node, f"the key {key_node.value!r} is not text; put it in quotes")
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+                raise _refused(key_node, f"duplicate key {key!r}")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _refused(place: yaml.Event | yaml.Node, what: str) -> yaml.YAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=place.start_mark)
 
 
 def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
@@ -60,7 +101,8 @@ def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     # YAML 1.1 reads 012345670123 as an octal number, but an account or an environment is meant; and it reads 12:30 as 750
     # (base 60), but a time of day is meant.
     is_octal = node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
-    return node.value if is_octal or ":" in node.value else loader.construct_yaml_int(node)
+    is_text = is_octal or ":" in node.value or len(node.value) > MAX_DIGITS  # which Python would not write out
+    return node.value if is_text else loader.construct_yaml_int(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _plain_int)
@@ -72,7 +114,7 @@ def parse_value(text: str) -> Any:
     """One value, parsed like a value in a YAML file; the text itself where it is not YAML."""
     try:
         return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, LookupError):
         return text
 
 
@@ -89,21 +131,32 @@ def literal(text: str) -> str:
     return scalar(_VARIABLE.sub(lambda found: found[0].replace("${", "${DOLLAR:-$}{"), text))
 
 
+def read_whole(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a regular file. Read-only. Raises OSError; ValueError, a reason, for any other file and a larger one."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe would wait, a device may have no end
+        raise ValueError("it is not a regular file")
+    if found.st_size <= most:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) <= most:
+            return content
+    raise ValueError(f"it is larger than {most:,} bytes")
+
+
 def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
     """The mapping (dict) in a YAML file, by a safe loader. Read-only. Raises `error` with one sentence."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise error(f"{path.name}: larger than {MAX_FILE_BYTES:,} bytes; a parameters file has a page or two.")
-        text = path.read_text(encoding="utf-8")
+        text = read_whole(path).decode("utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file; check the path (relative paths start at {Path.cwd()}).") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-        raise error(f"{path}: cannot be read: {reason}.") from None
+    except (OSError, ValueError) as problem:
+        reason = "it is not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else str(problem)
+        reason = problem.strerror if isinstance(problem, OSError) else reason
+        raise error(f"{path}: cannot be read: {reason}; name a YAML file of a page or two.") from None
     try:
         content = yaml.load(text, _Loader)
-        json.dumps(content, default=str)  # ValueError where an alias leads into itself
-    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError, LookupError) as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f" line {mark.line + 1}:" if mark else ""
         what = getattr(problem, "problem", None) or "not readable as YAML"

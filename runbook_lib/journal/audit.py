@@ -297,7 +297,7 @@ def _records(path: Path) -> Iterator[dict[str, Any] | None]:
             record = json.loads(line)
             content = {key: value for key, value in record.items() if key != "hash"}
             yield record if record["hash"] == json_seal(content) else None
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, RecursionError):
             yield None
 
 

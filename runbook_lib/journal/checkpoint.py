@@ -1,13 +1,12 @@
 """The checkpoint file: written before the first insert, and with the journal enough to roll back from."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
 from ..parameters import Parameters, build_parameters
-from ..run.files import json_seal
+from ..run.files import json_seal, read_json
 from ..run.fingerprints import Identity, code_fingerprint
 from ..run.folder import Run, iso, now
 from .log import check_schema
@@ -67,9 +66,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """The checkpoint in a file. Read-only. Refused where it is missing, damaged, or not in its run's folder."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         seal = content.pop("sha256")
-        if seal != json_seal(content):
+        if seal != json_seal(content) or "stage" not in content:
             raise ValueError
     except FileNotFoundError:
         raise Refused(f"{path}: no such checkpoint; look in the run's folder, outputs/<run_id>/.") from None

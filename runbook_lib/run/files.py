@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import failpoints, process
+from ..yaml_files import read_whole
 
+MAX_JSON = 1_000_000_000  # bytes of a file that the program itself wrote
 MAX_NAME = 255  # bytes of a file's name
 _POLL = 0.1  # seconds
 
@@ -53,8 +55,16 @@ def read_holder(file: IO[str]) -> dict[str, Any] | None:
     try:
         file.seek(0)
         return json.load(file)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Read-only. Raises OSError; ValueError where it is no JSON, or not to be read: see `read_whole`."""
+    try:
+        return json.loads(read_whole(path, MAX_JSON))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def name_of(head: str, tail: str) -> str:

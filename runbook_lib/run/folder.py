@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import Interrupted, Refused
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
-from .files import lock_file, read_holder, sync_folder, write_atomically, write_holder
+from .files import lock_file, read_holder, read_json, sync_folder, write_atomically, write_holder
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
 SCHEMA = 1
@@ -68,9 +68,15 @@ class Run:
         return self.in_order(path for path in self.folder.glob(f"{kind}-*.json") if _moment(kind, path.name))
 
     def latest_json(self, kind: str) -> dict[str, Any] | None:
-        """The latest `<kind>-<timestamp>.json` of this run, or None."""
+        """The latest `<kind>-<timestamp>.json` of this run, or None. Raises Refused where it is not what was written."""
         paths = self.json_files(kind)
-        return json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+        try:
+            content = read_json(paths[-1]) if paths else None
+        except (OSError, ValueError):
+            content = paths
+        if isinstance(content, list):
+            raise Refused(f"{paths[-1]} is damaged; restore it from a copy.")
+        return content
 
     def in_order(self, paths: Iterable[Path]) -> list[Path]:
         """Files of the run's folder, the latest last. Read-only.
@@ -94,7 +100,7 @@ class Run:
         found: dict[str, int] = {}
         with suppress(FileNotFoundError):
             for number, line in enumerate((self.folder / CHAIN).read_bytes().splitlines()):
-                with suppress(ValueError, KeyError, TypeError):  # torn or damaged: `verify` says so
+                with suppress(ValueError, KeyError, TypeError, RecursionError):  # torn or damaged: `verify` says so
                     for name in json.loads(line)["files"]:
                         found.setdefault(name, number)
         return found
@@ -331,7 +337,7 @@ def _unreadable(folder: Path) -> str:
 
 def _content(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        content = read_json(folder / "run.json")
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -24,7 +24,7 @@ from ..journal.log import check_schema
 from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..journal.table_file import Seen
-from ..run.files import file_sha256, json_seal, write_atomically
+from ..run.files import file_sha256, json_seal, read_json, write_atomically
 from ..run.folder import Run, iso, now
 from ..values import FURTHER
 from ..verdict import REVIEW, Alert, plural
@@ -162,10 +162,10 @@ def read_plan(run: Run) -> dict[str, Any] | None:
             raise Refused(f"{path} is missing; {fix}.")
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content.pop("sha256") != json_seal(content):
             raise ValueError
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise Refused(f"{path} is damaged; {fix}.") from None
     check_schema(path, content["schema"], SCHEMA)
     if content["run_id"] != run.id or recorded not in (None, file_sha256(path)):

@@ -1,6 +1,7 @@
 """What is refused: in one sentence, with exit code 2, before anything is written."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,8 @@ from runbook_lib.demo import run as demo_run
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
+from runbook_lib.report.status import write_index
+from runbook_lib.run.files import json_seal
 
 in_process = support_notebooks.in_process
 TARGET = worlds.TARGET
@@ -36,6 +39,11 @@ def shop(moto_world, tmp_path, monkeypatch):
     flow.create()
     flow.migrate()
     return flow
+
+
+def sealed(content):
+    """Content as the program seals its files."""
+    return json.dumps({**content, "sha256": json_seal(content)})
 
 
 def command(*arguments, capsys):
@@ -187,6 +195,8 @@ def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_p
         "empty": "",
         "a list": "[]",
         "a number": "7",
+        "no end": "[" * 100_000,
+        "another file of the run": sealed({"schema": 1, "run_id": "the-first-run", "tables": {}}),
         "no seal": json.dumps({k: v for k, v in json.loads(text).items() if k != "sha256"}),
     }
     for name, content in spoiled.items():
@@ -195,6 +205,10 @@ def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_p
         refuse(bad, "damaged")
     bad.write_bytes(b"\xff\xfe\x00")
     refuse(bad, "damaged")
+    bad.unlink()
+    os.mkfifo(bad)  # nobody ever writes to it
+    for path in (bad, Path("/dev/zero"), good.parent):
+        refuse(path, "damaged or not a checkpoint")
     bad.unlink()
     for place in (tmp_path / good.name, other / good.name):
         shutil.copy(good, place)
@@ -208,8 +222,8 @@ def test_a_rollback_needs_its_confirmation_too(shop, moto_world, capsys):
     check_refused([*checkpoint, "--confirm", "dev"], ["'dev'", "--confirm prod"], shop, moto_world, capsys)
 
 
-def test_a_damaged_journal_is_refused_by_all_who_read_it(shop, moto_world):
-    """One changed byte: neither resumed, nor reported, nor rolled back; the record is named."""
+def test_a_damaged_journal_is_refused_by_all_who_read_it(shop, moto_world, capsys):
+    """One changed byte: neither resumed, nor reported, nor rolled back; the record is named. Other runs are still shown."""
     path = next((shop.outputs / shop.run_id / "journal" / "migrate").glob("Shop-*.jsonl"))
     content = bytearray(path.read_bytes())
     lines = content.splitlines(keepends=True)
@@ -220,6 +234,26 @@ def test_a_damaged_journal_is_refused_by_all_who_read_it(shop, moto_world):
         with pytest.raises(Refused, match="record 2 is damaged"):
             stage()
     assert moto_world.digest(TARGET) == before
+    other = flow_of("{Lines: {}}", moto_world, shop.outputs, "the-second-run").run()
+    third = flow_of("{Lines: {}}", moto_world, shop.outputs, "the-third-run").run()
+    (third.folder / "migration-report-20260101T000000Z.json").write_text("[" * 100_000)
+    (third.folder.with_name("a-folder") / "run.json").mkdir(parents=True)
+    assert command("status", "--outputs", shop.outputs, "--json", capsys=capsys)[0] == 0
+    assert main_listing(shop.outputs, capsys) == {
+        "the-first-run": "cannot be read: ",
+        "the-third-run": "cannot be read: ",
+        other.id: "new",
+    }
+    page = write_index(shop.outputs).read_text(encoding="utf-8")
+    assert page.count("cannot be read: ") == 2
+    assert other.id in page
+
+
+def main_listing(outputs, capsys):
+    """Run → the first words of its line in `runbook status`."""
+    assert cli.main(["status", "--outputs", str(outputs)]) == 0
+    lines = [line.split(": ", 1) for line in capsys.readouterr().out.splitlines()]
+    return {run: word[:16] for run, word in lines}
 
 
 # where the data lie

@@ -1,5 +1,6 @@
 """The mapping language: what it accepts, and one sentence for each mistake."""
 
+import os
 import re
 from pathlib import Path
 
@@ -457,7 +458,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             re.compile(r"line 2: could not determine a constructor for the tag .*"),
         ),
         (HEAD + "tables:\n\tA: {}", re.compile(r"line 3: .*tab.*|line 3: found character.*")),
-        (HEAD + "tables: &t {A: *t}", "not readable as YAML; correct the YAML there."),
+        (HEAD + "tables: &t {A: *t}", "line 2: the alias *t leads into itself; correct the YAML there."),
         (entry("where: {a: !!int ''}"), "not readable as YAML; correct the YAML there."),
         (entry("where: {a: !!bool maybe}"), "not readable as YAML; correct the YAML there."),
         ("", "holds no keys; see the files in parameters/ for the form."),
@@ -553,8 +554,55 @@ def test_missing_unreadable_and_too_large_files(tmp_path):
     with pytest.raises(MappingError, match=r"latin\.yaml: cannot be read: it is not UTF-8 text"):
         load(tmp_path / "latin.yaml")
     (tmp_path / "large.yaml").write_text("# " + "x" * 5_000_001)
-    with pytest.raises(MappingError, match=r"large\.yaml: larger than 5,000,000 bytes"):
+    with pytest.raises(
+        MappingError, match=r"large\.yaml: cannot be read: it is larger than 5,000,000 bytes; name a YAML"
+    ):
         load(tmp_path / "large.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")  # nobody ever writes to it
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(MappingError, match=rf"^{path}: cannot be read: it is not a regular file; name a YAML file"):
+            load(path)
+    with pytest.raises(MappingError, match="cannot be read: File name too long"):
+        load(tmp_path / ("x" * 300))
+    with pytest.raises(MappingError, match="cannot be read: embedded null byte"):
+        load("a\0b")
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BOMB, "line 6: aliases make it more than 500,000 values, or 100 levels; correct the YAML there."),
+        (
+            "m0: &m0 {k: 1}\n"
+            + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 12)),
+            "line 7: aliases make it more than 500,000 values, or 100 levels; correct the YAML there.",
+        ),
+        (
+            "".join(f"c{n}: &c{n} [{f'*c{n - 1}' if n else 1}]\n" for n in range(200)),
+            "line 100: aliases make it more than 500,000 values, or 100 levels; correct the YAML there.",
+        ),
+        ("a: " + "[" * 50_000, "line 1: nested more than 100 levels deep; correct the YAML there."),
+        ("a: &a {b: [*a]}", "line 1: the alias *a leads into itself; correct the YAML there."),
+        ("a: &a {<<: *a}", "line 1: the alias *a leads into itself; correct the YAML there."),
+        ('tables: {"\\udc00\\ud83d": {}}', "line 1: half a character (a lone surrogate); correct the YAML there."),
+    ],
+)
+def test_a_file_that_grows_without_end_is_refused(text, problem):
+    """Before its values are made, whatever its size: by the number of values and the nesting that its aliases stand for."""
+    with pytest.raises(MappingError) as raised:
+        mapping_of(text)
+    assert str(raised.value) == f"mapping.yaml: {problem}"
+
+
+def test_aliases_and_what_json_writes_are_read():
+    """A mapping made by a JSON library has characters outside the basic plane as two escapes."""
+    text = 'defaults: {source: s, target: t}\ntables: {"\\ud83d\\ude00": &e {references: &r {a: "\\ud83d\\ude00"}}, B: {references: *r}, C: *e}'
+    assert [entry.parents() for entry in mapping_of(text).entries.values()] == [{"😀"}] * 3
 
 
 def test_variables_in_every_value(monkeypatch):

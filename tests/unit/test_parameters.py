@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runbook_lib.commands import override
 from runbook_lib.errors import ParametersError
 from runbook_lib.parameters import build_parameters, load_parameters, project_root, resolve_path
 
@@ -146,6 +147,13 @@ def test_an_override_of_what_is_no_group(load):
         ParametersError, match=r"^-p mapping\.x: mapping is not a group of parameters; set one of its keys\.$"
     ):
         load(GOOD, {"mapping.x": 1})
+
+
+@pytest.mark.parametrize("value", ["[" * 20_000, "{a: &a [*a]}", "0x" + "f" * 9_000, '"\\ud83d"', "&a [*b]"])
+def test_an_override_without_end_is_text(load, value):
+    """What cannot be read as YAML is text, and text is no number; no value costs more than its length."""
+    with pytest.raises(ParametersError, match=r"limits\.workers: input should be a valid integer"):
+        load(GOOD, override([f"limits.workers={value}"]))
 
 
 def test_overrides(load):
