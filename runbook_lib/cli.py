@@ -14,12 +14,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import Refused, RunbookError
+from .process import outlive_readers
 from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, REFUSED, STOPPED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command line; return its exit code. Whoever reads its output may go before it is done."""
+    with outlive_readers() as output:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        output.flush()
+        if output.problem is None:
+            return code
+        print(
+            f"the result cannot be written: {output.problem.strerror}; make room, or write it elsewhere.",
+            file=sys.stderr,
+        )
+        return code or EXIT_REFUSED
+
+
+def _run(words: list[str]) -> int:
     try:
         options = _parser().parse_args(words)
         options.words = words

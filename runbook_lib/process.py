@@ -5,6 +5,7 @@ end_with_parent            a worker process of this machine: it must not outlive
 leave_interrupts           a worker: Ctrl-C reaches every process of a terminal, and is the driver's to handle
 stop_before_interrupting   a command: papermill would kill the kernel at the first Ctrl-C
 headless                   a command: nobody is there to answer what a notebook asks
+outlive_readers            a command: whoever reads what it writes may go before it is done
 papermill_with             a command: papermill starts slowly, and writes notebooks that a reader sees by half
 wait_longer_for_locks      a Dask worker: a machine that is lost keeps its locks on a shared file system for a minute and more
 silence_dask               a Dask engine: what matters in its log is raised anyway
@@ -12,6 +13,7 @@ replace_environment        the demo: nothing of the user's AWS settings may lead
 """
 
 import gc
+import io
 import logging
 import os
 import signal
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TextIO
 
 COLLECT_EVERY = 200_000  # new objects: two or three pages
 HEADLESS = "RUNBOOK_HEADLESS"
@@ -101,6 +104,62 @@ def headless() -> Iterator[None]:
 def is_headless() -> bool:
     """Whether this process was started where nobody is there to answer."""
     return bool(os.environ.get(HEADLESS))
+
+
+class _Outliving:
+    """A stream that goes on where nobody reads it any more: the rest is dropped, and nothing raised."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self.problem = stream, None  # `problem`: why something was lost that somebody may still wait for
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes text; gives its length."""
+        self._do(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes what was held back."""
+        self._do(self._stream.flush)
+
+    def _do(self, work: Callable, *arguments: str) -> None:
+        try:
+            work(*arguments)
+        except OSError as problem:
+            if not isinstance(problem, BrokenPipeError):
+                self.problem = self.problem or problem
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what the stream still holds goes there, too
+            os.close(nowhere)
+
+
+@contextmanager
+def outlive_readers() -> Iterator[_Outliving]:
+    """A block in which a closed pipe behind stdout or stderr ends nothing, nor a stream that was closed from the start.
+
+    Gives stdout. Without this a command would end half-way, and a file that it opens could get the number of a standard
+    stream. What the terminal's encoding does not have is written as an escape.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.set_inheritable(number, True)  # a kernel dies without
+    before = sys.stdout, sys.stderr
+    streams = [_Outliving(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before]  # noqa: SIM115
+    sys.stdout, sys.stderr = streams
+    for stream in streams:
+        if isinstance(stream._stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield streams[0]
+    finally:
+        for stream in streams:
+            stream.flush()
+        sys.stdout, sys.stderr = before
 
 
 def papermill_with(write: Callable[[Path, bytes], None]) -> ModuleType:

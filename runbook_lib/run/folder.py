@@ -300,10 +300,17 @@ def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
     """All runs in a folder, or those of one migration, the latest first. Read-only.
 
     By number; those of earlier versions, which have none, come last, by `created`. What `about_of` cannot tell comes first,
-    and is Refused where the runs of one migration are asked for. A copy of a run beside it is no run.
+    and is Refused where the runs of one migration are asked for. A copy of a run beside it is no run. Refused where
+    `outputs` is no folder.
     """
-    found = []
-    for path in filter(_is_run, resolve_path(outputs).glob("*/")):
+    folder, found = resolve_path(outputs), []
+    try:
+        folders = [folder / entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    except FileNotFoundError:
+        folders = []
+    except OSError as problem:
+        raise Refused(f"{folder} cannot be read: {problem.strerror}; name the folder of the runs.") from None
+    for path in filter(_is_run, folders):
         if known := _stored(path):
             order = (_number(known), known["created"], path.name)
         elif (named := _content(path).get("run_id")) and named != path.name and _stored(path.parent / str(named)):

@@ -6,6 +6,8 @@ import re
 import shlex
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +24,7 @@ from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
 from runbook_lib.report.status import write_index
 from runbook_lib.run.files import json_seal
+from runbook_lib.run.folder import open_run, runs
 
 in_process = support_notebooks.in_process
 TARGET = worlds.TARGET
@@ -127,6 +130,15 @@ def test_a_command_line_that_cannot_be_is_refused(shop, moto_world, capsys):
     for name, (arguments, parts) in COMMANDS.items():
         print(name)
         check_refused([*arguments, "--outputs", shop.outputs], parts, shop, moto_world, capsys)
+
+
+def test_a_folder_of_runs_that_is_none_is_refused(tmp_path):
+    """A file, or a name that no folder can have; one that is not there yet holds no runs."""
+    (tmp_path / "file").touch()
+    assert runs(tmp_path / "nowhere") == []
+    for name, why in (("file", "Not a directory"), ("x" * 300, "File name too long")):
+        with pytest.raises(Refused, match=f"{name} cannot be read: {why}; name the folder of the runs"):
+            runs(tmp_path / name)
 
 
 def test_a_mistake_in_the_command_line_is_told_as_json_too(capsys):
@@ -254,6 +266,72 @@ def main_listing(outputs, capsys):
     assert cli.main(["status", "--outputs", str(outputs)]) == 0
     lines = [line.split(": ", 1) for line in capsys.readouterr().out.splitlines()]
     return {run: word[:16] for run, word in lines}
+
+
+# who reads the output
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Standard streams, by name, whose readers are gone; each is given its own file with the rest of what it holds."""
+
+    def close(*names):
+        for name in names:
+            reader, writer = os.pipe()
+            os.close(reader)
+            monkeypatch.setattr("sys." + name, os.fdopen(writer, "w", encoding="ascii"))
+
+    return close
+
+
+@pytest.mark.parametrize("closed", [("stdout",), ("stderr",), ("stdout", "stderr")])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["status"], 0),
+        (["status", "--json"], 0),
+        (["status", "the-first-run"], 0),
+        (["status", "no-such-run", "--json"], 2),
+        (["no-such-command"], 2),
+    ],
+)
+def test_a_reader_that_goes_ends_no_command(words, code, closed, unread, tmp_path, capsys):
+    """As with `| head -1`: the exit code is the one of the work, and nobody is told of the pipe."""
+    open_run(tmp_path, "the-first-run", {"created": "", "fingerprint": ""})
+    unread(*closed)
+    assert cli.main([*words, *([] if words[0].startswith("no") else ["--outputs", str(tmp_path)])]) == code
+    streams = dict(zip(("stdout", "stderr"), capsys.readouterr(), strict=True))
+    assert "Traceback" not in streams["stderr"]
+    assert "roken" not in streams["stderr"]
+
+
+def test_help_ends_quietly_too(unread):
+    """argparse leaves with an exception of its own."""
+    unread("stdout")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--help"])
+    assert left.value.code == 0
+
+
+def test_output_that_is_lost_is_not_taken_for_written(monkeypatch, tmp_path, capsys):
+    """A full disk behind stdout: whoever reads the file later must not believe the exit code."""
+    monkeypatch.setattr("sys.stdout", open("/dev/full", "w"))  # noqa: SIM115
+    assert cli.main(["status", "--outputs", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == "the result cannot be written: No space left on device; make room, or write it elsewhere.\n"
+    )
+
+
+def test_streams_that_are_closed_from_the_start_take_no_file(tmp_path):
+    """No file that the command opens gets their numbers, and what was meant for stderr does not go to stdout."""
+    program = "import os, sys; from runbook_lib.process import outlive_readers\nwith outlive_readers():\n"
+    program += f" print('x', file=sys.stderr, flush=True); print(os.open({str(tmp_path / 'file')!r}, os.O_CREAT))"
+    program += "; assert all(map(os.get_inheritable, (0, 1, 2)))"  # a kernel dies without them
+    for closed in ("2>&-", "<&- 2>&-"):
+        said = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], capture_output=True)
+        assert (said.returncode, int(said.stdout) > 2) == (0, True)
+    assert subprocess.run(["sh", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, program]).returncode == 0
 
 
 # where the data lie

@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from pathlib import Path
 
 import pytest
 from support_draft import Source, draft_of, parameters_of, rules
@@ -603,6 +604,15 @@ def test_a_file_is_replaced_only_by_force_and_kept(tmp_path):
     with pytest.raises(Refused, match="shop.yaml exists"):
         write_mapping(path, "second\n", force=False)
     kept = [write_mapping(path, text, force=True) for text in ("second\n", "third\n")]
+    long = tmp_path / f"{'x' * 250}.yaml"
+    long.touch()
+    assert len(write_mapping(long, "new\n", force=True).name) == 255
+    for place, why in (
+        (Path("/dev/null"), "is not a regular file"),
+        (tmp_path / ("x" * 300), "cannot be written: File"),
+    ):
+        with pytest.raises(Refused, match=why):
+            check_free(place, force=True)
     assert [path.read_text(), *(one.read_text() for one in kept)] == ["third\n", "first\n", "second\n"]
 
 

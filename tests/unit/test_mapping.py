@@ -601,8 +601,10 @@ def test_a_file_that_grows_without_end_is_refused(text, problem):
 
 def test_aliases_and_what_json_writes_are_read():
     """A mapping made by a JSON library has characters outside the basic plane as two escapes."""
-    text = 'defaults: {source: s, target: t}\ntables: {"\\ud83d\\ude00": &e {references: &r {a: "\\ud83d\\ude00"}}, B: {references: *r}, C: *e}'
-    assert [entry.parents() for entry in mapping_of(text).entries.values()] == [{"😀"}] * 3
+    smile = '"\\ud83d\\ude00"'
+    text = f"tables: {{{smile}: &e {{references: &r {{a: {smile}}}}}, B: {{references: *r}}, C: *e}}"
+    entries = mapping_of(f"defaults: {{source: s, target: t}}\n{text}").entries
+    assert [entry.parents() for entry in entries.values()] == [{"😀"}] * 3
 
 
 def test_variables_in_every_value(monkeypatch):

@@ -13,7 +13,7 @@ from ...mapping.load import mapping_of
 from ...mapping.model import Entry
 from ...mapping.model import Mapping as TableMapping
 from ...parameters import Parameters
-from ...run.files import write_atomically
+from ...run.files import name_of, write_atomically
 from ...run.folder import now
 from ...verdict import plural
 from ...walk.plan import Plan
@@ -61,8 +61,14 @@ class Draft:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Refused where the mapping file exists and is not to be replaced."""
-    if path.exists() and not force:
+    """Refused where the mapping file exists and is not to be replaced, or cannot be one."""
+    try:
+        is_file, exists = path.is_file(), path.exists()
+    except OSError as problem:
+        raise Refused(f"{path} cannot be written: {problem.strerror}; name another file under `mapping`.") from None
+    if exists and not is_file:  # a device would be moved away
+        raise Refused(f"{path} is not a regular file; name another one under `mapping`.")
+    if exists and not force:
         raise Refused(
             f"{path.name} exists; name another file under `mapping`, or use --force, which keeps the old one beside it."
         )
@@ -74,8 +80,8 @@ def write_mapping(path: Path, text: str, *, force: bool) -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = None
     if path.exists():
-        stem, number = f"{path.name}.{now():%Y%m%dT%H%M%SZ}", 1
-        while (kept := path.with_name(stem if number == 1 else f"{stem}-{number}")).exists():
+        stamp, number = f".{now():%Y%m%dT%H%M%SZ}", 1
+        while (kept := path.with_name(name_of(path.name, stamp if number == 1 else f"{stamp}-{number}"))).exists():
             number += 1
         path.rename(kept)
     write_atomically(path, text.encode())
