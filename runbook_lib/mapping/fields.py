@@ -6,7 +6,6 @@ from ..errors import Quarantine
 from ..values import canonical_number, is_empty
 from . import templates
 from .conversions import TYPES, convert
-from .json_text import JSON
 from .model import Entry, EntryModel, FieldRule, Keys, default_of
 
 NO_DATE = "not an ISO 8601 date"
@@ -83,11 +82,8 @@ def compile_fields(
 
 
 def unwritable(entry: Entry, keys: Keys) -> str | None:
-    """Why the rules can write no item whatever it holds, or none whose reference dangles: where, and what to do. Pure.
-
-    None where nothing is wrong.
-    """
-    return _without_key(entry, keys) or (_no_copy if entry.model.fields is None else _no_item)(entry, keys)
+    """Why the rules can write no item, whatever it holds: where, and what to do. Pure. None where they can write some."""
+    return (_no_copy if entry.model.fields is None else _no_item)(entry, keys)
 
 
 def _no_copy(entry: Entry, keys: Keys) -> str | None:
@@ -150,28 +146,7 @@ def _no_key(rule: FieldRule, letter: str, keys: Keys, of_table: bool) -> str | N
     return None
 
 
-def _without_key(entry: Entry, keys: Keys) -> str | None:
-    """Where `dangling` takes the value of a key away, so that DynamoDB would take no such item."""
-    for path, rule in entry.model.references.items():
-        attribute, *below = entry.paths[path]
-        if rule.dangling not in ("null", "remove") or any(step is not JSON for step in below):
-            continue
-        where = f".references.{path}: `dangling: {rule.dangling}`"
-        if key := next((key for key in keys.target if _goes_with(key, attribute, entry.model, in_key=True)), None):
-            return (
-                f"{where} takes away {key}, a key of the target table, which every item needs; write map, keep or stop."
-            )
-        if rule.dangling == "remove" or below:  # text that holds a null is still text
-            continue
-        if key := next((key for key in keys.indexes if _goes_with(key, attribute, entry.model, in_key=False)), None):
-            return (
-                f"{where} makes {key} null, a key of an index of the target, which DynamoDB refuses; write "
-                "`dangling: remove`, which leaves the attribute out."
-            )
-    return None
-
-
-def _goes_with(name: str, attribute: str, model: EntryModel, *, in_key: bool) -> bool:
+def goes_with(name: str, attribute: str, model: EntryModel, *, in_key: bool) -> bool:
     """Whether an attribute of the target has no value, or null, where a source attribute has none.
 
     `in_key`: of the table; elsewhere a template without text only leaves its attribute out.
@@ -182,7 +157,7 @@ def _goes_with(name: str, attribute: str, model: EntryModel, *, in_key: bool) ->
     if fields[name].source:
         return fields[name].source == attribute and not fields[name].has_default
     return in_key and any(
-        hole == attribute if hole == name or hole not in fields else _goes_with(hole, attribute, model, in_key=True)
+        hole == attribute if hole == name or hole not in fields else goes_with(hole, attribute, model, in_key=True)
         for hole in _needs(fields[name])
     )
 

@@ -17,7 +17,7 @@ from ..parameters import Parameters
 from ..values import from_python
 from ..yaml_files import expand, explain, read_yaml, suggest
 from . import templates
-from .fields import unwritable
+from .fields import goes_with, unwritable
 from .json_text import EACH, JSON
 from .model import (
     LIKE_SOURCE,
@@ -297,8 +297,29 @@ def _check_queries(model: EntryModel) -> None:
 def check_keys(file: str, entries: dict[str, Entry], keys: dict[str, Keys]) -> None:
     """Refuses rules that can write no item, or take the value of a key away. Raises MappingError. `keys`: of each entry."""
     for name, entry in entries.items():
-        if problem := unwritable(entry, keys[name]):
+        if problem := _without_key(entry, keys[name]) or unwritable(entry, keys[name]):
             raise MappingError(f"{file}: tables.{name}{problem}")
+
+
+def _without_key(entry: Entry, keys: Keys) -> str | None:
+    """Where `dangling` takes the value of a key away, so that DynamoDB would take no such item."""
+    for path, rule in entry.model.references.items():
+        attribute, *below = entry.paths[path]
+        if rule.dangling not in ("null", "remove") or any(step is not JSON for step in below):
+            continue
+        where = f".references.{path}: `dangling: {rule.dangling}`"
+        if key := next((key for key in keys.target if goes_with(key, attribute, entry.model, in_key=True)), None):
+            return (
+                f"{where} takes away {key}, a key of the target table, which every item needs; write map, keep or stop."
+            )
+        if rule.dangling == "remove" or below:  # text that holds a null is still text
+            continue
+        if key := next((key for key in keys.indexes if goes_with(key, attribute, entry.model, in_key=False)), None):
+            return (
+                f"{where} makes {key} null, a key of an index of the target, which DynamoDB refuses; write "
+                "`dangling: remove`, which leaves the attribute out."
+            )
+    return None
 
 
 def _described_keys(create: Create | None) -> Keys:
