@@ -1,6 +1,6 @@
 """A journal file's intents, each with what became of it: its outcome, what an undo did, and what took its place."""
 
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +9,9 @@ from typing import BinaryIO, NamedTuple
 import orjson
 
 from ..mapping.ids import id_hash
-from ..mapping.references import LINK_BYTES, NOWHERE
+from ..mapping.references import LINK_BYTES, NOWHERE, Found
 from ..mapping.routes import Row
+from ..values import serialize
 from .log import LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
 
 
@@ -207,3 +208,12 @@ def encode_ids(row: Row) -> str:
     """Base64 of a hash of the row's own id, then one of each id it refers to."""
     own = row.link or (id_hash(row.entry, row.old, LINK_BYTES) if row.old else NOWHERE)
     return b2a_base64(own + b"".join([found.link for found in row.references]), newline=False).decode()
+
+
+def restored(row: JournalRow, item: dict) -> Row:
+    """The row of an item that was deleted, to be inserted again as it was."""
+    ids = a2b_base64(row.ids)
+    own, *links = (ids[at : at + LINK_BYTES] for at in range(0, len(ids), LINK_BYTES))
+    references = [Found("", None, None, None, link) for link in links]
+    about = (row.source_key, row.key, item, serialize(item), row.digest, None, row.old_id, row.new_id)
+    return Row(row.entry, {}, *about, references, [], [], link=own)

@@ -126,6 +126,18 @@ class Lookup:
             yield [_said(said) for _, *said in batch]
             last = batch[-1][0]
 
+    def announced(self, files: Collection[int]) -> Iterator[list[Said]]:
+        """The rows of some files whose delete was announced, with no word what became of it, in batches."""
+        query = f"SELECT DISTINCT {_COLUMNS} FROM said WHERE state = ? ORDER BY file, n, idx"
+        found = [_said(said) for said in self._all(query, (ANNOUNCED,)) if said[0] in files]  # a page's, or few more
+        yield from (found[at : at + ASKED] for at in range(0, len(found), ASKED))
+
+    def forget(self, gone: Iterable[Said]) -> None:
+        """Notes that rows were deleted to make room."""
+        places = [(GONE, one.file, one.n, one.index, one.letter) for one in gone]
+        with self._saving():
+            self._base.executemany("UPDATE said SET state = ? WHERE (file, n, idx, letter) = (?, ?, ?, ?)", places)
+
     def intent(self, said: Said) -> Intent:
         """The intent that says it, as it was written."""
         with self._lock:

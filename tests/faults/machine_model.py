@@ -273,13 +273,15 @@ class Model:
         self.taken: Content = {}  # deleted by the program though it was not its own: to be put back
         self._application = True
         self._may_delete = False
+        self._replaces: Content | None = None  # in a delta: the target as it was when it began
         self._allowed: dict[Place, dict[str, Origin]] = {}
         memory.on_write = self.observe
 
     @contextmanager
-    def command(self, run: RunModel, *, may_delete: bool) -> Iterator[None]:
+    def command(self, run: RunModel, *, may_delete: bool, replaces: bool) -> Iterator[None]:
         """A block in which a run is at work."""
         self.busy, self._may_delete, self.writes, self.meddled = run, may_delete, 0, False
+        self._replaces = dict(self.target) if replaces else None
         self._allowed.clear()
         self._allow()
         self._application = False
@@ -355,7 +357,23 @@ class Model:
             self.wrong.append(f"{self.busy.id} deleted in a command that never does: {place}")
         if not self.busy.claims(place, before):
             self.taken[place] = before
+        elif self._replaces is not None and not self.meddled and not self._is_replaced(place, before):
+            self.wrong.append(f"{self.busy.id} deleted a copy before its new version was there: {place}")
         self.writer.pop(place, None)
+
+    def _is_replaced(self, place: Place, before: dict) -> bool:
+        """Whether what was made of the same source item stands somewhere else, or can stand nowhere before the copy is gone."""
+        rows, versions, seen, at = expect(self.source).rows, self.busy.versions, set(), place
+        origin = versions[place].get(text(before))
+        if origin is None or (row := rows.get(origin)) and text(self.target.get(row.place, {})) == text(row.item):
+            return True
+        while at not in seen and origin in rows:  # from the place of a copy to the one that its item goes to
+            seen.add(at)
+            at = rows[origin].place
+            if at == place:
+                return True
+            origin = versions[at].get(text(self._replaces.get(at, {})))
+        return False
 
 
 def _set(content: Content, place: Place, item: dict | None) -> None:

@@ -49,7 +49,7 @@ from runbook_lib import process
 from runbook_lib.journal import checkpoint, stage
 from runbook_lib.run import folder as runs
 from runbook_lib.run import locks
-from runbook_lib.stages.migrate import delta as second_walk
+from runbook_lib.stages.migrate import replace
 from runbook_lib.stages.rollback import undo as rollback
 from runbook_lib.walk import control, walk
 
@@ -161,7 +161,7 @@ class Machine(RuleBasedStateMachine):
         for module in (runs, stage, checkpoint):
             patch.setattr(module, "now", self.clock)
         patch.setattr(process, "lock_patience", 0)
-        for module in (walk, second_walk, rollback):
+        for module in (walk, replace, rollback):
             patch.setattr(module, "ThreadPoolExecutor", OneByOne)
         patch.setattr(walk, "wait", OneByOne.wait)
         patch.setattr(locks, "FOLDER", self.folder / "locks")
@@ -336,7 +336,7 @@ class Machine(RuleBasedStateMachine):
         expected = self.checks.refusal(run, command)
         self.checks.before(run, command)
         deleting = command in ("delta", "rollback") or (command == "migrate" and self.on_failure == "rollback")
-        with self.model.command(run, may_delete=deleting):
+        with self.model.command(run, may_delete=deleting, replaces=command == "delta"):
             end = self.attempt(operator, command, fault)
         note(f"{run.id}: {command} {fault}: {end.how} {end.sentence}")
         self.last = end.report

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 from ...journal.intents import JournalRow
 from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
-from ...journal.lookup import ANNOUNCED, OF_NO_ENTRY, OPEN, STANDS, Said, item_hash, reason_digest
+from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, STANDS, Said, item_hash, reason_digest
 from ...mapping.routes import Reject, Row
-from ...values import digest
+from ...values import digest, key_hash
 from ...walk.walk import Page, Routed
 from .drift import ADDED, CHANGED
 
 OUTDATED = "outdated"  # like KEPT_EDITED, reasons to leave an item alone; figures of drift.Drift
+HELD, UNWRITTEN = "held", "unwritten"  # as well: another item has the new key; DynamoDB refused the new version
 SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that stay true as long as the source item is the same
+ARRIVED = (INSERTED, ALREADY_THERE)
 NO_ENTRY = "no entry selects it"
 
 
@@ -65,23 +67,50 @@ class Change:
 
     met: Met
     said: list[Said]
-    remove: list[Copy] = field(default_factory=list)
+    remove: list[Copy] = field(default_factory=list)  # once the new version is there
     vanished: list[Copy] = field(default_factory=list)  # to be recorded as removed
+    abandoned: list[Copy] = field(default_factory=list)  # edited, beside the new version: no longer ours
     write: bool = False  # the new version, or why there is none, takes the place of what was said
-    kept: str = ""  # KEPT_EDITED or OUTDATED
+    kept: str = ""  # KEPT_EDITED, OUTDATED, HELD or UNWRITTEN: the copies to be removed stay
+    blocked: bool = False  # another item has the new key
+    beside: bool = False  # a copy was edited when its new version was there already, and stays beside it
+    reason: str = ""  # why DynamoDB refused the new version
 
     @property
     def settled(self) -> list[Said]:
         """What complete intents say about the item."""
         return [one for one in self.said if one.letter != OPEN]
 
+    @property
+    def counted(self) -> list[Said]:
+        """What says that a copy of ours stands."""
+        return [one for one in self.said if one.letter == INSERTED and one.state != GONE]
+
+    def strays(self) -> list[Said]:
+        """What a pass that died left behind of other versions, where something else counts for the item."""
+        over = [one for one in self.settled if one.state == GONE or (self.counted and one.letter in (CONFLICT, FAILED))]
+        return over if len(over) < len(self.settled) else []
+
+    def keeps_key(self, copy: Copy) -> bool:
+        """Whether the new version has the key of this copy."""
+        return key_hash(copy.row.key) == self.met.thing.key_hash
+
     def told(self, letter: str) -> tuple[str, str]:
         """The figure that counts it, or "", and the reason in `drift.jsonl`. `letter` is its row's outcome."""
         replaced = bool(self.remove) or any(one.letter == INSERTED for one in self.said)
         if self.kept == KEPT_EDITED:
             figure, done = self.kept, "its copy was edited or deleted in the target, and is left alone"
+        elif self.kept == HELD:
+            figure, done = "conflicts", "the target holds another item under its new key; the older copy stays"
+        elif self.kept == UNWRITTEN:
+            figure, done = "failed", f"it could not be written ({self.reason}); the older copy stays"
         elif self.kept:
             figure, done = self.kept, f"not copied again ({self.met.why_not()}); the older copy stays"
+        elif self.beside or self.abandoned:
+            figure, done = (
+                KEPT_EDITED,
+                "it is copied; its older copy was edited in the target meanwhile, and is left alone",
+            )
         elif not self.write:
             figure, done = "updated", "an older copy was deleted"
         elif self.met.letter:
@@ -90,7 +119,9 @@ class Change:
         else:
             figure, done = {
                 INSERTED: ("updated", "the copy was replaced") if replaced else ("inserted", "inserted"),
-                ALREADY_THERE: ("", "the target holds an equal item"),
+                ALREADY_THERE: ("updated", "the target holds an equal item already; the older copy was deleted")
+                if self.remove
+                else ("", "the target holds an equal item"),
                 CONFLICT: ("conflicts", "the target holds a different item under its key"),
                 FAILED: ("failed", "it could not be written, see failed.jsonl"),
             }[letter]
@@ -124,24 +155,34 @@ def _says_the_same(met: Met, one: Said) -> bool:
     return one.letter == met.letter and (met.letter == LOSER or one.digest == met.digest)
 
 
-def decide(met: Met, said: list[Said], copies: list[Copy], there: str | None) -> Change | None:
+def decide(met: Met, said: list[Said], copies: list[Copy], item: dict | None) -> Change | None:
     """What to do for an item that is not quiet; None where there is nothing to do.
 
-    `copies` are its versions with what the target holds under their keys. `there`: where the row was in conflict, the
-    digest of what the target holds under its key now.
+    `copies` are its versions with what the target holds under their keys. `item` is what it holds under the row's key, where
+    that was asked: for a row of an item that the journal knows.
     """
+    there = None if item is None else digest(item)
     change = Change(met, said, vanished=[copy for copy in copies if copy.vanished])
     standing = [copy for copy in copies if copy.stands]
     edited = [copy for copy in copies if copy.sure and not copy.stands and not copy.vanished]
     if met.letter:
         change.kept = OUTDATED if standing or edited else ""
         change.write = not change.kept and not (len(said) == 1 and _says_the_same(met, said[0]))
+    elif edited and there == met.digest and any(one.letter in ARRIVED and one.digest == there for one in said):
+        change.abandoned = [copy for copy in edited if copy.row.digest != there]
     elif edited and any(copy.row.digest != met.digest for copy in (*edited, *standing)):
         change.kept = KEPT_EDITED
     elif not edited:
         change.remove = [copy for copy in standing if copy.row.digest != met.digest]
         change.write = not _is_settled(change, standing, there)
-    return change if change.write or change.kept or change.remove or change.vanished else None
+        if change.remove:  # only for a new version that is seen in the target
+            change.write |= there != met.digest
+        taken = there not in (None, met.digest) and not any(map(change.keeps_key, change.remove))
+        change.blocked = change.write and taken
+        if change.blocked and change.remove:
+            change.kept, change.write = HELD, False
+    todo = change.write or change.kept or change.remove or change.vanished or change.abandoned or change.strays()
+    return change if todo else None
 
 
 def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool:

@@ -1,9 +1,11 @@
 """03_migrate with `delta`: a second walk over the source brings the target up to date.
 
 1. An item that the journal does not know is inserted.
-2. An item that changed in the source, and whose copy is still as this run inserted it: the copy is deleted, with an undo's
-   care, and the new version inserted.
-3. A copy that was edited in the target stays, and so does the copy of an item that is gone from the source. Both are listed.
+2. An item that changed in the source, and whose copy is still as this run inserted it: the new version takes its place, as
+   replace.py says. Where another item has the new key, the copy stays; if that item is a copy that moves away as well, the
+   change waits for it until the walk is over.
+3. A copy that was edited in the target stays, and so does the copy of an item that is gone from the source. All that stays is
+   listed.
 
 A pass may die anywhere: the next one reads in the journal what was done, and in the target what arrived.
 """
@@ -11,32 +13,28 @@ A pass may die anywhere: the next one reads in the journal what was done, and in
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
-from ...dynamo.items import Wire
-from ...dynamo.session import Connection
 from ...errors import DynamoError, Failed, Interrupted, Refused
-from ...journal.intents import JournalRow
-from ...journal.log import ALREADY_THERE, CONFLICT, INSERTED, KEPT_EDITED, MADE_ROOM, UNROUTED
-from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash
+from ...journal.log import ALREADY_THERE, INSERTED, UNROUTED
+from ...journal.lookup import GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash
 from ...journal.stage import Stage
-from ...mapping.routes import Row
 from ...run.folder import Run
-from ...values import digest, key_hash
-from ...walk.insert import Inserter, Instead, OnPage
+from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
 from .. import sealed
 from ..execution import check_can_write, ensure_checkpoint, resumable
-from ..rollback import undo as rollback
 from . import backup_gate
-from .changes import Change, Copy, Met, decide, first_rows, is_quiet, met_of, routed_of
+from .changes import Change, Copy, Met, decide, is_quiet, met_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
 from .migrate import Migration, migration_of, passes_by_walk, passes_to_repeat
+from .replace import Home, Place, Replacer, circles
 
 RESUME = "resume it first with the command without --delta"
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
+BATCH = 100
+WAITING = 4_000_000  # bytes of items, as JSON, that wait for their keys
 
 
 def catch_up(
@@ -141,17 +139,18 @@ class SecondWalk:
             for number, file in enumerate(lookup.files)
             if file.begin["entries"] == entries.get(file.begin["table"])
         }
-        unread = dict.fromkeys(plan.target_names(), False)  # every key is read before it is written
-        self._insert = Inserter(plan, stage, stage.executions(), unread, segments=segments, stop_on_failure=False)
-        self._pool = ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="delta")
-        self._eraser: Connection | None = None
+        self._replacer = Replacer(plan, stage, lookup, segments)
+        self._waiting: list[Change] = []  # their new keys are held, perhaps by copies that move away as well
+        self._room = WAITING  # bytes of items that may still wait
+        self._left: set[Place] = set()  # without `write`: places of copies that would be gone by now
 
     def __enter__(self) -> "SecondWalk":
+        if self._write:
+            self._replacer.settle_announced(self._files)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown()
-        self._insert.__exit__(*exception)
+        self._replacer.close()
 
     def __call__(self, routed: Routed) -> None:
         """Brings the target up to date with one page. Writes to the target and the journal."""
@@ -165,13 +164,19 @@ class SecondWalk:
             self._counts["looked_at"] += len(page.items)
             if left or selected:
                 changes = self._changes(left)
-                self._make_room(changes)
-                self._settle(page.table, page.segment, changes, selected)
+                for change in changes:
+                    self._counts["changed" if change.said else "added"] += 1
+                now = [change for change in changes if not self._waits(change)]
+                self._bring((page.table, page.segment), now, selected)
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
     def conclude(self) -> None:
-        """Lists, or stops counting, the items that the journal knows and the walk did not meet. Writes to the journal."""
+        """Brings what waited, then lists, or stops counting, what the journal knows and the walk did not meet.
+
+        Writes to the target and the journal.
+        """
+        self._bring_waiting()
         for batch in self._lookup.unseen(self._files):
             with self._lock:
                 self._conclude(batch)
@@ -189,16 +194,17 @@ class SecondWalk:
         return [one for found in self._lookup.find(keys, self._files).values() for one in found]
 
     def _changes(self, left: list[tuple[Met, list[Said]]]) -> list[Change]:
+        """What to do, by what the target holds now under the keys of the copies and under the new ones."""
         copies = [self._copies(said) for _, said in left]
-        in_conflict = [met.thing for met, said in left if not met.letter and said and said[-1].letter == CONFLICT]
-        held = self._held([*(copy.row for found in copies for copy in found), *in_conflict])
+        asked = [met.thing for met, said in left if said and not met.letter]
+        held = self._replacer.held([*(copy.row for found in copies for copy in found), *asked])
+        held |= dict.fromkeys(held.keys() & self._left)
         changes = []
         for (met, said), found in zip(left, copies, strict=True):
             for copy in found:
-                copy.item = held[self._where(copy.row)]
-            there = None if met.letter else held.get(self._where(met.thing))
-            if change := decide(met, said, found, None if there is None else digest(there)):
-                self._counts["changed" if said else "added"] += 1
+                copy.item = held[self._replacer.place(copy.row)]
+            there = None if met.letter else held.get(self._replacer.place(met.thing))
+            if change := decide(met, said, found, there):
                 changes.append(change)
         return changes
 
@@ -207,109 +213,55 @@ class SecondWalk:
         for one in said:
             if one.letter in (INSERTED, OPEN) and one.state != GONE:
                 versions[one.digest].append(one)
-        return [Copy(self._row(found[0]), found) for found in versions.values()]
-
-    def _held(self, rows: Iterable[Row | JournalRow]) -> dict[tuple[str, bytes], dict | None]:
-        """(Target table, key hash) → what the target holds under the rows' keys."""
-        keys: dict[str, dict[bytes, dict]] = defaultdict(dict)
-        for row in rows:
-            table, hashed = self._where(row)
-            keys[table][hashed] = row.key
-        return {
-            (table, hashed): item
-            for table, found in keys.items()
-            for hashed, item in zip(found, self._plan.target.wire.get_many(table, list(found.values())), strict=True)
-        }
-
-    def _where(self, row: Row | JournalRow) -> tuple[str, bytes]:
-        return self._plan.routes[row.entry].entry.target, key_hash(row.key)
-
-    def _row(self, said: Said) -> JournalRow:
-        return self._lookup.intent(said).rows[said.index]
+        return [Copy(self._replacer.row(found[0]), found) for found in versions.values()]
 
     def _begin(self, said: Said) -> dict:
         return self._lookup.files[said.file].begin
 
     # bringing it to the target
 
-    def _make_room(self, changes: list[Change]) -> None:
-        """Deletes the copies that newer versions replace. A copy that turns out to be edited is kept."""
-        copies = [(change, copy) for change in changes for copy in change.remove]
-        gone = [copy for change in changes for copy in change.vanished]
-        if not self._write:
-            return
-        if copies:
-            wire = self._connect_eraser().wire
-            wire.check_guards()
-            self._record("undo", [copy for _, copy in copies])
-            deleted = list(self._pool.map(lambda pair: self._delete(wire, pair[1]), copies))
-            for (change, copy), done in zip(copies, deleted, strict=True):
-                if done:
-                    gone.append(copy)
-                else:
-                    change.write, change.kept = False, KEPT_EDITED
-        if gone:
-            self._record("undone", gone)
+    def _waits(self, change: Change) -> bool:
+        """Whether the change is put off until the walk is over. Beyond the room for it, it waits for the next delta."""
+        if change.blocked and self._room > 0:
+            self._room -= len(change.met.thing.raw)
+            self._waiting.append(change)
+            return True
+        return False
 
-    def _delete(self, wire: Wire, copy: Copy) -> bool:
-        try:
-            return rollback.delete_unchanged(wire, self._where(copy.row)[0], copy.row, copy.item)
-        except DynamoError as problem:
-            if problem.code != "AccessDeniedException":
-                raise
-            raise Interrupted(
-                f"{str(problem).rstrip('.')}; name a role that may delete as target.rollback_role_arn."
-            ) from problem
+    def _bring(self, home: Home | None, changes: list[Change], selected: list[Said], *, room: bool = False) -> None:
+        """Brings changes to the target, as Replacer does, and tells all of them."""
+        if self._write:
+            letters = self._replacer.bring(home, changes, selected, room=room)
+        else:
+            letters = [INSERTED if change.write and not change.met.letter else "" for change in changes]
+            self._left |= {self._replacer.place(copy.row) for copy in moved(changes)}
+        for change, letter in zip(changes, letters, strict=True):
+            self._tell(change, letter)
 
-    def _connect_eraser(self) -> Connection:
-        """The connection for deletes, with the rollback role where one is given."""
-        if self._eraser is None:
-            parameters = self._plan.parameters
-            role = parameters.target.rollback_role_arn
-            self._eraser = rollback.connect(parameters, self._plan.limiter, self._run_id) if role else self._plan.target
-        return self._eraser
-
-    def _record(self, kind: str, copies: list[Copy]) -> None:
-        """Writes undo records or their results; these do not count in a rollback's figures."""
-        intents: dict[tuple[int, int], list[Said]] = defaultdict(list)
-        for copy in copies:
-            for one in copy.said:
-                intents[one.file, one.n].append(one)
-        for (_, n), said in intents.items():
-            begin, rows = self._begin(said[0]), sorted(one.index for one in said)
-            record = {"n": n, "execution": self._lookup.intent(said[0]).execution}
-            if kind == "undo":
-                record |= {"rows": rows}
-            else:
-                sure = sum(one.letter == INSERTED for one in said)
-                record |= {
-                    "rows": {str(index): MADE_ROOM for index in rows},
-                    "counts": {"replaced": sure} if sure else {},
-                }
-            self._insert.log(begin["table"], begin["segment"]).append(kind, **record)
-
-    def _settle(self, table: str, segment: int, changes: list[Change], selected: list[Said]) -> None:
-        """Inserts the new versions, or records why there is none, in the file that knows the item. Notes all of them."""
-        files: dict[tuple[str, int], tuple[list[Change], list[Instead]]] = defaultdict(lambda: ([], []))
-        for change in changes:
-            if not change.write:
-                self._tell(change, "")
-                continue
-            home = self._begin(change.settled[-1]) if change.settled else {"table": table, "segment": segment}
-            mine, instead = files[home["table"], home["segment"]]
-            mine.append(change)
-            instead += [
-                _instead(change.met.entry, one) for one in change.settled if one.file == change.settled[-1].file
-            ]
-        for one in selected:
-            begin = self._begin(one)
-            files[begin["table"], begin["segment"]][1].append(_instead("", one))
-        for (name, number), (mine, instead) in files.items():
-            routed = routed_of(name, number, [change.met for change in mine])
-            done = self._insert.again(routed, instead, first=first_rows(mine)) if self._write else ""
-            letters = iter(done or INSERTED * len(routed.rows))
-            for change in mine:
-                self._tell(change, "" if change.met.letter else next(letters))
+    def _bring_waiting(self) -> None:
+        """Brings the changes whose keys are free by now, then those that wait for these, then those that wait in a circle."""
+        wait: dict[Place, Change] = {}
+        queue, self._waiting = self._waiting, []
+        while queue:
+            free: list[Place] = []
+            for at in range(0, len(queue), BATCH):
+                changes = self._changes([(change.met, change.said) for change in queue[at : at + BATCH]])
+                now = []
+                for change in changes:
+                    place = self._replacer.place(change.met.thing)
+                    if change.blocked and place not in wait:
+                        wait[place] = change
+                    else:
+                        now.append(change)
+                self._bring(None, now, [])
+                free += [self._replacer.place(copy.row) for copy in moved(now)]
+            queue = [wait.pop(place) for place in free if place in wait]
+        for circle in circles(wait, self._replacer.place):
+            for change in circle:
+                del wait[self._replacer.place(change.met.thing)]
+                change.kept, change.write = "", True
+            self._bring(None, circle, [], room=True)
+        self._bring(None, list(wait.values()), [])
 
     def _tell(self, change: Change, letter: str) -> None:
         figure, reason = change.told(letter)
@@ -320,27 +272,25 @@ class SecondWalk:
     # what was not met
 
     def _conclude(self, batch: list[Said]) -> None:
-        rows = {one: self._row(one) for one in batch if one.letter in COPIED and one.state != GONE}
-        held = self._held(rows.values())
-        standing, vanished, nothing = [], [], [one for one in batch if one not in rows]
+        rows = {one: self._replacer.row(one) for one in batch if one.letter in COPIED and one.state != GONE}
+        held = self._replacer.held(rows.values())
+        standing, nothing = [], [one for one in batch if one not in rows]
         for one, row in rows.items():
-            item = held[self._where(row)]
-            if item is not None and digest(item) == row.digest:
+            copy = Copy(row, [one], held[self._replacer.place(row)])
+            if copy.stands:
                 standing.append(one)
-            elif item is None and one.state == ANNOUNCED:
-                vanished.append(one)
-        sources = self._sources([*standing, *vanished, *nothing])
+            elif copy.vanished:  # known only where nothing is written
+                nothing.append(one)
+        sources = self._sources([*standing, *nothing])
         for one in standing:
             if self._is_as_before(one, sources[one]) or self._is_told_elsewhere(one):
                 continue
             self._counts["deleted"] += 1
             self._notes.add(*self._lookup.source_key(one), DELETED if sources[one] is None else UNSELECTED)
-        if self._write and vanished:
-            self._record("undone", [Copy(rows[one], [one]) for one in vanished])
-        over = [
-            one for one in (*vanished, *nothing) if one.letter != OPEN and not self._is_as_before(one, sources[one])
-        ]
-        self._withdraw(over)
+        over = [one for one in nothing if one.letter != OPEN and not self._is_as_before(one, sources[one])]
+        self._counts["withdrawn"] += len(over)
+        if self._write:
+            self._replacer.withdraw(over)
 
     def _sources(self, said: list[Said]) -> dict[Said, dict | None]:
         """The source items, read once more: an item may have appeared after the walk passed."""
@@ -376,16 +326,7 @@ class SecondWalk:
         others = [one for one in self._lookup.find([source])[source] if one.digest == said.digest and one.state != GONE]
         return any(one.letter == INSERTED for one in others) or others[0] != said
 
-    def _withdraw(self, said: list[Said]) -> None:
-        """Stops counting items that had no copy and are gone from the source. Writes to the journal."""
-        self._counts["withdrawn"] += len(said)
-        files: dict[tuple[str, int], list[Instead]] = defaultdict(list)
-        for one in said:
-            begin = self._begin(one)
-            files[begin["table"], begin["segment"]].append(_instead(self._lookup.source_key(one)[0], one))
-        for (table, segment), instead in files.items() if self._write else ():
-            self._insert.again(routed_of(table, segment, []), instead)
 
-
-def _instead(entry: str, said: Said) -> Instead:
-    return Instead(entry, said.n, said.letter, said.index)
+def moved(changes: Iterable[Change]) -> list[Copy]:
+    """The copies whose new versions have other keys, where they are not kept."""
+    return [copy for change in changes if not change.kept for copy in change.remove if not change.keeps_key(copy)]

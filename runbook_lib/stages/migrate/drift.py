@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ...journal.listings import entry_of, write_listing
-from ...verdict import REVIEW, Alert, plural
+from ...verdict import FAIL, REVIEW, Alert, plural
 
 ADDED = "added to the source since it was read"
 CHANGED = "changed in the source since it was read"
@@ -28,12 +28,12 @@ class Drift:
     changed: int = 0  # not what the journal says; or its earlier version was still in the target
     deleted: int = 0  # copies whose source item is gone, or is no longer selected
     inserted: int = 0  # of the added and changed: had no copy of ours, has one now
-    updated: int = 0  # of the changed: the copy was deleted, the new version inserted
+    updated: int = 0  # of the changed: the new version took the copy's place
     kept_edited: int = 0  # of the changed: the copy was edited or deleted in the target, and is left alone
     outdated: int = 0  # of the changed: there is no new version to write, so the copy stays
-    conflicts: int = 0  # of the added and changed: the target holds another item under the key
+    conflicts: int = 0  # of the added and changed: the target holds another item under the key; an older copy stays
     quarantined: int = 0  # of the added and changed, without a copy: now not written
-    failed: int = 0  # of the added and changed: could not be written
+    failed: int = 0  # of the added and changed: could not be written; an older copy stays
     withdrawn: int = 0  # had no copy, and is gone from the source: no longer counted
 
     def as_json(self) -> dict[str, int]:
@@ -65,26 +65,41 @@ class Drift:
         if done:
             message = f"{plural(self.inserted, 'item')} inserted and {self.updated:,} replaced, because the source had changed"
             alerts.append(Alert("", "", message, "Nothing to do."))
-        for number, message, action in (
+        for level, number, message, action in (
             (
+                REVIEW,
                 self.deleted,
                 "{} in the target whose source item is gone",
                 "The migration never deletes them; decide by hand.",
             ),
             (
+                REVIEW,
                 self.kept_edited,
                 "{} changed in the source, and in the target too: left alone",
                 "Decide which version is right; delete the other one, then give --delta again.",
             ),
             (
+                REVIEW,
                 self.outdated,
                 "{} changed in the source to a version that is not written: the older copies stay",
                 "Correct the items or the mapping.",
             ),
+            (
+                REVIEW,
+                self.conflicts,
+                "{} added or changed in the source whose key another item in the target has: that and older copies stay",
+                "Decide which is right; move or delete the other one, then give --delta again.",
+            ),
+            (
+                FAIL,
+                self.failed,
+                "{} added or changed in the source that could not be written: older copies stay",
+                "The reasons are there or in failed.jsonl; correct that, then give --delta again.",
+            ),
         ):
             if number:
                 see = f"See drift.jsonl. {action}"
-                alerts.append(Alert(REVIEW, "", message.format(plural(number, "item")), see))
+                alerts.append(Alert(level, "", message.format(plural(number, "item")), see))
         return alerts
 
 

@@ -4,13 +4,14 @@
    compared, replaced or deleted here.
 2. For an item that is missing the journal of 03 gives the cause. What 03 had inserted, or found there, and somebody has
    deleted since was perhaps deleted on purpose: it is left out unless asked for.
-3. The others are inserted like the items of a delta: never overwriting, the intent on disk first.
+3. An item whose key has changed in the source, and whose copy stands under the older key, is not missing: a delta moves it.
+4. The others are inserted like the items of a delta: never overwriting, the intent on disk first.
 
 A repair may die anywhere: the same command goes on with what is still missing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,20 +27,22 @@ from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.structure import read_structures
 from ...walk.walk import Routed
-from ..migrate.changes import Change, met_of
+from ..migrate.changes import Change, Copy, met_of
 from ..migrate.delta import SecondWalk, walk_again
 from ..migrate.drift import Notes
 from ..migrate.migrate import Migration, migration_of
 from .validate import expiry_of
 
-NEVER_ARRIVED, DELETED, ADDED = "never_arrived", "deleted", "added"
+NEVER_ARRIVED, DELETED, ADDED, MOVED = "never_arrived", "deleted", "added", "moved"
 CAUSES = {
     NEVER_ARRIVED: "never arrived",
     ADDED: "added to the source since",
     DELETED: "deleted in the target since",
+    MOVED: "the source has changed its key since",
 }
+HOW = {DELETED: "`--repair deleted` inserts them", MOVED: "`runbook migrate --delta` moves the older copies"}
 MISSING, ALL = "missing", "deleted"  # what a repair inserts: all but the deleted ones, or those as well
-WANTED = {MISSING: (NEVER_ARRIVED, ADDED), ALL: tuple(CAUSES)}
+WANTED = {MISSING: (NEVER_ARRIVED, ADDED), ALL: (NEVER_ARRIVED, ADDED, DELETED)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Repaired:
 
     def as_json(self) -> dict[str, Any]:
         """The figures in the report."""
-        causes = {cause: self.by_cause(cause) for cause in CAUSES}
+        causes = {cause: number for cause in CAUSES if (number := self.by_cause(cause)) or cause != MOVED}
         tried = self.letters.total()
         return {**causes, "inserted": self.inserted, "not_inserted": tried - self.inserted, "left_out": self.left_out}
 
@@ -75,7 +78,7 @@ class Repaired:
         """What a repair would do."""
         steps = [
             f"{'insert' if cause in self.wanted else 'leave out'} {plural(number, 'item')} of {entry}: {CAUSES[cause]}"
-            + ("" if cause in self.wanted else " (`--repair deleted` inserts them)")
+            + ("" if cause in self.wanted else f" ({HOW[cause]})")
             for (entry, cause), number in sorted(self.missing.items())
         ]
         return steps or ["insert nothing: no item is missing"]
@@ -86,9 +89,10 @@ class Repaired:
         if self.inserted:
             message = f"{plural(self.inserted, 'missing item')} inserted by the repair"
             found.append(Alert("", "", message, "Nothing to do; a rollback of 03 takes them back."))
-        if self.left_out:
-            message = f"{plural(self.left_out, 'missing item')} left out: deleted in the target since"
-            found.append(Alert("", "", message, "`--repair deleted` inserts them."))
+        for cause in HOW.keys() - set(self.wanted):
+            if number := self.by_cause(cause):
+                message = f"{plural(number, 'missing item')} left out: {CAUSES[cause]}"
+                found.append(Alert("", "", message, f"{HOW[cause]}."))
         return found
 
 
@@ -104,10 +108,11 @@ class FillIn(SecondWalk):
         """Inserts the page's missing items. Writes to the target and the journal."""
         page = routed.page
         met = [one for one in met_of(routed) if not one.letter]
-        held = self._held([one.thing for one in met])
-        absent = [one for one in met if held[self._where(one.thing)] is None and not self.expired(one.thing)]
+        held = self._replacer.held([one.thing for one in met])
+        there = {one.item_hash: held[self._replacer.place(one.thing)] is not None for one in met}
+        absent = [one for one in met if not there[one.item_hash] and not self.expired(one.thing)]
         # What a repair that died may have inserted is not missing, and the journal does not know it yet.
-        unsure = [one for one in met if held[self._where(one.thing)] is not None] if self.unsettled else []
+        unsure = [one for one in met if there[one.item_hash]] if self.unsettled else []
         said = self._lookup.find([one.item_hash for one in (*absent, *unsure)], self._files)
         with self._lock:
             changes = [
@@ -115,24 +120,37 @@ class FillIn(SecondWalk):
                 for one in unsure
                 if (found := said.get(one.item_hash)) and found[-1].letter == OPEN and found[-1].digest == one.digest
             ]
-            for one in absent:
-                found = said.get(one.item_hash, [])
-                cause = cause_of(found)
+            copies = self._copies_there(said.get(one.item_hash, []) for one in absent)
+            for one, found in zip(absent, copies, strict=True):
+                cause = MOVED if any(map(is_there, found)) else cause_of(said.get(one.item_hash, []))
                 self.missing[one.entry, cause] += 1
                 if cause in self.wanted:
-                    changes.append(Change(one, found, vanished=self._copies(found), write=True))
+                    gone = [copy for copy in found if copy.item is None]
+                    changes.append(Change(one, said.get(one.item_hash, []), vanished=gone, write=True))
             if changes:
-                self._make_room(changes)
                 selected = self._selected_now(routed, [change.met for change in changes])
-                self._settle(page.table, page.segment, changes, selected)
+                self._bring((page.table, page.segment), changes, selected)
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
     def conclude(self) -> None:
         """What was not met is no matter of a repair."""
 
+    def _copies_there(self, said: Iterable[list[Said]]) -> list[list[Copy]]:
+        """The copies of each item that the journal knows, with what the target holds under their keys."""
+        copies = [self._copies(one) for one in said]
+        held = self._replacer.held(copy.row for found in copies for copy in found)
+        for copy in (copy for found in copies for copy in found):
+            copy.item = held[self._replacer.place(copy.row)]
+        return copies
+
     def _tell(self, change: Change, letter: str) -> None:
         self._counts[letter] += 1
+
+
+def is_there(copy: Copy) -> bool:
+    """Whether the target holds the copy, edited or not."""
+    return copy.item is not None and (copy.sure or copy.stands)
 
 
 def cause_of(said: list[Said]) -> str:
