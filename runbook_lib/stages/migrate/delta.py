@@ -146,7 +146,7 @@ class SecondWalk:
 
     def __enter__(self) -> "SecondWalk":
         if self._write:
-            self._replacer.settle_announced(self._files)
+            self._replacer.begin(self._files)
         return self
 
     def __exit__(self, *exception: object) -> None:

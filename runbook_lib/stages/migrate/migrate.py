@@ -23,7 +23,7 @@ from ..execution import (
     look_at_targets,
     resumable,
 )
-from ..rollback.undo import Undone, undo
+from ..rollback.undo import Undone, disclaim, undo
 from ..sealed import Held
 from . import backup_gate
 from .drift import Drift
@@ -120,6 +120,7 @@ def ready_to_insert(stage: Stage, plan: Plan, accept_drift: bool) -> tuple[Plan,
         sealed.hold(stage, plan, accepted=accept_drift)
         plan, winners = prepare(plan)
         backup_gate.ensure(stage, plan)
+        disclaim(stage, plan)
         return plan, winners, look_at_targets(stage, plan)
     except DynamoError as problem:
         raise Refused(str(problem)) from None

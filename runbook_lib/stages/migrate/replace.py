@@ -27,7 +27,7 @@ from ...mapping.routes import Row
 from ...values import key_hash
 from ...walk.insert import Inserter, Instead
 from ...walk.plan import Plan
-from ..rollback.undo import connect, delete_unchanged
+from ..rollback.undo import connect, delete_unchanged, disclaim
 from .changes import HELD, UNWRITTEN, Change, Copy, first_rows, routed_of
 
 Place = tuple[str, bytes]  # a target table, and the hash of a key
@@ -47,7 +47,7 @@ class Replacer:
 
     def __init__(self, plan: Plan, stage: Stage, lookup: Lookup, segments: dict[str, int]):
         """Writes nothing yet."""
-        self._plan, self._lookup, self._run_id = plan, lookup, stage.run.id
+        self._plan, self._stage, self._lookup = plan, stage, lookup
         unread = dict.fromkeys(plan.target_names(), False)  # every key is read before it is written
         self._insert = Inserter(plan, stage, stage.executions(), unread, segments=segments, stop_on_failure=False)
         self._pool = ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="delta")
@@ -78,8 +78,9 @@ class Replacer:
         """The row that the journal speaks of."""
         return self._lookup.intent(said).rows[said.index]
 
-    def settle_announced(self, files: Collection[int]) -> None:
-        """Records which of the deletes that an earlier pass announced have arrived, before anything takes their places."""
+    def begin(self, files: Collection[int]) -> None:
+        """Records what became of what was cut off, before anything takes its place: an earlier pass's deletes, and `disclaim`."""
+        disclaim(self._stage, self._plan)
         for batch in self._lookup.announced(files):
             rows = {one: self.row(one) for one in batch}
             held = self.held(rows.values())
@@ -157,7 +158,7 @@ class Replacer:
         if self._eraser is None:
             parameters = self._plan.parameters
             role = parameters.target.rollback_role_arn
-            target = connect(parameters, self._plan.limiter, self._run_id) if role else self._plan.target
+            target = connect(parameters, self._plan.limiter, self._stage.run.id) if role else self._plan.target
             self._eraser = target.wire
         return self._eraser
 

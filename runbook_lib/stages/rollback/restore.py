@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...dynamo import backups, tables
+from ...dynamo.batch_insert import MaybeOurs
 from ...dynamo.session import Connection, is_aws
 from ...errors import DynamoError, Interrupted, Refused
 from ...journal.checkpoint import Checkpoint
@@ -241,12 +242,10 @@ def _settle(target: Connection, table: str, key: list[str], items: list[dict]) -
     different = []
     keys = [{name: item[name] for name in key} for item in items]
     for item, at, there in zip(items, keys, target.wire.get_many(table, keys), strict=True):
-        absent = there is None
-        there = target.wire.put_new(table, item, key[0]) if absent else there
-        if there is None or digest(there) == digest(
-            item
-        ):  # equal although it was absent: a reply was lost, so it is ours
-            counts["inserted" if absent else "equal"] += 1
+        there = there or target.wire.put_new(table, item, key[0])
+        if there is None or digest(there) == digest(item):
+            # Where an attempt was not answered, what is there now is what that attempt inserted.
+            counts["inserted" if there is None or isinstance(there, MaybeOurs) else "equal"] += 1
             continue
         counts["different"] += 1
         names = sorted(n for n in item.keys() | there.keys() if not equal(item.get(n), there.get(n)))

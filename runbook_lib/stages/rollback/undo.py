@@ -7,14 +7,15 @@ delete's own condition still holds. An item that was edited since stays and is l
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from ...dynamo import session
 from ...dynamo.items import Wire
 from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection
-from ...errors import ConditionFailed, DynamoError, Interrupted
-from ...journal.checkpoint import Checkpoint
+from ...errors import ConditionFailed, DynamoError, Interrupted, Refused
+from ...journal.checkpoint import Checkpoint, read_checkpoint
 from ...journal.intents import Intent, JournalRow
 from ...journal.log import (
     ALREADY_THERE,
@@ -27,12 +28,14 @@ from ...journal.log import (
     NOT_FOUND,
     Log,
 )
-from ...journal.snapshot import Snapshot
+from ...journal.snapshot import Snapshot, state_of
 from ...journal.stage import Stage
 from ...journal.table_file import TableFile, place_of
 from ...parameters import Parameters
+from ...run.folder import runs
 from ...values import SCALARS, digest
 from ...walk.budgets import budgets_of
+from ...walk.plan import Plan
 from ...walk.workers.shared_journal import settle
 from .kept import listed
 
@@ -111,6 +114,53 @@ def undo(
         letters[CONFLICT],
         after,
     )
+
+
+def disclaim(stage: Stage, plan: Plan) -> None:
+    """Ends the claims of executions that were cut off to what they announced for the plan's tables and what has not arrived.
+
+    Those of this run's other stage, and of the other runs in its folder. To be called before this stage inserts: equal items
+    under the same keys would count as theirs once they are resumed or rolled back. Writes to their journals.
+    """
+    for run in runs(stage.run.folder.parent):
+        for other in (Stage(run, name) for name in ("test", "migrate")):
+            if other.folder != stage.folder and other.exists():
+                with suppress(Refused, OSError):  # whoever needs that journal is told what is wrong with it
+                    _disclaim(other, plan)
+
+
+def _disclaim(other: Stage, plan: Plan) -> None:
+    state, path = state_of(other.events()), other.checkpoint()
+    if path is None or (state.finished and not state.catching_up) or state.rolled_back or other.unsettled():
+        return
+    checkpoint, names = read_checkpoint(path), set(plan.target_names())
+    targets = {name: about["target"] for name, about in checkpoint.entries.items() if about["target"] in names}
+    if checkpoint.sides["target"] != plan.sides()["target"] or not targets:
+        return
+    for file in other.read().files:
+        if not file.maybe_landed:
+            continue
+        log, file = other.hold(file)
+        with closing(log):
+            for intent in file.intents(only={row.n for row in file.cut_off}, file=log.reader()):
+                if gone := _absent(intent, plan.target.wire, targets):
+                    rows = {str(index): MADE_ROOM for index in gone}
+                    log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts={})
+
+
+def _absent(intent: Intent, wire: Wire, targets: dict[str, str]) -> list[int]:
+    """The rows of an open intent that may have landed and have not, of entries with these target tables."""
+    if intent.outcome is not None:
+        return []
+    by_table: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(intent.rows):
+        if not row.present and index not in intent.undone and row.entry in targets:
+            by_table[targets[row.entry]].append(index)
+    gone = []
+    for table, indexes in by_table.items():
+        items = wire.get_many(table, [intent.rows[index].key for index in indexes])
+        gone += [index for index, item in zip(indexes, items, strict=True) if item is None]
+    return gone
 
 
 def connect(parameters: Parameters, limiter: RateLimiter, run_id: str) -> Connection:

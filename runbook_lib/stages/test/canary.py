@@ -21,7 +21,7 @@ from ...walk.preread import id_hash, prepare
 from ...walk.structure import wanted_ttl
 from ...walk.walk import Page, Routed, Winners, route_items
 from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
-from ..rollback.undo import Undone, undo
+from ..rollback.undo import Undone, disclaim, undo
 
 MAX_ITEMS = 1_000
 
@@ -169,6 +169,7 @@ def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) ->
     names = sorted({row.entry for row in closure.rows})
     chosen = plan.choose(names)
     chosen.require_targets()
+    disclaim(stage, chosen)
     was_empty = look_at_targets(stage, chosen)
     begin(stage, chosen, names)
     execution = stage.executions()
