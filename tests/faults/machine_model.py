@@ -365,7 +365,7 @@ class Model:
         """Whether what was made of the same source item stands somewhere else, or can stand nowhere before the copy is gone."""
         rows, versions, seen, at = expect(self.source).rows, self.busy.versions, set(), place
         origin = versions[place].get(text(before))
-        if origin is None or (row := rows.get(origin)) and text(self.target.get(row.place, {})) == text(row.item):
+        if origin is None or ((row := rows.get(origin)) and text(self.target.get(row.place, {})) == text(row.item)):
             return True
         while at not in seen and origin in rows:  # from the place of a copy to the one that its item goes to
             seen.add(at)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from faults.machine_operator import close_logs
-from support_fixtures import quick_clock  # noqa: F401
 from support_flows import Flow, flow_of
 from support_memory import URL, Memory, in_place, key_text
 

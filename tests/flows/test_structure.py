@@ -17,6 +17,7 @@ from runbook_lib.dynamo.structure.differences import differences
 from runbook_lib.errors import Interrupted, MappingError, NotAvailable, Refused
 from runbook_lib.mapping.model import Create
 from runbook_lib.stages.analyze.structure import structure_checks
+from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.walk import structure as structures
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
@@ -292,7 +293,7 @@ def test_a_table_that_a_killed_run_made_gets_its_ttl(moment, moto_world, tmp_pat
 
 
 def test_a_table_that_somebody_else_made_keeps_its_settings(moto_world, tmp_path, monkeypatch):
-    """Also where this run was about to make it: a TTL would delete their items. It is told as lost."""
+    """Also where this run was about to make it: a TTL would delete their items. It is told as lost, and never deleted."""
     build(moto_world, moto_world.name("orders", SOURCE))
     flow, name = flow_with(DESCRIBED, moto_world, tmp_path), moto_world.name("orders", TARGET)
     assert in_child(flow.create, at_record("creating", 1, "after")) == KILLED
@@ -300,6 +301,10 @@ def test_a_table_that_somebody_else_made_keeps_its_settings(moto_world, tmp_path
     assert flow.create() == []
     assert looked_up(moto_world, name)[2] is None
     assert checked(flow.analyze()) == [("ttl", "REVIEW", "TTL is off, not until")]
+    flow.migrate()
+    flow.rollback()
+    (deletion,) = Undoing(str(flow.checkpoint()), "", flow.parameters).delete_tables([name])
+    assert (deletion.deleted, deletion.reason) == (False, "whether this run made it is not known")
 
 
 def test_setting_waits_while_the_table_is_busy(moto_world, monkeypatch):

@@ -131,7 +131,7 @@ class SecondWalk:
     ):
         """Adds to `counts` and `notes`. Without `write` it does nothing else."""
         self._plan, self._lookup, self._counts, self._notes, self._on_page = plan, lookup, counts, notes, on_page
-        self._write, self._run_id = write, stage.run.id
+        self._write = write
         self._lock = threading.Lock()  # updates one page at a time; the page's requests run in parallel
         entries = {table: [route.entry.name for route in routes] for table, routes in plan.by_source().items()}
         self._files = {

@@ -48,12 +48,17 @@ def _resolve(checkpoint: Checkpoint, names: list[str], made: dict[str, str]) -> 
 def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) -> list[TableDeletion]:
     """Deletes the named tables that are empty. Writes to the target's account and the run's journal.
 
-    A table that still holds an item, whoever wrote it, or that is protected, stays; the result gives the reason.
+    A table that still holds an item, whoever wrote it, that is protected, or that DynamoDB never confirmed to this run, stays;
+    the result gives the reason.
     """
     results = []
     with Stage(checkpoint.run, "create") as stage:
+        confirmed = {event["table"] for event in stage.events("made", "created")}
         for table in _resolve(checkpoint, names, _created(stage)):
             if tables.describe(target, table) is not None:
+                if table not in confirmed:  # the run ended when it was about to make it: it may be somebody else's
+                    results.append(TableDeletion(table, False, "whether this run made it is not known"))
+                    continue
                 if not tables.is_empty(target, table):
                     results.append(TableDeletion(table, False, "it still holds items"))
                     continue
