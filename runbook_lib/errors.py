@@ -118,13 +118,21 @@ class NotAvailable(DynamoError):
 class Again(Exception):
     """The attempt failed in a way that passes: try again.
 
-    `overload`: because too much was asked. `by_server`: with a status from 500 up. `may_have_landed`: what it asked for
-    may have been done all the same, because nobody said that it was not.
+    `overload`: because too much was asked. `by_server`: with a status from 500 up. `missing`: the table was not found.
+    `may_have_landed`: what it asked for may have been done all the same, because nobody said that it was not.
     """
 
-    def __init__(self, reason: str, overload: bool = False, by_server: bool = False, *, may_have_landed: bool = True):
+    def __init__(
+        self,
+        reason: str,
+        overload: bool = False,
+        by_server: bool = False,
+        *,
+        missing: bool = False,
+        may_have_landed: bool = True,
+    ):
         super().__init__(reason)
-        self.reason, self.overload, self.by_server = reason, overload, by_server
+        self.reason, self.overload, self.by_server, self.missing = reason, overload, by_server, missing
         self.may_have_landed = may_have_landed
 
 

@@ -1,7 +1,6 @@
 """A source in memory: enough of a connection for 00 to list, describe and scan its tables."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -26,7 +25,10 @@ class Source:
     served: dict[str, int] = field(default_factory=dict)  # table → items that scans have given
     listed: int = 0
 
+    limiter: RateLimiter = field(default_factory=RateLimiter)
+
     label, region, account, endpoint_url, environment = "source", "eu-west-1", None, "http://127.0.0.1:1", "dev"
+    who = ""
 
     @property
     def client(self) -> "Source":
@@ -36,15 +38,12 @@ class Source:
     def wire(self) -> "Source":
         return self
 
-    def get_paginator(self, _: str) -> Any:
-        return SimpleNamespace(paginate=self._names)
-
-    def _names(self) -> list[dict]:
-        self.listed += 1
+    def list_tables(self, ExclusiveStartTableName: str = "") -> dict:
+        self.listed += not ExclusiveStartTableName
         if self.denied:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListTables")
-        names = sorted(self.tables)
-        return [{"TableNames": names[:2]}, {"TableNames": names[2:]}]
+        names = [name for name in sorted(self.tables) if name > ExclusiveStartTableName]
+        return {"TableNames": names[:2]} | ({"LastEvaluatedTableName": names[1]} if names[2:] else {})
 
     def describe_table(self, TableName: str) -> dict:
         if TableName not in self.tables:

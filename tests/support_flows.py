@@ -18,6 +18,7 @@ from runbook_lib.stages.test.canary import Canary
 from runbook_lib.walk.plan import open_plan
 
 CASES = Path(__file__).parent / "cases"
+HURRIED = {"patience": 0}  # a test that throttles for good does not wait for minutes
 
 
 @dataclass
@@ -98,7 +99,7 @@ def begin(case: str, world: worlds.World, outputs: Path, **limits: Any) -> Flow:
     """The tables of a folder in tests/cases on the world's engine, and its migration, not yet begun."""
     world.build(worlds.read(CASES / case / "source.yaml"), worlds.SOURCE)
     world.build(worlds.read(CASES / case / "target.yaml"), worlds.TARGET)
-    settings = {f"limits.{name}": value for name, value in limits.items()}
+    settings = {f"limits.{name}": value for name, value in (HURRIED | limits).items()}
     return Flow(load_parameters(CASES / case / "parameters.yaml", settings), outputs)
 
 
@@ -114,4 +115,4 @@ def flow_of(mapping: str, world: worlds.World, outputs: Path, run_id: str = "the
         label: {"environment": environment, "region": "us-west-1", "endpoint_url": world.engine.endpoint_url}
         for label, environment in (("source", worlds.SOURCE), ("target", worlds.TARGET))
     }
-    return Flow(build_parameters({"mapping": str(path), **sides, "limits": limits}), outputs, run_id)
+    return Flow(build_parameters({"mapping": str(path), **sides, "limits": HURRIED | limits}), outputs, run_id)

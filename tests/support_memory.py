@@ -116,6 +116,10 @@ class Memory:
             }
         }
 
+    def _DescribeTable(self, body: dict) -> dict:
+        self._table(body["TableName"])
+        return self.describe_table(body["TableName"])
+
     def describe_continuous_backups(self, TableName: str) -> dict:
         return {"ContinuousBackupsDescription": {"ContinuousBackupsStatus": "ENABLED"}}
 

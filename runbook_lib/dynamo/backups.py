@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from ..errors import DynamoError, Interrupted
 from . import tables
@@ -44,9 +45,9 @@ class Backup:
 
 def recovery(connection: Connection, table: str, otherwise: str = "") -> Recovery:
     """Whether a table can be restored to a point in time. Read-only. `otherwise` ends the sentence about a missing right."""
-    with tables.asking(connection, "DescribeContinuousBackups", table, otherwise):
-        reply = connection.client.describe_continuous_backups(TableName=table)
-    about = reply.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
+    send = partial(connection.client.describe_continuous_backups, TableName=table)
+    reply = tables.asked(connection, "DescribeContinuousBackups", table, send, otherwise)
+    about = reply["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     on = about.get("PointInTimeRecoveryStatus") == "ENABLED"
     return Recovery(on, about.get("EarliestRestorableDateTime"), about.get("LatestRestorableDateTime"))
 
@@ -69,15 +70,15 @@ def create(connection: Connection, table: str, name: str, otherwise: str = "") -
     Raises DynamoError with a code of BUSY where it may be tried again.
     """
     tables.may_write(connection)
-    with tables.asking(connection, "CreateBackup", table, otherwise):
-        return connection.client.create_backup(TableName=table, BackupName=name)["BackupDetails"]["BackupArn"]
+    send = partial(connection.client.create_backup, TableName=table, BackupName=name)
+    return tables.asked(connection, "CreateBackup", table, send, otherwise)["BackupDetails"]["BackupArn"]
 
 
 def describe(connection: Connection, arn: str, otherwise: str = "") -> Backup | None:
     """The backup of that ARN, or None where there is none (any more). Read-only."""
     try:
-        with tables.asking(connection, "DescribeBackup", arn, otherwise):
-            about = connection.client.describe_backup(BackupArn=arn)["BackupDescription"]
+        send = partial(connection.client.describe_backup, BackupArn=arn)
+        about = tables.asked(connection, "DescribeBackup", arn, send, otherwise)["BackupDescription"]
     except DynamoError as problem:
         if problem.code == "BackupNotFoundException":
             return None
@@ -92,14 +93,14 @@ def restore(connection: Connection, table: str, *, arn: str = "", of: str = "", 
     Raises DynamoError with a code of BUSY where it may be tried again.
     """
     tables.may_write(connection)
-    operation = "RestoreTableFromBackup" if arn else "RestoreTableToPointInTime"
-    with tables.asking(connection, operation, table):
-        if arn:
-            connection.client.restore_table_from_backup(TargetTableName=table, BackupArn=arn)
-        else:
-            connection.client.restore_table_to_point_in_time(
-                SourceTableName=of, TargetTableName=table, RestoreDateTime=at
-            )
+    client = connection.client
+    if arn:
+        send = partial(client.restore_table_from_backup, TargetTableName=table, BackupArn=arn)
+        tables.asked(connection, "RestoreTableFromBackup", table, send)
+    else:
+        about = {"SourceTableName": of, "TargetTableName": table, "RestoreDateTime": at}
+        send = partial(client.restore_table_to_point_in_time, **about)
+        tables.asked(connection, "RestoreTableToPointInTime", table, send)
 
 
 def wait_restored(connection: Connection, table: str, timeout: float, tell: Callable[[float], None]) -> Table:

@@ -42,7 +42,7 @@ _LOOK = object()  # the key is there, or may be: to be read
 _HELD = frozenset({faults.CONDITION_FAILED, "DuplicateItemException"})
 # What a single request would be told as well. Not so ValidationException, which may be about the statement, not the item,
 # and AccessDeniedException: a right to PartiQLInsert is none to PutItem, nor the other way round.
-_FINAL = frozenset({"ResourceNotFoundException", "ItemCollectionSizeLimitExceededException"})
+_FINAL = frozenset({"ItemCollectionSizeLimitExceededException"})
 _NO_BATCHES = "the endpoint takes no INSERT statements with parameters"
 _UNKNOWN = frozenset({"UnknownOperationException", "UnknownOperation"})
 
@@ -240,7 +240,8 @@ class Batches:
             wait(futures)
         except BaseException:  # Ctrl-C, or no thread to be had: nothing may be under way when the caller goes on
             failed.set()
-            wait(futures)
+            with self._wire.limiter.ending():
+                wait(futures)
             raise
         finally:
             for number in left:

@@ -1,4 +1,4 @@
-"""What a refused request means: one table of codes, and exceptions whose text never holds an item's values."""
+"""What an answer means: codes, replies that answer nothing, and exceptions whose text never holds an item's values."""
 
 import re
 import time
@@ -10,7 +10,7 @@ import orjson
 
 from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted
 
-# The one table. A code that is in none of these is permanent, and raised at once as a DynamoError.
+# The one table. A code that is in none of these, and every answer without one, is tried again, and then Interrupted.
 THROTTLED = frozenset(  # tried again, and the table is slowed
     "ProvisionedThroughputExceededException ThrottlingException Throttling ThrottledException ThrottlingError "
     "RequestThrottled RequestThrottledException RequestLimitExceeded TooManyRequestsException SlowDown "
@@ -29,6 +29,22 @@ REJECTED = frozenset(  # Interrupted: no request can succeed with these credenti
 )
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
+NOT_FOUND = "ResourceNotFoundException"  # raised only for a table that is lost: see `Requests.call`
+DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation".split())
+LACKS = frozenset(  # said of an operation that the engine does not have
+    "UnknownOperationException UnknownOperation InvalidAction NotImplemented NotImplementedException".split()
+)
+FINAL = (  # no retry changes it: raised at once as a DynamoError
+    frozenset(
+        "ValidationException SerializationException DuplicateItemException ItemCollectionSizeLimitExceededException "
+        "ResourceInUseException TableInUseException TableAlreadyExistsException TableNotFoundException "
+        "IndexNotFoundException LimitExceededException BackupNotFoundException BackupInUseException "
+        "ContinuousBackupsUnavailableException PointInTimeRecoveryUnavailableException InvalidRestoreTimeException".split()
+    )
+    | {CONDITION_FAILED, NOT_FOUND}
+    | DENIED
+    | LACKS
+)
 # What BatchExecuteStatement says of one statement, in the words of a single request.
 _OF_STATEMENTS = {
     "AccessDenied": "AccessDeniedException",
@@ -41,6 +57,21 @@ _OF_STATEMENTS = {
     "ValidationError": "ValidationException",
 }
 _CODE = re.compile(r"[A-Za-z0-9_]{3,80}")
+_XML = re.compile(r"<Code>(\w+)</Code>\s*<Message>([^<]*)</Message>")  # how some gateways and engines refuse
+_RIGHT = re.compile(
+    r"(?:User: (?P<who>[\w+=,.@:/-]+) is )?not authorized to perform: (?P<action>[\w:*]+)"
+    r"(?: on resource: (?P<what>arn:[\w:/.*+=,@-]+))?"
+)
+_ACTIONS = {"BatchExecuteStatement": "PartiQLInsert"}  # operations whose right has another name
+# Where a reply always has a value, for the operations that have no rule of their own in `lacking`.
+_ALWAYS = {
+    "DescribeTimeToLive": ("TimeToLiveDescription", "TimeToLiveStatus"),
+    "UpdateTimeToLive": ("TimeToLiveSpecification",),
+    "DescribeContinuousBackups": ("ContinuousBackupsDescription",),
+    "UpdateContinuousBackups": ("ContinuousBackupsDescription",),
+    "CreateBackup": ("BackupDetails", "BackupArn"),
+    "DescribeBackup": ("BackupDescription", "BackupDetails", "BackupStatus"),
+}
 _INDEX = re.compile(r"table/[\w.-]+/index/[\w.-]+|global secondary index", re.IGNORECASE)
 _MAX_SKEW = 240  # seconds; AWS refuses from 300 on
 
@@ -73,11 +104,15 @@ def where(label: str, operation: str, table: str | None) -> str:
 
 
 def from_reply(
-    label: str, operation: str, table: str | None, status: int, headers: Mapping[str, str], raw: bytes
+    label: str, operation: str, table: str | None, status: int, headers: Mapping[str, str], raw: bytes, who: str = ""
 ) -> Exception:
-    """Return the exception that stands for a reply other than 200: Again, Expired, Interrupted or a DynamoError."""
+    """Return the exception that stands for a reply other than 200: Again, Expired, Interrupted or a DynamoError.
+
+    `who` the request is from, where that is known.
+    """
     content = _content(raw)
     code = str(content.get("__type", "")).rpartition("#")[2]
+    code = _OF_STATEMENTS.get(code, code)
     if status >= 500 or code in TRANSIENT:
         return Again(code if _CODE.fullmatch(code) else f"HTTP status {status}", overload=True, by_server=status >= 500)
     if not _CODE.fullmatch(code):
@@ -90,7 +125,9 @@ def from_reply(
     place = where(label, operation, table)
     if code in REJECTED:
         return Interrupted(f"{place}: the credentials or the signature were not accepted ({code}){_skew(headers)}.")
-    detail = safe_detail(text)
+    if code not in FINAL:
+        return Again(unknown(code, status), may_have_landed=False)
+    detail = denial(operation, table, text, who) if code in DENIED else safe_detail(text)
     kind = ConditionFailed if code == CONDITION_FAILED else DynamoError
     error = kind(
         f"{place} was refused: {code}: {detail}.", code, detail, operation, table, headers.get("x-amzn-requestid")
@@ -101,7 +138,10 @@ def from_reply(
 
 
 def from_statement(label: str, operation: str, table: str | None, error: Any) -> "Again | DynamoError":
-    """Return the exception that stands for the `Error` of one statement: Again, or a DynamoError with a single request's code."""
+    """Return the exception that stands for the `Error` of one statement: Again, or a DynamoError with a single request's code.
+
+    A table that is not found is Again: a single request finds out whether it is lost.
+    """
     content = error if isinstance(error, dict) else {}
     code = str(content.get("Code", ""))
     code = _OF_STATEMENTS.get(code, code)
@@ -110,12 +150,124 @@ def from_statement(label: str, operation: str, table: str | None, error: Any) ->
         return Again(_throttle_reason(code, content, text), overload=True, may_have_landed=False)
     if code in TRANSIENT:
         return Again(code, overload=True)
+    if code == NOT_FOUND:
+        return Again(code, may_have_landed=False)
     if not _CODE.fullmatch(code):
         code = "unknown error"
-    detail = safe_detail(text)
+    detail = denial(operation, table, text) if code in DENIED else safe_detail(text)
     return DynamoError(
         f"{where(label, operation, table)} was refused: {code}: {detail}.", code, detail, operation, table
     )
+
+
+def unknown(code: str, status: int) -> str:
+    """A code that is in no table, as a reason."""
+    return f"unknown error {code if _CODE.fullmatch(code) else ''} (HTTP status {status})".replace("  ", " ")
+
+
+def denial(operation: str, table: str | None, text: str, who: str = "") -> str:
+    """Return what to allow to whom, from DynamoDB's `text` where that says it: `allow ACTION on TABLE for ROLE`."""
+    found = _RIGHT.search(text)
+    action, what = (found["action"], found["what"]) if found else ("", "")
+    if not action:  # of a key that it may not use DynamoDB may say no more than that
+        action = "kms:Decrypt" if re.search(r"\bKMS\b", text) else f"dynamodb:{_ACTIONS.get(operation, operation)}"
+    if action.startswith("kms:"):
+        what = f"the key {what}" if what else f"the key of {table}"
+    who = (found["who"] if found else "") or who or "the role or user"
+    ways = ", in its policy and in the key's" if action.startswith("kms:") else ""
+    ways += "; a policy denies it explicitly" if "explicit deny" in text else ""
+    return f"allow {action} on {what or table} for {who}{ways}"
+
+
+def lacking(operation: str, body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
+    """Return what a reply of status 200 lacks of what its operation always answers; "" where it lacks nothing.
+
+    Of GetItem and PutItem `{}` is an answer. What BatchExecuteStatement says of each statement is for the caller.
+    """
+    match operation:
+        case "Scan" | "Query":
+            return _of_page(body, reply)
+        case "BatchGetItem":
+            return _of_items(body, reply)
+        case "GetItem":
+            item = reply.get("Item")
+            return "" if item is None or (isinstance(item, dict) and item) else "its Item"
+        case "DeleteItem":  # on a condition that no absent item fulfils
+            shown = "ConditionExpression" in body and body.get("ReturnValues") == "ALL_OLD"
+            return (
+                "" if isinstance(reply.get("Attributes"), dict) or not shown else "the Attributes of the deleted item"
+            )
+        case "DescribeTable":
+            return _of_table(reply)
+        case "ListTables":
+            names, last = reply.get("TableNames"), reply.get("LastEvaluatedTableName")
+            goes_on = last is None or last != body.get("ExclusiveStartTableName")
+            return "" if isinstance(names, list) and goes_on else "its TableNames"
+    value: Any = reply
+    for name in _ALWAYS.get(operation, ()):
+        value = value.get(name) if isinstance(value, Mapping) else None
+        if value is None:
+            return name
+    return ""
+
+
+def _of_page(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
+    items, start, last = reply.get("Items"), body.get("ExclusiveStartKey"), reply.get("LastEvaluatedKey")
+    if not _are_maps(items):
+        return "its Items"
+    if reply.get("Count", len(items)) != len(items):
+        return "as many Items as its Count says"
+    if last is not None:  # a page ends behind the key it began at, or the walk would never end
+        fits = isinstance(last, dict) and last and all(isinstance(value, dict) for value in last.values())
+        if not fits or (start and (last == start or last.keys() != start.keys())):
+            return "a LastEvaluatedKey to go on from"
+    return ""
+
+
+def _of_items(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
+    found, left = reply.get("Responses"), reply.get("UnprocessedKeys", {})
+    if not isinstance(found, dict):
+        return "its Responses"
+    for table, about in body["RequestItems"].items():
+        over = left.get(table, {}) if isinstance(left, dict) else None
+        over = over.get("Keys", []) if isinstance(over, dict) else None
+        if not _are_maps(over):
+            return "its UnprocessedKeys"
+        items = found.get(table, [] if len(over) == len(about["Keys"]) else None)
+        if not _are_maps(items):
+            return f"its Responses for {table}"
+        if "UnprocessedKeys" not in reply and len(items) < len(about["Keys"]):
+            return "its UnprocessedKeys"
+    return ""
+
+
+def _of_table(reply: Mapping[str, Any]) -> str:
+    table = reply.get("Table")
+    if not isinstance(table, dict) or not isinstance(table.get("TableStatus"), str):
+        return "its Table"
+    if table["TableStatus"] == "DELETING":  # of which DynamoDB says little
+        return ""
+    types = table.get("AttributeDefinitions")
+    indexes = [*(table.get("GlobalSecondaryIndexes") or ()), *(table.get("LocalSecondaryIndexes") or ())]
+    if not (_are_maps(types) and _are_maps(indexes) and isinstance(table.get("TableName"), str)):
+        return "the attributes of its Table"
+    known = {part.get("AttributeName") for part in types if "AttributeType" in part}
+    if not all("IndexName" in index for index in indexes):
+        return "the name of an index"
+    for key in (part.get("KeySchema") for part in (table, *indexes)):
+        if not (_are_maps(key) and key and all("KeyType" in p and p.get("AttributeName") in known for p in key)):
+            return "a key of its Table"
+    return ""
+
+
+def _are_maps(values: Any) -> bool:
+    return isinstance(values, list) and set(map(type, values)) <= {dict}
+
+
+def of_xml(text: str) -> tuple[str, str] | None:
+    """Return code and message of a refusal in XML."""
+    found = _XML.search(text)
+    return (found[1], found[2]) if found else None
 
 
 def safe_detail(text: str) -> str:
@@ -128,7 +280,8 @@ def _content(raw: bytes) -> dict:
     try:
         content = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return {}
+        code, text = of_xml(raw.decode(errors="replace")) or ("", "")
+        return {"__type": code, "message": text}
     return content if isinstance(content, dict) else {}
 
 

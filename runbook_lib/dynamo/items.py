@@ -8,10 +8,9 @@ DynamoError for a refusal that no retry can change.
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Unpack
 
-from ..errors import Again, ConditionFailed, Interrupted
-from . import errors as faults
+from ..errors import Again, ConditionFailed
 from .batch_insert import Batches, MaybeOurs, Outcome, key_identity
-from .requests import WORKERS, Keys, Requests, Settings, table_of
+from .requests import WORKERS, Keys, Requests, Settings, Trying
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
 VANISHING = 5  # how often a put may be refused for an item that is gone when looked at
@@ -67,16 +66,14 @@ class Wire(Requests):
 
     def _page(self, operation: str, body: dict) -> tuple[list[dict], dict | None]:
         reply = self.call(operation, body)
-        items = reply.get("Items", [])
-        if (count := reply.get("Count", len(items))) != len(items):
-            raise Interrupted(
-                f"{faults.where(self.label, operation, table_of(body))}: the reply says {count} items "
-                f"and holds {len(items)}."
-            )
-        return items, reply.get("LastEvaluatedKey")
+        return reply["Items"], reply.get("LastEvaluatedKey")
 
     def get(self, table: str, key: dict) -> dict | None:
-        """Return the item, by a consistent read, or None. Read-only."""
+        """Return the item, by a consistent read, or None. Read-only.
+
+        An empty reply means that there is none, and a damaged one may be empty. Where something is counted as missing or
+        deleted for it, use get_many, whose reply always says something.
+        """
         return self.call("GetItem", {"TableName": table, "Key": key, "ConsistentRead": True}).get("Item")
 
     def get_many(self, table: str, keys: list[dict]) -> list[dict | None]:
@@ -87,27 +84,27 @@ class Wire(Requests):
         wanted = {key_identity(key, key): key for key in keys}
         found: dict[tuple, dict] = {}
         left = list(wanted.values())
-        stalled = 0
+        trying = None
         while left:
             batch, left = left[:BATCH_GET_KEYS], left[BATCH_GET_KEYS:]
             reply = self.call("BatchGetItem", {"RequestItems": {table: {"Keys": batch, "ConsistentRead": True}}})
-            for item in reply.get("Responses", {}).get(table, ()):
-                found[key_identity(batch[0], item)] = item
             over = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+            problem = None
+            try:
+                items = {key_identity(batch[0], item): item for item in reply["Responses"].get(table, ())}
+                if not items.keys() | {key_identity(batch[0], key) for key in over} <= wanted.keys():
+                    raise KeyError
+                found |= items
+            except (KeyError, ArithmeticError, AttributeError, TypeError):
+                over, problem = batch, Again("the reply holds other keys than those asked for")
             left = over + left
             # Left over after 16 MB is no reason to wait; nothing at all having come through is.
             if len(over) < len(batch):
-                stalled = 0
+                self._note("BatchGetItem", table, 1)
+                trying = None
                 continue
-            stalled += 1
-            self._note("BatchGetItem", table, stalled, Again("UnprocessedKeys", overload=True))
-            if stalled >= self._attempts:
-                place = faults.where(self.label, "BatchGetItem", table)
-                raise Interrupted(
-                    f"{place}: DynamoDB processed none of the keys, {stalled} times in a row; the table is overloaded; "
-                    "wait a while."
-                )
-            self._back_off(stalled)
+            trying = trying or Trying(self, "BatchGetItem", table)
+            trying.failed(problem or Again("UnprocessedKeys: DynamoDB processed none of the keys", overload=True))
         return [found.get(key_identity(key, key)) for key in keys]
 
     # writes: every one of them on a condition
@@ -209,7 +206,7 @@ class Wire(Requests):
             return self.call("DeleteItem", body).get("Attributes")
         except ConditionFailed as refused:
             # No item in the refusal: it is gone (perhaps by us, with the reply lost), or the engine does not say.
-            refused.item = refused.item or self.get(table, key)
+            refused.item = refused.item or self.get_many(table, [key])[0]
             if refused.item is None:
                 return None
             raise

@@ -3,12 +3,15 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 BURST = 1.0  # seconds of unused units that may be made up for
 RECENT = 3.0  # seconds for which a report shows a wait
+SLICE = 0.5  # seconds after which a wait looks whether the run is ending
+LONG = 10.0  # seconds without one success after which a table counts as one that is waited for
 READ, WRITE = "read", "write"
 ALL = ""  # stands for all tables together in a budget
 
@@ -159,11 +162,17 @@ class RateLimiter:
         self,
         budgets: Budgets | None = None,
         *,
+        patience: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ):
+        """`patience`: seconds that a request which is throttled, or answered with 5xx, is tried for without a success."""
         self.stopping = threading.Event()  # once set, nobody waits: what is in flight shall end soon
-        self._clock = clock
+        self._ending = threading.Event()  # set while what is in flight is waited for
+        self.patience = patience
+        self.on_wait: Callable[[], object] = lambda: None  # called while a table is waited for; may raise to end that
+        self.clock = clock
+        self._waits: dict[str, tuple[float, str]] = {}  # table → since when nothing was accepted, and why
         self._sleep = sleep or self.stopping.wait
         self._lock = threading.Lock()
         self._rates: defaultdict[str, TableRate] = defaultdict(TableRate)
@@ -198,7 +207,7 @@ class RateLimiter:
         if known is None or known.bucket.rate is None:
             return
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             wait = known.bucket.take(1, now)
             if wait > 0:
                 self._slowdown(table, known.reason).wait(now, wait)
@@ -207,24 +216,45 @@ class RateLimiter:
 
     def accepted(self, table: str) -> None:
         """Notes that the table accepted a request."""
+        self.goes_on(table)
         with self._lock:
-            self._rates[table].count(self._clock())
+            self._rates[table].count(self.clock())
 
     def refused(self, table: str, reason: str, share: float = 1.0) -> None:
         """Notes that the table throttled a request, or a share of the items in it."""
+        self.goes_on(table) if share < 1 else self.waits(table, reason)
         with self._lock:
             self._rates[table].reason = reason
             self._slowdown(table, reason).refused += 1
-            self._rates[table].count(self._clock(), refused=share)
+            self._rates[table].count(self.clock(), refused=share)
+
+    def waits(self, table: str, reason: str) -> None:
+        """Notes that the table accepts nothing at the moment."""
+        with self._lock:
+            self._waits[table] = (self._waits.get(table, (self.clock(),))[0], reason)
+
+    def goes_on(self, table: str) -> None:
+        """Notes that the table accepts something again."""
+        self._waits.pop(table, None)  # atomic
 
     def accepts(self, table: str) -> int:
         """How many requests the table has accepted so far: those of which it took at least half of the items."""
         return self._rates[table].accepts
 
     def slowed(self) -> list[str]:
-        """One line for each table that is slowed now, with the reason, and for each budget that holds back. Read-only."""
+        """One line for each table that is slowed or waited for, with the reason, and for each budget that holds back.
+
+        Read-only.
+        """
         with self._lock:
-            now = self._clock()
+            now = self.clock()
+            waits = {name: (now - at, why) for name, (at, why) in self._waits.items() if now - at >= LONG}
+            waited = [
+                f"{name}: nothing accepted for {_duration(seconds)} because of {why}; "
+                f"waiting up to {_duration(self.patience)} (limits.patience)"
+                for name, (seconds, why) in waits.items()
+                if self.patience
+            ]
             held = [
                 f"{f'{table}: ' if table else ''}held to {self._buckets[table, kind].rate:,.0f} {kind} units a second by "
                 + limit_of(table, kind)
@@ -235,9 +265,10 @@ class RateLimiter:
                 f"{name}: slowed to {rate.bucket.rate:.0f} requests a second because of {rate.reason}"
                 for name, rate in self._rates.items()
                 if rate.bucket.rate is not None
+                and not (self.patience and name in waits)
                 and rate.bucket.rate <= 1.3 * rate.observed  # the rate is what holds back
             ]
-            return [*held, *tables, *sorted({line for lines in self.elsewhere.values() for line in lines})]
+            return [*waited, *held, *tables, *sorted({line for lines in self.elsewhere.values() for line in lines})]
 
     def slowdowns(self) -> list[Slowdown]:
         """What has held the run back so far, the longest first. Read-only."""
@@ -259,8 +290,28 @@ class RateLimiter:
                 mine.seconds += other.seconds / workers
 
     def pause(self, seconds: float) -> None:
-        """Waits, unless the run is stopping."""
-        self._sleep(seconds)
+        """Waits, unless the run is stopping or ending. Raises what `on_wait` does."""
+        while seconds > 0 and self.is_patient:
+            self._sleep(min(seconds, SLICE))
+            seconds -= SLICE
+        with self._lock:
+            is_long = any(self.clock() - at >= LONG for at, _ in self._waits.values())
+        if is_long:
+            self.on_wait()
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """A block that waits for what is in flight: meanwhile no request waits for a table that accepts nothing."""
+        self._ending.set()
+        try:
+            yield
+        finally:
+            self._ending.clear()
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether a table that accepts nothing is still worth waiting for: not where the run is ending."""
+        return not (self.stopping.is_set() or self._ending.is_set())
 
     def _slowdown(self, table: str, reason: str) -> Slowdown:
         return self._slowdowns.setdefault((table, reason), Slowdown(table, reason))
@@ -268,7 +319,7 @@ class RateLimiter:
     def _take(self, kind: str, table: str, units: float) -> None:
         longest = 0.0
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             for name in dict.fromkeys((ALL, table)):
                 bucket = self._buckets.get((name, kind))
                 wait = bucket.take(units, now) if bucket else 0.0
@@ -278,6 +329,11 @@ class RateLimiter:
                     longest = max(longest, wait)
         if longest > 0:
             self._sleep(longest)
+
+
+def _duration(seconds: float) -> str:
+    """`3:20`: minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def limit_of(table: str, kind: str) -> str:

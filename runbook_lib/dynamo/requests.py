@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from .rate_limiter import READS, WRITES, RateLimiter, consumed_units, with_consu
 
 ATTEMPTS = 10
 PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
+NEW_TABLE = 60.0  # seconds for which some of DynamoDB's hosts may not know a table that is active already
 BASE_DELAY = 0.05  # seconds; the n-th retry waits up to BASE_DELAY * 2**n, at random, so that threads spread out
 MAX_DELAY = 5.0
 WORKERS = 8
 
 log = logging.getLogger(__name__)
 _guards: list[Callable[[], None]] = []  # of this process, whatever its connections
+_new: dict[str, float] = {}  # likewise: tables that this run created → until when they are new
 
 
 @contextmanager
@@ -34,8 +37,26 @@ def guarded(check: Callable[[], None]) -> Iterator[None]:
         _guards.remove(check)
 
 
+def note_active(table: str, age: float = 0.0) -> None:
+    """Notes that a table which this run created became active so many seconds ago."""
+    if age < NEW_TABLE:
+        _new[table] = time.monotonic() + NEW_TABLE - age
+
+
+def note_deleted(table: str) -> None:
+    """Notes that a table was deleted: it is not new any more."""
+    _new.pop(table, None)
+
+
+def is_new(table: str) -> bool:
+    """Whether a table became active so lately that a host which does not know it proves nothing."""
+    return time.monotonic() < _new.get(table, 0.0)
+
+
 class Keys(Protocol):
     """What signs requests: see `session.Login`."""
+
+    who: str  # role or user, as a message names it; "" where that is not known
 
     def frozen(self) -> Any:
         """Credentials that do not change while one request is signed: access_key, secret_key, token."""
@@ -88,7 +109,7 @@ class Requests:
         self._keys = keys
         self._counting = threading.Lock()
         self._slots = threading.BoundedSemaphore(workers)
-        self._limiter = limiter or RateLimiter()
+        self.limiter = limiter or RateLimiter()
         self._read_only, self._guarded = read_only, guarded
         self._attempts, self._base_delay, self._max_delay = attempts, base_delay, max_delay
 
@@ -111,6 +132,8 @@ class Requests:
     ) -> dict:
         """Return DynamoDB's reply to one operation; what it does is the operation's. Retries inside.
 
+        A reply that lacks what the operation always answers is tried again, too, and so is an unknown refusal. A
+        ResourceNotFoundException is raised only where the table is lost: it is not new, and DescribeTable does not know it.
         Raises NotSent where a guard holds a write back before its first attempt. `guarded`: see put_new. `table`: where
         the body does not name it. `unanswered` gets the reasons of attempts that may have been carried out although
         no answer said so.
@@ -118,18 +141,18 @@ class Requests:
         assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
         table = table or table_of(body)
         side_table = f"{self.label} {table}"
-        limiter = self._limiter
+        limiter = self.limiter
         data = orjson.dumps(with_consumed_capacity(operation, body) if limiter.limited else body)
+        trying = None
         renewed = False
-        attempt = 0
         while True:
             limiter.wait_turn(side_table)
             keys = self._keys.frozen()
             try:
-                reply, size = self._attempt(keys, operation, table, data, guarded and operation in WRITES)
+                reply, size = self._attempt(keys, operation, body, table, data, guarded and operation in WRITES)
                 break
             except NotSent as held_back:
-                if attempt:  # an earlier attempt left
+                if trying:  # an earlier attempt left
                     raise Interrupted(str(held_back)) from None
                 raise
             except Expired:
@@ -137,41 +160,48 @@ class Requests:
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(f"{place}: the credentials have expired; renew them.") from None
                 renewed = True
+                continue
             except ConditionFailed:  # refused, but it cost what a write costs
                 self._accept(side_table, operation, body, {}, len(data), 0)
                 raise
+            except DynamoError as refused:
+                if refused.code != faults.NOT_FOUND or self._is_lost(table):
+                    raise
+                problem = Again(f"{refused.code}, although the table is there", missing=True, may_have_landed=False)
             except Again as again:
-                attempt += 1
-                if unanswered is not None and again.may_have_landed:
-                    unanswered.append(again.reason)
-                if attempt == 1:
-                    accepts = limiter.accepts(side_table)
-                self._note(operation, table, attempt, again)
-                # A table that takes others' requests, only not this one yet, is worth more patience.
-                alive = again.overload and limiter.accepts(side_table) > accepts
-                if attempt >= self._attempts * (PATIENCE if alive else 1) or limiter.stopping.is_set():
-                    place = faults.where(self.label, operation, table)
-                    raise Interrupted(
-                        f"{place}: gave up after {attempt} attempts; the last one failed: {again.reason}; fix that."
-                    ) from None
-                self._back_off(attempt)
+                problem = again
+            if unanswered is not None and problem.may_have_landed:
+                unanswered.append(problem.reason)
+            trying = trying or Trying(self, operation, table)
+            trying.failed(problem)
         self._accept(side_table, operation, body, reply, len(data), size)
         return reply
+
+    def _is_lost(self, table: str | None) -> bool:
+        """Whether a table of which DynamoDB says that it is not found is gone: a new one is not known everywhere at once."""
+        if not table or is_new(table):
+            return not table
+        answer = self._once("DescribeTable", {"TableName": table}, table)
+        if isinstance(answer, dict):
+            return answer["Table"]["TableStatus"] == "DELETING"
+        return isinstance(answer, DynamoError)  # not there; or nobody may ask, and the refusal counts
 
     def _once(self, operation: str, body: dict, table: str) -> dict | Exception:
         """The reply to a single attempt, or why there is none: Again, Expired or DynamoError."""
         try:
-            return self._attempt(self._keys.frozen(), operation, table, orjson.dumps(body), False)[0]
+            return self._attempt(self._keys.frozen(), operation, body, table, orjson.dumps(body), False)[0]
         except (Again, Expired, DynamoError) as problem:
             return problem
 
-    def _attempt(self, keys: Any, operation: str, table: str | None, data: bytes, guarded: bool) -> tuple[dict, int]:
+    def _attempt(
+        self, keys: Any, operation: str, body: dict, table: str | None, data: bytes, guarded: bool
+    ) -> tuple[dict, int]:
         with self._slots:
             if guarded:
                 self.check_guards()
             status, headers, raw = self._transport.post(keys, operation, data)
         if status != 200:
-            raise faults.from_reply(self.label, operation, table, status, headers, raw)
+            raise faults.from_reply(self.label, operation, table, status, headers, raw, getattr(self._keys, "who", ""))
         try:
             reply = orjson.loads(raw)
         except orjson.JSONDecodeError as problem:  # its text is safe, but it carries the document
@@ -180,6 +210,8 @@ class Requests:
             raise Again("the reply is not JSON") from None
         if not isinstance(reply, dict):
             raise Again("the reply is not a JSON object")
+        if lacks := faults.lacking(operation, body, reply):
+            raise Again(f"the reply lacks {lacks}")
         return reply, len(raw)
 
     def _note(
@@ -188,28 +220,73 @@ class Requests:
         """Tells log, counter and rate limiter of an attempt: refused, or a share of it; accepted where there is no `again`."""
         side_table = f"{self.label} {table}"
         if again is None:
-            self._limiter.accepted(side_table)
+            self.limiter.accepted(side_table)
             return
         with self._counting:
             self.retries[again.reason] += 1
         log.debug("%s: attempt %d: %s", faults.where(self.label, operation, table), attempt, again.reason)
         if again.overload:
-            self._limiter.refused(side_table, again.reason, share)
+            self.limiter.refused(side_table, again.reason, share)
 
     def _back_off(self, attempt: int, share: float = 1.0) -> None:
         """Waits before the next attempt; for less where only a share of the last one was refused."""
-        ceiling = share * min(self._max_delay, self._base_delay * 2 ** (attempt - 1))
-        self._limiter.pause(random.uniform(0, ceiling))  # full jitter
+        ceiling = share * min(self._max_delay, self._base_delay * 2 ** min(attempt - 1, 30))
+        self.limiter.pause(random.uniform(0, ceiling))  # full jitter
 
     def _accept(self, side_table: str, operation: str, body: dict, reply: dict, sent: int, received: int) -> None:
         """Tells the rate limiter, and takes the units from the budget."""
-        if "Statements" not in body:  # of those, each has its own outcome
-            self._limiter.accepted(side_table)
-        if not self._limiter.limited:
+        if not body.keys() & {"Statements", "RequestItems"}:  # of those, each has its own outcome
+            self.limiter.accepted(side_table)
+        if not self.limiter.limited:
             return
         units = consumed_units(operation, body, reply, sent, received)
         if units:
-            (self._limiter.wait_read if operation in READS else self._limiter.wait_write)(units, side_table)
+            (self.limiter.wait_read if operation in READS else self.limiter.wait_write)(units, side_table)
+
+
+class Trying:
+    """The failed attempts of one request, and when they are enough.
+
+    Throttling and 5xx: `attempts` of them, and the limiter's patience without a success. A table that is there and not
+    found: the time that a new table needs. Anything else: `attempts` of them.
+    """
+
+    def __init__(self, requests: Requests, operation: str, table: str | None):
+        self._requests, self._operation, self._table = requests, operation, table
+        self._side_table = f"{requests.label} {table}"
+        self._accepts = requests.limiter.accepts(self._side_table)
+        self._all = self._others = 0
+        self._since: dict[bool, float] = {}  # whether it was overload → when it first was
+
+    def failed(self, problem: Again) -> None:
+        """Notes an attempt that failed and waits before the next one. Raises Interrupted where it was enough of them."""
+        requests, limiter = self._requests, self._requests.limiter
+        self._all += 1
+        requests._note(self._operation, self._table, self._all, problem)
+        if self._is_enough(problem) or limiter.stopping.is_set() or (problem.overload and not limiter.is_patient):
+            place = faults.where(requests.label, self._operation, self._table)
+            waited = self._waited(problem)
+            during = f" in {waited:.0f} seconds (limits.patience)" if problem.overload and limiter.patience else ""
+            raise Interrupted(
+                f"{place}: gave up after {self._all} attempts{during}; the last one failed: {problem.reason}; fix that."
+            ) from None
+        requests._back_off(self._all)
+
+    def _waited(self, problem: Again) -> float:
+        now = self._requests.limiter.clock()
+        return now - self._since.setdefault(problem.overload, now)
+
+    def _is_enough(self, problem: Again) -> bool:
+        requests, waited = self._requests, self._waited(problem)
+        if problem.overload:
+            # A table that takes others' requests, only not this one yet, is worth more patience.
+            alive = requests.limiter.accepts(self._side_table) > self._accepts
+            enough = self._all >= requests._attempts * (PATIENCE if alive else 1)
+            return enough and waited >= requests.limiter.patience
+        if problem.missing:
+            return waited >= NEW_TABLE
+        self._others += 1
+        return self._others >= requests._attempts
 
 
 def table_of(body: dict) -> str | None:

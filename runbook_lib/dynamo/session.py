@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +32,8 @@ class Connection:
     wire: Wire  # the data path
     client: Any  # boto3's low-level client, for table operations only
     open_wire: Callable[..., Wire]  # another data path with these credentials; takes what Wire takes by name
+    limiter: RateLimiter = field(default_factory=RateLimiter)  # of the data path and the client
+    who: str = ""  # the role or user, where STS or the parameters say it
 
 
 def connect(
@@ -78,9 +80,10 @@ def connect(
         read_only=label == "source",
         ca_bundle=login.ca_bundle(),
     )
+    limiter = limiter or RateLimiter()
     wire = open_wire(workers=workers, limiter=limiter)
-    endpoint_url = client.meta.endpoint_url
-    return Connection(label, side.environment, login.region, login.account, endpoint_url, wire, client, open_wire)
+    place = login.region, login.account, client.meta.endpoint_url
+    return Connection(label, side.environment, *place, wire, client, open_wire, limiter, login.who)
 
 
 def sign_in(side: Side, label: str, ask: Callable[[str], str] | None) -> None:
@@ -120,6 +123,7 @@ class Login:
     ):
         """Finds region and credentials. Raises Refused, or what botocore raises."""
         self._label, self._profile, self._region, self._role_arn = label, profile, region, role_arn
+        self.who = role_arn or (f"profile {profile}" if profile else "")
         self._assuming = {"RoleSessionName": (f"runbook-{run_id}" if run_id else "runbook")[:SESSION_NAME]}
         self._assuming |= {"ExternalId": external_id} if external_id else {}
         self._sts_endpoint: str | None = None
@@ -213,7 +217,9 @@ class Login:
                 aws_secret_access_key=keys.secret_key,
                 aws_session_token=keys.token,
             )
-            return client.get_caller_identity().get("Account") or None
+            identity = client.get_caller_identity()
+            self.who = identity.get("Arn") or self.who
+            return identity.get("Account") or None
         except Exception:  # no STS there, no way there, or an answer that makes no sense
             return None
 

@@ -5,10 +5,14 @@ import re
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from typing import Any
 
-from ..errors import DynamoError, Interrupted, NotAvailable, Refused
+from ..errors import Again, DynamoError, Interrupted, NotAvailable, Refused
 from ..mapping.model import Create
 from . import errors as faults
+from .requests import is_new, note_active, note_deleted
 from .session import Connection, is_aws
 from .structure.creation import create_request, planned
 from .structure.description import Table, as_json, table_of
@@ -17,31 +21,34 @@ from .structure.differences import lacking, sentence
 DEADLINE = 300.0  # seconds for a table to become active, or to be gone
 POLL = 0.2  # seconds at first between two looks, doubled up to MAX_POLL
 MAX_POLL = 5.0
-GARBLED = 3  # how often a reply may make no sense
+ATTEMPTS = 5  # how often a reply may make no sense
 NOT_DYNAMODB = "what answers there is not DynamoDB; check endpoint_url and any proxy"
 LIMIT = "LimitExceededException"
-SETTLING = frozenset({"ResourceNotFoundException", "ResourceInUseException", LIMIT})
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-_LACKS = frozenset("UnknownOperationException UnknownOperation NotImplemented NotImplementedException 501".split())
+SETTLING = frozenset({faults.NOT_FOUND, "ResourceInUseException", LIMIT})
+_UNDERSTOOD = "_runbook_understood"  # of a client: that its endpoint has answered as DynamoDB does
 _UNSUPPORTED = re.compile(r"\b(un|not )supported\b|\bnot implemented\b", re.IGNORECASE)
 
 
 def describe(connection: Connection, name: str) -> Table | None:
-    """Return the table, or None where it does not exist. Read-only.
+    """Return the table, or None where it does not exist, or is all but deleted. Read-only.
 
-    Raises Refused: no access, an endpoint that does not answer, credentials that are not accepted.
+    Raises Refused: no access, an endpoint that does not answer, credentials that are not accepted; and Interrupted.
     """
     content = _describe(connection, name)
-    return content and table_of(content)
+    return table_of(content) if content and "KeySchema" in content else None
 
 
 def names(connection: Connection) -> list[str]:
     """The names of all tables there, in order. Read-only. Raises Refused as `describe` does."""
     found: list[str] = []
-    with asking(connection, "ListTables", "all tables", ", or name the one table with --pattern"):
-        for page in connection.client.get_paginator("list_tables").paginate():
-            found += page.get("TableNames", ())
-    return sorted(found)
+    start: dict[str, str] = {}
+    while True:
+        send = partial(connection.client.list_tables, **start)
+        page = asked(connection, "ListTables", "all tables", send, ", or name the one table with --pattern", start)
+        found += page["TableNames"]
+        if (last := page.get("LastEvaluatedTableName")) is None:
+            return sorted(found)
+        start = {"ExclusiveStartTableName": last}
 
 
 def create(connection: Connection, name: str, spec: Create) -> None:
@@ -52,7 +59,8 @@ def create(connection: Connection, name: str, spec: Create) -> None:
     """
     may_write(connection)
     request = create_request(name, spec)
-    _patiently(connection, "CreateTable", name, lambda: connection.client.create_table(**request), {LIMIT})
+    send = partial(connection.client.create_table, **request)
+    _patiently(connection, "CreateTable", name, partial(answer, connection, "CreateTable", name, send), {LIMIT})
 
 
 def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) -> Table:
@@ -63,6 +71,7 @@ def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) ->
             indexes = content.get("GlobalSecondaryIndexes", [])
             states = {content["TableStatus"], *(index.get("IndexStatus", "ACTIVE") for index in indexes)}
             if states == {"ACTIVE"}:
+                note_active(name)
                 return table_of(content)
             state = ", ".join(sorted(states - {"ACTIVE"}))
         pause()
@@ -88,8 +97,8 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
             )
         if content["TableStatus"] != "DELETING":
             try:
-                with sentences(connection, "DeleteTable", name):
-                    connection.client.delete_table(TableName=name)
+                answer(connection, "DeleteTable", name, lambda: connection.client.delete_table(TableName=name))
+                note_deleted(name)
             except DynamoError as refused:  # gone meanwhile, or still being made or changed: look again
                 if refused.code not in SETTLING:
                     raise
@@ -107,9 +116,9 @@ def ttl_attribute(connection: Connection, name: str) -> str | None:
 
     Raises NotAvailable where the engine does not know the call, Refused as `describe` does.
     """
-    with asking(connection, "DescribeTimeToLive", name):
-        about = connection.client.describe_time_to_live(TableName=name).get("TimeToLiveDescription", {})
-    return about.get("AttributeName") if about.get("TimeToLiveStatus") != "DISABLED" else None
+    send = partial(connection.client.describe_time_to_live, TableName=name)
+    about = asked(connection, "DescribeTimeToLive", name, send)["TimeToLiveDescription"]
+    return about.get("AttributeName") if about["TimeToLiveStatus"] != "DISABLED" else None
 
 
 def set_ttl(connection: Connection, name: str, attribute: str) -> None:
@@ -117,31 +126,25 @@ def set_ttl(connection: Connection, name: str, attribute: str) -> None:
 
     Raises NotAvailable where the engine does not know the call, Refused without access, Interrupted at the deadline.
     """
-    if ttl_attribute(connection, name) == attribute:
-        return
     wanted = {"Enabled": True, "AttributeName": attribute}
-    change(
-        connection,
-        "UpdateTimeToLive",
-        name,
-        lambda: connection.client.update_time_to_live(TableName=name, TimeToLiveSpecification=wanted),
-    )
+
+    def send() -> dict[str, Any]:
+        if ttl_attribute(connection, name) == attribute:  # perhaps by an earlier attempt, whose reply was damaged
+            return {"TimeToLiveSpecification": wanted}
+        return connection.client.update_time_to_live(TableName=name, TimeToLiveSpecification=wanted)
+
+    change(connection, "UpdateTimeToLive", name, send)
 
 
 def change(
-    connection: Connection, operation: str, name: str, send: Callable[[], object], busy: Container[str] = ()
+    connection: Connection, operation: str, name: str, send: Callable[[], dict[str, Any]], busy: Container[str] = ()
 ) -> None:
     """Changes a table that is active, by a call that an engine may lack; waits while the table is busy or not yet known.
 
     Writes to the target's account. `busy`: codes that also pass. Raises as `set_ttl`.
     """
     may_write(connection)
-
-    def asked() -> None:
-        with asking(connection, operation, name):
-            send()
-
-    _patiently(connection, operation, name, asked, {*SETTLING, *busy})
+    _patiently(connection, operation, name, partial(asked, connection, operation, name, send), {*SETTLING, *busy})
 
 
 def is_empty(connection: Connection, name: str) -> bool:
@@ -159,8 +162,7 @@ def _patiently(
     code = ""
     for pause in pauses(DEADLINE):
         try:
-            with sentences(connection, operation, name):
-                send()
+            send()
             return
         except DynamoError as refused:
             if (code := refused.code) not in busy:
@@ -177,17 +179,11 @@ def may_write(connection: Connection) -> None:
 
 def _describe(connection: Connection, name: str) -> dict | None:
     try:
-        with sentences(connection, "DescribeTable", name):
-            for _ in range(GARBLED):
-                try:
-                    reply = connection.client.describe_table(TableName=name)
-                except UnicodeDecodeError:  # botocore lets it escape, and reads other garbage as an empty reply
-                    continue
-                if "Table" in reply:
-                    return reply["Table"]
-            raise Refused(f"{where_is(connection, 'DescribeTable', name)}: {NOT_DYNAMODB}.")
+        return answer(connection, "DescribeTable", name, partial(connection.client.describe_table, TableName=name))[
+            "Table"
+        ]
     except DynamoError as refused:
-        if refused.code == "ResourceNotFoundException":
+        if refused.code == faults.NOT_FOUND:
             return None
         raise
 
@@ -212,64 +208,118 @@ def where_is(connection: Connection, operation: str, name: str) -> str:
     return f"{connection.label}: {operation} on {name} in {connection.region} ({connection.endpoint_url})"
 
 
+def asked(
+    connection: Connection,
+    operation: str,
+    name: str,
+    send: Callable[[], dict[str, Any]],
+    otherwise: str = "",
+    body: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """As `answer`, of a call that an engine may lack: NotAvailable there. It is not waited for where it is refused as too much.
+
+    `otherwise` ends the sentence about a missing right.
+    """
+    return answer(connection, operation, name, send, body, lenient=True, otherwise=otherwise)
+
+
+def answer(
+    connection: Connection,
+    operation: str,
+    name: str,
+    send: Callable[[], dict[str, Any]],
+    body: dict[str, Any] | None = None,
+    *,
+    lenient: bool = False,
+    otherwise: str = "",
+) -> dict[str, Any]:
+    """What boto3's client answers to `send`, once it answers: passing faults are tried again, as on the data path.
+
+    A new table that is not found is one of them. Raises Refused (fix something), Interrupted (wait) or DynamoError (the
+    caller decides); `lenient` and `otherwise` are for `asked`.
+    """
+    limiter, place = connection.limiter, f"{connection.label} {name}"
+    where, garbled, since = where_is(connection, operation, name), 0, None
+    for attempt in count():
+        try:
+            with _sentences(connection, operation, name, lenient, otherwise):
+                reply = send()
+                if lacks := faults.lacking(operation, body or {}, reply):
+                    raise Again(f"the reply lacks {lacks}")
+            limiter.goes_on(place)
+            vars(connection.client)[_UNDERSTOOD] = True
+            return reply
+        except Again as problem:
+            if problem.overload:
+                since = limiter.clock() if since is None else since
+                if lenient or limiter.clock() - since >= limiter.patience or not limiter.is_patient:
+                    raise Interrupted(
+                        f"{where}: the endpoint is overloaded ({problem.reason}); wait a while."
+                    ) from None
+                limiter.waits(place, problem.reason)
+            elif not problem.missing and (garbled := garbled + 1) >= ATTEMPTS:
+                if not problem.by_server and _UNDERSTOOD not in vars(connection.client):
+                    raise Refused(f"{where}: {NOT_DYNAMODB} ({problem.reason}).") from None
+                raise Interrupted(
+                    f"{where}: gave up after {garbled} attempts; the last one failed: {problem.reason}; fix that."
+                ) from None
+        limiter.pause(min(POLL * 2 ** min(attempt, 10), MAX_POLL) * random.uniform(0.75, 1.25))
+    raise AssertionError
+
+
 @contextmanager
-def sentences(connection: Connection, operation: str, name: str) -> Iterator[None]:
-    """Turns botocore's exceptions into Refused (fix something), Interrupted (wait) or DynamoError (caller decides)."""
+def _sentences(connection: Connection, operation: str, name: str, lenient: bool, otherwise: str) -> Iterator[None]:
+    """Turns botocore's exceptions into Refused, DynamoError or Again."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     where = where_is(connection, operation, name)
     try:
         yield
     except ClientError as problem:
-        raise _from_client_error(problem.response, where, operation, name) from None
+        error = _from_client_error(connection, problem.response, where, operation, name, otherwise)
+        if lenient and not is_aws(connection.endpoint_url) and _lacks(problem.response):
+            error = NotAvailable(f"{where}: not available here: this endpoint has no such operation.")
+        raise error from None
     except (ConnectionError, HTTPClientError) as problem:
         fix = "check region, endpoint_url and network"
         raise Refused(f"{where}: the endpoint does not answer ({type(problem).__name__}); {fix}.") from None
-    except UnicodeDecodeError:
-        raise Refused(f"{where}: {NOT_DYNAMODB}.") from None
+    except UnicodeDecodeError:  # botocore lets it escape, and reads other garbage as an empty reply
+        raise Again("the reply is not JSON") from None
     except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be
         raise Refused(f"{where}: {' '.join(str(problem).split()).rstrip('.')}; correct it.") from None
-
-
-@contextmanager
-def asking(connection: Connection, operation: str, name: str, otherwise: str = "") -> Iterator[None]:
-    """As `sentences`; and NotAvailable where the engine lacks the call, and which right is missing by its name.
-
-    `otherwise` ends the sentence about a missing right.
-    """
-    from botocore.exceptions import ClientError
-
-    with sentences(connection, operation, name):
-        try:
-            yield
-        except ClientError as problem:
-            where = where_is(connection, operation, name)
-            if problem.response.get("Error", {}).get("Code") in DENIED:
-                raise Refused(f"{where}: access denied; allow dynamodb:{operation}{otherwise}.") from None
-            if not is_aws(connection.endpoint_url) and _lacks(problem.response):
-                raise NotAvailable(f"{where}: not available here: this endpoint has no such operation.") from None
-            raise
 
 
 def _lacks(response: dict) -> bool:
     content, status = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code, text = content.get("Code", ""), content.get("Message", "")
-    return status == 501 or code in _LACKS or (code == "ValidationException" and bool(_UNSUPPORTED.search(text)))
+    return (
+        status == 501
+        or code in faults.LACKS | {"501"}
+        or (code == "ValidationException" and bool(_UNSUPPORTED.search(text)))
+    )
 
 
-def _from_client_error(response: dict, where: str, operation: str, name: str) -> Exception:
+def _from_client_error(
+    connection: Connection, response: dict, where: str, operation: str, name: str, otherwise: str
+) -> Exception:
     content, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code = content.get("Code", "")
+    code, text = content.get("Code", ""), content.get("Message") or ""
     status = metadata.get("HTTPStatusCode", 0)
-    if code in DENIED:
-        return Refused(f"{where}: access denied; let the role or user do {operation} on this table.")
+    if code.isdigit() and (found := faults.of_xml(text)):
+        code, text = found
+    if code in faults.DENIED:
+        return Refused(f"{where}: access denied; {faults.denial(operation, name, text, connection.who)}{otherwise}.")
     if code in faults.REJECTED | faults.EXPIRED:
         fix = "renew them and check this machine's clock"
         return Refused(f"{where}: the credentials are not accepted ({code}); {fix}.")
     if code in faults.THROTTLED | faults.TRANSIENT or status >= 500:
-        return Interrupted(f"{where}: the endpoint is overloaded ({code}); wait a while.")
-    if code.isdigit():  # no code in the reply: botocore takes the HTTP status
-        return Refused(f"{where}: {NOT_DYNAMODB} (HTTP status {code}).")
-    detail = faults.safe_detail(content.get("Message", ""))
+        return Again(code, overload=True)
+    if code.isdigit() or not code:  # no code in the reply: botocore takes the HTTP status
+        return Again(f"HTTP status {code or status}")
+    if code not in faults.FINAL:
+        return Again(faults.unknown(code, status), by_server=True)
+    if code == faults.NOT_FOUND and is_new(name):
+        return Again(code, missing=True)
+    detail = faults.safe_detail(text)
     text = f"{where} was refused: {code}: {detail}."
     return DynamoError(text, code, detail, operation, name, metadata.get("RequestId"))

@@ -52,9 +52,11 @@ class Progress:
 
         self._html = HTML
         self._handle = display(HTML(views.progress(self._rows())), display_id=True)
+        control.follow_waits(self._run, self._plan.limiter, self._show)
         return self.add
 
     def __exit__(self, *exception) -> None:
+        self._plan.limiter.on_wait = lambda: None
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
@@ -66,10 +68,13 @@ class Progress:
         with self._lock:
             self._began.setdefault(table, time.monotonic())
             self._done[table] += counts["scanned"] or sum(counts.values())
-            if time.monotonic() - self._last < EVERY:
-                return
-            self._last = time.monotonic()
-            self._handle.update(self._html(views.progress(self._rows(), self._plan.limiter.slowed())))
+        self._show()
+
+    def _show(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._last >= EVERY:
+                self._last = time.monotonic()
+                self._handle.update(self._html(views.progress(self._rows(), self._plan.limiter.slowed())))
 
     def _rows(self, ended: bool = False) -> list[tuple]:
         rows = []

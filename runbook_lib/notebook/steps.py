@@ -28,7 +28,7 @@ from ..stages.validate.repair import MISSING, Repaired, repair
 from ..stages.validate.validate import validate
 from ..verdict import Alert
 from ..walk.insert import OnPage
-from ..walk.plan import Plan
+from ..walk.plan import Plan, recall_new_tables
 
 Watch = Callable[[Run, Plan, str, Held | None], AbstractContextManager[OnPage | None]]
 
@@ -57,6 +57,9 @@ class Steps:
     break_lock: str = ""
     accept_drift: bool = False
     watch: Watch = unwatched
+
+    def __post_init__(self) -> None:
+        recall_new_tables(self.run)
 
     @contextmanager
     def writing(self, stage: str, target: Connection, tables: list[str]) -> Iterator[Held]:

@@ -6,9 +6,11 @@ Each request is a file in the run's folder. The stage looks for it after every p
 import json
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from ..dynamo.rate_limiter import RateLimiter
 from ..errors import Interrupted, ParametersError, Refused
 from ..parameters import Limits
 from ..run.files import write_atomically
@@ -18,6 +20,7 @@ from .budgets import budgets_of, tables_of
 from .plan import Plan
 
 STOP, TUNE = ".stop", ".tune"
+LOGGED = 60.0  # seconds between two lines of the log about tables that are waited for
 KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")
 _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_units)")
 
@@ -27,10 +30,28 @@ def request_stop(run: Run) -> None:
     write_atomically(run.folder / STOP, json.dumps({"request": "stop", "at": iso(now())}).encode(), 0o600)
 
 
-def check(run: Run) -> None:
-    """Raises Interrupted where somebody asked the run to stop. Read-only."""
+def check(run: Run, text: str = "stop was requested; the current page is complete.") -> None:
+    """Raises Interrupted, with this text, where somebody asked the run to stop. Read-only."""
     if (run.folder / STOP).exists():
-        raise Interrupted("stop was requested; the current page is complete.")
+        raise Interrupted(text)
+
+
+def follow_waits(run: Run, limiter: RateLimiter, show: Callable[[], object] = lambda: None) -> None:
+    """From now on tells the log, and `show`, while a table accepts nothing, and ends the waiting where the run is to stop.
+
+    Writes to the run's log, once a minute.
+    """
+    logged = -math.inf
+
+    def on_wait() -> None:
+        nonlocal logged
+        check(run, "stop was requested while a table was waited for; the current page is looked up on resuming.")
+        show()
+        if limiter.clock() - logged >= LOGGED and (waits := limiter.slowed()):
+            logged = limiter.clock()
+            run.logger().warning("waiting: %s", "; ".join(waits))
+
+    limiter.on_wait = on_wait
 
 
 def clear(run: Run) -> None:

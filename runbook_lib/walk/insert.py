@@ -17,7 +17,7 @@ from .ledger import Ledgers
 from .plan import Plan
 from .walk import Routed, digests_there
 
-LOST_TABLE = {"ResourceNotFoundException", "AccessDeniedException"}
+LOST_TABLE, DENIED = "ResourceNotFoundException", "AccessDeniedException"
 OnPage = Callable[[str, Counter], None]
 
 
@@ -238,7 +238,7 @@ class Inserter:
         sent: list[bool],
         unsent: list[int],
     ) -> tuple[str, dict[str, str], str | None]:
-        """One letter a row, the reasons of those that failed, and a sentence where a table is lost.
+        """One letter a row, the reasons of those that failed, and a sentence where a table is lost or may not be written.
 
         `sent`: an earlier execution may have written this row. `unsent` gets the rows that a guard held back; then it raises.
         """
@@ -258,8 +258,10 @@ class Inserter:
             elif isinstance(found, DynamoError):
                 outcome[index] = FAILED
                 errors[str(index)] = f"{found.code}: {found.message}"
-                if found.code in LOST_TABLE:
+                if found.code == LOST_TABLE:
                     lost = f"{rows[index].entry}: {target} is lost: {found.code}."
+                elif found.code == DENIED:
+                    lost = f"{rows[index].entry}: {found}"
             elif digest(found) != rows[index].digest:
                 outcome[index] = CONFLICT
             else:  # absent at intent, and now equal: ours only where an insert of this row may have landed unanswered

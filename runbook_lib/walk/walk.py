@@ -249,7 +249,8 @@ def in_order(
             open_tables = {*running.values(), *stuck} | {table for table, found in waiting.items() if found}
     finally:  # all done, or an exception there, or Ctrl-C here: the others end with the page they are at
         stop()
-        wait(running)
+        with plan.limiter.ending():  # and wait for no table that accepts nothing
+            wait(running)
 
 
 def _before(table: str, parents: dict[str, set[str]], levels: dict[str, int]) -> set[str]:

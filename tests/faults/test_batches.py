@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 from faults.harness import armed, new_id
-from faults.test_rows import Luck, answering, refusing, some
+from faults.test_rows import Luck, answering, refusal, refusing, some
 from support_batches import inserts
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
@@ -223,16 +223,85 @@ def test_statements_that_are_refused_for_good_are_listed_and_can_be_tried_again(
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
 def test_a_table_that_is_lost_statement_by_statement_ends_the_migration(code, sea):
-    """Rows 30, 65: after the page in which it was met; what landed of that page, too, is accounted for."""
+    """Rows 30, 65: after the page in which it was met; what landed of that page, too, is accounted for. What DynamoDB does not
+    find when it is asked for the table is lost; where a right is missing, it is named."""
     sea.fill(250)
     done = []
     flow = sea.flow(on_failure="keep")
-    with refusing(lambda table, item: code if len(done) >= 130 else done.append(item)):
+    with (
+        answering(lambda operation, body, ask: refusal(code) if operation == "DescribeTable" else ask()),
+        refusing(lambda table, item: code if len(done) >= 130 else done.append(item)),
+    ):
         report = flow.migrate()
-    assert f"{TARGET_TABLE} is lost: {code}" in str(report["alerts"])
+    told = (
+        f"allow dynamodb:PutItem on {TARGET_TABLE}" if code == "AccessDeniedException" else "is lost: ResourceNotFound"
+    )
+    assert told in str(report["alerts"])
     assert (report["totals"]["inserted"], report["totals"]["failed"]) == (130, 70)
     assert len(sea.target()) == 130
     assert flow.rollback()["rollback"]["deleted"] == 130
+    assert sea.target() == []
+
+
+KNOWING = {"Scan", "BatchGetItem", "BatchExecuteStatement", "PutItem", "DeleteItem"}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["requests", "statements"])
+def test_a_table_that_some_hosts_do_not_know_yet_is_not_lost(whole, sea):
+    """Every third request, or statement, does not find it; DescribeTable does: nothing fails, in 03, 04 and the rollback."""
+    sea.fill(250)
+    turn = itertools.count()
+
+    def unknown(operation, body, ask):
+        return refusal("ResourceNotFoundException") if operation in KNOWING and not next(turn) % 3 else ask()
+
+    code = "ResourceNotFoundException"
+    flow = sea.flow()
+    with answering(unknown) if whole else refusing(lambda table, item: None if next(turn) % 3 else code):
+        report = flow.migrate()
+        assert (report["verdict"], report["totals"]["inserted"]) == ("PASS", 250)
+        assert flow.validate()["validation"]["equal"] == 250
+        assert flow.rollback()["rollback"]["deleted"] == 250
+    assert sea.target() == []
+    assert next(turn) > 10
+
+
+def test_a_table_that_is_there_and_never_found_interrupts(sea, monkeypatch):
+    """After the time that a new table needs: nothing is taken back, and the same command resumes."""
+    monkeypatch.setattr(retries, "NEW_TABLE", 0.0)
+    sea.fill(60)
+    flow = sea.flow()
+    gone = refusing(lambda table, item: "ResourceNotFoundException")
+    with gone, pytest.raises(Interrupted, match="ResourceNotFoundException, although the table is there.*resume"):
+        flow.migrate()
+    assert flow.migrate()["totals"]["inserted"] == 60
+
+
+@pytest.mark.parametrize("status", [413, 400])
+def test_an_answer_that_is_in_no_table_interrupts(status, sea):
+    """Bounded; then the migration can be resumed, and so can the rollback, with what was answered."""
+    sea.fill(60)
+    flow = sea.flow()
+    odd = (413, {}, b"<html>too large</html>") if status == 413 else refusal("SomethingNewException")
+    left = [1]
+
+    def answered(operation, body, ask):
+        writes = operation in ("BatchExecuteStatement", "PutItem", "DeleteItem")
+        return odd if writes and not (left and left.pop()) else ask()
+
+    named = (
+        "HTTP status 413.* is not DynamoDB's"
+        if status == 413
+        else "unknown error SomethingNewException .HTTP status 400"
+    )
+    with answering(answered), pytest.raises(Interrupted, match=f"gave up after 10 attempts.*{named}.*resume"):
+        flow.migrate()
+    assert flow.migrate()["totals"]["inserted"] == 60
+    left += [1] * 30
+    with answering(answered), pytest.raises(Interrupted, match=f"DeleteItem on {TARGET_TABLE}: gave up.*{named}"):
+        flow.rollback()
+    assert len(sea.target()) == 30
+    assert flow.rollback()["rollback"]["deleted"] == 60
     assert sea.target() == []
 
 

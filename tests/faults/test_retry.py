@@ -112,7 +112,7 @@ def test_a_table_that_is_refused_meanwhile_leaves_the_rest_failed_and_is_told(be
     with refused({"Ports": ("p1",)}, "AccessDeniedException"):
         found = flow.retry()
     assert found["verdict"] == "FAIL"
-    assert "is lost: AccessDeniedException" in found["alerts"][0]["message"]
+    assert "AccessDeniedException: allow dynamodb:PutItem on Ports" in found["alerts"][0]["message"]
     assert found["totals"]["failed"] == 2  # p1; and s6, which was not tried
     bench.check_whole(flow.retry())
     back(bench, flow)

@@ -368,10 +368,10 @@ def test_a_role_that_may_not_ask_is_told_which_right_it_lacks(moto_world, tmp_pa
         refusing(patch, "AccessDeniedException", "DescribeTimeToLive")
         (check,) = [c for c in flow.analyze()["checks"] if c["level"] == "NOTE" and c["what"] not in ("table", "ids")]
         assert (check["side"], check["table"], check["what"], check["found"]) == ("source", "", "ttl", "not known")
-        assert check["action"].endswith("access denied; allow dynamodb:DescribeTimeToLive.")
+        assert "access denied; allow dynamodb:DescribeTimeToLive on " in check["action"]
     with monkeypatch.context() as patch:
         refusing(patch, "AccessDeniedException", "UpdateTimeToLive")
-        with pytest.raises(Refused, match=rf"UpdateTimeToLive on {name} .*allow dynamodb:UpdateTimeToLive\.$"):
+        with pytest.raises(Refused, match=rf"UpdateTimeToLive on {name} .*allow dynamodb:UpdateTimeToLive on "):
             flow.create()
     assert flow.create() == [name]
     assert looked_up(moto_world, name)[2] == "until"

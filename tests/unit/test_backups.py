@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from runbook_lib.dynamo import backups, tables
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import DynamoError, Interrupted, NotAvailable, Refused
 from runbook_lib.report import work
 from runbook_lib.stages.migrate import backup_gate
@@ -36,7 +37,8 @@ class Client:
 
 
 def scripted(*script, url="http://x", label="target"):
-    return SimpleNamespace(label=label, region="us-west-1", endpoint_url=url, client=Client(*script))
+    about = {"label": label, "region": "us-west-1", "endpoint_url": url, "who": ""}
+    return SimpleNamespace(**about, client=Client(*script), limiter=RateLimiter())
 
 
 def refusal(code, status=400, message="about canary-of-a-value"):
@@ -66,7 +68,8 @@ def ask(operation, *script, **options):
 def test_a_missing_right_is_named(operation, code):
     """One sentence with operation, place and right; not the engine's own text."""
     with pytest.raises(
-        Refused, match=rf"^target: {operation} on .*access denied; allow dynamodb:{operation}\.$"
+        Refused,
+        match=rf"^target: {operation} on .*access denied; allow dynamodb:{operation} on .* for the role or user\.$",
     ) as found:
         ask(operation, refusal(code))
     assert "canary" not in str(found.value)

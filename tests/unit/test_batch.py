@@ -413,23 +413,27 @@ def test_throttled_for_good_interrupts(stub, table):
     assert {str(number) for number in range(200)} - sent == {str(number) for number in unsent}
 
 
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [
-        ("ResourceNotFound", "ResourceNotFoundException"),
-        ("ItemCollectionSizeLimitExceeded", "ItemCollectionSizeLimitExceededException"),
-    ],
-)
-def test_a_statement_refused_for_good_is_that_items_error(stub, wire, table, code, name):
+def test_a_statement_refused_for_good_is_that_items_error(stub, wire, table):
     """The code is that of a single request, at once and without a value; the others are inserted."""
-    table.fault = lambda item: code if item["id"]["S"] == "3" else None
+    table.fault = lambda item: "ItemCollectionSizeLimitExceeded" if item["id"]["S"] == "3" else None
     found = wire.insert_many("T", rows(5), NAMES)
     assert found[:3] + found[4:] == [None] * 4
     assert isinstance(found[3], DynamoError)
-    assert (found[3].code, found[3].table, found[3].operation) == (name, "T", "BatchExecuteStatement")
+    assert found[3].code == "ItemCollectionSizeLimitExceededException"
+    assert (found[3].table, found[3].operation) == ("T", "BatchExecuteStatement")
     assert CANARY not in str(found[3]) + found[3].message
     assert sizes(stub) == [5]
     assert wire.retries.total() == 0
+
+
+def test_statements_that_do_not_find_the_table_say_nothing_of_batches(stub, wire, table):
+    """A new table is not known everywhere at once: the items go singly, later ones in batches again."""
+    left = [1] * 25
+    table.fault = lambda item: "ResourceNotFound" if left and left.pop() else None
+    assert wire.insert_many("T", rows(25), NAMES) == [None] * 25
+    assert wire.insert_many("T", [row(number) for number in range(100, 125)], NAMES) == [None] * 25
+    assert sizes(stub) == [25, 25]
+    assert len(table.items) == 50
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "AccessDenied", "SomethingNew", "", None, "x\n" + CANARY])

@@ -1,12 +1,14 @@
 """Tables, and the wire's writes, on real engines: moto by default, the others in the slow tier."""
 
 import itertools
+import re
 from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
 
-from runbook_lib.dynamo import session, tables
+from runbook_lib.dynamo import backups, session, tables
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, Refused
 from runbook_lib.mapping.model import Create
 
@@ -151,11 +153,13 @@ class Client:
             raise answer
         return answer
 
-    describe_table = create_table = _next
+    describe_table = create_table = delete_table = list_tables = _next
+    describe_time_to_live = update_time_to_live = describe_continuous_backups = create_backup = describe_backup = _next
 
 
 def scripted(*script):
-    return SimpleNamespace(label="target", region="us-west-1", endpoint_url="http://x", client=Client(*script))
+    about = {"label": "target", "region": "us-west-1", "endpoint_url": "http://x", "who": ""}
+    return SimpleNamespace(**about, client=Client(*script), limiter=RateLimiter())
 
 
 def refusal(code, status=400, message="about canary-of-a-value"):
@@ -206,7 +210,7 @@ def test_create_waits_where_too_many_tables_change(monkeypatch):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("AccessDeniedException", "access denied; let the role or user do DescribeTable"),
+        ("AccessDeniedException", "access denied; allow dynamodb:DescribeTable on T for the role or user"),
         ("UnrecognizedClientException", r"credentials are not accepted \(UnrecognizedClientException\)"),
         ("ExpiredTokenException", "credentials are not accepted"),
     ],
@@ -261,6 +265,140 @@ def test_an_overloaded_endpoint_interrupts():
     for answer in (refusal("ThrottlingException"), refusal("InternalServerError", 500)):
         with pytest.raises(Interrupted, match="overloaded"):
             tables.describe(scripted(answer), "T")
+
+
+def test_an_overloaded_endpoint_is_waited_for():
+    """For the patience of the limits; the limiter says what is waited for. A call that an engine may lack is not waited for."""
+    now, seen = [0.0], []
+    target = scripted(state("ACTIVE"))
+    target.limiter = RateLimiter(
+        patience=600, clock=lambda: now[0], sleep=lambda s: now.__setitem__(0, now[0] + 60 * s)
+    )
+    target.limiter.on_wait = lambda: seen.extend(target.limiter.slowed())
+
+    def answer(**_):
+        if now[0] < 300:
+            raise refusal("ThrottlingException")
+        return state("ACTIVE")
+
+    target.client.describe_table = answer
+    assert tables.describe(target, "T").status == "ACTIVE"
+    assert re.match(
+        r"target T: nothing accepted for 0:\d\d because of ThrottlingException; waiting up to 10:00", seen[0]
+    )
+    target.client = Client(refusal("ThrottlingException"))
+    began = now[0]
+    with pytest.raises(Interrupted, match="overloaded"):
+        tables.ttl_attribute(target, "T")
+    assert now[0] == began
+    with pytest.raises(Interrupted, match="overloaded"):
+        tables.describe(target, "T")
+    assert now[0] >= began + 600
+
+
+UNKNOWN = refusal("RequestEntityTooLarge", 413)
+
+
+@pytest.mark.parametrize(
+    "answer", [UNKNOWN, refusal("SomethingNew"), {}, {"Table": {"TableStatus": "ACTIVE"}}, GARBLED]
+)
+def test_an_answer_that_is_not_understood_is_asked_again(answer):
+    """Bounded: then Interrupted, from an endpoint that has answered as DynamoDB does; with the code, without a value."""
+    target = scripted(answer, state("ACTIVE"))
+    assert tables.describe(target, "T").status == "ACTIVE"
+    target.client.script = [answer]
+    with pytest.raises(Interrupted, match="gave up after 5 attempts; the last one failed: ") as raised:
+        tables.describe(target, "T")
+    assert "canary" not in str(raised.value)
+    assert "413" in str(raised.value) or answer is not UNKNOWN
+
+
+@pytest.mark.parametrize("answer", [UNKNOWN, refusal("SomethingNew")])
+def test_an_unknown_refusal_interrupts(answer):
+    """Also where it is the first answer of the endpoint."""
+    with pytest.raises(Interrupted, match="unknown error"):
+        tables.describe(scripted(answer), "T")
+
+
+DAMAGED = {
+    "ListTables": ({"TableNames": ["T"]}, lambda target: tables.names(target), ["T"]),
+    "DescribeTimeToLive": (
+        {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "x"}},
+        lambda target: tables.ttl_attribute(target, "T"),
+        "x",
+    ),
+    "CreateBackup": (
+        {"BackupDetails": {"BackupArn": "arn"}},
+        lambda target: backups.create(target, "T", "b"),
+        "arn",
+    ),
+    "DescribeContinuousBackups": (
+        {"ContinuousBackupsDescription": {"ContinuousBackupsStatus": "ENABLED"}},
+        lambda target: backups.recovery(target, "T").on,
+        False,
+    ),
+    "DescribeBackup": (
+        {"BackupDescription": {"BackupDetails": {"BackupStatus": "AVAILABLE"}}},
+        lambda target: backups.describe(target, "arn").status,
+        "AVAILABLE",
+    ),
+}
+
+
+@pytest.mark.parametrize(("good", "ask", "found"), DAMAGED.values(), ids=DAMAGED)
+def test_an_empty_reply_is_no_answer(good, ask, found):
+    """No table, no TTL, no backup is found missing for it: asked again, and then Interrupted."""
+    target = scripted({}, good)
+    assert ask(target) == found
+    target.client.script = [{}]
+    with pytest.raises(Interrupted, match="gave up after 5 attempts; the last one failed: the reply lacks"):
+        ask(target)
+
+
+def test_a_list_of_tables_that_goes_round_in_a_circle_interrupts():
+    """The same name to go on from, again and again."""
+    with pytest.raises(Interrupted, match="the reply lacks its TableNames"):
+        tables.names(scripted({"TableNames": ["T"], "LastEvaluatedTableName": "T"}))
+
+
+def test_a_damaged_reply_to_setting_ttl_is_looked_up():
+    """DynamoDB refuses to set it twice."""
+    off = {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+    on = {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "x"}}
+    target = scripted(off, {}, on)
+    tables.set_ttl(target, "T", "x")
+    assert target.client.script == [on]
+
+
+def test_a_new_table_that_is_not_found_is_there():
+    """For a while after it was active; one that is deleted is not new any more."""
+    target = scripted(state("ACTIVE"), refusal("ResourceNotFoundException"), state("ACTIVE"))
+    tables.wait_active(target, "a-new-table")
+    assert tables.describe(target, "a-new-table").status == "ACTIVE"
+    target.client.script = [state("ACTIVE"), {}, refusal("ResourceNotFoundException")]
+    tables.delete(target, "a-new-table")
+    assert tables.describe(target, "a-new-table") is None
+
+
+def test_a_table_that_is_all_but_deleted_is_not_there():
+    """DynamoDB says little of it then."""
+    assert tables.describe(scripted({"Table": {"TableName": "T", "TableStatus": "DELETING"}}), "T") is None
+
+
+def test_a_missing_right_names_the_role():
+    """Whom DynamoDB names; else who STS says it is. In XML, too, as an engine with IAM sends it."""
+    target = scripted(refusal("AccessDeniedException"))
+    target.who = "arn:aws:iam::123456789012:role/writer"
+    with pytest.raises(
+        Refused, match=r"access denied; allow dynamodb:DescribeTable on T for arn:aws:iam::123456789012:role/writer\.$"
+    ):
+        tables.describe(target, "T")
+    said = (
+        "User: arn:aws:iam::123456789012:user/ann is not authorized to perform: dynamodb:DescribeTable on resource: *"
+    )
+    target.client.script = [refusal("403", 403, f"<E><Code>AccessDenied</Code><Message>{said}</Message></E>")]
+    with pytest.raises(Refused, match="allow dynamodb:DescribeTable on T for arn:aws:iam::123456789012:user/ann"):
+        tables.describe(target, "T")
 
 
 # Items

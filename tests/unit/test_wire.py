@@ -2,11 +2,13 @@
 
 import pickle
 import random
+import re
 import socket
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from decimal import Decimal
 from email.utils import formatdate
 
@@ -35,6 +37,7 @@ from support_wire import (
     reply,
 )
 
+from runbook_lib.dynamo import requests
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted
@@ -73,6 +76,12 @@ def wire(stub):
         pytest.param(reply({"Item": {"id": {"S": "other"}}}, crc=1), id="wrong-checksum"),
         pytest.param(reply({}, 400, raw=b"garbage"), id="400-garbage"),
         pytest.param(reply({"__type": "x#Condi\u0001"}, 400), id="garbled-code"),
+        pytest.param(reply({}, 413, raw=b"<html>too large</html>"), id="413-html"),
+        pytest.param(error("RequestEntityTooLargeException", 413), id="413-of-a-gateway"),
+        pytest.param(reply({"message": "Forbidden"}, 403), id="403-without-a-type"),
+        pytest.param(error("SomethingNewException"), id="unknown-code"),
+        pytest.param(reply({"Item": []}), id="an-item-that-is-none"),
+        pytest.param(reply({"Item": {}}), id="an-item-without-its-key"),
     ],
 )
 def test_a_passing_fault_is_retried(stub, wire, fault):
@@ -163,7 +172,7 @@ def test_lost_connections_do_not_slow(stub):
     make(stub, limiter=limiter).get("T", {"id": {"S": "a"}})
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
+@pytest.mark.parametrize("code", ["AccessDeniedException", "SerializationException", "ValidationException"])
 def test_a_permanent_refusal_is_raised_at_once(stub, wire, code):
     """No retry; the error has code, operation and table, and nothing of what the engine quotes."""
     stub.script = [error(code, message=f"The parameter cannot be converted to a numeric value: {CANARY}")]
@@ -372,10 +381,20 @@ def test_no_insert_is_lost_or_doubled_when_replies_are(stub):
     assert any(held)
 
 
+def described(status="ACTIVE", **key):
+    """What DescribeTable says of a table."""
+    return {
+        "TableName": "T",
+        "TableStatus": status,
+        "KeySchema": [{"AttributeName": n, "KeyType": k} for n, k in zip(key, ("HASH", "RANGE"), strict=False)],
+        "AttributeDefinitions": [{"AttributeName": n, "AttributeType": letter} for n, letter in key.items()],
+    }
+
+
 def test_put_new_reads_where_the_engine_does_not_tell(stub, wire):
     """Without the item in the refusal it is read, consistently and by its whole key; the schema is asked for once."""
     item = {"PK": {"S": "a"}, "SK": {"N": "1"}, "x": {"S": CANARY}}
-    schema = {"Table": {"KeySchema": [{"AttributeName": "PK"}, {"AttributeName": "SK"}]}}
+    schema = {"Table": described(PK="S", SK="N")}
     found = reply({"Item": item})
     stub.script = [REFUSED_BARE, reply(schema), found, REFUSED_BARE, found]
     assert wire.put_new("T", item, "PK") == item
@@ -390,7 +409,7 @@ def test_put_new_reads_where_the_engine_does_not_tell(stub, wire):
 
 def test_put_new_tries_again_when_the_item_has_vanished(stub, wire):
     """Refused, but nothing there on reading: somebody deleted it; the put is tried again."""
-    schema = {"Table": {"KeySchema": [{"AttributeName": "id"}]}}
+    schema = {"Table": described(id="S")}
     stub.script = [REFUSED_BARE, reply(schema), reply({}), reply({})]
     assert wire.put_new("T", ITEM, "id") is None
     assert operations(stub) == ["PutItem", "DescribeTable", "GetItem", "PutItem"]
@@ -398,7 +417,7 @@ def test_put_new_tries_again_when_the_item_has_vanished(stub, wire):
 
 def test_put_new_gives_up_on_an_item_that_comes_and_goes(stub, wire):
     """Bounded: after a few rounds ConditionFailed, without a value in its text."""
-    schema = reply({"Table": {"KeySchema": [{"AttributeName": "id"}]}})
+    schema = reply({"Table": described(id="S")})
 
     def answer(body):
         return REFUSED_BARE if "Item" in body else reply({}) if "Key" in body else schema
@@ -428,7 +447,15 @@ def test_delete_if_deletes_on_all_conditions(stub, wire):
     }
 
 
-@pytest.mark.parametrize("script", [[REFUSED_WITH_ITEM], [REFUSED_BARE, reply({"Item": ITEM})]], ids=["told", "read"])
+NOTHING = reply({"Responses": {"T": []}, "UnprocessedKeys": {}})
+READ = reply({"Responses": {"T": [ITEM]}, "UnprocessedKeys": {}})
+
+
+@pytest.mark.parametrize(
+    "script",
+    [[REFUSED_WITH_ITEM], [REFUSED_BARE, READ], [reply({}), REFUSED_BARE, reply({}), READ]],
+    ids=["told", "read", "damaged"],
+)
 def test_delete_if_keeps_what_changed(stub, wire, script):
     """A changed item raises with the item as an attribute; no value gets into text, repr or traceback."""
     stub.script = script
@@ -440,13 +467,19 @@ def test_delete_if_keeps_what_changed(stub, wire, script):
 
 @pytest.mark.parametrize(
     "script",
-    [[REFUSED_BARE, reply({})], [reply({})], [HANG_UP, REFUSED_BARE, reply({})]],
-    ids=["condition", "no-condition", "lost-reply"],
+    [
+        [REFUSED_BARE, NOTHING],
+        [HANG_UP, REFUSED_BARE, NOTHING],
+        [reply({}), REFUSED_BARE, NOTHING],
+        [REFUSED_BARE, reply({}), NOTHING],
+    ],
+    ids=["condition", "lost-reply", "damaged", "damaged-look"],
 )
 def test_delete_if_counts_absent_as_done(stub, wire, script):
-    """What is not there needs no delete; that includes our own delete whose reply was lost."""
-    stub.script = script
+    """What is not there needs no delete; that includes our own delete whose reply was lost, or said nothing."""
+    stub.script = [*script]
     assert wire.delete_if("T", {"id": {"S": "a"}}, [("id", {"S": "a"})]) is None
+    assert len(stub.requests) == len(script)
 
 
 # get_many
@@ -522,7 +555,7 @@ def test_get_many_gives_up_when_nothing_comes(stub):
         return reply({"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
 
     stub.script = [none]
-    with pytest.raises(Interrupted, match="BatchGetItem on T: DynamoDB processed none of the keys, 4 times in a row"):
+    with pytest.raises(Interrupted, match="BatchGetItem on T: gave up after 4 attempts.* processed none of the keys"):
         make(stub, attempts=4).get_many("T", [number(n) for n in range(3)])
     assert len(stub.requests) == 4
 
@@ -551,10 +584,285 @@ def test_scan_page_sends_what_was_asked(stub, wire):
     ]
 
 
-def test_a_page_that_does_not_hold_what_it_says_is_not_used(stub, wire):
-    """Count and items disagree: Interrupted, so that no item is silently lost."""
-    stub.script = [reply({"Items": [ITEM], "Count": 2})]
-    with pytest.raises(Interrupted, match="says 2 items and holds 1"):
+LAST = {"id": {"S": "b"}}
+DAMAGED_PAGES = {
+    "empty": {},
+    "null": {"Items": None},
+    "text": {"Items": "x"},
+    "texts": {"Items": ["x"]},
+    "too-few": {"Items": [ITEM], "Count": 2},
+    "no-key": {"Items": [], "LastEvaluatedKey": {}},
+    "text-key": {"Items": [], "LastEvaluatedKey": "b"},
+    "untyped-key": {"Items": [], "LastEvaluatedKey": {"id": "b"}},
+    "same-key": {"Items": [], "LastEvaluatedKey": LAST},
+    "other-key": {"Items": [], "LastEvaluatedKey": {"other": {"S": "c"}}},
+}
+
+
+@pytest.mark.parametrize("operation", ["Scan", "Query"])
+@pytest.mark.parametrize("content", DAMAGED_PAGES.values(), ids=DAMAGED_PAGES)
+def test_a_page_that_lacks_what_a_page_has_is_asked_for_again(stub, operation, content):
+    """No item is silently lost, and no walk goes round in a circle: tried again; bounded, then Interrupted, without a value."""
+    good = {"Items": [ITEM], "Count": 1}
+    stub.script = [reply(content), reply(good)]
+    wire = make(stub, attempts=3)
+
+    def page():
+        if operation == "Scan":
+            return wire.scan_page("T", start=LAST)
+        return next(wire.query_pages({"TableName": "T", "ExclusiveStartKey": LAST}))
+
+    assert page() == ([ITEM], None)
+    stub.script = [reply(content)]
+    with pytest.raises(Interrupted, match=f"{operation} on T: gave up after 3 attempts; .*the reply lacks") as raised:
+        page()
+    assert CANARY not in str(raised.value)
+
+
+KEYS = [{"n": {"N": str(n)}} for n in (1, 2)]
+DAMAGED_READS = {
+    "empty": {},
+    "null": {"Responses": None, "UnprocessedKeys": {}},
+    "other-table": {"Responses": {"U": KEYS}, "UnprocessedKeys": {}},
+    "no-table": {"Responses": {}, "UnprocessedKeys": {}},
+    "texts": {"Responses": {"T": ["x", "y"]}, "UnprocessedKeys": {}},
+    "nothing-left-over": {"Responses": {"T": KEYS[:1]}},
+    "null-left-over": {"Responses": {"T": KEYS[:1]}, "UnprocessedKeys": None},
+    "texts-left-over": {"Responses": {"T": KEYS[:1]}, "UnprocessedKeys": {"T": {"Keys": ["x"]}}},
+    "other-left-over": {"Responses": {"T": KEYS[:1]}, "UnprocessedKeys": {"T": {"Keys": [{"n": {"N": "3"}}]}}},
+    "other-item": {"Responses": {"T": [{"n": {"N": "3"}}]}, "UnprocessedKeys": {}},
+    "no-key": {"Responses": {"T": [{"m": {"N": "1"}}]}, "UnprocessedKeys": {}},
+    "untyped": {"Responses": {"T": [{"n": "1"}]}, "UnprocessedKeys": {}},
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED_READS.values(), ids=DAMAGED_READS)
+def test_a_read_of_keys_that_does_not_answer_for_each_is_asked_again(stub, content):
+    """Nothing counts as missing for a reply that does not say so: tried again; bounded, then Interrupted."""
+    stub.script = [reply(content), reply({"Responses": {"T": KEYS[1:]}, "UnprocessedKeys": {}})]
+    wire = make(stub, attempts=3)
+    assert wire.get_many("T", KEYS) == [None, KEYS[1]]
+    stub.script = [reply(content)]
+    with pytest.raises(Interrupted, match="BatchGetItem on T: gave up after 3 attempts"):
+        wire.get_many("T", KEYS)
+
+
+def test_a_description_without_its_key_is_asked_for_again(stub, wire):
+    """Where the item that has the key is to be read, and the engine did not send it."""
+    stub.script = [
+        REFUSED_BARE,
+        reply({}),
+        reply({"Table": {"TableStatus": "ACTIVE"}}),
+        reply({"Table": described(id="S")}),
+        GOOD,
+    ]
+    assert wire.put_new("T", ITEM, "id") == ITEM
+    assert operations(stub) == ["PutItem", *["DescribeTable"] * 3, "GetItem"]
+
+
+# A table that is not found
+
+
+GONE = error("ResourceNotFoundException", message="Requested resource not found")
+
+
+@pytest.fixture
+def no_new_tables(monkeypatch):
+    monkeypatch.setattr(requests, "_new", {})
+
+
+def test_a_table_that_describe_table_knows_is_asked_again(stub, wire, no_new_tables):
+    """Some hosts do not know it yet: not lost, tried again."""
+    stub.script = [GONE, reply({"Table": described(id="S")}), GONE, THROTTLED, GOOD]
+    assert wire.get("T", {"id": {"S": "a"}}) == ITEM
+    assert operations(stub) == ["GetItem", "DescribeTable"] * 2 + ["GetItem"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [GONE, reply({"Table": {"TableName": "T", "TableStatus": "DELETING"}}), error("AccessDeniedException")],
+    ids=["gone", "deleting", "denied"],
+)
+def test_a_table_that_describe_table_does_not_know_is_lost(stub, wire, no_new_tables, answer):
+    """At once; and where nobody may ask, the refusal counts."""
+    stub.script = [GONE, answer]
+    with pytest.raises(DynamoError) as raised:
+        wire.get("T", {"id": {"S": "a"}})
+    assert raised.value.code == "ResourceNotFoundException"
+    assert len(stub.requests) == 2
+
+
+def test_a_table_that_is_there_and_never_found_interrupts(stub, no_new_tables):
+    """Bounded by the time that a new table needs, however many attempts that is."""
+    clock = Clock()
+    stub.script = [lambda body: GONE if "Key" in body else reply({"Table": described(id="S")})]
+    wire = make(stub, attempts=3, max_delay=5, limiter=RateLimiter(clock=clock, sleep=clock.sleep))
+    wire._base_delay = 5
+    with pytest.raises(Interrupted, match="ResourceNotFoundException, although the table is there"):
+        wire.get("T", {"id": {"S": "a"}})
+    assert 60 <= clock.now < 70
+    assert len(stub.requests) > 6
+
+
+def test_a_table_of_this_run_is_new_for_a_minute(stub, wire, no_new_tables):
+    """Whatever DescribeTable says meanwhile; a table that the run deleted itself is not new any more."""
+    requests.note_active("T")
+    stub.script = [GONE, GONE, GOOD]
+    assert wire.get("T", {"id": {"S": "a"}}) == ITEM
+    assert operations(stub) == ["GetItem"] * 3
+    requests.note_deleted("T")
+    requests.note_active("T", age=60)
+    stub.script = [GONE]
+    with pytest.raises(DynamoError):
+        wire.get("T", {"id": {"S": "a"}})
+
+
+# Patience
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def patient(stub, clock, **options):
+    limiter = RateLimiter(patience=600, clock=clock, sleep=clock.sleep)
+    wire = make(stub, limiter=limiter, **{"attempts": 4} | options)
+    wire._base_delay = 5
+    return wire, limiter
+
+
+@pytest.mark.parametrize("fault", [THROTTLED, error("InternalServerError", 500)], ids=["throttled", "500"])
+@pytest.mark.parametrize("reads", ["get", "get_many"])
+def test_throttling_and_5xx_are_waited_for(stub, fault, reads):
+    """For the patience, whatever the attempts; meanwhile the limiter says what is waited for, since when, and why."""
+    clock, seen = Clock(), []
+    wire, limiter = patient(stub, clock)
+    limiter.on_wait = lambda: seen.extend(limiter.slowed()) if clock.now > 200 else None
+    stub.script = [lambda body: fault if clock.now < 300 else GOOD if reads == "get" else READ]
+    key = {"id": {"S": "a"}}
+    assert (wire.get("T", key) if reads == "get" else wire.get_many("T", [key])[0]) == ITEM
+    assert 300 <= clock.now < 320
+    assert re.fullmatch(
+        r"target T: nothing accepted for 3:\d\d because of \w+; waiting up to 10:00 .limits.patience.", seen[0]
+    )
+    assert not any("nothing accepted" in line for line in limiter.slowed())
+    stub.script = [fault]
+    with pytest.raises(
+        Interrupted, match=r"on T: gave up after \d+ attempts in 60\d seconds .limits.patience.; .*fix that"
+    ):
+        wire.get_many("T", [key])
+    assert 900 <= clock.now < 930
+
+
+def test_keys_that_are_left_over_are_waited_for(stub):
+    """UnprocessedKeys are throttling."""
+    clock = Clock()
+    wire, limiter = patient(stub, clock)
+    none = lambda body: reply({"Responses": {"T": []}, "UnprocessedKeys": body["RequestItems"]})  # noqa: E731
+    seen = []
+    limiter.on_wait = lambda: seen.extend(limiter.slowed())
+    stub.script = [lambda body: none(body) if clock.now < 300 else READ]
+    assert wire.get_many("T", [{"id": {"S": "a"}}]) == [ITEM]
+    assert 300 <= clock.now < 320
+    assert "target T: nothing accepted for 0:1" in seen[0]
+
+
+@pytest.mark.parametrize("fault", [HANG_UP, reply({}, 400, raw=b"garbage"), error("SomethingNew")])
+def test_other_faults_are_not_waited_for(stub, fault):
+    """Attempts alone bound them, also where throttling came before."""
+    clock = Clock()
+    wire, _ = patient(stub, clock)
+    stub.script = [THROTTLED] * 10 + [fault]
+    with pytest.raises(Interrupted, match="gave up after 14 attempts; "):
+        wire.get("T", {"id": {"S": "a"}})
+    assert clock.now < 70
+
+
+@pytest.mark.parametrize("end", ["stopping", "ending", "raised"])
+def test_waiting_ends_where_the_run_does(stub, end):
+    """By stopping, by the end of a walk that waits for this request, and by what `on_wait` raises."""
+    clock, stack = Clock(), ExitStack()
+    wire, limiter = patient(stub, clock)
+
+    def asked(body):
+        if clock.now > 100:
+            if end == "stopping":
+                limiter.stopping.set()
+            elif end == "ending":
+                stack.enter_context(limiter.ending())
+            else:
+                limiter.on_wait = stop
+        return THROTTLED
+
+    def stop():
+        raise Interrupted("stop was requested")
+
+    stub.script = [asked]
+    with stack, pytest.raises(Interrupted):
+        wire.get("T", {"id": {"S": "a"}})
+    assert 100 < clock.now < 110
+    assert limiter.is_patient == (end != "stopping")
+
+
+# Missing rights
+
+
+ARN = "arn:aws:dynamodb:us-west-1:123456789012:table/T"
+ROLE = "arn:aws:sts::123456789012:assumed-role/writer/runbook"
+KEY = "arn:aws:kms:us-west-1:123456789012:key/5b40e09a-d91a-4e01-8216-4ddfbfa93000"
+KMS = "KMS key access denied error: com.amazonaws.services.kms.model.AWSKMSException: "
+
+
+@pytest.mark.parametrize(
+    ("said", "allow"),
+    [
+        (
+            f"User: {ROLE} is not authorized to perform: dynamodb:PutItem on resource: {ARN} because no identity-based "
+            "policy allows the dynamodb:PutItem action",
+            f"allow dynamodb:PutItem on {ARN} for {ROLE}.",
+        ),
+        (
+            f"User: {ROLE} is not authorized to perform: dynamodb:PutItem on resource: {ARN} with an explicit deny in a "
+            "service control policy",
+            f"allow dynamodb:PutItem on {ARN} for {ROLE}; a policy denies it explicitly.",
+        ),
+        (
+            f"{KMS}User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {KEY} because no resource-based",
+            f"allow kms:Decrypt on the key {KEY} for {ROLE}, in its policy and in the key's.",
+        ),
+        (
+            f"{KMS}The ciphertext refers to a customer master key that does not exist, (Service: AWSKMS; Status Code: 400)",
+            "allow kms:Decrypt on the key of T for role-of-the-keys, in its policy and in the key's.",
+        ),
+        (f"about {CANARY}", "allow dynamodb:PutItem on T for role-of-the-keys."),
+    ],
+    ids=["iam", "deny", "kms", "kms-old", "unsaid"],
+)
+def test_a_missing_right_is_named_with_the_role_that_lacks_it(stub, said, allow):
+    """Action, table or key, and role as DynamoDB says them; else what is known here. Never its text."""
+    keys = Keys()
+    keys.who = "role-of-the-keys"
+    stub.script = [error("AccessDeniedException", message=said)]
+    with pytest.raises(DynamoError) as raised:
+        make(stub, keys).put_new("T", ITEM, "id")
+    assert str(raised.value) == f"target: PutItem on T was refused: AccessDeniedException: {allow}"
+    assert f"{raised.value.message}." == allow
+
+
+def test_a_denial_in_xml_is_one(stub, wire):
+    """As some gateways, and an engine with IAM, send it."""
+    said = f"User: {ROLE} is not authorized to perform: dynamodb:Scan on resource: *"
+    raw = f"<ErrorResponse><Errors><Error><Code>AccessDenied</Code><Message>{said}</Message></Error></Errors></ErrorResponse>"
+    stub.script = [reply({}, 403, raw=raw.encode())]
+    with pytest.raises(DynamoError, match=f"AccessDeniedException: allow dynamodb:Scan on T for {ROLE}"):
         wire.scan_page("T")
 
 
@@ -601,7 +909,13 @@ def test_units_are_those_that_the_reply_tells(stub):
     told = {"ConsumedCapacity": {"TableName": "T", "CapacityUnits": 7.5}}
     stub.script = [
         reply({"Items": [], "Count": 0} | told),
-        reply({"Responses": {"T": []}, "ConsumedCapacity": [{"CapacityUnits": 2}, {"CapacityUnits": 0.5}]}),
+        reply(
+            {
+                "Responses": {"T": []},
+                "UnprocessedKeys": {},
+                "ConsumedCapacity": [{"CapacityUnits": 2}, {"CapacityUnits": 0.5}],
+            }
+        ),
         reply(told),
         reply({"Items": [], "Count": 0, "ConsumedCapacity": {"CapacityUnits": 0}}),
     ]

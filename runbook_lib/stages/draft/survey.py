@@ -68,7 +68,7 @@ def open_sources(parameters: Parameters, pattern: str, run_id: str = "") -> tupl
 
     The target is not asked for anything: the plan's is the source's connection, which cannot write.
     """
-    limiter, workers = RateLimiter(), parameters.limits.workers
+    limiter, workers = RateLimiter(patience=60 * parameters.limits.patience), parameters.limits.workers
     source = session.connect(parameters.source, "source", workers=workers, limiter=limiter, run_id=run_id)
     return sources_at(source, limiter, parameters, pattern)
 

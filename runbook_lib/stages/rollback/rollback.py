@@ -82,6 +82,7 @@ class Undoing:
             control.check(self.checkpoint.run)
             held.check()
 
+        control.follow_waits(self.checkpoint.run, self.limiter)
         undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check)
         self.journal = undone.journal
         return undone

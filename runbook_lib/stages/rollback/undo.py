@@ -171,9 +171,10 @@ def connect(parameters: Parameters, limiter: RateLimiter, run_id: str) -> Connec
 
 
 def limiter_of(checkpoint: Checkpoint) -> RateLimiter:
-    """The rate limiter of an undo, with the budgets of the checkpoint's parameters."""
+    """The rate limiter of an undo, with the budgets and the patience of the checkpoint's parameters."""
     tables = {name: (about["source"], about["target"]) for name, about in checkpoint.entries.items()}
-    return RateLimiter(budgets_of(checkpoint.parameters.limits, tables))
+    limits = checkpoint.parameters.limits
+    return RateLimiter(budgets_of(limits, tables), patience=60 * limits.patience)
 
 
 def _undo(

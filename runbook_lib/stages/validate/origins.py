@@ -106,7 +106,7 @@ class Origins:
 
     def _of_copy(self, entry: str, source_key: dict) -> Drifted:
         route = self._plan.all_routes[entry]
-        source = self._plan.source.wire.get(route.entry.source, source_key)
+        (source,) = self._plan.source.wire.get_many(route.entry.source, [source_key])
         if source is None:
             return Drifted("deleted", DELETED)
         if not route.selects(source):

@@ -24,7 +24,7 @@ from ...run.folder import Run
 from ...run.spill import HashSet
 from .. import control
 from ..insert import Inserter
-from ..plan import Plan, open_plan
+from ..plan import Plan, open_plan, recall_new_tables
 from ..preread import with_known
 from ..walk import Segment, Winners, route_to_insert
 from .shared_journal import Shared, WorkerFolder
@@ -138,6 +138,7 @@ class _Worker:
         self._run = own.run if own else Run(job.run_id, Path(job.folder))
         self._stage = own.stage if own else Stage(self._run, job.stage)
         parameters = job.parameters | ({"mapping": str(own.mapping)} if own else {})
+        recall_new_tables(self._run)
         plan = open_plan(build_parameters(parameters), chosen=job.chosen, run_id=job.run_id)
         known = own.known() if own else job.known and HashSet.open(job.known)
         if known is not None:
@@ -155,6 +156,7 @@ class _Worker:
                         "give all of them the same AWS settings, or name it in the parameters."
                     )
         self.plan: Plan = plan
+        plan.limiter.on_wait = self._check
         if own:
             self._guards.enter_context(guarded(own.check))
         if plan.parameters.lease:
