@@ -6,14 +6,17 @@ and test_rows.py, which go through batches, too.
 
 import itertools
 import random
+import re
 import threading
 import time
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
 import orjson
 import pytest
+from botocore.exceptions import ClientError
 from faults.harness import armed, new_id
 from faults.test_rows import Luck, answering, refusal, refusing, some
 from support_batches import inserts
@@ -24,11 +27,12 @@ from runbook_lib.dynamo import requests as retries
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import Requests, guarded
-from runbook_lib.errors import Again, DynamoError, Interrupted
+from runbook_lib.errors import Again, DynamoError, Interrupted, Refused
 from runbook_lib.journal import log as journal
+from runbook_lib.journal.stage import Stage
 from runbook_lib.notebook import progress
 from runbook_lib.stages.migrate.migrate import migrate
-from runbook_lib.walk import plan
+from runbook_lib.walk import control, plan
 
 SOURCE_TABLE, TARGET_TABLE = "Many-dev-mem", "Many-prod-mem"
 BATCH, PAGE = 25, 100
@@ -78,6 +82,13 @@ def sea(tmp_path):
     sea = Sea(tmp_path)
     with in_place(sea.memory):
         yield sea
+
+
+@pytest.fixture
+def patch(sea):
+    """Patches over those of `sea`, and undone before them."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
 
 
 @pytest.fixture
@@ -258,7 +269,7 @@ PASSING_ANSWERS = {
 
 @pytest.mark.parametrize("answer", PASSING_ANSWERS)
 def test_answers_that_pass_cost_requests_and_nothing_else(answer, sea):
-    """Rows 84, 85: every third request is answered with nothing, something unknown, or that the table is not there, which
+    """Rows 34, 35: every third request is answered with nothing, something unknown, or that the table is not there, which
     DescribeTable denies: in the migration, 04 and the rollback nothing is lost, missing or left."""
     sea.fill(250)
     turn, instead = itertools.count(), PASSING_ANSWERS[answer]
@@ -275,6 +286,39 @@ def test_answers_that_pass_cost_requests_and_nothing_else(answer, sea):
         assert flow.rollback()["rollback"]["deleted"] == 250
     assert sea.target() == []
     assert next(turn) > 10
+
+
+@pytest.mark.parametrize("age", [0, 61, -3600], ids=["new", "old", "clock-set-back"])
+def test_a_table_that_this_run_created_in_another_process_is_new(age, sea, patch):
+    """Neither DescribeTable nor an insert finds it at first: it is there. A minute later what DescribeTable says holds."""
+    sea.fill(60)
+    flow = sea.flow()
+    Stage(flow.run(), "create").record("created", entry="Many", table=TARGET_TABLE)
+    patch.setattr(retries, "_new", {})  # another process
+    moment = plan.now() + timedelta(seconds=age)
+    patch.setattr(plan, "now", lambda: moment)
+    describe, left = sea.memory.describe_table, [1, 1]
+
+    def unknown(TableName):
+        if TableName == TARGET_TABLE and left and left.pop():
+            error = {"Error": {"Code": "ResourceNotFoundException", "Message": ""}}
+            raise ClientError(error, "DescribeTable")
+        return describe(TableName)
+
+    patch.setattr(sea.memory, "describe_table", unknown)
+    patch.setattr(RateLimiter, "pause", lambda limiter, seconds: None)
+    if age == 61:
+        with pytest.raises(Refused, match=f"{TARGET_TABLE} does not exist"):
+            flow.migrate()
+        return
+    gone = itertools.count()
+
+    def change(operation, body, ask):
+        missed = TARGET_TABLE.encode() in body and next(gone) < 3
+        return refusal("ResourceNotFoundException") if missed else ask()
+
+    with answering(change):
+        assert flow.migrate()["totals"]["inserted"] == 60
 
 
 def test_a_table_that_is_there_and_never_found_interrupts(sea, monkeypatch):
@@ -448,13 +492,6 @@ class Shown:
         self.pages.append(html.data)
 
 
-@pytest.fixture
-def patch(sea):
-    """Patches over those of `sea`, and undone before them."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
 @pytest.mark.slow
 def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recovers(sea, patch):
     """Rows 22, 26: four seconds in which a table takes a fiftieth of what it was sent. Most of what it can take is used, with few
@@ -499,6 +536,51 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     assert capacity.rate(clock.now - 0.5, clock.now) > 0.8 * capacity.rate(0, begin) > 20 * units
     assert lines[-1][1] == []
     assert "because of" not in cell.pages[-1]
+
+
+@pytest.mark.parametrize("end", some(["success", "patience", "stop"], "patience", "stop"))
+def test_a_table_that_accepts_nothing_is_waited_for_and_says_so(end, sea, patch):
+    """Row 23: for `limits.patience`, on a clock of the test's own; progress and log say since when and why. A request to stop
+    ends it."""
+    wanted, clock, cell = sea.fill(60), Clock(), Shown()
+    patch.setattr(plan, "RateLimiter", partial(RateLimiter, clock=clock, sleep=clock.sleep))
+    patch.setattr(Wire, "_back_off", Requests._back_off)
+    patch.setattr(RateLimiter, "refused", REFUSED)
+    patch.setattr(progress, "EVERY", 0.0)
+    patch.setattr("IPython.display.display", lambda *shown, display_id: cell)
+    flow = sea.flow(patience=5)
+    run, opened = flow.run(), flow._plan()
+
+    def throttled(table, item):
+        if end == "stop" and clock.now > 100:
+            control.request_stop(run)
+        return None if end == "success" and clock.now > 200 else "ThrottlingException"
+
+    def migrated():
+        with (
+            flow.steps().writing("03_migrate", opened.target, [TARGET_TABLE]),
+            progress.Progress(run, opened, "inserted") as on_page,
+        ):
+            return migrate(run, opened, on_page).state
+
+    with refusing(throttled):
+        if end == "success":
+            assert migrated().tables["Many"]["inserted"] == len(sea.target()) == len(wanted)
+        else:
+            with pytest.raises(
+                Interrupted, match="stop was requested while" if end == "stop" else "limits.patience.*resume"
+            ):
+                migrated()
+    assert (
+        {"success": 200, "patience": 300, "stop": 100}[end]
+        < clock.now
+        < {"success": 230, "patience": 330, "stop": 120}[end]
+    )
+    told = rf"target {TARGET_TABLE}: nothing accepted for \d:\d\d because of ThrottlingException; waiting up to 5:00"
+    assert any(re.search(told, page) for page in cell.pages)
+    assert not re.search(told, cell.pages[-1])
+    logged = re.findall(rf"WARNING waiting: {told}", (run.folder / "run.log").read_text())
+    assert len(logged) == {"success": 4, "patience": 5, "stop": 2}[end]
 
 
 # taken back

@@ -137,7 +137,7 @@ TROUBLE = {
 @harness.by("puts", "batches", "ministack")
 @pytest.mark.parametrize("trouble", some(TROUBLE, "throttled", "done-but-500", "reply-empty"))
 def test_an_endpoint_in_trouble_costs_retries_and_nothing_else(trouble, bench):
-    """Rows 22, 26, 27, 33, 34, 35, 84, 85: every third request, in the migration and in the rollback: nothing lost or doubled."""
+    """Rows 22, 26, 27, 33, 34, 35: every third request, in the migration and in the rollback: nothing lost or doubled."""
     chance, met = random.Random(7), Counter()
 
     def troubled(operation, body, ask):
