@@ -73,6 +73,8 @@ _ALWAYS = {
     "DescribeBackup": ("BackupDescription", "BackupDetails", "BackupStatus"),
 }
 _INDEX = re.compile(r"table/[\w.-]+/index/[\w.-]+|global secondary index", re.IGNORECASE)
+NEW_TABLE = 60.0  # seconds for which some of DynamoDB's hosts may not know a table that is active already
+_new: dict[str, float] = {}  # of this process, whatever its connections: tables that this run created → until when new
 _MAX_SKEW = 240  # seconds; AWS refuses from 300 on
 
 # An engine's sentence may quote what it was sent. Only these, which hold attribute names and types, are passed on.
@@ -268,6 +270,22 @@ def of_xml(text: str) -> tuple[str, str] | None:
     """Return code and message of a refusal in XML."""
     found = _XML.search(text)
     return (found[1], found[2]) if found else None
+
+
+def note_active(table: str, age: float = 0.0) -> None:
+    """Notes that a table which this run created became active so many seconds ago."""
+    if age < NEW_TABLE:
+        _new[table] = time.monotonic() + NEW_TABLE - age
+
+
+def note_deleted(table: str) -> None:
+    """Notes that a table was deleted: it is not new any more."""
+    _new.pop(table, None)
+
+
+def is_new(table: str) -> bool:
+    """Whether a table became active so lately that a host which does not know it proves nothing."""
+    return time.monotonic() < _new.get(table, 0.0)
 
 
 def safe_detail(text: str) -> str:

@@ -1,5 +1,6 @@
 """How fast requests may go: the units the operator allows, and less where a table refuses them. Talks to nobody."""
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -11,6 +12,7 @@ from typing import Any
 BURST = 1.0  # seconds of unused units that may be made up for
 RECENT = 3.0  # seconds for which a report shows a wait
 SLICE = 0.5  # seconds after which a wait looks whether the run is ending
+LOGGED = 60.0  # seconds between two lines of the log about tables that are waited for
 LONG = 10.0  # seconds without one success after which a table counts as one that is waited for
 READ, WRITE = "read", "write"
 ALL = ""  # stands for all tables together in a budget
@@ -24,6 +26,8 @@ STEP = 0.25  # of the rate it was lowered to, that it grows by in each window wi
 PEAK_STEP = 0.02  # of the rate at which it was first refused: whichever is more
 KEEP_WINDOWS = 10  # how long a rate is kept that lowering did not help
 TABLE_BURST = 0.1  # seconds of a table's unused rate that may be made up for
+
+log = logging.getLogger(__name__)
 
 READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
 WRITES = frozenset({"PutItem", "DeleteItem", "BatchExecuteStatement"})
@@ -170,7 +174,8 @@ class RateLimiter:
         self.stopping = threading.Event()  # once set, nobody waits: what is in flight shall end soon
         self._ending = threading.Event()  # set while what is in flight is waited for
         self.patience = patience
-        self.on_wait: Callable[[], object] = lambda: None  # called while a table is waited for; may raise to end that
+        self.on_wait: Callable[[], object]  # called while a table is waited for; may raise to end that
+        self.follow_waits(log.warning)
         self.clock = clock
         self._waits: dict[str, tuple[float, str]] = {}  # table → since when nothing was accepted, and why
         self._sleep = sleep or self.stopping.wait
@@ -298,6 +303,23 @@ class RateLimiter:
             is_long = any(self.clock() - at >= LONG for at, _ in self._waits.values())
         if is_long:
             self.on_wait()
+
+    def follow_waits(self, log: Callable[[str], object], *calls: Callable[[], object]) -> None:
+        """From now on, while a table accepts nothing, makes these calls; once a minute `log` gets what is waited for.
+
+        A call may raise to end the waiting.
+        """
+        logged = float("-inf")
+
+        def on_wait() -> None:
+            nonlocal logged
+            for call in calls:
+                call()
+            if self.clock() - logged >= LOGGED and (found := self.slowed()):
+                logged = self.clock()
+                log(f"waiting: {'; '.join(found)}")
+
+        self.on_wait = on_wait
 
     @contextmanager
     def ending(self) -> Iterator[None]:

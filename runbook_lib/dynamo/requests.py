@@ -3,7 +3,6 @@
 import logging
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +16,12 @@ from .rate_limiter import READS, WRITES, RateLimiter, consumed_units, with_consu
 
 ATTEMPTS = 10
 PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
-NEW_TABLE = 60.0  # seconds for which some of DynamoDB's hosts may not know a table that is active already
 BASE_DELAY = 0.05  # seconds; the n-th retry waits up to BASE_DELAY * 2**n, at random, so that threads spread out
 MAX_DELAY = 5.0
 WORKERS = 8
 
 log = logging.getLogger(__name__)
 _guards: list[Callable[[], None]] = []  # of this process, whatever its connections
-_new: dict[str, float] = {}  # likewise: tables that this run created → until when they are new
 
 
 @contextmanager
@@ -35,22 +32,6 @@ def guarded(check: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _guards.remove(check)
-
-
-def note_active(table: str, age: float = 0.0) -> None:
-    """Notes that a table which this run created became active so many seconds ago."""
-    if age < NEW_TABLE:
-        _new[table] = time.monotonic() + NEW_TABLE - age
-
-
-def note_deleted(table: str) -> None:
-    """Notes that a table was deleted: it is not new any more."""
-    _new.pop(table, None)
-
-
-def is_new(table: str) -> bool:
-    """Whether a table became active so lately that a host which does not know it proves nothing."""
-    return time.monotonic() < _new.get(table, 0.0)
 
 
 class Keys(Protocol):
@@ -179,7 +160,7 @@ class Requests:
 
     def _is_lost(self, table: str | None) -> bool:
         """Whether a table of which DynamoDB says that it is not found is gone: a new one is not known everywhere at once."""
-        if not table or is_new(table):
+        if not table or faults.is_new(table):
             return not table
         answer = self._once("DescribeTable", {"TableName": table}, table)
         if isinstance(answer, dict):
@@ -284,7 +265,7 @@ class Trying:
             enough = self._all >= requests._attempts * (PATIENCE if alive else 1)
             return enough and waited >= requests.limiter.patience
         if problem.missing:
-            return waited >= NEW_TABLE
+            return waited >= faults.NEW_TABLE
         self._others += 1
         return self._others >= requests._attempts
 

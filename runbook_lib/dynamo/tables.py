@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Again, DynamoError, Interrupted, NotAvailable, Refused
 from ..mapping.model import Create
 from . import errors as faults
-from .requests import is_new, note_active, note_deleted
+from .errors import note_active
 from .session import Connection, is_aws
 from .structure.creation import create_request, planned
 from .structure.description import Table, as_json, table_of
@@ -98,7 +98,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
         if content["TableStatus"] != "DELETING":
             try:
                 answer(connection, "DeleteTable", name, lambda: connection.client.delete_table(TableName=name))
-                note_deleted(name)
+                faults.note_deleted(name)
             except DynamoError as refused:  # gone meanwhile, or still being made or changed: look again
                 if refused.code not in SETTLING:
                     raise
@@ -318,7 +318,7 @@ def _from_client_error(
         return Again(f"HTTP status {code or status}")
     if code not in faults.FINAL:
         return Again(faults.unknown(code, status), by_server=True)
-    if code == faults.NOT_FOUND and is_new(name):
+    if code == faults.NOT_FOUND and faults.is_new(name):
         return Again(code, missing=True)
     detail = faults.safe_detail(text)
     text = f"{where} was refused: {code}: {detail}."

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from ..report import views
 from ..report.drawing.html import note
@@ -52,11 +53,11 @@ class Progress:
 
         self._html = HTML
         self._handle = display(HTML(views.progress(self._rows())), display_id=True)
-        control.follow_waits(self._run, self._plan.limiter, self._show)
+        self._follow(self._show)
         return self.add
 
     def __exit__(self, *exception) -> None:
-        self._plan.limiter.on_wait = lambda: None
+        self._follow()
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
@@ -69,6 +70,10 @@ class Progress:
             self._began.setdefault(table, time.monotonic())
             self._done[table] += counts["scanned"] or sum(counts.values())
         self._show()
+
+    def _follow(self, *show: Callable[[], None]) -> None:
+        stop = partial(control.check_wait, self._run)
+        self._plan.limiter.follow_waits(self._run.logger().warning, stop, *show)
 
     def _show(self) -> None:
         with self._lock:

@@ -6,11 +6,9 @@ Each request is a file in the run's folder. The stage looks for it after every p
 import json
 import math
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from ..dynamo.rate_limiter import RateLimiter
 from ..errors import Interrupted, ParametersError, Refused
 from ..parameters import Limits
 from ..run.files import write_atomically
@@ -20,7 +18,6 @@ from .budgets import budgets_of, tables_of
 from .plan import Plan
 
 STOP, TUNE = ".stop", ".tune"
-LOGGED = 60.0  # seconds between two lines of the log about tables that are waited for
 KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")
 _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_units)")
 
@@ -36,22 +33,9 @@ def check(run: Run, text: str = "stop was requested; the current page is complet
         raise Interrupted(text)
 
 
-def follow_waits(run: Run, limiter: RateLimiter, show: Callable[[], object] = lambda: None) -> None:
-    """From now on tells the log, and `show`, while a table accepts nothing, and ends the waiting where the run is to stop.
-
-    Writes to the run's log, once a minute.
-    """
-    logged = -math.inf
-
-    def on_wait() -> None:
-        nonlocal logged
-        check(run, "stop was requested while a table was waited for; the current page is looked up on resuming.")
-        show()
-        if limiter.clock() - logged >= LOGGED and (waits := limiter.slowed()):
-            logged = limiter.clock()
-            run.logger().warning("waiting: %s", "; ".join(waits))
-
-    limiter.on_wait = on_wait
+def check_wait(run: Run) -> None:
+    """As `check`, while a table is waited for in the middle of a page."""
+    check(run, "stop was requested while a table was waited for; the current page is looked up on resuming.")
 
 
 def clear(run: Run) -> None:

@@ -23,6 +23,7 @@ from support_batches import inserts
 from support_flows import flow_of
 from support_memory import URL, Memory, in_place
 
+from runbook_lib.dynamo import errors as faults
 from runbook_lib.dynamo import requests as retries
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
@@ -294,7 +295,7 @@ def test_a_table_that_this_run_created_in_another_process_is_new(age, sea, patch
     sea.fill(60)
     flow = sea.flow()
     Stage(flow.run(), "create").record("created", entry="Many", table=TARGET_TABLE)
-    patch.setattr(retries, "_new", {})  # another process
+    patch.setattr(faults, "_new", {})  # another process
     moment = plan.now() + timedelta(seconds=age)
     patch.setattr(plan, "now", lambda: moment)
     describe, left = sea.memory.describe_table, [1, 1]
@@ -323,7 +324,7 @@ def test_a_table_that_this_run_created_in_another_process_is_new(age, sea, patch
 
 def test_a_table_that_is_there_and_never_found_interrupts(sea, monkeypatch):
     """After the time that a new table needs: nothing is taken back, and the same command resumes."""
-    monkeypatch.setattr(retries, "NEW_TABLE", 0.0)
+    monkeypatch.setattr(faults, "NEW_TABLE", 0.0)
     sea.fill(60)
     flow = sea.flow()
     gone = refusing(lambda table, item: "ResourceNotFoundException")

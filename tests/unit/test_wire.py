@@ -37,7 +37,7 @@ from support_wire import (
     reply,
 )
 
-from runbook_lib.dynamo import requests
+from runbook_lib.dynamo import errors as faults
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted
@@ -668,7 +668,7 @@ GONE = error("ResourceNotFoundException", message="Requested resource not found"
 
 @pytest.fixture
 def no_new_tables(monkeypatch):
-    monkeypatch.setattr(requests, "_new", {})
+    monkeypatch.setattr(faults, "_new", {})
 
 
 def test_a_table_that_describe_table_knows_is_asked_again(stub, wire, no_new_tables):
@@ -706,12 +706,12 @@ def test_a_table_that_is_there_and_never_found_interrupts(stub, no_new_tables):
 
 def test_a_table_of_this_run_is_new_for_a_minute(stub, wire, no_new_tables):
     """Whatever DescribeTable says meanwhile; a table that the run deleted itself is not new any more."""
-    requests.note_active("T")
+    faults.note_active("T")
     stub.script = [GONE, GONE, GOOD]
     assert wire.get("T", {"id": {"S": "a"}}) == ITEM
     assert operations(stub) == ["GetItem"] * 3
-    requests.note_deleted("T")
-    requests.note_active("T", age=60)
+    faults.note_deleted("T")
+    faults.note_active("T", age=60)
     stub.script = [GONE]
     with pytest.raises(DynamoError):
         wire.get("T", {"id": {"S": "a"}})

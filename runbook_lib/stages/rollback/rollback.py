@@ -82,7 +82,8 @@ class Undoing:
             control.check(self.checkpoint.run)
             held.check()
 
-        control.follow_waits(self.checkpoint.run, self.limiter)
+        run = self.checkpoint.run
+        self.limiter.follow_waits(run.logger().warning, lambda: control.check_wait(run))
         undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check)
         self.journal = undone.journal
         return undone

@@ -156,7 +156,7 @@ class _Worker:
                         "give all of them the same AWS settings, or name it in the parameters."
                     )
         self.plan: Plan = plan
-        plan.limiter.on_wait = self._check
+        plan.limiter.follow_waits(self._run.logger().warning, self._check)
         if own:
             self._guards.enter_context(guarded(own.check))
         if plan.parameters.lease:
