@@ -1,12 +1,17 @@
 """The walk, as far as it needs no table."""
 
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from compiled import routes_of
 
+from runbook_lib.dynamo.rate_limiter import RateLimiter
+from runbook_lib.errors import Interrupted
 from runbook_lib.process import COLLECT_EVERY
-from runbook_lib.walk.walk import Page, Segment, route_items
+from runbook_lib.walk.walk import Page, Segment, in_order, route_items
 
 HEAD = "defaults: {source: t, target: '{table}-t', id: id}\n"
 
@@ -59,3 +64,26 @@ def test_what_becomes_of_a_page():
     assert [row.entry for row in route_items(page, [routes["C"]], [], winners).losers] == ["C"]
     winners = {("C-t", routed.rows[0].key_hash): ("C", '{"pk":{"S":"k2"}}')}
     assert route_items(page, [routes["C"]], [], winners).losers == []
+
+
+def test_a_walk_that_ends_waits_for_no_table_that_accepts_nothing():
+    """An exception in one segment, or Ctrl-C: the others end, also those that would wait for minutes. Then it is patient again."""
+    limiter, waiting = RateLimiter(patience=600), threading.Event()
+    plan = SimpleNamespace(limiter=limiter, parents=lambda: {"A": set(), "B": set()}, levels=lambda: {"A": 0, "B": 0})
+
+    def fail():
+        waiting.wait(60)
+        raise Interrupted("the endpoint is lost.")
+
+    def wait():
+        waiting.set()
+        limiter.pause(600)
+        return limiter.is_patient
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = {}
+        start = lambda one: ended.setdefault(one.table, pool.submit(fail if one.table == "A" else wait))  # noqa: E731
+        with pytest.raises(Interrupted, match="is lost"):
+            in_order(plan, [Segment(plan, name, 0, 1, {}) for name in "AB"], start, lambda: None)
+        assert ended["B"].result(timeout=60) is False
+    assert limiter.is_patient
