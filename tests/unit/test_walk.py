@@ -67,7 +67,7 @@ def test_what_becomes_of_a_page():
 
 
 def test_a_walk_that_ends_waits_for_no_table_that_accepts_nothing():
-    """An exception in one segment, or Ctrl-C: the others end, also those that would wait for minutes. Then it is patient again."""
+    """An exception in one segment, or Ctrl-C: the others end, also those that would wait for minutes."""
     limiter, waiting = RateLimiter(patience=600), threading.Event()
     plan = SimpleNamespace(limiter=limiter, parents=lambda: {"A": set(), "B": set()}, levels=lambda: {"A": 0, "B": 0})
 
