@@ -5,6 +5,8 @@ A stage's folder holds `stage.jsonl` (executions, checkpoints, ends) and the tab
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +261,17 @@ def is_named_for(path: Path, begin: dict[str, Any]) -> bool:
     """Whether a table file has the name that its first record asks for; which number it has, others decide."""
     number = path.stem.rpartition(".")[2]
     return number.isdigit() and path.name == journal.log_name(str(begin.get("table")), int(number))
+
+
+def created_tables(run: Run) -> dict[str, float]:
+    """Target table → seconds since it became active, for those that the run created and has not deleted. Read-only.
+
+    0 where the clock was set back since. {} where the journal cannot be read: whoever needs it says so.
+    """
+    last: dict[str, dict[str, Any]] = {}
+    with suppress(Refused, OSError):
+        last = {event["table"]: event for event in Stage(run, "create").events("created", "deleted")}
+    moments = {
+        table: datetime.fromisoformat(event["at"]) for table, event in last.items() if event["kind"] == "created"
+    }
+    return {table: max(0.0, (now() - moment).total_seconds()) for table, moment in moments.items()}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..dynamo.session import Connection
 from ..journal.snapshot import Snapshot
+from ..journal.stage import created_tables
 from ..parameters import LeaseSettings
 from ..report import json_analysis
 from ..report import json_report as report
@@ -59,7 +60,7 @@ class Steps:
     watch: Watch = unwatched
 
     def __post_init__(self) -> None:
-        recall_new_tables(self.run)
+        recall_new_tables(created_tables(self.run))
 
     @contextmanager
     def writing(self, stage: str, target: Connection, tables: list[str]) -> Iterator[Held]:

@@ -2,9 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from ..dynamo import session, tables
@@ -13,14 +11,12 @@ from ..dynamo.session import Connection
 from ..dynamo.structure.creation import like
 from ..dynamo.tables import Table
 from ..errors import Refused
-from ..journal.stage import Stage
 from ..mapping import levels as graph
 from ..mapping.load import check_keys, load_mapping, with_creates
 from ..mapping.model import LIKE_SOURCE, Create, Entry, Keys, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of
-from ..run.folder import Run, now
 from ..run.spill import HashSet
 from .budgets import budgets_of, tables_of
 from .guard import check_endpoint, check_engine, check_lease, check_same_table
@@ -190,19 +186,13 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)
 
 
-def recall_new_tables(run: Run) -> None:
-    """Notes the tables that this run created lately, perhaps in another process: not all hosts of DynamoDB know them yet.
+def recall_new_tables(ages: dict[str, float]) -> None:
+    """Notes tables that this run created, perhaps in another process: not all of DynamoDB's hosts may know the latest yet.
 
-    Reads the run's journal. The clock is compared with what it said when the table was active; one that was set back since
-    makes the table as new as it can be.
+    `ages`: as `journal.stage.created_tables` gives them.
     """
-    last: dict[str, dict[str, Any]] = {}
-    with suppress(Refused, OSError):  # whoever needs that journal says so
-        last = {event["table"]: event for event in Stage(run, "create").events("created", "deleted")}
-    for table, event in last.items():
-        if event["kind"] == "created":
-            age = (now() - datetime.fromisoformat(event["at"])).total_seconds()
-            tables.note_active(table, max(0.0, age))
+    for table, age in ages.items():
+        tables.note_active(table, age)
 
 
 def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:

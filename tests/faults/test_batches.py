@@ -30,6 +30,7 @@ from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import Requests, guarded
 from runbook_lib.errors import Again, DynamoError, Interrupted, Refused
 from runbook_lib.journal import log as journal
+from runbook_lib.journal import stage as stages
 from runbook_lib.journal.stage import Stage
 from runbook_lib.notebook import progress
 from runbook_lib.stages.migrate.migrate import migrate
@@ -296,8 +297,8 @@ def test_a_table_that_this_run_created_in_another_process_is_new(age, sea, patch
     flow = sea.flow()
     Stage(flow.run(), "create").record("created", entry="Many", table=TARGET_TABLE)
     patch.setattr(faults, "_new", {})  # another process
-    moment = plan.now() + timedelta(seconds=age)
-    patch.setattr(plan, "now", lambda: moment)
+    moment = stages.now() + timedelta(seconds=age)
+    patch.setattr(stages, "now", lambda: moment)
     describe, left = sea.memory.describe_table, [1, 1]
 
     def unknown(TableName):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ...dynamo.rate_limiter import Budgets, Slowdown
 from ...dynamo.requests import guarded
 from ...errors import DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
-from ...journal.stage import Stage
+from ...journal.stage import Stage, created_tables
 from ...journal.table_file import Position
 from ...parameters import build_parameters
 from ...run import lease_file as lease_cell
@@ -138,7 +138,7 @@ class _Worker:
         self._run = own.run if own else Run(job.run_id, Path(job.folder))
         self._stage = own.stage if own else Stage(self._run, job.stage)
         parameters = job.parameters | ({"mapping": str(own.mapping)} if own else {})
-        recall_new_tables(self._run)
+        recall_new_tables(created_tables(self._run))
         plan = open_plan(build_parameters(parameters), chosen=job.chosen, run_id=job.run_id)
         known = own.known() if own else job.known and HashSet.open(job.known)
         if known is not None:
