@@ -3,8 +3,8 @@
 import random
 import re
 import time
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -36,6 +36,17 @@ def describe(connection: Connection, name: str) -> Table | None:
     """
     content = _describe(connection, name)
     return table_of(content) if content and "KeySchema" in content else None
+
+
+def identities(connection: Connection, names: Iterable[str]) -> dict[str, str | None]:
+    """Return name → the table's identity, None where it does not exist or may not be described. Read-only."""
+    found: dict[str, str | None] = {}
+    for name in sorted(set(names)):
+        table = None
+        with suppress(Refused):
+            table = describe(connection, name)
+        found[name] = table and table.identity
+    return found
 
 
 def names(connection: Connection) -> list[str]:

@@ -140,6 +140,14 @@ class Stage:
             known |= event["tables"]
         return known
 
+    def targets(self) -> dict[str, set[str]]:
+        """Target table → identities of the tables of that name that the executions wrote into, as far as they are known."""
+        found: dict[str, set[str]] = {}
+        for event in self.events("targets"):
+            for name, identity in event.get("tables", {}).items():
+                found.setdefault(name, set()).update({identity} - {None})
+        return {name: known for name, known in found.items() if known}
+
     def repairs(self) -> list[dict]:
         """What repairs found, one for each file that was damaged. It names an attempt that was cut off once."""
         found = {}

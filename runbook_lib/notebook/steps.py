@@ -3,7 +3,7 @@
 A book shows what they give; the tests drive the same steps without a notebook.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +63,8 @@ class Steps:
         recall_new_tables(created_tables(self.run))
 
     @contextmanager
-    def writing(self, stage: str, target: Connection, tables: list[str]) -> Iterator[Held]:
-        """Holds the run and the target tables. Refused where another process writes one of them."""
+    def writing(self, stage: str, target: Connection, tables: Mapping[str, str | None]) -> Iterator[Held]:
+        """Holds the run and the target tables (name → identity). Refused where another process writes one of them."""
         with (
             self.run.lock(stage),
             hold_targets(target, tables, self.run, break_lock=self.break_lock, lease=self.lease) as held,
@@ -92,7 +92,7 @@ class Steps:
 
     def test(self, plan: Plan, table: str, limit: int, *, keep: bool, created: Sequence[Created] = ()) -> Done:
         """02, the items. Writes to the target and the run's folder."""
-        with self.writing("02_test", plan.target, plan.target_names()):
+        with self.writing("02_test", plan.target, plan.targets()):
             canary = run_canary(self.run, plan, table, limit, keep=keep)
             alerts = report.canary_alerts(canary) + created_notes(created)
             return Done(
@@ -102,7 +102,7 @@ class Steps:
     def migrate(self, plan: Plan, work: Callable[..., Migration] = migrate) -> Done:
         """03: `work` is migrate, retry_failed or catch_up. Writes to the target and the run's folder."""
         verb = "compared" if work is catch_up else "migrated"
-        with self.writing("03_migrate", plan.target, plan.target_names()) as held:
+        with self.writing("03_migrate", plan.target, plan.targets()) as held:
             with self.watch(self.run, plan, verb, held) as on_page:
                 migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
             content, path = report.write_migration(self.run, plan, migration)
@@ -121,7 +121,7 @@ class Steps:
 
     def repair(self, plan: Plan, word: str = MISSING) -> Done:
         """04 that first inserts what is missing. Writes to the target, to 03's journal and report, and as 04."""
-        with self.writing("04_validate", plan.target, plan.target_names()) as held:
+        with self.writing("04_validate", plan.target, plan.targets()) as held:
             with self.watch(self.run, plan, "repaired", held) as on_page:
                 repaired = repair(self.run, plan, on_page, word=word)
             report.write_migration(self.run, plan, repaired.migration)
@@ -142,7 +142,8 @@ class Steps:
 
     def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted, tell: Callable[[str], None]) -> Done:
         """05, the restore; its result is the `Restored`. Writes to the target's account, the run and its journal."""
-        with self.writing("05_rollback", undoing.target(), [wanted.table] if wanted.kind == COPY else []) as held:
+        tables = {wanted.table: undoing.tables()[wanted.table]} if wanted.kind == COPY else {}
+        with self.writing("05_rollback", undoing.target(), tables) as held:
             restored = undoing.restore(wanted, held, tell)
             return self._concluded(undoing, undone, restored=restored)._replace(result=restored)
 

@@ -63,8 +63,8 @@ def explained(error: BaseException, run: Run | None, stage: str) -> tuple[BaseEx
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
     """The stage's journal, read once nobody else writes to it; the caller holds the run.
 
-    Raises Refused where the run was rolled back, or started or analyzed with other mapping, environments or code, or where
-    `plan.json` is not as 01 left it.
+    Raises Refused where the run was rolled back, or started or analyzed with other mapping, environments or code, where a
+    target table is another than it was, or where `plan.json` is not as 01 left it.
     """
     heads = audit.journal_heads(run)
     found = stage.read(heads=heads, wait=True)
@@ -78,6 +78,8 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
         raise Refused(f"run {run.id} was rolled back in part; run the rollback command again, then start a new run.")
     stage.check_identity(plan.identity)
     audit.check_journals(run, heads, [found])
+    if stage.name == "migrate":
+        _check_targets(stage, plan)
     sealed_plan = sealed.read_plan(run) if stage.name == "migrate" else None
     for known in filter(None, (run.latest_json("migration-analysis"), sealed_plan)):
         for key, value in plan.identity._asdict().items():
@@ -89,6 +91,17 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
     return found
 
 
+def _check_targets(stage: Stage, plan: Plan) -> None:
+    """Refused where a target table is another than the one that an earlier execution wrote into: its items are gone."""
+    written = stage.targets()
+    for name, identity in plan.targets().items():
+        if identity and identity not in written.get(name, {identity}):
+            raise Refused(
+                f"target table {name} was deleted and made again since run {stage.run.id} wrote into it, or is at another "
+                "endpoint; correct the endpoint, or start a new run."
+            )
+
+
 def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
     """Target table → whether it is empty at the start of this execution. Writes to the journal.
 
@@ -96,7 +109,7 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
     """
     names = sorted({route.entry.target for route in plan.routes.values()})
     empty = {name: tables.is_empty(plan.target, name) for name in names}
-    stage.record("targets", empty=empty)
+    stage.record("targets", empty=empty, tables=plan.targets())
     return empty
 
 

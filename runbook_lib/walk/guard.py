@@ -1,7 +1,7 @@
 """May this run write? Checks that refuse before the first request that changes anything."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from getpass import getpass
 from importlib.util import find_spec
@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from ..dynamo.session import Connection, is_aws, sign_in
+from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping.model import Entry
 from ..parameters import LeaseSettings, Limits, Parameters, Target
@@ -31,25 +32,39 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_same_table(entries: Iterable[Entry], source: Connection, target: Connection) -> None:
-    """Refused where an entry would write into a table that it, or another entry, reads."""
-    if _address(source) != _address(target) or (source.account and target.account and source.account != target.account):
-        return
-    readers = {entry.source: entry.name for entry in entries}
+def check_same_table(
+    entries: Collection[Entry],
+    source: Connection,
+    target: Connection,
+    sources: Mapping[str, Table],
+    targets: Mapping[str, Table | None],
+) -> None:
+    """Refused where an entry would write into a table that it, or another entry, reads, however both are named.
+
+    `sources`, `targets`: table name → what DescribeTable says; None: does not exist. Pure.
+    """
+    same_place = _address(source) == _address(target) and (
+        not source.account or not target.account or source.account == target.account
+    )
+    fix = "give the target another environment, region or table name."
     for entry in entries:
-        if entry.source == entry.target:
-            raise Refused(
-                f"{entry.name}: source and target are the same table, {entry.target}; "
-                "give the target another environment, region or table name."
-            )
-        if reader := readers.get(entry.target):
-            raise Refused(
-                f"{entry.name}: its target {entry.target} is the source of {reader}, and the program never writes to a source; "
-                "give the target another environment, region or table name."
-            )
+        if (written := targets[entry.target]) is None:
+            continue
+        for reader in sorted(entries, key=lambda other: other.name != entry.name):  # its own source first
+            same = sources[reader.source].is_same(written)
+            if same is None:  # the engine does not say: what is left is how they are spelled
+                same = same_place and reader.source == entry.target
+            if same and reader.name == entry.name:
+                name = entry.target if entry.target == entry.source else f"{entry.source} and {entry.target}"
+                raise Refused(f"{entry.name}: source and target are the same table, {name}; {fix}")
+            if same:
+                raise Refused(
+                    f"{entry.name}: its target {entry.target} is the source of {reader.name}, and the program never writes "
+                    f"to a source; {fix}"
+                )
 
 
-def check_lease(lease: LeaseSettings | None, entries: Iterable[Entry], limits: Limits | None = None) -> None:
+def check_lease(lease: LeaseSettings | None, entries: Collection[Entry], limits: Limits | None = None) -> None:
     """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
     if lease and limits and limits.journal:
         raise Refused(

@@ -79,6 +79,11 @@ class Plan:
         """The target tables of the chosen entries."""
         return sorted({route.entry.target for route in self.routes.values()})
 
+    def targets(self) -> dict[str, str | None]:
+        """Target tables of the chosen entries → their identity, as far as it is known."""
+        tables = {name: self.target_tables[name] for name in self.target_names()}
+        return {name: table and table.identity for name, table in tables.items()}
+
     def missing_targets(self) -> list[Entry]:
         """One entry for each target table that does not exist."""
         missing = {r.entry.target: r.entry for r in self.routes.values() if self.target_tables[r.entry.target] is None}
@@ -155,7 +160,6 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     target = session.connect(parameters.target, "target", role_arn=role, **common)
     check_endpoint(parameters.target, target.endpoint_url)
     entries = {name: e for name, e in mapping.entries.items() if not chosen or name in chosen}
-    check_same_table(mapping.entries.values(), source, target)
     check_lease(parameters.lease, mapping.entries.values(), limits)
     # Every entry's tables are described, also where only some are chosen: references need the parents' key types.
     source_tables = _describe_all(source, {entry.source for entry in mapping.entries.values()})
@@ -166,6 +170,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
                 f"{entry.name}: source table {entry.source} does not exist in {source.region} "
                 f"({source.endpoint_url}); check the environment, the region and the mapping."
             )
+    check_same_table(mapping.entries.values(), source, target, source_tables, target_tables)
     mapping = with_creates(
         mapping,
         {

@@ -116,7 +116,8 @@ class Sea:
 def be_machine(folder, name, patch):
     """This process is on another machine from now on."""
     patch.setattr(socket, "gethostname", lambda: name)
-    patch.setattr(locks, "FOLDER", folder / f"locks of {name}")
+    (locks_of := folder / f"locks of {name}").mkdir(exist_ok=True)
+    patch.setattr(locks, "FOLDER", locks_of)
 
 
 def sleep_until_woken():

@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
         for module in (walk, replace, rollback):
             patch.setattr(module, "ThreadPoolExecutor", OneByOne)
         patch.setattr(walk, "wait", OneByOne.wait)
-        patch.setattr(locks, "FOLDER", self.folder / "locks")
+        patch.setattr(locks, "FOLDER", self.folder)
         # A death loses nothing that was written; power cuts are not tried.
         patch.setattr(os, "fsync", lambda descriptor: None)
 

@@ -403,7 +403,7 @@ def test_what_another_process_writes_is_refused(run_id, moto_world, tmp_path, mo
         with pytest.raises(Refused, match=rf"is being written by .*process {os.getppid()}"):
             second.migrate()
 
-    with flow.steps().writing("03_migrate", plan.target, plan.target_names()):
+    with flow.steps().writing("03_migrate", plan.target, plan.targets()):
         assert in_child(refused) == 0
     assert moto_world.content(TARGET) == before
 

@@ -404,15 +404,24 @@ def test_a_production_target_on_this_machine_is_not_refused(moto_world, tmp_path
     assert flow.analyze()["verdict"] == "PASS"
 
 
-@pytest.mark.parametrize("spelling", ["http://localhost:{port}", "http://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}"])
-def test_a_source_is_known_as_the_target_however_its_address_is_spelled(spelling, moto_world, tmp_path):
-    """Two spellings of one endpoint are one place."""
-    moto_world.build({"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": "s"}}]}}, worlds.SOURCE)
+SHIPS = {"Ships": {"key": {"id": "S"}, "items": [{"id": {"S": "s"}}]}, "Ports": {"key": {"id": "S"}}}
+
+
+def test_a_source_is_known_as_the_target_however_its_address_is_spelled(moto_world, tmp_path):
+    """By what the tables say of themselves, not by the endpoint; also another entry's source. No stage writes."""
+    moto_world.build(SHIPS, worlds.SOURCE)
     before = moto_world.digest(worlds.SOURCE)
-    flow = flow_of(f"{{Ships: {{target: Ships-dev-{moto_world.suffix}}}}}", moto_world, tmp_path)
-    address = spelling.format(port=moto_world.engine.endpoint_url.rpartition(":")[2])
-    with pytest.raises(Refused, match="source and target are the same table"):
-        side(flow, "target", endpoint_url=address).migrate()
+    port = moto_world.engine.endpoint_url.rpartition(":")[2]
+    own = f"{{Ships: {{target: Ships-dev-{moto_world.suffix}}}}}"
+    crossed = f"{{Ports: {{target: Ships-dev-{moto_world.suffix}}}, Ships: {{target: other-{moto_world.suffix}}}}}"
+    for host in ("localhost", "127.1", "0.0.0.0", "[::ffff:127.0.0.1]"):
+        flow = side(flow_of(own, moto_world, tmp_path), "target", endpoint_url=f"http://{host}:{port}")
+        with pytest.raises(Refused, match="source and target are the same table"):
+            flow.migrate()
+    flow = side(flow_of(crossed, moto_world, tmp_path), "target", endpoint_url=f"HTTP://127.1:{port}/")
+    for stage in (flow.create, lambda: flow.test("Ships"), flow.retry, flow.delta, flow.validate):
+        with pytest.raises(Refused, match="Ports: its target Ships-.* is the source of Ships"):
+            stage()
     assert moto_world.digest(worlds.SOURCE) == before
 
 
@@ -482,6 +491,45 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(moto_world, tmp_path):
         flow_of("{Ships: {}}", moto_world, tmp_path, "was-analyzed", workers=1).migrate()["totals"]["already_there"]
         == 1
     )
+
+
+def make_again(world, table, *items):
+    """The target table deleted, and another one made under its name."""
+    name = world.name(table, TARGET)
+    world.engine.call("DeleteTable", TableName=name)
+    world.build({table: {"key": {"id": "S"}, "items": items}}, TARGET)
+
+
+def test_a_target_that_was_made_again_is_not_the_one_that_was_written_into(moto_world, tmp_path):
+    """Its items, though equal, are not this run's: no stage goes on with it, and a rollback leaves them and says so."""
+    moto_world.build(SHIPS, worlds.SOURCE)
+    moto_world.put(moto_world.name("Ports", worlds.SOURCE), {"id": {"S": "p"}})
+    moto_world.build({name: {"key": {"id": "S"}} for name in SHIPS}, TARGET)
+    flow = flow_of("{Ships: {id_format: keep}, Ports: {id_format: keep}}", moto_world, tmp_path)
+    flow.migrate()
+    make_again(moto_world, "Ships", {"id": {"S": "s"}})
+    for stage in (flow.migrate, flow.delta):
+        with pytest.raises(
+            Refused, match="Ships-prod-.* was deleted and made again since run the-first-run wrote into it"
+        ):
+            stage()
+    report = flow.rollback()
+    assert (report["rollback"]["deleted"], report["rollback"]["not_found"]) == (1, 1)
+    assert [alert["table"] for alert in report["alerts"]] == ["", moto_world.name("Ships", TARGET)]
+    assert {name: len(items) for name, items in moto_world.content(TARGET).items()} == {"Ships": 1, "Ports": 0}
+
+
+def test_a_rollback_where_no_table_is_the_one_that_was_written_into_is_refused(moto_world, tmp_path):
+    """As at another endpoint, whose items may be equal: nothing is deleted, nothing is marked as undone."""
+    moto_world.build({"Ships": SHIPS["Ships"]}, worlds.SOURCE)
+    moto_world.build({"Ships": {"key": {"id": "S"}}}, TARGET)
+    flow = flow_of("{Ships: {id_format: keep}}", moto_world, tmp_path)
+    flow.migrate()
+    make_again(moto_world, "Ships", {"id": {"S": "s"}})
+    before = moto_world.digest(TARGET), content_of(flow.run().folder / "journal")
+    with pytest.raises(Refused, match="nothing in them is this run's"):
+        flow.rollback()
+    assert (moto_world.digest(TARGET), content_of(flow.run().folder / "journal")) == before
 
 
 # the whole command

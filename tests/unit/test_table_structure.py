@@ -1,6 +1,7 @@
 """What a table is, as data: from DescribeTable's words, from a mapping's `create`, compared, and made like another one."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -104,6 +105,39 @@ def test_an_on_demand_table_takes_what_it_is_warm_for_within_its_limit():
     for place in (table, table.indexes["wide"]):
         assert pace(place, "read") == (12_000, "its warm throughput")
         assert pace(place, "write") == (70, "its own limit, OnDemandThroughput")
+
+
+CREATED = datetime(2026, 1, 2, tzinfo=UTC)
+AMERICA = "arn:aws:dynamodb:us-east-1:1:table/orders"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"TableId": "a", "TableArn": AMERICA}, {"TableId": "a"}, True),
+        ({"TableId": "a", "CreationDateTime": CREATED}, {"TableId": "b", "CreationDateTime": CREATED}, False),
+        ({"CreationDateTime": CREATED}, {"CreationDateTime": CREATED}, True),
+        ({"TableId": "a", "CreationDateTime": CREATED}, {"CreationDateTime": CREATED}, True),
+        ({"CreationDateTime": CREATED}, {"CreationDateTime": CREATED + timedelta(milliseconds=1)}, False),
+        ({"CreationDateTime": CREATED}, {"CreationDateTime": CREATED, "TableArn": AMERICA}, False),
+        ({}, {}, None),
+        ({"CreationDateTime": CREATED}, {}, None),
+        ({"TableArn": None, "CreationDateTime": CREATED}, {"TableArn": None, "CreationDateTime": CREATED}, None),
+        ({"TableId": "a", "Replicas": [{"RegionName": "us-east-1"}]}, {"TableId": "b", "TableArn": AMERICA}, True),
+        ({"TableId": "a", "Replicas": [{"RegionName": "us-east-2"}]}, {"TableId": "b", "TableArn": AMERICA}, False),
+        (
+            {"TableId": "a", "Replicas": [{"RegionName": "us-east-1", "ReplicaArn": AMERICA.replace(":1:", ":2:")}]},
+            {"TableId": "b", "TableArn": AMERICA.replace(":1:", ":2:")},
+            True,
+        ),
+        ({"TableArn": None, "Replicas": [{"RegionName": "us-east-1"}]}, {"TableArn": None}, None),
+    ],
+)
+def test_two_descriptions_are_of_one_table_by_what_no_other_table_has(one, other, same):
+    """The id, else ARN and creation; equal ARNs alone prove nothing, and a replica is its table. In both directions."""
+    bare = {name: value for name, value in REPLY.items() if name != "Replicas"}
+    tables = [table_of(bare | about) for about in (one, other)]
+    assert tables[0].is_same(tables[1]) is tables[1].is_same(tables[0]) is same
 
 
 def test_a_description_outlives_a_file():

@@ -1,6 +1,7 @@
 """What DescribeTable says of a table, and the same as plain JSON. Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from ...mapping.model import ALL, KEYS_ONLY
@@ -64,6 +65,23 @@ class Table:
     kms_key: str | None = None  # ARN
     replicas: tuple[str, ...] = ()  # other regions
     table_class: str = "STANDARD"
+    id: str | None = None  # DynamoDB's own, of which no two tables have the same
+    created: int | None = None  # milliseconds since 1970
+    replica_arns: frozenset[str] = frozenset()
+
+    @property
+    def identity(self) -> str | None:
+        """What no other table has, wherever and whenever: its id, else ARN and creation; None where the engine says neither."""
+        return self.id or (f"{self.arn} of {self.created}" if self.arn and self.created else None)
+
+    def is_same(self, other: "Table") -> bool | None:
+        """Whether both are one table, or replicas of one global table; None where the engine does not tell."""
+        if self.arn and (self.arn in other.replica_arns or other.arn in self.replica_arns):
+            return True
+        if self.id and other.id:
+            return self.id == other.id
+        mine, others = (self.arn, self.created), (other.arn, other.created)
+        return mine == others if all((*mine, *others)) else None
 
 
 def pace(place: Table | Index, kind: str) -> Pace:
@@ -84,6 +102,7 @@ def table_of(content: dict[str, Any]) -> Table:
     provisioned = billing == "PROVISIONED"
     stream, sealed = content.get("StreamSpecification", {}), content.get("SSEDescription", {})
     is_sealed = sealed.get("Status") in ("ENABLED", "ENABLING", "UPDATING")
+    arn, replicas, created = content.get("TableArn"), content.get("Replicas") or (), content.get("CreationDateTime")
     return Table(
         name=content["TableName"],
         key=_key(content["KeySchema"], types),
@@ -96,7 +115,7 @@ def table_of(content: dict[str, Any]) -> Table:
         size_bytes=content.get("TableSizeBytes", 0),
         status=content["TableStatus"],
         billing=billing,
-        arn=content.get("TableArn"),
+        arn=arn,
         stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
         deletion_protection=content.get("DeletionProtectionEnabled", False),
         units=_units(content.get("ProvisionedThroughput"), "CapacityUnits") if provisioned else None,
@@ -105,7 +124,19 @@ def table_of(content: dict[str, Any]) -> Table:
         kms_key=sealed.get("KMSMasterKeyArn") if is_sealed else None,
         replicas=_replicas(content),
         table_class=content.get("TableClassSummary", {}).get("TableClass", "STANDARD"),
+        id=content.get("TableId"),
+        created=round(created.timestamp() * 1000) if isinstance(created, datetime) else None,
+        replica_arns=frozenset(
+            replica.get("ReplicaArn") or _in_region(arn, replica["RegionName"]) for replica in replicas
+        )
+        - {arn},
     )
+
+
+def _in_region(arn: str | None, region: str) -> str:
+    """The ARN of a table of that name and account in another region; "" where there is none."""
+    parts = (arn or "").split(":")
+    return ":".join([*parts[:3], region, *parts[4:]]) if len(parts) > 4 else ""
 
 
 def _index(about: dict, types: dict[str, str], *, local: bool, provisioned: bool) -> Index:

@@ -48,16 +48,21 @@ def _resolve(checkpoint: Checkpoint, names: list[str], made: dict[str, str]) -> 
 def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) -> list[TableDeletion]:
     """Deletes the named tables that are empty. Writes to the target's account and the run's journal.
 
-    A table that still holds an item, whoever wrote it, that is protected, or that DynamoDB never confirmed to this run, stays;
+    A table that still holds an item, whoever wrote it, that is protected, that DynamoDB never confirmed to this run, or that
+    somebody else has made since, stays;
     the result gives the reason.
     """
     results = []
     with Stage(checkpoint.run, "create") as stage:
         confirmed = {event["table"] for event in stage.events("made", "created")}
+        identities = {event["table"]: known for event in stage.events("created") if (known := event.get("identity"))}
         for table in _resolve(checkpoint, names, _created(stage)):
-            if tables.describe(target, table) is not None:
+            if (found := tables.describe(target, table)) is not None:
                 if table not in confirmed:  # the run ended when it was about to make it: it may be somebody else's
                     results.append(TableDeletion(table, False, "whether this run made it is not known"))
+                    continue
+                if found.identity not in (None, identities.get(table, found.identity)):
+                    results.append(TableDeletion(table, False, "somebody else has made it since"))
                     continue
                 if not tables.is_empty(target, table):
                     results.append(TableDeletion(table, False, "it still holds items"))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any
 
+from ...dynamo import tables
 from ...dynamo.session import Connection
 from ...errors import Refused
 from ...journal import audit, repair
@@ -21,7 +22,7 @@ from ..selection import latest_checkpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables
 from .restore import Restored, Wanted
-from .undo import Preview, Undone, connect, limiter_of, preview, undo
+from .undo import Preview, Undone, connect, limiter_of, made_again, preview, undo
 
 
 class Undoing:
@@ -40,6 +41,7 @@ class Undoing:
         self.journal = self._stage.read(known, heads=heads)
         audit.check_journals(run, heads, [self.journal])
         self._target: Connection | None = None
+        self._tables: dict[str, str | None] | None = None
         self.limiter = limiter_of(self.checkpoint)
 
     def target(self) -> Connection:
@@ -71,9 +73,21 @@ class Undoing:
             )
         return preview(self.journal)
 
-    def tables(self) -> list[str]:
-        """The target tables of the checkpoint's entries."""
-        return tables_of(self.checkpoint)
+    def tables(self) -> dict[str, str | None]:
+        """The target tables of the checkpoint's entries → their identity now, as far as it is known. Read-only.
+
+        Refused where none of them is the one that the run wrote into.
+        """
+        if self._tables is None:
+            there = tables.identities(self.target(), tables_of(self.checkpoint))
+            known = {name for name in self._stage.targets() if there[name]}
+            if known and known == set(made_again(self._stage, there)):
+                raise Refused(
+                    f"the target tables were deleted and made again since run {self.checkpoint.run.id} wrote into them, or are "
+                    "at another endpoint, so nothing in them is this run's; correct the endpoint if it is another."
+                )
+            self._tables = there
+        return self._tables
 
     def undo(self, held: Held) -> Undone:
         """Deletes what the stage inserted. Writes to the target and the journal."""
@@ -84,7 +98,7 @@ class Undoing:
 
         run = self.checkpoint.run
         self.limiter.follow_waits(run.logger().warning, lambda: control.check_wait(run))
-        undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check)
+        undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check, identities=self.tables())
         self.journal = undone.journal
         return undone
 
@@ -120,6 +134,10 @@ class Undoing:
         if undone.not_found:
             message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else, or expired"
             alerts.append(Alert("", "", message, "Nothing to do."))
+        for table in undone.made_again:
+            message = "deleted, and another table made under its name, since this run wrote into it; its items were left alone"
+            action = "If it was restored from a backup, items of this run may be in it: check by hand."
+            alerts.append(Alert(REVIEW, table, message, action))
         if others := undone.others():
             alerts.append(Alert("", "", f"items of others were not touched: {others}", "Nothing to do."))
         if self.checkpoint.code_changed:
@@ -144,7 +162,8 @@ def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
 
     By the turns that their executions took; where one has none (an earlier version, a repair), by the order of the runs.
     """
-    mine, tables = _turn(journal.events()), set(tables_of(checkpoint))
+    mine, names = _turn(journal.events()), set(tables_of(checkpoint))
+    written = set().union(*checkpoint.stage_journal().targets().values())
     known = runs(checkpoint.run.folder.parent)
     newer = list(takewhile(lambda run: run.id != checkpoint.run.id, known))
     for run in (run for run in known if run.id != checkpoint.run.id):
@@ -164,7 +183,11 @@ def later_run(checkpoint: Checkpoint, journal: Snapshot) -> str | None:
                     f"run {run.id} may have built on this one, but cannot be read: {str(problem).rstrip('.')}. To roll back "
                     "regardless, move its folder elsewhere."
                 ) from problem
-            if other and other.sides["target"] == checkpoint.sides["target"] and tables & set(tables_of(other)):
+            if other is None:
+                continue
+            same_place = other.sides["target"] == checkpoint.sides["target"]
+            same_tables = written & set().union(*stage.targets().values())  # whatever both call them and the way there
+            if same_tables or (same_place and names & set(tables_of(other))):
                 return run.id
     return None
 

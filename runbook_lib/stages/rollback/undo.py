@@ -5,12 +5,12 @@ delete's own condition still holds. An item that was edited since stays and is l
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from ...dynamo import session
+from ...dynamo import session, tables
 from ...dynamo.items import Wire
 from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection
@@ -55,6 +55,7 @@ class Undone:
     already_there: int = 0  # items of others, left alone: those equal to ours from before,
     conflicts: int = 0  # and those different from ours under the same key
     journal: Snapshot | None = None  # the stage's journal after it
+    made_again: tuple[str, ...] = ()  # target tables that were deleted, and others made under their names: left alone
 
     def others(self) -> str:
         """The items of others that were left alone, as a phrase; "" without any."""
@@ -89,19 +90,22 @@ def undo(
     known: Snapshot | None = None,
     execution: int | None = None,
     on_page: Callable[[str, Counter], None] | None = None,
+    identities: Mapping[str, str | None] | None = None,
 ) -> Undone:
     """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
 
     Children go before parents. Without `target` it connects with `target.rollback_role_arn`. Resumable: it does not touch undone
     items again, and looks at kept items again. It reads the source only to list what differs in kept items; nothing else
-    depends on that. `known` is an earlier reading of the stage's journal.
+    depends on that. `known` is an earlier reading of the stage's journal; `identities` those of the target tables, by name.
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
     target = target or connect(parameters, limiter_of(checkpoint), stage.run.id)
     with stage.run.saving(), stage:
         stage.read(known)
-        kept = _undo(checkpoint, stage, target, execution, on_page)
+        there = tables.identities(target, stage.targets()) if identities is None else identities
+        others = made_again(stage, there)
+        kept = _undo(checkpoint, stage, target, others, execution, on_page)
         lines = listed(checkpoint, kept, target.wire)
     after = stage.read()
     counts, letters = after.state(execution).undone, after.letters(execution)
@@ -113,6 +117,14 @@ def undo(
         letters[ALREADY_THERE],
         letters[CONFLICT],
         after,
+        others,
+    )
+
+
+def made_again(stage: Stage, identities: Mapping[str, str | None]) -> tuple[str, ...]:
+    """The target tables that are not the ones that the stage wrote into, by their identities now."""
+    return tuple(
+        name for name, written in stage.targets().items() if identities.get(name) and identities[name] not in written
     )
 
 
@@ -181,6 +193,7 @@ def _undo(
     checkpoint: Checkpoint,
     stage: Stage,
     target: Connection,
+    others: Collection[str],
     execution: int | None,
     on_page: Callable[[str, Counter], None] | None,
 ) -> list[JournalRow]:
@@ -197,7 +210,7 @@ def _undo(
             table = file.begin["table"]
             log, file = stage.hold(file)
             try:
-                undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept)
+                undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept, others)
                 for intent, indexes in _candidates(file, file.intents(file=log.reader()), execution):
                     for at in range(0, len(indexes), BATCH):
                         counts = undo_file.batch(intent, indexes[at : at + BATCH])
@@ -237,9 +250,17 @@ def _candidates(
 class _UndoFile:
     """Undoes batches of one journal file."""
 
-    def __init__(self, checkpoint: Checkpoint, wire: Wire, pool: ThreadPoolExecutor, log: Log, kept: list[JournalRow]):
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        wire: Wire,
+        pool: ThreadPoolExecutor,
+        log: Log,
+        kept: list[JournalRow],
+        others: Collection[str],
+    ):
         self._entries, self._workers = checkpoint.entries, checkpoint.parameters.limits.workers
-        self._wire, self._pool, self._log, self._kept = wire, pool, log, kept
+        self._wire, self._pool, self._log, self._kept, self._others = wire, pool, log, kept, others
 
     def batch(self, intent: Intent, indexes: list[int]) -> Counter:
         """Reads the rows' items and deletes those that are ours and unchanged. Returns counts by state."""
@@ -268,6 +289,8 @@ class _UndoFile:
 
     def _look(self, table: str, keys: list[dict]) -> list[dict | None]:
         """The stored items. A deleted table has none; if all tables are missing, this is the wrong place: Interrupted."""
+        if table in self._others:
+            return [None] * len(keys)
         try:
             return self._wire.get_many(table, keys)
         except DynamoError as problem:

@@ -107,9 +107,9 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
             stage.record("made", entry=entry.name, table=entry.target)
         for entry in [*unfinished, *missing]:
             started = time.monotonic()
-            tables.wait_active(plan.target, entry.target)
+            made = tables.wait_active(plan.target, entry.target)
             notes = _settle(plan, entry)
-            stage.record("created", entry=entry.name, table=entry.target)
+            stage.record("created", entry=entry.name, table=entry.target, identity=made.identity)
             run.logger().info("created %s", entry.target)
             created.append(Created(entry.name, entry.target, time.monotonic() - started, tuple(notes)))
     return created
