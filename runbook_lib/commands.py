@@ -14,7 +14,7 @@ from .stages.execution import resumable, resume_hint
 from .stages.selection import DRAFT, mapping_for, select_run
 from .verdict import ROLLED_BACK
 from .walk.guard import ask_for_codes, confirm, terminal
-from .yaml_files import parse_value
+from .yaml_files import parse_value, shown
 
 
 def run_stage(options: argparse.Namespace, stage: str, own: dict[str, Any]) -> Execution:
@@ -142,6 +142,6 @@ def override(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits", "lease"):
-            raise Refused(f"-p {setting}: set a key of PARAMS, such as limits.workers=16.")
+            raise Refused(f"-p {shown(setting)}: set a key of PARAMS, such as limits.workers=16.")
         found[key] = parse_value(value)
     return found

@@ -1,5 +1,7 @@
 """Where a migration runs: environments and limits. A parameters file is also a valid `papermill -f` file."""
 
+import os
+import re
 from datetime import date as date_type
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +12,22 @@ from .errors import ParametersError
 from .yaml_files import Strict, expand, explain, read_yaml
 
 PRICES = "parameters/prices.yaml"  # a user's own
+_ENDPOINTS = "AWS_ENDPOINT_URL"  # and what begins with it: for one service
+_LOGIN = re.compile(r"[^/@]*@|[^@]*:[^@]*@")  # at the beginning; a password may hold a slash
+
+
+def has_login(url: str) -> bool:
+    """Whether a URL, or what is meant to be one, holds a user, a password, or a query, where tokens stand."""
+    return bool(_LOGIN.match(url.rpartition("://")[2]) or "?" in url or "#" in url)
+
+
+def _without_login(url: str | None) -> str | None:
+    if url and has_login(url):
+        raise ValueError(f"contains {LOGIN}")
+    return url
+
+
+LOGIN = "a user, a password or a query; remove it, because whoever reads a report or a notebook would read it too"
 
 
 def _none_for_empty(value: Any) -> Any:
@@ -37,6 +55,7 @@ class Side(Strict):
     _unset = field_validator("region", "account", "profile", "role_arn", "external_id", "endpoint_url", mode="before")(
         _none_for_empty
     )
+    _no_login = field_validator("endpoint_url")(_without_login)
 
     @model_validator(mode="after")
     def _roles(self) -> "Side":
@@ -80,6 +99,7 @@ class Limits(Strict):
     _unset = field_validator("read_units", "write_units", "segments", "engine", "scheduler", "journal", mode="before")(
         _none_for_empty
     )
+    _no_login = field_validator("scheduler", "journal")(_without_login)
 
 
 class LeaseSettings(Strict):
@@ -149,7 +169,13 @@ def load_parameters(path: str | Path, overrides: dict[str, Any] | None = None) -
 
 
 def build_parameters(content: dict[str, Any], file: str = "parameters") -> Parameters:
-    """Parameters from plain dicts, as papermill injects them. Raises ParametersError naming `file`."""
+    """Parameters from plain dicts, as papermill injects them. Raises ParametersError naming `file`.
+
+    Also where the environment names an endpoint with a password: every report would show it.
+    """
+    for name, value in os.environ.items():
+        if name.startswith(_ENDPOINTS) and has_login(value):
+            raise ParametersError(f"{name} contains {LOGIN}.")
     try:
         return Parameters.model_validate(expand(content, file, ParametersError))
     except ValidationError as error:

@@ -19,6 +19,7 @@ MAX_LEVELS = 100  # of nesting, likewise
 MAX_DIGITS = 1_000
 MAX_SHOWN = 80  # characters of a wrong value that a message quotes
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
+_URL_LOGIN = re.compile(r"//[^\s'\"]*@")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
@@ -212,8 +213,13 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     return f"{file}: {where}: {message[:1].lower()}{message[1:]}; correct the value."
 
 
+def shown(text: str) -> str:
+    """Text for a message, with `***` for what a URL in it says of user and password."""
+    return _URL_LOGIN.sub("//***@", text)
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = shown(repr(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 

@@ -1,20 +1,23 @@
 """Opening a side: credentials, region, endpoint and account, as botocore finds them, checked before anything else."""
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import Interrupted, Refused, RunbookError
-from ..parameters import Side
+from ..parameters import LOGIN, Side, has_login
 from .items import Wire
 from .rate_limiter import RateLimiter
 
-_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu")
+_SERVICE = re.compile(  # a host name before its partition's end
+    r"(.+\.)?(dynamodb|ddb|sts)(-fips)?(\.[a-z]+(-[a-z]+)+-\d+)?(\.vpce)?"
+)
 CACHE = "~/.aws/cli/cache"  # the AWS CLI's, of sessions of assumed roles
 SESSION_NAME = 64  # characters, at most, of a role session's name
 _MEND = "set AWS_PROFILE, the side's `profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -53,6 +56,7 @@ def connect(
     """
     from botocore.config import Config
 
+    check_endpoints(side)
     with _refusals(label):
         login = Login(
             label, side.profile, side.region, role_arn or side.role_arn, external_id=side.external_id, run_id=run_id
@@ -67,6 +71,8 @@ def connect(
                 connect_timeout=5,
                 read_timeout=30,
                 max_pool_connections=workers,
+                # The data path has one endpoint. With "required", botocore refuses every call of one that has no account.
+                account_id_endpoint_mode="disabled",
             ),
         )
         login.use_endpoint(client.meta.endpoint_url, given=bool(side.endpoint_url))
@@ -101,8 +107,38 @@ def sign_in(side: Side, label: str, ask: Callable[[str], str] | None) -> None:
 
 
 def is_aws(endpoint_url: str) -> bool:
-    """Return whether the endpoint is AWS's own, in any partition that is open to the public."""
-    return (urlsplit(endpoint_url).hostname or "").endswith(_AWS)
+    """Return whether the endpoint is AWS's own, in any partition, by any way: dual stack, FIPS, VPC endpoint, account.
+
+    Customers have machines and load balancers whose names end like that, too: a name must be of DynamoDB or STS.
+    """
+    host = (urlsplit(endpoint_url).hostname or "").rstrip(".")
+    return any(host.endswith(end) and _SERVICE.fullmatch(host.removesuffix(end)) for end in _ends())
+
+
+@cache
+def _ends() -> frozenset[str]:
+    """How the names of AWS's hosts end, by botocore's data on partitions."""
+    from botocore.loaders import create_loader
+
+    outputs = [one["outputs"] for one in create_loader().load_data("partitions")["partitions"]]
+    return frozenset(
+        f".{one[name]}" for one in outputs for name in ("dnsSuffix", "dualStackDnsSuffix") if one.get(name)
+    )
+
+
+def check_endpoints(*sides: Side) -> None:
+    """Refused where the AWS configuration gives a side an endpoint with a user or a password. Asks nobody."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    for side in sides:
+        with suppress(BotoCoreError):  # `connect` tells what is wrong with a profile
+            session = Session(profile=side.profile)
+            profile, services = session.get_scoped_config(), session.full_config.get("services", {})
+            own = services.get(profile.get("services"), {}).values()
+            urls = [about.get("endpoint_url") for about in (profile, *own) if isinstance(about, dict)]
+            if any(has_login(url) for url in urls if url):
+                raise Refused(f"endpoint_url in the AWS configuration file contains {LOGIN}.")
 
 
 class Login:

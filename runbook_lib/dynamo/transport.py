@@ -24,7 +24,7 @@ from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_ import create_urllib3_context
 
 from .. import failpoints
-from ..errors import Again, Interrupted
+from ..errors import Again, Interrupted, Refused
 from .http import CUT_OFF, Line
 
 CONNECT_TIMEOUT = 5.0
@@ -80,7 +80,13 @@ class Transport:
             context.load_verify_locations(**{"capath" if os.path.isdir(trusted) else "cafile": trusted})
             self._new = (HTTPSConnection, parts.hostname, parts.port, tls)
         proxy = get_environ_proxies(endpoint_url).get(parts.scheme)
-        self._pool = self._proxied(proxy, parts.scheme, connections, tls) if proxy else None
+        try:
+            self._pool = self._proxied(proxy, parts.scheme, connections, tls) if proxy else None
+        except ValueError:  # whose text may hold a part of the password
+            raise Refused(
+                f"the proxy in {parts.scheme.upper()}_PROXY is not a URL that can be used; correct it, and write /, #, ?, [ "
+                "and @ of a password as %2F, %23, %3F, %5B and %40."
+            ) from None
 
     def _proxied(self, proxy: str, scheme: str, connections: int, tls: dict[str, Any]) -> Any:
         proxy = proxy if "://" in proxy else f"http://{proxy}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ParametersError
-from ..yaml_files import suggest
+from ..yaml_files import shown, suggest
 
 COMMON = {
     "mapping": str,
@@ -35,7 +35,7 @@ def typed(name: str, value: Any, wanted: type) -> Any:
         if text and not value:  # an empty list would mean all
             raise ParametersError(f"{name} is {text!r}, which names nothing; name one, or omit the parameter.")
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise ParametersError(f"{name} is {value!r}; give a value of type {wanted.__name__}.")
+        raise ParametersError(f"{name} is {shown(repr(value))}; give a value of type {wanted.__name__}.")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..dynamo.session import check_endpoints
 from ..errors import Refused
 from ..journal.audit import journal_heads
 from ..journal.snapshot import Snapshot, state_of
@@ -37,6 +38,7 @@ def select_run(
     migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
     With `migrated` it is the latest that has migrated, in whatever state; Refused where there is none, or not the named.
     """
+    check_endpoints(parameters.source, parameters.target)  # before a folder is made that would hold a password
     about = run_json(parameters, mapping, name or Path(parameters.mapping).stem)
     if migrated:
         found = open_run(outputs, run_id) if run_id else _latest("04_validate", outputs, about["fingerprint"])

@@ -12,7 +12,7 @@ from ..dynamo.session import Connection, is_aws, sign_in
 from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping.model import Entry
-from ..parameters import LeaseSettings, Limits, Parameters, Target
+from ..parameters import LOGIN, LeaseSettings, Limits, Parameters, Target, has_login
 
 
 def check_endpoint(target: Target, endpoint_url: str) -> None:
@@ -103,10 +103,10 @@ def check_engine(limits: Limits) -> None:
 def check_journal_url(url: str) -> None:
     """Refused where a URL is not valid, holds a secret, or belongs to a package that is missing. Asks for nothing."""
     parts = urlsplit(url)
-    if not parts.scheme or parts.query or parts.fragment or (parts.scheme == "file" and parts.netloc):
+    if has_login(url):
+        raise Refused(f"limits.journal contains {LOGIN}; each worker has its own credentials.")
+    if not parts.scheme or (parts.scheme == "file" and parts.netloc):
         raise Refused(f"limits.journal is {url}; write s3://BUCKET/PREFIX, or file:///FOLDER.")
-    if parts.username or parts.password:
-        raise Refused("limits.journal contains a user or a password; remove it: each worker has its own credentials.")
     if parts.scheme == "s3" and not parts.netloc:
         raise Refused(f"limits.journal is {url}, without a bucket; write s3://BUCKET/PREFIX.")
     if parts.scheme not in ("file", "s3") and find_spec("fsspec") is None:

@@ -141,6 +141,49 @@ def test_a_folder_of_runs_that_is_none_is_refused(tmp_path):
             runs(tmp_path / name)
 
 
+PASSWORDS = {
+    "in PARAMS": (["-p", "target.endpoint_url=http://user:sekret@127.0.0.1:1"], {}, "target.endpoint_url"),
+    "with a slash": (["-p", "source.endpoint_url=http://user:sek/sekret@host"], {}, "source.endpoint_url"),
+    "without a scheme": (["-p", "source.endpoint_url=user:sekret@host"], {}, "source.endpoint_url"),
+    "a token": (["-p", "source.endpoint_url=http://host?token=sekret"], {}, "source.endpoint_url"),
+    "of the scheduler": (["-p", "limits.scheduler=tls://user:sekret@host:1"], {}, "limits.scheduler"),
+    "of the journal": (["-p", "limits.journal=s3://key:sekret@bucket?x"], {}, "limits.journal"),
+    "beside another mistake": (["-p", "source=http://user:sekret@host"], {}, "source"),
+    "of an unknown key": (["-p", "endpoint=http://user:sekret@host"], {}, "-p endpoint"),
+    "for all services": ([], {"AWS_ENDPOINT_URL": "http://user:sekret@host"}, "AWS_ENDPOINT_URL"),
+    "for DynamoDB": ([], {"AWS_ENDPOINT_URL_DYNAMODB": "http://user:sekret@host"}, "AWS_ENDPOINT_URL_DYNAMODB"),
+    "of a profile": ([], {"AWS_PROFILE": "p"}, "endpoint_url in the AWS configuration"),
+    "of a profile's service": ([], {"AWS_PROFILE": "s"}, "endpoint_url in the AWS configuration"),
+    "of a profile in PARAMS": (["-p", "source.profile=p"], {}, "endpoint_url in the AWS configuration"),
+}
+CONFIG = """[profile p]
+endpoint_url = http://user:sekret@host
+[profile s]
+services = mine
+[services mine]
+dynamodb =
+  endpoint_url = http://user:sekret@host
+"""
+
+
+@pytest.mark.parametrize("name", PASSWORDS)
+def test_an_endpoint_with_a_password_is_refused_before_anything_is_written(name, tmp_path, monkeypatch, capsys):
+    """In one sentence without the password, wherever it stands."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("CASE_ENDPOINT", CLOSED)
+    monkeypatch.setenv("CASE_SUFFIX", "x")
+    (tmp_path / "config").write_text(CONFIG)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    arguments, environment, told = PASSWORDS[name]
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    for words in (["analyze", PARAMS], ["migrate", PARAMS, *WRITE]):
+        code, error = command(*words, *arguments, "--outputs", tmp_path / "outputs", capsys=capsys)
+        assert (code, "sekret" in error, told in error) == (2, False, True), error
+        assert "\n" not in error
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_a_mistake_in_the_command_line_is_told_as_json_too(capsys):
     """With --json whatever is refused has an object on stdout, and one sentence on stderr."""
     for words in (["analyze", "--json"], ["fly", "--json"], ["migrate", "x", "--tables", ",", "--json"]):

@@ -6,12 +6,17 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import EndpointProviderError, EndpointVariantError
+from botocore.session import Session
 
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Interrupted, Refused
@@ -130,17 +135,83 @@ def test_a_missing_ca_bundle_is_refused(monkeypatch):
     ("url", "aws"),
     [
         ("https://dynamodb.us-west-1.amazonaws.com", True),
+        ("https://DynamoDB.us-west-1.amazonaws.com.:443/", True),
         ("https://123456789012.ddb.us-west-1.amazonaws.com", True),
+        ("https://dynamodb-fips.us-gov-west-1.amazonaws.com", True),
+        ("https://vpce-0a-1b.dynamodb.us-east-1.vpce.amazonaws.com", True),
+        ("https://vpce-0a-1b-us-east-1a.dynamodb.us-east-1.vpce.amazonaws.com", True),
         ("https://dynamodb.cn-north-1.amazonaws.com.cn", True),
+        ("https://dynamodb.cn-north-1.api.amazonwebservices.com.cn", True),
         ("https://dynamodb.us-west-1.api.aws", True),
+        ("https://dynamodb.us-iso-east-1.c2s.ic.gov", True),
+        ("https://dynamodb.us-isob-east-1.api.aws.scloud", True),
+        ("https://dynamodb.eu-isoe-west-1.cloud.adc-e.uk", True),
+        ("https://dynamodb.us-isof-east-1.csp.hci.ic.gov", True),
+        ("https://dynamodb.eusc-de-east-1.amazonaws.eu", True),
+        ("https://sts.amazonaws.com", True),
         ("https://amazonaws.com.example.org", False),
+        ("https://dynamodb.us-west-1.amazonaws.com.example.org", False),
+        ("https://dynamodb.us-west-1.amazonaws.com@example.org", False),
+        ("https://ec2-1-2-3-4.compute-1.amazonaws.com", False),
+        ("https://mine-1.us-west-1.elb.amazonaws.com", False),
+        ("https://dynamodb.s3.amazonaws.com", False),
         ("https://notamazonaws.com", False),
         ("http://127.0.0.1:8000", False),
     ],
 )
 def test_is_aws(url, aws):
-    """By the end of the host name, not by what stands in it."""
+    """By botocore's partitions and the service before their ends; not by what else stands in the name."""
     assert session.is_aws(url) is aws
+
+
+def test_every_partition_of_botocore_is_aws():
+    """Whatever endpoint botocore makes for DynamoDB: standard, FIPS, dual stack."""
+    made = set()
+    known = Session()
+    for partition in known.get_available_partitions():
+        region = known.get_available_regions("dynamodb", partition)[0]
+        for dual, fips in ((False, False), (True, False), (False, True), (True, True)):
+            config = Config(use_dualstack_endpoint=dual, use_fips_endpoint=fips)
+            with suppress(EndpointVariantError, EndpointProviderError):
+                made.add(known.create_client("dynamodb", region_name=region, config=config).meta.endpoint_url)
+    assert len(made) > 20
+    assert [url for url in sorted(made) if not session.is_aws(url)] == []
+
+
+@pytest.mark.parametrize("mode", ["required", "preferred"])
+def test_endpoints_of_accounts_are_not_asked_for(monkeypatch, mode):
+    """Data and tables go to one endpoint; "required" needs an account, which not all credentials have."""
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", mode)
+    monkeypatch.setattr(session.Login, "check", lambda *_: None)
+    client = session.connect(side(region="us-west-1"), "source").client
+    sent = []
+
+    def answer(request, **_):
+        sent.append(request.url)
+        return AWSResponse(request.url, 200, {}, SimpleNamespace(stream=lambda: iter([b'{"TableNames": []}'])))
+
+    client.meta.events.register("before-send.dynamodb", answer)
+    assert client.list_tables()["TableNames"] == []
+    assert sent == ["https://dynamodb.us-west-1.amazonaws.com/"]
+
+
+@pytest.mark.parametrize("proxy", ["http://user:sek/ret@host:1", "http://user:sek[ret@host", "ftp://user:sekret@host"])
+def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(monkeypatch, proxy):
+    """A part of a password that is not encoded would else be read as the host, and quoted."""
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setattr(session.Login, "check", lambda *_: None)
+    with pytest.raises(Refused, match="the proxy in HTTP_PROXY is not a URL") as problem:
+        session.connect(side(region="us-west-1", endpoint_url="http://host.example"), "source")
+    assert "sek" not in str(problem.value)
+
+
+def test_an_endpoint_of_the_configuration_has_no_password(monkeypatch, tmp_path):
+    """However the side is opened."""
+    (tmp_path / "config").write_text("[profile p]\nregion = us-west-1\nendpoint_url = http://user:sekret@host\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(Refused, match="endpoint_url in the AWS configuration") as problem:
+        session.connect(side(profile="p"), "source")
+    assert "sekret" not in str(problem.value)
 
 
 # Credentials that change while the run goes on

@@ -423,8 +423,9 @@ def test_another_file_system_does_where_its_server_decides(monkeypatch):
         ("/srv/x", "write s3://BUCKET/PREFIX"),
         ("s3:///x", "without a bucket"),
         ("file://host/x", "write s3://BUCKET/PREFIX"),
-        ("s3://b/x?versionId=1", "write s3://BUCKET/PREFIX"),
-        ("s3://key:secret@bucket/x", "contains a user or a password"),
+        ("s3://b/x?versionId=secret", "contains a user, a password or a query"),
+        ("s3://key:secret@bucket/x", "contains a user, a password or a query"),
+        ("s3://key:se/secret@bucket/x", "contains a user, a password or a query"),
     ],
 )
 def test_a_url_that_will_not_do_is_refused(url, told):

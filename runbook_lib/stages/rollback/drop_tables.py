@@ -49,8 +49,7 @@ def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) 
     """Deletes the named tables that are empty. Writes to the target's account and the run's journal.
 
     A table that still holds an item, whoever wrote it, that is protected, that DynamoDB never confirmed to this run, or that
-    somebody else has made since, stays;
-    the result gives the reason.
+    somebody else has made since, stays; the result gives the reason.
     """
     results = []
     with Stage(checkpoint.run, "create") as stage:
