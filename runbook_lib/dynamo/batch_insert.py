@@ -44,6 +44,7 @@ _HELD = frozenset({faults.CONDITION_FAILED, "DuplicateItemException"})
 # and AccessDeniedException: a right to PartiQLInsert is none to PutItem, nor the other way round.
 _FINAL = frozenset({"ItemCollectionSizeLimitExceededException"})
 _NO_BATCHES = "the endpoint takes no INSERT statements with parameters"
+_BY_ARN = "PartiQL does not reach a table that is named by its ARN"
 _UNKNOWN = frozenset({"UnknownOperationException", "UnknownOperation"})
 
 
@@ -63,6 +64,8 @@ class Batches:
 
         One attempt, whose answer is kept where it is a definite yes or no. What may be otherwise later is asked again.
         """
+        if table.startswith("arn:"):
+            return _BY_ARN
         with self._asking:
             if table in self._single:
                 return self._single[table]

@@ -21,6 +21,7 @@ import errno
 import fcntl
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from hashlib import blake2b
@@ -274,7 +275,7 @@ def records(path: Path, *kinds: str) -> Iterator[dict]:
 
 def log_name(table: str, segment: int) -> str:
     """The file name for a table and a segment."""
-    return name_of(table, f".{segment:05}.jsonl")
+    return name_of(re.sub(r"[:/]", "+", table), f".{segment:05}.jsonl")  # of an ARN: what a file's name can hold
 
 
 def begin_of(path: Path) -> dict | None:

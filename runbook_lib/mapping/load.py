@@ -35,6 +35,7 @@ from .model import (
 from .references import paths_in_record
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_TABLE_ARN = re.compile(r"arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[A-Za-z0-9_.-]{3,255}")
 _PATH_TOKEN = re.compile(r"\[\]|:json(?=$|[.\[:])|\.|[^.\[\]:]+|.")
 
 
@@ -144,6 +145,12 @@ def _table_name(side: str, template: str | None, name: str, parameters: Paramete
                     f".{side}: {template!r} needs a value that the parameters file does not give; add it there."
                 )
         text += part
+    if text.startswith("arn:"):
+        if not _TABLE_ARN.fullmatch(text):
+            raise ValueError(
+                f".{side}: {text!r} is not a table's ARN; write arn:aws:dynamodb:REGION:ACCOUNT:table/NAME."
+            )
+        return text
     if not _TABLE_NAME.fullmatch(text):
         raise ValueError(f".{side}: {text!r} is not a table name; use letters, digits, '_', '-' and '.', 255 at most.")
     return text

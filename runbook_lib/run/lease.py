@@ -259,7 +259,7 @@ def _open(target: Connection, names: list[str], settings: LeaseSettings) -> Leas
         read_timeout=patience,
         guarded=False,
     )
-    return LeaseTable(wire, name, table.key[0][0], target.region)
+    return LeaseTable(wire, name, table.key[0][0], target.region, target.account)
 
 
 def _is_dead(record: Record) -> bool:

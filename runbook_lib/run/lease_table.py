@@ -34,9 +34,12 @@ class Record:
 class LeaseTable:
     """The lease table: an item for each target table. Written only on the condition that it says what it said."""
 
-    def __init__(self, wire: Wire, table: str, key: str, region: str):
-        """`key` is the table's partition key; requests go by a wire of their own, so that they wait for no data."""
-        self.table, self._wire, self._key, self._region = table, wire, key, region
+    def __init__(self, wire: Wire, table: str, key: str, region: str, account: str | None = None):
+        """`key` is the table's partition key; requests go by a wire of their own, so that they wait for no data.
+
+        `account` is the side's own, as far as it is known: a target table is named by its ARN, or without.
+        """
+        self.table, self._wire, self._key, self._region, self._account = table, wire, key, region, account
 
     def read(self, target: str) -> Record | None:
         """The lease on a target table, or None where there never was one. Read-only, consistent."""
@@ -77,7 +80,11 @@ class LeaseTable:
 
     def _id(self, target: str) -> dict:
         # Not the account: the lease table is in the same one, and STS may tell it to one operator and not to another.
-        return {self._key: {"S": f"runbook#{self._region}#{target}"}}
+        account, name = self._account, target
+        if target.startswith("arn:"):
+            account, _, name = target.split(":", 4)[4].partition(":table/")
+        name = name if account == self._account else f"{account}/{name}"
+        return {self._key: {"S": f"runbook#{self._region}#{name}"}}
 
     def _record(self, item: dict | None) -> Record | None:
         try:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from ..dynamo.session import Connection, is_aws, sign_in
-from ..dynamo.tables import Table
+from ..dynamo.structure.description import Table
 from ..errors import Refused
 from ..mapping.model import Entry
 from ..parameters import LOGIN, LeaseSettings, Limits, Parameters, Target, has_login
@@ -64,6 +64,22 @@ def check_same_table(
                 )
 
 
+def check_names(connection: Connection, tables: Mapping[str, Table | None]) -> None:
+    """Refused where a side's table goes by two names, or by the ARN of another region. `tables` as in `check_same_table`."""
+    names: dict[str, str] = {}
+    for name, table in tables.items():
+        region = name.split(":")[3] if name.startswith("arn:") else connection.region
+        if region != connection.region:
+            raise Refused(
+                f"{connection.label}: {name} is in {region}, but the {connection.label} is in {connection.region}; correct "
+                f"the ARN or {connection.label}.region."
+            )
+        if table and table.identity and (other := names.setdefault(table.identity, name)) != name:
+            raise Refused(
+                f"{connection.label}: {other} and {name} are one table; give it the same name in every entry."
+            )
+
+
 def check_lease(lease: LeaseSettings | None, entries: Collection[Entry], limits: Limits | None = None) -> None:
     """Refused where the leases would lie in a table that an entry reads or writes, or workers could not follow them."""
     if lease and limits and limits.journal:
@@ -71,7 +87,8 @@ def check_lease(lease: LeaseSettings | None, entries: Collection[Entry], limits:
             "lease and limits.journal exclude each other: a worker elsewhere cannot follow the lease; remove one."
         )
     for entry in entries if lease else ():
-        if lease.table in (entry.source, entry.target):  # wherever the source lies: a table named like it misleads
+        own, *others = [name.rpartition("/")[2] for name in (lease.table, entry.source, entry.target)]  # also of ARNs
+        if own in others:  # wherever the source lies: a table named like it misleads
             raise Refused(
                 f"lease.table {lease.table} is a table of {entry.name}; give the leases a table of their own."
             )

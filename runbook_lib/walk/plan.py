@@ -19,7 +19,7 @@ from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of
 from ..run.spill import HashSet
 from .budgets import budgets_of, tables_of
-from .guard import check_endpoint, check_engine, check_lease, check_same_table
+from .guard import check_endpoint, check_engine, check_lease, check_names, check_same_table
 
 SEGMENT_BYTES = 100_000_000  # a table gets one scan segment for each of these, up to the number of workers
 
@@ -163,6 +163,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     check_lease(parameters.lease, mapping.entries.values(), limits)
     # Every entry's tables are described, also where only some are chosen: references need the parents' key types.
     source_tables = _describe_all(source, {entry.source for entry in mapping.entries.values()})
+    check_names(source, source_tables)
     target_tables = _describe_all(target, {entry.target for entry in mapping.entries.values()})
     for entry in mapping.entries.values():
         if source_tables[entry.source] is None:
@@ -170,6 +171,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
                 f"{entry.name}: source table {entry.source} does not exist in {source.region} "
                 f"({source.endpoint_url}); check the environment, the region and the mapping."
             )
+    check_names(target, target_tables)
     check_same_table(mapping.entries.values(), source, target, source_tables, target_tables)
     mapping = with_creates(
         mapping,

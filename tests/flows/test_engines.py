@@ -13,7 +13,7 @@ from support_cluster import in_the_middle
 from support_flows import flow_of
 
 from runbook_lib import process
-from runbook_lib.errors import Interrupted
+from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
 from runbook_lib.walk.workers import engines
 
@@ -144,6 +144,62 @@ def test_a_worker_follows_what_started_it(tmp_path):
             return
         time.sleep(0.1)
     raise AssertionError("the worker lives on")
+
+
+def by_arn(world, *tables, region="us-west-1"):
+    """A mapping that names its tables by their ARNs."""
+    account = {"moto": "123456789012", "ministack": "000000000000"}[world.engine.name]
+    sides = {
+        side: f"arn:aws:dynamodb:{region}:{account}:table/{{table}}-{environment}-{world.suffix}"
+        for side, environment in (("source", worlds.SOURCE), ("target", worlds.TARGET))
+    }
+    return f"{{Ports: {sides}, Ships: {sides | {'references': {'portId': 'Ports'}}}}}"
+
+
+@pytest.mark.slow
+def test_tables_may_be_named_by_their_arns(ministack, batches, tmp_path):
+    """As those of another account are: every stage, one item at a time, because PartiQL does not reach them."""
+    world = filled(worlds.World(ministack), FEW)
+    flow = flow_of(by_arn(world), world, tmp_path)
+    assert flow.analyze()["totals"]["records"] == 2 * FEW
+    assert flow.test("Ships", 4).undone.deleted > 4  # with the ports of some of them
+    assert flow.migrate()["totals"]["inserted"] == 2 * FEW
+    assert flow.delta()["verdict"] == "REVIEW"  # every tenth ship's port is not there
+    proved = flow.validate()["validation"]
+    assert (proved["missing"], proved["different"], proved["extra"]) == (0, 0, 0)
+    assert flow.rollback()["rollback"]["deleted"] == 2 * FEW
+    assert (content(world), batches) == ({"Ports": [], "Ships": []}, [])
+    world.drop()
+
+
+def test_a_table_named_by_its_arn_is_migrated_and_taken_back(moto_world, tmp_path):
+    """The journal's files have names that a file system takes, and are found again."""
+    flow = flow_of(by_arn(filled(moto_world, 1)), moto_world, tmp_path)
+    assert flow.migrate()["totals"]["inserted"] == 2
+    assert flow.rollback()["rollback"]["deleted"] == 2
+    names = [path.name for path in (flow.run().folder / "journal" / "migrate").glob("arn*")]
+    assert sorted(names) == [
+        f"arn+aws+dynamodb+us-west-1+123456789012+table+{table}-dev-{moto_world.suffix}.00000.jsonl"
+        for table in ("Ports", "Ships")
+    ]
+
+
+def test_an_arn_that_leads_elsewhere_is_refused(moto_world, tmp_path):
+    """Not a table's; of another region; the source, or another entry's table, by its other name."""
+    filled(moto_world, 1)
+    named, own = f"Ships-dev-{moto_world.suffix}", "arn:aws:dynamodb:us-west-1:123456789012:table"
+    for mapping, told in {
+        "{Ships: {source: 'arn:aws:s3:::bucket/Ships'}}": "is not a table's ARN; write arn:aws:dynamodb:REGION",
+        f"{{Ships: {{target: '{own}/a/index/b'}}}}": "is not a table's ARN",
+        by_arn(moto_world, region="eu-west-1"): "is in eu-west-1, but the source is in us-west-1",
+        f"{{Ships: {{target: '{own}/{named}'}}}}": "source and target are the same table",
+        f"{{Ships: {{}}, Ports: {{source: '{own}/{named}'}}}}": f"{named} are one table; give it the same name",
+    }.items():
+        with pytest.raises(Refused, match=told):
+            flow_of(mapping, moto_world, tmp_path).migrate()
+    missing = f"{{Ships: {{target: '{own}/nowhere', create: {{key: {{id: S}}}}}}}}"
+    with pytest.raises(Refused, match="a table is not created by its ARN"):
+        flow_of(missing, moto_world, tmp_path).create()
 
 
 def test_who_writes_a_segment_holds_its_file(tmp_path, monkeypatch):

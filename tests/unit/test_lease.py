@@ -95,7 +95,9 @@ class Bench:
     def __init__(self, folder):
         self.clock, self.table = Clock(), Table()
         self.lease_table = LeaseTable(self.table, "Leases", "lock", "r")
-        self.target = SimpleNamespace(region="r", endpoint_url="http://x", open_wire=lambda **_: self.table)
+        self.target = SimpleNamespace(
+            region="r", account=None, endpoint_url="http://x", open_wire=lambda **_: self.table
+        )
         self.run = Run("our-first-run", folder)
         self.folder = folder
 
@@ -136,6 +138,21 @@ def refused(pattern):
     """A block, with what it enters, that is refused."""
     with ExitStack() as stack, pytest.raises(Refused, match=pattern):
         yield stack
+
+
+@pytest.mark.parametrize(
+    ("account", "target", "key"),
+    [
+        ("1", "T", "T"),
+        (None, "T", "T"),
+        ("1", "arn:aws:dynamodb:r:1:table/T", "T"),
+        ("1", "arn:aws:dynamodb:r:2:table/T", "2/T"),
+        (None, "arn:aws:dynamodb:r:2:table/T", "2/T"),
+    ],
+)
+def test_a_table_named_by_its_arn_has_the_lease_that_it_has_by_its_name(account, target, key):
+    """Unless it is another account's."""
+    assert LeaseTable(Table(), "Leases", "lock", "r", account)._id(target) == {"lock": {"S": f"runbook#r#{key}"}}
 
 
 def test_a_free_table_is_taken_and_given_up_with_a_number_that_never_repeats(bench):

@@ -200,7 +200,7 @@ def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
 def _new_name(table: str, target: Connection) -> str:
     """`<table>-restored-<time>`, a name that no table has."""
     while True:
-        name = f"{table[:KEPT]}-restored-{now():%Y%m%d%H%M%S}"
+        name = f"{_plain(table)[:KEPT]}-restored-{now():%Y%m%d%H%M%S}"
         if tables.describe(target, name) is None:
             return name
 
@@ -266,15 +266,23 @@ def _key(found: Wanted, target: Connection) -> list[str]:
             state = f"{table.status}; wait until it is ACTIVE" if table else f"not in {target.region}; check the name"
             raise Refused(f"{found.text}: {name} is {state}.")
         sides.append(table)
+    if sides[0].is_same(sides[1]):
+        raise Refused(f"{found.text}: {found.backup} and {found.table} are one table; name the restored table first.")
     if sides[0].key != sides[1].key:
         raise Refused(f"{found.text}: {found.backup} and {found.table} have different keys; copy between equal tables.")
     return [name for name, _ in sides[0].key]
+
+
+def _plain(table: str) -> str:
+    """The name of a table that may be named by its ARN."""
+    return table.rpartition("/")[2]
 
 
 def _target(name: str, checkpoint: Checkpoint) -> str:
     """The target table that a table's or entry's name means."""
     known = {about["target"] for about in checkpoint.entries.values()}
     table = checkpoint.entries[name]["target"] if name in checkpoint.entries else name
+    table = next((one for one in known if _plain(one) == _plain(table)), table)
     if table not in known:
         raise Refused(
             f"{name} is not a target table of run {checkpoint.run.id}; its tables: {', '.join(sorted(known))}."

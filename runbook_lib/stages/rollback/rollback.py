@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any
 
-from ...dynamo import tables
 from ...dynamo.session import Connection
 from ...errors import Refused
 from ...journal import audit, repair
@@ -22,7 +21,7 @@ from ..selection import latest_checkpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables
 from .restore import Restored, Wanted
-from .undo import Preview, Undone, connect, limiter_of, made_again, preview, undo
+from .undo import Preview, Undone, connect, identities, limiter_of, preview, undo
 
 
 class Undoing:
@@ -42,6 +41,7 @@ class Undoing:
         audit.check_journals(run, heads, [self.journal])
         self._target: Connection | None = None
         self._tables: dict[str, str | None] | None = None
+        self._made_again: tuple[str, ...] | None = None
         self.limiter = limiter_of(self.checkpoint)
 
     def target(self) -> Connection:
@@ -79,14 +79,13 @@ class Undoing:
         Refused where none of them is the one that the run wrote into.
         """
         if self._tables is None:
-            there = tables.identities(self.target(), tables_of(self.checkpoint))
-            known = {name for name in self._stage.targets() if there[name]}
-            if known and known == set(made_again(self._stage, there)):
+            there, others = identities(self.target(), self._stage, tables_of(self.checkpoint))
+            if others and not [name for name in self._stage.targets() if there[name] and name not in others]:
                 raise Refused(
                     f"the target tables were deleted and made again since run {self.checkpoint.run.id} wrote into them, or are "
                     "at another endpoint, so nothing in them is this run's; correct the endpoint if it is another."
                 )
-            self._tables = there
+            self._tables, self._made_again = there, others
         return self._tables
 
     def undo(self, held: Held) -> Undone:
@@ -98,7 +97,7 @@ class Undoing:
 
         run = self.checkpoint.run
         self.limiter.follow_waits(run.logger().warning, lambda: control.check_wait(run))
-        undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check, identities=self.tables())
+        undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check, made_again=self._made_again)
         self.journal = undone.journal
         return undone
 

@@ -5,7 +5,7 @@ delete's own condition still holds. An item that was edited since stays and is l
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -90,21 +90,20 @@ def undo(
     known: Snapshot | None = None,
     execution: int | None = None,
     on_page: Callable[[str, Counter], None] | None = None,
-    identities: Mapping[str, str | None] | None = None,
+    made_again: tuple[str, ...] | None = None,
 ) -> Undone:
     """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
 
     Children go before parents. Without `target` it connects with `target.rollback_role_arn`. Resumable: it does not touch undone
     items again, and looks at kept items again. It reads the source only to list what differs in kept items; nothing else
-    depends on that. `known` is an earlier reading of the stage's journal; `identities` those of the target tables, by name.
+    depends on that. `known` is an earlier reading of the stage's journal; `made_again` what `identities` says.
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
     target = target or connect(parameters, limiter_of(checkpoint), stage.run.id)
     with stage.run.saving(), stage:
         stage.read(known)
-        there = tables.identities(target, stage.targets()) if identities is None else identities
-        others = made_again(stage, there)
+        others = identities(target, stage, stage.targets())[1] if made_again is None else made_again
         kept = _undo(checkpoint, stage, target, others, execution, on_page)
         lines = listed(checkpoint, kept, target.wire)
     after = stage.read()
@@ -121,11 +120,14 @@ def undo(
     )
 
 
-def made_again(stage: Stage, identities: Mapping[str, str | None]) -> tuple[str, ...]:
-    """The target tables that are not the ones that the stage wrote into, by their identities now."""
-    return tuple(
-        name for name, written in stage.targets().items() if identities.get(name) and identities[name] not in written
-    )
+def identities(target: Connection, stage: Stage, names: Iterable[str]) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """Target tables → their identities now, as far as they are known, and those that are not the ones that the stage wrote into.
+
+    Read-only.
+    """
+    there = tables.identities(target, names)
+    others = (name for name, written in stage.targets().items() if there.get(name) and there[name] not in written)
+    return there, tuple(others)
 
 
 def disclaim(stage: Stage, plan: Plan) -> None:

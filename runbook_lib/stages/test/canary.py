@@ -97,6 +97,11 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
                 f"{entry.name}: target table {entry.target} does not exist, and the mapping does not describe it; "
                 "deploy it, or add `create`."
             )
+        if entry.target.startswith("arn:"):
+            raise Refused(
+                f"{entry.name}: target table {entry.target} does not exist, and a table is not created by its ARN; deploy it, "
+                "or name it without account and region."
+            )
     plan.require_shapes()
     created = []
     with Stage(run, "create") as stage:
