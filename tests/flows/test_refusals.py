@@ -468,6 +468,18 @@ def test_a_source_is_known_as_the_target_however_its_address_is_spelled(moto_wor
     assert moto_world.digest(worlds.SOURCE) == before
 
 
+@pytest.mark.slow
+def test_a_replica_of_the_source_is_the_source(ministack, tmp_path):
+    """In another region, with another id: what is written there arrives in the source."""
+    world = worlds.World(ministack)
+    world.build(SHIPS, worlds.SOURCE)
+    name = world.name("Ships", worlds.SOURCE)
+    world.client.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": "us-east-1"}}])
+    flow = side(flow_of(f"{{Ships: {{target: {name}}}}}", world, tmp_path), "target", region="us-east-1")
+    with pytest.raises(Refused, match="source and target are the same table"):
+        flow.migrate()
+
+
 # what was begun with something else
 
 

@@ -105,10 +105,21 @@ def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
 
 
 def sides_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Side → where it lies: region, endpoint and account (None where the endpoint has no STS)."""
+    """Side → where it lies: region, endpoint and account (None where the endpoint has no STS), and its tables' identities.
+
+    One address, such as localhost, may be another place on another machine.
+    """
     return {
-        label: {"region": side.region, "endpoint": side.endpoint_url, "account": side.account}
-        for label, side in (("source", plan.source), ("target", plan.target))
+        label: {
+            "region": side.region,
+            "endpoint": side.endpoint_url,
+            "account": side.account,
+            "tables": tables,
+        }
+        for label, side, tables in (
+            ("source", plan.source, {name: plan.source_tables[name].identity for name in plan.by_source()}),
+            ("target", plan.target, plan.targets()),
+        )
     }
 
 
@@ -150,6 +161,11 @@ class _Worker:
             )
         for label, mine in sides_of(plan).items():
             for what, value in mine.items():
+                if what == "tables" and value != job.sides[label][what]:
+                    raise Refused(
+                        f"{label}: a worker finds other tables at {mine['endpoint']} than the process that started it; name "
+                        "an endpoint that leads all of them to the same place."
+                    )
                 if value != (wanted := job.sides[label][what]) and not (what == "account" and None in (value, wanted)):
                     raise Refused(
                         f"{label}: a worker's {what} is {value}, but {wanted} in the process that started it; "
