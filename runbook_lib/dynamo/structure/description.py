@@ -161,7 +161,7 @@ def _on_demand(about: dict) -> dict[str, Units | None]:
 
 def _replicas(content: dict) -> tuple[str, ...]:
     """The other regions that hold the table."""
-    here = content.get("TableArn", "").split(":")[3:4]
+    here = (content.get("TableArn") or "").split(":")[3:4]
     return tuple(sorted({replica["RegionName"] for replica in content.get("Replicas") or ()}.difference(here)))
 
 

@@ -95,7 +95,7 @@ def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
         match = _RESTORED.fullmatch(backup)
         # The name of a restored table holds only the beginning of a long one.
         known = {about["target"] for about in checkpoint.entries.values()}
-        meant = [name for name in known if match and name[:KEPT] == match[1]]
+        meant = [name for name in known if match and _plain(name)[:KEPT] == match[1]]
         if match is None or len(meant) > 1:
             raise Refused(f"{text}: its name does not say which table it was restored from; write '{text}>TABLE'.")
         table = meant[0] if meant else match[1]
