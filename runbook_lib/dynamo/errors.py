@@ -226,16 +226,21 @@ def _of_page(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
     return ""
 
 
+def of_table(reply: Mapping[str, Any], table: str, nothing: Any) -> Any:
+    """What a part of a reply says of a table: under its name, also where the request named its ARN."""
+    return reply[table] if table in reply else reply.get(table.rpartition("/")[2], nothing)
+
+
 def _of_items(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
     found, left = reply.get("Responses"), reply.get("UnprocessedKeys", {})
     if not isinstance(found, dict):
         return "its Responses"
     for table, about in body["RequestItems"].items():
-        over = left.get(table, {}) if isinstance(left, dict) else None
+        over = of_table(left, table, {}) if isinstance(left, dict) else None
         over = over.get("Keys", []) if isinstance(over, dict) else None
         if not _are_maps(over):
             return "its UnprocessedKeys"
-        items = found.get(table, [] if len(over) == len(about["Keys"]) else None)
+        items = of_table(found, table, [] if len(over) == len(about["Keys"]) else None)
         if not _are_maps(items):
             return f"its Responses for {table}"
         if "UnprocessedKeys" not in reply and len(items) < len(about["Keys"]):

@@ -10,15 +10,11 @@ from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed
 from .batch_insert import Batches, MaybeOurs, Outcome, key_identity
+from .errors import of_table
 from .requests import WORKERS, Keys, Requests, Settings, Trying
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
 VANISHING = 5  # how often a put may be refused for an item that is gone when looked at
-
-
-def _of_table(reply: dict[str, Any], table: str, nothing: Any) -> Any:
-    """What a reply to a request for one table says of it: under its name, also where the request named its ARN."""
-    return reply.get(table) or reply.get(table.rpartition("/")[2], nothing)
 
 
 class Wire(Requests):
@@ -93,10 +89,10 @@ class Wire(Requests):
         while left:
             batch, left = left[:BATCH_GET_KEYS], left[BATCH_GET_KEYS:]
             reply = self.call("BatchGetItem", {"RequestItems": {table: {"Keys": batch, "ConsistentRead": True}}})
-            over = _of_table(reply.get("UnprocessedKeys", {}), table, {}).get("Keys", [])
+            over = of_table(reply.get("UnprocessedKeys", {}), table, {}).get("Keys", [])
             problem = None
             try:
-                items = {key_identity(batch[0], item): item for item in _of_table(reply["Responses"], table, ())}
+                items = {key_identity(batch[0], item): item for item in of_table(reply["Responses"], table, ())}
                 if not items.keys() | {key_identity(batch[0], key) for key in over} <= wanted.keys():
                     raise KeyError
                 found |= items

@@ -526,23 +526,23 @@ def test_get_many_asks_for_each_key_once(stub, wire):
     assert len(stub.requests[0][1]["RequestItems"]["T"]["Keys"]) == 2
 
 
-ARN = "arn:aws:dynamodb:us-west-1:111122223333:table/T"
+OTHERS = "arn:aws:dynamodb:us-west-1:111122223333:table/T"
 
 
-@pytest.mark.parametrize("named", ["T", ARN])
+@pytest.mark.parametrize("named", ["T", OTHERS])
 def test_get_many_by_an_arn_takes_the_answer_under_either_name(stub, wire, named):
     """Also what was left over; and no batch of inserts is tried where PartiQL does not reach."""
 
     def one(body):
-        (key, *left) = body["RequestItems"][ARN]["Keys"]
+        (key, *left) = body["RequestItems"][OTHERS]["Keys"]
         over = {"UnprocessedKeys": {named: {"Keys": left}}} if left else {}
         return reply({"Responses": {named: [key]}, **over})
 
     stub.script = [one]
     keys = [number(n) for n in range(3)]
-    assert wire.get_many(ARN, keys) == keys
+    assert wire.get_many(OTHERS, keys) == keys
     assert len(stub.requests) == 3
-    assert "PartiQL does not reach" in wire.why_single(ARN, ("n",))
+    assert "PartiQL does not reach" in wire.why_single(OTHERS, ("n",))
     assert len(stub.requests) == 3
 
 
