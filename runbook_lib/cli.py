@@ -173,13 +173,14 @@ def _verify(options: argparse.Namespace) -> int:
     from .parameters import outputs_folder
     from .run.folder import check_run_id, open_run
 
-    found = verify(open_run(outputs_folder(options.outputs), check_run_id(options.of)))
+    found = verify(open_run(outputs_folder(options.outputs), check_run_id(options.of)), options.head)
     if options.json:
         print(json.dumps(vars(found)))
     else:
-        for line in (*found.repairs, *found.problems):
+        allowed = [f"{line} (an execution that has begun and not ended may do that)" for line in found.growth]
+        for line in (*found.repairs, *allowed, *found.problems):
             print(line)
-        word = "NOT as it was left" if found.problems else "untouched"
+        word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
         print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
     return int(bool(found.problems))
 
@@ -258,9 +259,9 @@ def _tell(execution: Any, lines: Any) -> None:
             print(f"  would {step}", file=lines)
     if result.get("file"):
         print(f"  figures   {execution.notebook.parent / result['file']}", file=lines)
-    print(f"  notebook  {execution.notebook}", file=lines)
-    if execution.html:
-        print(f"  report    {execution.html}", file=lines)
+    for word, what in (("notebook", execution.notebook), ("report", execution.html), ("audit", execution.head)):
+        if what:
+            print(f"  {word:<9} {what}", file=lines)
 
 
 def _as_json(execution: Any) -> dict[str, Any]:
@@ -277,6 +278,7 @@ def _as_json(execution: Any) -> dict[str, Any]:
         "exit_code": execution.exit_code,
         "notebook": str(execution.notebook),
         "html": str(execution.html) if execution.html else None,
+        "audit_head": execution.head or None,
     }
 
 
@@ -372,6 +374,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")
     added = command("verify", _verify, "prove that a run's folder is untouched, or name what changed")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
+    added.add_argument(
+        "--head", default="", metavar="HASH", help="a head that a command printed: the chain must hold it"
+    )
     added = command("repair", _repair, "keep a damaged journal's records before the first break, set the rest aside")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
@@ -384,6 +389,7 @@ def _writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--execute", action="store_true", help="write; without it show the plan")
     parser.add_argument("--confirm", metavar="ENVIRONMENT", help="the full name of the target environment")
     parser.add_argument("--break-lock", default="", metavar="PID@HOST", help="take the lock of this hung process")
+    parser.add_argument("--accept-changed", action="store_true", help="go on although the run's folder was changed")
 
 
 def _accepting(parser: argparse.ArgumentParser) -> None:

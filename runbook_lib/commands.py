@@ -110,7 +110,8 @@ def _check_names(parameters: Parameters, own: dict[str, Any]) -> None:
 
 
 def _writing(options: argparse.Namespace, confirmed: str) -> dict[str, Any]:
-    return {"execute": options.execute, "confirm": confirmed, "break_lock": options.break_lock}
+    names = ("execute", "break_lock", "accept_changed")
+    return {"confirm": confirmed, **{name: getattr(options, name) for name in names}}
 
 
 def _confirmed(options: argparse.Namespace, target: Target, action: str, *, always: bool) -> str:

@@ -17,6 +17,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -93,7 +94,7 @@ def stop_before_interrupting(stop: Callable[[], None]) -> Iterator[None]:
 def headless() -> Iterator[None]:
     """A block whose kernels know, by an environment variable that they inherit, that nobody is there to answer."""
     before = os.environ.get(HEADLESS)
-    os.environ[HEADLESS] = "1"
+    os.environ[HEADLESS] = executor()
     try:
         yield
     finally:
@@ -104,6 +105,12 @@ def headless() -> Iterator[None]:
 def is_headless() -> bool:
     """Whether this process was started where nobody is there to answer."""
     return bool(os.environ.get(HEADLESS))
+
+
+def executor() -> str:
+    """Who executes notebooks here: `<pid>@<host>` of the command, in the kernels that it starts as well, or of this process."""
+    given = os.environ.get(HEADLESS, "")
+    return given if "@" in given else f"{os.getpid()}@{socket.gethostname()}"
 
 
 class _Outliving:

@@ -1,12 +1,15 @@
 """Whole stages without a notebook: the steps that a book takes, with nothing shown."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import support_worlds as worlds
 
+from runbook_lib.journal import audit
 from runbook_lib.mapping.load import load_mapping
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
@@ -29,6 +32,7 @@ class Flow:
     outputs: Path
     run_id: str = "the-first-run"
     accept_drift: bool = False
+    accept_changed: bool = False
 
     def run(self) -> Run:
         """The run's folder, made where it is missing."""
@@ -36,45 +40,65 @@ class Flow:
 
     def steps(self) -> Steps:
         """The steps of this run, as a book takes them."""
-        return Steps(self.run(), self.parameters.lease, accept_drift=self.accept_drift)
+        return Steps(
+            self.run(), self.parameters.lease, accept_drift=self.accept_drift, accept_changed=self.accept_changed
+        )
 
     def analyze(self) -> dict[str, Any]:
         """01."""
-        return self.steps().analyze(self._plan()).content
+        with self._notebook("01_analyze"):
+            return self.steps().analyze(self._plan()).content
 
     def create(self) -> list[str]:
         """02, tables only: the names of those it made."""
-        return [created.table for created in self.steps().create_tables(self._plan()).result]
+        with self._notebook("02_test"):
+            return [created.table for created in self.steps().create_tables(self._plan()).result]
 
     def test(self, table: str, limit: int = 1, *, keep: bool = False) -> Canary:
         """02."""
-        return self.steps().test(self._plan(), table, limit, keep=keep).result
+        with self._notebook("02_test"):
+            return self.steps().test(self._plan(), table, limit, keep=keep).result
 
     def migrate(self, tables: list[str] | None = None) -> dict[str, Any]:
         """03."""
-        return self.steps().migrate(self._plan(tables)).content
+        with self._notebook("03_migrate"):
+            return self.steps().migrate(self._plan(tables)).content
 
     def retry(self, tables: list[str] | None = None) -> dict[str, Any]:
         """03 with `retry_failed`."""
-        return self.steps().migrate(self._plan(tables), retry_failed).content
+        with self._notebook("03_migrate"):
+            return self.steps().migrate(self._plan(tables), retry_failed).content
 
     def delta(self, tables: list[str] | None = None) -> dict[str, Any]:
         """03 with `delta`."""
-        return self.steps().migrate(self._plan(tables), catch_up).content
+        with self._notebook("03_migrate"):
+            return self.steps().migrate(self._plan(tables), catch_up).content
 
     def validate(self, tables: list[str] | None = None) -> dict[str, Any]:
         """04."""
-        return self.steps().validate(self._plan(tables)).content
+        with self._notebook("04_validate"):
+            return self.steps().validate(self._plan(tables)).content
 
     def rollback(self, stage: str = "migrate", restore_from: str = "") -> dict[str, Any]:
         """05, from the checkpoint of a stage."""
-        undoing = Undoing(str(self.checkpoint(stage)), str(self.outputs), self.parameters)
-        undoing.preview([], restore_from)
-        steps = Steps(undoing.checkpoint.run, self.parameters.lease)
-        done = steps.undo(undoing)
-        if restore_from:
-            done = steps.restore(undoing, done.result, undoing.wanted(restore_from), lambda told: None)
-        return done.content
+        with self._notebook("05_rollback"):
+            undoing = Undoing(str(self.checkpoint(stage)), str(self.outputs), self.parameters, self.accept_changed)
+            undoing.preview([], restore_from)
+            run, lease = undoing.checkpoint.run, self.parameters.lease
+            steps = Steps(run, lease, accept_changed=self.accept_changed)
+            done = steps.undo(undoing)
+            if restore_from:
+                done = steps.restore(undoing, done.result, undoing.wanted(restore_from), lambda told: None)
+            return done.content
+
+    @contextmanager
+    def _notebook(self, stage: str) -> Iterator[None]:
+        """The records that a command adds around its notebook; what stops it leaves its execution open."""
+        folder = self.outputs / self.run_id
+        run = Run(self.run_id, folder) if (folder / "run.json").exists() else self.run()
+        audit.begin(run, stage)
+        yield
+        audit.append(run, stage)
 
     def checkpoint(self, stage: str = "migrate") -> Path:
         """The checkpoint file that a stage of this run wrote."""

@@ -1,251 +1,394 @@
-"""`audit.jsonl`: a chain of hashes over what a run left behind, and the proof that nobody touched it since.
+"""`audit.jsonl`: a chain of hashes over all that lies in a run's folder, and the proof that nobody else touched it since.
 
 Each line holds the hash of the line before, so that none can be changed, taken out or put in without breaking the chain.
-A record names every file with its SHA-256, and every journal file with its length in records and the hash of its last:
-a journal (and `run.log`, by its length in bytes) may grow after that, but what was there stays. The journals of 04 are
-the exception: a validation takes away those before it; of a damaged one `verify` speaks, and it stops nothing. Where a
-journal was repaired, a record says so, and what earlier records know of the repaired files no longer counts.
+The records name every file with its SHA-256, every journal file with its length and the hash of its last record (each what
+changed since the one before), and which executions have begun and not ended. What they name must stay as it was.
+Behind the last one only such an execution may
+leave something, and only what its stage writes: see `may_leave`. A record never takes over what nobody may have done: that stays
+a finding until somebody puts it right, or a rollback accepts it, which the chain tells. Where a journal was repaired, a
+record says so, and what earlier records know of the repaired files no longer counts.
 """
 
+import errno
 import getpass
 import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from .. import __version__
-from ..errors import Damaged, Refused
-from ..run.files import file_sha256, json_seal, write_atomically
+from ..errors import Refused
+from ..process import executor
+from ..run.chain import (
+    COMPARISONS,
+    FILE,
+    JOURNALS,
+    LOG,
+    OVER,
+    REPORT,
+    SAVING,
+    WORK,
+    Chain,
+    Finding,
+    Kind,
+    Special,
+    is_allowed,
+    is_readable,
+    names,
+    no_record,
+    read_chain,
+    special_of,
+    wrong_before,
+)
+from ..run.files import file_sha256, json_seal, lock_file, write_atomically
 from ..run.fingerprints import code_fingerprint
-from ..run.folder import CHAIN, Run, iso, now
-from . import log as journal
-from .snapshot import Head, Snapshot
+from ..run.folder import Run, iso, now
+from .snapshot import Snapshot
+from .table_file import Head, read_head
 
-FILE, LOG = CHAIN, "run.log"
 Heads = dict[str, list[tuple[int, str]]]
-_PATTERNS = (
-    "0*.ipynb", "0*.html", "migration-*.json", "mapping-draft-*.json", "*.jsonl", "id-map.parquet", "run.json", "plan.json",
-)  # fmt: skip
+Accepts, Elsewhere = Callable[[Finding], bool] | None, Callable[[], Collection[str]]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What comparing a run's folder with its audit chain found."""
+    """What comparing a run's folder with its audit chain found. The lists hold a sentence for each thing."""
 
     records: int
     files: int
     head: str  # hash of the last record: keep it elsewhere to prove the chain itself
-    problems: list[str]  # one sentence each
-    repairs: list[str]  # one sentence each: what was repaired, which is no problem
+    problems: list[str]
+    growth: list[str]  # what an execution that has begun and not ended may have done
+    repairs: list[str]  # what was repaired, or accepted by a rollback: no problem any more
 
 
 class Repaired(NamedTuple):
     """What the record of a repair says besides."""
 
     files: dict[str, str]  # journal file -> what was done: earlier records no longer count for it
-    aside: list[str]  # what was set aside
     events: dict[str, int]  # stage -> how many of its events `repaired` this record knows
 
 
-def append(run: Run, stage: str, repaired: Repaired | None = None, journals: Iterable[Snapshot] = ()) -> str:
+class _There(NamedTuple):
+    """What lies in the folder."""
+
+    things: dict[str, Any]  # name -> SHA-256, Head or Special; without the chain and the log
+    log: list | None  # bytes, SHA-256
+    log_began: bool  # whether it begins as the chain has it
+    chain: Special | None  # what the chain's file is, where it is none
+    readable: list[str]  # what others can read although it may hold keys
+
+
+# writing
+
+
+def begin(run: Run, stage: str) -> None:
+    """Adds a record that a notebook's execution begins, unless its command did; it reads no journal. Writes to `audit.jsonl`."""
+    may = SAVING if stage in JOURNALS else REPORT  # `enter` looks at the journal before it may grow
+    with run.saving(), _held(run) as (file, chain):
+        if {*may} <= {*chain.open.get(_key(stage), ())}:
+            return
+        files = chain.files if chain.hashes else _new(run.folder)
+        heads = {name: [*known[-1]] for name, known in chain.heads.items()}
+        opened = {**chain.open, _key(stage): [*may]}
+        wrong = wrong_before(run.folder, chain, stage)
+        _add(
+            run,
+            file,
+            chain,
+            stage,
+            {"files": files, "journal": heads, "log": chain.log, "open": opened, "wrong": wrong},
+        )
+
+
+def enter(run: Run, stage: str, *, accepts: Accepts = None, elsewhere: Elsewhere = set) -> list[str]:
+    """Checks the folder as `check` does, and adds a record that the stage's work begins; gives what was accepted.
+
+    The caller holds the run, so other executions are over, or wait. Raises Refused. Writes to `audit.jsonl`.
+    """
+    with run.saving(), _held(run) as (file, chain):
+        there = _look(run.folder, chain, {})
+        all_found = _compare(chain, there, chain.open)
+        found = _refusing(run, all_found, accepts, elsewhere)
+        opened = {who: can if who.endswith(_key("")) else [*SAVING] for who, can in chain.open.items()}
+        more = {"accepted": {one.name: one.told for one in found}} if found else {}
+        state = _state(run, chain, there, _wrong(all_found) - {one.name for one in found}, notebooks=False)
+        more["wrong"] = {name: sha256 for name, sha256 in chain.wrong.items() if name not in more.get("accepted", ())}
+        _add(run, file, chain, stage, {**state, **more, "open": {**opened, _key(stage): [*WORK]}})
+        return [one.told for one in found]
+
+
+def append(
+    run: Run,
+    stage: str,
+    may: Collection[str] | None = OVER,
+    *,
+    repaired: Repaired | None = None,
+    journals: Iterable[Snapshot] = (),
+) -> str:
     """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`.
 
-    A journal file that stands as one of `journals` has it is not read again.
+    `may` is what this execution may do from here on; None: what it might before, because it was interrupted, and workers
+    may still write for it. A journal file that stands as one of `journals` has it is not read again.
     """
-    with run.saving():
-        return _append(run, stage, _of_repair(run.folder, repaired) if repaired else {}, _seen(run.folder, journals))
+    with run.saving(), _held(run) as (file, chain):
+        there = _look(run.folder, chain, _seen(run.folder, journals), trusted=True)
+        during, opened, more = dict(chain.open), chain.open, {}
+        if not any(who.startswith(f"{stage} ") for who in during):
+            during[stage] = [*SAVING]
+        if may in (SAVING, OVER):
+            opened = {
+                who: can for who, can in opened.items() if not who.endswith(_key("")) and (may or can != [*SAVING])
+            }
+        if may:
+            opened = {**opened, _key(stage): [*may]}
+        if repaired:
+            during["repair"] = [*repaired.files, *(f"journal/{name}/stage.jsonl" for name in repaired.events)]
+            more = {"repaired": repaired.files, "events": repaired.events}
+        state = _state(run, chain, there, _wrong(_compare(chain, there, during)), notebooks=not may)
+        if may:
+            more["wrong"] = wrong_before(run.folder, chain, stage)
+        return _add(run, file, chain, stage, {**state, **more, "open": opened})
 
 
-def renew(run: Run, stage: str, aside: Path, repaired: Repaired) -> str:
+def renew(run: Run, stage: str, aside: Path | None, repaired: Repaired) -> str:
     """Begins a new chain in the place of a damaged one, which `aside` is a copy of; gives the hash of its first record.
 
     That record names the old chain. Writes to `audit.jsonl`, whole or not at all.
     """
     with run.saving():
-        path = run.folder / FILE
-        line = _line(run, stage, "", {**_of_repair(run.folder, repaired), "replaces": [aside.name, _head(path)]})
-        write_atomically(path, json.dumps(line).encode() + b"\n", 0o600)
+        last, chain = read_chain(run), Chain()
+        more = {"repaired": repaired.files, "events": repaired.events, "open": last.open}
+        more |= {"replaces": [aside.name if aside else "", last.head]}
+        state = _state(run, chain, _look(run.folder, chain, {}), (), notebooks=True)
+        line = _line(run, chain, stage, {**state, **more})
+        write_atomically(run.folder / FILE, json.dumps(line).encode() + b"\n", 0o600)
         return line["hash"]
 
 
-def _append(run: Run, stage: str, more: dict[str, Any], seen: dict[str, Head]) -> str:
+def _wrong(found: Iterable[Finding]) -> set[str]:
+    """The files of which a record says what the records before do."""
+    return {one.name for one in found if not one.allowed and one.kind != Kind.READABLE}
+
+
+@contextmanager
+def _held(run: Run) -> Iterator[tuple[IO[bytes], Chain]]:
+    """The chain, open for appending: one process at a time. A torn last record is cut."""
     path = run.folder / FILE
-    if path.exists() and not (chain := path.read_bytes()).endswith(b"\n"):
-        os.truncate(path, chain.rfind(b"\n") + 1)  # a disk that was full took only a part of the last record
-    line = _line(run, stage, _head(path), more, seen)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-        file.write(json.dumps(line).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    if special := special_of(path):
+        raise Refused(f"{path} is {special} now; put the file back where it was.")
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:
+        if not lock_file(file):
+            raise Refused(f"{path} is held by another process; wait for it to end.")
+        chain = read_chain(run)
+        if chain.torn:
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+        yield file, chain
+
+
+def _add(run: Run, file: IO[bytes], chain: Chain, stage: str, content: dict[str, Any]) -> str:
+    if chain.broken:  # nothing can continue it; `runbook repair` begins a new one
+        return chain.head
+    line = _line(run, chain, stage, content)
+    if file.write(written := json.dumps(line).encode() + b"\n") != len(written):
+        raise OSError(errno.ENOSPC, "the disk took only a part of an audit record")
+    os.fsync(file.fileno())
     return line["hash"]
 
 
-def _of_repair(folder: Path, repaired: Repaired) -> dict[str, Any]:
-    aside = {name: file_sha256(folder / name) for name in repaired.aside}
-    return {"repaired": repaired.files, "aside": aside, "events": repaired.events}
-
-
-def _line(
-    run: Run, stage: str, previous: str, more: dict[str, Any], seen: dict[str, Head] | None = None
-) -> dict[str, Any]:
+def _line(run: Run, chain: Chain, stage: str, content: dict[str, Any]) -> dict[str, Any]:
+    anew = {*content.get("repaired", ()), *content.get("accepted", ())}
+    content |= chain.told(content["files"], content["journal"], anew)
     content = {
         "at": iso(now()),
+        "run": run.id,
         "stage": stage,
         "actor": f"{getpass.getuser()}@{socket.gethostname()}",
         "version": __version__,
         "code": code_fingerprint(),
-        "files": {name: file_sha256(run.folder / name) for name in _files(run.folder)},
-        "journal": _journal_heads(run.folder, seen or {}),
-        "log": _log_head(run.folder / LOG),
-        "previous": previous,
-        **more,
+        # A file system without modes shows its files to everybody from the first.
+        "private": chain.private if chain.hashes else not is_readable(run.folder / FILE),
+        "previous": chain.head,
+        **content,
     }
     return {**content, "hash": json_seal(content)}
 
 
-def verify(run: Run) -> Verification:
-    """The folder against its chain: every file as it was when last recorded, every journal at least as long. Read-only.
+def _state(run: Run, chain: Chain, there: _There, wrong: Collection[str], *, notebooks: bool) -> dict[str, Any]:
+    """What a record says of the folder: what is there, and of what is `wrong` what the chain says.
+
+    Without `notebooks` those that no record names yet are left out: they are still being written.
+    """
+    files = {name: told for name, told in chain.files.items() if name in wrong}
+    heads = {name: [*known[-1]] for name, known in chain.heads.items() if name in wrong}
+    for name, value in there.things.items():
+        if name in wrong or isinstance(value, Special):
+            continue
+        if isinstance(value, Head) and not value.damage:
+            heads[name] = [value.records, value.link, value.size]
+        elif isinstance(value, Head):
+            files[name] = file_sha256(run.folder / name)
+        elif notebooks or name in chain.files or not name.endswith((".ipynb", ".html")):
+            files[name] = value
+    log = there.log if there.log and LOG not in wrong else chain.log
+    return {"files": files, "journal": heads, "log": log}
+
+
+# checking
+
+
+def verify(run: Run, head: str = "") -> Verification:
+    """The folder against its chain, which must hold the record with the hash `head`, if one is given. Read-only.
 
     Raises Refused where there is no chain.
     """
     path = run.folder / FILE
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was removed.")
-    problems: list[str] = []
-    previous, number = "", 0
-    files: dict[str, str] = {}
-    heads: Heads = {}
-    log: tuple[int, str] = (0, "")
-    repairs: list[str] = []
-    for number, record in enumerate(_records(path), 1):
-        if record is None or record["previous"] != previous:
-            problems.append(f"{FILE}: record {number} does not continue the chain")
-            break
-        previous, log = record["hash"], tuple(record["log"])
-        files |= record["files"] | record.get("aside", {})
-        _add_heads(heads, record)
-        told = "; ".join(f"{name}: {what}" for name, what in record.get("repaired", {}).items())
-        repairs += [f"{record['at']}, {record['actor']}: repaired {told}"] if told else []
-    problems += _changed_files(run.folder, files) + _changed_journals(run.folder, heads, {})
-    if log[0] and _log_head(run.folder / LOG, log[0]) != list(log):
-        problems.append(f"{LOG} was changed")
-    return Verification(number, len(files) + len(heads), previous, problems, repairs)
+    chain = read_chain(run)
+    found = _compare(chain, _look(run.folder, chain, {}), chain.open)
+    problems = [one.told for one in found if not one.allowed]
+    if chain.torn and not chain.broken:
+        problems.insert(0, no_record(len(chain.hashes) + 1))
+    if head and head not in chain.hashes:
+        problems.insert(0, f"{FILE} has no record {head}: it lost its end, or somebody made it anew")
+    growth, files = [one.told for one in found if one.allowed], len(chain.files) + len(chain.heads)
+    return Verification(len(chain.hashes), files, chain.head, problems, growth, chain.notes)
 
 
-def check_journals(run: Run, heads: Heads | None = None, journals: Iterable[Snapshot] = ()) -> None:
-    """Refused where a journal has lost records that the audit chain knows. Read-only.
+def check(
+    run: Run, journals: Iterable[Snapshot] = (), *, accepts: Accepts = None, elsewhere: Elsewhere = set
+) -> list[Finding]:
+    """What is not as the chain has it and nobody may have done. Refused where that is more than it `accepts`. Read-only.
 
-    `heads` are those of `journal_heads`. A journal file that `journals` holds, read with these heads, is not read again.
+    A journal file that `journals` holds, read with `journal_heads`, is not read again. What files of `elsewhere` lack can
+    still be fetched. The journals of 04 stop nothing: it sets damaged ones aside.
     """
-    heads = journal_heads(run) if heads is None else heads
-    if problems := _changed_journals(run.folder, heads, _seen(run.folder, journals)):
-        raise Refused(f"{problems[0]}; restore it from a copy, or see `runbook repair {run.id}`.")
+    chain = read_chain(run)
+    found = _compare(chain, _look(run.folder, chain, _seen(run.folder, journals)), chain.open)
+    return _refusing(run, found, accepts, elsewhere)
+
+
+def _refusing(run: Run, found: Iterable[Finding], accepts: Accepts, elsewhere: Elsewhere) -> list[Finding]:
+    fetched = (Kind.REMOVED, Kind.SHORT)
+    found = [one for one in found if not (one.allowed or one.kind == Kind.READABLE or one.name.startswith(COMPARISONS))]
+    found = [one for one in found if not (one.kind in fetched and one.name in elsewhere())]
+    if wrong := [one for one in found if not (accepts and accepts(one))]:
+        more = f" (and {len(wrong) - 1} more: `runbook verify {run.id}`)" if wrong[1:] else ""
+        fix = "move it elsewhere" if wrong[0].kind == Kind.ADDED else "restore the file from a copy"
+        if wrong[0].name.startswith(("journal/", FILE)) and wrong[0].kind != Kind.ADDED:
+            fix += f", or see `runbook repair {run.id}`"
+        raise Refused(f"{wrong[0].told}{more}; {fix}, or go on with --accept-changed.")
+    return found
+
+
+def _compare(chain: Chain, there: _There, may: Mapping[str, Collection[str]]) -> list[Finding]:
+    """What is not as the chain has it, the chain itself first; `may`: "<stage> …" → what it may do."""
+    found: list[tuple[str, Kind, str]] = []
+    if there.chain or chain.broken:
+        kind = Kind.SPECIAL if there.chain else Kind.DAMAGED
+        found.append((FILE, kind, f"{FILE} is {there.chain} now" if there.chain else chain.broken))
+    if chain.broken:  # what is left of it does not say all
+        return [Finding(*one, False) for one in found]
+    for name in sorted({*chain.files, *chain.heads} - there.things.keys()):
+        inside = any(other.startswith(f"{name.rstrip('/')}/") for other in there.things)
+        if not inside:
+            found.append((name, Kind.REMOVED, f"{name} was removed"))
+        elif not name.endswith("/"):
+            found.append((name, Kind.SPECIAL, f"{name} is a folder now"))
+    for name, value in sorted(there.things.items()):
+        if isinstance(value, Special):
+            told = f"{name} is {value} now" if chain.knows(name) or name == LOG else f"{name}, {value}, was added"
+            found.append((name, Kind.SPECIAL, told))
+        elif isinstance(value, Head) and (value.damage or name in chain.heads):
+            found += [(name, kind, name + told) for kind, told in _of_journal(value, chain.heads.get(name, ()))]
+        elif name in chain.files:
+            found += [(name, Kind.CHANGED, f"{name} was changed")] if chain.files[name] != value else []
+        elif chain.hashes or name != "run.json":
+            found.append((name, Kind.ADDED, f"{name} was added: it is in no record"))
+    if there.log is None:
+        found += [(LOG, Kind.REMOVED, f"{LOG} was removed")] if chain.log[0] and LOG not in there.things else []
+    elif not there.log_began:
+        found.append((LOG, Kind.CHANGED, f"{LOG} was changed"))
+    elif (grown := there.log[0] - chain.log[0]) and chain.hashes:
+        found.append((LOG, Kind.GREW, f"{LOG} grew by {grown:,} bytes"))
+    if chain.private:
+        more = "others can read it now, and it may hold keys; `chmod 600` it"
+        found += [(name, Kind.READABLE, f"{name}: {more}") for name in there.readable]
+    return [Finding(*one, is_allowed(may, *one[:2]) and not chain.is_as_before(one[0], there.things)) for one in found]
+
+
+# reading
 
 
 def journal_heads(run: Run) -> Heads:
-    """Journal file → what the chain's whole records know of it: lengths in records, and the hash of the last. Read-only."""
-    path = run.folder / FILE
-    heads: Heads = {}
-    for record in _records(path) if path.exists() else ():
-        if record is not None:
-            _add_heads(heads, record)
-    return {name: known for name, known in heads.items() if not _of_validation(name)}
+    """Journal file → what the chain knows of it: lengths in records, and the hash of the last. Read-only.
+
+    Refused where a journal file is no file of its own: nobody can say how long reading it takes.
+    """
+    for name in names(run.folder):
+        if name.startswith("journal/") and not name.endswith("/") and (special := special_of(run.folder / name)):
+            raise Refused(f"{name} is {special} now; restore it from a copy.")
+    known = read_chain(run).heads
+    return {name: [head[:2] for head in of] for name, of in known.items() if not name.startswith(COMPARISONS)}
 
 
-def _add_heads(heads: Heads, record: dict[str, Any]) -> None:
-    for name in record.get("repaired", ()):
-        heads.pop(name, None)
-    for name, head in record["journal"].items():
-        heads.setdefault(name, []).append(tuple(head))
-
-
-def recorded(run: Run, name: str, stage: str) -> str | None:
-    """The SHA-256 of a file as a stage left it last; None where the chain does not say. Read-only."""
-    path, found = run.folder / FILE, None
-    for record in _records(path) if path.exists() else ():
-        if record is not None and record["stage"] == stage:
-            found = record["files"].get(name, found)
-    return found
-
-
-def known_repairs(run: Run) -> dict[str, int]:
-    """Stage → how many of its events `repaired` the chain knows. Read-only."""
-    path, known = run.folder / FILE, {}
-    for record in _records(path) if path.exists() else ():
-        known |= (record or {}).get("events", {})
-    return known
-
-
-def is_damaged(run: Run) -> bool:
-    """Whether the chain itself is broken; a torn last line, which a full disk leaves, is no damage. Read-only."""
-    path, previous = run.folder / FILE, ""
-    torn = path.exists() and not path.read_bytes().endswith(b"\n")
-    records = list(_records(path)) if path.exists() else []
-    for record in records[: len(records) - torn]:
-        if record is None or record["previous"] != previous:
-            return True
-        previous = record["hash"]
-    return False
-
-
-def _changed_files(folder: Path, files: dict[str, str]) -> list[str]:
-    found = []
-    for name, recorded in sorted(files.items()):
+def _look(folder: Path, chain: Chain, seen: Mapping[str, Head], *, trusted: bool = False) -> _There:
+    """What lies in the folder. `seen`: journal files that need not be read again; `trusted`: though the chain asks for more."""
+    things: dict[str, Any] = {}
+    readable = []
+    for name in names(folder):
         path = folder / name
-        if not path.exists():
-            if not _may_go(name):
-                found.append(f"{name} is missing")
-        elif file_sha256(path) != recorded:
-            found.append(f"{name} was changed")
-    known = {*files, FILE, LOG}
-    there = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    added = sorted(name for name in there if name not in known)
-    return found + [
-        f"{name} is in no record: somebody added it, or an execution that was killed left it" for name in added
-    ]
-
-
-def _may_go(name: str) -> bool:
-    """A listing goes when a later stage finds nothing to list; what it held stands in the journal."""
-    return name.endswith(".jsonl")
-
-
-def _changed_journals(folder: Path, heads: Heads, seen: dict[str, Head]) -> list[str]:
-    found = []
-    for name, recorded in sorted(heads.items()):
-        path = folder / name
-        if not path.exists():
-            if not _of_validation(name):
-                found.append(f"{name} is missing")
-            continue
         try:
-            held = seen.get(name)
-            if held is None or any(length <= held.records and length not in held.links for length, _ in recorded):
-                held = _read(path)
-        except Damaged as problem:
-            found.append(str(problem).rstrip("."))
-            continue
-        for length, head in recorded:
-            if length > held.records:
-                found.append(f"{name} has lost records: it held {length:,} and holds {held.records:,}")
-                break
-            if held.links[length] != head:
-                found.append(f"{name}: record {length} is not the one that was written")
-                break
-    return found
+            if name.endswith("/"):
+                things[name] = ""
+            elif special := special_of(path):
+                things[name] = special
+            elif name not in (FILE, LOG):
+                is_journal = fnmatchcase(name, "journal/*.jsonl") and name.count("/") == 2 and name not in chain.files
+                lengths = {length for length, *_ in chain.heads.get(name, ())}
+                things[name] = read_head(path, lengths, seen.get(name), trusted) if is_journal else file_sha256(path)
+            if name.endswith(".jsonl") and not special_of(path) and is_readable(path):
+                readable.append(name)
+        except FileNotFoundError:  # a file of a run that goes on
+            things.pop(name, None)
+        except PermissionError:
+            things[name] = Special("a file that cannot be read")
+    content = (folder / LOG).read_bytes() if (folder / LOG).is_file() and LOG not in things else None
+    log = None if content is None else [len(content), hashlib.sha256(content).hexdigest()]
+    began = content is not None and hashlib.sha256(content[: chain.log[0]]).hexdigest() == chain.log[1]
+    return _There(things, log, began, things.pop(FILE, None), readable)
 
 
-def _files(folder: Path) -> list[str]:
-    names = {path.name for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
-    return sorted(names - {FILE})
+def _of_journal(held: Head, known: Sequence[tuple]) -> Iterator[tuple[Kind, str]]:
+    """What became of a journal file of which the records of a chain know these lengths: kind, and words behind its name."""
+    if held.damage:
+        yield Kind.DAMAGED, held.damage
+    for length, link, *_ in known:
+        if length > held.records:
+            if not held.damage:
+                yield Kind.SHORT, f" has lost records: it held {length:,} and holds {held.records:,}"
+            return
+        if held.links.get(length, link) != link:
+            yield Kind.CHANGED, f": record {length} is not the one that was written"
+            return
+    records, _, *size = known[-1] if known else (0, "")
+    if held.records > records:
+        yield Kind.GREW, f" grew: it held {records:,} records and holds {held.records:,}"
+    elif size and held.size > size[0] and not held.damage:
+        yield Kind.GREW, " grew by a part of a record"
 
 
-def _of_validation(name: str) -> bool:
-    return name.startswith("journal/validate")
+def _new(folder: Path) -> dict[str, str]:
+    """What a run's folder holds before its first execution."""
+    path = folder / "run.json"
+    return {path.name: file_sha256(path)} if path.is_file() and not path.is_symlink() else {}
 
 
 def _seen(folder: Path, journals: Iterable[Snapshot]) -> dict[str, Head]:
@@ -253,56 +396,5 @@ def _seen(folder: Path, journals: Iterable[Snapshot]) -> dict[str, Head]:
     return {str(path.relative_to(folder)): head for journal in journals for path, head in journal.heads().items()}
 
 
-def _read(path: Path) -> Head:
-    links = {0: ""} | {number: link.decode() for number, link in enumerate(journal.links(path), 1)}
-    return Head(len(links) - 1, links[len(links) - 1], links, stands=True)
-
-
-def _journal_heads(folder: Path, seen: dict[str, Head]) -> dict[str, list]:
-    """Journal file → its length in records and the hash of the last. Raises Damaged, but not for a validation's."""
-    found = {}
-    for name in _journals(folder):
-        if name in seen and seen[name].stands:
-            found[name] = [seen[name].records, seen[name].link]
-            continue
-        try:
-            found[name] = list(_journal_head(folder / name))
-        except Damaged:
-            if not _of_validation(name):
-                raise
-    return found
-
-
-def _journals(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.glob("journal/*/*.jsonl"))
-
-
-def _journal_head(path: Path) -> tuple[int, str]:
-    number, head = 0, b""
-    for number, head in enumerate(journal.links(path), 1):  # noqa: B007 - the last ones are wanted
-        pass
-    return number, head.decode()
-
-
-def _log_head(path: Path, length: int | None = None) -> list:
-    """How long the log is and the hash of that much of it."""
-    content = path.read_bytes()[:length] if path.exists() else b""
-    return [len(content), hashlib.sha256(content).hexdigest()]
-
-
-def _records(path: Path) -> Iterator[dict[str, Any] | None]:
-    """The records; None for one that is not what was written."""
-    for line in path.read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-            content = {key: value for key, value in record.items() if key != "hash"}
-            yield record if record["hash"] == json_seal(content) else None
-        except (ValueError, KeyError, AttributeError, RecursionError):
-            yield None
-
-
-def _head(path: Path) -> str:
-    last = None
-    for last in _records(path) if path.exists() else ():  # noqa: B007
-        pass
-    return last["hash"] if last else ""
+def _key(stage: str) -> str:
+    return f"{stage} {executor()}"

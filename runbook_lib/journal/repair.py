@@ -106,15 +106,15 @@ def examine(run: Run) -> Repair:
     Raises Refused where nothing can be done: an unknown schema, a chain that was made anew, records of workers that were
     not fetched.
     """
-    heads, known, found = audit.journal_heads(run), audit.known_repairs(run), {}
+    heads, chain, found = audit.journal_heads(run), audit.read_chain(run), {}
     for name in WITH_JOURNAL:
         folder = f"journal/{name}/"
         of_stage = {file.removeprefix(folder): dict(of) for file, of in heads.items() if file.startswith(folder)}
         if of_stage or run.journal(name).is_dir():
-            found[name] = _examine(Stage(run, name), of_stage, known.get(name, 0))
+            found[name] = _examine(Stage(run, name), of_stage, chain.repairs.get(name, 0))
             if found[name].damaged:
                 Stage(run, name).check_settled()
-    return Repair(found, audit.is_damaged(run))
+    return Repair(found, bool(chain.broken))
 
 
 def repair(run: Run) -> Repair:
@@ -131,16 +131,21 @@ def repair(run: Run) -> Repair:
         found = examine(run)
         if not found.needed:
             return found
-        copies = [copy for name, one in found.stages.items() if one.damaged for copy in _apply(Stage(run, name), one)]
-        copies += [_copy(run.folder / audit.FILE)] if found.audit else []
-        events = {name: sum(1 for _ in Stage(run, name).events("repaired")) for name in WITH_JOURNAL}
-        about = audit.Repaired(found.files(), [str(copy.relative_to(run.folder)) for copy in copies], events)
-        if found.audit:
-            audit.renew(run, "repair", copies[-1], about)
-        else:
-            audit.append(run, "repair", about)
+        for one in audit.check(run, accepts=lambda one: True):
+            if one.kind == one.kind.GREW and one.name.startswith("journal/"):
+                raise Refused(f"{one.told}, and no execution writes it; restore the file from a copy.")
+        for name, one in found.stages.items():
+            if one.damaged:
+                _apply(Stage(run, name), one)
         for name, phrase in found.files().items():
             run.logger().warning("repaired %s: %s", name, phrase)
+        events = {name: sum(1 for _ in Stage(run, name).events("repaired")) for name in WITH_JOURNAL}
+        about = audit.Repaired(found.files(), events)
+        if found.audit:
+            path = run.folder / audit.FILE
+            audit.renew(run, "repair", _copy(path) if path.exists() else None, about)
+        else:
+            audit.append(run, "repair", repaired=about)
         return found
 
 
@@ -284,10 +289,11 @@ def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> li
     return [{**event, "at": at, "made_again": True} for event in found]
 
 
-def _apply(stage: Stage, found: Findings) -> list[Path]:
-    """Steps 1 to 3; gives the copies of the damaged files."""
+def _apply(stage: Stage, found: Findings) -> None:
+    """Steps 1 to 3."""
     there = [file for file in found.damaged if file.path.exists()]
-    copies = [_copy(file.path) for file in there]
+    for file in there:
+        _copy(file.path)
     files = {f.path.name: {"told": f.phrase, "lost": f.lost, "was": _sha256(f.path)} for f in found.damaged}
     event = {"kind": "repaired", "at": iso(now()), "entries": found.reopened, "files": files}
     make_folder(stage.folder)
@@ -300,7 +306,6 @@ def _apply(stage: Stage, found: Findings) -> list[Path]:
         n, execution, rows = (file.last.get(key) for key in ("n", "execution", "rows"))
         unsent = {"kind": "unsent", "n": n, "execution": execution, "rows": [*range(len(rows or []))]}
         _replace(file, [unsent] if file.last["kind"] == "intent" else [])
-    return copies
 
 
 def _replace(file: File, more: list[dict]) -> None:

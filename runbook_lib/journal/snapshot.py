@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import Refused
 from .intents import Intent
-from .table_file import Position, Seen, Stamp, TableFile
+from .table_file import Head, Position, Seen, Stamp, TableFile
 
 COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
 
@@ -68,15 +68,6 @@ class EventsFile:
         return replace(self, stamp=stamp, records=self.records + 1, link=link, events=(*self.events, event), own=True)
 
 
-class Head(NamedTuple):
-    """How far a journal file goes."""
-
-    records: int
-    link: str  # of the last record
-    links: dict[int, str]  # length in records -> link, of some lengths
-    stands: bool  # whether nobody wrote to the file since it was read
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """A stage's journal as it was when it was read."""
@@ -118,10 +109,12 @@ class Snapshot:
     def heads(self) -> dict[Path, Head]:
         """Each file, with what the audit chain wants of it."""
         found = {
-            f.path: Head(f.tail.records, f.tail.link.decode(), {0: ""} | f.links, f.is_current()) for f in self.files
+            f.path: Head(f.tail.records, f.tail.link.decode(), {0: ""} | f.links, f.is_current(), f.stamp.size)
+            for f in self.files
         }
         if log := self.log:
-            found[log.path] = Head(log.records, log.link, {0: ""} | log.links, Stamp.now(log.path) == log.stamp)
+            stands = Stamp.now(log.path) == log.stamp
+            found[log.path] = Head(log.records, log.link, {0: ""} | log.links, stands, log.stamp.size)
         return found
 
     def check_complete(self) -> None:

@@ -121,6 +121,10 @@ class Stage:
         """The executions whose last records may lie where their workers put them, and not here: see shared_journal.py."""
         return unsettled(self.events())
 
+    def elsewhere(self) -> set[str]:
+        """The files, as the audit chain names them, whose last records may lie elsewhere, and can be fetched."""
+        return {self._name_of(self.folder / name) for event in self.unsettled() for name, *_ in event["files"]}
+
     def check_settled(self) -> None:
         """Refused where records of an interrupted execution lie elsewhere and were not fetched. Read-only."""
         try:

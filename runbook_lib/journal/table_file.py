@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from ..errors import Damaged
 from ..values import add_counts, key_hash
 from . import log as journal
 from .intents import Intent, JournalRow, Marks, intents, rows_of
@@ -41,6 +42,17 @@ class Stamp(NamedTuple):
     def of(cls, found: os.stat_result) -> "Stamp":
         """The stamp of a file."""
         return cls(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class Head(NamedTuple):
+    """How far a journal file goes."""
+
+    records: int
+    link: str  # of the last record
+    links: dict[int, str]  # length in records -> link, of some lengths
+    stands: bool  # whether nobody wrote to the file since it was read
+    size: int  # bytes; a torn last record counts
+    damage: str = ""  # what is wrong with the file, as words behind its name
 
 
 @dataclass(frozen=True)
@@ -169,6 +181,31 @@ def read_table_file(path: Path, lengths: Collection[int] = (), *, wait: bool = F
         for record in journal.lines(path, file):
             reading.add(*record)
     return reading.done()
+
+
+_known_heads: dict[Path, tuple[Stamp, Head]] = {}  # as this process read them last; some dozens
+
+
+def read_head(path: Path, lengths: Collection[int], held: Head | None = None, trusted: bool = False) -> Head:
+    """How far any journal file goes, with its links at these lengths; a damaged one as far as it can be read. Read-only.
+
+    An earlier reading, `held`, is enough where the file stands and it has these links. With `trusted` it need not have them,
+    and one by this process is enough as well.
+    """
+    stamp = Stamp.of(os.stat(path))
+    if trusted and not (held and held.stands) and _known_heads.get(path, (None,))[0] == stamp:
+        return _known_heads[path][1]
+    if held and held.stands and (trusted or set(lengths) <= {0, held.records, *held.links}):
+        return held._replace(links={**held.links, held.records: held.link})
+    links, number, link, damage = {0: ""}, 0, b"", ""
+    try:
+        for number, link in enumerate(journal.links(path), 1):
+            if number in lengths:
+                links[number] = link.decode()
+    except Damaged as problem:
+        damage = str(problem).partition(";")[0].removeprefix(path.name)
+    _known_heads[path] = stamp, Head(number, link.decode(), links, True, stamp.size, damage)
+    return _known_heads[path][1]
 
 
 class Reading:

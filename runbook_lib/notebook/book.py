@@ -99,7 +99,9 @@ class Book:
         self._values, self.execute = values, bool(values.get("execute"))
         if self.stage == "05_rollback":
             try:
-                self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters)
+                self._undoing = Undoing(
+                    values["checkpoint"], values["outputs"], self.parameters, values["accept_changed"]
+                )
             except Refused:
                 if values["checkpoint"] or self.execute:
                     raise
@@ -116,16 +118,14 @@ class Book:
                 tables=values.get("tables"),
                 migrated=bool(values.get("retry_failed") or values.get("delta")),
             )
-        given = {name: values[name] for name in ("break_lock", "accept_drift") if name in values}
+        given = {name: values[name] for name in ("break_lock", "accept_drift", "accept_changed") if name in values}
         self._work = Steps(self.run, self.parameters.lease, watch=Progress, **given)
-        self.run.logger().info("%s begins", self.stage)
         if not is_headless():  # the command did it before it started this kernel
             control.clear(self.run)
-        self._facts = [
-            ("run", self.run.id),
-            ("from", _side_name(self.parameters.source)),
-            ("to", _side_name(self.parameters.target)),
-        ]
+        audit.begin(self.run, self.stage)
+        self.run.logger().info("%s begins", self.stage)
+        sides = map(_side_name, (self.parameters.source, self.parameters.target))
+        self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
 
     # steps of 01 to 04
@@ -345,7 +345,7 @@ class Book:
             self.show(views.held_back, self._content["held_back"])
         self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
         self.run.logger().info("%s ends: %s", self.stage, verdict)
-        audit.append(self.run, self.stage, journals=self._journals)
+        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals)
 
     # inside
 
@@ -360,7 +360,8 @@ class Book:
             self.show(html.note, "Would " + "; ".join(steps) + ".")
 
     def _done(self, done: Done, headline: str) -> None:
-        self._content, self._file, self._headline = done.content, done.path.name, headline
+        accepted = "".join(f" Accepted: {sentence}." for sentence in self._work.accepted)
+        self._content, self._file, self._headline = done.content, done.path.name, headline + accepted
         self._alerts = list(done.alerts)
         self._verdict = done.content["verdict"]
         self._journals = [done.journal] if done.journal else self._journals

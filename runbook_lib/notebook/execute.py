@@ -32,6 +32,7 @@ class Execution:
     exit_code: int
     result: dict[str, Any]  # verdict, exit_code, headline, file, ...; what the banner says
     traceback: str | None = None  # of a bug
+    head: str = ""  # hash of the last record of the audit chain
 
 
 def notebook_path(stage: str) -> Path:
@@ -54,6 +55,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         print("Stopping after the current page; press Ctrl-C again to stop now.", file=sys.stderr, flush=True)
 
     control.clear(run)
+    audit.begin(run, stage)
     copy = _own_copy(run, stage)
     problem, traceback = None, None
     try:
@@ -78,33 +80,36 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "the notebook's kernel died"
     html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
-    conclude(run, stage)
+    head = conclude(run, stage, over=result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG))
     if problem is None:
-        return Execution(copy, html, result["exit_code"], result)
+        return Execution(copy, html, result["exit_code"], result, head=head)
     if (
         result and result["verdict"] != NOT_FINISHED
     ):  # a refusal, a failure or an interruption that the notebook handled
         return Execution(
-            copy, html, result["exit_code"], result, traceback if result["exit_code"] == EXIT_BUG else None
+            copy, html, result["exit_code"], result, traceback if result["exit_code"] == EXIT_BUG else None, head
         )
     if traceback is None:
         resume = resume_hint(run, stage)
         more = {"verdict": INTERRUPTED, "headline": f"{problem}. {resume}", "resume": resume}
-        return Execution(copy, html, EXIT_INTERRUPTED, {**result, **more})
-    return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback)
+        return Execution(copy, html, EXIT_INTERRUPTED, {**result, **more}, head=head)
+    return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, head)
 
 
-def conclude(run: Run, stage: str) -> None:
-    """Writes the audit record of what a notebook left, and the index page of all runs. Raises Damaged, Refused.
+def conclude(run: Run, stage: str, *, over: bool = True) -> str:
+    """Writes the audit record of what a notebook left, and the index page of all runs; gives the record's hash. Raises Refused.
 
-    The run's journals are read once for both.
+    Where the execution is not `over` but was interrupted, workers may still write for it. The run's journals are read once
+    for both.
     """
+    heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
     for name in ("test", "migrate"):
         with suppress(Refused):  # the audit and the index say so, as far as they need it
-            journals.append(Stage(run, name).read())
-    audit.append(run, stage, journals=journals)
+            journals.append(Stage(run, name).read(heads=heads))
+    head = audit.append(run, stage, audit.OVER if over else None, journals=journals)
     write_index(run.folder.parent, journals)
+    return head
 
 
 def _own_copy(run: Run, stage: str) -> Path:

@@ -16,7 +16,7 @@ COMMON = {
     "run_id": str,
     "outputs": str,
 }
-WRITING = {"execute": bool, "confirm": str, "break_lock": str}
+WRITING = {"execute": bool, "confirm": str, "break_lock": str, "accept_changed": bool}
 OWN: dict[str, dict[str, type]] = {
     "00_draft": {"pattern": str, "items": int, "force": bool},
     "01_analyze": {},

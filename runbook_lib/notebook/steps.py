@@ -5,7 +5,7 @@ A book shows what they give; the tests drive the same steps without a notebook.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ..report import json_analysis
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import Held, hold_targets
+from ..stages import execution
 from ..stages.analyze.analyze import analyze
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
@@ -27,7 +28,7 @@ from ..stages.rollback.undo import Undone
 from ..stages.test.canary import Created, create_tables, created_notes, run_canary
 from ..stages.validate.repair import MISSING, Repaired, repair
 from ..stages.validate.validate import validate
-from ..verdict import Alert
+from ..verdict import REVIEW, Alert
 from ..walk.insert import OnPage
 from ..walk.plan import Plan, recall_new_tables
 
@@ -58,6 +59,8 @@ class Steps:
     break_lock: str = ""
     accept_drift: bool = False
     watch: Watch = unwatched
+    accept_changed: bool = False
+    accepted: list[str] = field(default_factory=list)  # what was not as it was left in the run's folder
 
     def __post_init__(self) -> None:
         recall_new_tables(created_tables(self.run))
@@ -69,7 +72,11 @@ class Steps:
             self.run.lock(stage),
             hold_targets(target, tables, self.run, break_lock=self.break_lock, lease=self.lease) as held,
         ):
+            self._enter(stage if stage != "04_validate" else "03_migrate")  # 04 repairs by the means of 03
             yield held
+
+    def _enter(self, notebook: str) -> None:
+        self.accepted.extend(execution.enter(self.run, notebook, accept_changed=self.accept_changed))
 
     def analyze(self, plan: Plan) -> Done:
         """01. Reads both sides; writes the analysis into the run's folder."""
@@ -83,9 +90,11 @@ class Steps:
         Writes to the target's account and the run's folder.
         """
         with self.run.lock("02_test"):
+            self._enter("02_test")
             created = create_tables(self.run, plan)
             if not last:
                 return Done(created)
+            execution.done(self.run, "02_test")
             alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
             alerts += created_notes(created)
             return Done(created, *report.write_test(self.run, plan, created, None, alerts), alerts)
@@ -94,6 +103,7 @@ class Steps:
         """02, the items. Writes to the target and the run's folder."""
         with self.writing("02_test", plan.target, plan.targets()):
             canary = run_canary(self.run, plan, table, limit, keep=keep)
+            execution.done(self.run, "02_test", canary.journal)
             alerts = report.canary_alerts(canary) + created_notes(created)
             return Done(
                 canary, *report.write_test(self.run, plan, list(created), canary, alerts), alerts, canary.journal
@@ -105,6 +115,7 @@ class Steps:
         with self.writing("03_migrate", plan.target, plan.targets()) as held:
             with self.watch(self.run, plan, verb, held) as on_page:
                 migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
+            execution.done(self.run, "03_migrate", migration.journal)
             content, path = report.write_migration(self.run, plan, migration)
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
         return Done(migration, content, path, alerts, migration.journal)
@@ -124,6 +135,7 @@ class Steps:
         with self.writing("04_validate", plan.target, plan.targets()) as held:
             with self.watch(self.run, plan, "repaired", held) as on_page:
                 repaired = repair(self.run, plan, on_page, word=word)
+            execution.done(self.run, "03_migrate", repaired.migration.journal)
             report.write_migration(self.run, plan, repaired.migration)
             return self._compare(plan, repaired)
 
@@ -132,18 +144,24 @@ class Steps:
             validation = validate(self.run, plan, on_page)
         if repaired:
             validation.alerts.extend(repaired.alerts())
+        for sentence in execution.not_as_left(self.run, validation.migrated):
+            action = "See `runbook verify`; no command writes to the target until it is as it was, or you accept it."
+            validation.alerts.append(Alert(REVIEW, "", f"the run's folder is not as it was left: {sentence}", action))
         written = report.write_validation(self.run, plan, validation, repaired)
         return Done(validation, *written, validation.alerts, validation.migrated)
 
     def undo(self, undoing: Undoing) -> Done:
         """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""
         with self.writing("05_rollback", undoing.target(), undoing.tables()) as held:
-            return self._concluded(undoing, undoing.undo(held))
+            undone = undoing.undo(held)
+            execution.done(self.run, "05_rollback", undone.journal)
+            return self._concluded(undoing, undone)
 
     def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted, tell: Callable[[str], None]) -> Done:
         """05, the restore; its result is the `Restored`. Writes to the target's account, the run and its journal."""
         tables = {wanted.table: undoing.tables()[wanted.table]} if wanted.kind == COPY else {}
         with self.writing("05_rollback", undoing.target(), tables) as held:
+            execution.done(self.run, "05_rollback")  # it lists as it goes
             restored = undoing.restore(wanted, held, tell)
             return self._concluded(undoing, undone, restored=restored)._replace(result=restored)
 

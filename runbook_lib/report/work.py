@@ -151,13 +151,16 @@ def _tick(off: int) -> Html:
 
 
 def preview(result: Preview) -> Html:
-    """The items that an undo would look at."""
+    """The items that an undo would look at, and what was accepted before."""
+    accepted = Html("").join(note(f"Accepted: {sentence}.", "look") for sentence in result.changed)
     if not result.entries and not result.unknown:
-        return note("There is nothing to undo: this stage inserted nothing, or everything is undone already.", "good")
-    rows, body = sorted(result.entries.items()), Html("")
+        return accepted + note(
+            "There is nothing to undo: this stage inserted nothing, or everything is undone already.", "good"
+        )
+    rows, body = sorted(result.entries.items()), accepted
     if rows:
         foot = ["in all", sum(result.entries.values())]
-        body = table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
+        body += table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
     if result.unknown:
         announced = plural(result.unknown, "insert")
         body += note(f"{announced} announced without a result: the undo looks each of them up.", "look")

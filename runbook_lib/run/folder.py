@@ -108,6 +108,8 @@ class Run:
     def logger(self) -> logging.Logger:
         """The run's log, `run.log`. It holds counts, names and codes, never values."""
         path = (self.folder / "run.log").absolute()
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise Refused(f"{path} is no file; remove it, or restore it from a copy.")
         logger = logging.getLogger(f"runbook.{path}")  # runs of one name may lie in several folders
         if not any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
             handler = logging.FileHandler(path, encoding="utf-8")

@@ -16,6 +16,7 @@ from ..walk.workers.shared_journal import settle
 from . import sealed
 
 BY_HAND = "interrupted by hand."
+AUDITED = {"test": "02_test", "migrate": "03_migrate"}  # the notebook that writes a stage's journal
 
 
 @contextmanager
@@ -60,24 +61,64 @@ def explained(error: BaseException, run: Run | None, stage: str) -> tuple[BaseEx
     return error, error.hint if error.hint == resume else None
 
 
+def enter(run: Run, notebook: str, *, accept_changed: bool = False) -> list[str]:
+    """Checks the run's folder before a notebook writes to the target; gives what was accepted, as sentences.
+
+    The caller holds the run. Raises Refused where the folder is not as it was left, unless `accept_changed`. A checkpoint that
+    is gone or cannot be read stops no 02 and 03: they write another one. Writes to the audit chain and the run's log.
+    """
+    if notebook == "03_migrate":
+        sealed.read_plan(run)  # it says best what is wrong with the plan
+
+    def accepts(found: audit.Finding) -> bool:
+        return accept_changed or (notebook in AUDITED.values() and _is_lost_checkpoint(run, found))
+
+    def elsewhere() -> set[str]:
+        return {name for stage in AUDITED for name in Stage(run, stage).elsewhere()}
+
+    with run.saving():
+        accepted = audit.enter(run, notebook, accepts=accepts, elsewhere=elsewhere)
+    for sentence in accepted:
+        run.logger().warning("accepted: %s", sentence)
+    return accepted
+
+
+def _is_lost_checkpoint(run: Run, found: audit.Finding) -> bool:
+    if not found.name.startswith("migration-checkpoint-"):
+        return False
+    try:
+        read_checkpoint(run.folder / found.name)
+    except Refused:
+        return True
+    return False
+
+
+def done(run: Run, notebook: str, journal: Snapshot | None = None) -> None:
+    """Records that the work of a notebook is done, and what it reports comes next. Writes to the audit chain."""
+    audit.append(run, notebook, audit.REPORT, journals=[journal] if journal else [])
+
+
+def not_as_left(run: Run, journal: Snapshot) -> list[str]:
+    """What is not as it was left in the run's folder, as sentences, for a notebook that only reads. Read-only."""
+    return [one.told for one in audit.check(run, [journal], accepts=lambda one: True)]
+
+
 def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
     """The stage's journal, read once nobody else writes to it; the caller holds the run.
 
     Raises Refused where the run was rolled back, or started or analyzed with other mapping, environments or code, where a
     target table is another than it was, or where `plan.json` is not as 01 left it.
     """
-    heads = audit.journal_heads(run)
-    found = stage.read(heads=heads, wait=True)
+    found = stage.read(wait=True)
     if stage.unsettled():
         settle(stage)
-        found = stage.read(heads=heads)
+        found = stage.read()
     state = found.state()
     if stage.name == "migrate" and state.rolled_back:
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     if stage.name == "migrate" and state.rolling_back:
         raise Refused(f"run {run.id} was rolled back in part; run the rollback command again, then start a new run.")
     stage.check_identity(plan.identity)
-    audit.check_journals(run, heads, [found])
     if stage.name == "migrate":
         _check_targets(stage, plan)
     sealed_plan = sealed.read_plan(run) if stage.name == "migrate" else None
@@ -144,6 +185,7 @@ def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
             return path
     path = write_checkpoint(checkpoint_of(stage, plan))
     stage.record("checkpoint", file=path.name)
+    audit.append(stage.run, AUDITED[stage.name], audit.WORK, journals=[stage.read()])  # before the first insert
     return path
 
 

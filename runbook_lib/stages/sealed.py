@@ -19,11 +19,11 @@ from ..dynamo.structure.differences import (
     sentence,
 )
 from ..errors import Refused
-from ..journal import audit
 from ..journal.log import check_schema
 from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..journal.table_file import Seen
+from ..run.chain import recorded
 from ..run.files import file_sha256, json_seal, read_json, write_atomically
 from ..run.folder import Run, iso, now
 from ..values import FURTHER
@@ -155,10 +155,10 @@ def present(counts: Counter) -> int:
 
 def read_plan(run: Run) -> dict[str, Any] | None:
     """The plan of the run; None where 01 wrote none. Read-only. Refused where it is not as 01 left it."""
-    path, recorded = run.folder / FILE, audit.recorded(run, FILE, WRITER)
+    path, left = run.folder / FILE, recorded(run, FILE, WRITER)
     fix = f"restore it from a copy, or analyze again with the run ID {run.id}"
     if not path.exists():
-        if recorded:
+        if left:
             raise Refused(f"{path} is missing; {fix}.")
         return None
     try:
@@ -168,7 +168,7 @@ def read_plan(run: Run) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise Refused(f"{path} is damaged; {fix}.") from None
     check_schema(path, content["schema"], SCHEMA)
-    if content["run_id"] != run.id or recorded not in (None, file_sha256(path)):
+    if content["run_id"] != run.id or left not in (None, file_sha256(path)):
         raise Refused(f"{path} is not the one that 01 left; {fix}.")
     return content
 

@@ -29,6 +29,7 @@ from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import Requests, guarded
 from runbook_lib.errors import Again, DynamoError, Interrupted, Refused
+from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.journal import stage as stages
 from runbook_lib.journal.stage import Stage
@@ -295,6 +296,7 @@ def test_a_table_that_this_run_created_in_another_process_is_new(age, sea, patch
     """Neither DescribeTable nor an insert finds it at first: it is there. A minute later what DescribeTable says holds."""
     sea.fill(60)
     flow = sea.flow()
+    audit.enter(flow.run(), "02_test")
     Stage(flow.run(), "create").record("created", entry="Many", table=TARGET_TABLE)
     patch.setattr(faults, "_new", {})  # another process
     moment = stages.now() + timedelta(seconds=age)

@@ -19,6 +19,7 @@ from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
+from runbook_lib.run.files import json_seal
 
 FILES = ["stage.jsonl", "Ports", "Ships"]
 WHOLE = pytest.param(1, marks=pytest.mark.slow)
@@ -42,16 +43,18 @@ def file_of(flow, name):
 def check_refused(bench, flow, match):
     """Neither resumed nor rolled back: both say why, and nothing is done."""
     before = bench.content(TARGET)
-    files = {path: path.read_bytes() for path in flow.run().folder.rglob("*.jsonl")}
+    files = {path: path.read_bytes() for path in flow.run().folder.glob("journal/*/*.jsonl")}
+    if not (flow.run().folder / audit.FILE).exists():
+        audit.renew(flow.run(), "03_migrate", None, audit.Repaired({}, {}))
     for command in (flow.migrate, flow.rollback):
         with pytest.raises(Refused, match=match):
             command()
     assert bench.content(TARGET) == before
-    assert {path: path.read_bytes() for path in flow.run().folder.rglob("*.jsonl")} == files
+    assert {path: path.read_bytes() for path in flow.run().folder.glob("journal/*/*.jsonl")} == files
 
 
 def forget_audit(flow):
-    """As if no execution had ended: the journal alone has to tell."""
+    """As if somebody made the audit chain anew over what is there then: the journal alone has to tell."""
     (flow.run().folder / audit.FILE).unlink(missing_ok=True)
 
 
@@ -102,10 +105,10 @@ def test_a_file_cut_anywhere_is_found_where_an_execution_ended(name, step, bench
     for length in range(0, len(content), step):
         path.write_bytes(content[:length])
         with pytest.raises(Refused, match=rf"{path.name} has lost records: it held \d+ and holds \d+"):
-            audit.check_journals(flow.run())
+            audit.check(flow.run())
     check_refused(bench, flow, f"{path.name} has lost records")
     path.unlink()
-    check_refused(bench, flow, f"{path.name} is missing")
+    check_refused(bench, flow, f"{path.name} was removed")
 
 
 FEW = (3, 5, 13)
@@ -168,22 +171,24 @@ def test_a_torn_line_of_the_audit_chain_is_no_end_of_it(flow):
     path = flow.run().folder / audit.FILE
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:100])
-    assert audit.verify(flow.run()).problems == ["audit.jsonl: record 2 does not continue the chain"]
+    number = whole.count(b"\n") + 1
+    assert audit.verify(flow.run()).problems == [f"audit.jsonl: record {number} does not continue the chain"]
     audit.append(flow.run(), "03_migrate")
     found = audit.verify(flow.run())
-    assert (found.records, found.problems) == (2, [])
+    assert (found.records, found.problems) == (number, [])
 
 
 @pytest.mark.parametrize("name", FILES[1:])
 def test_a_stage_that_ended_before_its_pages_has_lost_records(name, bench, flow):
     """Row 8: without an audit chain the stage's own end tells that a table was walked to its end."""
-    forget_audit(flow)
     path = file_of(flow, name)
     lines = path.read_bytes().splitlines(keepends=True)
     for number in range(1, len(lines)):
         path.write_bytes(b"".join(lines[:number]))
+        forget_audit(flow)
         check_refused(bench, flow, f"migrate: the journal of {name} has lost records")
     path.unlink()
+    forget_audit(flow)
     check_refused(bench, flow, f"migrate: the journal of {name} has lost records")
 
 
@@ -263,6 +268,7 @@ def test_a_file_of_another_stage_is_refused(bench):
     flow.migrate()
     tested = flow.run().journal("test") / file_of(flow, "Ships").name
     shutil.copy(tested, file_of(flow, "Ships"))
+    forget_audit(flow)
     check_refused(bench, flow, r"Ships-.* belongs to run the-first-run \(test\)")
 
 
@@ -273,6 +279,54 @@ def test_a_file_that_is_there_twice_is_refused(bench, flow):
     copy = path.with_name(path.name.replace(".00000.", ".00001."))
     shutil.copy(path, copy)
     check_refused(bench, flow, f"^{copy.name} and {path.name} hold the same segment")
+
+
+def sealed_again(path, target):
+    """The checkpoint sends the ports' rollback to another table."""
+    content = json.loads(path.read_text())
+    content["entries"]["Ports"]["target"] = target
+    del content["sha256"]
+    path.write_text(json.dumps({**content, "sha256": json_seal(content)}))
+
+
+def forged(path):
+    """A journal claims the items of somebody else: records as the program writes them, in a chain that fits."""
+    intent, outcome = (list(journal.records(path, kind))[-1] for kind in ("intent", "outcome"))
+    log = Log(path)
+    for record in (intent, outcome):
+        log.append(record.pop("kind"), **record)
+    log.close()
+
+
+@pytest.mark.parametrize("edit", ["checkpoint", "journal"])
+def test_what_somebody_else_wrote_is_not_believed(edit, bench, flow):
+    """Neither a checkpoint that was edited and sealed again, nor records that were forged: a rollback deletes nothing by it,
+    also after 04 has ended, unless it is accepted."""
+    path = flow.checkpoint() if edit == "checkpoint" else file_of(flow, "Ports")
+    whole, before = path.read_bytes(), bench.content(TARGET)
+    sealed_again(path, bench.world.name("Ships", TARGET)) if edit == "checkpoint" else forged(path)
+    name = str(path.relative_to(flow.run().folder))
+    for _ in range(2):
+        check_refused(bench, flow, rf"^{name} (was changed|grew: it held 5 records and holds 7);")
+        with pytest.raises(Refused, match=f"^{name} "):
+            flow.create()
+        report = flow.validate()
+    (alert,) = [one["message"] for one in report["alerts"] if name in one["message"]]
+    assert alert.startswith("the run's folder is not as it was left")
+    assert bench.content(TARGET) == before
+    path.write_bytes(whole)
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()
+
+
+def test_what_is_not_as_it_was_can_be_accepted(bench, flow):
+    """A note beside the files stops a rollback, and no longer when somebody has accepted it: the chain says who."""
+    (flow.run().folder / "notes").touch()
+    check_refused(bench, flow, "^notes was added: it is in no record; move it elsewhere")
+    flow.accept_changed = True
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    assert "accepted notes was added" in audit.verify(flow.run()).repairs[0]
+    assert audit.verify(flow.run()).problems == []
 
 
 def rewrite(path, **changes):
@@ -297,7 +351,6 @@ def test_a_journal_of_an_unknown_schema_is_refused(name, bench, flow):
 def test_a_checkpoint_of_an_unknown_schema_is_refused(bench, flow):
     """Row 11: likewise; a checkpoint that was changed without its seal is no checkpoint."""
     from runbook_lib.journal import checkpoint
-    from runbook_lib.run.files import json_seal
 
     path = flow.checkpoint()
     content = json.loads(path.read_text())
@@ -355,8 +408,8 @@ def test_a_checkpoint_that_was_lost_is_written_again_by_the_same_command(damage,
     else:
         path.write_bytes(path.read_bytes().replace(b"Ships", b"Shops"))
     bench.check_whole(flow.migrate())
-    if damage == "changed":
-        path.unlink()
+    assert f"{path.name} was" in audit.verify(flow.run()).repairs[0]
+    flow.checkpoint = lambda stage: Stage(flow.run(), stage).checkpoint()
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
     bench.check_back()
 

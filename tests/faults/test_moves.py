@@ -20,6 +20,7 @@ from support_flows import Flow, flow_of
 from support_memory import URL, Memory, in_place, key_text
 
 from runbook_lib import failpoints
+from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
 from runbook_lib.run import locks
 from runbook_lib.stages.migrate.delta import catch_up
@@ -207,6 +208,7 @@ def test_a_change_of_keys(name, tmp_path):
     """All hang where they should, what is not done is listed, a second pass finds the same; a rollback leaves the others'."""
     case = CASES[name]
     with migrated(case, tmp_path / "runs") as hooks:
+        audit.begin(hooks.flow.run(), "03_migrate")
         planned = catch_up(hooks.flow.run(), hooks.flow._plan(), write=False).drift
         with hooks.watched():
             report = hooks.delta()
@@ -255,6 +257,7 @@ def ends_well(hooks: Hooks, number: int, way: str) -> bool:
     armed = failpoints.arm(f"wire.*.after=lost-reply@{number}" if way == "reply" else dying(number))
     try:
         with hooks.watched():
+            audit.enter(run, "03_migrate")
             catch_up(run, plan)
         if way != "reply" or not armed.fired:
             return False
@@ -262,6 +265,7 @@ def ends_well(hooks: Hooks, number: int, way: str) -> bool:
         failpoints.disarm()
         if way == "again":
             with hooks.watched():
+                audit.enter(run, "03_migrate")
                 catch_up(run, plan)
     finally:
         failpoints.disarm()

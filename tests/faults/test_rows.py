@@ -25,6 +25,7 @@ from runbook_lib.dynamo import errors as faults
 from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
+from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import intents
 from runbook_lib.run import folder as runs
@@ -373,8 +374,8 @@ def tmpfs(folder: Path, kilobytes: int):
 
 @pytest.mark.parametrize("free", some(range(0, 36, 4), 0, 8, 20))
 def test_a_full_disk_interrupts_and_the_run_goes_on_when_there_is_room(free, bench, tmp_path, capsys):
-    """Row 14: a disk of 64 KiB with less and less left of it: one sentence, no write without its intent, resumable."""
-    with tmpfs(tmp_path / "disk", 64) as disk:
+    """Row 14: a disk of 96 KiB with less and less left of it: one sentence, no write without its intent, resumable."""
+    with tmpfs(tmp_path / "disk", 96) as disk:
         flow = flow_of(harness.MAPPING, bench.world, disk, workers=1)
         flow.run()
         ballast = disk / "ballast"
@@ -557,6 +558,7 @@ def migrate_watching(flow):
     from runbook_lib.stages.migrate.migrate import migrate
 
     run = flow.run()
+    audit.enter(run, "03_migrate")
     return migrate(run, flow._plan(), lambda *_: control.check(run))
 
 

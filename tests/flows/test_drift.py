@@ -8,6 +8,7 @@ from support_flows import Flow, flow_of
 from runbook_lib import failpoints
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import DynamoError, Interrupted, Refused
+from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
 from runbook_lib.report.status import status
 from runbook_lib.stages.migrate.delta import catch_up
@@ -423,6 +424,7 @@ def test_a_delta_that_was_stopped_goes_on(fleet):
     fleet.put(fleet.ship(11))
     run, plan = fleet.flow.run(), fleet.flow._plan()
     control.request_stop(run)
+    audit.enter(run, "03_migrate")
     with pytest.raises(Interrupted, match=r"same command with the run ID the-first-run"):
         catch_up(run, plan, lambda *_: control.check(run))
     control.clear(run)

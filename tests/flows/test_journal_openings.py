@@ -22,14 +22,14 @@ from support_flows import flow_of
 
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.failpoints import arm
-from runbook_lib.journal import intents
+from runbook_lib.journal import audit, intents
 from runbook_lib.journal.stage import Stage
 from runbook_lib.notebook import book as notebook
 from runbook_lib.notebook.execute import conclude
 from runbook_lib.report.status import status
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
-OPENINGS, PARSES = 6, 2
+OPENINGS, PARSES = 7, 2  # one of the openings is the audit chain's, before anything else
 
 
 class Commands:
@@ -48,6 +48,7 @@ class Commands:
 
     def _execute(self, stage, parameters):
         flow = self._flow
+        audit.begin(flow.run(), stage)
         common = flow.parameters.model_dump(mode="json") | {"outputs": str(flow.outputs), "run_id": flow.run_id}
         writing = {} if stage == "04_validate" else {"execute": True, "confirm": TARGET}
         if stage == "05_rollback":
@@ -68,9 +69,9 @@ class Commands:
                 getattr(book, stage[3:])(plan)
             book.finish()
         except notebook.RunbookError as problem:
+            conclude(flow.run(), stage, over=problem.exit_code == 2)
             return problem.exit_code
-        finally:
-            conclude(flow.run(), stage)
+        conclude(flow.run(), stage)
         return book._exit_code if book._exit_code is not None else int(book._verdict != "PASS")
 
     def _count(self, work, *arms):

@@ -14,6 +14,7 @@ from support_flows import CASES, begin, flow_of
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.failpoints import arm, disarm
+from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
 from runbook_lib.stages import execution
 from runbook_lib.walk.insert import Inserter
@@ -163,6 +164,7 @@ class Worker:
     def __init__(self, flow, items):
         plan = flow._plan()
         self._stage = Stage(flow.run(), "migrate")
+        audit.enter(flow.run(), "03_migrate")
         table, route = plan.routes["Ships"].entry.source, plan.routes["Ships"]
         execution.begin(self._stage, plan, ["Ships"])
         self._routed = route_items(Page(table, 0, 0, None, None, items), [route], [], {})

@@ -9,6 +9,7 @@ from support_memory import URL, Memory, in_place, key_text
 from runbook_lib import failpoints
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.journal import audit
 from runbook_lib.run import locks
 from runbook_lib.stages.validate.repair import ALL, MISSING
 
@@ -96,6 +97,7 @@ def test_a_run_that_found_its_items_there_neither_takes_them_away_nor_replaces_t
     assert later.migrate()["totals"] | {"already_there": 2, "conflicts": 1} == later.migrate()["totals"]
     assert undone(first.rollback()) == (3, 0, 0)
     assert later.validate()["validation"]["missing"] == 3
+    audit.begin(later.run(), "04_validate")
     plan = later.steps().plan_repair(later._plan(), MISSING)
     assert any("leave out 2 items of Ships: deleted" in step for step in plan)
     later.steps().repair(later._plan(), ALL)
@@ -157,6 +159,7 @@ def test_a_repair_leaves_a_copy_under_an_older_key_to_a_delta(harbour):
     harbour.put(ship(1, "b8"), SOURCE)
     edited = ship(1, sails="black")
     harbour.put(edited)
+    audit.begin(flow.run(), "04_validate")
     plan = flow.steps().plan_repair(flow._plan(), ALL)
     assert plan == [
         "leave out 2 items of Ships: the source has changed its key since "

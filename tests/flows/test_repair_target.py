@@ -9,7 +9,7 @@ from support_flows import flow_of
 
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Refused
-from runbook_lib.stages.validate.repair import ALL, MISSING, repair
+from runbook_lib.stages.validate.repair import ALL, MISSING
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = "{Ports: {}, Ships: {references: {port: Ports}}}"
@@ -42,7 +42,8 @@ def flow(moto_world, tmp_path, monkeypatch):
 
 def repaired(flow, word=MISSING):
     """The report of a repair."""
-    return flow.steps().repair(flow._plan(), word).content
+    with flow._notebook("04_validate"):
+        return flow.steps().repair(flow._plan(), word).content
 
 
 def test_the_plan_lists_what_is_missing_by_cause_and_writes_nothing(flow, moto_world):
@@ -93,7 +94,7 @@ def test_deleted_items_come_back_where_they_are_asked_for_and_a_rollback_takes_a
 @pytest.mark.parametrize("moment", ["before", "middle", "after"])
 def test_a_repair_that_is_killed_goes_on(kind, number, moment, flow):
     """Around each record that it writes: each item is there once, counted once, and taken back by a rollback."""
-    code = in_child(lambda: repair(flow.run(), flow._plan(), word=ALL), at_record(kind, number, moment))
+    code = in_child(lambda: repaired(flow, ALL), at_record(kind, number, moment))
     assert code == KILLED
     report = repaired(flow, ALL)
     assert report["validation"]["missing"] == 0
@@ -120,7 +121,8 @@ def test_what_never_arrived_is_inserted(moto_world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Transport, "post", refusing)
         assert flow.migrate()["totals"]["failed"] == 1
-    assert flow.steps().plan_repair(flow._plan(), MISSING) == ["insert 1 item of Ships: never arrived"]
+    with flow._notebook("04_validate"):
+        assert flow.steps().plan_repair(flow._plan(), MISSING) == ["insert 1 item of Ships: never arrived"]
     report = repaired(flow)
     assert report["totals"]["failed"] == 0
     assert report["totals"]["inserted"] == 1

@@ -276,15 +276,12 @@ def test_a_value_that_is_lost_fails_03(shop, monkeypatch):
 # damage
 
 
-@pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("damage", ["cut", "edited", "another", "gone"])
-def test_a_plan_that_is_not_as_01_left_it_is_refused(damage, recorded, shop):
-    """Cut off, edited, another run's, or gone where the audit chain knows it. 01 mends it."""
+def test_a_plan_that_is_not_as_01_left_it_is_refused(damage, shop):
+    """Cut off, edited, another run's, or gone: the audit chain knows it. 01 mends it."""
     shop.analyze()
     shop.create()
     run = shop.run()
-    if recorded:
-        audit.append(run, "01_analyze")
     path = run.folder / "plan.json"
     text = path.read_text()
     if damage == "another":
@@ -296,33 +293,26 @@ def test_a_plan_that_is_not_as_01_left_it_is_refused(damage, recorded, shop):
         path.unlink()
     else:
         path.write_text(changed[damage])
-    if damage == "gone" and not recorded:
-        assert "plan" not in shop.migrate()
-        return
     with pytest.raises(Refused, match=r"plan\.json is (damaged|missing|not the one that 01 left).*analyze again"):
         shop.migrate()
     assert not any(shop.world.content(TARGET).values())
     shop.analyze()
-    audit.append(run, "01_analyze")
     assert shop.migrate()["verdict"] == "PASS"
 
 
 def test_a_plan_that_was_exchanged_with_its_seal_is_known_by_the_chain(shop):
-    """Also where a stage that ended since has taken the exchanged file into the chain."""
+    """Also where a stage has ended since: the chain does not take over what that stage does not write."""
     shop.analyze()
-    audit.append(shop.run(), "01_analyze")
     path = shop.run().folder / "plan.json"
     first = path.read_text()
     shop.world.put(shop.world.name("Orders", SOURCE), {"id": {"S": "more"}})
     shop.analyze()
-    second = path.read_text()
     path.write_text(first)
-    shop.create()
-    shop.migrate()
-    path.write_text(second)
     audit.append(shop.run(), "02_test")
     with pytest.raises(Refused, match="not the one that 01 left"):
         shop.migrate()
+    with pytest.raises(Refused, match="plan.json was changed"):
+        shop.create()
 
 
 # resumed, retried, brought up to date

@@ -127,6 +127,7 @@ def stop_after(flow, pages, monkeypatch):
             raise Interrupted("stop was requested; the current page is complete.")
 
     run, plan = flow.run(), flow._plan()
+    audit.begin(run, "04_validate")
     with pytest.raises(Interrupted, match="Run the same command with the run ID the-first-run to resume"):
         validate(run, plan, on_page)
 
@@ -187,6 +188,7 @@ def test_a_disk_that_fails_interrupts_and_the_validation_goes_on(point, flow, wh
 def test_a_request_to_stop_is_met_in_every_part(flow, whole):
     """While the source is walked and while the target is read for itself: interrupted, with how to go on."""
     run, scan_page = flow.run(), Wire.scan_page
+    audit.begin(run, "04_validate")
     for label in ("source", "target"):
         with pytest.MonkeyPatch.context() as patch:
 
@@ -284,7 +286,7 @@ def test_a_damaged_journal_is_set_aside_and_stops_nothing(name, flow, whole, mon
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    audit.check_journals(run)
+    audit.check(run)
     assert "is damaged" in audit.verify(run).problems[0]
     audit.append(run, "04_validate")
     assert flow.migrate()["totals"]["inserted"] == 26

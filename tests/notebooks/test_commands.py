@@ -9,6 +9,7 @@ from support_notebooks import run
 
 from runbook_lib.cli import main
 from runbook_lib.dynamo import session
+from runbook_lib.run.files import json_seal
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -56,18 +57,23 @@ def test_the_five_stages_in_sequence(shop, capsys, monkeypatch):
     assert [figures[key] for key in ("checked", "missing", "different", "extra", "dangling")] == [26, 0, 0, 0, 3]
 
     checkpoint = next(shop.outputs.glob(f"*/{migrated['checkpoint']}"))
-    code, rolled = run(
-        shop,
-        capsys,
-        "rollback",
-        "--checkpoint",
-        str(checkpoint),
-        *CONFIRMED,
-        target,
-        "--delete-tables",
-        "Orders",
-        params=False,
-    )
+    verify = ["verify", checkpoint.parent.name, "--outputs", str(shop.outputs)]
+    assert main([*verify, "--head", migrated["audit_head"]]) == 0
+    assert "untouched" in capsys.readouterr().out
+    rollback = ["rollback", "--checkpoint", str(checkpoint), *CONFIRMED, target, "--delete-tables", "Orders"]
+    written = checkpoint.read_bytes()
+    content = json.loads(written)
+    content["entries"]["Orders"]["target"] = content["entries"]["Customers"]["target"]
+    del content["sha256"]
+    checkpoint.write_text(json.dumps({**content, "sha256": json_seal(content)}))
+    code, refused = run(shop, capsys, *rollback, params=False)
+    assert (code, refused["verdict"]) == (2, "REFUSED")
+    assert refused["error"].startswith(f"{checkpoint.name} was changed; restore the file from a copy")
+    assert (main(verify), len(shop.items("Customers", "prod"))) == (1, 6)
+    assert f"{checkpoint.name} was changed\n" in capsys.readouterr().out
+    checkpoint.write_bytes(written)
+
+    code, rolled = run(shop, capsys, *rollback, params=False)
     assert (code, rolled["verdict"]) == (0, "ROLLED_BACK")
     assert rolled["rollback"]["deleted"] == 26
     assert rolled["rollback"]["tables_deleted"] == [f"Orders-{target}"]
@@ -79,6 +85,7 @@ def test_the_five_stages_in_sequence(shop, capsys, monkeypatch):
     assert {f"{stage}.{kind}" for stage in STAGES for kind in ("ipynb", "html")} <= left
     assert {"id-map.parquet", "run.log", "journal"} <= left
     assert (shop.outputs / "index.html").read_text().count("03_migrate") >= 1
+    assert main([*verify, "--head", rolled["audit_head"]]) == 0
 
 
 STAGES = ("01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback")

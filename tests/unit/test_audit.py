@@ -1,113 +1,508 @@
-"""The audit chain: an untouched folder is proved, anything else is named."""
+"""The audit chain: an untouched folder is proved, and any edit is named by its kind; what an execution may leave is allowed."""
 
 import json
+import os
+import shutil
+import socket
 
+import orjson
 import pytest
 
+from runbook_lib import cli
 from runbook_lib.errors import Refused
 from runbook_lib.journal import audit
-from runbook_lib.journal.log import Log
+from runbook_lib.journal.log import Log, line_of
 from runbook_lib.run.folder import Run
+
+ID = "some-run-id"
+TABLE, STAGE = "journal/migrate/T.00000.jsonl", "journal/migrate/stage.jsonl"
+COMPARED = "journal/validate/T.00000.jsonl"
+CHECKPOINT, REPORT = "migration-checkpoint-1.json", "migration-report-1.json"
+
+
+def grow(folder, name, *kinds):
+    """Appends records to a journal file as the program does."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    log = Log(folder / name)
+    for kind in kinds:
+        log.append(kind, n=0, rows=[])
+    log.close()
+
+
+def put(folder, **files):
+    """Writes files of the run's folder; `__` in a name is a dot, `_` a dash."""
+    for name, text in files.items():
+        path = folder / name.replace("__", ".").replace("_", "-")
+        path.write_text(text)
+        path.chmod(0o600 if path.suffix == ".jsonl" else 0o644)
+
+
+def work(run, *, until="end"):
+    """A migration as a command runs it, up to a moment: working, reporting or end."""
+    folder = run.folder
+    audit.begin(run, "03_migrate")
+    (folder / "03_migrate.ipynb").write_text("half")
+    with (folder / "run.log").open("a") as log:
+        log.write("03 begins\n")
+    audit.enter(run, "03_migrate")
+    grow(folder, STAGE, "execution")
+    put(folder, migration_checkpoint_1__json="{}")
+    audit.append(run, "03_migrate", audit.WORK)
+    grow(folder, TABLE, "begin", "intent", "outcome")
+    if until == "working":
+        return
+    grow(folder, STAGE, "end")
+    audit.append(run, "03_migrate", audit.REPORT)
+    put(folder, conflicts__jsonl="{}\n", migration_report_1__json="{}", id_map__parquet="ids")
+    if until == "reporting":
+        return
+    for name in ("03_migrate.ipynb", "03_migrate.html"):
+        (folder / name).write_text("whole")
+    audit.append(run, "03_migrate")
+
+
+def entered(run):
+    """The beginning of a command that writes to the target."""
+    audit.begin(run, "03_migrate")
+    audit.enter(run, "03_migrate")
 
 
 @pytest.fixture
-def run(tmp_path):
-    """A folder with a report, a listing, a log and a journal, recorded twice."""
-    folder = tmp_path / "some-run-id"
-    (folder / "journal" / "migrate").mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
-    (folder / "run.log").write_text("one\n")
-    (folder / "migration-report-1.json").write_text("{}")
-    (folder / "conflicts.jsonl").write_text("{}\n")
-    log = Log(folder / "journal" / "migrate" / "T.00000.jsonl")
-    for number in range(4):
-        log.append("begin", number=number)
-    made = Run("some-run-id", folder)
-    audit.append(made, "03_migrate")
-    log.append("begin", number=4)
-    (folder / "run.log").write_text("one\ntwo\n")
-    audit.append(made, "04_validate")
-    return made
+def begun(tmp_path):
+    """The folder of a run that nothing was executed in."""
+    folder = tmp_path / ID
+    folder.mkdir()
+    put(folder, run__json="{}")
+    return Run(ID, folder)
 
 
-ADDED = "migration-report-2.json is in no record: somebody added it, or an execution that was killed left it"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run that was analyzed, migrated and validated by commands."""
+    folder = tmp_path_factory.mktemp("outputs") / ID
+    folder.mkdir()
+    put(folder, run__json="{}")
+    run = Run(ID, folder)
+    audit.begin(run, "01_analyze")
+    put(folder, plan__json="{}", migration_analysis_1__json="{}", dangling__jsonl="{}\n")
+    audit.append(run, "01_analyze")
+    work(run)
+    audit.begin(run, "04_validate")
+    grow(folder, COMPARED, "begin", "compared")
+    put(folder, differences__jsonl="{}\n", migration_report_2__json="{}")
+    audit.append(run, "04_validate")
+    return folder
 
 
-def journal(run):
-    """The journal file."""
-    return run.folder / "journal" / "migrate" / "T.00000.jsonl"
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of that folder."""
+    return Run(ID, shutil.copytree(finished, tmp_path / ID))
 
 
-def test_an_untouched_folder_is_proved(run):
-    """Nothing changed: no problem, and the head is that of the last record."""
-    found = audit.verify(run)
-    assert found.problems == []
-    assert found.records == 2
-    assert found.head == json.loads((run.folder / "audit.jsonl").read_text().splitlines()[-1])["hash"]
+# every kind of edit
 
 
-def test_a_folder_may_grow(run):
-    """A journal and a log may go on after the last record."""
-    Log(journal(run)).append("begin", number=5)
-    (run.folder / "run.log").write_text("one\ntwo\nthree\n")
-    assert audit.verify(run).problems == []
+def write(name, content=None):
+    def edit(folder):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.read_bytes() + b" " if content is None else content)
+        path.chmod(0o600)
+
+    return edit
 
 
-@pytest.mark.parametrize("name", ["migration-report-1.json", "conflicts.jsonl", "run.json"])
-def test_a_changed_file_is_named(run, name):
-    """One byte more is a change."""
-    (run.folder / name).write_text((run.folder / name).read_text() + " ")
-    assert audit.verify(run).problems == [f"{name} was changed"]
+def lines(name, change):
+    """Edits the lines of a file as a list."""
+
+    def edit(folder):
+        path = folder / name
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+    return edit
 
 
-def test_a_missing_or_added_report_is_named(run):
-    """Reports neither vanish nor appear."""
-    (run.folder / "migration-report-1.json").rename(run.folder / "migration-report-2.json")
-    assert audit.verify(run).problems == ["migration-report-1.json is missing", ADDED]
+def remove(name):
+    return lambda folder: shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
 
 
-def test_a_file_of_any_other_name_is_named_too(run):
-    """What was put into the folder by hand is no part of the run; what an editor or a running command hides is nobody's."""
-    (run.folder / "notes.txt").write_text("looks fine")
-    (run.folder / ".stop").write_text("{}")
-    named = ADDED.replace("migration-report-2.json", "notes.txt")
-    assert audit.verify(run).problems == [named]
-    audit.append(run, "05_rollback")
-    assert audit.verify(run).problems == [named]
+def swap(name, make):
+    """Puts something else in the place of a file."""
+
+    def edit(folder):
+        path = folder / name
+        kept = folder.parent / "kept"
+        path.replace(kept)
+        make(path, kept)
+
+    return edit
 
 
-def test_a_log_that_was_rewritten_is_named(run):
-    """What the log held when it was recorded stays."""
-    (run.folder / "run.log").write_text("one\nTWO\nthree\n")
-    assert audit.verify(run).problems == ["run.log was changed"]
+def symlink(path, kept):
+    path.symlink_to(kept)
 
 
-def test_a_journal_that_lost_whole_records_is_refused(run):
-    """Records cut from the end leave a valid chain; the audit knows how long it was."""
-    lines = journal(run).read_bytes().splitlines(keepends=True)
-    journal(run).write_bytes(b"".join(lines[:3]))
-    assert "lost records: it held 4 and holds 3" in audit.verify(run).problems[0]
-    with pytest.raises(Refused, match="lost records"):
-        audit.check_journals(run)
+def pipe(path, kept):
+    os.mkfifo(path)
+
+
+def directory(path, kept):
+    path.mkdir()
+
+
+def full_directory(path, kept):
+    path.mkdir()
+    (path / "inside").touch()
+
+
+def link_folder(folder):
+    shutil.move(folder / "journal", folder.parent / "journal")
+    (folder / "journal").symlink_to(folder.parent / "journal")
+
+
+def sealed_again(folder):
+    """The first record with another name, and a valid hash of its own; the next one knows the old hash."""
+    path = folder / audit.FILE
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    record = json.loads(first)
+    record["actor"] = "nobody"
+    del record["hash"]
+    path.write_bytes(json.dumps({**record, "hash": audit.json_seal(record)}).encode() + b"\n" + b"".join(rest))
+
+
+def duplicate_key(records):
+    return [records[0].replace(b'{"at"', b'{"actor": "nobody", "at"', 1), *records[1:]]
+
+
+def rebuilt(folder):
+    """The second record is another one, and those behind it are chained to it."""
+    path, link, made = folder / TABLE, b"", b""
+    for number, line in enumerate(path.read_bytes().splitlines()):
+        body = line.partition(b" ")[2]
+        record = orjson.loads(body) | ({"n": 7} if number == 1 else {})
+        link, line = line_of(link, orjson.dumps(record))
+        made += line
+    path.write_bytes(made)
+
+
+def forged(name):
+    return lambda folder: grow(folder, name, "intent", "outcome")
+
+
+IN_NO_RECORD = "was added: it is in no record"
+NO_CHAIN = "audit.jsonl: record {} does not continue the chain"
+EDITS = {
+    # removed
+    "a list": (remove("conflicts.jsonl"), ["conflicts.jsonl was removed"]),
+    "a report": (remove(REPORT), [f"{REPORT} was removed"]),
+    "the checkpoint": (remove(CHECKPOINT), [f"{CHECKPOINT} was removed"]),
+    "a notebook": (remove("03_migrate.ipynb"), ["03_migrate.ipynb was removed"]),
+    "the log": (remove("run.log"), ["run.log was removed"]),
+    "the id map": (remove("id-map.parquet"), ["id-map.parquet was removed"]),
+    "run.json": (remove("run.json"), ["run.json was removed"]),
+    "a journal file": (remove(TABLE), [f"{TABLE} was removed"]),
+    "a journal": (remove("journal/migrate"), [f"{TABLE} was removed", f"{STAGE} was removed"]),
+    "the journal of 04": (remove("journal/validate"), [f"{COMPARED} was removed"]),
+    # added
+    "an empty file": (write("empty", b""), [f"empty {IN_NO_RECORD}"]),
+    "another list": (write("failed.jsonl", b"{}\n"), [f"failed.jsonl {IN_NO_RECORD}"]),
+    "another report": (write("migration-report-9.json", b"{}"), [f"migration-report-9.json {IN_NO_RECORD}"]),
+    "another notebook": (write("03_migrate-2.ipynb", b"{}"), [f"03_migrate-2.ipynb {IN_NO_RECORD}"]),
+    "another checkpoint": (
+        write("migration-checkpoint-2.json", b"{}"),
+        [f"migration-checkpoint-2.json {IN_NO_RECORD}"],
+    ),
+    "a hidden file": (write(".notes", b""), [f".notes {IN_NO_RECORD}"]),
+    "a folder": (lambda folder: (folder / "new").mkdir(), [f"new/ {IN_NO_RECORD}"]),
+    "a file in a folder": (write("new/file", b""), [f"new/file {IN_NO_RECORD}"]),
+    "a file beside a journal": (write("journal/migrate/notes", b""), [f"journal/migrate/notes {IN_NO_RECORD}"]),
+    "another journal file": (
+        forged("journal/migrate/U.00000.jsonl"),
+        [f"journal/migrate/U.00000.jsonl {IN_NO_RECORD}"],
+    ),
+    "another journal": (forged("journal/test/stage.jsonl"), [f"journal/test/stage.jsonl {IN_NO_RECORD}"]),
+    "a symlink": (lambda folder: (folder / "link").symlink_to("run.json"), ["link, a symlink, was added"]),
+    "a symlink to nothing": (lambda folder: (folder / "link").symlink_to("nothing"), ["link, a symlink, was added"]),
+    "a hard link": (lambda folder: os.link(folder / "run.json", folder / "link"), [f"link {IN_NO_RECORD}"]),
+    "another case": (
+        lambda folder: (folder / "conflicts.jsonl").rename(folder / "Conflicts.jsonl"),
+        ["conflicts.jsonl was removed", f"Conflicts.jsonl {IN_NO_RECORD}"],
+    ),
+    # changed
+    **{
+        f"{name} by a byte": (write(name), [f"{name} was changed"])
+        for name in (
+            CHECKPOINT,
+            REPORT,
+            "conflicts.jsonl",
+            "run.json",
+            "plan.json",
+            "03_migrate.html",
+            "id-map.parquet",
+        )
+    },
+    "an emptied list": (write("conflicts.jsonl", b""), ["conflicts.jsonl was changed"]),
+    "NUL bytes in a list": (write("conflicts.jsonl", b"{}\n\0\0"), ["conflicts.jsonl was changed"]),
+    "a line more in a list": (lines("conflicts.jsonl", lambda all_: all_ * 2), ["conflicts.jsonl was changed"]),
+    "a rewritten log": (write("run.log", b"03 BEGINS\n"), ["run.log was changed"]),
+    "a shorter log": (write("run.log", b"03"), ["run.log was changed"]),
+    "a longer log": (write("run.log", b"03 begins\nmore\n"), ["run.log grew by 5 bytes"]),
+    # the journal
+    "records lost": (
+        lines(TABLE, lambda all_: all_[:2]),
+        [f"{TABLE} has lost records: it held 3 and holds 2"],
+    ),
+    "a torn record": (
+        lines(TABLE, lambda all_: [*all_[:2], all_[2][:-5]]),
+        [f"{TABLE} has lost records: it held 3 and holds 2"],
+    ),
+    "an emptied journal": (write(TABLE, b""), [f"{TABLE} has lost records: it held 3 and holds 0"]),
+    "records swapped": (
+        lines(TABLE, lambda all_: [all_[0], all_[2], all_[1]]),
+        [f"{TABLE}: record 2 is damaged"],
+    ),
+    "a record repeated": (
+        lines(TABLE, lambda all_: [*all_, all_[2]]),
+        [f"{TABLE}: record 4 is damaged"],
+    ),
+    "a chain rebuilt": (rebuilt, [f"{TABLE}: record 3 is not the one that was written"]),
+    "records forged": (forged(TABLE), [f"{TABLE} grew: it held 3 records and holds 5"]),
+    "events forged": (forged(STAGE), [f"{STAGE} grew: it held 2 records and holds 4"]),
+    "comparisons forged": (forged(COMPARED), [f"{COMPARED} grew: it held 2 records and holds 4"]),
+    "NUL bytes behind a journal": (
+        lines(TABLE, lambda all_: [*all_, b"\0" * 8]),
+        [f"{TABLE} grew by a part of a record"],
+    ),
+    "a part of a record": (lines(TABLE, lambda all_: [*all_, all_[2][:9]]), [f"{TABLE} grew by a part of a record"]),
+    # no file of its own any more
+    "a symlink to equal content": (swap(REPORT, symlink), [f"{REPORT} is a symlink now"]),
+    "a symlink for a journal": (swap(TABLE, symlink), [f"{TABLE} is a symlink now"]),
+    "a symlink for the log": (swap("run.log", symlink), ["run.log is a symlink now"]),
+    "a symlink for a folder": (
+        link_folder,
+        [*(f"{name} was removed" for name in (TABLE, STAGE, COMPARED)), "journal, a symlink, was added"],
+    ),
+    "a pipe": (swap(REPORT, pipe), [f"{REPORT} is neither a file nor a folder now"]),
+    "a pipe for a journal": (swap(TABLE, pipe), [f"{TABLE} is neither a file nor a folder now"]),
+    "a pipe for the log": (swap("run.log", pipe), ["run.log is neither a file nor a folder now"]),
+    "an empty folder for a file": (
+        swap(REPORT, directory),
+        [f"{REPORT} is a folder now", f"{REPORT}/ {IN_NO_RECORD}"],
+    ),
+    "a folder for a file": (
+        swap(REPORT, full_directory),
+        [f"{REPORT} is a folder now", f"{REPORT}/inside {IN_NO_RECORD}"],
+    ),
+    # modes
+    "a journal for everybody": (
+        lambda folder: (folder / TABLE).chmod(0o644),
+        [f"{TABLE}: others can read it now, and it may hold keys; `chmod 600` it"],
+    ),
+    # the chain itself
+    "a duplicate key": (lines(audit.FILE, duplicate_key), [NO_CHAIN.format(1)]),
+    "a space in a record": (lines(audit.FILE, lambda all_: [all_[0][:-1] + b" \n", *all_[1:]]), [NO_CHAIN.format(1)]),
+    "line ends of Windows": (
+        lines(audit.FILE, lambda all_: [line.replace(b"\n", b"\r\n") for line in all_]),
+        [NO_CHAIN.format(1)],
+    ),
+    "an empty line": (lines(audit.FILE, lambda all_: [*all_, b"\n"]), [NO_CHAIN.format(10)]),
+    "a record taken out": (lines(audit.FILE, lambda all_: [all_[0], *all_[2:]]), [NO_CHAIN.format(2)]),
+    "a record put in": (lines(audit.FILE, lambda all_: [*all_, all_[-1]]), [NO_CHAIN.format(10)]),
+    "audit records swapped": (
+        lines(audit.FILE, lambda all_: [*all_[:3], all_[4], all_[3], *all_[5:]]),
+        [NO_CHAIN.format(4)],
+    ),
+    "a record sealed again": (sealed_again, [NO_CHAIN.format(2)]),
+    "a torn audit record": (lines(audit.FILE, lambda all_: [*all_, all_[0][:40]]), [NO_CHAIN.format(10)]),
+    "a symlink for the chain": (swap(audit.FILE, symlink), ["audit.jsonl is a symlink now"]),
+}
+
+
+@pytest.mark.parametrize(("edit", "told"), EDITS.values(), ids=EDITS)
+def test_verify_names_every_edit_by_its_kind(edit, told, run):
+    """And nothing else. What writes to the target refuses for it, and no later record of another stage takes it over."""
+    edit(run.folder)
+    assert sorted(audit.verify(run).problems) == sorted(told)
+    exempt = told[0].startswith(("journal/validate", f"{TABLE}: others")) or "record 10" in told[0]  # a torn line
+    if not exempt:
+        with pytest.raises(Refused):
+            entered(run)
+    if audit.FILE not in told[0]:
+        audit.append(run, "03_migrate")
+        audit.begin(run, "01_analyze")
+        audit.append(run, "01_analyze")
+        assert sorted(audit.verify(run).problems) == sorted(told)
+
+
+def test_what_nobody_counts_may_come_and_go(run):
+    """Locks, unfinished files, what an editor leaves, `lab/` and zip files."""
+    for name in (
+        ".lock",
+        ".stop",
+        ".conflicts.jsonl",
+        ".run.json-ab12_x9z",
+        "journal/migrate/.known",
+        "run.zip",
+        ".DS_Store",
+    ):
+        write(name, b"")(run.folder)
+    for name in ("lab", ".ipynb_checkpoints"):
+        (run.folder / name).mkdir()
+        (run.folder / name / "notes").touch()
+    assert audit.verify(run).problems == audit.verify(run).growth == []
 
 
 def test_every_byte_of_the_chain_counts(run):
     """A bit flipped anywhere in audit.jsonl is noticed."""
-    path = run.folder / "audit.jsonl"
+    path = run.folder / audit.FILE
     content = path.read_bytes()
-    for at in range(0, len(content) - 1, 7):
+    for at in range(0, len(content) - 1, 211):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         assert audit.verify(run).problems, at
 
 
-def test_a_record_taken_out_of_the_chain_is_noticed(run):
-    """The second record does not continue an empty chain."""
-    path = run.folder / "audit.jsonl"
-    path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
-    assert audit.verify(run).problems[0] == "audit.jsonl: record 1 does not continue the chain"
-
-
-def test_without_a_chain_there_is_nothing_to_prove(tmp_path):
-    """A folder that no stage was executed in is refused with a sentence."""
+def test_a_chain_of_another_run_and_one_made_anew(run, finished, tmp_path):
+    """The first names its run. The second is whole, and only a head that was kept elsewhere tells."""
+    kept = audit.verify(run).head
+    path = run.folder / audit.FILE
+    other = Run("another-run", shutil.copytree(finished, tmp_path / "another-run"))
+    assert audit.verify(other).problems == [f"audit.jsonl: record 1 is of run {ID}"]
+    assert audit.verify(run, kept).problems == []
+    write(CHECKPOINT, b"[]")(run.folder)
+    path.unlink()
     with pytest.raises(Refused, match=r"no audit\.jsonl"):
-        audit.verify(Run("other-run-id", tmp_path))
+        audit.verify(run)
+    with pytest.raises(Refused, match=r"audit\.jsonl was removed"):
+        audit.check(run)
+    audit.renew(run, "03_migrate", None, audit.Repaired({}, {}))
+    assert audit.verify(run).problems == []
+    assert audit.verify(run, kept).problems == [
+        f"audit.jsonl has no record {kept}: it lost its end, or somebody made it anew"
+    ]
+
+
+def test_records_cut_from_the_end_of_the_chain_are_known_by_a_head(run):
+    """Where nothing else has changed since, only the head tells."""
+    audit.append(run, "04_validate")
+    kept = audit.verify(run).head
+    lines(audit.FILE, lambda all_: all_[:-1])(run.folder)
+    assert audit.verify(run).problems == []
+    assert "has no record" in audit.verify(run, kept).problems[0]
+
+
+# what may grow
+
+
+@pytest.mark.parametrize("until", ["working", "reporting"])
+def test_what_a_killed_execution_leaves_is_named_and_allowed(until, begun):
+    """Its journal, its log, its notebook; what it reports only once its work is done. The next one takes all of it over."""
+    work(begun, until=until)
+    found = audit.verify(begun)
+    assert found.problems == []
+    assert any(line.startswith(TABLE if until == "working" else REPORT) for line in found.growth)
+    audit.check(begun)
+    audit.enter(begun, "03_migrate")
+    growth = audit.verify(begun).growth
+    assert growth == [f"03_migrate.ipynb {IN_NO_RECORD}"]
+    (begun.folder / "03_migrate.html").write_text("{}")
+    audit.append(begun, "03_migrate")
+    assert audit.verify(begun).growth == audit.verify(begun).problems == []
+
+
+KILLED = {
+    "a checkpoint edited": write(CHECKPOINT, b"[]"),
+    "a checkpoint removed": remove(CHECKPOINT),
+    "run.json": write("run.json"),
+    "a list, before it reports": write("conflicts.jsonl", b"{}\n"),
+    "a report, before it reports": write("migration-report-9.json", b"{}"),
+    "another stage's journal": forged("journal/test/stage.jsonl"),
+    "another stage's notebook": write("05_rollback.ipynb", b"{}"),
+    "a broken record": lines(TABLE, lambda all_: [*all_, b"00 {}\n"]),
+    "an earlier record": lines(STAGE, lambda all_: [b"0" + all_[0][1:]]),
+    "a symlink": swap(TABLE, symlink),
+    "a note": write("notes", b""),
+}
+
+
+@pytest.mark.parametrize("edit", KILLED.values(), ids=KILLED)
+def test_what_a_killed_execution_cannot_have_done_is_refused(edit, begun):
+    """What a record covers must be as it was, and only unbroken records of that execution may stand behind the last one."""
+    work(begun, until="working")
+    edit(begun.folder)
+    assert len(audit.verify(begun).problems) == 1
+    with pytest.raises(Refused):
+        audit.enter(begun, "03_migrate")
+
+
+def test_what_was_accepted_is_told_for_ever_and_no_problem_any_more(run):
+    """The record of who accepted it names each file."""
+    write(CHECKPOINT, b"[]")(run.folder)
+    forged(TABLE)(run.folder)
+    told = audit.enter(run, "05_rollback", accepts=lambda found: True)
+    assert told == [f"{TABLE} grew: it held 3 records and holds 5", f"{CHECKPOINT} was changed"]
+    audit.append(run, "05_rollback")
+    found = audit.verify(run)
+    assert found.problems == []
+    assert f"@{socket.gethostname()}: accepted {'; '.join(told)}" in found.repairs[0]
+
+
+def test_a_second_command_that_is_refused_does_not_end_the_first(run, monkeypatch):
+    """Each ends its own execution; the next one that holds the run takes over those that were killed."""
+    monkeypatch.setattr(audit, "executor", lambda: "1@here")
+    audit.begin(run, "03_migrate")
+    audit.enter(run, "03_migrate")
+    monkeypatch.setattr(audit, "executor", lambda: "2@here")
+    audit.begin(run, "03_migrate")
+    audit.append(run, "03_migrate")
+    forged(TABLE)(run.folder)
+    assert (audit.verify(run).problems, len(audit.verify(run).growth)) == ([], 1)
+    audit.begin(run, "05_rollback")
+    audit.enter(run, "05_rollback")
+    audit.append(run, "05_rollback")
+    forged(TABLE)(run.folder)
+    assert len(audit.verify(run).problems) == 1
+
+
+def test_an_interrupted_execution_has_not_ended(run):
+    """A worker on another machine may be at its last page when its command is not there any more."""
+    audit.begin(run, "03_migrate")
+    audit.enter(run, "03_migrate")
+    audit.append(run, "03_migrate", None)
+    forged(TABLE)(run.folder)
+    assert (audit.verify(run).problems, len(audit.verify(run).growth)) == ([], 1)
+
+
+def test_the_command_says_what_grew_and_what_is_wrong(run, capsys):
+    """Exit code 0 where an execution that has not ended may have done it, else 1."""
+
+    def verified(*more):
+        code = cli.main(["verify", ID, "--outputs", str(run.folder.parent), *more])
+        return code, capsys.readouterr().out.splitlines()
+
+    code, told = verified()
+    assert (code, "untouched" in told[-1]) == (0, True)
+    assert verified("--head", told[-1].rpartition(" ")[2])[0] == 0
+    assert verified("--head", "0" * 64)[0] == 1
+    audit.enter(run, "03_migrate")
+    forged(TABLE)(run.folder)
+    code, told = verified()
+    assert (code, "grew, as it may" in told[-1]) == (0, True)
+    assert told[0].startswith(f"{TABLE} grew: it held 3 records and holds 5 (")
+    remove("plan.json")(run.folder)
+    code, told = verified()
+    assert (code, "NOT as it was left" in told[-1], told[1]) == (1, True, "plan.json was removed")
+    code, (told,) = verified("--json")
+    assert (code, json.loads(told)["problems"]) == (1, ["plan.json was removed"])
+
+
+def test_a_list_that_was_edited_is_a_finding_until_its_stage_writes_it_anew(run):
+    """An execution that does not come to its report takes nothing over."""
+    put(run.folder, dangling__jsonl="[]\n")
+    audit.begin(run, "01_analyze")
+    audit.append(run, "01_analyze")
+    assert audit.verify(run).problems == ["dangling.jsonl was changed"]
+    audit.begin(run, "01_analyze")
+    put(run.folder, dangling__jsonl="{}\n{}\n")
+    audit.append(run, "01_analyze")
+    assert audit.verify(run).problems == []

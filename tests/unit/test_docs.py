@@ -73,7 +73,7 @@ def first_column(text: str) -> list[str]:
 # commands and options
 
 PARSERS = next(a.choices for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
-SHARED = {"--outputs", "--json", "--run-id", "-p", "--execute", "--confirm", "--break-lock"}
+SHARED = {"--outputs", "--json", "--run-id", "-p", "--execute", "--confirm", "--break-lock", "--accept-changed"}
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:

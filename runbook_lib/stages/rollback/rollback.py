@@ -27,8 +27,11 @@ from .undo import Preview, Undone, connect, identities, limiter_of, preview, und
 class Undoing:
     """One rollback from one checkpoint."""
 
-    def __init__(self, path: str, outputs: str, parameters: Parameters):
-        """Opens the checkpoint at `path`, or, where that is empty, the latest of the same migration. Raises Refused."""
+    def __init__(self, path: str, outputs: str, parameters: Parameters, accept_changed: bool = False):
+        """Opens the checkpoint at `path`, or, where that is empty, the latest of the same migration.
+
+        Raises Refused, also where the run's folder is not as it was left, unless `accept_changed`.
+        """
         known = None
         if not path:
             about = run_json(parameters, load_mapping(parameters), "")
@@ -38,7 +41,9 @@ class Undoing:
         heads = audit.journal_heads(run)
         self._stage = self.checkpoint.stage_journal()
         self.journal = self._stage.read(known, heads=heads)
-        audit.check_journals(run, heads, [self.journal])
+        about = {"accepts": lambda one: accept_changed, "elsewhere": self._stage.elsewhere}
+        found = audit.check(run, [self.journal], **about)
+        self.changed = [one.told for one in found]  # sentences
         self._target: Connection | None = None
         self._tables: dict[str, str | None] | None = None
         self._made_again: tuple[str, ...] | None = None
@@ -71,7 +76,7 @@ class Undoing:
                 f"run {later} inserted into the same target after this one, as far as its journal can tell, and is not "
                 "rolled back; what it inserted may build on this. Roll it back first."
             )
-        return preview(self.journal)
+        return preview(self.journal)._replace(changed=self.changed)
 
     def tables(self) -> dict[str, str | None]:
         """The target tables of the checkpoint's entries → their identity now, as far as it is known. Read-only.

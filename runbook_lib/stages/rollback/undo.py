@@ -5,10 +5,11 @@ delete's own condition still holds. An item that was edited since stays and is l
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...dynamo import session, tables
 from ...dynamo.items import Wire
@@ -66,12 +67,12 @@ class Undone:
         return ", ".join(filter(None, (equal, other)))
 
 
-@dataclass(frozen=True)
-class Preview:
+class Preview(NamedTuple):
     """What an undo would look at."""
 
     entries: dict[str, int]  # entry -> items that this stage inserted and no rollback has undone
     unknown: int  # rows of intents without an outcome: the undo looks them up
+    changed: Sequence[str] = ()  # accepted: what is not as it was left in the run's folder, as sentences
 
 
 def preview(journal: Snapshot) -> Preview:

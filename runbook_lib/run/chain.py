@@ -1,0 +1,254 @@
+"""What a run's audit chain says, what lies in the run's folder, and what of it which execution may have left there.
+
+`journal/audit.py` writes the chain, and compares.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .files import file_sha256, json_seal
+from .folder import CHAIN, Run
+
+FILE, LOG = CHAIN, "run.log"
+
+# What an execution that has begun may do to the folder.
+_JOURNAL, _RESULTS, _NOTEBOOK = "journal", "results", "notebook"
+WORK, REPORT, SAVING, OVER = (_JOURNAL, _NOTEBOOK), (_JOURNAL, _RESULTS, _NOTEBOOK), (_NOTEBOOK,), ()
+JOURNALS = {  # of the stages that write to the target: journal/<name>
+    "02_test": ("create", "test"),
+    "03_migrate": ("migrate",),
+    "05_rollback": ("create", "test", "migrate", "restore"),
+}
+_LISTS = ("quarantine.jsonl", "conflicts.jsonl", "unrouted.jsonl", "dangling.jsonl", "unreadable.jsonl")
+_RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, adds
+    "00_draft": ("mapping-draft-*.json",),
+    "01_analyze": ("migration-analysis-*.json", "plan.json", *_LISTS),
+    "02_test": ("migration-report-*.json",),
+    "03_migrate": ("migration-report-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS),
+    "04_validate": (
+        "migration-report-*.json", "dangling.jsonl", "unreadable.jsonl", "drift.jsonl", "differences.jsonl",
+        "residual-ids.jsonl", "residual-environment.jsonl",
+    ),
+    "05_rollback": ("migration-report-*.json", "kept.jsonl", "restore-conflicts.jsonl"),
+}  # fmt: skip
+_NOBODYS = (  # locks and unfinished files of the program; what editors, file systems and people leave
+    ".lock", ".stop", ".tune", ".lease*", ".known*", ".job-*", ".*.jsonl", ".id-map.parquet", ".?*-????????",
+    ".ipynb_checkpoints", ".DS_Store", ".nfs*", "*.zip",
+)  # fmt: skip
+COMPARISONS = ("journal/validate", "set-aside/")  # 04 removes its earlier journals, and sets damaged ones aside
+
+
+class Kind(StrEnum):
+    """What became of a file."""
+
+    REMOVED = "removed"
+    ADDED = "added"
+    CHANGED = "changed"
+    GREW = "grew"
+    SHORT = "short"
+    DAMAGED = "damaged"
+    SPECIAL = "special"  # it is no file of its own now
+    READABLE = "readable"
+
+
+class Finding(NamedTuple):
+    """A file that is not as the last record has it."""
+
+    name: str  # from the run's folder on; of a folder without files it ends in /
+    kind: Kind
+    told: str  # a sentence without its full stop
+    allowed: bool  # whether an execution that has not ended may have done it
+
+
+class Special(str):
+    """What a file is that is no file of its own: "a symlink", …"""
+
+
+def names(folder: Path, under: str = "") -> Iterator[str]:
+    """Every file in the folder, from it on, and every folder without files, with a / behind it."""
+    with os.scandir(folder / under) as entries:
+        for entry in entries:
+            if any(fnmatchcase(entry.name, pattern) for pattern in _NOBODYS) or (entry.name == "lab" and not under):
+                continue
+            name = under + entry.name
+            if not entry.is_dir(follow_symlinks=False):
+                yield name
+                continue
+            inside = [*names(folder, f"{name}/")]
+            yield from inside or [f"{name}/"]
+
+
+def special_of(path: Path) -> Special | None:
+    """What lies at the path, where that is no file of its own. Read-only."""
+    if path.is_symlink():
+        return Special("a symlink")
+    if path.is_dir():
+        return Special("a folder")
+    return Special("neither a file nor a folder") if path.exists() and not path.is_file() else None
+
+
+def is_readable(path: Path) -> bool:
+    """Whether other users can read or write the file, if there is one. Read-only."""
+    return path.exists() and bool(path.stat().st_mode & 0o077)
+
+
+def is_allowed(may: Mapping[str, Collection[str]], name: str, kind: Kind) -> bool:
+    """Whether one of several executions may have done this to a file. `may`: "<stage> …" → what it may do. Pure."""
+    return any(may_leave(who.partition(" ")[0], can, name, kind) for who, can in may.items())
+
+
+def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
+    """Whether an execution of a stage that has not ended, and `can` do that much, may have done this to a file. Pure."""
+    if name == LOG:
+        return kind == Kind.GREW
+    if stage == "repair":
+        return name in can or "damaged/" in name
+    folder, _, rest = name.removeprefix("journal/").partition("/")
+    if _JOURNAL in can and kind in (Kind.ADDED, Kind.GREW):
+        if name == "journal/" or (name != f"{folder}/{rest}" and folder in JOURNALS.get(stage, ())):
+            return True
+        if name.startswith("migration-checkpoint-") and kind == Kind.ADDED:
+            return stage in JOURNALS
+    anew = kind in (Kind.ADDED, Kind.CHANGED, Kind.REMOVED)
+    if name == "drift.jsonl" and anew and stage == "03_migrate":
+        return bool(can)  # a delta writes it before it ends
+    if stage == "04_validate" and name.startswith(COMPARISONS):
+        return kind != Kind.SPECIAL
+    if _RESULTS in can and anew:
+        for pattern in _RESULTS_OF.get(stage, ()):
+            if fnmatchcase(name, pattern) and (kind == Kind.ADDED or "*" not in pattern):
+                return True
+    return _NOTEBOOK in can and kind == Kind.ADDED and name.startswith(stage) and name.endswith((".ipynb", ".html"))
+
+
+# the chain
+
+
+@dataclass
+class Chain:
+    """What the records say."""
+
+    hashes: list[str] = field(default_factory=list)
+    broken: str = ""  # what is wrong with the first record that does not continue it
+    torn: bool = False  # whether the file ends in a part of a record, as a full disk leaves it
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256; "" of a folder without files
+    heads: dict[str, list[tuple]] = field(default_factory=dict)  # length in records, link, bytes; of each record
+    log: list = field(default_factory=lambda: [0, hashlib.sha256().hexdigest()])  # bytes, SHA-256
+    open: dict[str, list[str]] = field(default_factory=dict)  # "<stage> <executor>" -> what it may do
+    wrong: dict[str, str | None] = field(
+        default_factory=dict
+    )  # SHA-256 of results that were so before they are replaced
+    private: bool = False  # whether nobody else could read the journal
+    notes: list[str] = field(default_factory=list)
+    repairs: dict[str, int] = field(default_factory=dict)  # stage -> how many of its events `repaired` a record knows
+
+    @property
+    def head(self) -> str:
+        """The hash of the last record."""
+        return self.hashes[-1] if self.hashes else ""
+
+    def knows(self, name: str) -> bool:
+        """Whether the last record names the file."""
+        return name in self.files or name in self.heads
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Takes the next record."""
+        self.hashes.append(record["hash"])
+        self.log = record["log"]
+        self.open, self.private = record.get("open", {}), record.get("private", False)
+        self.wrong = record.get("wrong", {})
+        self.repairs = {**self.repairs, **record.get("events", {})}
+        for word in ("repaired", "accepted"):
+            told = record.get(word, {})
+            self.heads = {name: known for name, known in self.heads.items() if name not in told}
+            phrases = [f"{name}: {what}" for name, what in told.items()] if word == "repaired" else told.values()
+            self.notes += [f"{record['at']}, {record['actor']}: {word} {'; '.join(phrases)}"] if told else []
+        gone = {*record.get("gone", ()), *record["journal"]}
+        self.files = {name: told for name, told in self.files.items() if name not in gone} | record["files"]
+        gone = {*record.get("gone", ()), *record["files"]}
+        self.heads = {name: known for name, known in self.heads.items() if name not in gone}
+        for name, head in record["journal"].items():
+            self.heads[name] = [*self.heads.get(name, ()), tuple(head)]
+
+    def told(self, files: dict[str, str], heads: dict[str, list], anew: Collection[str]) -> dict[str, Any]:
+        """What a record says of files and journal, of which the records before say the rest. `anew` is always said."""
+        known = {name: [*of[-1]] for name, of in self.heads.items()}
+        return {
+            "files": {name: told for name, told in files.items() if self.files.get(name) != told},
+            "journal": {name: head for name, head in heads.items() if known.get(name) != head or name in anew},
+            "gone": sorted((self.files.keys() | known.keys()) - (files.keys() | heads.keys())),
+        }
+
+    def is_as_before(self, name: str, things: Mapping[str, Any]) -> bool:
+        """Whether a file was wrong before the report that replaces it began, and was not replaced. The log only grows."""
+        return name in self.wrong and (name == LOG or things.get(name) == self.wrong[name])
+
+
+def _log(folder: Path) -> str:
+    path = folder / LOG
+    return file_sha256(path) if path.is_file() else Chain().log[1]
+
+
+def wrong_before(folder: Path, chain: Chain, stage: str) -> dict[str, str | None]:
+    """What a stage replaces or adds, where it is not as it may be: SHA-256, or None where it is gone. The log, too. Read-only."""
+    wrong: dict[str, str | None] = {}
+    for name in {*os.listdir(folder), *chain.files} - {LOG} if chain.hashes else ():
+        known, path = chain.files.get(name), folder / name
+        kind = Kind.ADDED if known is None else Kind.CHANGED
+        replaced = may_leave(stage, REPORT, name, kind) and not is_allowed(chain.open, name, kind)
+        if (replaced or name in chain.wrong) and not special_of(path):
+            now = file_sha256(path) if path.exists() else None
+            if now != known and (replaced or now == chain.wrong[name]):
+                wrong[name] = now
+    if LOG in chain.wrong or (chain.hashes and not chain.open and _log(folder) != chain.log[1]):
+        wrong[LOG] = None
+    return wrong
+
+
+def read_chain(run: Run) -> Chain:
+    """What the run's `audit.jsonl` says. Read-only. Of a broken chain that is what the whole records do."""
+    chain = Chain()
+    for number, record in enumerate(records(run), 1):
+        if record and record.get("run", run.id) != run.id:
+            chain.broken = chain.broken or f"{FILE}: record {number} is of run {record['run']}"
+            continue
+        if record is None or record["previous"] != chain.head:
+            chain.broken = chain.broken or no_record(number)
+        if record:
+            chain.add(record)
+    if not chain.hashes and not chain.broken and any(run.folder.glob("journal/*/*.jsonl")):
+        chain.broken = f"{FILE} was removed"
+    path = run.folder / FILE
+    chain.torn = path.is_file() and not (path.read_bytes() or b"\n").endswith(b"\n")
+    return chain
+
+
+def recorded(run: Run, name: str, stage: str) -> str | None:
+    """The SHA-256 of a file as a stage left it last; None where the chain does not say. Read-only."""
+    found = [record["files"].get(name) for record in records(run) if record and record["stage"] == stage]
+    return next((sha256 for sha256 in reversed(found) if sha256), None)
+
+
+def no_record(number: int) -> str:
+    """What is said of a record that is not what was written, or not where it was."""
+    return f"{FILE}: record {number} does not continue the chain"
+
+
+def records(run: Run) -> Iterator[dict[str, Any] | None]:
+    """The whole records; None for one that is not what was written, to the byte."""
+    path = run.folder / FILE
+    for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else ():
+        try:
+            record = json.loads(line)
+            content = {key: value for key, value in record.items() if key != "hash"}
+            whole = json.dumps(record).encode() == line and record["hash"] == json_seal(content)
+            yield record if whole else None
+        except (ValueError, KeyError, AttributeError, RecursionError):
+            yield None
