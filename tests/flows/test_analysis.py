@@ -120,8 +120,8 @@ class Meter:
         self.reads = self.writes = 0
         self._world, real = world, Requests._attempt
 
-        def attempt(wire, keys, operation, table, data, guarded):
-            reply = real(wire, keys, operation, table, data, guarded)
+        def attempt(wire, keys, operation, body, table, data, guarded):
+            reply = real(wire, keys, operation, body, table, data, guarded)
             self._count(operation, table, orjson.loads(data), reply[0])
             return reply
 
