@@ -522,7 +522,7 @@ def test_a_table_that_throttles_single_statements_is_slowed_says_why_and_recover
     with (
         refusing(capacity),
         answering(timed),
-        flow.steps().writing("03_migrate", opened.target, [TARGET_TABLE]),
+        flow.steps().writing("03_migrate", opened.target, {TARGET_TABLE: None}),
         progress.Progress(run, opened, "inserted") as on_page,
     ):
         state = migrate(run, opened, on_page).state
@@ -562,7 +562,7 @@ def test_a_table_that_accepts_nothing_is_waited_for_and_says_so(end, sea, patch)
 
     def migrated():
         with (
-            flow.steps().writing("03_migrate", opened.target, [TARGET_TABLE]),
+            flow.steps().writing("03_migrate", opened.target, {TARGET_TABLE: None}),
             progress.Progress(run, opened, "inserted") as on_page,
         ):
             return migrate(run, opened, on_page).state

@@ -196,7 +196,7 @@ def migrated(case: Case, outputs: Path):
     outputs.mkdir()
     hooks = Hooks(case, outputs)
     with in_place(hooks.memory), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(locks, "FOLDER", outputs / "locks")
+        patch.setattr(locks, "FOLDER", outputs)
         patch.setattr(os, "fsync", lambda descriptor: None)
         hooks.flow.migrate()
         hooks.change()

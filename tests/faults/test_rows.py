@@ -351,7 +351,9 @@ def test_a_request_that_arrives_after_its_retry_changes_nothing(bench):
     with answering(timing_out):
         bench.check_whole(flow.migrate())
     assert turns[bench.way.operation]
-    assert turns.total() > 6  # a page of a single item goes by PutItem, and which items share a page is the engine's affair
+    assert (
+        turns.total() > 6
+    )  # a page of a single item goes by PutItem, and which items share a page is the engine's affair
     back_again(bench, flow)
 
 

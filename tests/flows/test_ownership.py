@@ -51,7 +51,7 @@ class Harbour:
 
 @pytest.fixture
 def harbour(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "FOLDER", tmp_path / "locks")
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
     harbour = Harbour(tmp_path)
     with in_place(harbour.memory):
         yield harbour
