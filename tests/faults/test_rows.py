@@ -426,7 +426,7 @@ def test_a_folder_that_vanished_or_is_none_is_told_before_anything_is_written(va
     else:
         flow.run = lambda: run
         shutil.rmtree(run.folder)
-    with pytest.raises((Interrupted, Refused), match="No such file|Not a directory|File exists"):
+    with pytest.raises((Interrupted, Refused), match="No such file|Not a directory|was added"):
         flow.migrate()
     bench.check_back()
 

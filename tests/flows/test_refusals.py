@@ -19,6 +19,7 @@ from support_flows import CASES, begin, flow_of
 
 from runbook_lib import cli
 from runbook_lib.demo import run as demo_run
+from runbook_lib.dynamo import errors as faults
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
@@ -393,6 +394,7 @@ def test_a_side_that_cannot_be_opened_is_refused(label, changes, parts, moto_wor
     if "endpoint_url" in changes:  # botocore's own retries are not what is tested
         monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     flow.create()
+    monkeypatch.setattr(faults, "_new", {})  # in another region they are not new, but missing
     flow.run_id = "another-run"
     before = moto_world.content(worlds.SOURCE), moto_world.content(TARGET)
     with pytest.raises(Refused) as raised:

@@ -60,6 +60,7 @@ def test_the_latest_file_is_the_last_one_whatever_the_clock_says(hours, run, mon
 def test_the_chain_says_which_file_came_last_where_the_names_do_not(run, monkeypatch):
     """An earlier version named them by the clock alone; a killed stage left the third, which no record knows."""
     for n, hour in enumerate((14, 10, 12)):
+        audit.append(run, "03_migrate", audit.REPORT)
         (run.folder / f"migration-report-20260101T{hour}0000Z.json").write_text(json.dumps({"n": n}))
         if n < 2:
             audit.append(run, "03_migrate")
@@ -74,6 +75,7 @@ def test_the_chain_says_which_file_came_last_where_the_names_do_not(run, monkeyp
 
 def test_no_name_is_used_twice(run):
     """Nor where the file has gone: the chain knows it."""
+    audit.append(run, "03_migrate", audit.REPORT)
     paths = [run.write_json("migration-report", {}), run.folder / "03_migrate.ipynb", run.folder / "03_migrate-2.ipynb"]
     assert run.free_name("03_migrate") == "03_migrate"
     for path in paths[1:]:
@@ -91,10 +93,11 @@ def test_the_executed_copies_are_in_the_order_in_which_they_were_made(run):
     """In the index, whatever the times of their files are."""
     names = ["03_migrate", "04_validate", "03_migrate-2", "03_migrate-10", "01_analyze"]
     for age, name in enumerate(names):
+        audit.begin(run, name[:10])
         (run.folder / f"{name}.ipynb").touch()
         os.utime(run.folder / f"{name}.ipynb", (1e9 - age, 1e9 - age))
         if name != "03_migrate-2":  # killed: it comes with the next record
-            audit.append(run, name)
+            audit.append(run, name[:10])
     page = write_index(run.folder.parent).read_text()
     assert sorted(names, key=lambda name: page.index(f">{name}<")) == names
 
