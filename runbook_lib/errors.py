@@ -84,6 +84,9 @@ class Stopped(Failed):
     """The mapping says `stop` at what was found: correct the source or the mapping first."""
 
 
+DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation".split())
+
+
 class DynamoError(RunbookError):
     """DynamoDB refused a request for good. The text names side, operation, table and code, never a value.
 
@@ -103,6 +106,11 @@ class DynamoError(RunbookError):
         super().__init__(text)
         self.code, self.message, self.operation = code, message, operation
         self.table, self.request_id = table, request_id
+
+    @property
+    def denied(self) -> bool:
+        """Whether a right is missing."""
+        return self.code in DENIED
 
 
 class ConditionFailed(DynamoError):

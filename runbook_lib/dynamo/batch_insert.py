@@ -114,17 +114,24 @@ class Batches:
             found[index] = outcome
         if len(tasks) > 1:
             self._adapt((time.process_time() - used) / max(time.perf_counter() - began, 1e-6))
-        look = [index for index, outcome in enumerate(found) if outcome is _LOOK]
+        theirs = self._shown(table, items, key_names, order)
+        look = [i for i, outcome in enumerate(found) if outcome is _LOOK or (outcome is None and i in theirs)]
         gone = self._read(table, items, key_names, look, found)
         for number, index in enumerate(gone + repeats):
             # A key that comes twice: the first has it, so this one gets what the first left there.
             found[index] = _left(partial(put, [index]), sent=number < len(gone))[0][1]
         # Refused for good after an attempt without an answer, which may have landed.
         self._read(table, items, key_names, [i for i in unanswered if isinstance(found[i], DynamoError)], found)
-        for index in unanswered:
+        for index in unanswered - theirs:
             if isinstance(found[index], dict):
                 found[index] = MaybeOurs(found[index])
         return found
+
+    def _shown(self, table: str, items: list[dict], names: tuple[str, ...], order: list[int]) -> set[int]:
+        """The numbers of items whose key the reply to another request showed: theirs said that somebody else has it."""
+        shown = [item for name, item in self._wire.shown if name == table and item.keys() >= set(names)]
+        keys = {key_identity(names, item) for item in shown}
+        return {index for index in order if keys and key_identity(names, items[index]) in keys}
 
     def _read(self, table: str, items: list[dict], names: tuple[str, ...], look: list[int], found: list) -> list[int]:
         """Puts in place what is there, and gives the numbers of the items that are not, or cannot be read."""

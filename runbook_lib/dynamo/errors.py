@@ -3,12 +3,13 @@
 import re
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
 
-from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted
+from ..errors import DENIED, Again, ConditionFailed, DynamoError, Expired, Interrupted
 
 # The one table. A code that is in none of these, and every answer without one, is tried again, and then Interrupted.
 THROTTLED = frozenset(  # tried again, and the table is slowed
@@ -30,7 +31,6 @@ REJECTED = frozenset(  # Interrupted: no request can succeed with these credenti
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 NOT_FOUND = "ResourceNotFoundException"  # raised only for a table that is lost: see `Requests.call`
-DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation".split())
 LACKS = frozenset(  # said of an operation that the engine does not have
     "UnknownOperationException UnknownOperation InvalidAction NotImplemented NotImplementedException".split()
 )
@@ -193,12 +193,11 @@ def lacking(operation: str, body: Mapping[str, Any], reply: Mapping[str, Any]) -
             return _of_items(body, reply)
         case "GetItem":
             item = reply.get("Item")
-            return "" if item is None or (isinstance(item, dict) and item) else "its Item"
+            return "" if item is None or is_of(body["Key"], item) else "its Item"
         case "DeleteItem":  # on a condition that no absent item fulfils
             shown = "ConditionExpression" in body and body.get("ReturnValues") == "ALL_OLD"
-            return (
-                "" if isinstance(reply.get("Attributes"), dict) or not shown else "the Attributes of the deleted item"
-            )
+            old = reply.get("Attributes", None if shown else body["Key"])
+            return "" if is_of(body["Key"], old) else "the Attributes of the deleted item"
         case "DescribeTable":
             return _of_table(reply)
         case "ListTables":
@@ -211,6 +210,18 @@ def lacking(operation: str, body: Mapping[str, Any], reply: Mapping[str, Any]) -
         if value is None:
             return name
     return ""
+
+
+def is_of(key: Mapping[str, dict], item: Any) -> bool:
+    """Whether that is an item with this key, numbers by value. If not, the reply it is in is the answer to another request."""
+    if not isinstance(item, dict):
+        return False
+    try:
+        return all(
+            item[name] == value or Decimal(item[name]["N"]) == Decimal(value["N"]) for name, value in key.items()
+        )
+    except (KeyError, TypeError, ArithmeticError):
+        return False
 
 
 def _of_page(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed
+from . import errors as faults
 from .batch_insert import Batches, MaybeOurs, Outcome, key_identity
 from .errors import of_table
 from .requests import WORKERS, Keys, Requests, Settings, Trying
@@ -94,6 +95,7 @@ class Wire(Requests):
             try:
                 items = {key_identity(batch[0], item): item for item in of_table(reply["Responses"], table, ())}
                 if not items.keys() | {key_identity(batch[0], key) for key in over} <= wanted.keys():
+                    self.shown += [(table, item) for item in items.values()]
                     raise KeyError
                 found |= items
             except (KeyError, ArithmeticError, AttributeError, TypeError):
@@ -135,11 +137,12 @@ class Wire(Requests):
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         unanswered = [] if unanswered is None else unanswered
+        key = {name: item[name] for name in self._key_schemas.get(table, [partition_key]) if name in item}
         for again in range(VANISHING):
             if again:
                 self._back_off(again)
             try:
-                self.call("PutItem", body, guarded=guarded, unanswered=unanswered)
+                self.call("PutItem", body, guarded=guarded, unanswered=unanswered, key=key)
                 return None
             except ConditionFailed as refused:
                 last = refused
@@ -203,11 +206,17 @@ class Wire(Requests):
                 "ExpressionAttributeValues": {f":v{n}": value for n, (_, value) in enumerate(condition)},
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
-        try:
-            return self.call("DeleteItem", body).get("Attributes")
-        except ConditionFailed as refused:
+        for again in range(VANISHING):
+            if again:
+                self._back_off(again)
+            try:
+                return self.call("DeleteItem", body).get("Attributes")
+            except ConditionFailed as refused:
+                last = refused
             # No item in the refusal: it is gone (perhaps by us, with the reply lost), or the engine does not say.
-            refused.item = refused.item or self.get_many(table, [key])[0]
-            if refused.item is None:
+            last.item = last.item or self.get_many(table, [key])[0]
+            if last.item is None:
                 return None
-            raise
+            if not all(faults.is_of({name: value}, last.item) for name, value in condition):
+                break  # else the condition holds, and the refusal was another one's
+        raise last

@@ -24,13 +24,13 @@ FLOOR = 1.0  # requests a second that a table keeps
 MARGIN = 1.25  # how much more is sent than was accepted, where only a part was refused
 STEP = 0.25  # of the rate it was lowered to, that it grows by in each window without refusals, and
 PEAK_STEP = 0.02  # of the rate at which it was first refused: whichever is more
+RECOVERY = 2.0  # times as long as it accepted nothing, until it gets what it got before
+SILENCE = WINDOW / 2  # seconds without one success after which nothing is known of what a table takes
 KEEP_WINDOWS = 10  # how long a rate is kept that lowering did not help
 TABLE_BURST = 0.1  # seconds of a table's unused rate that may be made up for
 
 log = logging.getLogger(__name__)
 
-READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
-WRITES = frozenset({"PutItem", "DeleteItem", "BatchExecuteStatement"})
 READ_UNIT, WRITE_UNIT = 4_096, 1_024  # bytes; reads are strongly consistent
 
 
@@ -63,6 +63,9 @@ class TableRate:
     Its rate is halved in a window in which it refused most; where it refused less, lowered towards what it accepts. Then
     it grows by the same amount in each window, so that others who use the table keep their part, until it is no longer
     what holds the run back.
+
+    Where it accepted nothing at all for a while, nothing is known of what it takes: once it accepts something, the rate is
+    back where it was in RECOVERY times that while, unless it refuses again.
     """
 
     def __init__(self) -> None:
@@ -74,23 +77,50 @@ class TableRate:
         self._low = 0.0  # the rate that it was last lowered to
         self._before: _Window | None = None  # what the rate was lowered for
         self._keep = 0  # windows for which the rate is not lowered
+        self._silent: float | None = None  # since when it has accepted nothing,
+        self._in_silence = False  # and whether the rate was lowered for that
+        self._forgiven = float("-inf")  # when a short one was overlooked
+        self._step = 0.0  # that it grows by in a window after such a silence
+        self.freed = 0  # how often a silence ended
         self._since: float | None = None
         self._sent = 0
         self._refused = 0.0
 
     def count(self, now: float, refused: float = 0.0) -> None:
         """Notes a request, and which share of it was refused."""
-        if self._since is None:  # a window begins with its first request, not when the last one ended
-            self._since = now
+        # A window begins with its first request, not when the last one ended, nor with one of long ago.
+        if self._since is None or now - self._since > 2 * MAX_WINDOW:
+            self._since, self._sent, self._refused = now, 0, 0.0
         self._sent += 1
         self._refused += refused
         self.accepts += refused <= 0.5
+        if refused < 1:
+            self._end_silence(now)
+        elif self._silent is None:
+            self._silent = now
         elapsed = now - self._since
         if elapsed < WINDOW or (self._refused and self._sent < SAMPLE and elapsed < MAX_WINDOW):
             return
         self.observed = self._sent / elapsed
+        self._in_silence = self._silent is not None and now - self._silent >= SILENCE
         self.bucket.rate = self._next_rate(self.observed, self._refused / self._sent)
         self._since, self._sent, self._refused = None, 0, 0.0
+
+    def _end_silence(self, now: float) -> None:
+        since, self._silent = self._silent, None
+        if since is None or now - since < SILENCE:
+            return
+        rate, few = self.bucket.rate, self._sent < SAMPLE
+        if self._in_silence and rate is not None:
+            self._step = max(0.0, self._peak - rate) * WINDOW / (RECOVERY * (now - since))
+            self.bucket = TokenBucket(self._grown(rate), TABLE_BURST, now)  # whoever waits for the old one need not
+            self.freed += 1
+        elif rate is not None or not few or now - self._forgiven < LONG:
+            return
+        else:  # too few requests to tell what it takes
+            self._forgiven = now
+        self._in_silence = False
+        self._since, self._sent, self._refused = now, 1, 0.0
 
     def _next_rate(self, sent: float, share: float) -> float | None:
         """The rate that follows from the requests sent a second and the share of them that was refused."""
@@ -99,8 +129,9 @@ class TableRate:
         if not share:
             # Far above what the run asks for, the limit limits nothing any more.
             return self._grown(rate) if rate is not None and rate < 1.5 * sent else None
-        if rate is None:
-            self._peak = sent
+        if rate is None or self._step:
+            self._peak = rate or sent
+        self._step = 0.0
         rate = min(rate or sent, sent)
         if share > 0.5:
             return self._lowered(rate / 2)
@@ -121,7 +152,7 @@ class TableRate:
         return self._low
 
     def _grown(self, rate: float) -> float:
-        return rate + max(STEP * self._low, PEAK_STEP * self._peak)
+        return rate + max(STEP * self._low, PEAK_STEP * self._peak, self._step)
 
 
 @dataclass(frozen=True)
@@ -216,8 +247,10 @@ class RateLimiter:
             wait = known.bucket.take(1, now)
             if wait > 0:
                 self._slowdown(table, known.reason).wait(now, wait)
-        if wait > 0:
-            self._sleep(wait)
+            freed = known.freed
+        while wait > 0 and known.freed == freed and not self.stopping.is_set():
+            self._sleep(min(wait, SLICE))
+            wait -= SLICE
 
     def accepted(self, table: str) -> None:
         """Notes that the table accepted a request."""
@@ -361,30 +394,3 @@ def _duration(seconds: float) -> str:
 def limit_of(table: str, kind: str) -> str:
     """The parameter that a budget comes from."""
     return f"limits.tables (its {kind}_units)" if table else f"limits.{kind}_units"
-
-
-def with_consumed_capacity(operation: str, body: dict) -> dict:
-    """The body, asking DynamoDB to report consumed units, indexes included; the longer reply costs bytes."""
-    return body | {"ReturnConsumedCapacity": "TOTAL"} if operation in READS or operation in WRITES else body
-
-
-def consumed_units(operation: str, body: dict, reply: dict, sent: int, received: int) -> float:
-    """Units that a request consumed, 0 for an operation that uses none.
-
-    Where the reply does not tell, by the bytes of request and reply, which are more than DynamoDB counts for the table
-    (but leave out what its indexes take).
-    """
-    told = reply.get("ConsumedCapacity")
-    parts = told if isinstance(told, list) else [told]
-    consumed = sum(part.get("CapacityUnits", 0) for part in parts if isinstance(part, dict))
-    if consumed > 0:
-        return consumed
-    if operation in READS:
-        keys = sum(len(part["Keys"]) for part in body.get("RequestItems", {}).values())
-        return max(1, keys, -(-received // READ_UNIT))
-    if operation in WRITES:
-        statements = body.get("Statements")
-        if statements is not None:  # each is rounded up for itself
-            return len(statements) + sent // WRITE_UNIT
-        return max(1, -(-max(sent, received) // WRITE_UNIT))
-    return 0

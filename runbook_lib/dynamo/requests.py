@@ -12,13 +12,15 @@ import orjson
 
 from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted, NotSent
 from . import errors as faults
-from .rate_limiter import READS, WRITES, RateLimiter, consumed_units, with_consumed_capacity
+from .rate_limiter import READ_UNIT, WRITE_UNIT, RateLimiter
 
 ATTEMPTS = 10
 PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
 BASE_DELAY = 0.05  # seconds; the n-th retry waits up to BASE_DELAY * 2**n, at random, so that threads spread out
 MAX_DELAY = 5.0
 WORKERS = 8
+READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
+WRITES = frozenset({"PutItem", "DeleteItem", "BatchExecuteStatement"})
 
 log = logging.getLogger(__name__)
 _guards: list[Callable[[], None]] = []  # of this process, whatever its connections
@@ -86,6 +88,7 @@ class Requests:
 
         self.label = label
         self.retries: Counter[str] = Counter()  # reason -> attempts that failed with it
+        self.shown: list[tuple[str | None, dict]] = []  # table and item that the reply to another request showed
         self._transport = Transport(endpoint_url, region, connections=workers, ca_bundle=ca_bundle, **timeouts)
         self._keys = keys
         self._counting = threading.Lock()
@@ -110,11 +113,13 @@ class Requests:
         guarded: bool = True,
         table: str | None = None,
         unanswered: list[str] | None = None,
+        key: dict | None = None,
     ) -> dict:
         """Return DynamoDB's reply to one operation; what it does is the operation's. Retries inside.
 
-        A reply that lacks what the operation always answers is tried again, too, and so is an unknown refusal. A
-        ResourceNotFoundException is raised only where the table is lost: it is not new, and DescribeTable does not know it.
+        A reply that lacks what the operation always answers, or shows an item with another key than `key` (by default the
+        body's), is tried again, too, and so is an unknown refusal. A ResourceNotFoundException is raised only where the table
+        is lost: it is not new, and DescribeTable does not know it.
         Raises NotSent where a guard holds a write back before its first attempt. `guarded`: see put_new. `table`: where
         the body does not name it. `unanswered` gets the reasons of attempts that may have been carried out although
         no answer said so.
@@ -142,9 +147,12 @@ class Requests:
                     raise Interrupted(f"{place}: the credentials have expired; renew them.") from None
                 renewed = True
                 continue
-            except ConditionFailed:  # refused, but it cost what a write costs
-                self._accept(side_table, operation, body, {}, len(data), 0)
-                raise
+            except ConditionFailed as refused:  # but it cost what a write costs
+                if refused.item is None or faults.is_of(key or body.get("Key", {}), refused.item):
+                    self._accept(side_table, operation, body, {}, len(data), 0)
+                    raise
+                self.shown.append((table, refused.item))
+                problem = Again("the refusal shows another item")
             except DynamoError as refused:
                 if refused.code != faults.NOT_FOUND or self._is_lost(table):
                     raise
@@ -272,3 +280,30 @@ class Trying:
 
 def table_of(body: dict) -> str | None:
     return body.get("TableName") or next(iter(body.get("RequestItems", ())), None)
+
+
+def with_consumed_capacity(operation: str, body: dict) -> dict:
+    """The body, asking DynamoDB to report consumed units, indexes included; the longer reply costs bytes."""
+    return body | {"ReturnConsumedCapacity": "TOTAL"} if operation in READS or operation in WRITES else body
+
+
+def consumed_units(operation: str, body: dict, reply: dict, sent: int, received: int) -> float:
+    """Units that a request consumed, 0 for an operation that uses none.
+
+    Where the reply does not tell, by the bytes of request and reply, which are more than DynamoDB counts for the table
+    (but leave out what its indexes take).
+    """
+    told = reply.get("ConsumedCapacity")
+    parts = told if isinstance(told, list) else [told]
+    consumed = sum(part.get("CapacityUnits", 0) for part in parts if isinstance(part, dict))
+    if consumed > 0:
+        return consumed
+    if operation in READS:
+        keys = sum(len(part["Keys"]) for part in body.get("RequestItems", {}).values())
+        return max(1, keys, -(-received // READ_UNIT))
+    if operation in WRITES:
+        statements = body.get("Statements")
+        if statements is not None:  # each is rounded up for itself
+            return len(statements) + sent // WRITE_UNIT
+        return max(1, -(-max(sent, received) // WRITE_UNIT))
+    return 0

@@ -197,6 +197,36 @@ def test_rate_recovers(clock):
     assert send(slow, clock, "T", 1) == pytest.approx(200, rel=0.05)
 
 
+@pytest.mark.parametrize(("silent", "within"), [(1, 3), (3, 7), (10, 25)])
+def test_a_table_that_was_silent_is_back_at_speed_soon(silent, within, clock):
+    """It accepted nothing, then takes everything: about twice as long."""
+    slow = limiter(clock)
+    send(slow, clock, "T", 5)
+    send(slow, clock, "T", silent, refuse=lambda n: True)
+    send(slow, clock, "T", within)
+    assert send(slow, clock, "T", 1) == pytest.approx(200, rel=0.05)
+
+
+def test_a_wait_for_a_turn_ends_with_the_silence(clock):
+    """Other threads may wait for the turns of a rate that is no longer true."""
+    slow = limiter(clock)
+    send(slow, clock, "T", 20, refuse=lambda n: True)
+    for _ in range(30):
+        slow._rates["T"].bucket.take(1, clock.now)
+    began, slow._sleep = clock.now, lambda seconds: (clock.sleep(seconds), slow.accepted("T"))
+    slow.wait_turn("T")
+    assert clock.now - began < 1
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_table_that_takes_next_to_nothing_is_not_hurried(capacity, clock):
+    """Between what it takes it accepts nothing, which is no reason to send as much as at first."""
+    slow = limiter(clock)
+    refuse = Capacity(clock, capacity)
+    send(slow, clock, "T", 20, refuse=refuse)
+    assert send(slow, clock, "T", 60, refuse=refuse) <= 2.5 * capacity
+
+
 def test_only_the_throttling_table_is_slowed(clock):
     """Another table goes on at full speed."""
     slow = limiter(clock)
