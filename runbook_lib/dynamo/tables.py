@@ -24,6 +24,7 @@ MAX_POLL = 5.0
 ATTEMPTS = 5  # how often a reply may make no sense
 NOT_DYNAMODB = "what answers there is not DynamoDB; check endpoint_url and any proxy"
 LIMIT = "LimitExceededException"
+EXISTS = frozenset({"ResourceInUseException", "TableAlreadyExistsException", "TableInUseException"})
 SETTLING = frozenset({faults.NOT_FOUND, "ResourceInUseException", LIMIT})
 _UNDERSTOOD = "_runbook_understood"  # of a client: that its endpoint has answered as DynamoDB does
 _UNSUPPORTED = re.compile(r"\b(un|not )supported\b|\bnot implemented\b", re.IGNORECASE)
@@ -62,16 +63,53 @@ def names(connection: Connection) -> list[str]:
         start = {"ExclusiveStartTableName": last}
 
 
-def create(connection: Connection, name: str, spec: Create) -> None:
+def create(connection: Connection, name: str, spec: Create, unanswered: Callable[[], object] = lambda: None) -> None:
     """Creates a table as `spec` says (key, indexes, tags, billing) and returns while it is still being made.
 
-    Waits where too many tables are being made at once. Raises Refused without access, Interrupted where that does not
-    end, DynamoError where the table exists or the description is wrong.
+    Waits where too many tables are being made at once. Calls `unanswered` where nobody said what became of a request: it
+    may have made the table. So a table that is there after that, as `spec` says, is the one that was made; one that is
+    there at the first answer is somebody else's. Raises Refused without access, Interrupted where that does not end, or
+    somebody else has made the table, DynamoError where the description is wrong.
     """
     may_write(connection)
     request = create_request(name, spec)
     send = partial(connection.client.create_table, **request)
-    _patiently(connection, "CreateTable", name, partial(answer, connection, "CreateTable", name, send), {LIMIT})
+    with _counting_unanswered(connection.client, "CreateTable", unanswered) as lost:
+        try:
+            _patiently(connection, "CreateTable", name, partial(answer, connection, "CreateTable", name, send), {LIMIT})
+        except DynamoError as refused:
+            if refused.code not in EXISTS:
+                raise
+            if not lost or difference(wait_active(connection, name), spec):
+                by = "somebody else has created it meanwhile; run this again to see whether it fits"
+                raise Interrupted(f"{where_is(connection, 'CreateTable', name)}: {by}.") from None
+
+
+@contextmanager
+def _counting_unanswered(client: Any, operation: str, unanswered: Callable[[], object]) -> Iterator[list[int]]:
+    """A block in which `unanswered` is called at its end where a request of boto3's client got no answer, or 5xx.
+
+    Gives the list that tells how many, then and there.
+    """
+    lost: list[int] = []
+
+    def sent(**_: Any) -> None:
+        lost.append(1)
+
+    def answered(response: Any, **_: Any) -> None:
+        if response is not None and response[0].status_code < 500:
+            lost.pop()
+
+    handlers = {f"before-send.dynamodb.{operation}": sent, f"needs-retry.dynamodb.{operation}": answered}
+    for event, handler in handlers.items():
+        client.meta.events.register(event, handler)
+    try:
+        yield lost
+    finally:
+        for event, handler in handlers.items():
+            client.meta.events.unregister(event, handler)
+        if lost:
+            unanswered()
 
 
 def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) -> Table:

@@ -292,6 +292,26 @@ def test_a_table_that_a_killed_run_made_gets_its_ttl(moment, moto_world, tmp_pat
     assert flow.create() == []
 
 
+def test_a_table_is_the_runs_where_no_answer_came(moto_world, tmp_path, monkeypatch):
+    """The endpoint was gone when the request for it had arrived: the same command finishes what is as described."""
+    build(moto_world, moto_world.name("orders", SOURCE))
+    flow, name = flow_with(DESCRIBED, moto_world, tmp_path), moto_world.name("orders", TARGET)
+
+    def gone(connection, table, spec, unanswered):
+        create(connection, table, spec)
+        unanswered()
+        raise Refused("the endpoint does not answer.")
+
+    create = tables.create
+    monkeypatch.setattr(tables, "create", gone)
+    with pytest.raises(Refused):
+        flow.create()
+    assert looked_up(moto_world, name)[2] is None
+    assert flow.create() == [name]
+    assert looked_up(moto_world, name)[2] == "until"
+    assert flow.create() == []
+
+
 def test_a_table_that_somebody_else_made_keeps_its_settings(moto_world, tmp_path, monkeypatch):
     """Also where this run was about to make it: a TTL would delete their items. It is told as lost, and never deleted."""
     build(moto_world, moto_world.name("orders", SOURCE))

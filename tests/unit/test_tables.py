@@ -2,13 +2,18 @@
 
 import itertools
 import re
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.hooks import HierarchicalEmitter
+from botocore.session import get_session
+from support_wire import HANG_UP, THROTTLED, Stub, error
 
 from runbook_lib.dynamo import backups, session, tables
 from runbook_lib.dynamo.rate_limiter import RateLimiter
+from runbook_lib.dynamo.structure.description import table_of
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, Refused
 from runbook_lib.mapping.model import Create
 
@@ -88,11 +93,11 @@ def test_provisioned_capacity(moto, name):
 
 
 def test_create_does_not_touch_what_exists(target, name):
-    """A table that is there is a DynamoError with its code; the table stays as it is."""
+    """A table that is there at the first answer is somebody else's, equal or not; it stays as it is."""
     make(target, name, SPLIT)
-    with pytest.raises(DynamoError) as raised:
-        tables.create(target, name, PLAIN)
-    assert raised.value.code == "ResourceInUseException"
+    for spec in (PLAIN, SPLIT):
+        with pytest.raises(Interrupted, match=f"CreateTable on {name} .*somebody else has created it meanwhile"):
+            tables.create(target, name, spec, lambda: pytest.fail("it was answered"))
     assert tables.difference(tables.describe(target, name), SPLIT) == []
 
 
@@ -146,6 +151,7 @@ class Client:
 
     def __init__(self, *script):
         self.script = list(script)
+        self.meta = SimpleNamespace(events=HierarchicalEmitter())
 
     def _next(self, **_):
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -205,6 +211,34 @@ def test_create_waits_where_too_many_tables_change(monkeypatch):
     monkeypatch.setattr(tables, "DEADLINE", 0.05)
     with pytest.raises(Interrupted, match="too many tables are changing"):
         tables.create(scripted(refusal("LimitExceededException")), "T", PLAIN)
+
+
+IN_USE, ERROR_500 = error("ResourceInUseException"), error("InternalServerError", 500)
+
+
+@pytest.mark.parametrize(
+    ("answers", "spec", "ours"),
+    [
+        ([HANG_UP, IN_USE], PLAIN, True),
+        ([ERROR_500, IN_USE], PLAIN, True),
+        ([THROTTLED, IN_USE], PLAIN, False),
+        ([IN_USE], PLAIN, False),
+        ([HANG_UP, IN_USE], SPLIT, False),
+    ],
+    ids=["lost", "5xx", "throttled", "answered", "another"],
+)
+def test_a_table_that_an_unanswered_request_made_is_ours(answers, spec, ours, monkeypatch):
+    """Where it is as described. A request that was answered made none."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # botocore's, between attempts
+    monkeypatch.setattr(tables, "wait_active", lambda connection, name: table_of(state("ACTIVE")["Table"]))
+    stub, unanswered = Stub(), []
+    stub.script = list(answers)
+    target, keys = scripted(), dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "x")
+    target.client = get_session().create_client("dynamodb", "us-west-1", endpoint_url=stub.url, **keys)
+    with nullcontext() if ours else pytest.raises(Interrupted, match="somebody else"):
+        tables.create(target, "T", spec, lambda: unanswered.append(1))
+    assert len(unanswered) == (answers[0] not in (THROTTLED, IN_USE))
+    stub.close()
 
 
 @pytest.mark.parametrize(

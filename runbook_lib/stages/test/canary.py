@@ -4,9 +4,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ...dynamo import backups, tables
-from ...errors import Failed, NotAvailable, Refused
+from ...errors import DynamoError, Failed, Interrupted, NotAvailable, Refused
 from ...journal.snapshot import Snapshot, State
 from ...journal.stage import Stage
 from ...mapping.model import Entry
@@ -24,6 +25,7 @@ from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, 
 from ..rollback.undo import Undone, disclaim, undo
 
 MAX_ITEMS = 1_000
+FROM_CHECKPOINT = "Roll back from the checkpoint of this test."
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,11 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
     with Stage(run, "create") as stage:
         unfinished = _unfinished(stage, plan)
         for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
-            stage.record("creating", entry=entry.name, table=entry.target)
-            tables.create(plan.target, entry.target, entry.model.create)
-            stage.record("made", entry=entry.name, table=entry.target)
+            about = {"entry": entry.name, "table": entry.target}
+            stage.record("creating", **about)
+            unanswered = partial(stage.record, "unanswered", **about)
+            tables.create(plan.target, entry.target, entry.model.create, unanswered)
+            stage.record("made", **about)
         for entry in [*unfinished, *missing]:
             started = time.monotonic()
             made = tables.wait_active(plan.target, entry.target)
@@ -121,16 +125,19 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
 
 
 def _unfinished(stage: Stage, plan: Plan) -> list[Entry]:
-    """One entry for each existing table that DynamoDB confirmed to this run, and that this run has not finished.
+    """One entry for each existing table that this run made and has not finished.
 
+    DynamoDB confirmed it; or it left the request unanswered, and no answer since said that somebody else had been first.
     An intent alone proves nothing: somebody else may have created the table since, and a TTL deletes items.
     """
-    last = {event["table"]: event["kind"] for event in stage.events("creating", "made", "created", "deleted")}
+    last = {
+        event["table"]: event["kind"] for event in stage.events("creating", "unanswered", "made", "created", "deleted")
+    }
     entries = {route.entry.target: route.entry for route in plan.routes.values()}
     return [
         entry
         for table, entry in entries.items()
-        if last.get(table) == "made" and entry.model.create and plan.target_tables[table] is not None
+        if last.get(table) in ("made", "unanswered") and entry.model.create and plan.target_tables[table] is not None
     ]
 
 
@@ -179,17 +186,22 @@ def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) ->
     begin(stage, chosen, names)
     execution = stage.executions()
     checkpoint = checkpoint_of(stage, plan)
+
+    def take_back() -> Undone:
+        with resumable(stage.run, FROM_CHECKPOINT, (Interrupted, DynamoError)):
+            return undo(checkpoint, execution=execution)
+
     try:
-        with resumable(stage.run, "Roll back from the checkpoint of this test."):
+        with resumable(stage.run, FROM_CHECKPOINT):
             with Inserter(chosen, stage, execution, was_empty) as insert:
                 for routed in _pages(chosen, closure, winners, execution):
                     insert(routed)
             pairs = _pairs(chosen, closure)
-    except Failed:
-        undo(checkpoint, execution=execution)
+    except (Failed, DynamoError):
+        take_back()
         stage.record("end")
         raise
-    undone = None if keep else undo(checkpoint, execution=execution)
+    undone = None if keep else take_back()
     stage.record("end")
     after = stage.read(undone.journal if undone else None)
     return Canary(table, limit, closure, after.state(execution), pairs, undone, after)
