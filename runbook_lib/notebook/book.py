@@ -6,10 +6,9 @@ is refused, or fails. Without `execute` the steps that write show what they woul
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import wraps
 from typing import Any
 
-from ..errors import DynamoError, Refused, RunbookError
+from ..errors import Refused, RunbookError
 from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..parameters import build_parameters
@@ -38,7 +37,7 @@ from .display import Banner, Chosen, dropdown, interactive, on_error, show, show
 from .execute import RESULT
 from .parameters_cell import COMMON, OWN, check_names, typed
 from .progress import Progress, telling
-from .steps import Done, Steps
+from .steps import Done, Steps, refused_as
 
 BANNER = "runbook-verdict"
 
@@ -51,19 +50,6 @@ def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
     book = Book(stage)
     book._open(namespace)
     return book
-
-
-def _reading(step: Callable) -> Callable:
-    """Decorates a step that only reads: it raises Refused where DynamoDB refuses."""
-
-    @wraps(step)
-    def guarded(*arguments, **named):
-        try:
-            return step(*arguments, **named)
-        except DynamoError as problem:
-            raise Refused(str(problem)) from None
-
-    return guarded
 
 
 class Book:
@@ -130,12 +116,11 @@ class Book:
 
     # steps of 01 to 04
 
-    @_reading
+    @refused_as(Refused)
     def plan(self) -> Plan:
         """The plan: parameters and mapping matched with the real tables. Read-only."""
         return open_plan(self.parameters, chosen=self._values.get("tables") or None, run_id=self.run.id)
 
-    @_reading
     def analyze(self, plan: Plan) -> Analysis:
         """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
         done = self._work.analyze(plan)
@@ -171,7 +156,7 @@ class Book:
             self._done(done, f"{plural(len(done.result), 'table')} created; every target table exists.")
         return done.result
 
-    @_reading
+    @refused_as(Refused)
     def canary(self, table: str | None = None) -> Canary | None:
         """Inserts a few items of one entry with what they refer to, compares and undoes them. Writes to the target."""
         table = table or self._values["table"]
@@ -195,7 +180,7 @@ class Book:
         self._done(done, headline)
         return canary
 
-    @_reading
+    @refused_as(Refused)
     def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
         """Target table → its backup before the first insert; {} where the target is not production. Read-only."""
         found = backup_gate.outlook(self.run, plan)
@@ -245,7 +230,6 @@ class Book:
         self._done(done, done.result.drift.headline())
         return done.result
 
-    @_reading
     def validate(self, plan: Plan) -> Validation | None:
         """Starts or resumes the comparison of both sides; writes the report. With `repair` it first inserts what is missing."""
         word = self._values["repair"]

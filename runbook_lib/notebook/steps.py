@@ -6,10 +6,12 @@ A book shows what they give; the tests drive the same steps without a notebook.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..dynamo.session import Connection
+from ..errors import DynamoError, Interrupted, Refused
 from ..journal.snapshot import Snapshot
 from ..journal.stage import created_tables
 from ..parameters import LeaseSettings
@@ -50,6 +52,25 @@ class Done(NamedTuple):
     journal: Snapshot | None = None  # as the step left it
 
 
+def refused_as(kind: type[Refused | Interrupted]) -> Callable:
+    """Decorates a step: what DynamoDB refuses in it is raised as `kind`.
+
+    Refused where the step has left nothing in the target, Interrupted where the same command goes on from there.
+    """
+
+    def decorate(step: Callable) -> Callable:
+        @wraps(step)
+        def guarded(*arguments, **named):
+            try:
+                return step(*arguments, **named)
+            except DynamoError as problem:
+                raise kind(str(problem)) from None
+
+        return guarded
+
+    return decorate
+
+
 @dataclass(frozen=True)
 class Steps:
     """The steps of one run. `watch` makes the block around the work that is called after every page of it."""
@@ -78,12 +99,14 @@ class Steps:
     def _enter(self, notebook: str) -> None:
         self.accepted.extend(execution.enter(self.run, notebook, accept_changed=self.accept_changed))
 
+    @refused_as(Refused)
     def analyze(self, plan: Plan) -> Done:
         """01. Reads both sides; writes the analysis into the run's folder."""
         with self.watch(self.run, plan, "read", None) as on_page:
             analysis = analyze(plan, on_page)
         return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
 
+    @refused_as(Refused)
     def create_tables(self, plan: Plan, *, last: bool = True) -> Done:
         """02, the tables that are missing; not the `last` step where a test follows, which reports them.
 
@@ -99,6 +122,7 @@ class Steps:
             alerts += created_notes(created)
             return Done(created, *report.write_test(self.run, plan, created, None, alerts), alerts)
 
+    @refused_as(Refused)
     def test(self, plan: Plan, table: str, limit: int, *, keep: bool, created: Sequence[Created] = ()) -> Done:
         """02, the items. Writes to the target and the run's folder."""
         with self.writing("02_test", plan.target, plan.targets()):
@@ -120,16 +144,19 @@ class Steps:
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
         return Done(migration, content, path, alerts, migration.journal)
 
+    @refused_as(Refused)
     def validate(self, plan: Plan) -> Done:
         """04. Reads both sides; writes its journal and report into the run's folder."""
         with self.run.lock("04_validate"):
             return self._compare(plan)
 
+    @refused_as(Refused)
     def plan_repair(self, plan: Plan, word: str) -> list[str]:
         """What `repair` would do, as sentences. Reads both sides."""
         with self.watch(self.run, plan, "looked up", None) as on_page:
             return repair(self.run, plan, on_page, word=word, write=False).steps()
 
+    @refused_as(Interrupted)
     def repair(self, plan: Plan, word: str = MISSING) -> Done:
         """04 that first inserts what is missing. Writes to the target, to 03's journal and report, and as 04."""
         with self.writing("04_validate", plan.target, plan.targets()) as held:
@@ -150,6 +177,7 @@ class Steps:
         written = report.write_validation(self.run, plan, validation, repaired)
         return Done(validation, *written, validation.alerts, validation.migrated)
 
+    @refused_as(Interrupted)
     def undo(self, undoing: Undoing) -> Done:
         """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""
         with self.writing("05_rollback", undoing.target(), undoing.tables()) as held:
@@ -157,6 +185,7 @@ class Steps:
             execution.done(self.run, "05_rollback", undone.journal)
             return self._concluded(undoing, undone)
 
+    @refused_as(Interrupted)
     def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted, tell: Callable[[str], None]) -> Done:
         """05, the restore; its result is the `Restored`. Writes to the target's account, the run and its journal."""
         tables = {wanted.table: undoing.tables()[wanted.table]} if wanted.kind == COPY else {}
@@ -165,6 +194,7 @@ class Steps:
             restored = undoing.restore(wanted, held, tell)
             return self._concluded(undoing, undone, restored=restored)._replace(result=restored)
 
+    @refused_as(Interrupted)
     def delete_tables(
         self, undoing: Undoing, undone: Undone, names: list[str], restored: Restored | None = None
     ) -> Done:

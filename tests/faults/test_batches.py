@@ -607,7 +607,7 @@ def test_a_rollback_whose_delete_is_refused_begins_no_other_one(workers, sea):
             time.sleep(0.2)  # longer than it takes to tell the others
         return ask()
 
-    with answering(deny), pytest.raises(DynamoError, match="denied"):
+    with answering(deny), pytest.raises(Interrupted, match="denied"):
         flow.rollback()
     assert PAGE - 9 - workers < len(sea.target()) <= PAGE - 9
     counts = flow.rollback()["rollback"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import meaning, values
 
 from runbook_lib.dynamo.structure.description import Index
+from runbook_lib.errors import DynamoError
 from runbook_lib.run.spill import HashLog
 from runbook_lib.stages.validate.queries import Condition, compile_patterns, prove
 from runbook_lib.values import key_hash
@@ -131,6 +132,31 @@ def test_the_order_is_that_of_the_whole_sort_key(second, problem):
     expected.extend([key_hash({name: item[name] for name in ("PK", "SK")}) for item in items])
     wire = SimpleNamespace(query_pages=lambda body: [(items, None)])
     assert prove(wire, compiled, expected, [], 0.0).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"), [("AccessDeniedException", 1), ("ResourceNotFoundException", 1), ("ValidationException", 3)]
+)
+def test_only_a_refusal_that_may_pass_is_asked_again(code, asked, monkeypatch):
+    """An index that is still being filled refuses for a while; a right that is missing stops 04."""
+    answers = [DynamoError("allow it.", code)] * 2
+
+    def query_pages(body):
+        calls.append(body)
+        if answers:
+            raise answers.pop()
+        return [([], None)]
+
+    calls: list = []
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    wire, compiled = SimpleNamespace(query_pages=query_pages), pattern("{index: FOUR, key: {a: x, b: y}}")
+    if code == "AccessDeniedException":
+        with pytest.raises(DynamoError, match="allow it"):
+            prove(wire, compiled, HashLog(), [])
+    else:
+        wanted = f"refused: {code}" if asked == 1 else None
+        assert prove(wire, compiled, HashLog(), []).problem == wanted
+    assert len(calls) == asked
 
 
 def test_an_item_without_the_index_keys_is_not_in_the_index():

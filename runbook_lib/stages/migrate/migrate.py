@@ -67,7 +67,8 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: boo
     keep_going = plan.parameters.limits.on_failure == "keep"
     if (failure := _unanswered_failure(before)) and not keep_going:
         path = stage.checkpoint()
-        return migration_of(stage, path, failure=failure, undone=_take_back(stage, plan, path))
+        failure, undone = _take_back(stage, plan, path, failure)
+        return migration_of(stage, path, failure=failure, undone=undone)
     for event in before.events("failed"):
         if event["stop"]:
             raise Refused(
@@ -107,7 +108,7 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: boo
         run.logger().error("failed: %s", failure)
         stage.record("failed", reason=failure, stop=isinstance(problem, Stopped))
         if not keep_going:
-            undone = _take_back(stage, plan, path)
+            failure, undone = _take_back(stage, plan, path, failure)
     return migration_of(stage, path, failure=failure, undone=undone)
 
 
@@ -151,13 +152,17 @@ def _unanswered_failure(journal: Snapshot) -> str | None:
     return reason
 
 
-def _take_back(stage: Stage, plan: Plan, path: Path) -> Undone:
+def _take_back(stage: Stage, plan: Plan, path: Path, failure: str) -> tuple[str, Undone | None]:
+    """The failure and its undo. Without the right to delete the failure says what is missing, and the items stay."""
+    rest = f"runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
     try:
-        return undo(checkpoint_of(stage, plan))
+        return failure, undo(checkpoint_of(stage, plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
+        if isinstance(problem, DynamoError) and problem.denied:
+            return f"{failure} What was inserted is still there: {problem} Then take it back with: {rest}", None
         raise Interrupted(
             f"the migration failed, and its rollback was interrupted ({problem or 'by hand'})",
-            f"Finish it with: runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT",
+            f"Finish it with: {rest}",
         ) from problem
 
 

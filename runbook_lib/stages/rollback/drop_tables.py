@@ -56,21 +56,26 @@ def delete_tables(checkpoint: Checkpoint, target: Connection, names: list[str]) 
         confirmed = {event["table"] for event in stage.events("made", "created")}
         identities = {event["table"]: known for event in stage.events("created") if (known := event.get("identity"))}
         for table in _resolve(checkpoint, names, _created(stage)):
-            if (found := tables.describe(target, table)) is not None:
-                if table not in confirmed:  # the run ended when it was about to make it: it may be somebody else's
-                    results.append(TableDeletion(table, False, "whether this run made it is not known"))
-                    continue
-                if found.identity not in (None, identities.get(table, found.identity)):
-                    results.append(TableDeletion(table, False, "somebody else has made it since"))
-                    continue
-                if not tables.is_empty(target, table):
-                    results.append(TableDeletion(table, False, "it still holds items"))
-                    continue
-                try:
-                    tables.delete(target, table)
-                except DynamoError as problem:
-                    results.append(TableDeletion(table, False, problem.message))
-                    continue
-            stage.record("deleted", table=table)
-            results.append(TableDeletion(table, True, ""))
+            try:
+                reason = _delete(target, table, identities.get(table), known=table in confirmed)
+            except (DynamoError, Refused) as problem:
+                reason = getattr(problem, "message", "") or str(problem).rstrip(".")
+            if not reason:
+                stage.record("deleted", table=table)
+            results.append(TableDeletion(table, not reason, reason))
     return results
+
+
+def _delete(target: Connection, table: str, identity: str | None, *, known: bool) -> str:
+    """Why a table stays, "" once it is gone. `known`: that this run made it; `identity`: of the one that it made."""
+    found = tables.describe(target, table)
+    if found is None:
+        return ""
+    if not known:  # the run ended when it was about to make it: it may be somebody else's
+        return "whether this run made it is not known"
+    if found.identity not in (None, identity or found.identity):
+        return "somebody else has made it since"
+    if not tables.is_empty(target, table):
+        return "it still holds items"
+    tables.delete(target, table)
+    return ""

@@ -14,6 +14,7 @@ from ...values import canonical, canonical_number, from_python, key_hash, order
 from ...walk.plan import Plan
 
 RETRY_SECONDS = 60.0  # indexes are eventually consistent
+INVALID = "ValidationException"  # passes where it is about an index that is still being filled
 
 _EXPRESSIONS = {
     "begins_with": "begins_with({0}, {1})",
@@ -187,7 +188,8 @@ def prove(
 ) -> PatternProof:
     """The proof; repeated for up to `seconds` where an index may lag behind. Read-only.
 
-    `foreign`: keys of items that the chosen entries do not produce; the query may return them too.
+    `foreign`: keys of items that the chosen entries do not produce; the query may return them too. Raises DynamoError where
+    the query is not allowed.
     """
     deadline = time.monotonic() + (seconds if pattern.index else 0)
     wait = 0.2
@@ -195,9 +197,13 @@ def prove(
         try:
             proof = _run(wire, pattern, expected, foreign)
         except DynamoError as problem:
+            if problem.denied:
+                raise
             proof = PatternProof(
                 pattern.entry, pattern.name, pattern.index, len(expected), 0, 0, 0, f"refused: {problem.code}"
             )
+            if problem.code != INVALID:
+                return proof
         if proof.problem is None or time.monotonic() > deadline:
             return proof
         time.sleep(wait)
