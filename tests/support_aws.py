@@ -9,7 +9,9 @@ from typing import Any
 
 import support_mistakes as corpus
 import support_worlds as worlds
-from support_flows import Flow, counts_of
+from support_flows import HURRIED, Flow, counts_of
+
+from runbook_lib.dynamo.errors import note_deleted
 
 CASES = ("copy", "split", "library")
 FIGURES = ("checked", "equal", "missing", "different", "extra", "dangling", "verdict")
@@ -70,6 +72,7 @@ class Case:
         pages = self.world.engine.pages("ListTables", "LastEvaluatedTableName", "ExclusiveStartTableName")
         for name in {name for page in pages for name in page["TableNames"]} & set(self.targets):
             self.world.engine.call("DeleteTable", TableName=name)
+            note_deleted(name)  # or the next run would wait for it as one that is not known everywhere yet
 
     def check_migrated(self, report: dict[str, Any]) -> None:
         """Target and counts are those of the untroubled run, and nobody has touched the source."""
@@ -105,7 +108,7 @@ def at(flow: Flow, url: str, **limits: Any) -> Flow:
     changed = {
         label: getattr(parameters, label).model_copy(update={"endpoint_url": url}) for label in ("source", "target")
     }
-    changed["limits"] = parameters.limits.model_copy(update=limits)
+    changed["limits"] = parameters.limits.model_copy(update=HURRIED | limits)
     return replace(flow, parameters=parameters.model_copy(update=changed))
 
 
