@@ -79,6 +79,7 @@ class TableRate:
         self._keep = 0  # windows for which the rate is not lowered
         self._silent: float | None = None  # since when it has accepted nothing,
         self._in_silence = False  # and whether the rate was lowered for that
+        self._last = 0.0  # when the last request was
         self._forgiven = float("-inf")  # when a short one was overlooked
         self._step = 0.0  # that it grows by in a window after such a silence
         self.freed = 0  # how often a silence ended
@@ -88,9 +89,11 @@ class TableRate:
 
     def count(self, now: float, refused: float = 0.0) -> None:
         """Notes a request, and which share of it was refused."""
-        # A window begins with its first request, not when the last one ended, nor with one of long ago.
-        if self._since is None or now - self._since > 2 * MAX_WINDOW:
+        # A window begins with its first request, not when the last one ended, nor with one before a pause.
+        pause = 2 * WINDOW if self.bucket.rate is None else MAX_WINDOW
+        if self._since is None or now - self._last > pause:
             self._since, self._sent, self._refused = now, 0, 0.0
+        self._last = now
         self._sent += 1
         self._refused += refused
         self.accepts += refused <= 0.5

@@ -21,7 +21,7 @@ from support_wire import Keys, Stub, error, make, reply
 
 from runbook_lib.dynamo.batch_insert import MaybeOurs
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Again, Interrupted
+from runbook_lib.errors import Again, ConditionFailed, Interrupted
 
 TABLE = "Any"
 ARN = f"arn:aws:dynamodb:us-west-1:123456789012:table/{TABLE}"
@@ -511,4 +511,8 @@ def test_a_delete_that_got_anothers_refusal_is_tried_again():
     found = reply({"Responses": {TABLE: [ASKED]}, "UnprocessedKeys": {}})
     stub.script = [error("ConditionalCheckFailedException"), found, reply({"Attributes": ASKED})]
     assert make(stub).delete_if(TABLE, ASKED, [("id", ASKED["id"])]) == ASKED
+    stub.script = [error("ConditionalCheckFailedException"), found]
+    with pytest.raises(ConditionFailed):  # at once: it was edited
+        make(stub).delete_if(TABLE, ASKED, [("id", ASKED["id"]), ("v", {"S": "before"})])
+    assert len(stub.requests) == 5
     stub.close()

@@ -207,6 +207,19 @@ def test_a_table_that_was_silent_is_back_at_speed_soon(silent, within, clock):
     assert send(slow, clock, "T", 1) == pytest.approx(200, rel=0.05)
 
 
+def test_a_few_refusals_after_a_pause_say_little(clock):
+    """Not how much the table takes, whenever its last request was."""
+    slow = limiter(clock)
+    slow.accepted("T")
+    clock.now += 3.9
+    for _ in range(6):
+        slow.refused("T", "ThrottlingException")
+        clock.now += 0.2
+    slow.accepted("T")
+    assert send(slow, clock, "T", 2, rate=20.0) == pytest.approx(20, rel=0.05)
+    assert slow.slowed() == []
+
+
 def test_a_wait_for_a_turn_ends_with_the_silence(clock):
     """Other threads may wait for the turns of a rate that is no longer true."""
     slow = limiter(clock)
