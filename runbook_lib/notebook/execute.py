@@ -97,19 +97,22 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
 
 
 def conclude(run: Run, stage: str, *, over: bool = True) -> str:
-    """Writes the audit record of what a notebook left, and the index page of all runs; gives the record's hash. Raises Refused.
+    """Writes the index page of all runs, and the audit record of what a notebook left; gives the record's hash. Raises Refused.
 
-    Where the execution is not `over` but was interrupted, workers may still write for it. The run's journals are read once
-    for both.
+    Where the execution is not `over` but was interrupted, workers may still write for it, and so may whoever tells of an
+    index that cannot be written. The run's journals are read once for both.
     """
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
     for name in ("test", "migrate"):
         with suppress(Refused):  # the audit and the index say so, as far as they need it
             journals.append(Stage(run, name).read(heads=heads))
-    head = audit.append(run, stage, audit.OVER if over else None, journals=journals)
-    write_index(run.folder.parent, journals)
-    return head
+    try:
+        write_index(run.folder.parent, journals)
+    except BaseException:
+        audit.append(run, stage, None, journals=journals)
+        raise
+    return audit.append(run, stage, audit.OVER if over else None, journals=journals)
 
 
 def _own_copy(run: Run, stage: str) -> Path:
