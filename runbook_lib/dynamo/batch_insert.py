@@ -390,11 +390,7 @@ def _read_probe(answer: dict | Exception, key_names: tuple[str, ...]) -> tuple[s
         if answer.code == "AccessDeniedException":
             return "dynamodb:PartiQLInsert is not allowed", False
         return f"whether it takes batches was answered by {answer.code}", False
-    if (
-        isinstance(answer, Again) and answer.reason == "HTTP status 500"
-    ):  # without DynamoDB's code: an engine's own failure
+    reason = answer.reason if isinstance(answer, Again) else "no usable reply"
+    if reason == "HTTP status 500":  # without DynamoDB's code: an engine's own failure
         return _NO_BATCHES, True
-    return (
-        f"whether it takes batches was not answered: {answer.reason if isinstance(answer, Again) else 'no usable reply'}",
-        False,
-    )
+    return f"whether it takes batches was not answered: {reason}", False

@@ -11,7 +11,6 @@ from typing import Any, Unpack
 from ..errors import Again, ConditionFailed
 from . import errors as faults
 from .batch_insert import Batches, MaybeOurs, Outcome, key_identity
-from .errors import of_table
 from .requests import WORKERS, Keys, Requests, Settings, Trying
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
@@ -90,10 +89,10 @@ class Wire(Requests):
         while left:
             batch, left = left[:BATCH_GET_KEYS], left[BATCH_GET_KEYS:]
             reply = self.call("BatchGetItem", {"RequestItems": {table: {"Keys": batch, "ConsistentRead": True}}})
-            over = of_table(reply.get("UnprocessedKeys", {}), table, {}).get("Keys", [])
+            over = faults.of_table(reply.get("UnprocessedKeys", {}), table, {}).get("Keys", [])
             problem = None
             try:
-                items = {key_identity(batch[0], item): item for item in of_table(reply["Responses"], table, ())}
+                items = {key_identity(batch[0], item): item for item in faults.of_table(reply["Responses"], table, ())}
                 if not items.keys() | {key_identity(batch[0], key) for key in over} <= wanted.keys():
                     self.shown += [(table, item) for item in items.values()]
                     raise KeyError

@@ -1,17 +1,16 @@
 """What 00_draft imports: `begin` returns a `DraftBook`, a book whose mapping file does not exist yet."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from ..errors import DynamoError, Refused
+from ..errors import Refused
 from ..report.draft.json_draft import draft_alerts, write_draft
 from ..stages.draft.draft import Draft, Sources, check_free, draft, write_mapping
 from ..stages.draft.survey import open_sources
 from ..verdict import plural
 from .book import Book
 from .progress import Progress
-from .steps import Done
+from .steps import Done, refused_as
 
 STAGE = "00_draft"
 
@@ -36,16 +35,17 @@ class DraftBook(Book):
         if self._values["items"] < 0:
             raise Refused(f"items is {self._values['items']}; give how many to read of each table, or 0 for all.")
 
+    @refused_as(Refused)
     def find_tables(self) -> Sources:
         """The source tables to draft, by their names. Read-only."""
-        with _refusing():
-            plan, names = open_sources(self.parameters, self._values["pattern"], self.run.id)
+        plan, names = open_sources(self.parameters, self._values["pattern"], self.run.id)
         return Sources(names, plan)
 
+    @refused_as(Refused)
     def draft(self, sources: Sources) -> Draft:
         """Reads the tables, drafts the mapping and writes it to the file that the parameters name."""
         path = self.parameters.mapping_path()
-        with _refusing(), Progress(self.run, sources.plan, "read") as on_page:
+        with Progress(self.run, sources.plan, "read") as on_page:
             drafted = draft(self.parameters, sources, on_page, self._values["items"] or None)
         alerts = draft_alerts(drafted)
         with self.run.saving():
@@ -60,12 +60,3 @@ class DraftBook(Book):
         )
         self._done(done, headline)
         return drafted
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Where DynamoDB refuses a request of these steps, nothing has been written."""
-    try:
-        yield
-    except DynamoError as problem:
-        raise Refused(str(problem)) from None
