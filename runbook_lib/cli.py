@@ -178,7 +178,7 @@ def _verify(options: argparse.Namespace) -> int:
         print(json.dumps(vars(found)))
     else:
         allowed = [f"{line} (an execution that has begun and not ended may do that)" for line in found.growth]
-        for line in (*found.repairs, *allowed, *found.problems):
+        for line in (*found.repairs, *found.readable, *allowed, *found.problems):
             print(line)
         word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
         print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")

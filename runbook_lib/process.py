@@ -113,6 +113,24 @@ def executor() -> str:
     return given if "@" in given else f"{os.getpid()}@{socket.gethostname()}"
 
 
+def is_at_work(executed_by: str) -> bool:
+    """Whether an `executor` is surely there: a process of this host that runs. Of other hosts nobody can say."""
+    pid, _, host = executed_by.partition("@")
+    return host == socket.gethostname() and pid.isdecimal() and not is_dead(int(pid))
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process of this machine has surely ended, also where nobody has asked for its exit code yet."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's; no /proc; no number of a process
+        return False
+    return state in ("Z", "X")
+
+
 class _Outliving:
     """A stream that goes on where nobody reads it any more: the rest is dropped, and nothing raised."""
 

@@ -27,17 +27,20 @@ from ..errors import Refused
 from ..process import executor
 from ..run.chain import (
     COMPARISONS,
+    DISCLAIM,  # noqa: F401 (audit.DISCLAIM)
     FILE,
     JOURNALS,
     LOG,
     OVER,
-    REPORT,
+    REPORT,  # noqa: F401 (audit.REPORT)
     SAVING,
     WORK,
     Chain,
     Finding,
     Kind,
     Special,
+    at_first,
+    begins_with,
     is_allowed,
     is_readable,
     names,
@@ -65,6 +68,7 @@ class Verification:
     head: str  # hash of the last record: keep it elsewhere to prove the chain itself
     problems: list[str]
     growth: list[str]  # what an execution that has begun and not ended may have done
+    readable: list[str]  # what others can read now: no file is another one for that
     repairs: list[str]  # what was repaired, or accepted by a rollback: no problem any more
 
 
@@ -82,7 +86,7 @@ class _There(NamedTuple):
     log: list | None  # bytes, SHA-256
     log_began: bool  # whether it begins as the chain has it
     chain: Special | None  # what the chain's file is, where it is none
-    readable: list[str]  # what others can read although it may hold keys
+    readable: list[str]  # sentences: what others can read although it may hold keys
 
 
 # writing
@@ -90,35 +94,31 @@ class _There(NamedTuple):
 
 def begin(run: Run, stage: str) -> None:
     """Adds a record that a notebook's execution begins, unless its command did; it reads no journal. Writes to `audit.jsonl`."""
-    may = SAVING if stage in JOURNALS else REPORT  # `enter` looks at the journal before it may grow
+    may = begins_with(stage)
     with run.saving(), _held(run) as (file, chain):
         if {*may} <= {*chain.open.get(_key(stage), ())}:
             return
-        files = chain.files if chain.hashes else _new(run.folder)
+        files = chain.files if chain.hashes else at_first(run.folder)
         heads = {name: [*known[-1]] for name, known in chain.heads.items()}
-        opened = {**chain.open, _key(stage): [*may]}
-        wrong = wrong_before(run.folder, chain, stage)
-        _add(
-            run,
-            file,
-            chain,
-            stage,
-            {"files": files, "journal": heads, "log": chain.log, "open": opened, "wrong": wrong},
-        )
+        known = {"files": files, "journal": heads, "log": chain.log, "wrong": wrong_before(run.folder, chain, stage)}
+        _add(run, file, chain, stage, {**known, "open": {**chain.open, _key(stage): may}})
 
 
 def enter(run: Run, stage: str, *, accepts: Accepts = None, elsewhere: Elsewhere = set) -> list[str]:
     """Checks the folder as `check` does, and adds a record that the stage's work begins; gives what was accepted.
 
-    The caller holds the run, so other executions are over, or wait. Raises Refused. Writes to `audit.jsonl`.
+    The caller holds the run, so others that hold it are over, or wait. Raises Refused. Writes to `audit.jsonl`.
     """
     with run.saving(), _held(run) as (file, chain):
         there = _look(run.folder, chain, {})
         all_found = _compare(chain, there, chain.open)
         found = _refusing(run, all_found, accepts, elsewhere)
-        opened = {who: can if who.endswith(_key("")) else [*SAVING] for who, can in chain.open.items()}
+        opened = {
+            who: [*SAVING] if who.partition(" ")[0] in JOURNALS and who != _key(stage) else can
+            for who, can in chain.open.items()
+        }
         more = {"accepted": {one.name: one.told for one in found}} if found else {}
-        state = _state(run, chain, there, _wrong(all_found) - {one.name for one in found}, notebooks=False)
+        state = _state(run, chain, there, _wrong(all_found) - {one.name for one in found}, lambda name: True)
         more["wrong"] = {name: sha256 for name, sha256 in chain.wrong.items() if name not in more.get("accepted", ())}
         _add(run, file, chain, stage, {**state, **more, "open": {**opened, _key(stage): [*WORK]}})
         return [one.told for one in found]
@@ -131,29 +131,33 @@ def append(
     *,
     repaired: Repaired | None = None,
     journals: Iterable[Snapshot] = (),
+    own: Collection[str] = (),
 ) -> str:
     """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`.
 
     `may` is what this execution may do from here on; None: what it might before, because it was interrupted, and workers
-    may still write for it. A journal file that stands as one of `journals` has it is not read again.
+    may still write for it. `own` are the names of its notebook and pages, which it has just written. A journal file that
+    stands as one of `journals` has it is not read again.
     """
     with run.saving(), _held(run) as (file, chain):
         there = _look(run.folder, chain, _seen(run.folder, journals), trusted=True)
-        during, opened, more = dict(chain.open), chain.open, {}
-        if not any(who.startswith(f"{stage} ") for who in during):
-            during[stage] = [*SAVING]
-        if may in (SAVING, OVER):
-            opened = {
-                who: can for who, can in opened.items() if not who.endswith(_key("")) and (may or can != [*SAVING])
-            }
-        if may:
+        during, opened, more = {_key(stage): begins_with(stage), **chain.open}, chain.open, {}
+        if may == OVER:
+            opened = chain.open_after(_key(stage))
+        elif may:
             opened = {**opened, _key(stage): [*may]}
         if repaired:
             during["repair"] = [*repaired.files, *(f"journal/{name}/stage.jsonl" for name in repaired.events)]
             more = {"repaired": repaired.files, "events": repaired.events}
-        state = _state(run, chain, there, _wrong(_compare(chain, there, during)), notebooks=not may)
-        if may:
-            more["wrong"] = wrong_before(run.folder, chain, stage)
+        others = {who: can for who, can in opened.items() if who != _key(stage)}
+
+        def unfinished(name: str) -> bool:
+            return bool(may) or (name not in own and is_allowed(others, name, Kind.ADDED))
+
+        state = _state(run, chain, there, _wrong(_compare(chain, there, during)) - {*own}, unfinished)
+        wrong = wrong_before(run.folder, chain, stage)
+        if opened:
+            more["wrong"] = {name: was for name, was in wrong.items() if may or name in chain.wrong}
         return _add(run, file, chain, stage, {**state, **more, "open": opened})
 
 
@@ -166,7 +170,9 @@ def renew(run: Run, stage: str, aside: Path | None, repaired: Repaired) -> str:
         last, chain = read_chain(run), Chain()
         more = {"repaired": repaired.files, "events": repaired.events, "open": last.open}
         more |= {"replaces": [aside.name if aside else "", last.head]}
-        state = _state(run, chain, _look(run.folder, chain, {}), (), notebooks=True)
+        state = _state(
+            run, chain, _look(run.folder, chain, {}), (), lambda name: is_allowed(last.open, name, Kind.ADDED)
+        )
         line = _line(run, chain, stage, {**state, **more})
         write_atomically(run.folder / FILE, json.dumps(line).encode() + b"\n", 0o600)
         return line["hash"]
@@ -174,7 +180,7 @@ def renew(run: Run, stage: str, aside: Path | None, repaired: Repaired) -> str:
 
 def _wrong(found: Iterable[Finding]) -> set[str]:
     """The files of which a record says what the records before do."""
-    return {one.name for one in found if not one.allowed and one.kind != Kind.READABLE}
+    return {one.name for one in found if not one.allowed}
 
 
 @contextmanager
@@ -220,10 +226,12 @@ def _line(run: Run, chain: Chain, stage: str, content: dict[str, Any]) -> dict[s
     return {**content, "hash": json_seal(content)}
 
 
-def _state(run: Run, chain: Chain, there: _There, wrong: Collection[str], *, notebooks: bool) -> dict[str, Any]:
+def _state(
+    run: Run, chain: Chain, there: _There, wrong: Collection[str], unfinished: Callable[[str], bool]
+) -> dict[str, Any]:
     """What a record says of the folder: what is there, and of what is `wrong` what the chain says.
 
-    Without `notebooks` those that no record names yet are left out: they are still being written.
+    Notebooks and pages that no record names yet are left out where they are `unfinished`: somebody is still writing them.
     """
     files = {name: told for name, told in chain.files.items() if name in wrong}
     heads = {name: [*known[-1]] for name, known in chain.heads.items() if name in wrong}
@@ -234,7 +242,7 @@ def _state(run: Run, chain: Chain, there: _There, wrong: Collection[str], *, not
             heads[name] = [value.records, value.link, value.size]
         elif isinstance(value, Head):
             files[name] = file_sha256(run.folder / name)
-        elif notebooks or name in chain.files or not name.endswith((".ipynb", ".html")):
+        elif name in chain.files or not name.endswith((".ipynb", ".html")) or not unfinished(name):
             files[name] = value
     log = there.log if there.log and LOG not in wrong else chain.log
     return {"files": files, "journal": heads, "log": log}
@@ -252,14 +260,15 @@ def verify(run: Run, head: str = "") -> Verification:
     if not (path.exists() or path.is_symlink()):
         raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was removed.")
     chain = read_chain(run)
-    found = _compare(chain, _look(run.folder, chain, {}), chain.open)
+    found = _compare(chain, there := _look(run.folder, chain, {}), chain.open)
+    readable = there.readable if chain.private else []
     problems = [one.told for one in found if not one.allowed]
     if chain.torn and not chain.broken:
         problems.insert(0, no_record(len(chain.hashes) + 1))
     if head and head not in chain.hashes:
         problems.insert(0, f"{FILE} has no record {head}: it lost its end, or somebody made it anew")
     growth, files = [one.told for one in found if one.allowed], len(chain.files) + len(chain.heads)
-    return Verification(len(chain.hashes), files, chain.head, problems, growth, chain.notes)
+    return Verification(len(chain.hashes), files, chain.head, problems, growth, readable, chain.notes)
 
 
 def check(
@@ -277,7 +286,7 @@ def check(
 
 def _refusing(run: Run, found: Iterable[Finding], accepts: Accepts, elsewhere: Elsewhere) -> list[Finding]:
     fetched = (Kind.REMOVED, Kind.SHORT)
-    found = [one for one in found if not (one.allowed or one.kind == Kind.READABLE or one.name.startswith(COMPARISONS))]
+    found = [one for one in found if not (one.allowed or one.name.startswith(COMPARISONS))]
     found = [one for one in found if not (one.kind in fetched and one.name in elsewhere())]
     if wrong := [one for one in found if not (accepts and accepts(one))]:
         more = f" (and {len(wrong) - 1} more: `runbook verify {run.id}`)" if wrong[1:] else ""
@@ -318,9 +327,6 @@ def _compare(chain: Chain, there: _There, may: Mapping[str, Collection[str]]) ->
         found.append((LOG, Kind.CHANGED, f"{LOG} was changed"))
     elif (grown := there.log[0] - chain.log[0]) and chain.hashes:
         found.append((LOG, Kind.GREW, f"{LOG} grew by {grown:,} bytes"))
-    if chain.private:
-        more = "others can read it now, and it may hold keys; `chmod 600` it"
-        found += [(name, Kind.READABLE, f"{name}: {more}") for name in there.readable]
     return [Finding(*one, is_allowed(may, *one[:2]) and not chain.is_as_before(one[0], there.things)) for one in found]
 
 
@@ -355,7 +361,7 @@ def _look(folder: Path, chain: Chain, seen: Mapping[str, Head], *, trusted: bool
                 lengths = {length for length, *_ in chain.heads.get(name, ())}
                 things[name] = read_head(path, lengths, seen.get(name), trusted) if is_journal else file_sha256(path)
             if name.endswith(".jsonl") and not special_of(path) and is_readable(path):
-                readable.append(name)
+                readable.append(f"{name}: others can read it now, and it may hold keys; `chmod 600` it")
         except FileNotFoundError:  # a file of a run that goes on
             things.pop(name, None)
         except PermissionError:
@@ -383,12 +389,6 @@ def _of_journal(held: Head, known: Sequence[tuple]) -> Iterator[tuple[Kind, str]
         yield Kind.GREW, f" grew: it held {records:,} records and holds {held.records:,}"
     elif size and held.size > size[0] and not held.damage:
         yield Kind.GREW, " grew by a part of a record"
-
-
-def _new(folder: Path) -> dict[str, str]:
-    """What a run's folder holds before its first execution."""
-    path = folder / "run.json"
-    return {path.name: file_sha256(path)} if path.is_file() and not path.is_symlink() else {}
 
 
 def _seen(folder: Path, journals: Iterable[Snapshot]) -> dict[str, Head]:

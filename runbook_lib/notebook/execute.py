@@ -1,6 +1,7 @@
 """Executes a notebook with papermill into the run's folder, and writes its HTML copies and the index of all runs."""
 
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "the notebook's kernel died"
     html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
-    head = conclude(run, stage, over=result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG))
+    over = result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG)
+    head = conclude(run, stage, over=over, own=[path.name for path in (copy, html) if path])
     if problem is None:
         return Execution(copy, html, result["exit_code"], result, head=head)
     if (
@@ -96,11 +98,11 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, head)
 
 
-def conclude(run: Run, stage: str, *, over: bool = True) -> str:
+def conclude(run: Run, stage: str, *, over: bool = True, own: Collection[str] = ()) -> str:
     """Writes the index page of all runs, and the audit record of what a notebook left; gives the record's hash. Raises Refused.
 
-    Where the execution is not `over` but was interrupted, workers may still write for it, and so may whoever tells of an
-    index that cannot be written. The run's journals are read once for both.
+    `own` are the names of the files that it wrote. Where the execution is not `over` but was interrupted, workers may
+    still write for it, and so may whoever tells of an index that cannot be written. The run's journals are read once for both.
     """
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
@@ -112,7 +114,7 @@ def conclude(run: Run, stage: str, *, over: bool = True) -> str:
     except BaseException:
         audit.append(run, stage, None, journals=journals)
         raise
-    return audit.append(run, stage, audit.OVER if over else None, journals=journals)
+    return audit.append(run, stage, audit.OVER if over else None, journals=journals, own=own)
 
 
 def _own_copy(run: Run, stage: str) -> Path:

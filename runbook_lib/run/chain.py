@@ -13,10 +13,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..process import is_at_work
 from .files import file_sha256, json_seal
 from .folder import CHAIN, Run
 
 FILE, LOG = CHAIN, "run.log"
+DISCLAIM = "disclaim"  # another run's execution, which ends claims in this run's journals
 
 # What an execution that has begun may do to the folder.
 _JOURNAL, _RESULTS, _NOTEBOOK = "journal", "results", "notebook"
@@ -55,7 +57,6 @@ class Kind(StrEnum):
     SHORT = "short"
     DAMAGED = "damaged"
     SPECIAL = "special"  # it is no file of its own now
-    READABLE = "readable"
 
 
 class Finding(NamedTuple):
@@ -85,6 +86,12 @@ def names(folder: Path, under: str = "") -> Iterator[str]:
             yield from inside or [f"{name}/"]
 
 
+def at_first(folder: Path) -> dict[str, str]:
+    """What a run's folder holds before its first execution."""
+    path = folder / "run.json"
+    return {path.name: file_sha256(path)} if path.is_file() and not path.is_symlink() else {}
+
+
 def special_of(path: Path) -> Special | None:
     """What lies at the path, where that is no file of its own. Read-only."""
     if path.is_symlink():
@@ -99,6 +106,11 @@ def is_readable(path: Path) -> bool:
     return path.exists() and bool(path.stat().st_mode & 0o077)
 
 
+def begins_with(stage: str) -> list[str]:
+    """What an execution may do from its first record on. A stage that writes to the target waits for `enter`. Pure."""
+    return [*(SAVING if stage in JOURNALS else REPORT)]
+
+
 def is_allowed(may: Mapping[str, Collection[str]], name: str, kind: Kind) -> bool:
     """Whether one of several executions may have done this to a file. `may`: "<stage> …" → what it may do. Pure."""
     return any(may_leave(who.partition(" ")[0], can, name, kind) for who, can in may.items())
@@ -108,6 +120,8 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
     """Whether an execution of a stage that has not ended, and `can` do that much, may have done this to a file. Pure."""
     if name == LOG:
         return kind == Kind.GREW
+    if stage == DISCLAIM:
+        return name in can and kind == Kind.GREW
     if stage == "repair":
         return name in can or "damaged/" in name
     folder, _, rest = name.removeprefix("journal/").partition("/")
@@ -185,6 +199,19 @@ class Chain:
             "journal": {name: head for name, head in heads.items() if known.get(name) != head or name in anew},
             "gone": sorted((self.files.keys() | known.keys()) - (files.keys() | heads.keys())),
         }
+
+    def open_after(self, key: str) -> dict[str, list[str]]:
+        """Which executions stay open when one ends: those at work beside it, and dead ones that it has not taken over. Read-only.
+
+        Of the stages that write to the target, `enter` took them over; of the others, the next execution of the same stage does.
+        """
+        stage, still = key.partition(" ")[0], {}
+        for who, can in self.open.items():
+            of, _, executed_by = who.partition(" ")
+            taken_over = can == [*SAVING] or (of == stage and stage not in JOURNALS)
+            if who != key and (is_at_work(executed_by) or not taken_over):
+                still[who] = can
+        return still
 
     def is_as_before(self, name: str, things: Mapping[str, Any]) -> bool:
         """Whether a file was wrong before the report that replaces it began, and was not replaced. The log only grows."""

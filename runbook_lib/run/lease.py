@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from .. import process
 from ..dynamo import tables
@@ -264,16 +263,7 @@ def _open(target: Connection, names: list[str], settings: LeaseSettings) -> Leas
 
 def _is_dead(record: Record) -> bool:
     """Whether the holder is surely gone: a process of this machine that has ended, or this one, which let go of it."""
-    if record.machine != machine():
+    pid = record.holder.partition("@")[0]
+    if record.machine != machine() or not pid.isdecimal():
         return False
-    try:
-        pid = int(record.holder.partition("@")[0])
-        if pid == os.getpid():
-            return record.nonce not in _active
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError):  # another user's; no /proc
-        return False
-    return state in ("Z", "X")  # killed, and nobody has asked for its exit code
+    return record.nonce not in _active if int(pid) == os.getpid() else process.is_dead(int(pid))

@@ -4,6 +4,7 @@ It deletes an item only if the journal says that this run inserted it, the store
 delete's own condition still holds. An item that was edited since stays and is listed.
 """
 
+import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from ...dynamo.items import Wire
 from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection
 from ...errors import ConditionFailed, DynamoError, Interrupted, Refused
+from ...journal import audit
 from ...journal.checkpoint import Checkpoint, read_checkpoint
 from ...journal.intents import Intent, JournalRow
 from ...journal.log import (
@@ -152,15 +154,21 @@ def _disclaim(other: Stage, plan: Plan) -> None:
     targets = {name: about["target"] for name, about in checkpoint.entries.items() if about["target"] in names}
     if checkpoint.sides["target"] != plan.sides()["target"] or not targets:
         return
-    for file in other.read().files:
-        if not file.maybe_landed:
-            continue
+    journal, folder = other.read(), other.run.folder
+    files = [file for file in journal.files if file.maybe_landed]
+    if not files or not os.access(folder / audit.FILE, os.W_OK):  # nothing to end, or another user's
+        return
+    names = {str(file.path.relative_to(folder)) for file in files}
+    names -= {one.name for one in audit.check(other.run, [journal], accepts=lambda found: True)}
+    audit.append(other.run, audit.DISCLAIM, names, journals=[journal])
+    for file in files:
         log, file = other.hold(file)
         with closing(log):
             for intent in file.intents(only={row.n for row in file.cut_off}, file=log.reader()):
                 if gone := _absent(intent, plan.target.wire, targets):
                     rows = {str(index): MADE_ROOM for index in gone}
                     log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts={})
+    audit.append(other.run, audit.DISCLAIM)
 
 
 def _absent(intent: Intent, wire: Wire, targets: dict[str, str]) -> list[int]:
