@@ -68,10 +68,17 @@ class Run:
         return self.in_order(path for path in self.folder.glob(f"{kind}-*.json") if _moment(kind, path.name))
 
     def latest_json(self, kind: str) -> dict[str, Any] | None:
-        """The latest `<kind>-<timestamp>.json` of this run, or None. Raises Refused where it is not what was written."""
-        paths = self.json_files(kind)
+        """The latest `<kind>-<timestamp>.json` of this run, or None. Raises Refused where it is gone, or not what was written.
+
+        Where the run has an audit chain, a file that no record of it names decides nothing: nobody knows whose it is.
+        """
+        known = self._first_records(standing=True)
+        names = known if (self.folder / CHAIN).exists() else os.listdir(self.folder)
+        paths = self.in_order(self.folder / name for name in names if _moment(kind, name))
         try:
             content = read_json(paths[-1]) if paths else None
+        except FileNotFoundError:
+            raise Refused(f"{paths[-1]} was removed; restore it from a copy.") from None
         except (OSError, ValueError):
             content = paths
         if isinstance(content, list):
@@ -95,13 +102,16 @@ class Run:
         last = max((int(match[1] or 1) for match in found if match), default=0)
         return f"{stage}-{last + 1}" if last else stage
 
-    def _first_records(self) -> dict[str, int]:
-        """File → the number of the audit record that names it first."""
+    def _first_records(self, *, standing: bool = False) -> dict[str, int]:
+        """File → the number of the audit record that names it first; if `standing`, only of files that are still to be there."""
         found: dict[str, int] = {}
         with suppress(FileNotFoundError):
             for number, line in enumerate((self.folder / CHAIN).read_bytes().splitlines()):
                 with suppress(ValueError, KeyError, TypeError, RecursionError):  # torn or damaged: `verify` says so
-                    for name in json.loads(line)["files"]:
+                    record = json.loads(line)
+                    for name in record["gone"] if standing else ():
+                        found.pop(name, None)
+                    for name in record["files"]:
                         found.setdefault(name, number)
         return found
 

@@ -10,6 +10,8 @@ from runbook_lib import failpoints
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import audit
+from runbook_lib.journal.log import Log
+from runbook_lib.journal.stage import Stage
 from runbook_lib.run import locks
 from runbook_lib.stages.validate.repair import ALL, MISSING
 
@@ -143,12 +145,47 @@ def test_a_test_that_died_before_its_inserts_does_not_claim_what_the_migration_i
     cut_off(lambda: flow.test("Ships", 3))
     assert harbour.target() == []
     assert flow.migrate()["totals"]["inserted"] == 3
+    assert audit.verify(flow.run()).problems == []
     if then == "test":
         assert flow.test("Ships", 3).state.tables["Ships"]["already_there"] == 3
     else:
         flow.rollback("test")
     assert len(harbour.target()) == 3
     assert undone(flow.rollback()) == (3, 0, 0)
+
+
+def test_ended_claims_are_no_change_to_the_run_that_made_them(harbour):
+    """A delta was cut off, and a migration with nothing left to do ended behind it: no execution of that run is open."""
+    first, later = harbour.flow(), harbour.flow("the-later-run")
+    first.migrate()
+    harbour.put(ship(3), SOURCE)
+    cut_off(first.delta)
+    first.migrate()
+    journal = Stage(first.run(), "migrate").read()
+    later.migrate()
+    assert Stage(first.run(), "migrate").read() != journal  # the later run ended the claim to ship 3
+    found = audit.verify(first.run())
+    assert (found.problems, found.growth) == ([], [])
+    first.delta()
+    assert undone(later.rollback()) == (1, 0, 0)
+    assert undone(first.rollback()) == (3, 0, 0)
+
+
+def test_records_forged_before_claims_are_ended_stay_a_finding(harbour):
+    """The later run says nothing of what somebody did to that journal."""
+    first, later = harbour.flow(), harbour.flow("the-later-run")
+    first.migrate()
+    harbour.put(ship(3), SOURCE)
+    cut_off(first.delta)
+    first.migrate()
+    file = next(iter(Stage(first.run(), "migrate").read().files))
+    log = Log(file.path)
+    log.append("undone", n=0, execution=1, rows={"0": "deleted"}, counts={})
+    log.close()
+    later.migrate()
+    (problem,) = audit.verify(first.run()).problems
+    assert problem.startswith("journal/migrate/Ships")
+    assert "grew" in problem
 
 
 def test_a_repair_leaves_a_copy_under_an_older_key_to_a_delta(harbour):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import random
 import shutil
 import socket
+import subprocess
 
 import orjson
 import pytest
@@ -294,11 +296,6 @@ EDITS = {
         swap(REPORT, full_directory),
         [f"{REPORT} is a folder now", f"{REPORT}/inside {IN_NO_RECORD}"],
     ),
-    # modes
-    "a journal for everybody": (
-        lambda folder: (folder / TABLE).chmod(0o644),
-        [f"{TABLE}: others can read it now, and it may hold keys; `chmod 600` it"],
-    ),
     # the chain itself
     "a duplicate key": (lines(audit.FILE, duplicate_key), [NO_CHAIN.format(1)]),
     "a space in a record": (lines(audit.FILE, lambda all_: [all_[0][:-1] + b" \n", *all_[1:]]), [NO_CHAIN.format(1)]),
@@ -324,7 +321,7 @@ def test_verify_names_every_edit_by_its_kind(edit, told, run):
     """And nothing else. What writes to the target refuses for it, and no later record of another stage takes it over."""
     edit(run.folder)
     assert sorted(audit.verify(run).problems) == sorted(told)
-    exempt = told[0].startswith(("journal/validate", f"{TABLE}: others")) or "record 10" in told[0]  # a torn line
+    exempt = told[0].startswith("journal/validate") or "record 10" in told[0]  # a torn line
     if not exempt:
         with pytest.raises(Refused):
             entered(run)
@@ -333,6 +330,17 @@ def test_verify_names_every_edit_by_its_kind(edit, told, run):
         audit.begin(run, "01_analyze")
         audit.append(run, "01_analyze")
         assert sorted(audit.verify(run).problems) == sorted(told)
+
+
+def test_what_others_can_read_is_named_and_no_problem(run):
+    """The file is as it was, so `verify` exits with 0, and commands go on."""
+    (run.folder / TABLE).chmod(0o644)
+    found = audit.verify(run)
+    assert (found.problems, found.readable) == (
+        [],
+        [f"{TABLE}: others can read it now, and it may hold keys; `chmod 600` it"],
+    )
+    entered(run)
 
 
 def test_what_nobody_counts_may_come_and_go(run):
@@ -462,6 +470,90 @@ def test_a_second_command_that_is_refused_does_not_end_the_first(run, monkeypatc
     audit.append(run, "05_rollback")
     forged(TABLE)(run.folder)
     assert len(audit.verify(run).problems) == 1
+
+
+class Execution:
+    """A stage that a command executes; it writes its notebook again and again, and its results at the end."""
+
+    def __init__(self, run, stage, pid, monkeypatch, copy=""):
+        self._run, self._stage, self._notebook = run, stage, f"{stage}{copy}.ipynb"
+        self._report = f"migration-{'analysis' if stage == '01_analyze' else 'report'}-{pid}.json"
+        self.become = lambda: monkeypatch.setattr(audit, "executor", lambda: f"{pid}@{socket.gethostname()}")
+
+    def __iter__(self):
+        """The steps, one after the other."""
+        folder, stage = self._run.folder, self._stage
+        self.become()
+        yield audit.begin(self._run, stage)
+        yield (folder / self._notebook).write_text("half")
+        if stage == "03_migrate":
+            self.become()
+            yield audit.enter(self._run, stage)
+            grow(folder, STAGE, "execution")
+            grow(folder, TABLE, "begin", "intent", "outcome")
+            self.become()
+            yield audit.append(self._run, stage, audit.REPORT)
+        yield put(folder, dangling__jsonl=f"{{}}\n{self._report}")
+        yield (folder / self._report).write_text("{}")
+        self.become()
+        yield audit.append(self._run, stage, audit.SAVING)
+        (folder / self._notebook).write_text("whole")
+        yield (folder / self._notebook).with_suffix(".html").write_text("whole")
+        self.become()
+        own = [self._notebook, self._notebook.replace("ipynb", "html")]
+        yield audit.append(self._run, stage, own=own)
+
+
+BESIDE = {
+    "01 and 03": ("01_analyze", "03_migrate"),
+    "03 and 04": ("03_migrate", "04_validate"),
+    "04 and 04": ("04_validate", "04_validate"),
+    "01 and 04": ("01_analyze", "04_validate"),
+}
+
+
+@pytest.mark.parametrize("order", range(8))
+@pytest.mark.parametrize("stages", BESIDE.values(), ids=BESIDE)
+def test_executions_beside_each_other_seal_their_own_files_alone(stages, order, begun, monkeypatch):
+    """In any order of their steps the folder is as it may be at each moment, and sealed as a whole behind the last end."""
+    alive = os.getpid(), os.getppid()
+    left = [
+        iter(Execution(begun, stage, pid, monkeypatch, copy))
+        for stage, pid, copy in zip(stages, alive, ("", "-2"), strict=True)
+    ]
+    chosen = random.Random(order)
+    while left:
+        one = chosen.choice(left)
+        try:
+            next(one)
+        except StopIteration:
+            left.remove(one)
+        assert audit.verify(begun).problems == []
+    assert audit.verify(begun).growth == []
+    for name in ("ipynb", "html"):
+        for notebook in begun.folder.glob(f"*.{name}"):
+            notebook.write_text("forged")
+            assert audit.verify(begun).problems == [f"{notebook.name} was changed"]
+            notebook.write_text("whole")
+
+
+@pytest.mark.parametrize("stage", ["01_analyze", "03_migrate", "04_validate"])
+def test_the_end_of_a_stage_ends_those_of_it_that_were_killed(stage, begun, monkeypatch):
+    """What one of them could have left is a finding from then on. An execution that still works is not ended."""
+    for pid, steps in ((_pid_of_nobody(), 4), (os.getpid(), 99)):
+        for _, _ in zip(range(steps), Execution(begun, stage, pid, monkeypatch, f"-{steps}"), strict=False):
+            pass
+    assert audit.verify(begun).growth == audit.verify(begun).problems == []
+    name = f"migration-{'analysis' if stage == '01_analyze' else 'report'}-9.json"
+    put(begun.folder, **{name.replace("-", "_").replace(".", "__"): "{}"})
+    assert audit.verify(begun).problems == [f"{name} {IN_NO_RECORD}"]
+
+
+def _pid_of_nobody():
+    """The number of a process that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return ended.pid
 
 
 def test_an_interrupted_execution_has_not_ended(run):
