@@ -164,6 +164,7 @@ class Steps:
                 repaired = repair(self.run, plan, on_page, word=word)
             execution.done(self.run, "03_migrate", repaired.migration.journal)
             report.write_migration(self.run, plan, repaired.migration)
+            execution.done(self.run, "03_migrate", repaired.migration.journal)  # 04's report continues a recorded one
             return self._compare(plan, repaired)
 
     def _compare(self, plan: Plan, repaired: Repaired | None = None) -> Done:

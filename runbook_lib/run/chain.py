@@ -203,13 +203,15 @@ class Chain:
     def open_after(self, key: str) -> dict[str, list[str]]:
         """Which executions stay open when one ends: those at work beside it, and dead ones that it has not taken over. Read-only.
 
-        Of the stages that write to the target, `enter` took them over; of the others, the next execution of the same stage does.
+        A command that repairs as 04 works as 03, too. Of the stages that write to the target, `enter` took the dead ones
+        over; of the others, the next execution of the same stage does.
         """
-        stage, still = key.partition(" ")[0], {}
+        (stage, _, here), still = key.partition(" "), {}
         for who, can in self.open.items():
             of, _, executed_by = who.partition(" ")
+            own = who == key or (executed_by == here and stage != DISCLAIM)
             taken_over = can == [*SAVING] or (of == stage and stage not in JOURNALS)
-            if who != key and (is_at_work(executed_by) or not taken_over):
+            if not own and (is_at_work(executed_by) or not taken_over):
                 still[who] = can
         return still
 

@@ -115,12 +115,17 @@ def test_a_run_that_found_its_items_there_neither_takes_them_away_nor_replaces_t
 
 def cut_off(command) -> None:
     """The command, which loses the endpoint when its intent is on disk and nothing is sent."""
-    failpoints.arm("wire.*Item.before=error@1+;wire.BatchExecuteStatement.before=error@1+")
+    failpoints.arm("wire.PutItem.before=error@1+;wire.BatchExecuteStatement.before=error@1+")
     try:
         with pytest.raises(Interrupted):
             command()
     finally:
         failpoints.disarm()
+
+
+def claims(flow) -> int:
+    """How many items the migration has announced that may have arrived."""
+    return sum(len(file.maybe_landed) for file in Stage(flow.run(), "migrate").read().files)
 
 
 def test_a_run_that_was_cut_off_does_not_claim_what_another_run_inserted_before_it_goes_on(harbour):
@@ -161,9 +166,9 @@ def test_ended_claims_are_no_change_to_the_run_that_made_them(harbour):
     harbour.put(ship(3), SOURCE)
     cut_off(first.delta)
     first.migrate()
-    journal = Stage(first.run(), "migrate").read()
+    assert claims(first) == 1
     later.migrate()
-    assert Stage(first.run(), "migrate").read() != journal  # the later run ended the claim to ship 3
+    assert claims(first) == 0
     found = audit.verify(first.run())
     assert (found.problems, found.growth) == ([], [])
     first.delta()
@@ -178,8 +183,7 @@ def test_records_forged_before_claims_are_ended_stay_a_finding(harbour):
     harbour.put(ship(3), SOURCE)
     cut_off(first.delta)
     first.migrate()
-    file = next(iter(Stage(first.run(), "migrate").read().files))
-    log = Log(file.path)
+    log = Log(first.outputs / first.run_id / "journal/migrate/Ships-dev-mem.00000.jsonl")
     log.append("undone", n=0, execution=1, rows={"0": "deleted"}, counts={})
     log.close()
     later.migrate()

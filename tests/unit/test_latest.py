@@ -53,24 +53,38 @@ def test_the_latest_file_is_the_last_one_whatever_the_clock_says(hours, run, mon
     paths = [run.write_json("migration-report", {"n": n}) for n in range(3)]
     assert run.json_files("migration-report") == paths
     assert run.latest_json("migration-report") == {"n": 2}
-    audit.append(run, "03_migrate")
+    audit.begin(run, "04_validate")
+    audit.append(run, "04_validate")
     assert run.latest_json("migration-report") == {"n": 2}
 
 
 def test_the_chain_says_which_file_came_last_where_the_names_do_not(run, monkeypatch):
-    """An earlier version named them by the clock alone; a killed stage left the third, which no record knows."""
+    """An earlier version named them by the clock alone. The third is in no record: nobody knows whose it is."""
     for n, hour in enumerate((14, 10, 12)):
         audit.append(run, "03_migrate", audit.REPORT)
         (run.folder / f"migration-report-20260101T{hour}0000Z.json").write_text(json.dumps({"n": n}))
         if n < 2:
             audit.append(run, "03_migrate")
             assert run.latest_json("migration-report") == {"n": n}
-    assert run.latest_json("migration-report") == {"n": 2}
+    assert run.latest_json("migration-report") == {"n": 1}
     (run.folder / "migration-report-20260101T140000Z copy.json").write_text(json.dumps({"n": 0}))
     (run.folder / audit.FILE).open("ab").write(b'{"files": ["migration-rep')  # a disk was full
-    assert run.latest_json("migration-report") == {"n": 2}
+    assert run.latest_json("migration-report") == {"n": 1}
     set_clock(monkeypatch, -100)
     assert run.write_json("migration-report", {}).name == "migration-report-20260101T140001Z.json"
+
+
+def test_the_latest_report_that_was_removed_is_missed(run):
+    """An older one does not stand in for it, unless somebody accepted that it has gone."""
+    for n in range(2):
+        audit.append(run, "04_validate", audit.REPORT)
+        last = run.write_json("migration-report", {"n": n})
+        audit.append(run, "04_validate")
+    last.unlink()
+    with pytest.raises(Refused, match=f"{last.name} was removed; restore it from a copy"):
+        run.latest_json("migration-report")
+    audit.enter(run, "05_rollback", accepts=lambda found: True)
+    assert run.latest_json("migration-report") == {"n": 0}
 
 
 def test_no_name_is_used_twice(run):
