@@ -1,7 +1,6 @@
 """What a run leaves beside its report: the listing files and the id map, read from the journal."""
 
 import binascii
-import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import orjson
 from ..mapping import templates
 from ..mapping.model import Entry
 from ..mapping.references import LINK_BYTES, NOWHERE
-from ..run.files import file_sha256
+from ..run.files import Unfinished, file_sha256
 from ..run.spill import HashLog
 from .intents import Intent, JournalRow
 from .log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, REPLACED
@@ -46,24 +45,18 @@ class _Listing:
     """A listing file that is being written; in its place when the block ends."""
 
     def __init__(self, folder: Path, name: str):
-        self._path, self._temporary, self.number = folder / f"{name}.jsonl", folder / f".{name}.jsonl", 0
+        self._path, self.number = folder / f"{name}.jsonl", 0
 
     def __enter__(self) -> "_Listing":
-        self._file = open(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        self._beside = Unfinished(self._path)
         return self
 
     def add(self, entry: dict[str, Any]) -> None:
-        self._file.write(orjson.dumps(entry) + b"\n")
+        self._beside.file.write(orjson.dumps(entry) + b"\n")
         self.number += 1
 
     def __exit__(self, *exception) -> None:
-        try:
-            self._file.close()  # what a full disk refuses it refuses here
-        finally:
-            if exception[0] is None and self.number:
-                self._temporary.replace(self._path)
-            else:
-                self._temporary.unlink()
+        self._beside.end(whole=exception[0] is None and self.number > 0)
         if exception[0] is None and not self.number:
             self._path.unlink(missing_ok=True)
 
@@ -159,7 +152,7 @@ class _IdMap:
     """`id-map.parquet` (columns table, source_id, target_id), one row per routed item; in its place when the block ends."""
 
     def __init__(self, folder: Path):
-        self._path, self._temporary, self._rows = folder / "id-map.parquet", folder / ".id-map.parquet", 0
+        self._path, self._rows = folder / "id-map.parquet", 0
         self._batch: list[tuple[str, str, str]] = []
 
     def __enter__(self) -> "_IdMap":
@@ -168,7 +161,8 @@ class _IdMap:
 
         names = ("table", "source_id", "target_id")
         self._schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
-        self._make, self._writer = pyarrow.record_batch, pyarrow.parquet.ParquetWriter(self._temporary, self._schema)
+        self._beside = Unfinished(self._path)
+        self._make, self._writer = pyarrow.record_batch, pyarrow.parquet.ParquetWriter(self._beside.file, self._schema)
         return self
 
     def add(self, intent: Intent) -> None:
@@ -185,12 +179,14 @@ class _IdMap:
             self._batch = []
 
     def __exit__(self, *exception) -> None:
-        if exception[0] is None:
-            self._flush()
-        self._writer.close()
-        if exception[0] is None:
-            os.chmod(self._temporary, 0o600)
-            self._temporary.replace(self._path)
+        whole = False
+        try:
+            if exception[0] is None:
+                self._flush()
+            self._writer.close()
+            whole = exception[0] is None
+        finally:
+            self._beside.end(whole=whole)
 
     def as_json(self) -> dict[str, Any]:
         """File, rows, sha256."""

@@ -41,8 +41,7 @@ _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, 
     "05_rollback": ("migration-report-*.json", "kept.jsonl", "restore-conflicts.jsonl"),
 }  # fmt: skip
 _NOBODYS = (  # locks and unfinished files of the program; what editors, file systems and people leave
-    ".lock", ".stop", ".tune", ".lease*", ".known*", ".job-*", ".*.jsonl", ".id-map.parquet", ".?*-????????",
-    ".ipynb_checkpoints", ".DS_Store", ".nfs*", "*.zip",
+    ".lock", ".stop", ".tune", ".lease*", ".job-*", ".?*-????????", ".ipynb_checkpoints", ".DS_Store", ".nfs*", "*.zip",
 )  # fmt: skip
 COMPARISONS = ("journal/validate", "set-aside/")  # 04 removes its earlier journals, and sets damaged ones aside
 

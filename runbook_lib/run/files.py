@@ -1,6 +1,7 @@
 """What the program asks of a file system: whole files, folders that outlast a power cut, locks, and hashes of contents."""
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -96,6 +98,42 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0
     failpoints.reach(f"{point}.folder.before")
     sync_folder(path.parent)
     failpoints.reach(f"{point}.after")
+
+
+class Unfinished:
+    """A file beside the one whose place it is to take, mode 0600, under a name that no other process has.
+
+    It is locked while it is open. One that nobody holds was left by a process that was killed: whoever makes the next one
+    for its place removes it. So this is for folders of the program's own: elsewhere such a name may be somebody else's.
+    """
+
+    def __init__(self, place: Path):
+        """Makes the file at `path`, and opens it as `file`."""
+        self._place = place
+        for left in place.parent.glob(f".{glob.escape(place.name)}-????????"):
+            with suppress(OSError), left.open("r+b") as file:  # it is gone, or the file system knows no locks
+                if lock_file(file, patience=0):
+                    left.unlink()
+        while True:
+            descriptor, path = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}-")
+            self.file, self.path = os.fdopen(descriptor, "wb"), Path(path)
+            with suppress(OSError):
+                lock_file(self.file)
+            if still_ours(self.path, self.file):  # else another process took it for one that was left
+                return
+            self.file.close()
+
+    def end(self, *, whole: bool) -> None:
+        """Puts the file in its place where it is `whole`, on disk; else removes it."""
+        try:
+            if whole:
+                self.file.flush()
+                os.fsync(self.file.fileno())  # what a full disk refuses it refuses here
+                os.replace(self.path, self._place)
+        finally:
+            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # what it could not write is not wanted
+                self.file.close()
 
 
 def make_folder(folder: Path) -> None:

@@ -143,10 +143,9 @@ class HashSet:
         places = range(len(blob) // width)
         self._starts = [bisect_left(places, part, key=lambda at: blob[at * width] % PARTS) for part in range(PARTS + 1)]
 
-    def save(self, path: Path) -> None:
-        """Writes the set to a file, mode 0600."""
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(self._blob)
+    def save(self, file: IO[bytes]) -> None:
+        """Writes the set to an open file."""
+        file.write(self._blob)
 
     @classmethod
     def open(cls, path: str | Path, width: int = 16) -> "HashSet":

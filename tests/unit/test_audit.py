@@ -348,9 +348,9 @@ def test_what_nobody_counts_may_come_and_go(run):
     for name in (
         ".lock",
         ".stop",
-        ".conflicts.jsonl",
+        ".conflicts.jsonl-0_abcdef",
         ".run.json-ab12_x9z",
-        "journal/migrate/.known",
+        "journal/migrate/.known-ab12_x9z",
         "run.zip",
         ".DS_Store",
     ):

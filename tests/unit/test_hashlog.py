@@ -2,14 +2,17 @@
 
 import threading
 from collections import Counter
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbook_lib.run.spill import HashLog, HashSet, SpillLimit
+from runbook_lib.walk.workers.engines import _saved
 
 WIDTH = 3
 hashes = st.lists(
@@ -117,11 +120,28 @@ def test_a_frozen_set_survives_its_bag_and_can_be_saved(spill, tmp_path):
     log.extend(hashes)
     frozen = log.frozen()
     del log
-    frozen.save(tmp_path / "known")
+    with (tmp_path / "known").open("wb") as file:
+        frozen.save(file)
     for found in (frozen, HashSet.open(tmp_path / "known", WIDTH)):
         assert len(found) == 1000
         assert all(hashed in found for hashed in hashes)
         assert b"\0\0\0" not in found
     empty = HashLog(WIDTH).frozen()
-    empty.save(tmp_path / "none")
+    with (tmp_path / "none").open("wb") as file:
+        empty.save(file)
     assert b"\0\0\0" not in HashSet.open(tmp_path / "none", WIDTH)
+
+
+def test_a_set_that_a_worker_reads_stays_as_it_is_when_another_execution_saves_its_own(tmp_path):
+    """A worker of an execution that was killed may read on for some seconds. Each file goes with its execution."""
+    stage, ids = SimpleNamespace(folder=tmp_path), [bytes([n]) * 16 for n in range(2)]
+    with ExitStack() as first, ExitStack() as second:
+        places = [
+            _saved(SimpleNamespace(known=HashSet(hashed, 16)), stage, block)
+            for hashed, block in zip(ids, (first, second), strict=True)
+        ]
+        earlier, later = map(HashSet.open, places)
+        first.close()
+        assert [str(path) for path in tmp_path.iterdir()] == places[1:]
+        assert [[hashed in known for hashed in ids] for known in (earlier, later)] == [[True, False], [False, True]]
+    assert [*tmp_path.iterdir()] == []

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
-from typing import Any
 
 from ...dynamo.rate_limiter import Budgets
 from ...errors import Stuck, WorkersLost
@@ -16,6 +15,7 @@ from ...journal.stage import Stage
 from ...journal.table_file import Position
 from ...mapping.routes import Route
 from ...process import end_with_parent
+from ...run.files import Unfinished
 from ..insert import Inserter, OnPage
 from ..plan import Plan
 from ..walk import Segment, Winners, in_order, route_to_insert, segments_of, walk
@@ -56,7 +56,6 @@ def insert(
     with ExitStack() as ending:
         for worker in workers:
             ending.callback(worker.close)
-        ending.callback(_known_path(stage).unlink, missing_ok=True)
         limits = plan.parameters.limits
         shared = ending.enter_context(SharedJournal(plan, stage, left)) if limits.journal else None
         parameters = plan.parameters.model_dump()
@@ -72,7 +71,7 @@ def insert(
             stop_on_failure=stop_on_failure,
             segments=segments,
             winners=winners,
-            known=None if shared else _saved(plan, stage),
+            known=None if shared else _saved(plan, stage, ending),
             identity=stage.identity(plan.identity),
             sides=sides_of(plan),
             holder=stage.run.holder(),
@@ -138,16 +137,15 @@ def _touched(table: str, routes: list[Route]) -> list[str]:
     return [f"source {table}", *sorted({f"target {route.entry.target}" for route in routes})]
 
 
-def _known_path(stage: Stage) -> Any:
-    return stage.folder / ".known"
-
-
-def _saved(plan: Plan, stage: Stage) -> str | None:
-    """The source's ids in a file that workers can map."""
+def _saved(plan: Plan, stage: Stage, ending: ExitStack) -> str | None:
+    """The source's ids in a file that workers can map; it goes with the block."""
     if plan.known is None:
         return None
-    plan.known.save(_known_path(stage))
-    return str(_known_path(stage).absolute())
+    saved = Unfinished(stage.folder / "known")  # not the one that workers of a killed execution may still map
+    ending.callback(saved.end, whole=False)
+    plan.known.save(saved.file)
+    saved.file.flush()
+    return str(saved.path.absolute())
 
 
 class _Process:

@@ -159,11 +159,10 @@ class SharedJournal:
     def _put_known(self, plan: Plan) -> Blob | None:
         if plan.known is None:
             return None
-        with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
-            path = Path(folder, "known")
-            plan.known.save(path)
-            with path.open("rb") as file:
-                return self._store.save(f"{self._place}/known", file)
+        with tempfile.TemporaryFile(prefix="runbook-") as file:
+            plan.known.save(file)
+            file.seek(0)
+            return self._store.save(f"{self._place}/known", file)
 
     def __enter__(self) -> "SharedJournal":
         return self
