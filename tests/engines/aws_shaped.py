@@ -132,7 +132,7 @@ def main() -> None:
         "behaviours", nargs="*", metavar="NAME[:OPTIONS]", help="options: a JSON object, or @FILE with one"
     )
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one (default)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # behaviours may follow --port
     wanted = {}
     for one in arguments.behaviours:
         name, _, options = one.partition(":")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shlex
 import subprocess
 import sys
 import uuid
@@ -121,6 +122,28 @@ def test_it_passes_on_through_connections_that_are_kept(moto):
     with pytest.raises(engines.Rejected, match="ResourceNotFoundException"):
         front.call("Scan", TableName=name + "-none")
     through.close()
+
+
+def test_the_command_that_its_docstring_gives_works(proxy):
+    """Word for word, but for the engine's address and the port, which may be taken here."""
+    script = Path(aws_shaped.__file__)
+    (line,) = (line for line in aws_shaped.__doc__.splitlines() if "python tests/engines/aws_shaped.py" in line)
+    path, python, *words = shlex.split(line.replace("http://127.0.0.1:4566", proxy().url).replace("8001", "0"))
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=script.parents[2],
+        env={**os.environ, "PYTHONPATH": path.removeprefix("PYTHONPATH=")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        word, port = process.stdout.readline().split()
+        front = SimpleNamespace(url=f"http://127.0.0.1:{port}")
+        assert "WarmThroughput" in ask(front, "DescribeTable", TableName=TABLE)[1]["Table"]
+        assert (python, word, ask(front, "Seen")) == ("python", "ready", (200, {"warm": 1}))
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
