@@ -91,7 +91,8 @@ class Limits(Strict):
     on_failure: Literal["rollback", "keep"] = "rollback"
     drift: float = Field(0.02, ge=0)  # share by which 03 may find more or fewer items than 01 without saying so
     stale: float = Field(10, ge=0)  # minutes; what was compared longer before a validation is resumed is compared again
-    patience: float = Field(10, ge=0)  # minutes for which throttling and 5xx are waited for without one success
+    # Minutes for which throttling and 5xx are waited for without one success.
+    patience: float = Field(10, ge=0, le=1_000_000)
     engine: Literal["threads", "processes", "dask"] | None = None
     scheduler: str | None = None
     journal: str | None = None  # URL where workers that do not see the run's folder put their journal records

@@ -6,10 +6,12 @@ import os
 import re
 import stat
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from .errors import RunbookError
 
@@ -20,15 +22,33 @@ MAX_DIGITS = 1_000
 MAX_SHOWN = 80  # characters of a wrong value that a message quotes
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
 _URL_LOGIN = re.compile(r"//[^\s'\"]*@")
+_WRITE = {
+    "string_type": "text, in quotes",  # usually what YAML does not read as text, such as no, 5 or nothing
+    "no_bool": "true or false",
+    "no_number": "a number",
+}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
 
 
 class Strict(BaseModel):
-    """A model that refuses unknown keys."""
+    """A model that refuses unknown keys, true for a number, a number for true, and numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, about: ValidationInfo) -> Any:
+        annotation = cls.model_fields[about.field_name].annotation
+        kinds = {*annotation.__args__} if isinstance(annotation, UnionType) else {annotation}
+        if bool in kinds:
+            value = parse_value(value) if isinstance(value, str) else value  # of a variable
+            if not isinstance(value, bool):
+                raise PydanticCustomError("no_bool", "not true or false")
+        elif isinstance(value, bool) and kinds & {int, float}:
+            raise PydanticCustomError("no_number", "not a number")
+        return value
 
 
 class _Loader(yaml.SafeLoader):
@@ -203,8 +223,8 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
     if kind in ("model_type", "dict_type"):
         text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
         return f"{file}: {where} is {_short(first['input'])}; write {{key: value}}{text}."
-    if kind == "string_type":  # usually something that YAML does not read as text, such as no, 5 or nothing
-        return f"{file}: {where} is {_short(first['input'])}; write text, in quotes."
+    if kind in _WRITE:
+        return f"{file}: {where} is {_short(first['input'])}; write {_WRITE[kind]}."
     if kind == "too_short":
         return f"{file}: {where} is empty; give at least {context['min_length']}."
     message = str(context.get("error", first["msg"])).rstrip(".")
@@ -219,7 +239,7 @@ def shown(text: str) -> str:
 
 
 def _short(value: Any) -> str:
-    text = shown(repr(value))
+    text = shown(repr(value) if isinstance(value, str | list | dict) else str(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 

@@ -80,6 +80,12 @@ class Units(Strict):
     write: int = Field(ge=1)
 
 
+def _billing(value: Any, check: Any) -> Any:
+    return (
+        Units.model_validate(value) if isinstance(value, dict) else check(value)
+    )  # else a mistake names the alternatives
+
+
 def _projection(value: Any, _: Any) -> Any:
     if value in (ALL, KEYS_ONLY):
         return value
@@ -131,7 +137,7 @@ class Create(Strict):
     indexes: dict[str, GlobalIndex] = {}
     local_indexes: dict[str, LocalIndex] = {}
     tags: dict[str, str] = {}
-    billing: Literal["PAY_PER_REQUEST"] | Units = "PAY_PER_REQUEST"
+    billing: Annotated[Literal["PAY_PER_REQUEST"] | Units, WrapValidator(_billing)] = "PAY_PER_REQUEST"
     ttl: Name | None = None  # the attribute by which items expire
     stream: Literal["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"] | None = None
     point_in_time_recovery: bool = False

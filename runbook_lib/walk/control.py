@@ -4,8 +4,8 @@ Each request is a file in the run's folder. The stage looks for it after every p
 """
 
 import json
-import math
 import re
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -59,7 +59,7 @@ def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None
         if (entry := found["entry"]) and len(entries) > 1 and entry not in entries:
             raise Refused(f"{key}: no entry {entry!r}{suggest(entry, entries)}")
         number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-        if value is not None and not (number and math.isfinite(value) and value > 0):
+        if value is not None and not (number and 0 < value <= sys.float_info.max):
             raise Refused(f"{key}={value}: give units a second, a number above 0, or `null` for no limit.")
         asked[key] = None if value is None else float(value)
     write_atomically(run.folder / TUNE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)

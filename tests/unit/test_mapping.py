@@ -313,6 +313,23 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.create: id is a key of types S and N; give it one type.",
         ),
         (entry("create: {key: {id: S}, billing: X}"), "tables.Leads.create.billing is 'X'; use 'PAY_PER_REQUEST'."),
+        (
+            entry("create: {key: {id: S}, billing: {read: true, write: 5}}"),
+            "tables.Leads.create.billing.read is True; write a number.",
+        ),
+        (
+            entry("create: {key: {id: S}, billing: {read: 5, write: .inf}}"),
+            "tables.Leads.create.billing.write: input should be a finite number; correct the value.",
+        ),
+        (
+            entry("create: {key: {id: S}, indexes: {byAt: {key: {at: S}, partition: true}}}"),
+            "tables.Leads.create.indexes.byAt.partition is True; write a number.",
+        ),
+        (
+            entry("create: {key: {id: S}, deletion_protection: 1}"),
+            "tables.Leads.create.deletion_protection is 1; write true or false.",
+        ),
+        (entry("accept: {extra: 1.0}"), "tables.Leads.accept.extra is 1.0; write true or false."),
         (entry("create: like"), "tables.Leads.create: 'like' is unknown; write like_source, or {key: …}."),
         (
             entry("create: like_source, fields: {id: {from: id}}, rest: r"),

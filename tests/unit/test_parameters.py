@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from runbook_lib.cli import main
 from runbook_lib.commands import override
 from runbook_lib.errors import ParametersError
-from runbook_lib.parameters import build_parameters, load_parameters, project_root, resolve_path
+from runbook_lib.mapping.model import Accept, GlobalIndex, Units
+from runbook_lib.parameters import UnitPrices, build_parameters, load_parameters, project_root, resolve_path
+from runbook_lib.yaml_files import Strict
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -98,11 +102,16 @@ def test_a_file(load):
             re.compile(r"limits\.workers: .*greater than or equal to 1; correct the value\."),
         ),
         (GOOD, {"limits.write_units": -1}, re.compile(r"limits\.write_units: .*greater than 0; correct the value\.")),
+        (  # as seconds it would be no finite number
+            GOOD,
+            {"limits.patience": 1e308},
+            "limits.patience: input should be less than or equal to 1000000; correct the value.",
+        ),
         (GOOD, {"limits.on_failure": "panic"}, "limits.on_failure is 'panic'; use 'rollback' or 'keep'."),
         (
             GOOD,
             {"target.production": "perhaps"},
-            re.compile(r"target\.production: input should be a valid boolean.*; correct the value\."),
+            "target.production is 'perhaps'; write true or false.",
         ),
         (
             GOOD,
@@ -139,6 +148,73 @@ def test_a_mistake_is_one_sentence(load, text, overrides, sentence):
     assert "\n" not in message
     said = message.removeprefix("p.yaml: ")
     assert sentence.fullmatch(said) if isinstance(sentence, re.Pattern) else said == sentence
+
+
+SIDES = "mapping: m\nsource: {environment: dev}\ntarget: {environment: prod, production: PRODUCTION}\n"
+LIMITS = ("workers", "segments", "read_units", "write_units", "drift", "stale", "patience")
+NUMBERS = {
+    **{f"limits.{name}": SIDES + f"limits: {{{name}: VALUE}}" for name in LIMITS},
+    "limits.tables.A.read_units": SIDES + "limits: {tables: {A: {read_units: VALUE}}}",
+    "limits.tables.*.write_units": SIDES + "limits: {tables: {'*': {write_units: VALUE}}}",
+    "lease.seconds": SIDES + "lease: {table: locks, seconds: VALUE}",
+}
+NO_NUMBERS = ("true", "no", ".inf", "-.inf", ".nan", "1.0e+400", "1e400", "Infinity", "1" + 400 * "0")
+BOOLEANS = {"target.production": SIDES.replace("PRODUCTION", "VALUE")}
+NO_BOOLEANS = ("1", "0", "1.0", "'1'", "y", "null")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "value"),
+    [
+        (name, file.replace("PRODUCTION", "true"), value)
+        for files, values in ((NUMBERS, NO_NUMBERS), (BOOLEANS, NO_BOOLEANS))
+        for name, file in files.items()
+        for value in values
+    ],
+)
+def test_what_only_counts_as_a_number_or_a_boolean_is_refused(load, monkeypatch, name, file, value):
+    """In a file, with `-p`, from a variable, by papermill: in one sentence that names the parameter."""
+    monkeypatch.setenv("GIVEN_", value.strip("'"))
+    wrong, right = file.replace("VALUE", value), file.replace("VALUE", "true" if name in BOOLEANS else "1")
+    load(right)
+    for attempt in (
+        lambda: load(wrong),
+        lambda: load(right, override([f"{name}={value}"])),
+        lambda: load(file.replace("VALUE", "'${GIVEN_}'")),
+        lambda: build_parameters(yaml.safe_load(wrong)),
+    ):
+        with pytest.raises(ParametersError, match=rf"^(p\.yaml|parameters): {re.escape(name)}(:| is) [^\n]+\.$"):
+            attempt()
+
+
+@pytest.mark.parametrize("setting", ["limits.patience=true", "limits.stale=.inf", "target.production=1"])
+def test_the_command_refuses_it_before_anything_begins(tmp_path, capsys, setting):
+    """Exit code 2, one sentence, no run."""
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert main(["analyze", str(path), "-p", setting, "--outputs", str(tmp_path / "outputs")]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith(f"p.yaml: {setting.partition('=')[0]}")
+    assert not (tmp_path / "outputs").exists()
+
+
+def all_models(model):
+    """A model's descendants."""
+    return {found for one in model.__subclasses__() for found in (one, *all_models(one))}
+
+
+def test_every_number_and_every_boolean_of_a_file_is_refused_as_what_it_is_not():
+    """Of mappings and price lists as well, and of whatever model comes after them."""
+    tried = set()
+    for model in all_models(Strict):
+        for name, field in model.model_fields.items():
+            for kind, wrong, told in ((bool, 1, "no_bool"), (int, True, "no_number"), (float, True, "no_number")):
+                if re.search(rf"\b{kind.__name__}\b", str(field.annotation)):
+                    with pytest.raises(ValidationError) as problem:
+                        model.model_validate({"key": {"a": "S"}, field.alias or name: wrong})
+                    assert told in [error["type"] for error in problem.value.errors()], (model, name)
+                    tried.add((model, name))
+    assert {(Units, "read"), (GlobalIndex, "partition"), (Accept, "empty"), (UnitPrices, "write")} < tried
 
 
 def test_an_override_of_what_is_no_group(load):

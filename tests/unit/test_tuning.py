@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -124,6 +125,9 @@ def test_an_entry_that_the_run_does_not_have_is_refused(run):
         ({"limits.write_units": True}, "a number above 0"),
         ({"limits.write_units": "fast"}, "a number above 0"),
         ({"limits.write_units": float("nan")}, "a number above 0"),
+        ({"limits.write_units": float("inf")}, "a number above 0"),
+        ({"limits.write_units": Decimal("1e400")}, "a number above 0"),
+        ({"limits.write_units": 10**400}, "a number above 0"),
     ],
 )
 def test_what_cannot_be_changed_is_refused(run, settings, sentence):
