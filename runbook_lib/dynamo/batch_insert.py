@@ -45,7 +45,6 @@ _HELD = frozenset({faults.CONDITION_FAILED, "DuplicateItemException"})
 _FINAL = frozenset({"ItemCollectionSizeLimitExceededException"})
 _NO_BATCHES = "the endpoint takes no INSERT statements with parameters"
 _BY_ARN = "PartiQL does not reach a table that is named by its ARN"
-_UNKNOWN = frozenset({"UnknownOperationException", "UnknownOperation"})
 
 
 class Batches:
@@ -177,7 +176,7 @@ class Batches:
                     raise Interrupted(str(held_back)) from None
                 raise
             except DynamoError as refused:  # all of them, for what may be the fault of one
-                if refused.code in _UNKNOWN:
+                if refused.code in faults.LACKS:
                     self._single[table] = _NO_BATCHES
                 singles += batch
                 break
@@ -385,9 +384,9 @@ def _read_probe(answer: dict | Exception, key_names: tuple[str, ...]) -> tuple[s
         if answer.code == "ValidationException":
             names_key = any(re.search(rf"\bkey\b.*\b{re.escape(name)}\b", answer.message) for name in key_names)
             return ("" if names_key else _NO_BATCHES), True
-        if answer.code in _UNKNOWN:
+        if answer.code in faults.LACKS:
             return _NO_BATCHES, True
-        if answer.code == "AccessDeniedException":
+        if answer.denied:
             return "dynamodb:PartiQLInsert is not allowed", False
         return f"whether it takes batches was answered by {answer.code}", False
     reason = answer.reason if isinstance(answer, Again) else "no usable reply"

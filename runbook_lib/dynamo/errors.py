@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
-from ..errors import DENIED, Again, ConditionFailed, DynamoError, Expired, Interrupted
+from ..errors import DENIED, NOT_FOUND, Again, ConditionFailed, DynamoError, Expired, Interrupted
+
+Address = tuple[str, str]  # endpoint and region
 
 # The one table. A code that is in none of these, and every answer without one, is tried again, and then Interrupted.
 THROTTLED = frozenset(  # tried again, and the table is slowed
@@ -30,7 +32,6 @@ REJECTED = frozenset(  # Interrupted: no request can succeed with these credenti
 )
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
-NOT_FOUND = "ResourceNotFoundException"  # raised only for a table that is lost: see `Requests.call`
 LACKS = frozenset(  # said of an operation that the engine does not have
     "UnknownOperationException UnknownOperation InvalidAction NotImplemented NotImplementedException".split()
 )
@@ -52,7 +53,7 @@ _OF_STATEMENTS = {
     "DuplicateItem": "DuplicateItemException",
     "ItemCollectionSizeLimitExceeded": "ItemCollectionSizeLimitExceededException",
     "ProvisionedThroughputExceeded": "ProvisionedThroughputExceededException",
-    "ResourceNotFound": "ResourceNotFoundException",
+    "ResourceNotFound": NOT_FOUND,
     "TransactionConflict": "TransactionConflictException",
     "ValidationError": "ValidationException",
 }

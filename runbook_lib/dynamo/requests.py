@@ -154,7 +154,7 @@ class Requests:
                 self.shown.append((table, refused.item))
                 problem = Again("the refusal shows another item")
             except DynamoError as refused:
-                if refused.code != faults.NOT_FOUND or self._is_lost(table):
+                if not refused.not_found or self._is_lost(table):
                     raise
                 problem = Again(f"{refused.code}, although the table is there", missing=True, may_have_landed=False)
             except Again as again:

@@ -232,7 +232,7 @@ def _describe(connection: Connection, name: str) -> dict | None:
             "Table"
         ]
     except DynamoError as refused:
-        if refused.code == faults.NOT_FOUND:
+        if refused.not_found:
             return None
         raise
 
