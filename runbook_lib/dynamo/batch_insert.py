@@ -32,10 +32,6 @@ TEXTS = 512  # statement texts kept, one for each list of attribute names
 Outcome = dict | DynamoError | None
 
 
-class MaybeOurs(dict):
-    """The item that is there. An attempt to insert under its key was not answered, so it may be what that attempt wrote."""
-
-
 Numbered = list[tuple[int, Any]]  # what belongs to the item of that number in the caller's list
 
 _LOOK = object()  # the key is there, or may be: to be read
@@ -123,7 +119,7 @@ class Batches:
         self._read(table, items, key_names, [i for i in unanswered if isinstance(found[i], DynamoError)], found)
         for index in unanswered - theirs:
             if isinstance(found[index], dict):
-                found[index] = MaybeOurs(found[index])
+                found[index] = faults.MaybeOurs(found[index])
         return found
 
     def _shown(self, table: str, items: list[dict], names: tuple[str, ...], order: list[int]) -> set[int]:

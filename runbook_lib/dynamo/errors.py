@@ -101,6 +101,10 @@ _SAFE_SENTENCES = tuple(
 )
 
 
+class MaybeOurs(dict):
+    """The item that is there. An attempt to insert under its key was not answered, so it may be what that attempt wrote."""
+
+
 def where(label: str, operation: str, table: str | None) -> str:
     """The opening of a message: side, operation, table."""
     return f"{label + ': ' if label else ''}{operation}{' on ' + table if table else ''}"
@@ -238,9 +242,14 @@ def _of_page(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
     return ""
 
 
+def table_name(table: str) -> str:
+    """The name of a table that may be named by its ARN."""
+    return table.rpartition("/")[2]
+
+
 def of_table(reply: Mapping[str, Any], table: str, nothing: Any) -> Any:
     """What a part of a reply says of a table: under its name, also where the request named its ARN."""
-    return reply[table] if table in reply else reply.get(table.rpartition("/")[2], nothing)
+    return reply[table] if table in reply else reply.get(table_name(table), nothing)
 
 
 def _of_items(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..dynamo.batch_insert import MaybeOurs
+from ..dynamo.errors import MaybeOurs
 from ..errors import DynamoError, Failed, Stopped
 from ..journal.intents import JournalRow, encode_ids, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable

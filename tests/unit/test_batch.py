@@ -20,7 +20,8 @@ from support_wire import CANARY, HANG_UP, RESET, THROTTLED, Keys, Stub, error, m
 
 from runbook_lib import failpoints
 from runbook_lib.dynamo import batch_insert as batch
-from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, MaybeOurs, pack, statement_text
+from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, pack, statement_text
+from runbook_lib.dynamo.errors import MaybeOurs
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import guarded
