@@ -75,7 +75,9 @@ _ALWAYS = {
 }
 _INDEX = re.compile(r"table/[\w.-]+/index/[\w.-]+|global secondary index", re.IGNORECASE)
 NEW_TABLE = 60.0  # seconds for which some of DynamoDB's hosts may not know a table that is active already
-_new: dict[str, float] = {}  # of this process, whatever its connections: tables that this run created → until when new
+# Of this process, whatever its connections: address and name of tables that its runs created → until when they are new.
+# An address has no account: STS may tell it to one connection and not to the next, and a new table would count as lost.
+_new: dict[tuple[Address, str], float] = {}
 _MAX_SKEW = 240  # seconds; AWS refuses from 300 on
 
 # An engine's sentence may quote what it was sent. Only these, which hold attribute names and types, are passed on.
@@ -298,20 +300,20 @@ def of_xml(text: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def note_active(table: str, age: float = 0.0) -> None:
+def note_active(address: Address, table: str, age: float = 0.0) -> None:
     """Notes that a table which this run created became active so many seconds ago."""
     if age < NEW_TABLE:
-        _new[table] = time.monotonic() + NEW_TABLE - age
+        _new[address, table] = time.monotonic() + NEW_TABLE - age
 
 
-def note_deleted(table: str) -> None:
+def note_deleted(address: Address, table: str) -> None:
     """Notes that a table was deleted: it is not new any more."""
-    _new.pop(table, None)
+    _new.pop((address, table), None)
 
 
-def is_new(table: str) -> bool:
+def is_new(address: Address, table: str) -> bool:
     """Whether a table became active so lately that a host which does not know it proves nothing."""
-    return time.monotonic() < _new.get(table, 0.0)
+    return time.monotonic() < _new.get((address, table), 0.0)
 
 
 def safe_detail(text: str) -> str:

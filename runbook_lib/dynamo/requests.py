@@ -87,6 +87,7 @@ class Requests:
         from .transport import Transport
 
         self.label = label
+        self.address = endpoint_url, region
         self.retries: Counter[str] = Counter()  # reason -> attempts that failed with it
         self.shown: list[tuple[str | None, dict]] = []  # table and item that the reply to another request showed
         self._transport = Transport(endpoint_url, region, connections=workers, ca_bundle=ca_bundle, **timeouts)
@@ -168,7 +169,7 @@ class Requests:
 
     def _is_lost(self, table: str | None) -> bool:
         """Whether a table of which DynamoDB says that it is not found is gone: a new one is not known everywhere at once."""
-        if not table or faults.is_new(table):
+        if not table or faults.is_new(self.address, table):
             return not table
         answer = self._once("DescribeTable", {"TableName": table}, table)
         if isinstance(answer, dict):

@@ -38,6 +38,11 @@ class Connection:
     limiter: RateLimiter = field(default_factory=RateLimiter)  # of the data path and the client
     who: str = ""  # the role or user, where STS or the parameters say it
 
+    @property
+    def address(self) -> tuple[str, str]:
+        """Endpoint and region."""
+        return self.endpoint_url, self.region
+
 
 def connect(
     side: Side,

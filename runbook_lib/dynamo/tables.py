@@ -120,7 +120,7 @@ def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) ->
             indexes = content.get("GlobalSecondaryIndexes", [])
             states = {content["TableStatus"], *(index.get("IndexStatus", "ACTIVE") for index in indexes)}
             if states == {"ACTIVE"}:
-                note_active(name)
+                note_active(connection.address, name)
                 return table_of(content)
             state = ", ".join(sorted(states - {"ACTIVE"}))
         pause()
@@ -147,7 +147,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
         if content["TableStatus"] != "DELETING":
             try:
                 answer(connection, "DeleteTable", name, lambda: connection.client.delete_table(TableName=name))
-                faults.note_deleted(name)
+                faults.note_deleted(connection.address, name)
             except DynamoError as refused:  # gone meanwhile, or still being made or changed: look again
                 if refused.code not in SETTLING:
                     raise
@@ -367,7 +367,7 @@ def _from_client_error(
         return Again(f"HTTP status {code or status}")
     if code not in faults.FINAL:
         return Again(faults.unknown(code, status), by_server=True)
-    if code == faults.NOT_FOUND and faults.is_new(name):
+    if code == faults.NOT_FOUND and faults.is_new(connection.address, name):
         return Again(code, missing=True)
     detail = faults.safe_detail(text)
     text = f"{where} was refused: {code}: {detail}."

@@ -118,7 +118,8 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
             started = time.monotonic()
             made = tables.wait_active(plan.target, entry.target)
             notes = _settle(plan, entry)
-            stage.record("created", entry=entry.name, table=entry.target, identity=made.identity)
+            about = {"entry": entry.name, "table": entry.target, "identity": made.identity}
+            stage.record("created", **about, address=plan.target.address)
             run.logger().info("created %s", entry.target)
             created.append(Created(entry.name, entry.target, time.monotonic() - started, tuple(notes)))
     return created
