@@ -104,6 +104,12 @@ class _Keyed(NamedTuple):
 
 
 def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
+    found, doubtful = keys_of(page, routes)
+    return _Keyed(page, [(route.entry.target, key_hash(key), item) for route, item, key in found], doubtful)
+
+
+def keys_of(page: Page, routes: list[Route]) -> tuple[list[tuple[Route, dict, dict]], list[dict]]:
+    """Route, item and target key of what the routes select, and the source keys of items that are to be read whole for it."""
     found, doubtful = [], []
     names = [name for name, _ in routes[0].shape.source_key]
     for item in page.items:
@@ -114,8 +120,8 @@ def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
             if key is None:
                 doubtful.append({name: item[name] for name in names})
             else:
-                found.append((route.entry.target, key_hash(key), item))
-    return _Keyed(page, found, doubtful)
+                found.append((route, item, key))
+    return found, doubtful
 
 
 def whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:

@@ -12,7 +12,7 @@ from ...mapping.routes import Route
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash, text_of
 from ...walk.plan import Plan
-from ...walk.preread import key_attributes_of, whole_rows
+from ...walk.preread import key_attributes_of, keys_of, whole_rows
 from ...walk.walk import Page, walk
 from .residual import Mine, Residual, Search
 
@@ -133,16 +133,8 @@ def _others(
     keys: dict[str, HashLog] = defaultdict(HashLog)
 
     def make(page: Page, routes: list[Route], *_: object) -> list[_Made]:
-        names = [name for name, _ in routes[0].shape.source_key]
-        made, doubtful = [], []
-        for item in page.items:
-            for route in routes:
-                if route.selects(item):
-                    key = route.key_of(item)
-                    if key is None:
-                        doubtful.append({name: item[name] for name in names})
-                    else:
-                        made.append(_Made(route.entry.name, key, route.id_of(item)))
+        found, doubtful = keys_of(page, routes)
+        made = [_Made(route.entry.name, key, route.id_of(item)) for route, item, key in found]
         return made + [_Made(row.entry, row.key, row.old) for row in whole_rows(others, page.table, doubtful)]
 
     def collect(made: list[_Made]) -> None:
