@@ -55,6 +55,15 @@ class Wire(Requests):
             body |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
         return self._page("Scan", body)
 
+    def scan_pages(self, table: str, **how: Any) -> Iterator[list[dict]]:
+        """Yield the items of each page of a whole table. Read-only. `how`: see `scan_page`."""
+        start = None
+        while True:
+            items, start = self.scan_page(table, start=start, **how)
+            yield items
+            if start is None:
+                return
+
     def query_pages(self, body: dict) -> Iterator[tuple[list[dict], dict | None]]:
         """Yield each page's items and the key to go on from. Read-only. `body` is Query's."""
         body = dict(body)

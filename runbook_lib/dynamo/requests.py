@@ -126,7 +126,7 @@ class Requests:
         no answer said so.
         """
         assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
-        table = table or table_of(body)
+        table = table or table_in(body)
         side_table = f"{self.label} {table}"
         limiter = self.limiter
         data = orjson.dumps(with_consumed_capacity(operation, body) if limiter.limited else body)
@@ -279,7 +279,7 @@ class Trying:
         return self._others >= requests._attempts
 
 
-def table_of(body: dict) -> str | None:
+def table_in(body: dict) -> str | None:
     return body.get("TableName") or next(iter(body.get("RequestItems", ())), None)
 
 

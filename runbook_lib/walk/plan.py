@@ -46,6 +46,13 @@ class Plan:
             grouped[route.entry.source].append(route)
         return dict(grouped)
 
+    def by_target(self, rows: Iterable[Any]) -> dict[str, list]:
+        """Target table → those of the rows, or of what else has an `entry`, that belong there."""
+        grouped: dict[str, list] = defaultdict(list)
+        for row in rows:
+            grouped[self.all_routes[row.entry].entry.target].append(row)
+        return grouped
+
     def parents(self) -> dict[str, set[str]]:
         """Source table → the tables that its items refer to."""
         entries = self.mapping.entries

@@ -138,13 +138,9 @@ def _source_ids(plan: Plan) -> HashSet:
     for name, entry in plan.mapping.entries.items():
         route = plan.all_routes[name]
         attributes = sorted({entry.model.id or "", *entry.model.where} - {""})
-        start = None
-        while attributes:
-            items, start = plan.source.wire.scan_page(entry.source, start=start, attributes=attributes)
+        for items in plan.source.wire.scan_pages(entry.source, attributes=attributes) if attributes else ():
             ids = [route.id_of(item) for item in items if route.selects(item)]
             log.extend(id_hash(name, value) for value in ids if value is not None)
-            if start is None:
-                break
     return log.frozen()
 
 

@@ -216,16 +216,12 @@ def _copy(
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="restore") as pool:
 
         def conflicts() -> Iterator[dict[str, Any]]:
-            start = None
-            while True:
-                items, start = target.wire.scan_page(found.backup, start=start)
+            for items in target.wire.scan_pages(found.backup):
                 batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
                 for number, different in pool.map(lambda batch: _settle(target, found.table, key, batch), batches):
                     counts.update(number)
                     yield from (entry_of(label, *one) for one in different)
                 look(f"{counts.total():,} items of {found.backup} looked at, {counts['inserted']:,} copied")
-                if start is None:
-                    return
 
         try:
             write_listing(checkpoint.run.folder, CONFLICTS, conflicts())
