@@ -85,6 +85,7 @@ class Stopped(Failed):
 
 
 DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation".split())
+NOT_FOUND = "ResourceNotFoundException"
 
 
 class DynamoError(RunbookError):
@@ -111,6 +112,11 @@ class DynamoError(RunbookError):
     def denied(self) -> bool:
         """Whether a right is missing."""
         return self.code in DENIED
+
+    @property
+    def not_found(self) -> bool:
+        """Whether DynamoDB does not know the table. On the data path the table is lost then: see `Requests.call`."""
+        return self.code == NOT_FOUND
 
 
 class ConditionFailed(DynamoError):

@@ -28,6 +28,7 @@ class Source:
     limiter: RateLimiter = field(default_factory=RateLimiter)
 
     label, region, account, endpoint_url, environment = "source", "eu-west-1", None, "http://127.0.0.1:1", "dev"
+    address = endpoint_url, region
     who = ""
 
     @property

@@ -32,10 +32,6 @@ TEXTS = 512  # statement texts kept, one for each list of attribute names
 Outcome = dict | DynamoError | None
 
 
-class MaybeOurs(dict):
-    """The item that is there. An attempt to insert under its key was not answered, so it may be what that attempt wrote."""
-
-
 Numbered = list[tuple[int, Any]]  # what belongs to the item of that number in the caller's list
 
 _LOOK = object()  # the key is there, or may be: to be read
@@ -45,7 +41,6 @@ _HELD = frozenset({faults.CONDITION_FAILED, "DuplicateItemException"})
 _FINAL = frozenset({"ItemCollectionSizeLimitExceededException"})
 _NO_BATCHES = "the endpoint takes no INSERT statements with parameters"
 _BY_ARN = "PartiQL does not reach a table that is named by its ARN"
-_UNKNOWN = frozenset({"UnknownOperationException", "UnknownOperation"})
 
 
 class Batches:
@@ -124,7 +119,7 @@ class Batches:
         self._read(table, items, key_names, [i for i in unanswered if isinstance(found[i], DynamoError)], found)
         for index in unanswered - theirs:
             if isinstance(found[index], dict):
-                found[index] = MaybeOurs(found[index])
+                found[index] = faults.MaybeOurs(found[index])
         return found
 
     def _shown(self, table: str, items: list[dict], names: tuple[str, ...], order: list[int]) -> set[int]:
@@ -177,7 +172,7 @@ class Batches:
                     raise Interrupted(str(held_back)) from None
                 raise
             except DynamoError as refused:  # all of them, for what may be the fault of one
-                if refused.code in _UNKNOWN:
+                if refused.code in faults.LACKS:
                     self._single[table] = _NO_BATCHES
                 singles += batch
                 break
@@ -385,9 +380,9 @@ def _read_probe(answer: dict | Exception, key_names: tuple[str, ...]) -> tuple[s
         if answer.code == "ValidationException":
             names_key = any(re.search(rf"\bkey\b.*\b{re.escape(name)}\b", answer.message) for name in key_names)
             return ("" if names_key else _NO_BATCHES), True
-        if answer.code in _UNKNOWN:
+        if answer.code in faults.LACKS:
             return _NO_BATCHES, True
-        if answer.code == "AccessDeniedException":
+        if answer.denied:
             return "dynamodb:PartiQLInsert is not allowed", False
         return f"whether it takes batches was answered by {answer.code}", False
     reason = answer.reason if isinstance(answer, Again) else "no usable reply"

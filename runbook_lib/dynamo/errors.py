@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
-from ..errors import DENIED, Again, ConditionFailed, DynamoError, Expired, Interrupted
+from ..errors import DENIED, NOT_FOUND, Again, ConditionFailed, DynamoError, Expired, Interrupted
+
+Address = tuple[str, str]  # endpoint and region
 
 # The one table. A code that is in none of these, and every answer without one, is tried again, and then Interrupted.
 THROTTLED = frozenset(  # tried again, and the table is slowed
@@ -30,7 +32,6 @@ REJECTED = frozenset(  # Interrupted: no request can succeed with these credenti
 )
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
-NOT_FOUND = "ResourceNotFoundException"  # raised only for a table that is lost: see `Requests.call`
 LACKS = frozenset(  # said of an operation that the engine does not have
     "UnknownOperationException UnknownOperation InvalidAction NotImplemented NotImplementedException".split()
 )
@@ -52,7 +53,7 @@ _OF_STATEMENTS = {
     "DuplicateItem": "DuplicateItemException",
     "ItemCollectionSizeLimitExceeded": "ItemCollectionSizeLimitExceededException",
     "ProvisionedThroughputExceeded": "ProvisionedThroughputExceededException",
-    "ResourceNotFound": "ResourceNotFoundException",
+    "ResourceNotFound": NOT_FOUND,
     "TransactionConflict": "TransactionConflictException",
     "ValidationError": "ValidationException",
 }
@@ -74,7 +75,9 @@ _ALWAYS = {
 }
 _INDEX = re.compile(r"table/[\w.-]+/index/[\w.-]+|global secondary index", re.IGNORECASE)
 NEW_TABLE = 60.0  # seconds for which some of DynamoDB's hosts may not know a table that is active already
-_new: dict[str, float] = {}  # of this process, whatever its connections: tables that this run created → until when new
+# Of this process, whatever its connections: address and name of tables that its runs created → until when they are new.
+# An address has no account: STS may tell it to one connection and not to the next, and a new table would count as lost.
+_new: dict[tuple[Address, str], float] = {}
 _MAX_SKEW = 240  # seconds; AWS refuses from 300 on
 
 # An engine's sentence may quote what it was sent. Only these, which hold attribute names and types, are passed on.
@@ -98,6 +101,10 @@ _SAFE_SENTENCES = tuple(
         r"The table does not have the specified index: [\w.-]+",
     )
 )
+
+
+class MaybeOurs(dict):
+    """The item that is there. An attempt to insert under its key was not answered, so it may be what that attempt wrote."""
 
 
 def where(label: str, operation: str, table: str | None) -> str:
@@ -237,9 +244,14 @@ def _of_page(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
     return ""
 
 
+def table_name(table: str) -> str:
+    """The name of a table that may be named by its ARN."""
+    return table.rpartition("/")[2]
+
+
 def of_table(reply: Mapping[str, Any], table: str, nothing: Any) -> Any:
     """What a part of a reply says of a table: under its name, also where the request named its ARN."""
-    return reply[table] if table in reply else reply.get(table.rpartition("/")[2], nothing)
+    return reply[table] if table in reply else reply.get(table_name(table), nothing)
 
 
 def _of_items(body: Mapping[str, Any], reply: Mapping[str, Any]) -> str:
@@ -288,20 +300,20 @@ def of_xml(text: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def note_active(table: str, age: float = 0.0) -> None:
+def note_active(address: Address, table: str, age: float = 0.0) -> None:
     """Notes that a table which this run created became active so many seconds ago."""
     if age < NEW_TABLE:
-        _new[table] = time.monotonic() + NEW_TABLE - age
+        _new[address, table] = time.monotonic() + NEW_TABLE - age
 
 
-def note_deleted(table: str) -> None:
+def note_deleted(address: Address, table: str) -> None:
     """Notes that a table was deleted: it is not new any more."""
-    _new.pop(table, None)
+    _new.pop((address, table), None)
 
 
-def is_new(table: str) -> bool:
+def is_new(address: Address, table: str) -> bool:
     """Whether a table became active so lately that a host which does not know it proves nothing."""
-    return time.monotonic() < _new.get(table, 0.0)
+    return time.monotonic() < _new.get((address, table), 0.0)
 
 
 def safe_detail(text: str) -> str:

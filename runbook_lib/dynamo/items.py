@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed
 from . import errors as faults
-from .batch_insert import Batches, MaybeOurs, Outcome, key_identity
+from .batch_insert import Batches, Outcome, key_identity
 from .requests import WORKERS, Keys, Requests, Settings, Trying
 
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
@@ -54,6 +54,15 @@ class Wire(Requests):
             names = {f"#a{number}": name for number, name in enumerate(attributes)}
             body |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
         return self._page("Scan", body)
+
+    def scan_pages(self, table: str, **how: Any) -> Iterator[list[dict]]:
+        """Yield the items of each page of a whole table. Read-only. `how`: see `scan_page`."""
+        start = None
+        while True:
+            items, start = self.scan_page(table, start=start, **how)
+            yield items
+            if start is None:
+                return
 
     def query_pages(self, body: dict) -> Iterator[tuple[list[dict], dict | None]]:
         """Yield each page's items and the key to go on from. Read-only. `body` is Query's."""
@@ -126,7 +135,7 @@ class Wire(Requests):
         is MaybeOurs, and the caller compares. Raises ConditionFailed where an item appears and vanishes again and again.
 
         `guarded=False` is for putting back what this process has taken away: that has to be done, whatever has changed.
-        `unanswered`: see `call`.
+        `unanswered`: see `call`; who gives it says MaybeOurs, because other requests' replies may tell whose the item is.
         """
         body = {
             "TableName": table,
@@ -135,20 +144,20 @@ class Wire(Requests):
             "ExpressionAttributeNames": {"#k": partition_key},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        unanswered = [] if unanswered is None else unanswered
+        lost = [] if unanswered is None else unanswered
         key = {name: item[name] for name in self._key_schemas.get(table, [partition_key]) if name in item}
         for again in range(VANISHING):
             if again:
                 self._back_off(again)
             try:
-                self.call("PutItem", body, guarded=guarded, unanswered=unanswered, key=key)
+                self.call("PutItem", body, guarded=guarded, unanswered=lost, key=key)
                 return None
             except ConditionFailed as refused:
                 last = refused
             # Some engines refuse without the item; then it has to be looked up.
             there = last.item or self.get(table, {name: item[name] for name in self._key_names(table)})
             if there is not None:
-                return MaybeOurs(there) if unanswered else there
+                return faults.MaybeOurs(there) if lost and unanswered is None else there
         raise last
 
     def why_single(self, table: str, key_names: tuple[str, ...]) -> str:

@@ -87,6 +87,7 @@ class Requests:
         from .transport import Transport
 
         self.label = label
+        self.address = endpoint_url, region
         self.retries: Counter[str] = Counter()  # reason -> attempts that failed with it
         self.shown: list[tuple[str | None, dict]] = []  # table and item that the reply to another request showed
         self._transport = Transport(endpoint_url, region, connections=workers, ca_bundle=ca_bundle, **timeouts)
@@ -125,7 +126,7 @@ class Requests:
         no answer said so.
         """
         assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
-        table = table or table_of(body)
+        table = table or table_in(body)
         side_table = f"{self.label} {table}"
         limiter = self.limiter
         data = orjson.dumps(with_consumed_capacity(operation, body) if limiter.limited else body)
@@ -154,7 +155,7 @@ class Requests:
                 self.shown.append((table, refused.item))
                 problem = Again("the refusal shows another item")
             except DynamoError as refused:
-                if refused.code != faults.NOT_FOUND or self._is_lost(table):
+                if not refused.not_found or self._is_lost(table):
                     raise
                 problem = Again(f"{refused.code}, although the table is there", missing=True, may_have_landed=False)
             except Again as again:
@@ -168,7 +169,7 @@ class Requests:
 
     def _is_lost(self, table: str | None) -> bool:
         """Whether a table of which DynamoDB says that it is not found is gone: a new one is not known everywhere at once."""
-        if not table or faults.is_new(table):
+        if not table or faults.is_new(self.address, table):
             return not table
         answer = self._once("DescribeTable", {"TableName": table}, table)
         if isinstance(answer, dict):
@@ -278,7 +279,7 @@ class Trying:
         return self._others >= requests._attempts
 
 
-def table_of(body: dict) -> str | None:
+def table_in(body: dict) -> str | None:
     return body.get("TableName") or next(iter(body.get("RequestItems", ())), None)
 
 

@@ -38,6 +38,11 @@ class Connection:
     limiter: RateLimiter = field(default_factory=RateLimiter)  # of the data path and the client
     who: str = ""  # the role or user, where STS or the parameters say it
 
+    @property
+    def address(self) -> tuple[str, str]:
+        """Endpoint and region."""
+        return self.endpoint_url, self.region
+
 
 def connect(
     side: Side,
@@ -56,7 +61,6 @@ def connect(
     """
     from botocore.config import Config
 
-    check_endpoints(side)
     with _refusals(label):
         login = Login(
             label, side.profile, side.region, role_arn or side.role_arn, external_id=side.external_id, run_id=run_id
@@ -129,16 +133,10 @@ def _ends() -> frozenset[str]:
 def check_endpoints(*sides: Side) -> None:
     """Refused where the AWS configuration gives a side an endpoint with a user or a password. Asks nobody."""
     from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
 
     for side in sides:
         with suppress(BotoCoreError):  # `connect` tells what is wrong with a profile
-            session = Session(profile=side.profile)
-            profile, services = session.get_scoped_config(), session.full_config.get("services", {})
-            own = services.get(profile.get("services"), {}).values()
-            urls = [about.get("endpoint_url") for about in (profile, *own) if isinstance(about, dict)]
-            if any(has_login(url) for url in urls if url):
-                raise Refused(f"endpoint_url in the AWS configuration file contains {LOGIN}.")
+            _session("", side.profile, side.region)
 
 
 class Login:
@@ -308,11 +306,17 @@ def _session(label: str, profile: str | None, region: str | None, ask: Callable[
 
     The region is set before the profile's role is assumed: botocore asks an STS there, and does not read AWS_REGION.
     Without `ask` a question is Interrupted: a notebook's kernel has nobody to ask, and would wait for ever.
+    Raises Refused where the configuration has an endpoint with a user or a password.
     """
     from botocore.session import Session
     from botocore.utils import JSONFileCache
 
     session = Session(profile=profile)
+    about, services = session.get_scoped_config(), session.full_config.get("services", {})
+    own = services.get(about.get("services"), {}).values()
+    urls = [one.get("endpoint_url") for one in (about, *own) if isinstance(one, dict)]
+    if any(has_login(url) for url in urls if url):
+        raise Refused(f"endpoint_url in the AWS configuration file contains {LOGIN}.")
     if region := region or os.environ.get("AWS_REGION"):
         session.set_config_variable("region", region)
     if _wants_code(session):

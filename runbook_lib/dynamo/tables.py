@@ -120,7 +120,7 @@ def wait_active(connection: Connection, name: str, timeout: float = DEADLINE) ->
             indexes = content.get("GlobalSecondaryIndexes", [])
             states = {content["TableStatus"], *(index.get("IndexStatus", "ACTIVE") for index in indexes)}
             if states == {"ACTIVE"}:
-                note_active(name)
+                note_active(connection.address, name)
                 return table_of(content)
             state = ", ".join(sorted(states - {"ACTIVE"}))
         pause()
@@ -147,7 +147,7 @@ def delete(connection: Connection, name: str, timeout: float = DEADLINE) -> None
         if content["TableStatus"] != "DELETING":
             try:
                 answer(connection, "DeleteTable", name, lambda: connection.client.delete_table(TableName=name))
-                faults.note_deleted(name)
+                faults.note_deleted(connection.address, name)
             except DynamoError as refused:  # gone meanwhile, or still being made or changed: look again
                 if refused.code not in SETTLING:
                     raise
@@ -198,11 +198,7 @@ def change(
 
 def is_empty(connection: Connection, name: str) -> bool:
     """Return whether a consistent Scan finds no item. Read-only. Raises as Wire does."""
-    start = None
-    while True:
-        items, start = connection.wire.scan_page(name, start=start, limit=1)
-        if items or start is None:
-            return not items
+    return not any(connection.wire.scan_pages(name, limit=1))
 
 
 def _patiently(
@@ -232,7 +228,7 @@ def _describe(connection: Connection, name: str) -> dict | None:
             "Table"
         ]
     except DynamoError as refused:
-        if refused.code == faults.NOT_FOUND:
+        if refused.not_found:
             return None
         raise
 
@@ -257,35 +253,20 @@ def where_is(connection: Connection, operation: str, name: str) -> str:
     return f"{connection.label}: {operation} on {name} in {connection.region} ({connection.endpoint_url})"
 
 
-def asked(
-    connection: Connection,
-    operation: str,
-    name: str,
-    send: Callable[[], dict[str, Any]],
-    otherwise: str = "",
-    body: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """As `answer`, of a call that an engine may lack: NotAvailable there. It is not waited for where it is refused as too much.
-
-    `otherwise` ends the sentence about a missing right.
-    """
-    return answer(connection, operation, name, send, body, lenient=True, otherwise=otherwise)
-
-
 def answer(
     connection: Connection,
     operation: str,
     name: str,
     send: Callable[[], dict[str, Any]],
+    otherwise: str = "",
     body: dict[str, Any] | None = None,
     *,
     lenient: bool = False,
-    otherwise: str = "",
 ) -> dict[str, Any]:
     """What boto3's client answers to `send`, once it answers: passing faults are tried again, as on the data path.
 
     A new table that is not found is one of them. Raises Refused (fix something), Interrupted (wait) or DynamoError (the
-    caller decides); `lenient` and `otherwise` are for `asked`.
+    caller decides). `otherwise` ends the sentence about a missing right. `lenient`: see `asked`.
     """
     limiter, place = connection.limiter, f"{connection.label} {name}"
     where, garbled, since = where_is(connection, operation, name), 0, None
@@ -314,6 +295,10 @@ def answer(
                 ) from None
         limiter.pause(min(POLL * 2 ** min(attempt, 10), MAX_POLL) * random.uniform(0.75, 1.25))
     raise AssertionError
+
+
+# For a call that an engine may lack: NotAvailable there. It is not waited for where it is refused as too much.
+asked = partial(answer, lenient=True)
 
 
 @contextmanager
@@ -367,7 +352,7 @@ def _from_client_error(
         return Again(f"HTTP status {code or status}")
     if code not in faults.FINAL:
         return Again(faults.unknown(code, status), by_server=True)
-    if code == faults.NOT_FOUND and faults.is_new(name):
+    if code == faults.NOT_FOUND and faults.is_new(connection.address, name):
         return Again(code, missing=True)
     detail = faults.safe_detail(text)
     text = f"{where} was refused: {code}: {detail}."

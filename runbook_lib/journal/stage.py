@@ -275,15 +275,20 @@ def is_named_for(path: Path, begin: dict[str, Any]) -> bool:
     return number.isdigit() and path.name == journal.log_name(str(begin.get("table")), int(number))
 
 
-def created_tables(run: Run) -> dict[str, float]:
-    """Target table → seconds since it became active, for those that the run created and has not deleted. Read-only.
+def created_tables(run: Run) -> list[tuple[tuple[str, str], str, float]]:
+    """The tables that the run created and has not deleted: address, name, seconds since it became active. Read-only.
 
-    0 where the clock was set back since. {} where the journal cannot be read: whoever needs it says so.
+    0 where the clock was set back since. [] where the journal cannot be read: whoever needs it says so.
     """
     last: dict[str, dict[str, Any]] = {}
     with suppress(Refused, OSError):
         last = {event["table"]: event for event in Stage(run, "create").events("created", "deleted")}
-    moments = {
-        table: datetime.fromisoformat(event["at"]) for table, event in last.items() if event["kind"] == "created"
-    }
-    return {table: max(0.0, (now() - moment).total_seconds()) for table, moment in moments.items()}
+    return [
+        (
+            tuple(event.get("address", ())),
+            table,
+            max(0.0, (now() - datetime.fromisoformat(event["at"])).total_seconds()),
+        )
+        for table, event in last.items()
+        if event["kind"] == "created"
+    ]

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from ..dynamo.errors import table_name
 from ..dynamo.session import Connection, is_aws, sign_in
 from ..dynamo.structure.description import Table
 from ..errors import Refused
@@ -87,7 +88,7 @@ def check_lease(lease: LeaseSettings | None, entries: Collection[Entry], limits:
             "lease and limits.journal exclude each other: a worker elsewhere cannot follow the lease; remove one."
         )
     for entry in entries if lease else ():
-        own, *others = [name.rpartition("/")[2] for name in (lease.table, entry.source, entry.target)]  # also of ARNs
+        own, *others = map(table_name, (lease.table, entry.source, entry.target))
         if own in others:  # wherever the source lies: a table named like it misleads
             raise Refused(
                 f"lease.table {lease.table} is a table of {entry.name}; give the leases a table of their own."

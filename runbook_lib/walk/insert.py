@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..dynamo.batch_insert import MaybeOurs
+from ..dynamo.errors import MaybeOurs
 from ..errors import DynamoError, Failed, Stopped
 from ..journal.intents import JournalRow, encode_ids, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
@@ -17,7 +17,6 @@ from .ledger import Ledgers
 from .plan import Plan
 from .walk import Routed, digests_there
 
-LOST_TABLE, DENIED = "ResourceNotFoundException", "AccessDeniedException"
 OnPage = Callable[[str, Counter], None]
 
 
@@ -258,9 +257,9 @@ class Inserter:
             elif isinstance(found, DynamoError):
                 outcome[index] = FAILED
                 errors[str(index)] = f"{found.code}: {found.message}"
-                if found.code == LOST_TABLE:
+                if found.not_found:
                     lost = f"{rows[index].entry}: {target} is lost: {found.code}."
-                elif found.code == DENIED:
+                elif found.denied:
                     lost = f"{rows[index].entry}: {found}"
             elif digest(found) != rows[index].digest:
                 outcome[index] = CONFLICT

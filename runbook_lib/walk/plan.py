@@ -1,7 +1,7 @@
 """A plan: parameters and mapping set against the real tables, with every route compiled. Read-only."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +45,13 @@ class Plan:
         for route in self.routes.values():
             grouped[route.entry.source].append(route)
         return dict(grouped)
+
+    def by_target(self, rows: Iterable[Any]) -> dict[str, list]:
+        """Target table → those of the rows, or of what else has an `entry`, that belong there."""
+        grouped: dict[str, list] = defaultdict(list)
+        for row in rows:
+            grouped[self.all_routes[row.entry].entry.target].append(row)
+        return grouped
 
     def parents(self) -> dict[str, set[str]]:
         """Source table → the tables that its items refer to."""
@@ -193,13 +200,13 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
     return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)
 
 
-def recall_new_tables(ages: dict[str, float]) -> None:
+def recall_new_tables(created: Iterable[tuple[tuple[str, str], str, float]]) -> None:
     """Notes tables that this run created, perhaps in another process: not all of DynamoDB's hosts may know the latest yet.
 
-    `ages`: as `journal.stage.created_tables` gives them.
+    `created`: as `journal.stage.created_tables` gives them.
     """
-    for table, age in ages.items():
-        tables.note_active(table, age)
+    for address, table, age in created:
+        tables.note_active(address, table, age)
 
 
 def _describe_all(connection: Connection, names: set[str]) -> dict[str, Any]:

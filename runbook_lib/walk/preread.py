@@ -104,6 +104,12 @@ class _Keyed(NamedTuple):
 
 
 def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
+    found, doubtful = keys_of(page, routes)
+    return _Keyed(page, [(route.entry.target, key_hash(key), item) for route, item, key in found], doubtful)
+
+
+def keys_of(page: Page, routes: list[Route]) -> tuple[list[tuple[Route, dict, dict]], list[dict]]:
+    """Route, item and target key of what the routes select, and the source keys of items that are to be read whole for it."""
     found, doubtful = [], []
     names = [name for name, _ in routes[0].shape.source_key]
     for item in page.items:
@@ -114,8 +120,8 @@ def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
             if key is None:
                 doubtful.append({name: item[name] for name in names})
             else:
-                found.append((route.entry.target, key_hash(key), item))
-    return _Keyed(page, found, doubtful)
+                found.append((route, item, key))
+    return found, doubtful
 
 
 def whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
@@ -132,13 +138,9 @@ def _source_ids(plan: Plan) -> HashSet:
     for name, entry in plan.mapping.entries.items():
         route = plan.all_routes[name]
         attributes = sorted({entry.model.id or "", *entry.model.where} - {""})
-        start = None
-        while attributes:
-            items, start = plan.source.wire.scan_page(entry.source, start=start, attributes=attributes)
+        for items in plan.source.wire.scan_pages(entry.source, attributes=attributes) if attributes else ():
             ids = [route.id_of(item) for item in items if route.selects(item)]
             log.extend(id_hash(name, value) for value in ids if value is not None)
-            if start is None:
-                break
     return log.frozen()
 
 

@@ -20,7 +20,7 @@ import support_worlds as worlds
 from support_memory import Memory
 from support_wire import Keys, Stub, error, make, reply
 
-from runbook_lib.dynamo.batch_insert import MaybeOurs
+from runbook_lib.dynamo.errors import MaybeOurs
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, ConditionFailed, Interrupted
 
@@ -525,6 +525,23 @@ def test_an_insert_that_got_anothers_reply_is_looked_at():
 
     stub.script = [answer]
     assert make(stub).insert_many(TABLE, [ASKED, new], ("id",)) == [there, None]
+    stub.close()
+
+
+def test_two_refusals_that_change_places_make_nobodys_item_ours():
+    """Each showed the other's item, so both were refused at their first attempt; equal or not, the items are not ours."""
+    stub, first = Stub(), {"asked": OTHER, "other": ASKED}
+
+    def answer(body):
+        if "Statements" in body:
+            return error("UnknownOperationException")
+        item = body["Item"]
+        return error("ConditionalCheckFailedException", Item=first.pop(item["id"]["S"], item))
+
+    stub.script = [answer]
+    found = make(stub).insert_many(TABLE, [ASKED, OTHER], ("id",))
+    assert found == [ASKED, OTHER]
+    assert not any(isinstance(one, MaybeOurs) for one in found)
     stub.close()
 
 

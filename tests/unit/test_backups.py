@@ -38,7 +38,7 @@ class Client:
 
 def scripted(*script, url="http://x", label="target"):
     about = {"label": label, "region": "us-west-1", "endpoint_url": url, "who": ""}
-    return SimpleNamespace(**about, client=Client(*script), limiter=RateLimiter())
+    return SimpleNamespace(**about, address=(url, "us-west-1"), client=Client(*script), limiter=RateLimiter())
 
 
 def refusal(code, status=400, message="about canary-of-a-value"):

@@ -20,7 +20,8 @@ from support_wire import CANARY, HANG_UP, RESET, THROTTLED, Keys, Stub, error, m
 
 from runbook_lib import failpoints
 from runbook_lib.dynamo import batch_insert as batch
-from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, MaybeOurs, pack, statement_text
+from runbook_lib.dynamo.batch_insert import MAX_BYTES, STATEMENT_BYTES, pack, statement_text
+from runbook_lib.dynamo.errors import MaybeOurs
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import guarded
@@ -616,15 +617,18 @@ def test_a_reply_that_does_not_answer_every_statement_is_no_success(stub, wire, 
     assert sorted(table.items.values(), key=digest) == sorted(rows(20), key=digest)
 
 
-@pytest.mark.parametrize("code", ["ValidationException", "UnknownOperationException", "AccessDeniedException"])
+@pytest.mark.parametrize(
+    "code", ["ValidationException", "UnknownOperationException", "InvalidAction", "AccessDeniedException"]
+)
 def test_a_batch_refused_as_a_whole_goes_one_by_one(stub, wire, table, code):
     """Which item is at fault, only single requests tell. Where it is the operation, no more batches are sent."""
     stub.script = [lambda body: error(code) if len(body.get("Statements", ())) > 1 else table(body)]
     for part in (rows(25), [row(number) for number in range(100, 125)]):
         assert wire.insert_many("T", part, NAMES) == [None] * 25
     assert len(table.items) == 50
-    assert len(sizes(stub)) == (1 if code == "UnknownOperationException" else 2)
-    assert bool(wire.singly) == (code == "UnknownOperationException")
+    lacks = code in ("UnknownOperationException", "InvalidAction")
+    assert len(sizes(stub)) == (1 if lacks else 2)
+    assert bool(wire.singly) == lacks
 
 
 def test_nothing_is_lost_or_doubled_under_any_fault(stub):
@@ -789,6 +793,7 @@ def said(code):
         pytest.param(error("InternalServerError", 500), False, 2, id="500-of-dynamodb"),
         pytest.param(reply({}, 502, raw=b"<html>Bad Gateway</html>"), False, 2, id="502"),
         pytest.param(error("UnknownOperationException"), False, 1, id="unknown"),
+        pytest.param(error("NotImplemented"), False, 1, id="not-implemented"),
         pytest.param(error("AccessDeniedException"), False, 2, id="denied"),
         pytest.param(error("ResourceNotFoundException"), False, 2, id="not-found"),
         pytest.param(error("ValidationException", message="Unsupported"), False, 1, id="invalid-as-a-whole"),

@@ -163,9 +163,9 @@ class Client:
     describe_time_to_live = update_time_to_live = describe_continuous_backups = create_backup = describe_backup = _next
 
 
-def scripted(*script):
-    about = {"label": "target", "region": "us-west-1", "endpoint_url": "http://x", "who": ""}
-    return SimpleNamespace(**about, client=Client(*script), limiter=RateLimiter())
+def scripted(*script, region="us-west-1"):
+    about = {"label": "target", "region": region, "endpoint_url": "http://x", "who": ""}
+    return SimpleNamespace(**about, address=("http://x", region), client=Client(*script), limiter=RateLimiter())
 
 
 def refusal(code, status=400, message="about canary-of-a-value"):
@@ -412,6 +412,13 @@ def test_a_new_table_that_is_not_found_is_there():
     target.client.script = [state("ACTIVE"), {}, refusal("ResourceNotFoundException")]
     tables.delete(target, "a-new-table")
     assert tables.describe(target, "a-new-table") is None
+
+
+def test_a_new_table_of_another_region_is_missing_here_at_once():
+    """One of its name may have been made there by this very process."""
+    tables.wait_active(scripted(state("ACTIVE"), region="us-east-1"), "a-table-of-another-region")
+    here = scripted(refusal("ResourceNotFoundException"), state("ACTIVE"))
+    assert tables.describe(here, "a-table-of-another-region") is None
 
 
 def test_a_table_that_is_all_but_deleted_is_not_there():

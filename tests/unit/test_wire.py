@@ -726,15 +726,27 @@ def test_a_table_that_is_there_and_never_found_interrupts(stub, no_new_tables):
 
 def test_a_table_of_this_run_is_new_for_a_minute(stub, wire, no_new_tables):
     """Whatever DescribeTable says meanwhile; a table that the run deleted itself is not new any more."""
-    faults.note_active("T")
+    faults.note_active(wire.address, "T")
     stub.script = [GONE, GONE, GOOD]
     assert wire.get("T", {"id": {"S": "a"}}) == ITEM
     assert operations(stub) == ["GetItem"] * 3
-    faults.note_deleted("T")
-    faults.note_active("T", age=60)
+    faults.note_deleted(wire.address, "T")
+    faults.note_active(wire.address, "T", age=60)
     stub.script = [GONE]
     with pytest.raises(DynamoError):
         wire.get("T", {"id": {"S": "a"}})
+
+
+@pytest.mark.parametrize("other", ["region", "endpoint"])
+def test_a_new_table_is_new_at_its_own_address(stub, wire, no_new_tables, other):
+    """Where one of the same name is missing elsewhere, that is said at once."""
+    endpoint, region = wire.address
+    faults.note_active((endpoint, "elsewhere") if other == "region" else ("http://elsewhere", region), "T")
+    stub.script = [GONE]
+    with pytest.raises(DynamoError) as raised:
+        wire.get("T", {"id": {"S": "a"}})
+    assert raised.value.not_found
+    assert operations(stub) == ["GetItem", "DescribeTable"]
 
 
 # Patience

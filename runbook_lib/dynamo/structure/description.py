@@ -28,7 +28,7 @@ class Pace(NamedTuple):
     why: str
 
 
-NEW_TABLE = Pace(NEW.write, "what a new on-demand table takes")
+NEW_PACE = Pace(NEW.write, "what a new on-demand table takes")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def pace(place: Table | Index, kind: str) -> Pace:
         return Pace(provisioned, "its provisioned capacity")
     known = Pace(warm, "its warm throughput")
     if not warm:
-        known = Pace(getattr(NEW, kind), f"{NEW_TABLE.why}; DescribeTable does not say what this one does")
+        known = Pace(getattr(NEW, kind), f"{NEW_PACE.why}; DescribeTable does not say what this one does")
     return Pace(most, "its own limit, OnDemandThroughput") if 0 < most < known.units else known
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...dynamo.rate_limiter import ALL, READ, READ_UNIT, WRITE
-from ...dynamo.structure.description import NEW_TABLE, Pace, pace
+from ...dynamo.structure.description import NEW_PACE, Pace, pace
 from ...parameters import PriceList, load_prices
 from ...verdict import plural
 from ...walk.plan import Plan
@@ -185,7 +185,7 @@ def _write_pace(plan: Plan, target: str, index: str) -> Pace:
     table, create = plan.target_tables[target], _create(plan, target)
     if table:
         return pace(table.indexes[index] if index else table, WRITE)
-    return Pace(create.billing.write, "its provisioned capacity") if _is_provisioned(plan, target) else NEW_TABLE
+    return Pace(create.billing.write, "its provisioned capacity") if _is_provisioned(plan, target) else NEW_PACE
 
 
 def _capacities(plan: Plan, analysis: Analysis, target: str) -> Iterator[Bound]:

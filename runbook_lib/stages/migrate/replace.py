@@ -145,7 +145,7 @@ class Replacer:
         try:
             done = list(self._pool.map(delete, copies))
         except DynamoError as problem:
-            if problem.code != "AccessDeniedException":
+            if not problem.denied:
                 raise
             raise Interrupted(
                 f"{str(problem).rstrip('.')}; name a role that may delete as target.rollback_role_arn."

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...dynamo import backups, tables
-from ...dynamo.batch_insert import MaybeOurs
+from ...dynamo.errors import MaybeOurs, table_name
 from ...dynamo.session import Connection, is_aws
 from ...errors import DynamoError, Interrupted, Refused
 from ...journal.checkpoint import Checkpoint
@@ -95,7 +95,7 @@ def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
         match = _RESTORED.fullmatch(backup)
         # The name of a restored table holds only the beginning of a long one.
         known = {about["target"] for about in checkpoint.entries.values()}
-        meant = [name for name in known if match and _plain(name)[:KEPT] == match[1]]
+        meant = [name for name in known if match and table_name(name)[:KEPT] == match[1]]
         if match is None or len(meant) > 1:
             raise Refused(f"{text}: its name does not say which table it was restored from; write '{text}>TABLE'.")
         table = meant[0] if meant else match[1]
@@ -200,7 +200,7 @@ def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
 def _new_name(table: str, target: Connection) -> str:
     """`<table>-restored-<time>`, a name that no table has."""
     while True:
-        name = f"{_plain(table)[:KEPT]}-restored-{now():%Y%m%d%H%M%S}"
+        name = f"{table_name(table)[:KEPT]}-restored-{now():%Y%m%d%H%M%S}"
         if tables.describe(target, name) is None:
             return name
 
@@ -216,16 +216,12 @@ def _copy(
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="restore") as pool:
 
         def conflicts() -> Iterator[dict[str, Any]]:
-            start = None
-            while True:
-                items, start = target.wire.scan_page(found.backup, start=start)
+            for items in target.wire.scan_pages(found.backup):
                 batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
                 for number, different in pool.map(lambda batch: _settle(target, found.table, key, batch), batches):
                     counts.update(number)
                     yield from (entry_of(label, *one) for one in different)
                 look(f"{counts.total():,} items of {found.backup} looked at, {counts['inserted']:,} copied")
-                if start is None:
-                    return
 
         try:
             write_listing(checkpoint.run.folder, CONFLICTS, conflicts())
@@ -273,16 +269,11 @@ def _key(found: Wanted, target: Connection) -> list[str]:
     return [name for name, _ in sides[0].key]
 
 
-def _plain(table: str) -> str:
-    """The name of a table that may be named by its ARN."""
-    return table.rpartition("/")[2]
-
-
 def _target(name: str, checkpoint: Checkpoint) -> str:
     """The target table that a table's or entry's name means."""
     known = {about["target"] for about in checkpoint.entries.values()}
     table = checkpoint.entries[name]["target"] if name in checkpoint.entries else name
-    table = next((one for one in known if _plain(one) == _plain(table)), table)
+    table = next((one for one in known if table_name(one) == table_name(table)), table)
     if table not in known:
         raise Refused(
             f"{name} is not a target table of run {checkpoint.run.id}; its tables: {', '.join(sorted(known))}."

@@ -118,7 +118,8 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
             started = time.monotonic()
             made = tables.wait_active(plan.target, entry.target)
             notes = _settle(plan, entry)
-            stage.record("created", entry=entry.name, table=entry.target, identity=made.identity)
+            about = {"entry": entry.name, "table": entry.target, "identity": made.identity}
+            stage.record("created", **about, address=plan.target.address)
             run.logger().info("created %s", entry.target)
             created.append(Created(entry.name, entry.target, time.monotonic() - started, tuple(notes)))
     return created
@@ -255,15 +256,14 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
 
 
 def _first(plan: Plan, table: str, limit: int, winners: Winners) -> list[tuple[dict, Row]]:
-    route, found, start = plan.routes[table], [], None
-    while len(found) < min(limit, MAX_ITEMS):
-        items, start = plan.source.wire.scan_page(route.entry.source, start=start)
+    route, found, most = plan.routes[table], [], min(limit, MAX_ITEMS)
+    for items in plan.source.wire.scan_pages(route.entry.source):
         for item in items:
             routed = route_items(Page(route.entry.source, 0, 0, None, None, [item]), [route], [], winners)
             found += [(item, row) for row in routed.rows]
-        if start is None:
+        if len(found) >= most:
             break
-    return found[: min(limit, MAX_ITEMS)]
+    return found[:most]
 
 
 def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
@@ -273,13 +273,11 @@ def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
     if len(key) == 1 and key[0][0] == route.entry.model.id:
         found = wire.get_many(table, [{key[0][0]: old} for old in ids])
         return [item for item in found if item is not None and route.selects(item)]
-    wanted, found, start = {id_hash(route.entry.name, old) for old in ids}, [], None
-    while True:
-        items, start = wire.scan_page(table, start=start)
+    wanted, found = {id_hash(route.entry.name, old) for old in ids}, []
+    for items in wire.scan_pages(table):
         selected = [(route.id_of(item), item) for item in items if route.selects(item)]
         found += [item for old, item in selected if old is not None and id_hash(route.entry.name, old) in wanted]
-        if start is None:
-            return found
+    return found
 
 
 def _pages(plan: Plan, closure: Closure, winners: Winners, execution: int) -> list[Routed]:
@@ -303,11 +301,8 @@ def _pairs(plan: Plan, closure: Closure) -> list[Pair]:
         for item in closure.items.get(route.entry.source, []):
             source_key = {name: item[name] for name, _ in route.shape.source_key}
             sources[route.entry.source, key_text(source_key)] = item
-    by_target: dict[str, list[Row]] = defaultdict(list)
-    for row in closure.rows:
-        by_target[plan.routes[row.entry].entry.target].append(row)
     pairs = []
-    for target, rows in by_target.items():
+    for target, rows in plan.by_target(closure.rows).items():
         found = plan.target.wire.get_many(target, [row.key for row in rows])
         for row, item in zip(rows, found, strict=True):
             source = sources[plan.routes[row.entry].entry.source, key_text(row.source_key)]

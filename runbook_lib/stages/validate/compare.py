@@ -154,10 +154,7 @@ class PageComparer:
         """Reads the target under every row's key and compares."""
         at = iso(datetime.fromtimestamp(self._now + time.monotonic() - self._ticks, UTC))
         page = Compared(unrouted=len(routed.unrouted), at=at)
-        by_table: dict[str, list[Row]] = defaultdict(list)
-        for row in routed.rows:
-            by_table[self._plan.routes[row.entry].entry.target].append(row)
-        for target, rows in by_table.items():
+        for target, rows in self._plan.by_target(routed.rows).items():
             there = self._plan.target_tables[target] is not None
             items = self._plan.target.wire.get_many(target, [row.key for row in rows]) if there else [None] * len(rows)
             hashes = [key_hash(row.key) for row in rows]

@@ -12,7 +12,7 @@ from ...mapping.routes import Route
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash, text_of
 from ...walk.plan import Plan
-from ...walk.preread import key_attributes_of, whole_rows
+from ...walk.preread import key_attributes_of, keys_of, whole_rows
 from ...walk.walk import Page, walk
 from .residual import Mine, Residual, Search
 
@@ -90,9 +90,8 @@ class _Scan:
         """
         if (table := self._plan.target_tables[target]) is None:
             return
-        names, start, others = sorted(name for name, _ in table.key), None, self._others.get(target, ())
-        while True:
-            items, start = self._plan.target.wire.scan_page(target, start=start, attributes=None if whole else names)
+        names, others = sorted(name for name, _ in table.key), self._others.get(target, ())
+        for items in self._plan.target.wire.scan_pages(target, attributes=None if whole else names):
             mine, extra = [], []
             for item in items:
                 key = {name: item[name] for name in names}
@@ -104,8 +103,6 @@ class _Scan:
                     extra.append(key)
             yield mine, extra
             self._on_page()
-            if start is None:
-                return
 
 
 class _Made(NamedTuple):
@@ -133,23 +130,15 @@ def _others(
     keys: dict[str, HashLog] = defaultdict(HashLog)
 
     def make(page: Page, routes: list[Route], *_: object) -> list[_Made]:
-        names = [name for name, _ in routes[0].shape.source_key]
-        made, doubtful = [], []
-        for item in page.items:
-            for route in routes:
-                if route.selects(item):
-                    key = route.key_of(item)
-                    if key is None:
-                        doubtful.append({name: item[name] for name in names})
-                    else:
-                        made.append(_Made(route.entry.name, key, route.id_of(item)))
+        found, doubtful = keys_of(page, routes)
+        made = [_Made(route.entry.name, key, route.id_of(item)) for route, item, key in found]
         return made + [_Made(row.entry, row.key, row.old) for row in whole_rows(others, page.table, doubtful)]
 
     def collect(made: list[_Made]) -> None:
         for one in made:
             if one.old is not None and plan.mapping.entries[one.entry].model.renews_ids:
                 renewed.add(one.entry, *hashed([text_of(one.old)]))
-        for target, of_target in _by_target(plan, made).items():
+        for target, of_target in plan.by_target(made).items():
             if target in targets:
                 keys[target].extend([key_hash(one.key) for one in of_target])
             asked = [one for one in of_target if one.entry in parents and one.old is not None]
@@ -164,10 +153,3 @@ def _others(
     if left_out:
         walk(others, collect, attributes=key_attributes_of(others), route=make)
     return {target: log.frozen() for target, log in keys.items()}
-
-
-def _by_target(plan: Plan, made: list[_Made]) -> dict[str, list[_Made]]:
-    found: dict[str, list[_Made]] = defaultdict(list)
-    for one in made:
-        found[plan.all_routes[one.entry].entry.target].append(one)
-    return found
