@@ -49,6 +49,7 @@ class Intent:
     errors: dict[str, str] = field(default_factory=dict)
     undoing: set[int] = field(default_factory=set)  # an undo was announced
     undone: dict[int, str] = field(default_factory=dict)
+    unanswered: set[int] = field(default_factory=set)  # inserted, as far as an equal item tells; no answer said so
     stale: set[int] = field(default_factory=set)  # conflicts with an earlier version that an open intent wrote
     replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
     unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
@@ -155,6 +156,7 @@ def intents(
         elif kind == "outcome":
             record = orjson.loads(body)
             waiting.outcome, waiting.last, waiting.errors = record["rows"], record["last"], record["errors"]
+            waiting.unanswered = set(record.get("unanswered", ()))
             waiting.stale, waiting.replaced = set(record.get("stale", ())), marks.replaced(waiting.n)
             if waiting.replaced and not whole:
                 _take_out(waiting)

@@ -12,6 +12,7 @@ outcome  n, execution, page, last, counts, unrouted, rows, errors     after its 
          single                                                       entry -> why single requests inserted, not batches
          instead                                                      what was settled before and is again: n, letter, index
          stale                                                        conflicts with what this run wrote of an earlier version
+         unanswered                                                   rows that count as inserted because an equal item is there
 undo     n, execution, rows                                          before the first delete leaves
 undone   n, execution, rows, counts                                  rows: index -> what became of it
 fence    writer, closed                                              see shared_journal.py; says nothing of items

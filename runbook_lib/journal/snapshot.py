@@ -157,6 +157,10 @@ class Snapshot:
                 found[entry].update(reasons)
         return dict(found)
 
+    def unanswered(self) -> int:
+        """Items that count as inserted because an equal one was there after an insert that got no answer."""
+        return sum(file.unanswered for file in self.files)
+
     def state(self, execution: int | None = None) -> State:
         """The stage in sum; of one execution where it is given."""
         counts: dict[str, Counter] = defaultdict(Counter)

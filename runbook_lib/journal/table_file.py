@@ -125,6 +125,7 @@ class TableFile:
     marks: Marks
     seen: dict[str, "Seen"]  # entry -> what its outcomes say of attributes; files of older versions say nothing
     singly: dict[str, Counter]  # entry -> why single requests inserted, not batches -> items
+    unanswered: int  # rows that count as inserted because an equal item was there: no answer said so
 
     def intents(
         self, *, whole: bool = False, only: Collection[int] | None = None, file: BinaryIO | None = None
@@ -225,6 +226,7 @@ class Reading:
         self._holding: dict[str, list[int]] = {CONFLICT: [], FAILED: []}
         self._seen: dict[str, Seen] = defaultdict(Seen)
         self._singly: dict[str, Counter] = defaultdict(Counter)
+        self._unanswered = 0
         self._waiting: bytes | None = None  # an intent whose outcome has not come yet
         self._unsent: set[int] = set()
 
@@ -267,6 +269,7 @@ class Reading:
             self._marks,
             dict(self._seen),
             dict(self._singly),
+            self._unanswered,
         )
 
     def _cut_short(self) -> None:
@@ -297,6 +300,7 @@ class Reading:
             self._seen[entry].add(ledger, {name: dict.fromkeys(types[name], 1) for name in types})
         for entry, reason in outcome.get("single", {}).items():
             self._singly[entry][reason] += outcome["counts"][entry].get("inserted", 0)
+        self._unanswered += len(outcome.get("unanswered", ()))
         for earlier, letter, index in outcome.get("instead", ()):
             counted.undone["replaced"] -= letter == INSERTED
             if (letter, index) not in self._marks.replaced(earlier):

@@ -107,6 +107,12 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     counts = table_counts(migration.state, journal.entries())
     alerts = migration_alerts(plan, migration, counts, dangling, written.unreadable) + repair.alerts(stage)
     alerts += migration.held.alerts() if migration.held else []
+    if unanswered := journal.unanswered():
+        message = (
+            f"{plural(unanswered, 'item')} counted as inserted without an answer that said so: an equal one is there"
+        )
+        action = "Nothing to do, unless your application writes equal items under the same keys: see docs/rollback.md."
+        alerts.append(Alert("", "", message, action))
     alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
     sections = {
         **_counted(counts, migration.state.unrouted, journal),
@@ -255,13 +261,14 @@ def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
 def _counted(tables: dict[str, dict[str, int]], unrouted: int, migrated: Snapshot | None = None) -> dict[str, Any]:
     """Counts and sums; with the journal of 03 also what became of each entry's attributes, and what went in single requests."""
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
-    singly = {}
+    singly, unanswered = {}, 0
     if migrated:
         seen = migrated.seen()
         ledgers = {name: ledger.as_json(seen[name].ledger) if name in seen else {} for name in tables}
         tables = {name: {**counts, "ledger": ledgers[name]} for name, counts in tables.items()}
-        singly = migrated.singly()
-    return {"tables": tables, "totals": {**totals, "unrouted": unrouted}, "inserted_singly": singly}
+        singly, unanswered = migrated.singly(), migrated.unanswered()
+    totals |= {"unrouted": unrouted}
+    return {"tables": tables, "totals": totals, "inserted_singly": singly, "inserted_unanswered": unanswered}
 
 
 def _migration_sections(migrated: Snapshot) -> dict[str, Any]:
@@ -273,7 +280,7 @@ def _migration_sections(migrated: Snapshot) -> dict[str, Any]:
 
 
 def _rollback(counts: Counter) -> dict[str, int]:
-    return {key: counts[key] for key in ("deleted", "kept_edited", "not_found")}
+    return {key: counts[key] for key in ("deleted", "kept_edited", "not_found", "unanswered")}
 
 
 def alerts_as_json(alerts: list[Alert]) -> list[dict[str, str]]:

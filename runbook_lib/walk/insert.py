@@ -141,8 +141,9 @@ class Inserter:
                 **unreadable_of(routed.rows),
             )
             unsent: list[int] = []
+            unanswered: list[int] = []
             try:
-                outcome, errors, lost = self._insert(routed.rows, there, present, sent, unsent)
+                outcome, errors, lost = self._insert(routed.rows, there, present, sent, unsent, unanswered)
             finally:
                 if unsent:  # so that another operator's equal items are not taken for ours when this is resumed
                     log.append("unsent", n=n, execution=self._execution, rows=unsent)
@@ -169,6 +170,7 @@ class Inserter:
                 **self._single(routed.rows),
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
                 **({"stale": stale} if stale else {}),
+                **({"unanswered": unanswered} if unanswered else {}),
             )
         except OSError as problem:
             raise unwritable(problem) from problem
@@ -236,10 +238,12 @@ class Inserter:
         present: list[bool],
         sent: list[bool],
         unsent: list[int],
+        unanswered: list[int],
     ) -> tuple[str, dict[str, str], str | None]:
         """One letter a row, the reasons of those that failed, and a sentence where a table is lost or may not be written.
 
         `sent`: an earlier execution may have written this row. `unsent` gets the rows that a guard held back; then it raises.
+        `unanswered` gets those of which no answer said that they are inserted: an equal item is there.
         """
         outcome: list[str] = [""] * len(rows)
         absent: dict[str, list[int]] = defaultdict(list)
@@ -250,6 +254,7 @@ class Inserter:
                 outcome[index] = CONFLICT
             else:  # equal; where it was absent when an earlier execution wrote its intent, it is ours
                 outcome[index] = ALREADY_THERE if present[index] else INSERTED
+                unanswered += [] if present[index] else [index]
         errors, lost = {}, None
         for target, found, index in self._write(rows, absent, unsent):
             if found is None:
@@ -264,7 +269,9 @@ class Inserter:
             elif digest(found) != rows[index].digest:
                 outcome[index] = CONFLICT
             else:  # absent at intent, and now equal: ours only where an insert of this row may have landed unanswered
-                outcome[index] = INSERTED if sent[index] or isinstance(found, MaybeOurs) else ALREADY_THERE
+                ours = sent[index] or isinstance(found, MaybeOurs)
+                outcome[index] = INSERTED if ours else ALREADY_THERE
+                unanswered += [index] if ours else []
         return "".join(outcome), errors, lost
 
     def _write(

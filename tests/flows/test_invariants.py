@@ -142,6 +142,7 @@ def test_a_second_run_inserts_nothing_and_the_same_run_writes_nothing(moto_world
         "deleted": 0,
         "kept_edited": 0,
         "not_found": 0,
+        "unanswered": 0,
         "stage": "migrate",
         "tables_deleted": [],
     }

@@ -123,6 +123,34 @@ def cut_off(command) -> None:
         failpoints.disarm()
 
 
+def test_what_counts_as_ours_without_an_answer_is_said_in_the_reports(harbour):
+    """The limit that docs/rollback.md states: equal items that came after the run was cut off."""
+    flow = harbour.flow()
+    cut_off(flow.migrate)
+    for number in range(3):
+        harbour.put(ship(number))
+    report = flow.migrate()
+    assert (report["totals"]["inserted"], report["inserted_unanswered"]) == (1, 1)  # the others never left
+    assert "1 item counted as inserted without an answer" in report["alerts"][-1]["message"]
+    report = flow.rollback()
+    assert (report["rollback"]["deleted"], report["rollback"]["unanswered"]) == (1, 1)
+    assert any("1 item deleted of which no answer had said" in alert["message"] for alert in report["alerts"])
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_confirmed_inserts_are_not_counted_among_those_without_an_answer(resumed, harbour):
+    """Nor those that a rollback of a killed run finds neither there nor equal."""
+    flow = harbour.flow()
+    if resumed:
+        report = flow.migrate()
+        assert report["inserted_unanswered"] == 0
+    else:
+        cut_off(flow.migrate)
+        harbour.put(ship(0, sails="red"))
+    report = flow.rollback()["rollback"]
+    assert (report["deleted"], report["unanswered"]) == (3 if resumed else 0, 0)
+
+
 def claims(flow) -> int:
     """How many items the migration has announced that may have arrived."""
     return sum(len(file.maybe_landed) for file in Stage(flow.run(), "migrate").read().files)

@@ -138,6 +138,13 @@ class Undoing:
         if undone.not_found:
             message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else, or expired"
             alerts.append(Alert("", "", message, "Nothing to do."))
+        if undone.unanswered:
+            message = (
+                f"{plural(undone.unanswered, 'item')} deleted of which no answer had said that this run inserted them: "
+                "the run was cut off, or replies were lost, and the items were equal to its own"
+            )
+            action = "If your application writes equal items under the same keys, compare with what it wrote."
+            alerts.append(Alert("", "", message, action))
         for table in undone.made_again:
             message = "deleted, and another table made under its name, since this run wrote into it; its items were left alone"
             action = "If it was restored from a backup, items of this run may be in it: check by hand."

@@ -58,6 +58,7 @@ class Undone:
     already_there: int = 0  # items of others, left alone: those equal to ours from before,
     conflicts: int = 0  # and those different from ours under the same key
     journal: Snapshot | None = None  # the stage's journal after it
+    unanswered: int = 0  # of the deleted: no answer had said that this run inserted them; they were equal
     made_again: tuple[str, ...] = ()  # target tables that were deleted, and others made under their names: left alone
 
     def others(self) -> str:
@@ -119,6 +120,7 @@ def undo(
         letters[ALREADY_THERE],
         letters[CONFLICT],
         after,
+        counts["unanswered"],
         others,
     )
 
@@ -291,8 +293,11 @@ class _UndoFile:
         counts = Counter(states.values())
         # An item that was kept before is already counted.
         counts.subtract(Counter(intent.undone[index] for index in indexes if index in intent.undone))
+        deleted = [index for index, state in states.items() if state == DELETED]
+        unanswered = sum(intent.outcome is None or index in intent.unanswered for index in deleted)
+        more = {"unanswered": unanswered} if unanswered else {}
         rows = {str(index): state for index, state in states.items()}
-        self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts=counts)
+        self._log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts={**counts, **more})
         for index, state in states.items():
             if state == KEPT_EDITED:
                 self._kept.append(intent.rows[index])
