@@ -209,7 +209,7 @@ def _listed_conflicts(migrated: Snapshot, plan: Plan) -> dict[str, HashSet]:
 def _structure(plan: Plan, structures: Structures) -> tuple[list[str], list[Alert]]:
     """Sentences on what the target's tables lack, and alerts on what of the source is lost without harm to the items."""
     missing = [name for name in plan.target_names() if plan.target_tables[name] is None]
-    checks = [check for check in structure_checks(plan, structures) if check.table not in missing]
+    checks = [check for check in structure_checks(plan, structures, ahead=False) if check.table not in missing]
     stopping = [f"{check.table}: {check.message}" for check in checks if check.level == FAIL]
     return (
         sorted([f"{name}: the table does not exist" for name in missing] + stopping),
