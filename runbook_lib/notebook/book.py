@@ -203,7 +203,8 @@ class Book:
             self._planned(steps or ["retry nothing: no item failed"])
             return None
         if not self.execute:
-            self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
+            entries = [route.entry for route in plan.routes.values()]
+            self._planned([f"insert {entry.name} from {entry.source} into {entry.target}" for entry in entries])
             return None
         done = self._work.migrate(plan, retry_failed if again else migrate)
         migration: Migration = done.result

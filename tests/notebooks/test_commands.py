@@ -108,6 +108,7 @@ def test_without_execute_the_plan_is_shown_and_nothing_written(shop, capsys, com
         run(shop, capsys, "create-tables", *CONFIRMED, f"{shop.name}prod")
     code, result = run(shop, capsys, command)
     assert (code, result["verdict"]) == (0, "PLAN")
+    assert {step.split()[0] for step in result["plan"]} <= {"insert", "create", "take"}  # after "would"
     assert result["plan"]
     if command == "migrate":
         assert shop.items("Orders", "prod") == []
