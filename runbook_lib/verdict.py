@@ -66,8 +66,8 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
                 Alert(
                     REVIEW,
                     name,
-                    f"{plural(counts['conflicts'], 'conflict')}: a different item holds the target key",
-                    "See conflicts.jsonl; decide which item is right. Nothing was overwritten.",
+                    f"{plural(counts['conflicts'], 'conflict')}: another item has the target key",
+                    "See conflicts.jsonl; decide which item is right. Nothing is overwritten.",
                 )
             )
     if unrouted and not ignore_unrouted:

@@ -258,7 +258,7 @@ class Trying:
             waited = self._waited(problem)
             during = f" in {waited:.0f} seconds (limits.patience)" if problem.overload and limiter.patience else ""
             raise Interrupted(
-                f"{place}: gave up after {self._all} attempts{during}; the last one failed: {problem.reason}; fix that."
+                f"{place}: gave up after {self._all} attempts{during}; the last one failed: {problem.reason}."
             ) from None
         requests._back_off(self._all)
 

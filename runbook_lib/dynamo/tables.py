@@ -291,7 +291,7 @@ def answer(
                 if not problem.by_server and _UNDERSTOOD not in vars(connection.client):
                     raise Refused(f"{where}: {NOT_DYNAMODB} ({problem.reason}).") from None
                 raise Interrupted(
-                    f"{where}: gave up after {garbled} attempts; the last one failed: {problem.reason}; fix that."
+                    f"{where}: gave up after {garbled} attempts; the last one failed: {problem.reason}."
                 ) from None
         limiter.pause(min(POLL * 2 ** min(attempt, 10), MAX_POLL) * random.uniform(0.75, 1.25))
     raise AssertionError

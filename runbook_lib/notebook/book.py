@@ -40,6 +40,9 @@ from .progress import Progress, telling
 from .steps import Done, Steps, refused_as
 
 BANNER = "runbook-verdict"
+STAYS = (
+    "Nothing was rolled back: what arrived stays in the target, and the journal knows it. Resume, or undo it with 05."
+)
 
 
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
@@ -200,7 +203,8 @@ class Book:
             self._planned(steps or ["retry nothing: no item failed"])
             return None
         if not self.execute:
-            self._planned([f"{r.entry.source} → {r.entry.target} ({r.entry.name})" for r in plan.routes.values()])
+            entries = [route.entry for route in plan.routes.values()]
+            self._planned([f"insert {entry.name} from {entry.source} into {entry.target}" for entry in entries])
             return None
         done = self._work.migrate(plan, retry_failed if again else migrate)
         migration: Migration = done.result
@@ -352,6 +356,8 @@ class Book:
 
     def _show_banner(self, verdict: str, headline: str, exit_code: int, resume: str | None = "") -> None:
         open_items = views.alerts(self._alerts) if self._content is not None else ""
+        if resume and self.stage == "03_migrate":
+            open_items = html.note(STAYS)
         self._banner.show(
             {
                 "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,

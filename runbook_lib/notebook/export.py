@@ -1,5 +1,6 @@
 """An executed notebook as HTML that needs no network: with code for engineers, without for readers of the report."""
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from ..run.files import write_atomically
 
 TEMPLATES = Path(__file__).with_name("html_template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
+NOT_REACHED = "The notebook stopped here. What comes after it was not reached: see the verdict at the top."
 
 
 def export(notebook: Path) -> tuple[Path, Path]:
@@ -15,9 +18,11 @@ def export(notebook: Path) -> tuple[Path, Path]:
 
     content = nbformat.read(notebook, 4)
     _drop_widgets(content)
+    report = _reached(content)
     paths = (notebook.with_suffix(".html"), notebook.with_name(f"{notebook.stem}-code.html"))
     for path, with_code in zip(paths, (False, True), strict=True):
-        body, _ = _exporter(with_code).from_notebook_node(content, {"metadata": {"name": notebook.stem}})
+        shown = content if with_code else report
+        body, _ = _exporter(with_code).from_notebook_node(shown, {"metadata": {"name": notebook.stem}})
         write_atomically(path, body.encode())
     return paths
 
@@ -49,3 +54,20 @@ def _drop_widgets(content) -> None:
                 kept.append(output)
         if cell.cell_type == "code":
             cell.outputs = kept
+
+
+def _reached(content):
+    """A copy for readers: links lead to reports, and headings over nothing are left out, because they read as results."""
+    import nbformat
+
+    report = copy.deepcopy(content)
+    cells = [cell for cell in report.cells if PAPERMILL not in cell.metadata.get("tags", ())]
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace(".ipynb)", ".html)")
+    code = [at for at, cell in enumerate(cells) if cell.cell_type == "code" and cell.source]
+    last = max((at for at in code if cells[at].execution_count or cells[at].outputs), default=-1)
+    if code and last < code[-1]:
+        cells = [*cells[: last + 1], nbformat.v4.new_markdown_cell(NOT_REACHED)]
+    report.cells = cells
+    return report

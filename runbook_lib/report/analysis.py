@@ -260,15 +260,19 @@ def targets(analysis: Analysis) -> Html:
 
 
 def quarantine(analysis: Analysis) -> Html:
-    """The items that would not be written, by reason."""
+    """The items that would not be written, by reason: quarantined, in conflict, unrouted."""
     rows = [
         [name, attribute or muted("the whole item"), reason, count]
         for name, t in ordered(analysis)
         for (attribute, reason), count in sorted(t.reasons.items())
     ]
+    for name, t in ordered(analysis):
+        held = {"another source item makes the same key": t.losers, "the target's item is different": t.different_there}
+        rows += [[name, muted("the key"), f"conflict: {why}", count] for why, count in held.items() if count]
+    rows += [[source, muted("the whole item"), "no entry selects it", n] for source, n in analysis.unrouted.items()]
     if not rows:
-        return note("Nothing would be quarantined.", "good")
-    foot = ["in all", "", "", sum(t.quarantined for t in analysis.tables.values())]
+        return note("Every item would be written.", "good")
+    foot = ["in all", "", "", sum(row[-1] for row in rows)]
     return table(["entry", "attribute", "reason", "items"], rows, align="llwr", foot=foot)
 
 

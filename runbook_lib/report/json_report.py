@@ -77,8 +77,8 @@ def canary_alerts(canary: Canary) -> list[Alert]:
         alerts.append(Alert(FAIL, "", f"{plural(canary.wrong, 'item')} not as expected", "See the comparison below."))
     for name, counts in canary.state.tables.items():
         if counts["conflicts"]:
-            message = f"{plural(counts['conflicts'], 'conflict')}: a different item holds the key"
-            alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing was overwritten."))
+            message = f"{plural(counts['conflicts'], 'conflict')}: another item has the target key"
+            alerts.append(Alert(REVIEW, name, message, "Decide which item is right. Nothing is overwritten."))
     if canary.undone and canary.undone.kept_edited:
         message = f"{plural(canary.undone.kept_edited, 'test item')} edited in the meantime and left in the target"
         alerts.append(Alert(REVIEW, "", message, "See the rollback's list."))

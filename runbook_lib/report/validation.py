@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ..stages.validate.validate import Validation
 from ..verdict import plural
-from .drawing.html import TICK, Html, chip, details, flagged, heading, muted, note, quiet, table
+from .drawing.html import TICK, Html, chip, details, flagged, heading, muted, note, quiet, table, with_code
 from .samples import key_tag
 
 if TYPE_CHECKING:
@@ -106,10 +106,8 @@ def differences_html(result: Validation) -> Html:
     columns = ("table", "kind", "attribute", "should be → is", "made by", "items", "for example", "what to do")
     body = table(columns, rows, align="lllwwrlw", limit=CAUSES, marks=marks)
     shown = len(result.differences)
-    said = (
-        f"Counted over all items. differences.jsonl has the first {shown:,} with their keys; the codes are its `code`."
-    )
-    return body + muted(said)
+    said = f"Counted over all items. differences.jsonl has the first {shown:,} with their keys; `code` there is the code here."
+    return body + muted(with_code(said))
 
 
 def _types(expected: str, found: str) -> Html | str:

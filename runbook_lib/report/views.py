@@ -7,13 +7,14 @@ Validation: validation, differences, differences_html, residual, patterns.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.checks import Check, alerts_of
 from ..verdict import FAIL, REVIEW, Alert
 from .analysis import costs, overview, profile, profile_html, quarantine, reference_map, references, targets
-from .drawing.html import Html, badge, chip, details, mono, muted, note, table
+from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
 from .figures import types
 from .mapping import drift, ledger, undeclared, unmatched
 from .samples import samples
@@ -85,7 +86,7 @@ def alerts(open_items: Iterable[Alert]) -> Html:
         return note("Nothing open.", "good")
     rows, marks = [], []
     for level, action, members in groups:
-        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), _with_code(action)])
+        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), with_code(action)])
         marks.append({FAIL: "bad", REVIEW: "look"}.get(level, "quiet"))
     return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
 
@@ -101,26 +102,26 @@ def _grouped(open_items: Iterable[Alert]) -> list[tuple[str, str, list[Alert]]]:
 
 def decision(analysis: Analysis) -> Html:
     """The go/no-go list: each check with ok, note, look or stop. A line where all is well; else one for each finding."""
-    rows, marks = [], []
+    rows, marks, levels = [], [], Counter()
     by_what: dict[str, list[Check]] = {}
     for check in analysis.checks:
         by_what.setdefault(check.what, []).append(check)
     for what, checks in by_what.items():
         for level, action, members in _grouped(alerts_of(checks)):
             word, tone = STATES[level]
-            rows.append([chip(word, tone), what, _message(members), _where(members), _with_code(action)])
+            levels[level] += 1
+            rows.append([chip(word, tone), what, _message(members), _where(members), with_code(action)])
             marks.append(tone)
         if fine := list(dict.fromkeys(check.message for check in checks if not check.level)):
-            said = fine[0] if len(fine) == 1 else f"{len(fine)} more as they should be"
+            said = fine[0] if len(fine) == 1 else f"{len(fine)} tables, nothing amiss"
             rows.append([chip("ok", "good"), what, said, "", ""])
             marks.append("good")
-    levels = {level: sum(check.level == level for check in analysis.checks) for level in (FAIL, REVIEW)}
     if levels[FAIL]:
-        word, why, tone = "No go.", f"{_say(levels[FAIL], 'check says', 'checks say')} stop.", "bad"
+        word, why, tone = "No go.", f"{_say(levels[FAIL], 'line says', 'lines say')} stop.", "bad"
     elif levels[REVIEW]:
         word, why, tone = (
             "Go, after a look.",
-            f"{_say(levels[REVIEW], 'check asks', 'checks ask')} for a decision.",
+            f"{_say(levels[REVIEW], 'line asks', 'lines ask')} for a decision.",
             "look",
         )
     else:
@@ -131,14 +132,6 @@ def decision(analysis: Analysis) -> Html:
 
 def _say(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
-
-
-def _with_code(sentence: str) -> Html:
-    """The sentence, with text in backticks as code."""
-    pieces = sentence.split("`")
-    if len(pieces) % 2 == 0:
-        return Html.escape(sentence)
-    return Html("").join(mono(piece) if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 def _kind(message: str) -> str:

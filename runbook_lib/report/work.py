@@ -1,8 +1,11 @@
 """What was done, as HTML: tables created, a test, a migration and its progress, an undo."""
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..mapping.model import Mapping
@@ -16,7 +19,21 @@ from ..values import equal
 from ..verdict import plural
 from ..walk.plan import Plan
 from . import figures
-from .drawing.html import TICK, Html, chip, details, duration, flagged, heading, mono, muted, note, number, table
+from .drawing.html import (
+    TICK,
+    Html,
+    chip,
+    details,
+    duration,
+    flagged,
+    heading,
+    mono,
+    muted,
+    note,
+    number,
+    table,
+    with_code,
+)
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
@@ -307,25 +324,39 @@ def files(run: Run) -> Html:
     meaning = {
         "mapping-draft": "what 00 drafted, with its evidence",
         "migration-analysis": "what 01 found",
+        "plan": "what 01 saw; 03 compares with it",
         "migration-checkpoint": "what 05 needs to roll back",
         "migration-report": "figures of a stage and those before it",
         "id-map": "old id and new id of every item",
         "quarantine": "items not written because a value does not fit",
         "conflicts": "items whose target key another item has",
         "unrouted": "items that no entry selects",
+        "dangling": "references that name no item",
+        "unreadable": "values at reference paths that cannot be read as ids",
         "failed": "items that could not be written",
+        "residual-ids": "ids of the source that 04 found in the target",
+        "residual-environment": "places where 04 found the source environment's name",
         "differences": "first items that 04 found missing, different or extra",
         "drift": "items that changed on either side since the migration",
         "restore-conflicts": "items that differ in the restored table",
         "kept": "items that a rollback left alone",
         "run.log": "what happened, step by step",
+        "audit": "the chain of hashes that `runbook verify` checks",
     }
     rows = []
     for path in sorted(run.folder.iterdir()):
         about = next((text for start, text in meaning.items() if path.name.startswith(start)), None)
         if about and path.is_file():
-            rows.append([mono(path.name), about, number(path.stat().st_size)])
+            stage = _stage_of(path) if path.name.startswith("migration-checkpoint") else ""
+            rows.append([mono(path.name), with_code(about + stage), number(path.stat().st_size)])
     return table(["file", "what it is", "bytes"], rows, align="lwr", caption=f"outputs: {run.id}")
+
+
+def _stage_of(checkpoint: Path) -> str:
+    """What a checkpoint rolls back; "" where it cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return {"test": " the tests", "migrate": " the migration"}[json.loads(checkpoint.read_bytes())["stage"]]
+    return ""
 
 
 def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Html:

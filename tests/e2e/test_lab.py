@@ -19,16 +19,6 @@ from runbook_lib.demo.world import World
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +31,8 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lab(project, tmp_path_factory):
+def lab(project, browser, tmp_path_factory):
     """JupyterLab on the embedded world, with settings of its own; gives its address."""
-    if not CHROMIUM:
-        pytest.skip("Chromium is not installed")
     home = tmp_path_factory.mktemp("jupyter")
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
@@ -104,19 +92,6 @@ def _answering(runtime: Path, server: subprocess.Popen) -> str:
         except (OSError, ValueError):  # not yet there; not yet whole
             time.sleep(0.1)
     raise AssertionError("JupyterLab does not answer")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium."""
-    if not CHROMIUM:
-        pytest.skip("Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def run_all(browser, lab: str, stage: str):

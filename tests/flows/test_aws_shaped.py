@@ -7,10 +7,8 @@ migration with each, and all behaviours at once.
 
 import re
 from contextlib import contextmanager
-from pathlib import Path
 
 import aws_shaped
-import botocore.session
 import engines
 import pytest
 import support_worlds as worlds
@@ -20,7 +18,6 @@ from runbook_lib.dynamo import tables
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, Refused
 
-DOCS = Path(__file__).resolve().parents[2] / "docs/commands.md"
 BATCH = "BatchExecuteStatement"
 ALLOWED = {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*"}
 
@@ -166,56 +163,6 @@ def test_tables_are_made_and_described_whatever_becomes_of_some_replies(fault, c
 
 
 # rights
-
-
-def rights(stage, side):
-    """The actions that docs/commands.md gives for a stage on one side's tables."""
-    rows = [line.split("|")[1:4] for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| 0")]
-    cells = {name.strip(): dict(zip(("source", "target"), about, strict=True)) for name, *about in rows}
-    cell = cells[stage][side]
-    known = {
-        *botocore.session.get_session().get_service_model("dynamodb").operation_names,
-        "PartiQLInsert",
-        "TagResource",
-    }
-    found = known & set(re.findall(r"\w+", cell))
-    return found | (rights("03", side) if "as 03" in cell else set())
-
-
-def policy_of(case, stage):
-    """The policy that follows from the docs: a statement for each side's tables and their indexes."""
-    ends = {"source": f"*-{worlds.SOURCE}-{case.world.suffix}", "target": f"*-goal*-{case.world.suffix}"}
-    return [
-        {
-            "Effect": "Allow",
-            "Action": [f"dynamodb:{action}" for action in sorted(rights(stage, side))] or ["none"],
-            "Resource": [f"arn:aws:dynamodb:us-west-1:*:table/{end}{index}" for index in ("", "/index/*")],
-        }
-        for side, end in ends.items()
-    ]
-
-
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param("split", marks=pytest.mark.slow), *(pytest.param(c, marks=pytest.mark.long) for c in CASES[::2])],
-    indirect=True,
-)
-def test_the_rights_in_the_docs_are_enough(case):
-    """Each stage has those of its own, and asks for no other."""
-    policy = []
-    with proxied(case, iam={"policy": policy}) as proxy:
-        flow = case.through(proxy.url, "rights")
-        steps = {"02": flow.create, "01": flow.analyze, "03": flow.migrate, "04": flow.validate}
-        steps["05, and the undo of 02 and 03"] = flow.rollback
-        for stage, step in steps.items():
-            policy[:] = policy_of(case, stage)
-            done = step()
-            if stage == "02":
-                case.settle()
-            if stage == "03":
-                case.check_migrated(done)
-        assert case.content() == case.before
-        assert not proxy.seen["iam"]
 
 
 @pytest.mark.slow

@@ -58,6 +58,13 @@ def test_the_plan_lists_what_is_missing_by_cause_and_writes_nothing(flow, moto_w
     assert moto_world.content(TARGET) == before
 
 
+def test_a_validation_says_what_to_do_about_what_is_missing_or_different(flow):
+    """What inserts the one, and what tells the cause of the other: to resume a complete 03 would do nothing."""
+    said = {one["message"]: one["action"] for one in flow.validate()["alerts"]}
+    assert "`runbook validate PARAMS --repair`" in said["2 items missing in the target"]
+    assert "drift.jsonl" in said["1 item different in the target"]
+
+
 def test_what_is_missing_is_inserted_and_nothing_else_is_touched(flow, moto_world):
     """Then both sides are compared again; the figures of 03 and the id map know what came."""
     before = moto_world.content(TARGET)["Ships"]

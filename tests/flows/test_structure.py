@@ -476,6 +476,17 @@ def test_each_loss_has_its_level(source, target, found, moto_world, tmp_path):
     assert compare(moto_world, tmp_path, source, target) == (found or well)
 
 
+def test_what_a_migration_will_meet_is_no_news_after_it(moto_world, tmp_path):
+    """01 says that the target's stream has consumers; 04 does not tell anybody to pause them."""
+    build(moto_world, moto_world.name("orders", SOURCE), items=())
+    build(moto_world, moto_world.name("orders", TARGET), items=(), **STREAM)
+    flow = flow_with("null", moto_world, tmp_path)
+    met = [one for one in flow.analyze()["alerts"] if "its consumers will see" in one["message"]]
+    assert [one["level"] for one in met] == ["NOTE"]
+    flow.migrate()
+    assert not [one for one in flow.validate()["alerts"] if "consumers" in one["message"]]
+
+
 def test_a_production_target_needs_its_safeguards(moto_world, tmp_path):
     """Lost, they ask for a decision; where neither side has them, it is a note."""
     source = {"recovery": True} | PROTECTED

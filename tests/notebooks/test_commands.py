@@ -9,6 +9,9 @@ from support_notebooks import run
 
 from runbook_lib.cli import main
 from runbook_lib.dynamo import session
+from runbook_lib.errors import Interrupted
+from runbook_lib.notebook.book import STAYS
+from runbook_lib.notebook.steps import Steps
 from runbook_lib.run.files import json_seal
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -105,6 +108,7 @@ def test_without_execute_the_plan_is_shown_and_nothing_written(shop, capsys, com
         run(shop, capsys, "create-tables", *CONFIRMED, f"{shop.name}prod")
     code, result = run(shop, capsys, command)
     assert (code, result["verdict"]) == (0, "PLAN")
+    assert {step.split()[0] for step in result["plan"]} <= {"insert", "create", "take"}  # after "would"
     assert result["plan"]
     if command == "migrate":
         assert shop.items("Orders", "prod") == []
@@ -297,3 +301,20 @@ def test_a_rollback_is_refused_while_a_later_run_stands_on_it(shop, capsys):
     assert len(shop.items("Orders", "prod")) == 20
     assert roll_back(first["run_id"])[0] == 0
     assert shop.items("Orders", "prod") == []
+
+
+@pytest.mark.parametrize("stage", ["validate", "migrate"])
+def test_an_interruption_says_what_became_of_what_had_arrived(stage, shop, capsys, monkeypatch):
+    """In the banner of 03, which had inserted some; a validation had not."""
+    target = f"{shop.name}prod"
+    run(shop, capsys, "create-tables", *CONFIRMED, target)
+    run(shop, capsys, "migrate", *CONFIRMED, target, "--run-id", "the-first-run")
+
+    def full(*_, **__):
+        raise Interrupted("the disk is full.")
+
+    monkeypatch.setattr(Steps, stage, full)
+    words = [*CONFIRMED, target] if stage == "migrate" else []
+    code, result = run(shop, capsys, stage, *words, "--run-id", "the-first-run")
+    assert (code, result["verdict"]) == (3, "INTERRUPTED")
+    assert (STAYS in Path(result["notebook"]).read_text(encoding="utf-8")) == (stage == "migrate")

@@ -101,8 +101,8 @@ LARGE = Counter({("", "the target item is 500,000 bytes; DynamoDB takes 409,600"
     ("entry", "about", "what", "level", "message"),
     [
         ({"collisions": 1}, {}, "collision", FAIL, "1 target key collide"),
-        ({"losers": 1}, {}, "conflict", REVIEW, "1 conflict: a different item holds the target key"),
-        ({"different_there": 2}, {}, "conflict", REVIEW, "2 conflicts: a different item holds the target key"),
+        ({"losers": 1}, {}, "conflict", REVIEW, "1 conflict: another item has the target key"),
+        ({"different_there": 2}, {}, "conflict", REVIEW, "2 conflicts: another item has the target key"),
         ({"reasons": LARGE}, {}, "size", REVIEW, "1 item larger than the 400 KB that DynamoDB takes"),
         (
             {"quarantined": 2},
@@ -202,7 +202,7 @@ def test_equal_findings_of_many_tables_share_a_line():
     assert shown.count("<tr") == 1 + 3
     assert "35 tables" in shown
     assert "5 dangling references" in shown
-    assert "2 checks ask for a decision" in shown
+    assert "1 line asks for a decision" in shown
 
 
 def test_values_that_are_ids_of_several_entries_name_all_of_them():

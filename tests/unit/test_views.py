@@ -1,6 +1,7 @@
 """What the notebooks show: escaped, without values, well formed, in styles that an untrusted JupyterLab keeps."""
 
 import ast
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +22,7 @@ from runbook_lib.report.drawing import html
 from runbook_lib.report.drawing.reference_map import draw_map
 from runbook_lib.report.json_analysis import left_open
 from runbook_lib.report.samples import changes, key_tag
+from runbook_lib.run.folder import Run
 from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import Check, from_alert
 from runbook_lib.stages.migrate.migrate import Migration
@@ -321,6 +323,13 @@ def test_a_banner_says_its_verdict_in_words(verdict):
         assert words in checked.words
 
 
+def test_what_to_type_stands_out_in_a_headline():
+    """As in an alert; it wraps like other text."""
+    shown = html.banner("03_migrate", "REFUSED", "CRM is missing; run `runbook create-tables`.")
+    assert "`" not in shown
+    assert f'<span style="{html.MONO}">runbook create-tables</span>.' in shown
+
+
 def test_what_has_a_background_has_a_colour():
     """Else it could not be read in the other theme."""
     for label in (html.badge(FAIL), html.chip("x", "look"), html.flagged(3)):
@@ -440,6 +449,37 @@ def test_overview_lists_all_by_level_with_totals():
     assert checked.seen["tr"] == 35 + 2
     assert checked.words.index("T34") < checked.words.index("T00")
     assert "35 in all595595" in checked.words.replace(" ", "").replace("inall", " in all")
+
+
+def test_what_would_not_be_written_is_listed_whatever_the_reason():
+    """Quarantined, in conflict with the source or the target, unrouted: the three lists that the notebook names."""
+    tables = {"A": EntryAnalysis(quarantined=2, losers=3, reasons=Counter({("size", "no number"): 2}))}
+    tables["B"] = EntryAnalysis(different_there=4)
+    words = Checker(views.quarantine(analysis_of(tables, unrouted={"crm": 5}))).words.replace(" ", "")
+    for row in (
+        "A size no number 2",
+        "A the key conflict: another source item makes the same key 3",
+        "B the key conflict: the target's item is different 4",
+        "crm the whole item no entry selects it 5",
+    ):
+        assert row.replace(" ", "") in words
+    assert words.endswith("inall14")
+    assert "Every item would be written." in views.quarantine(analysis_of({"A": EntryAnalysis(routed=3)}))
+
+
+def test_the_files_of_a_run_are_told_apart(tmp_path):
+    """Every list that an alert may name is there, and of two checkpoints it is said what each rolls back."""
+    for stage, time in (("test", "1"), ("migrate", "2")):
+        (tmp_path / f"migration-checkpoint-{time}.json").write_text(json.dumps({"stage": stage}))
+    (tmp_path / "migration-checkpoint-3.json").write_text("cut o")
+    named = ("dangling", "unreadable", "quarantine", "conflicts", "unrouted", "failed", "differences", "residual-ids")
+    for name in (*named, "residual-environment", "drift", "kept", "restore-conflicts"):
+        (tmp_path / f"{name}.jsonl").write_text("{}")
+    words = Checker(views.files(Run("the-first-run", tmp_path))).words
+    assert "migration-checkpoint-1.jsonwhat 05 needs to roll back the tests" in words
+    assert "migration-checkpoint-2.jsonwhat 05 needs to roll back the migration" in words
+    assert "migration-checkpoint-3.jsonwhat 05 needs to roll back" in words
+    assert all(path.name in words for path in tmp_path.iterdir())
 
 
 def test_profile_has_a_row_an_attribute():
@@ -659,6 +699,7 @@ def test_differences_are_grouped_by_cause():
     assert "scoreN → Scopied3,000" in checked.words
     assert "nameS another valuecopied1" in checked.words
     assert f"#{key_tag(key)}" in checked.words
+    assert "`" not in checked.words
     frame = views.differences(validation)
     assert frame.columns.tolist() == ["table", "kind", "attribute", "expected type", "found type", "key"]
     assert frame["key"].str.fullmatch("[0-9a-f]{6}").all()

@@ -115,6 +115,14 @@ def badge(verdict: str) -> Html:
     return _tag("span", f"{style};font-weight:700;letter-spacing:.04em", verdict)
 
 
+def with_code(sentence: str) -> Html:
+    """The sentence, with text in backticks as code."""
+    pieces = sentence.split("`")
+    if len(pieces) % 2 == 0:
+        return Html.escape(sentence)
+    return Html("").join(_tag("span", MONO, piece) if number % 2 else piece for number, piece in enumerate(pieces))
+
+
 def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Html:
     """The top of a notebook: the stage, its verdict, one sentence, and a few figures."""
     colour = SOLID.get(verdict, NO_VERDICT)[0]
@@ -134,7 +142,7 @@ def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, o
         "div",
         f"{style};margin:4px 0 12px 0;font-family:system-ui,sans-serif;page-break-inside:avoid",
         _tag("div", "display:flex;justify-content:space-between;align-items:center;gap:16px", *above),
-        _tag("div", "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0", headline),
+        _tag("div", "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0", with_code(headline)),
         _tag("div", "display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0", *figures) if facts else "",
     )
 

@@ -30,7 +30,7 @@ _LOST = {  # what the source has and an existing target lacks → what to do
     "projection": "Create the index anew, or make sure that its readers do not need the rest.",
     "ttl": "Turn it on in the target, or items that the source would delete stay for ever.",
     "stream": "Turn it on before its consumers move to the target.",
-    "recovery": "Turn it on in the target before the migration.",
+    "recovery": "Turn it on in the target: it is a way back from what others do, too.",
     "protection": "Turn it on in the target after the migration.",
     "replica": "Add the replicas after the migration: each of them takes every write again.",
     "encryption": "Set the target's key before the migration if your rules ask for one.",
@@ -41,18 +41,19 @@ _LOCAL = "A local index can be made only together with its table: create the tar
 _WIDER = "Nothing is lost; a wider index costs more to write and to keep."
 
 
-def structure_checks(plan: Plan, structures: Structures | None = None) -> list[Check]:
+def structure_checks(plan: Plan, structures: Structures | None = None, *, ahead: bool = True) -> list[Check]:
     """The structure's lines of the go/no-go list: what differs, by target table; else one line for the table. Read-only.
 
     FAIL: a migration would be refused. REVIEW: an index, a part of one, or TTL is lost; in production also point-in-time
-    recovery and deletion protection. NOTE: the rest. A missing table that nobody describes has no line here.
+    recovery and deletion protection. NOTE: the rest. A missing table that nobody describes has no line here. `ahead`: also what
+    a migration that is still to come will meet.
     """
     structures = structures or read_structures(plan)
-    checks = [check for name in structures.target for check in _of_table(plan, structures, name)]
+    checks = [check for name in structures.target for check in _of_table(plan, structures, name, ahead)]
     return [*checks, *_without_safeguards(plan, structures, checks), *_unknown(structures)]
 
 
-def _of_table(plan: Plan, structures: Structures, name: str) -> list[Check]:
+def _of_table(plan: Plan, structures: Structures, name: str, ahead: bool) -> list[Check]:
     found, exists = structures.target[name], plan.target_tables[name] is not None
     if found is None:
         return []
@@ -63,7 +64,7 @@ def _of_table(plan: Plan, structures: Structures, name: str) -> list[Check]:
         table.compare_with_create(entries[0], structures.source[entries[0].source])
     for source in sorted(copies):
         table.compare_with_source(structures.source[source], described=entries[0].model.create is not None)
-    if exists:
+    if exists and ahead:
         table.look_at_itself()
     if table.checks:
         return list(table.checks.values())

@@ -209,7 +209,7 @@ def _listed_conflicts(migrated: Snapshot, plan: Plan) -> dict[str, HashSet]:
 def _structure(plan: Plan, structures: Structures) -> tuple[list[str], list[Alert]]:
     """Sentences on what the target's tables lack, and alerts on what of the source is lost without harm to the items."""
     missing = [name for name in plan.target_names() if plan.target_tables[name] is None]
-    checks = [check for check in structure_checks(plan, structures) if check.table not in missing]
+    checks = [check for check in structure_checks(plan, structures, ahead=False) if check.table not in missing]
     stopping = [f"{check.table}: {check.message}" for check in checks if check.level == FAIL]
     return (
         sorted([f"{name}: the table does not exist" for name in missing] + stopping),
@@ -224,11 +224,8 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
     ]
     for name, table in validation.tables.items():
         if table.missing:
-            alerts.append(
-                Alert(
-                    FAIL, name, f"{plural(table.missing, 'item')} missing in the target", "Resume 03, or migrate again."
-                )
-            )
+            action = "Resume 03 if it is not complete; else `runbook validate PARAMS --repair` lists them by cause."
+            alerts.append(Alert(FAIL, name, f"{plural(table.missing, 'item')} missing in the target", action))
         if table.missing and plan.routes[name].entry.target in blind:
             message = "missing items may have expired: DescribeTimeToLive is not available here"
             alerts.append(Alert("", name, message, "Allow it, or check the time to live of the missing items."))
@@ -236,14 +233,9 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
             message = f"{plural(table.expired, 'item')} no longer in the target: their time to live is over"
             alerts.append(Alert("", name, message, "Nothing to do: the target has let them expire."))
         if table.different:
-            alerts.append(
-                Alert(
-                    FAIL,
-                    name,
-                    f"{plural(table.different, 'item')} different in the target",
-                    "See differences.jsonl.",
-                )
-            )
+            action = "See differences.jsonl, and drift.jsonl for the side that has changed since 03. `runbook migrate PARAMS "
+            action += "--delta` takes over what has changed in the source."
+            alerts.append(Alert(FAIL, name, f"{plural(table.different, 'item')} different in the target", action))
         if table.accepted:
             message = f"{plural(table.accepted, 'item')} different only in {_listed(plan, name)}"
             alerts.append(references.accepted_alert(name, message))
