@@ -5,6 +5,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 import orjson
 from botocore.credentials import ReadOnlyCredentials
@@ -85,7 +86,7 @@ class Stub:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             except OSError:  # it was not trusted
                 return
-        with connection, connection.makefile("rb") as stream:
+        with suppress(ConnectionError), connection, connection.makefile("rb") as stream:  # the client may be killed
             while stream.readline():
                 headers = {}
                 while line := stream.readline().strip():

@@ -104,7 +104,10 @@ class Proxy(Stub):
         if callable(self._engine):
             return self._engine(call.operation, call.body)
         status, raw = self._forward(call.headers | {"x-amz-target": PREFIX + call.operation}, orjson.dumps(call.body))
-        return status, orjson.loads(raw)
+        try:
+            return status, orjson.loads(raw)
+        except orjson.JSONDecodeError:  # the engine crashed over it: a page of its web server
+            raise Broken(reply(None, status, raw=raw)) from None
 
     def _forward(self, headers: dict[str, str], raw: bytes) -> tuple[int, bytes]:
         """Through a connection of this thread, which is kept; a new one where the engine has closed it."""

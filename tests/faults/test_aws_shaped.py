@@ -4,8 +4,11 @@ import http.client
 import json
 import os
 import shlex
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +51,46 @@ class Engine(Memory):
     def _Query(self, body):
         items = list(self.content(body["TableName"]).values())
         return {"Items": items, "Count": len(items)}
+
+
+@pytest.mark.parametrize("while_it_waits", [False, True])
+def test_a_client_that_is_killed_is_no_fault_of_the_server(while_it_waits, monkeypatch):
+    """Between two requests, and while it waits for an answer: its connection is reset, and no thread prints a traceback."""
+    printed, held = [], threading.Event()
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    stub, before, called = Stub(), set(threading.enumerate()), threading.Event()
+
+    def late(body):
+        called.set()
+        held.wait(60)
+        return reply({"more": "x" * 10_000_000})  # than a connection takes that nobody reads
+
+    stub.script = [reply({}), late]
+    request = b"POST / HTTP/1.1\r\nx-amz-target: a.Scan\r\ncontent-length: 2\r\n\r\n{}"
+    client = socket.create_connection(("127.0.0.1", urlsplit(stub.url).port))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets, as a kill may
+    client.sendall(request)
+    client.recv(1)
+    serving = set(threading.enumerate()) - before
+    if while_it_waits:
+        client.sendall(request)
+        assert called.wait(60)
+    client.close()
+    held.set()
+    for thread in serving:
+        thread.join(60)
+    assert (len(serving), any(thread.is_alive() for thread in serving), printed) == (1, False, [])
+    stub.close()
+
+
+def test_the_page_of_an_engine_that_crashed_is_passed_on():
+    """Some answer what they lack with a page that is no JSON."""
+    crashed = Stub()
+    crashed.script = [reply(None, 500, raw=PAGE)]
+    proxy = aws_shaped.Proxy(crashed.url)
+    assert post(proxy, "Scan") == (500, PAGE)
+    proxy.close()
+    crashed.close()
 
 
 @pytest.fixture
