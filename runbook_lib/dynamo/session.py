@@ -100,7 +100,7 @@ def sign_in(side: Side, label: str, ask: Callable[[str], str] | None) -> None:
     """Asks for the MFA code that the side's profile wants, if it wants one, and keeps the session that it gives.
 
     Where the AWS CLI keeps such sessions, so that each asks only when the other's has expired. `ask` puts a question to a
-    person. Raises Refused: there is nobody to ask, or STS does not take the code.
+    person; "" is no answer. Raises Refused: there is nobody to ask, or STS does not take the code.
     """
     if not _mention_codes():  # most users: no need to load botocore
         return
@@ -322,26 +322,29 @@ def _session(label: str, profile: str | None, region: str | None, ask: Callable[
     if _wants_code(session):
         name = session.get_config_variable("profile") or "default"
 
-        def nobody(question: str) -> str:
-            raise Interrupted(
-                f"{label}: profile {name} wants an MFA code, and nobody can be asked here; run "
-                f"`aws sts get-caller-identity --profile {name}` or this program's command on a terminal first."
-            )
+        def prompt(question: str) -> str:
+            if ask is None:
+                raise Interrupted(
+                    f"{label}: profile {name} wants an MFA code, and nobody can be asked here; run "
+                    f"`aws sts get-caller-identity --profile {name}` or this program's command on a terminal first."
+                )
+            if code := ask(f"{label}, profile {name}: {question}"):
+                return code
+            raise Refused(f"{label}: no MFA code was given for profile {name}; run the command again and type it.")
 
         roles = session.get_component("credential_provider").get_provider("assume-role")
-        roles.cache, roles._prompter = JSONFileCache(os.path.expanduser(CACHE)), ask or nobody
+        roles.cache, roles._prompter = JSONFileCache(os.path.expanduser(CACHE)), prompt
     return session
 
 
 def _wants_code(session: Any) -> bool:
     """Whether the session's profile, or one that it takes its credentials from, names an MFA device."""
-    profiles, seen = session.full_config.get("profiles", {}), set()
+    profiles = dict(session.full_config.get("profiles", {}))
     name = session.get_config_variable("profile") or "default"
-    while name in profiles and name not in seen:
-        if "mfa_serial" in profiles[name]:
+    while about := profiles.pop(name, None):  # once each: a profile may name itself
+        if "mfa_serial" in about:
             return True
-        seen.add(name)
-        name = profiles[name].get("source_profile")
+        name = about.get("source_profile")
     return False
 
 
@@ -369,9 +372,7 @@ def _had(label: str, get: Callable[[], Any]) -> Any:
     except Exception as problem:  # other texts may quote a secret
         found = isinstance(problem, OSError) and problem.filename
         why = f"{problem.filename}: {problem.strerror}" if found else type(problem).__name__
-        raise Refused(
-            f"{label}: the AWS credentials cannot be loaded ({why}); correct the AWS configuration."
-        ) from None
+        raise Refused(f"{label}: the AWS credentials cannot be loaded ({why}); correct their configuration.") from None
 
 
 def _same(keys: Any, others: Any) -> bool:

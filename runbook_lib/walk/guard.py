@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from getpass import getpass
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -173,9 +172,17 @@ def confirm(
 
 def ask_for_codes(parameters: Parameters, *labels: str) -> None:
     """Asks at the terminal for the MFA codes that the profiles of these sides want. Refused where there is no terminal."""
-    ask = partial(getpass, stream=sys.stderr) if terminal() else None
     for label in labels:
-        sign_in(getattr(parameters, label), label, ask)
+        sign_in(getattr(parameters, label), label, _code if terminal() else None)
+
+
+def _code(question: str) -> str:
+    """What the person at the terminal types, which it does not show; "" where nothing comes, as on Ctrl-D."""
+    try:
+        return getpass(question, stream=sys.stderr).strip()
+    except EOFError:
+        print(file=sys.stderr)
+        return ""
 
 
 def terminal() -> Callable[[str], str] | None:

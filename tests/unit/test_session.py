@@ -20,6 +20,7 @@ from botocore.session import Session
 
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.walk import guard
 
 MOTO_ACCOUNT = "123456789012"
 
@@ -381,11 +382,50 @@ def test_a_code_is_asked_for_once(sts, careful, tmp_path):
     work = side(region="us-west-1", profile="work")
     for _ in range(2):
         session.sign_in(work, "source", lambda question: questions.append(question) or CODE)
-    assert questions == ["Enter MFA code for arn:aws:iam::111111111111:mfa/me: "]
+    assert questions == ["source, profile work: Enter MFA code for arn:aws:iam::111111111111:mfa/me: "]
     # The file's name is made of what is asked, so that the AWS CLI finds it.
     assert len(list((tmp_path / ".aws/cli/cache").glob("*.json"))) == 2
     assert session.connect(work, "source").account == "222222222222"
     assert len(assumed(sts)) == 2
+
+
+def test_two_sides_tell_their_questions_apart(sts, configure):
+    """Each names its side and its profile. For one role and device, whatever profiles name them, one code is enough."""
+    keys = "[profile keys]\naws_access_key_id=k\naws_secret_access_key=s\n"
+    about = "source_profile=keys\nmfa_serial=arn:aws:iam::111111111111:mfa/me\n"
+    roles = {"from": ROLE, "like-from": ROLE, "to": f"{ROLE}-to"}
+    configure(keys + "".join(f"[profile {name}]\nrole_arn={role}\n{about}" for name, role in roles.items()))
+    questions = []
+    for label, profile in (("source", "from"), ("target", "like-from"), ("target", "to")):
+        where = side(region="us-west-1", profile=profile)
+        session.sign_in(where, label, lambda question: questions.append(question) or CODE)
+        session.connect(where, label)
+    assert [question.partition(":")[0] for question in questions] == ["source, profile from", "target, profile to"]
+    assert len(assumed(sts)) == 2
+
+
+def test_no_code_is_refused(sts, careful, monkeypatch, capsys):
+    """Ctrl-D, or Enter alone: one sentence, on a line of its own, and STS gets no question."""
+    parameters = SimpleNamespace(source=side(region="us-west-1", profile="work"))
+    monkeypatch.setattr(guard, "terminal", lambda: input)
+
+    def end_of_file(question, stream):
+        raise EOFError
+
+    for answer in (end_of_file, lambda question, stream: " "):
+        monkeypatch.setattr(guard, "getpass", answer)
+        with pytest.raises(Refused) as raised:
+            guard.ask_for_codes(parameters, "source")
+        said = "source: no MFA code was given for profile work; run the command again and type it."
+        assert str(raised.value) == said
+    assert capsys.readouterr().err == "\n"
+    assert not assumed(sts)
+
+
+def test_a_profile_that_names_itself_is_looked_at_once(configure):
+    """A role in an account of the keys beside it; without a device it wants no code."""
+    configure(f"[profile work]\naws_access_key_id=k\naws_secret_access_key=s\nrole_arn={ROLE}\nsource_profile=work\n")
+    assert not session._wants_code(Session(profile="work"))
 
 
 def test_nobody_to_ask_is_refused(sts, careful):
