@@ -29,7 +29,7 @@ from ..stages.rollback.undo import Preview, Undone
 from ..stages.selection import mapping_for, select_run
 from ..stages.test.canary import Canary, Created, collect
 from ..stages.validate.validate import Validation
-from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, ROLLED_BACK, STOPPED, Alert, ended_by, plural, worst
+from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, plural, worst
 from ..walk import control
 from ..walk.guard import confirm
 from ..walk.plan import Plan, open_plan
@@ -209,16 +209,16 @@ class Book:
         done = self._work.migrate(plan, retry_failed if again else migrate)
         migration: Migration = done.result
         totals = done.content["totals"]
-        if done.content["verdict"] == ROLLED_BACK:
-            headline = f"Failed: {migration.failure}{report.taken_back(migration)}"
-        else:
-            nothing = "no item had failed" if again else "this run was complete"
-            first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
-            left = f", {totals['failed']:,} still failed" if again and totals["failed"] else ""
-            headline = (
-                f"{first}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
-                f"{totals['already_there']:,} already there{left}."
-            )
+        nothing = "no item had failed" if again else "this run was complete"
+        first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
+        left = f", {totals['failed']:,} still failed" if again and totals["failed"] else ""
+        headline = (
+            f"{first}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
+            f"{totals['already_there']:,} already there{left}."
+        )
+        if migration.failure:  # its last words may be a command to copy
+            before = "" if migration.undone else f"{headline} "
+            headline = f"{before}Failed: {migration.failure}{report.taken_back(migration)}"
         self._done(done, headline)
         return migration
 

@@ -1,5 +1,6 @@
 """03_migrate: the walk with insert as its last step; it starts, resumes, fails, and undoes where the limits say so."""
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,13 +149,14 @@ def _unanswered_failure(journal: Snapshot) -> str | None:
         last, reason = event["kind"], event.get("reason")
     failed = sum(counts["failed"] for counts in journal.state().tables.values())
     if last == "execution" and failed:
-        return f"{plural(failed, 'item')} could not be written, see failed.jsonl"
+        return f"{plural(failed, 'item')} could not be written, see failed.jsonl."
     return reason
 
 
 def _take_back(stage: Stage, plan: Plan, path: Path, failure: str) -> tuple[str, Undone | None]:
     """The failure and its undo. Without the right to delete the failure says what is missing, and the items stay."""
-    rest = f"runbook rollback --checkpoint {path} --execute --confirm ENVIRONMENT"
+    confirmed = ["--execute", "--confirm", plan.parameters.target.environment]
+    rest = shlex.join(["runbook", "rollback", "--checkpoint", str(path), *confirmed])
     try:
         return failure, undo(checkpoint_of(stage, plan))
     except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
