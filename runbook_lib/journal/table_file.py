@@ -152,17 +152,17 @@ class TableFile:
                     claimed.add(place)
         return Standing(entries, frozenset(claimed))
 
-    def unknown(self) -> int:
-        """How many different rows that were cut off nobody has looked at yet, or an undo has kept."""
+    def unknown(self) -> Counter:
+        """Entry → how many different rows that were cut off nobody has looked at yet, or an undo has kept."""
         given: set[tuple[Place, str]] = set()  # a page that was open twice holds its rows twice
-        number = 0
+        numbers: Counter = Counter()
         for row in self.cut_off:
             state = self.marks.state(row.n, row.index)
             if row.place not in self.standing.claimed and (row.place, row.digest) not in given:
-                number += state in (None, KEPT_EDITED)
+                numbers[row.place[0]] += state in (None, KEPT_EDITED)
             if state != MADE_ROOM:
                 given.add((row.place, row.digest))
-        return number
+        return numbers
 
     def is_current(self) -> bool:
         """Whether nobody wrote to the file since it was read."""

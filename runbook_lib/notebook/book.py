@@ -251,11 +251,14 @@ class Book:
     def preview(self) -> Preview:
         """The items that the rollback would look at, from the journal alone. Read-only."""
         if self._undoing is None:
-            return Preview({}, 0)
+            return Preview({}, {})
         self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
         preview = self._undoing.preview(self._values["delete_tables"], self._values["restore_from"])
         for entry, number in preview.entries.items() if not self.execute else ():
             self._planned([f"delete {plural(number, 'item')} of {entry} where unchanged"])
+        for entry, number in preview.unknown.items() if not self.execute else ():
+            unknown = f"{plural(number, 'item')} of {entry} announced without a result"
+            self._planned([f"look up {unknown}, and delete what is there and equal"])
         return preview
 
     def undo(self) -> Undone | None:

@@ -179,7 +179,7 @@ def preview(result: Preview) -> Html:
         foot = ["in all", sum(result.entries.values())]
         body += table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
     if result.unknown:
-        announced = plural(result.unknown, "insert")
+        announced = plural(sum(result.unknown.values()), "insert")
         body += note(f"{announced} announced without a result: the undo looks each of them up.", "look")
     why = "The undo deletes an item only if it is still exactly as inserted. An item that was edited since stays and is listed."
     return body + note(muted(why))

@@ -1,4 +1,4 @@
-"""What a command says of a run that ended badly."""
+"""What a command says of a run that ended badly: why, and what a rollback would do."""
 
 import os
 import re
@@ -6,8 +6,10 @@ import shlex
 
 import pytest
 from aws_shaped import Proxy
+from support_crashes import KILLED, in_child
 from support_notebooks import run
 
+from runbook_lib import failpoints
 from runbook_lib.cli import main
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -37,3 +39,25 @@ def test_a_failure_whose_undo_failed_too_is_said_on_the_terminal(shop, capsys, m
     assert len(shop.items("Customers", "prod")) == 6
     assert main(shlex.split(command)) == 0
     assert shop.items("Customers", "prod") == []
+
+
+def test_items_announced_without_a_result_are_part_of_the_plan(shop, capsys):
+    """Of a run that was killed before the first of them was known to be there: the undo looks all of them up."""
+    target = f"{shop.name}prod"
+    run(shop, capsys, "create-tables", "--execute", "--confirm", target)
+    words = ["--execute", "--confirm", target, "--outputs", str(shop.outputs), "--run-id", "the-only-run"]
+    killed = in_child(
+        lambda: main(["migrate", str(shop.params), *words]), lambda: failpoints.arm("wire.PutItem.after=kill@3")
+    )
+    assert killed == KILLED
+    (checkpoint,) = (shop.outputs / "the-only-run").glob("migration-checkpoint-*.json")
+    rollback = ["rollback", "--checkpoint", str(checkpoint)]
+    step = "look up 6 items of Customers announced without a result, and delete what is there and equal"
+    code, planned = run(shop, capsys, *rollback, params=False)
+    assert (code, planned["verdict"], planned["plan"]) == (0, "PLAN", [step])
+    assert main(rollback) == 0
+    assert f"  would {step}\n" in capsys.readouterr().out
+    assert shop.items("Customers", "prod") != []
+    code, done = run(shop, capsys, *rollback, "--execute", "--confirm", target, params=False)
+    assert (code, done["verdict"], shop.items("Customers", "prod")) == (0, "ROLLED_BACK", [])
+    assert run(shop, capsys, *rollback, params=False)[1]["plan"] == []

@@ -256,7 +256,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "canary": views.canary(Canary(name, 2, closure, state, pairs, undone)),
         "kept canary": views.canary(Canary(name, 2, closure, state, pairs[:1], None)),
         "migration": views.migration(Migration(state, None, False, None)),
-        "preview": views.preview(Preview({name: 3}, 2)),
+        "preview": views.preview(Preview({name: 3}, {name: 2})),
         "undone": views.undone(undone),
         "progress": views.progress(
             [(name, 1, 2, 3.0, 4.0, name), (name, 2, 2, 0, None, "done"), (name, 0, None, 0, None, "waiting")]
@@ -757,8 +757,8 @@ def test_progress_tells_the_finished_in_one_line():
 
 def test_nothing_made_or_to_undo_is_said():
     assert "none was created" in views.created([])
-    assert "nothing to undo" in views.preview(Preview({}, 0))
-    assert "3 inserts announced" in views.preview(Preview({}, 3))
+    assert "nothing to undo" in views.preview(Preview({}, {}))
+    assert "3 inserts announced" in views.preview(Preview({}, {"A": 1, "B": 2}))
     assert "nothing" not in Checker(views.undone(Undone(0, 0, 0, []))).words
 
 

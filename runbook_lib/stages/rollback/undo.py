@@ -74,17 +74,17 @@ class Preview(NamedTuple):
     """What an undo would look at."""
 
     entries: dict[str, int]  # entry -> items that this stage inserted and no rollback has undone
-    unknown: int  # rows of intents without an outcome: the undo looks them up
+    unknown: dict[str, int]  # entry -> rows of intents without an outcome: the undo looks them up
     changed: Sequence[str] = ()  # accepted: what is not as it was left in the run's folder, as sentences
 
 
 def preview(journal: Snapshot) -> Preview:
     """What an undo would look at, from the stage's journal alone. Read-only."""
-    counts: Counter = Counter()
+    entries, unknown = Counter(), Counter()
     for file in journal.files:
-        counts.update(file.standing.entries)
-    entries = {entry: number for entry, number in counts.items() if number}
-    return Preview(entries, sum(file.unknown() for file in journal.files))
+        entries.update(file.standing.entries)
+        unknown.update(file.unknown())
+    return Preview(dict(+entries), dict(+unknown))
 
 
 def undo(
