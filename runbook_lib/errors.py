@@ -2,6 +2,7 @@
 
 RunbookError                 a condition the user can act on; `exit_code` is what the command returns
 ├── Refused                  2: bad input, wrong environment, no access; nothing was written
+│   ├── Denied                  a right is missing
 │   ├── ParametersError         a mistake in a parameters file
 │   ├── MappingError            a mistake in a mapping file
 │   └── Damaged                 a journal record does not fit the chain
@@ -38,6 +39,10 @@ class Refused(RunbookError):
     """Nothing was written: the input, the environment or the access is not what the work needs."""
 
     exit_code = 2
+
+
+class Denied(Refused):
+    """A right is missing, which the text names."""
 
 
 class ParametersError(Refused):

@@ -4,12 +4,12 @@ import random
 import re
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any
 
-from ..errors import Again, DynamoError, Interrupted, NotAvailable, Refused
+from ..errors import Again, Denied, DynamoError, Interrupted, NotAvailable, Refused
 from ..mapping.model import Create
 from . import errors as faults
 from .errors import note_active
@@ -40,12 +40,19 @@ def describe(connection: Connection, name: str) -> Table | None:
 
 
 def identities(connection: Connection, names: Iterable[str]) -> dict[str, str | None]:
-    """Return name → the table's identity, None where it does not exist or may not be described. Read-only."""
+    """Return name → the table's identity, None where it does not exist or may not be described. Read-only.
+
+    For an undo, which needs no right to describe. Raises Interrupted where another thing is in the way: the run has written
+    there before, so it passes.
+    """
     found: dict[str, str | None] = {}
     for name in sorted(set(names)):
-        table = None
-        with suppress(Refused):
+        try:
             table = describe(connection, name)
+        except Denied:
+            table = None
+        except Refused as problem:
+            raise Interrupted(str(problem)) from None
         found[name] = table and table.identity
     return found
 
@@ -342,7 +349,7 @@ def _from_client_error(
     if code.isdigit() and (found := faults.of_xml(text)):
         code, text = found
     if code in faults.DENIED:
-        return Refused(f"{where}: access denied; {faults.denial(operation, name, text, connection.who)}{otherwise}.")
+        return Denied(f"{where}: access denied; {faults.denial(operation, name, text, connection.who)}{otherwise}.")
     if code in faults.REJECTED | faults.EXPIRED:
         fix = "renew them and check this machine's clock"
         return Refused(f"{where}: the credentials are not accepted ({code}); {fix}.")

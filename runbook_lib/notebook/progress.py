@@ -11,7 +11,6 @@ from ..report import views
 from ..report.drawing.html import note
 from ..report.work import DONE, WAITING
 from ..run.folder import Run
-from ..run.locks import Held
 from ..walk import control
 from ..walk.insert import OnPage
 from ..walk.plan import Plan
@@ -39,9 +38,9 @@ def telling() -> Iterator[Callable[[str], None]]:
 class Progress:
     """A `with` block that shows how far each source table is, and gives `add`, to be called from any thread."""
 
-    def __init__(self, run: Run, plan: Plan, verb: str, held: Held | None = None):
-        """`verb`: what happens to the items, such as "read". `held`: the locks that writing needs."""
-        self._run, self._plan, self._verb, self._held = run, plan, verb, held
+    def __init__(self, run: Run, plan: Plan, verb: str):
+        """`verb`: what happens to the items, such as "read"."""
+        self._run, self._plan, self._verb = run, plan, verb
         self._done: Counter = Counter()
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -61,11 +60,10 @@ class Progress:
         self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
-        """Counts a finished page. Raises Interrupted where the run was asked to stop or lost its lock."""
+        """Counts a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""
         control.check(self._run)
         self._tuning.apply()
-        if self._held:
-            self._held.check()
+        self._plan.target.wire.check_guards()
         with self._lock:
             self._began.setdefault(table, time.monotonic())
             self._done[table] += counts["scanned"] or sum(counts.values())

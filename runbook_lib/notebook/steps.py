@@ -18,7 +18,7 @@ from ..parameters import LeaseSettings
 from ..report import json_analysis
 from ..report import json_report as report
 from ..run.folder import Run
-from ..run.locks import Held, hold_targets
+from ..run.locks import hold_targets
 from ..stages import execution
 from ..stages.analyze.analyze import analyze
 from ..stages.migrate.delta import catch_up
@@ -34,10 +34,10 @@ from ..verdict import REVIEW, Alert
 from ..walk.insert import OnPage
 from ..walk.plan import Plan, recall_new_tables
 
-Watch = Callable[[Run, Plan, str, Held | None], AbstractContextManager[OnPage | None]]
+Watch = Callable[[Run, Plan, str], AbstractContextManager[OnPage | None]]
 
 
-def unwatched(run: Run, plan: Plan, verb: str, held: Held | None = None) -> AbstractContextManager[OnPage | None]:
+def unwatched(run: Run, plan: Plan, verb: str) -> AbstractContextManager[OnPage | None]:
     """Follows no page."""
     return nullcontext()
 
@@ -87,14 +87,14 @@ class Steps:
         recall_new_tables(created_tables(self.run))
 
     @contextmanager
-    def writing(self, stage: str, target: Connection, tables: Mapping[str, str | None]) -> Iterator[Held]:
+    def writing(self, stage: str, target: Connection, tables: Mapping[str, str | None]) -> Iterator[None]:
         """Holds the run and the target tables (name → identity). Refused where another process writes one of them."""
         with (
             self.run.lock(stage),
-            hold_targets(target, tables, self.run, break_lock=self.break_lock, lease=self.lease) as held,
+            hold_targets(target, tables, self.run, break_lock=self.break_lock, lease=self.lease),
         ):
             self._enter(stage if stage != "04_validate" else "03_migrate")  # 04 repairs by the means of 03
-            yield held
+            yield
 
     def _enter(self, notebook: str) -> None:
         self.accepted.extend(execution.enter(self.run, notebook, accept_changed=self.accept_changed))
@@ -102,7 +102,7 @@ class Steps:
     @refused_as(Refused)
     def analyze(self, plan: Plan) -> Done:
         """01. Reads both sides; writes the analysis into the run's folder."""
-        with self.watch(self.run, plan, "read", None) as on_page:
+        with self.watch(self.run, plan, "read") as on_page:
             analysis = analyze(plan, on_page)
         return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
 
@@ -136,8 +136,8 @@ class Steps:
     def migrate(self, plan: Plan, work: Callable[..., Migration] = migrate) -> Done:
         """03: `work` is migrate, retry_failed or catch_up. Writes to the target and the run's folder."""
         verb = "compared" if work is catch_up else "migrated"
-        with self.writing("03_migrate", plan.target, plan.targets()) as held:
-            with self.watch(self.run, plan, verb, held) as on_page:
+        with self.writing("03_migrate", plan.target, plan.targets()):
+            with self.watch(self.run, plan, verb) as on_page:
                 migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
             execution.done(self.run, "03_migrate", migration.journal)
             content, path = report.write_migration(self.run, plan, migration)
@@ -153,14 +153,14 @@ class Steps:
     @refused_as(Refused)
     def plan_repair(self, plan: Plan, word: str) -> list[str]:
         """What `repair` would do, as sentences. Reads both sides."""
-        with self.watch(self.run, plan, "looked up", None) as on_page:
+        with self.watch(self.run, plan, "looked up") as on_page:
             return repair(self.run, plan, on_page, word=word, write=False).steps()
 
     @refused_as(Interrupted)
     def repair(self, plan: Plan, word: str = MISSING) -> Done:
         """04 that first inserts what is missing. Writes to the target, to 03's journal and report, and as 04."""
-        with self.writing("04_validate", plan.target, plan.targets()) as held:
-            with self.watch(self.run, plan, "repaired", held) as on_page:
+        with self.writing("04_validate", plan.target, plan.targets()):
+            with self.watch(self.run, plan, "repaired") as on_page:
                 repaired = repair(self.run, plan, on_page, word=word)
             execution.done(self.run, "03_migrate", repaired.migration.journal)
             report.write_migration(self.run, plan, repaired.migration)
@@ -168,7 +168,7 @@ class Steps:
             return self._compare(plan, repaired)
 
     def _compare(self, plan: Plan, repaired: Repaired | None = None) -> Done:
-        with self.watch(self.run, plan, "compared", None) as on_page:
+        with self.watch(self.run, plan, "compared") as on_page:
             validation = validate(self.run, plan, on_page)
         if repaired:
             validation.alerts.extend(repaired.alerts())
@@ -181,8 +181,8 @@ class Steps:
     @refused_as(Interrupted)
     def undo(self, undoing: Undoing) -> Done:
         """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""
-        with self.writing("05_rollback", undoing.target(), undoing.tables()) as held:
-            undone = undoing.undo(held)
+        with self.writing("05_rollback", undoing.target(), undoing.tables()):
+            undone = undoing.undo()
             execution.done(self.run, "05_rollback", undone.journal)
             return self._concluded(undoing, undone)
 
@@ -190,9 +190,9 @@ class Steps:
     def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted, tell: Callable[[str], None]) -> Done:
         """05, the restore; its result is the `Restored`. Writes to the target's account, the run and its journal."""
         tables = {wanted.table: undoing.tables()[wanted.table]} if wanted.kind == COPY else {}
-        with self.writing("05_rollback", undoing.target(), tables) as held:
+        with self.writing("05_rollback", undoing.target(), tables):
             execution.done(self.run, "05_rollback")  # it lists as it goes
-            restored = undoing.restore(wanted, held, tell)
+            restored = undoing.restore(wanted, tell)
             return self._concluded(undoing, undone, restored=restored)._replace(result=restored)
 
     @refused_as(Interrupted)

@@ -14,12 +14,13 @@ import random
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from .. import process
+from ..dynamo.requests import guarded
 from ..dynamo.session import Connection
 from ..errors import Interrupted, Refused
 from ..parameters import LeaseSettings
@@ -29,6 +30,7 @@ from .files import read_holder, still_ours, write_holder
 from .folder import Run, iso, now
 
 PLACES = ("/run/lock", "/dev/shm")  # not for a user alone, as TMPDIR is, nor for a service alone, as its /tmp may be
+_SETTLED = 3_000_000_000  # nanoseconds; a folder that changes again sooner may show the same time
 _OPEN = os.O_NOFOLLOW | os.O_NONBLOCK  # a link would lead to another file, and a pipe would wait
 _SAID = re.compile(r"[\w.:+-]{1,100}")  # what a lock file may say: others write it, and a message quotes it
 
@@ -45,20 +47,34 @@ def shared_folder() -> Path:
 FOLDER = shared_folder()
 
 
-class Held:
-    """The locks that this process holds."""
+_held: dict[str, int] = {}  # path → inode of the lock files that this process keeps open
 
-    def __init__(self, files: dict[Path, IO[str]], held: Sequence[leases.Lease] = ()):
-        """`files` are the open lock files by path."""
-        self._files, self._leases = files, held
 
-    def check(self) -> None:
-        """Raises Interrupted where another operator broke a lock (its file is not the one that is held) or took a lease."""
-        for lease in self._leases:
-            lease.check()
-        for path, file in self._files.items():
-            if not still_ours(path, file):
-                raise Interrupted("another operator has broken the lock of this run; it writes nothing more.")
+def held() -> dict[str, int]:
+    """The locks that this process holds, to be followed by its workers on this machine."""
+    return dict(_held)
+
+
+def follow(held: Mapping[str, int]) -> Callable[[], None]:
+    """A check of held locks: it raises Interrupted once another operator has broken one. Read-only.
+
+    Made before every write, it looks at the folder alone while that has not changed.
+    """
+    folder, seen = os.path.dirname(next(iter(held), "/")), -1
+
+    def check() -> None:
+        nonlocal seen
+        moment = time.time_ns()  # before the look: the process may be stopped between the two
+        if (changed := os.stat(folder).st_mtime_ns) == seen:
+            return
+        for path, inode in held.items():
+            with suppress(FileNotFoundError):
+                if os.stat(path).st_ino == inode:
+                    continue
+            raise Interrupted("another operator has broken the lock of this run; it writes nothing more.")
+        seen = changed if moment - changed > _SETTLED else -1
+
+    return check
 
 
 @contextmanager
@@ -69,21 +85,23 @@ def hold_targets(
     *,
     break_lock: str = "",
     lease: LeaseSettings | None = None,
-) -> Iterator[Held]:
-    """Holds the tables for writing. Refused, naming the holder, where another live process holds one of them.
+) -> Iterator[None]:
+    """Holds the tables for writing; no write leaves this process once one of the locks is broken or a lease is lost.
+
+    Refused, naming the holder, where another live process holds one of them.
 
     `tables`: name → the table's identity, None where that is not known. `break_lock` names a holder, `PID@HOST`, whose
     lock this process takes. Writes to the machine's folder of locks and to the lease's table.
     """
     with ExitStack() as stack:
-        opened = {}
+        files = {}
         for name, table in sorted(_names(target, tables).items()):
             path = FOLDER / f"runbook-{name}.{os.geteuid()}.lock"
-            opened[path] = stack.enter_context(_hold(path, table, run, break_lock))
-        held = []
+            files[str(path)] = stack.enter_context(_hold(path, table, run, break_lock))
+        stack.enter_context(guarded(follow(files)))
         if lease and tables:
-            held = stack.enter_context(leases.hold(target, list(tables), run, lease, break_lock=break_lock))
-        yield Held(opened, held)
+            stack.enter_context(leases.hold(target, list(tables), run, lease, break_lock=break_lock))
+        yield
 
 
 def _names(target: Connection, tables: Mapping[str, str | None]) -> dict[str, str]:
@@ -100,7 +118,7 @@ def _names(target: Connection, tables: Mapping[str, str | None]) -> dict[str, st
 
 
 @contextmanager
-def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]]:
+def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[int]:
     deadline = time.monotonic() + process.lock_patience
     while True:
         file, other = _open(path), path
@@ -119,7 +137,11 @@ def _hold(path: Path, table: str, run: Run, break_lock: str) -> Iterator[IO[str]
     with file:
         with run.saving():
             write_holder(file, run=run.id, since=iso(now()))
-        yield file
+        _held[str(path)] = inode = os.fstat(file.fileno()).st_ino
+        try:
+            yield inode
+        finally:
+            del _held[str(path)]
         if still_ours(path, file):
             path.unlink()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 import support_worlds as worlds
+from botocore.exceptions import ClientError
 from faults import harness
 from faults.harness import INSERTED, PORTS, SHIPS, SOURCE, TARGET, armed, killed, new_id
 from support_batches import inserts
@@ -22,6 +23,7 @@ from support_flows import flow_of
 
 from runbook_lib import process
 from runbook_lib.dynamo import errors as faults
+from runbook_lib.dynamo import tables
 from runbook_lib.dynamo.requests import ATTEMPTS
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
@@ -268,6 +270,31 @@ def test_a_rollback_at_another_place_is_refused_and_leaves_the_journal_as_it_was
         flow.rollback()
     assert bench.content(TARGET) == bench.after
     back_again(bench, flow)
+
+
+@pytest.mark.parametrize("answer", ["nothing", "no right"])
+def test_a_rollback_asks_what_its_tables_are_unless_it_may_not(answer, bench, monkeypatch):
+    """Without an answer nobody knows whether they are the run's, or who else holds them: nothing is deleted yet."""
+    flow = bench.flow()
+    flow.migrate()
+    refusal = {"Error": {"Code": "AccessDeniedException", "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    def describe(**_):
+        if answer == "nothing":
+            return {}
+        raise ClientError(refusal, "DescribeTable")
+
+    monkeypatch.setattr(tables, "POLL", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(flow._plan().target.client, "describe_table", describe)
+        if answer == "nothing":
+            with pytest.raises(Interrupted, match="DescribeTable on .*the reply lacks"):
+                flow.rollback()
+            assert bench.content(TARGET) == bench.after
+        else:
+            assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    assert flow.rollback()["rollback"]["deleted"] == INSERTED
+    bench.check_back()
 
 
 def test_empty_pages_are_not_the_end(bench, monkeypatch):

@@ -14,11 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from runbook_lib import process
+from runbook_lib.dynamo.requests import Requests
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.run import locks
 from runbook_lib.run.folder import Run
 
 TARGET = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1:1")
+WIRE = Requests("http://127.0.0.1:1", "r", None)
 HOLDER = """
 import sys, time, pathlib
 from types import SimpleNamespace
@@ -62,8 +64,8 @@ def test_a_second_run_on_the_same_table_is_refused_with_who_holds_it(folder, hol
 def test_other_tables_and_other_places_are_free(folder, holder):
     """A lock is of one table at one place."""
     elsewhere = SimpleNamespace(**{**vars(TARGET), "region": "s"})
-    with locks.hold_targets(TARGET, {"C": None}, Run("second-run-id", folder)) as held:
-        held.check()
+    with locks.hold_targets(TARGET, {"C": None}, Run("second-run-id", folder)):
+        WIRE.check_guards()
     with locks.hold_targets(elsewhere, {"A": None}, Run("second-run-id", folder)):
         pass
 
@@ -85,18 +87,46 @@ def test_a_lock_is_broken_only_by_naming_its_holder(folder, holder):
     ):
         pass
     name = f"{holder.pid}@{socket.gethostname()}"
-    with locks.hold_targets(TARGET, {"A": None}, Run("second-run-id", folder), break_lock=name) as held:
-        held.check()
+    with locks.hold_targets(TARGET, {"A": None}, Run("second-run-id", folder), break_lock=name):
+        WIRE.check_guards()
 
 
 def test_who_lost_the_lock_stops(folder):
-    """A process whose lock was broken notices it before its next page."""
-    with locks.hold_targets(TARGET, {"A": None}, Run("first-run-id", folder)) as held:
-        held.check()
+    """A process whose lock was broken notices it before its next write."""
+    with locks.hold_targets(TARGET, {"A": None}, Run("first-run-id", folder)):
+        WIRE.check_guards()
         (path,) = folder.glob("*.lock")
         os.replace(path, folder / "gone")
         with pytest.raises(Interrupted, match="broken the lock"):
-            held.check()
+            WIRE.check_guards()
+
+
+@pytest.mark.parametrize("age", [0, 100])
+def test_a_lock_that_is_broken_is_noticed_whatever_the_folder_tells(age, folder):
+    """A folder that changed just now may show the same time after another change; an old time is enough."""
+    with locks.hold_targets(TARGET, {"A": "the-id", "B": None}, Run("first-run-id", folder)):
+        first, *_ = paths = sorted(folder.glob("*.lock"))
+        assert len(paths) == 3
+        changed = time.time_ns() - age * 10**9
+        os.utime(folder, ns=(changed, changed))
+        WIRE.check_guards()
+        first.rename(folder.parent / "gone")
+        if not age:
+            os.utime(folder, ns=(changed, changed))
+        with pytest.raises(Interrupted, match="broken the lock"):
+            WIRE.check_guards()
+
+
+def test_no_lock_is_looked_at_while_their_folder_is_as_it_was(folder, monkeypatch):
+    """However many there are: the check stands before every write."""
+    with locks.hold_targets(TARGET, dict.fromkeys("ABCDE"), Run("first-run-id", folder)):
+        os.utime(folder, (1, 1))
+        WIRE.check_guards()
+        looked, stat = [], os.stat
+        monkeypatch.setattr(os, "stat", lambda path, **options: looked.append(str(path)) or stat(path, **options))
+        WIRE.check_guards()
+        assert looked == [str(folder)]
+        monkeypatch.undo()
 
 
 def test_one_table_has_one_lock_however_it_is_named(folder):
@@ -210,10 +240,10 @@ def hold_briefly(break_lock="", folder="/tmp"):
 def test_two_users_exclude_each_other(shared):
     """Each has a file of their own; who comes second is told whose lock it is, and cannot break it; root can."""
     name = f"{os.getpid()}@{socket.gethostname()}"
-    with locks.hold_targets(TARGET, {"A": "the-id"}, Run("first-run-id", shared)) as held:
+    with locks.hold_targets(TARGET, {"A": "the-id"}, Run("first-run-id", shared)):
         assert f"run first-run-id (process {name} of user root, since" in as_stranger(hold_briefly)
         assert "belongs to user root; only that user or root can break it" in as_stranger(lambda: hold_briefly(name))
-        held.check()
+        WIRE.check_guards()
     assert as_stranger(hold_briefly) == "held"
     assert list(shared.iterdir()) == []
 
@@ -234,8 +264,8 @@ def test_two_users_exclude_each_other(shared):
         pass
     other.kill()
     other.join()
-    with locks.hold_targets(TARGET, {"A": "the-id"}, Run("first-run-id", shared)) as held:  # a dead user's is free
-        held.check()
+    with locks.hold_targets(TARGET, {"A": "the-id"}, Run("first-run-id", shared)):  # a dead user's is free
+        WIRE.check_guards()
     assert {path.stat().st_uid for path in shared.iterdir()} == {STRANGER}
 
 
@@ -261,7 +291,7 @@ def test_a_file_that_another_user_puts_in_the_way_is_left_alone(shared):
         pass
     assert path.read_text() == "mine"
     path.unlink()
-    with locks.hold_targets(TARGET, {"A": None}, run) as held:
-        held.check()
+    with locks.hold_targets(TARGET, {"A": None}, run):
+        WIRE.check_guards()
     other.kill()
     other.join()

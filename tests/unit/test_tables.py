@@ -256,6 +256,18 @@ def test_no_access_is_refused_in_one_sentence(code, words):
     assert "canary" not in str(raised.value)
 
 
+def test_an_identity_is_unknown_only_where_a_right_is_missing():
+    """Nobody needs a right to describe for an undo; any other answer but a table, or that there is none, is asked for again."""
+    denied, missing = refusal("AccessDeniedException"), refusal("ResourceNotFoundException")
+    assert tables.identities(scripted({}, denied, missing), ["T", "U"]) == {"T": None, "U": None}
+    identified = state("ACTIVE")
+    identified["Table"]["TableId"] = "the-id"
+    assert tables.identities(scripted({}, identified), ["T"]) == {"T": "the-id"}
+    for answer in ({}, GARBLED, refusal("UnrecognizedClientException")):
+        with pytest.raises(Interrupted, match="^target: DescribeTable on T"):
+            tables.identities(scripted(answer), ["T"])
+
+
 def test_an_endpoint_that_does_not_answer_is_refused(engines_gone):
     """Nobody listens there: Refused, naming the endpoint."""
     target = session.connect(side(engines_gone), "target")

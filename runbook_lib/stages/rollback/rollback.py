@@ -13,7 +13,6 @@ from ...journal.stage import Stage
 from ...mapping.load import load_mapping
 from ...parameters import Parameters
 from ...run.folder import run_json, runs
-from ...run.locks import Held
 from ...verdict import REVIEW, Alert, plural
 from ...walk import control
 from ...walk.guard import check_endpoint
@@ -93,12 +92,12 @@ class Undoing:
             self._tables, self._made_again = there, others
         return self._tables
 
-    def undo(self, held: Held) -> Undone:
+    def undo(self) -> Undone:
         """Deletes what the stage inserted. Writes to the target and the journal."""
 
         def check(*_: object) -> None:
             control.check(self.checkpoint.run)
-            held.check()
+            self.target().wire.check_guards()
 
         run = self.checkpoint.run
         self.limiter.follow_waits(run.logger().warning, lambda: control.check_wait(run))
@@ -114,13 +113,12 @@ class Undoing:
         """What `restore_from` means for this checkpoint. Raises Refused."""
         return restore.wanted(restore_from, self.checkpoint)
 
-    def restore(self, wanted: Wanted, held: Held | None, tell: Callable[[str], None]) -> Restored:
+    def restore(self, wanted: Wanted, tell: Callable[[str], None]) -> Restored:
         """Restores into a new table, or copies a restored table back. Writes to the target's account, run and journal."""
 
         def look(told: str) -> None:
             control.check(self.checkpoint.run)
-            if held:
-                held.check()
+            self.target().wire.check_guards()
             tell(told)
 
         return restore.restore(self.checkpoint, wanted, self.target(), look)

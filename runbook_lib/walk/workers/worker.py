@@ -15,11 +15,12 @@ from typing import Any, Protocol
 
 from ...dynamo.rate_limiter import Budgets, Slowdown
 from ...dynamo.requests import guarded
-from ...errors import DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
+from ...errors import Denied, DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
 from ...journal.stage import Stage, created_tables
 from ...journal.table_file import Position
 from ...parameters import build_parameters
 from ...run import lease_file as lease_cell
+from ...run import locks
 from ...run.folder import Run
 from ...run.spill import HashSet
 from .. import control
@@ -30,7 +31,7 @@ from ..walk import Segment, Winners, route_to_insert
 from .shared_journal import Shared, WorkerFolder
 
 SLICE = 3.0  # seconds that a worker stays with a segment before it reports
-_KINDS = {kind.__name__: kind for kind in (Failed, Stopped, Interrupted, NotSent, Refused)}
+_KINDS = {kind.__name__: kind for kind in (Failed, Stopped, Interrupted, NotSent, Refused, Denied)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Job:
     known: str | None  # file of the source's ids, where the mapping asks for them
     identity: dict[str, Any]  # of mapping, environments and code: a worker with others does not touch anything
     sides: dict[str, dict[str, Any]]  # what the driver's credentials and settings lead to
+    locks: dict[str, int]  # what it holds on its machine: once one is broken, no worker there writes
+    machine: str
     holder: str | None  # holds the run: under another holder, or none, the worker starts nothing more
     shared: Shared | None = None  # where the journal lies, for workers that do not see the folder
 
@@ -175,6 +178,8 @@ class _Worker:
         plan.limiter.follow_waits(self._run.logger().warning, self._check)
         if own:
             self._guards.enter_context(guarded(own.check))
+        if job.machine == lease_cell.machine():
+            self._guards.enter_context(guarded(locks.follow(job.locks)))
         if plan.parameters.lease:
             self._guards.enter_context(guarded(lease_cell.follow(self._run)))
         self._counts: Counter = Counter()
