@@ -20,9 +20,13 @@ ARRIVED = (INSERTED, ALREADY_THERE)
 NO_ENTRY = "no entry selects it"
 
 
+Home = tuple[str, int]  # a source table and a segment: a journal file
+
+
 class Met(NamedTuple):
     """One source item and what one of its routes makes of it now."""
 
+    home: Home  # where an item is recorded that the journal does not know
     item_hash: bytes
     entry: str  # of an unrouted item its source table
     source_key: dict
@@ -130,15 +134,16 @@ class Change:
 
 def met_of(routed: Routed) -> Iterator[Met]:
     """The items of a page, once for each route that takes them."""
-    for row in routed.rows:
-        yield Met(item_hash(row.entry, row.source_key), row.entry, row.source_key, "", row.digest, row)
-    for row in routed.losers:
-        yield Met(item_hash(row.entry, row.source_key), row.entry, row.source_key, LOSER, row.digest, row)
+    table = routed.page.table
+    home = table, routed.page.segment
+    for letter, rows in (("", routed.rows), (LOSER, routed.losers)):
+        for row in rows:
+            yield Met(home, item_hash(row.entry, row.source_key), row.entry, row.source_key, letter, row.digest, row)
     for one in routed.rejects:
         told = reason_digest(one.attribute, one.reason)
-        yield Met(item_hash(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
+        yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
     for key in routed.unrouted:
-        yield Met(item_hash(routed.page.table, key, OF_NO_ENTRY), routed.page.table, key, UNROUTED, "", key)
+        yield Met(home, item_hash(table, key, OF_NO_ENTRY), table, key, UNROUTED, "", key)
 
 
 def is_quiet(met: Met, said: list[Said]) -> bool:

@@ -12,7 +12,7 @@ A pass may die anywhere: the next one reads in the journal what was done, and in
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal.log import ALREADY_THERE, INSERTED, UNROUTED
@@ -29,7 +29,7 @@ from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of
 from .drift import DELETED, UNSELECTED, Drift, Notes
 from .migrate import Migration, migration_of, passes_by_walk, passes_to_repeat
-from .replace import Home, Place, Replacer, circles
+from .replace import Place, Replacer, circles
 
 RESUME = "resume it first with the command without --delta"
 COPIED = (INSERTED, ALREADY_THERE, OPEN)  # what the target may hold an equal item for
@@ -167,7 +167,7 @@ class SecondWalk:
                 for change in changes:
                     self._counts["changed" if change.said else "added"] += 1
                 now = [change for change in changes if not self._waits(change)]
-                self._bring((page.table, page.segment), now, selected)
+                self._bring(now, selected)
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
@@ -228,10 +228,10 @@ class SecondWalk:
             return True
         return False
 
-    def _bring(self, home: Home | None, changes: list[Change], selected: list[Said], *, room: bool = False) -> None:
+    def _bring(self, changes: list[Change], selected: Sequence[Said] = (), *, room: bool = False) -> None:
         """Brings changes to the target, as Replacer does, and tells all of them."""
         if self._write:
-            letters = self._replacer.bring(home, changes, selected, room=room)
+            letters = self._replacer.bring(changes, selected, room=room)
         else:
             letters = [INSERTED if change.write and not change.met.letter else "" for change in changes]
             self._left |= {self._replacer.place(copy.row) for copy in moved(changes)}
@@ -253,15 +253,15 @@ class SecondWalk:
                         wait[place] = change
                     else:
                         now.append(change)
-                self._bring(None, now, [])
+                self._bring(now)
                 free += [self._replacer.place(copy.row) for copy in moved(now)]
             queue = [wait.pop(place) for place in free if place in wait]
         for circle in circles(wait, self._replacer.place):
             for change in circle:
                 del wait[self._replacer.place(change.met.thing)]
                 change.kept, change.write = "", True
-            self._bring(None, circle, [], room=True)
-        self._bring(None, list(wait.values()), [])
+            self._bring(circle, room=True)
+        self._bring(list(wait.values()))
 
     def _tell(self, change: Change, letter: str) -> None:
         figure, reason = change.told(letter)

@@ -11,7 +11,7 @@ have those of items that hold each other's keys in a circle. Where the new versi
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -28,10 +28,9 @@ from ...values import key_hash
 from ...walk.insert import Inserter, Instead
 from ...walk.plan import Plan
 from ..rollback.undo import connect, delete_unchanged, disclaim
-from .changes import HELD, UNWRITTEN, Change, Copy, first_rows, routed_of
+from .changes import HELD, UNWRITTEN, Change, Copy, Home, first_rows, routed_of
 
 Place = tuple[str, bytes]  # a target table, and the hash of a key
-Home = tuple[str, int]  # a source table and a segment: a journal file
 
 
 class _Refused(NamedTuple):
@@ -88,11 +87,11 @@ class Replacer:
             self._record("undone", gone)
             self._lookup.forget(gone)
 
-    def bring(self, home: Home | None, changes: list[Change], selected: list[Said], *, room: bool = False) -> list[str]:
+    def bring(self, changes: list[Change], selected: Sequence[Said], *, room: bool = False) -> list[str]:
         """Brings changes to the target. Writes to the target and the journal. A letter for each change's row, "" without one.
 
-        `home` is for items that the journal does not know. `selected` is what it says of items that no entry selected and
-        one does now. With `room` all older copies go first. Notes in the changes what was kept instead.
+        `selected` is what the journal says of items that no entry selected and one does now. With `room` all older copies go
+        first. Notes in the changes what was kept instead.
         """
         self._record("undone", [one for change in changes for copy in change.vanished for one in copy.said])
         first, later = [], []
@@ -101,7 +100,7 @@ class Replacer:
                 (first if room or change.keeps_key(copy) else later).append((change, copy))
         for change, _ in self._delete(first):
             change.write, change.kept = False, KEPT_EDITED
-        letters = self._write(home, changes, selected, {id(copy) for _, copy in later})
+        letters = self._write(changes, selected, {id(copy) for _, copy in later})
         arrived = ("", INSERTED, ALREADY_THERE)
         later = [(change, copy) for change, copy in later if not change.kept and letters[id(change)] in arrived]
         for change, _ in self._delete(later):
@@ -182,7 +181,7 @@ class Replacer:
 
     # inserts
 
-    def _write(self, home: Home | None, changes: list[Change], selected: list[Said], stay: set[int]) -> dict[int, str]:
+    def _write(self, changes: list[Change], selected: Sequence[Said], stay: set[int]) -> dict[int, str]:
         """Inserts the new versions, or records why there is none, in the file that knows the item. Letters by change (by id).
 
         `stay` are the copies (by id) of which the journal says the same as before.
@@ -193,7 +192,7 @@ class Replacer:
             if not change.write:
                 continue
             last = change.said[-1:] if not change.settled else change.settled[-1:]
-            mine, instead = files[self._home(last[0]) if last else home]
+            mine, instead = files[self._home(last[0]) if last else change.met.home]
             mine.append(change)
             staying = {one for copy in change.remove if id(copy) in stay for one in copy.said}
             said = [one for one in change.settled if one.file == last[0].file and one not in staying]
