@@ -129,7 +129,7 @@ class FillIn(SecondWalk):
                     changes.append(Change(one, said.get(one.item_hash, []), vanished=gone, write=True))
             if changes:
                 selected = self._selected_now(routed, [change.met for change in changes])
-                self._bring((page.table, page.segment), changes, selected)
+                self._bring(changes, selected)
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
