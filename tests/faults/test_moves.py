@@ -236,7 +236,9 @@ def test_a_change_of_keys(name, tmp_path):
         hooks.check_back()
 
 
-@pytest.mark.parametrize("step", [23, pytest.param(5, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "step", [23, pytest.param(11, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("name", CASES)
 def test_a_change_of_keys_that_is_cut_off(name, step, tmp_path):
     """At one request or record after the other: given again it ends as if nothing had been, and it can be rolled back at once.
