@@ -155,8 +155,8 @@ def append(
             return bool(may) or (name not in own and is_allowed(others, name, Kind.ADDED))
 
         state = _state(run, chain, there, _wrong(_compare(chain, there, during)) - {*own}, unfinished)
-        wrong = wrong_before(run.folder, chain, stage)
         if opened:
+            wrong = wrong_before(run.folder, chain, stage)
             more["wrong"] = {name: was for name, was in wrong.items() if may or name in chain.wrong}
         return _add(run, file, chain, stage, {**state, **more, "open": opened})
 

@@ -187,13 +187,19 @@ def test_a_test_that_died_before_its_inserts_does_not_claim_what_the_migration_i
     assert undone(flow.rollback()) == (3, 0, 0)
 
 
-def test_ended_claims_are_no_change_to_the_run_that_made_them(harbour):
-    """A delta was cut off, and a migration with nothing left to do ended behind it: no execution of that run is open."""
+def with_a_cut_off_delta(harbour):
+    """A run whose delta was cut off, and behind which a migration with nothing left to do has ended; and a later run."""
     first, later = harbour.flow(), harbour.flow("the-later-run")
     first.migrate()
     harbour.put(ship(3), SOURCE)
     cut_off(first.delta)
     first.migrate()
+    return first, later
+
+
+def test_ended_claims_are_no_change_to_the_run_that_made_them(harbour):
+    """No execution of that run is open."""
+    first, later = with_a_cut_off_delta(harbour)
     assert claims(first) == 1
     later.migrate()
     assert claims(first) == 0
@@ -206,11 +212,7 @@ def test_ended_claims_are_no_change_to_the_run_that_made_them(harbour):
 
 def test_records_forged_before_claims_are_ended_stay_a_finding(harbour):
     """The later run says nothing of what somebody did to that journal."""
-    first, later = harbour.flow(), harbour.flow("the-later-run")
-    first.migrate()
-    harbour.put(ship(3), SOURCE)
-    cut_off(first.delta)
-    first.migrate()
+    first, later = with_a_cut_off_delta(harbour)
     log = Log(first.outputs / first.run_id / "journal/migrate/Ships-dev-mem.00000.jsonl")
     log.append("undone", n=0, execution=1, rows={"0": "deleted"}, counts={})
     log.close()

@@ -310,7 +310,7 @@ class _UndoFile:
         try:
             return self._wire.get_many(table, keys)
         except DynamoError as problem:
-            if problem.code != "ResourceNotFoundException":
+            if not problem.not_found:
                 raise
         if not any(self._exists(name) for name in {about["target"] for about in self._entries.values()}):
             raise Interrupted("none of the target tables exists here; check region and endpoint.")
@@ -320,7 +320,7 @@ class _UndoFile:
         try:
             self._wire.scan_page(table, limit=1)
         except DynamoError as problem:
-            if problem.code != "ResourceNotFoundException":
+            if not problem.not_found:
                 raise
             return False
         return True
