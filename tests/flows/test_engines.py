@@ -1,6 +1,7 @@
 """The same migration by threads and by several processes, also where one of them dies."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import support_worlds as worlds
 from support_cluster import in_the_middle
 from support_flows import flow_of
 
-from runbook_lib import process
+from runbook_lib import errors, process
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
-from runbook_lib.walk.workers import engines
+from runbook_lib.walk.workers import engines, worker
 
 ITEMS, FEW = 120, 24
 MAPPING = "{Ports: {}, Ships: {references: {portId: {to: Ports, dangling: 'null'}}}}"
@@ -213,3 +214,22 @@ def test_who_writes_a_segment_holds_its_file(tmp_path, monkeypatch):
     second.append("begin")
     second.close()
     assert not first.take_again()
+
+
+def kinds(kind):
+    """A class and all that derive from it."""
+    return [kind, *(below for one in kind.__subclasses__() for below in kinds(one))]
+
+
+@pytest.mark.parametrize("kind", kinds(errors.RunbookError), ids=lambda kind: kind.__name__)
+def test_what_a_worker_ran_into_reaches_the_driver_as_what_it_is(kind, monkeypatch):
+    """What is resumed by threads is not rolled back by processes: only the class says which."""
+
+    def fail(job):
+        raise kind("the sentence.")
+
+    monkeypatch.setattr(worker._Worker, "of", fail)
+    found = pickle.loads(pickle.dumps(worker.advance(None, "A", 0, None)))
+    with pytest.raises(kind, match=r"^the sentence\.$") as raised:
+        found.raise_problem()
+    assert type(raised.value) is kind

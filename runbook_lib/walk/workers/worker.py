@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ...dynamo.rate_limiter import Budgets, Slowdown
 from ...dynamo.requests import guarded
-from ...errors import Denied, DynamoError, Failed, Interrupted, NotSent, Refused, RunbookError, Stopped
+from ...errors import Interrupted, Refused, RunbookError
 from ...journal.stage import Stage, created_tables
 from ...journal.table_file import Position
 from ...parameters import build_parameters
@@ -31,7 +31,6 @@ from ..walk import Segment, Winners, route_to_insert
 from .shared_journal import Shared, WorkerFolder
 
 SLICE = 3.0  # seconds that a worker stays with a segment before it reports
-_KINDS = {kind.__name__: kind for kind in (Failed, Stopped, Interrupted, NotSent, Refused, Denied)}
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,13 @@ class Slice:
     counts: Counter = field(default_factory=Counter)
     slowed: list[str] = field(default_factory=list)  # tables that hold back, with the reason
     slowdowns: list[Slowdown] = field(default_factory=list)  # and for how long they did
-    problem: tuple[str, str] | None = None  # kind and sentence
+    problem: tuple[type[RunbookError], str] | None = None  # kind and sentence, which survive pickle
 
     def raise_problem(self) -> None:
         """Raises what the worker ran into."""
         if self.problem:
-            raise _KINDS.get(self.problem[0], Failed)(self.problem[1])
+            kind, sentence = self.problem
+            raise kind(sentence)
 
 
 class Worker(Protocol):
@@ -99,9 +99,9 @@ def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         done = worker.advance(table, number, budgets, counts)
         limiter = worker.plan.limiter
         return Slice(done, counts, limiter.slowed(), limiter.take_slowdowns())
-    except (RunbookError, DynamoError) as problem:
+    except RunbookError as problem:
         _Worker.forget()
-        return Slice(False, counts, problem=(type(problem).__name__, str(problem)))
+        return Slice(False, counts, problem=(type(problem), str(problem)))
     except BaseException:
         _Worker.forget()
         raise
