@@ -27,7 +27,11 @@ def look(target: planting.Target, planted: list[planting.Planted]) -> None:
     assert found == planting.expected(planted)
 
 
-@pytest.mark.parametrize("target", corpus.DOMAINS, indirect=True)
+@pytest.mark.parametrize(
+    "target",
+    [pytest.param(name, marks=() if name == "library" else pytest.mark.slow) for name in corpus.DOMAINS],
+    indirect=True,
+)
 def test_the_right_mapping_raises_no_alarm_and_damages_are_found_and_nothing_else(target):
     """First not one alarm: of attributes that look like ids, of numbers, dates, addresses, codes. Then all damages at once."""
     corpus.look(target.flow, [])

@@ -28,9 +28,7 @@ IN_WHOLE = [
     (name, group) for name in corpus.WHOLE for group in dict.fromkeys(m["group"] for m in corpus.mistakes_in(name))
 ]
 QUICK = {
-    ("library", "forgotten"),
     ("library", "misspelt"),
-    ("library", "fields"),
     ("copy", "forgotten"),
     ("split", "names"),
 }

@@ -16,7 +16,7 @@ from faults import harness
 from faults.harness import INSERTED, killed, stopped
 
 pytestmark = harness.by("puts", "batches", "ministack")
-STEP = 41
+STEP = 67
 
 
 class Fault(NamedTuple):

@@ -19,7 +19,7 @@ from runbook_lib.run.folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 MB = 1_000_000
-STEP = 29
+STEP = 53
 
 
 # at any point

@@ -285,7 +285,7 @@ def test_a_source_item_that_another_entry_selects_by_now_stays_failed(shop):
 
 # dying of it
 
-STEP = 13
+STEP = 23
 
 
 def die_and_go_on(bench, number, *, roll_back):

@@ -115,7 +115,7 @@ def deaths(*quick):
     ]
 
 
-@pytest.mark.parametrize("death", deaths("after-an-intent", "after-a-put", "before-an-outcome", "in-an-outcome"))
+@pytest.mark.parametrize("death", deaths("after-a-put", "in-an-outcome"))
 def test_a_killed_migration_goes_on_to_the_same_end(death, moto_world, tmp_path, untouched):
     """The same run id: same target, same counts as if nothing had happened; then the way back is the whole way."""
     flow, before = begin(moto_world, tmp_path)

@@ -68,7 +68,12 @@ class Intruder:
         return {table: sorted(items, key=worlds.as_text) for table, items in found.items()}
 
 
-@pytest.mark.parametrize("name", MIGRATIONS)
+QUICK = ("shared-keys", "shop", "university")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MIGRATIONS]
+)
 def test_no_route_overwrites_what_comes_before_it(name, world, tmp_path, batches):
     """Every key that a migration is about to insert is taken in the last moment: all of them are conflicts, and what is there
     stays, after the rollback, too."""

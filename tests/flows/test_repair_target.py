@@ -95,10 +95,18 @@ def test_deleted_items_come_back_where_they_are_asked_for_and_a_rollback_takes_a
     assert {item["id"]["S"] for item in moto_world.content(TARGET)["Ships"]} == {"theirs", ship(2)["id"]["S"]}
 
 
+RECORDS = [("undone", 1), ("intent", 1), ("intent", 2), ("outcome", 1), ("outcome", 2)]
+QUICK = {("undone", 1, "middle"), ("intent", 2, "after"), ("outcome", 1, "before")}
+
+
 @pytest.mark.parametrize(
-    ("kind", "number"), [("undone", 1), ("intent", 1), ("intent", 2), ("outcome", 1), ("outcome", 2)]
+    ("kind", "number", "moment"),
+    [
+        pytest.param(*record, moment, marks=() if (*record, moment) in QUICK else pytest.mark.slow)
+        for record in RECORDS
+        for moment in ("before", "middle", "after")
+    ],
 )
-@pytest.mark.parametrize("moment", ["before", "middle", "after"])
 def test_a_repair_that_is_killed_goes_on(kind, number, moment, flow):
     """Around each record that it writes: each item is there once, counted once, and taken back by a rollback."""
     code = in_child(lambda: repaired(flow, ALL), at_record(kind, number, moment))

@@ -149,7 +149,13 @@ def kill_and_go_on(flow, whole, arm):
     return True
 
 
-@pytest.mark.parametrize("moment", ["middle", *(pytest.param(m, marks=pytest.mark.slow) for m in ("before", "after"))])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(m, marks=pytest.mark.slow if m == "middle" else pytest.mark.long)
+        for m in ("before", "middle", "after")
+    ],
+)
 def test_a_validation_killed_at_any_page_goes_on_and_counts_the_same(moment, flow, whole):
     """Before a page's record, in the middle of it, after it: pages with a record are not read again."""
     killed = [kill_and_go_on(flow, whole, at_record("compared", number, moment)) for number in range(1, PAGES + 2)]

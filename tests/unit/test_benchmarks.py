@@ -56,8 +56,7 @@ def scanned(endpoint, table: str, **form) -> list[dict]:
         more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
-@pytest.mark.parametrize("items", [1, 1_000, 2_600])
-@pytest.mark.parametrize("segments", [1, 3])
+@pytest.mark.parametrize(("items", "segments"), [(1, 1), (1_000, 3), pytest.param(2_600, 3, marks=pytest.mark.slow)])
 def test_a_scan_of_the_canned_source_brings_each_item_once(items, segments):
     """Over all its pages and segments, and in smaller pages too."""
     for name in ("copy-1kB-3", "split-1kB-0"):

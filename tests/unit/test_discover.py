@@ -42,7 +42,10 @@ def findings_of(items: dict[str, list[dict]], models: dict[str, dict] | None = N
     return find_references(found.columns(), found, entries)
 
 
-@pytest.mark.parametrize("meaningless", [False, True])
+MEANINGLESS = pytest.mark.parametrize("meaningless", [pytest.param(False, marks=pytest.mark.slow), True])
+
+
+@MEANINGLESS
 @pytest.mark.parametrize("style", RECOGNISABLE)
 def test_references_by_ids_that_can_be_recognised_are_all_found(style, meaningless):
     """F1 of at least 0.98, whatever the attributes are called."""
@@ -58,7 +61,7 @@ def test_references_by_ids_that_can_be_recognised_are_all_found(style, meaningle
     assert 2 * right / (2 * right + wrong + missed) >= 0.98
 
 
-@pytest.mark.parametrize("meaningless", [False, True])
+@MEANINGLESS
 @pytest.mark.parametrize("style", ["integer", "sparse"])
 def test_bare_numbers_are_certain_only_where_they_are_ids(style, meaningless):
     """Precision of at least 0.95 among what is called certain; the other references are shown as ambiguous."""
