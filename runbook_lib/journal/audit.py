@@ -3,10 +3,9 @@
 Each line holds the hash of the line before, so that none can be changed, taken out or put in without breaking the chain.
 The records name every file with its SHA-256, every journal file with its length and the hash of its last record (each what
 changed since the one before), and which executions have begun and not ended. What they name must stay as it was.
-Behind the last one only such an execution may
-leave something, and only what its stage writes: see `may_leave`. A record never takes over what nobody may have done: that stays
-a finding until somebody puts it right, or a rollback accepts it, which the chain tells. Where a journal was repaired, a
-record says so, and what earlier records know of the repaired files no longer counts.
+Behind the last one only such an execution may leave something, and only what its stage writes: see `may_leave`. A record
+never takes over what nobody may have done: that stays a finding until somebody puts it right, or a rollback accepts it,
+which the chain tells. Where a journal was repaired, a record says so, and earlier ones no longer count for its files.
 """
 
 import errno
@@ -290,7 +289,8 @@ def _refusing(run: Run, found: Iterable[Finding], accepts: Accepts, elsewhere: E
     found = [one for one in found if not (one.kind in fetched and one.name in elsewhere())]
     if wrong := [one for one in found if not (accepts and accepts(one))]:
         more = f" (and {len(wrong) - 1} more: `runbook verify {run.id}`)" if wrong[1:] else ""
-        fix = "move it elsewhere" if wrong[0].kind == Kind.ADDED else "restore the file from a copy"
+        added = wrong[0].kind == Kind.ADDED or wrong[0].told.endswith("was added")
+        fix = "move it elsewhere" if added else "restore the file from a copy"
         if wrong[0].name.startswith(("journal/", FILE)) and wrong[0].kind != Kind.ADDED:
             fix += f", or see `runbook repair {run.id}`"
         raise Refused(f"{wrong[0].told}{more}; {fix}, or go on with --accept-changed.")
@@ -360,7 +360,7 @@ def _look(folder: Path, chain: Chain, seen: Mapping[str, Head], *, trusted: bool
                 is_journal = fnmatchcase(name, "journal/*.jsonl") and name.count("/") == 2 and name not in chain.files
                 lengths = {length for length, *_ in chain.heads.get(name, ())}
                 things[name] = read_head(path, lengths, seen.get(name), trusted) if is_journal else file_sha256(path)
-            if name.endswith(".jsonl") and not special_of(path) and is_readable(path):
+            if is_readable(path) and not special_of(path):
                 readable.append(f"{name}: others can read it now, and it may hold keys; `chmod 600` it")
         except FileNotFoundError:  # a file of a run that goes on
             things.pop(name, None)

@@ -1,12 +1,13 @@
 """The checkpoint file: written before the first insert, and with the journal enough to roll back from."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
 from ..parameters import Parameters, build_parameters
-from ..run.files import json_seal, read_json
+from ..run.files import file_sha256, json_seal, read_json
 from ..run.fingerprints import Identity, code_fingerprint
 from ..run.folder import Run, iso, now
 from .log import check_schema
@@ -29,6 +30,19 @@ class Checkpoint:
     backups: dict[str, dict[str, Any]] = field(default_factory=dict)  # target table -> kind, arn, …: `Stage.backups`
     path: Path | None = None
 
+    def check_named(self, stage: Stage, *, accept_changed: bool = False) -> None:
+        """Refused where its stage's journal does not name this file, or, unless `accept_changed`, had another one there.
+
+        What an undo deletes follows from the checkpoint, and anybody can write one. Read-only.
+        """
+        known = {event["file"]: event.get("sha256") for event in stage.events("checkpoint")}
+        path, last = (self.path or Path()).resolve(), stage.checkpoint()
+        if path.name not in known:
+            fix = f"give {last.name}" if last else f"see `runbook repair {self.run.id}`"
+            raise Refused(f"{path} is not named in the journal of run {self.run.id}: it is nobody's checkpoint; {fix}.")
+        if known[path.name] not in (None, file_sha256(path)) and not accept_changed:
+            raise Refused(f"{path} was changed since run {self.run.id} wrote it; restore it from a copy.")
+
     def stage_journal(self) -> Stage:
         """The stage's journal."""
         return Stage(self.run, self.stage)
@@ -44,8 +58,11 @@ class Checkpoint:
         return self.identity.code != code_fingerprint()
 
 
-def write_checkpoint(checkpoint: Checkpoint) -> Path:
-    """Writes `migration-checkpoint-<timestamp>.json` into the run's folder; gives its path."""
+def write_checkpoint(checkpoint: Checkpoint, stage: Stage) -> Path:
+    """Writes `migration-checkpoint-<timestamp>.json` into the run's folder; gives its path.
+
+    The stage's journal says so first: nobody goes by a checkpoint that it does not name. Writes to that, too.
+    """
     content = {
         "schema": SCHEMA,
         "run_id": checkpoint.run.id,
@@ -59,7 +76,9 @@ def write_checkpoint(checkpoint: Checkpoint) -> Path:
         "backups": checkpoint.backups,
         "fingerprints": checkpoint.identity._asdict(),
     }
-    return checkpoint.run.write_json("migration-checkpoint", {**content, "sha256": json_seal(content)})
+    content["sha256"] = json_seal(content)
+    announce = partial(stage.record, "checkpoint")
+    return checkpoint.run.write_json("migration-checkpoint", content, announce)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -15,6 +15,7 @@ A repair that dies in between is finished by the same command.
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -265,12 +266,14 @@ def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> li
     kinds = {event["kind"] for event in said.events}
     executions = [event for event in said.events if event["kind"] == "execution"]
     whole, checkpoint = said.path.read_bytes() if said.path.exists() else b"", {}
+    known = audit.read_chain(stage.run).files  # it names the checkpoint before the first insert
     for path in stage.run.json_files("migration-checkpoint"):
-        try:
-            if read_checkpoint(path).stage == stage.name:
-                checkpoint = {"file": path.name, "at": json.loads(path.read_bytes())["created"]}
-        except Refused:
+        if known and path.name not in known:
             continue
+        with suppress(Refused):
+            if read_checkpoint(path).stage == stage.name:
+                about = {"file": path.name, "sha256": known.get(path.name) or file_sha256(path)}
+                checkpoint = {**about, "at": json.loads(path.read_bytes())["created"]}
     found = []
     for origin in [*executions, *(file.first for file in begun)][:1]:
         about = {key: origin[key] for key in IDENTITY}
@@ -278,7 +281,7 @@ def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> li
         number = max((file.execution for file in begun), default=0) or 1
         found += [{"kind": "execution", "entries": entries, **about}] * (number - len(executions))
         if checkpoint and "checkpoint" not in kinds:
-            found.append({"kind": "checkpoint", "file": checkpoint["file"]})
+            found.append({"kind": "checkpoint", **checkpoint})
     foreign = said.first and not said.records
     rolled = (b'"kind":"roll' in whole and not foreign) or any(file.undone & BY_ROLLBACK for file in begun)
     if stage.name == "migrate" and rolled and not kinds & ROLLBACK:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..errors import Refused
 from ..report.draft.json_draft import draft_alerts, write_draft
+from ..stages import execution
 from ..stages.draft.draft import Draft, Sources, check_free, draft, write_mapping
 from ..stages.draft.survey import open_sources
 from ..verdict import plural
@@ -50,6 +51,7 @@ class DraftBook(Book):
         alerts = draft_alerts(drafted)
         with self.run.saving():
             kept = write_mapping(path, drafted.text, force=self._values["force"])
+        execution.done(self.run, STAGE)
         done = Done(drafted, *write_draft(self.run, sources, drafted, alerts), alerts)
         number = len(drafted.entries)
         certain, open_ = (len(drafted.rules(ambiguous=ambiguous)) for ambiguous in (False, True))

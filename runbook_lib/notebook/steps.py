@@ -104,6 +104,7 @@ class Steps:
         """01. Reads both sides; writes the analysis into the run's folder."""
         with self.watch(self.run, plan, "read") as on_page:
             analysis = analyze(plan, on_page)
+        execution.done(self.run, "01_analyze")
         return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
 
     @refused_as(Refused)

@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, ConfigDict
+
 from ..process import is_at_work
 from .files import file_sha256, json_seal
 from .folder import CHAIN, Run
@@ -21,7 +23,7 @@ FILE, LOG = CHAIN, "run.log"
 DISCLAIM = "disclaim"  # another run's execution, which ends claims in this run's journals
 
 # What an execution that has begun may do to the folder.
-_JOURNAL, _RESULTS, _NOTEBOOK = "journal", "results", "notebook"
+_JOURNAL, _RESULTS, _NOTEBOOK, _READS = "journal", "results", "notebook", "reads"
 WORK, REPORT, SAVING, OVER = (_JOURNAL, _NOTEBOOK), (_JOURNAL, _RESULTS, _NOTEBOOK), (_NOTEBOOK,), ()
 JOURNALS = {  # of the stages that write to the target: journal/<name>
     "02_test": ("create", "test"),
@@ -40,9 +42,16 @@ _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, 
     ),
     "05_rollback": ("migration-report-*.json", "kept.jsonl", "restore-conflicts.jsonl"),
 }  # fmt: skip
-_NOBODYS = (  # locks and unfinished files of the program; what editors, file systems and people leave
-    ".lock", ".stop", ".tune", ".lease*", ".job-*", ".?*-????????", ".ipynb_checkpoints", ".DS_Store", ".nfs*", "*.zip",
-)  # fmt: skip
+_NOBODYS = (".?*-????????", ".nfs*", ".DS_Store")  # unfinished files of the program; what file systems leave
+_IN_ITSELF = (
+    ".lock",
+    ".stop",
+    ".tune",
+    ".lease*",
+    ".job-*",
+    "*.zip",
+)  # of the program and of people, in the run's folder alone
+_PRIVATE = (".jsonl", "id-map.parquet", "plan.json")  # they may hold keys; the program lets nobody else read them
 COMPARISONS = ("journal/validate", "set-aside/")  # 04 removes its earlier journals, and sets damaged ones aside
 
 
@@ -71,18 +80,35 @@ class Special(str):
     """What a file is that is no file of its own: "a symlink", …"""
 
 
-def names(folder: Path, under: str = "") -> Iterator[str]:
+def names(folder: Path) -> Iterator[str]:
     """Every file in the folder, from it on, and every folder without files, with a / behind it."""
-    with os.scandir(folder / under) as entries:
-        for entry in entries:
-            if any(fnmatchcase(entry.name, pattern) for pattern in _NOBODYS) or (entry.name == "lab" and not under):
-                continue
-            name = under + entry.name
-            if not entry.is_dir(follow_symlinks=False):
-                yield name
-                continue
-            inside = [*names(folder, f"{name}/")]
-            yield from inside or [f"{name}/"]
+    left = [""]
+    while left:
+        under, empty = left.pop(), True
+        try:
+            with os.scandir(folder / under) as entries:
+                for entry in entries:
+                    name = under + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != ".ipynb_checkpoints" and name != "lab":
+                            left.append(f"{name}/")
+                            empty = False
+                    elif not (entry.is_file(follow_symlinks=False) and _is_nobodys(under, entry.name)):
+                        yield name
+                        empty = False
+        except FileNotFoundError:  # of a run that goes on
+            continue
+        except OSError:  # not ours to read, or too deep
+            pass
+        if under and empty:
+            yield under
+
+
+def _is_nobodys(under: str, name: str) -> bool:
+    """Whether no record says anything of a file. A journal file may have any name: tables are named by others."""
+    patterns = _NOBODYS if under else _NOBODYS + _IN_ITSELF
+    of_journal = under.startswith("journal/") and name.endswith(".jsonl")
+    return not of_journal and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def at_first(folder: Path) -> dict[str, str]:
@@ -101,13 +127,13 @@ def special_of(path: Path) -> Special | None:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether other users can read or write the file, if there is one. Read-only."""
-    return path.exists() and bool(path.stat().st_mode & 0o077)
+    """Whether other users can read or write the file, where there is one that may hold keys. Read-only."""
+    return path.name.endswith(_PRIVATE) and path.exists() and bool(path.stat().st_mode & 0o077)
 
 
 def begins_with(stage: str) -> list[str]:
-    """What an execution may do from its first record on. A stage that writes to the target waits for `enter`. Pure."""
-    return [*(SAVING if stage in JOURNALS else REPORT)]
+    """What an execution may do from its first record on: one that writes to the target waits for `enter`. Pure."""
+    return [*(SAVING if stage in JOURNALS else (_READS, _NOTEBOOK))]
 
 
 def is_allowed(may: Mapping[str, Collection[str]], name: str, kind: Kind) -> bool:
@@ -128,10 +154,10 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
         if name == "journal/" or (name != f"{folder}/{rest}" and folder in JOURNALS.get(stage, ())):
             return True
         if name.startswith("migration-checkpoint-") and kind == Kind.ADDED:
-            return stage in JOURNALS
+            return stage in ("02_test", "03_migrate")
     anew = kind in (Kind.ADDED, Kind.CHANGED, Kind.REMOVED)
     if name == "drift.jsonl" and anew and stage == "03_migrate":
-        return bool(can)  # a delta writes it before it ends
+        return _JOURNAL in can  # a delta writes it before it ends
     if stage == "04_validate" and name.startswith(COMPARISONS):
         return kind != Kind.SPECIAL
     if _RESULTS in can and anew:
@@ -142,6 +168,29 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
 
 
 # the chain
+
+
+class _Record(BaseModel):
+    """What every reader of a record takes for granted: a seal proves that nobody changed it, not what it holds."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    at: str
+    actor: str
+    stage: str
+    previous: str
+    hash: str
+    files: dict[str, str]
+    journal: dict[str, tuple[int, str] | tuple[int, str, int]]
+    log: tuple[int, str]
+    run: str | None = None
+    gone: list[str] = []
+    open: dict[str, list[str]] = {}
+    wrong: dict[str, str | None] = {}
+    private: bool = False
+    events: dict[str, int] = {}
+    repaired: dict[str, str] = {}
+    accepted: dict[str, str] = {}
 
 
 @dataclass
@@ -277,6 +326,7 @@ def records(run: Run) -> Iterator[dict[str, Any] | None]:
             record = json.loads(line)
             content = {key: value for key, value in record.items() if key != "hash"}
             whole = json.dumps(record).encode() == line and record["hash"] == json_seal(content)
+            _Record.model_validate_json(line)
             yield record if whole else None
         except (ValueError, KeyError, AttributeError, RecursionError):
             yield None

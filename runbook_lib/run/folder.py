@@ -11,7 +11,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,16 +51,19 @@ class Run:
         """The folder of a stage's journal (which may not exist yet)."""
         return self.folder / "journal" / stage
 
-    def write_json(self, kind: str, content: dict[str, Any]) -> Path:
+    def write_json(self, kind: str, content: dict[str, Any], announce: Callable[..., None] = lambda **_: None) -> Path:
         """Writes `<kind>-<timestamp>.json`, whole or not at all. Gives the path.
 
         The timestamp is a second after the last one at least: no name is used twice, also where that file has gone.
+        `announce` takes its `file` name and `sha256` before it is there.
         """
         with numbering(self.folder.parent):
             names = {path.name for path in self.folder.glob(f"{kind}-*.json")} | self._first_records().keys()
             last = max(filter(None, (_moment(kind, name) for name in names)), default=datetime.min.replace(tzinfo=UTC))
             path = self.folder / f"{kind}-{max(now(), last + timedelta(seconds=1)):{_TIME}}.json"
-            write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+            text = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+            announce(file=path.name, sha256=hashlib.sha256(text).hexdigest())
+            write_atomically(path, text)
         return path
 
     def json_files(self, kind: str) -> list[Path]:

@@ -183,8 +183,7 @@ def ensure_checkpoint(stage: Stage, plan: Plan) -> Path:
             stage.run.logger().warning("another checkpoint is written: %s", problem)
         else:
             return path
-    path = write_checkpoint(checkpoint_of(stage, plan))
-    stage.record("checkpoint", file=path.name)
+    path = write_checkpoint(checkpoint_of(stage, plan), stage)
     audit.append(stage.run, AUDITED[stage.name], audit.WORK, journals=[stage.read()])  # before the first insert
     return path
 

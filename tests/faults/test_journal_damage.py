@@ -20,6 +20,7 @@ from runbook_lib.journal import log as journal
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
 from runbook_lib.run.files import json_seal
+from runbook_lib.stages.rollback.rollback import Undoing
 
 FILES = ["stage.jsonl", "Ports", "Ships"]
 WHOLE = pytest.param(1, marks=pytest.mark.slow)
@@ -323,6 +324,41 @@ def test_what_somebody_else_wrote_is_not_believed(edit, bench, flow):
     path.write_bytes(whole)
     assert flow.rollback()["rollback"]["deleted"] == INSERTED
     bench.check_back()
+
+
+@pytest.mark.parametrize("name", ["copy.zip", ".nfs0001", "migration-checkpoint-20991231T000000Z.json"])
+@pytest.mark.parametrize("killed_in", [None, "migrate", "rollback"])
+def test_a_checkpoint_that_no_execution_wrote_is_not_believed(killed_in, name, bench):
+    """Sealed as the program does, under a name that no record counts, or that a killed execution may have written."""
+    flow = bench.flow()
+    if killed_in == "migrate":
+        assert killed(flow.migrate, "wire.PutItem.after=kill@10")
+    else:
+        flow.migrate()
+    if killed_in == "rollback":
+        assert killed(flow.rollback, "wire.DeleteItem.after=kill@3")
+    forged = flow.run().folder / name
+    shutil.copy(flow.checkpoint(), forged)
+    sealed_again(forged, bench.world.name("Ships", TARGET))
+    before = bench.content(TARGET)
+    with pytest.raises(Refused, match=f"^{forged.name} was added|{forged.name} is not named in the journal"):
+        Undoing(str(forged), str(flow.outputs), flow.parameters)
+    assert bench.content(TARGET) == before
+    forged.unlink()
+    flow.rollback()
+    bench.check_back()
+
+
+def test_a_checkpoint_that_was_edited_is_known_by_the_journal(bench, flow):
+    """Also where the audit chain was made anew over it, or had no record of it yet."""
+    path, before = flow.checkpoint(), bench.content(TARGET)
+    sealed_again(path, bench.world.name("Ships", TARGET))
+    audit.renew(flow.run(), "03_migrate", None, audit.Repaired({}, {}))
+    with pytest.raises(
+        Refused, match=f"{path.name} was changed since run {flow.run_id} wrote it; restore it from a copy"
+    ):
+        flow.rollback()
+    assert bench.content(TARGET) == before
 
 
 def test_what_is_not_as_it_was_can_be_accepted(bench, flow):

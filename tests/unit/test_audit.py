@@ -36,7 +36,7 @@ def put(folder, **files):
     for name, text in files.items():
         path = folder / name.replace("__", ".").replace("_", "-")
         path.write_text(text)
-        path.chmod(0o600 if path.suffix == ".jsonl" else 0o644)
+        path.chmod(0o600 if name.endswith(("__jsonl", "plan__json", "__parquet")) else 0o644)
 
 
 def work(run, *, until="end"):
@@ -86,11 +86,13 @@ def finished(tmp_path_factory):
     put(folder, run__json="{}")
     run = Run(ID, folder)
     audit.begin(run, "01_analyze")
+    audit.append(run, "01_analyze", audit.REPORT)
     put(folder, plan__json="{}", migration_analysis_1__json="{}", dangling__jsonl="{}\n")
     audit.append(run, "01_analyze")
     work(run)
     audit.begin(run, "04_validate")
     grow(folder, COMPARED, "begin", "compared")
+    audit.append(run, "04_validate", audit.REPORT)
     put(folder, differences__jsonl="{}\n", migration_report_2__json="{}")
     audit.append(run, "04_validate")
     return folder
@@ -163,6 +165,20 @@ def link_folder(folder):
     (folder / "journal").symlink_to(folder.parent / "journal")
 
 
+def sealed(**changes):
+    """A record more, which continues the chain and has a seal: the last one with some changes; without a key for None."""
+
+    def edit(folder):
+        path = folder / audit.FILE
+        last = json.loads(path.read_bytes().splitlines()[-1])
+        record = {**last, "previous": last.pop("hash"), **changes}
+        record = {key: value for key, value in record.items() if value is not None and key != "hash"}
+        with path.open("ab") as file:
+            file.write(json.dumps({**record, "hash": audit.json_seal(record)}).encode() + b"\n")
+
+    return edit
+
+
 def sealed_again(folder):
     """The first record with another name, and a valid hash of its own; the next one knows the old hash."""
     path = folder / audit.FILE
@@ -226,6 +242,16 @@ EDITS = {
     "another journal": (forged("journal/test/stage.jsonl"), [f"journal/test/stage.jsonl {IN_NO_RECORD}"]),
     "a symlink": (lambda folder: (folder / "link").symlink_to("run.json"), ["link, a symlink, was added"]),
     "a symlink to nothing": (lambda folder: (folder / "link").symlink_to("nothing"), ["link, a symlink, was added"]),
+    "a lock that is a symlink": (
+        lambda folder: (folder / ".lock").symlink_to("nothing"),
+        [".lock, a symlink, was added"],
+    ),
+    "a lock that is a pipe": (
+        lambda folder: os.mkfifo(folder / ".lock"),
+        [".lock, neither a file nor a folder, was added"],
+    ),
+    "a lock in a folder": (write("new/.lock", b""), [f"new/.lock {IN_NO_RECORD}"]),
+    "a file in a folder named as zip files are": (write("new.zip/file", b""), [f"new.zip/file {IN_NO_RECORD}"]),
     "a hard link": (lambda folder: os.link(folder / "run.json", folder / "link"), [f"link {IN_NO_RECORD}"]),
     "another case": (
         lambda folder: (folder / "conflicts.jsonl").rename(folder / "Conflicts.jsonl"),
@@ -303,15 +329,18 @@ EDITS = {
         lines(audit.FILE, lambda all_: [line.replace(b"\n", b"\r\n") for line in all_]),
         [NO_CHAIN.format(1)],
     ),
-    "an empty line": (lines(audit.FILE, lambda all_: [*all_, b"\n"]), [NO_CHAIN.format(10)]),
+    "an empty line": (lines(audit.FILE, lambda all_: [*all_, b"\n"]), [NO_CHAIN.format(12)]),
     "a record taken out": (lines(audit.FILE, lambda all_: [all_[0], *all_[2:]]), [NO_CHAIN.format(2)]),
-    "a record put in": (lines(audit.FILE, lambda all_: [*all_, all_[-1]]), [NO_CHAIN.format(10)]),
+    "a record put in": (lines(audit.FILE, lambda all_: [*all_, all_[-1]]), [NO_CHAIN.format(12)]),
     "audit records swapped": (
         lines(audit.FILE, lambda all_: [*all_[:3], all_[4], all_[3], *all_[5:]]),
         [NO_CHAIN.format(4)],
     ),
     "a record sealed again": (sealed_again, [NO_CHAIN.format(2)]),
-    "a torn audit record": (lines(audit.FILE, lambda all_: [*all_, all_[0][:40]]), [NO_CHAIN.format(10)]),
+    "a record without its log": (sealed(log=None), [NO_CHAIN.format(12)]),
+    "a record with a list for its files": (sealed(files=["run.json"]), [NO_CHAIN.format(12)]),
+    "a record with a word for a head": (sealed(journal={TABLE: "3"}), [NO_CHAIN.format(12)]),
+    "a torn audit record": (lines(audit.FILE, lambda all_: [*all_, all_[0][:40]]), [NO_CHAIN.format(12)]),
     "a symlink for the chain": (swap(audit.FILE, symlink), ["audit.jsonl is a symlink now"]),
 }
 
@@ -321,7 +350,9 @@ def test_verify_names_every_edit_by_its_kind(edit, told, run):
     """And nothing else. What writes to the target refuses for it, and no later record of another stage takes it over."""
     edit(run.folder)
     assert sorted(audit.verify(run).problems) == sorted(told)
-    exempt = told[0].startswith("journal/validate") or "record 10" in told[0]  # a torn line
+    exempt = (
+        told[0].startswith("journal/validate") or (run.folder / audit.FILE).read_bytes()[-1:] != b"\n"
+    )  # a torn line
     if not exempt:
         with pytest.raises(Refused):
             entered(run)
@@ -443,6 +474,62 @@ def test_what_a_killed_execution_cannot_have_done_is_refused(edit, begun):
         audit.enter(begun, "03_migrate")
 
 
+@pytest.mark.parametrize("stage", ["00_draft", "01_analyze", "04_validate"])
+def test_a_killed_execution_that_reads_has_reported_nothing_before_its_work_was_done(stage, begun):
+    """Lists, a plan or a report that lie there before are somebody else's, and the next execution does not take them over."""
+    audit.begin(begun, stage)
+    (begun.folder / f"{stage}.ipynb").write_text("half")
+    assert audit.verify(begun).problems == []
+    forged = {
+        "dangling.jsonl",
+        "plan.json",
+        "migration-report-9.json",
+        "migration-analysis-9.json",
+        "mapping-draft-9.json",
+    }
+    for name in forged:
+        put(begun.folder, **{name.replace("-", "_").replace(".", "__"): "{}"})
+    told = sorted(f"{name} {IN_NO_RECORD}" for name in forged)
+    assert sorted(audit.verify(begun).problems) == told
+    audit.begin(begun, stage)
+    audit.append(begun, stage, audit.REPORT)
+    assert sorted(audit.verify(begun).problems) == told
+
+
+def test_a_killed_rollback_has_written_no_checkpoint(run):
+    """What it deletes follows from one."""
+    audit.begin(run, "05_rollback")
+    audit.enter(run, "05_rollback")
+    put(run.folder, migration_checkpoint_9__json="{}")
+    assert audit.verify(run).problems == [f"migration-checkpoint-9.json {IN_NO_RECORD}"]
+
+
+@pytest.mark.parametrize("table", [".nfs-data", ".lease-data", ".job-data", ".data-12345678"])
+def test_the_journal_of_a_table_is_in_the_chain_whatever_the_table_is_called(table, begun):
+    """Others name the tables: also as the program, or a file system, names what no record counts."""
+    name = f"journal/migrate/{table}.00000.jsonl"
+    work(begun, until="working")
+    grow(begun.folder, name, "begin")
+    audit.append(begun, "03_migrate")
+    (begun.folder / name).unlink()
+    assert f"{name} was removed" in audit.verify(begun).problems
+
+
+def test_folders_in_folders_without_end_are_named(begun, monkeypatch):
+    """Deeper than Python calls itself."""
+    audit.begin(begun, "01_analyze")
+    monkeypatch.chdir(begun.folder)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    try:
+        assert audit.verify(begun).problems == [f"{'d/' * 1500} {IN_NO_RECORD}"]
+    finally:
+        for _ in range(1500):
+            os.chdir("..")
+            os.rmdir("d")
+
+
 def test_what_was_accepted_is_told_for_ever_and_no_problem_any_more(run):
     """The record of who accepted it names each file."""
     write(CHECKPOINT, b"[]")(run.folder)
@@ -491,8 +578,8 @@ class Execution:
             yield audit.enter(self._run, stage)
             grow(folder, STAGE, "execution")
             grow(folder, TABLE, "begin", "intent", "outcome")
-            self.become()
-            yield audit.append(self._run, stage, audit.REPORT)
+        self.become()
+        yield audit.append(self._run, stage, audit.REPORT)
         yield put(folder, dangling__jsonl=f"{{}}\n{self._report}")
         yield (folder / self._report).write_text("{}")
         self.become()
@@ -595,6 +682,7 @@ def test_a_list_that_was_edited_is_a_finding_until_its_stage_writes_it_anew(run)
     audit.append(run, "01_analyze")
     assert audit.verify(run).problems == ["dangling.jsonl was changed"]
     audit.begin(run, "01_analyze")
+    audit.append(run, "01_analyze", audit.REPORT)
     put(run.folder, dangling__jsonl="{}\n{}\n")
     audit.append(run, "01_analyze")
     assert audit.verify(run).problems == []

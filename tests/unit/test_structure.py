@@ -23,7 +23,7 @@ MOST_ARROWS = 37  # from one folder to another
 # of a mapping are a module each, and three stages share the first. Loading asks the fields what they can never write; one
 # function reads every file that may be none. Every stage asks the chain of the run's folder, holds tables by what they are,
 # and ends what others claim; how a delta replaces is a module of its own.
-MOST_IMPORTS = 1027
+MOST_IMPORTS = 1028
 
 
 def modules() -> dict[str, Path]:

@@ -42,6 +42,7 @@ class Undoing:
         self.journal = self._stage.read(known, heads=heads)
         about = {"accepts": lambda one: accept_changed, "elsewhere": self._stage.elsewhere}
         found = audit.check(run, [self.journal], **about)
+        self.checkpoint.check_named(self._stage, accept_changed=accept_changed)
         self.changed = [one.told for one in found]  # sentences
         self._target: Connection | None = None
         self._tables: dict[str, str | None] | None = None

@@ -28,7 +28,7 @@ from .. import references
 from ..analyze import names
 from ..analyze.checks import alerts_of
 from ..analyze.structure import structure_checks
-from ..execution import resumable
+from ..execution import done, resumable
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .groups import DifferenceGroup, Group, explained
@@ -157,6 +157,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         migrated=migrated,
         residual=side.residual,
     )
+    done(run, "04_validate", migrated)
     totals.notes.write(run.folder)
     for name, lines in (listed | lines_of(side.residual)).items():
         write_listing(run.folder, name, lines)
