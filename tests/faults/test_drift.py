@@ -2,7 +2,7 @@
 
 The small migration of harness.py, after which a ship and a port were changed in the source, a port added and one deleted.
 
-The default tier takes every STEP-th call and a few seeds, the slow one every fourth call and more seeds, the long one all.
+The default tier takes every STEP-th call and a few seeds, the slow one every few calls and more seeds, the long one all.
 """
 
 import contextlib

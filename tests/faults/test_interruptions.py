@@ -25,7 +25,7 @@ FOREIGN = sum(EXPECTED["env_copy"]["foreign"].values())
 PAGES = 240  # seconds to wait for the first page
 
 
-@pytest.fixture(params=["moto", "ministack"])
+@pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.long), "ministack"])
 def world(request, monkeypatch):
     """The demo's data, on the demo's own server, and on one that takes inserts in batches."""
     with contextlib.ExitStack() as stack:

@@ -59,7 +59,9 @@ def starve_and_go_on(bench, number):
 
 
 @harness.by("batches", "ministack")
-@pytest.mark.parametrize("step", [STEP, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "step", [STEP, pytest.param(7, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.long)]
+)
 def test_memory_that_runs_out_interrupts_and_the_run_goes_on(step, bench):
     """Row 74: at every third call, or some: the journal is sound, and the same run ends as if nothing had happened."""
     for number in itertools.count(step % 7, step):
@@ -199,7 +201,7 @@ def ticks_of(process):
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(44, marks=pytest.mark.slow), pytest.param(11, marks=pytest.mark.long)], ids="{} MB".format
+    "step", [pytest.param(88, marks=pytest.mark.slow), pytest.param(11, marks=pytest.mark.long)], ids="{} MB".format
 )
 def test_a_process_that_gets_no_more_memory_leaves_a_run_that_goes_on(step, canned, tmp_path):
     """Row 74: with a limit on what the process may map, from nothing at all to enough: it stops somewhere, in one sentence or not

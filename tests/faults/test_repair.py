@@ -265,7 +265,7 @@ SAMPLE = {("interrupted", "Ports", True), ("finished", STAGE, False), ("tried-ag
 WAYS = [
     pytest.param(*way, step, marks=marks)
     for way in itertools.product(RUNS, NAMES, (True, False))
-    for step, marks in ((STEP, []), (3, pytest.mark.slow), (1, pytest.mark.long))
+    for step, marks in ((STEP, []), (7, pytest.mark.slow), (1, pytest.mark.long))
     if way[0] != "rolling-back" or not way[2]  # a run whose rollback was begun is not resumed
     if way in SAMPLE or step != STEP
 ]
@@ -700,7 +700,7 @@ def held_back(bench):
 
 
 @pytest.mark.parametrize(("number", "lost"), [(2, PORTS), (3, PORTS - 3), (None, 1)])
-@pytest.mark.parametrize("step", few([23, 1], 23))
+@pytest.mark.parametrize("step", [23, pytest.param(5, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
 def test_a_repaired_run_dies_and_goes_on_as_any_other(step, number, lost, bench):
     """A journal that was repaired is as good a start for failures as any other: at every call, on or back. What it inserts
     anew is its own, also rows of an intent that was given up."""

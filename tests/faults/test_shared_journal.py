@@ -156,7 +156,7 @@ def test_a_worker_of_a_dead_driver_begins_nothing_when_the_run_goes_on(sea, tmp_
         units._Worker._now = worker
         for call in kept:
             found = units.advance(*call)
-            assert found.problem[0] == "Interrupted"
+            assert found.problem[0] is Interrupted
             assert "this worker writes nothing more" in found.problem[1]
     assert sea.content(worlds.TARGET) == {"Ports": [], "Ships": []}
 

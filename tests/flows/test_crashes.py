@@ -468,7 +468,7 @@ def test_a_later_test_that_died_and_was_undone_does_not_stand_in_the_way(moto_wo
 # every point there is
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["resume", "rollback"])
 def test_every_death_there_is(way, moto, tmp_path, untouched):
     """The Nth journal record, the Nth request, N = 1 until the run gets through: each death, then on or back."""

@@ -103,7 +103,7 @@ def demo():
         yield world
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demos_environment_is_copied_with_a_drafted_mapping(demo, tmp_path):
     """35 tables. What the mapping by hand leaves undeclared is found, records in logs as well."""
     parameters = of_the_demo("env_copy", tmp_path)

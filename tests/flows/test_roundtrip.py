@@ -112,7 +112,7 @@ def short(value):
 
 
 EXAMPLES = {"moto": 6, "ministack": 12, "dynalite": 10}
-SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in KEYS if kind != "two"]
+SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.long) for kind in KEYS if kind != "two"]
 
 
 @pytest.mark.parametrize("kind", ["two", *SLOW_KINDS])
