@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+from datetime import date
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -26,14 +27,16 @@ _WRITE = {
     "string_type": "text, in quotes",  # usually what YAML does not read as text, such as no, 5 or nothing
     "no_bool": "true or false",
     "no_number": "a number",
+    "no_date": "a date such as 2026-12-31",
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
 
 
 class Strict(BaseModel):
-    """A model that refuses unknown keys, true for a number, a number for true, and numbers that are not finite."""
+    """A model that refuses unknown keys, true for a number, a number for true or a date, and numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -48,6 +51,8 @@ class Strict(BaseModel):
                 raise PydanticCustomError("no_bool", "not true or false")
         elif isinstance(value, bool) and kinds & {int, float}:
             raise PydanticCustomError("no_number", "not a number")
+        elif date in kinds and not isinstance(value, date) and not _DATE.fullmatch(str(value)):  # 86400 is no day
+            raise PydanticCustomError("no_date", "not a date such as 2026-12-31")
         return value
 
 

@@ -1,6 +1,7 @@
 """Parameters: what a file may hold, overrides, variables, paths."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from runbook_lib.cli import main
 from runbook_lib.commands import override
 from runbook_lib.errors import ParametersError
 from runbook_lib.mapping.model import Accept, GlobalIndex, Units
-from runbook_lib.parameters import UnitPrices, build_parameters, load_parameters, project_root, resolve_path
+from runbook_lib.parameters import PriceList, UnitPrices, build_parameters, load_parameters, project_root, resolve_path
 from runbook_lib.yaml_files import Strict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,13 +209,21 @@ def test_every_number_and_every_boolean_of_a_file_is_refused_as_what_it_is_not()
     tried = set()
     for model in all_models(Strict):
         for name, field in model.model_fields.items():
-            for kind, wrong, told in ((bool, 1, "no_bool"), (int, True, "no_number"), (float, True, "no_number")):
+            for kind, wrong, told in (
+                (bool, 1, "no_bool"), (int, True, "no_number"), (float, True, "no_number"), (date, 86400, "no_date"),
+            ):  # fmt: skip
                 if re.search(rf"\b{kind.__name__}\b", str(field.annotation)):
                     with pytest.raises(ValidationError) as problem:
                         model.model_validate({"key": {"a": "S"}, field.alias or name: wrong})
                     assert told in [error["type"] for error in problem.value.errors()], (model, name)
                     tried.add((model, name))
-    assert {(Units, "read"), (GlobalIndex, "partition"), (Accept, "empty"), (UnitPrices, "write")} < tried
+    assert {
+        (Units, "read"),
+        (GlobalIndex, "partition"),
+        (Accept, "empty"),
+        (UnitPrices, "write"),
+        (PriceList, "date"),
+    } < tried
 
 
 def test_an_override_of_what_is_no_group(load):
