@@ -595,6 +595,16 @@ def test_limits_of_entries_that_are_not_known_yet_do_not_stop_the_draft():
     assert limiter.limited
 
 
+def test_two_processes_that_replace_a_file_keep_both_of_what_they_found(tmp_path, monkeypatch):
+    """In one second, and neither sees what the other is about to keep."""
+    monkeypatch.setattr(Path, "exists", lambda path, exists=Path.exists: path.name == "shop.yaml" and exists(path))
+    path = tmp_path / "shop.yaml"
+    path.write_text("by hand\n")
+    for text in ("of the first\n", "of the second\n"):
+        write_mapping(path, text, force=True)
+    assert sorted(file.read_text() for file in tmp_path.iterdir()) == ["by hand\n", "of the first\n", "of the second\n"]
+
+
 def test_a_file_is_replaced_only_by_force_and_kept(tmp_path):
     """Each older one, under a name of its own."""
     path = tmp_path / "mappings" / "shop.yaml"

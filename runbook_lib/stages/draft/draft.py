@@ -1,7 +1,10 @@
 """00: the walk that gathers evidence, and the mapping that it suggests. Reads the source; writes the mapping file."""
 
+import itertools
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +83,14 @@ def write_mapping(path: Path, text: str, *, force: bool) -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = None
     if path.exists():
-        stamp, number = f".{now():%Y%m%dT%H%M%SZ}", 1
-        while (kept := path.with_name(name_of(path.name, stamp if number == 1 else f"{stamp}-{number}"))).exists():
-            number += 1
-        path.rename(kept)
+        stamp = f".{now():%Y%m%dT%H%M%SZ}"
+        for number in itertools.count(1):
+            kept = path.with_name(name_of(path.name, stamp if number == 1 else f"{stamp}-{number}"))
+            with suppress(FileExistsError), kept.open("xb") as file:  # another process may keep its own just now
+                file.write(path.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+                break
     write_atomically(path, text.encode())
     return kept
 
