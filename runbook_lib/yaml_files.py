@@ -1,6 +1,7 @@
 """Reading YAML files: a safe loader that keeps every digit, `${VAR:-default}`, and mistakes as sentences."""
 
 import difflib
+import errno
 import json
 import os
 import re
@@ -31,6 +32,11 @@ _WRITE = {
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_NOT_REGULAR = {  # what the system says where a path cannot be opened because of what lies there
+    errno.ELOOP: "it is a symlink",
+    errno.EISDIR: "it is a folder",
+    errno.ENXIO: "it is not a regular file",
+}
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
 
@@ -157,17 +163,30 @@ def literal(text: str) -> str:
     return scalar(_VARIABLE.sub(lambda found: found[0].replace("${", "${DOLLAR:-$}{"), text))
 
 
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+    """A descriptor of a regular file; `flags` and `mode` as for os.open. Raises OSError; ValueError, a reason, for other files.
+
+    Nothing is waited for: a pipe would wait for somebody at its other end, and a device may have no end.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, mode)
+    except OSError as problem:
+        if problem.errno in _NOT_REGULAR:
+            raise ValueError(_NOT_REGULAR[problem.errno]) from None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise ValueError("it is not a regular file")
+
+
 def read_whole(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a regular file. Read-only. Raises OSError; ValueError, a reason, for any other file and a larger one."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # a pipe would wait, a device may have no end
-        raise ValueError("it is not a regular file")
-    if found.st_size <= most:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-        if len(content) <= most:
-            return content
-    raise ValueError(f"it is larger than {most:,} bytes")
+    with open(open_regular(path), "rb") as file:
+        content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else None
+    if content is None or len(content) > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    return content
 
 
 def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:

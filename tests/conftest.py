@@ -4,6 +4,7 @@ import copy
 import functools
 import os
 import random
+import signal
 import sys
 
 import engines
@@ -144,3 +145,17 @@ def dynalite(engine_pool) -> engines.Engine:
 def engine(request, engine_pool) -> engines.Engine:
     """Each engine in turn; the others only in the slow tier, skipped with a reason where missing."""
     return engine_pool(request.param)
+
+
+@pytest.fixture
+def in_time():
+    """Ends a test that waits for what never comes, such as the other end of a pipe."""
+
+    def end(*_):
+        pytest.fail("it waits")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -33,7 +33,7 @@ import orjson
 
 from .. import failpoints
 from ..errors import Damaged, Interrupted, Refused
-from ..run.files import lock_file, name_of, sync_folder
+from ..run.files import lock_file, name_of, open_file, sync_folder
 
 SCHEMA = 1
 LINK = 32  # characters of a link; older versions wrote 16 more behind it, a seal
@@ -70,14 +70,14 @@ class Log:
     """One journal file, open for appending. Not thread-safe: one worker owns one segment."""
 
     def __init__(self, path: Path, known: Tail = START, look: Look | None = None):
-        """Opens or creates the file; a torn last line is cut. Raises Damaged for any other damage.
+        """Opens or creates the file; a torn last line is cut. Raises Damaged for any other damage, Refused for no file.
 
         What follows `known`, as far as the file was read before, is read now; `look` gets each record.
         """
         self.path = path
         if failpoints.armed:
             failpoints.reach("journal.open.before")
-        self._file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0)  # noqa: SIM115
+        self._file = open(open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b", buffering=0)  # noqa: SIM115
         self._claim()
         size = os.fstat(self._file.fileno()).st_size
         if size < known.end:
@@ -239,12 +239,12 @@ def kind_of(body: bytes) -> str:
 def lines(
     path: Path, file: BinaryIO | None = None, *, after: Tail = START, end: int | None = None
 ) -> Iterator[tuple[int, bytes, bytes]]:
-    """Of each whole record: where it ends, its link, its body. Stops at a torn last line. Raises Damaged.
+    """Of each whole record: where it ends, its link, its body. Stops at a torn last line. Raises Damaged; Refused for no file.
 
     Reads through `file` where one is given, from behind `after` on, and up to the byte `end`.
     """
     chain, at = after.link, after.end
-    with nullcontext(file) if file else path.open("rb") as data:
+    with nullcontext(file) if file else open(open_file(path), "rb") as data:
         data.seek(at)
         for number, line in enumerate(data, after.records + 1):
             link, _, body = line.rstrip(b"\n").partition(b" ")

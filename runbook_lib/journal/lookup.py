@@ -163,7 +163,7 @@ class Lookup:
         if number not in self._handles:
             while len(self._handles) >= HANDLES:
                 self._handles.pop(next(iter(self._handles))).close()
-            self._handles[number] = self.files[number].path.open("rb")
+            self._handles[number] = self.files[number].open()
         return self._handles[number]
 
     def _fill(self) -> None:

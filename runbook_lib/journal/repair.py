@@ -12,7 +12,6 @@ Of each damaged file the records before the first break stay. All behind it is s
 A repair that dies in between is finished by the same command.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from ..errors import Damaged, Refused
-from ..run.files import file_sha256, make_folder, name_of, sync_folder, write_atomically
+from ..run.files import file_sha256, make_folder, name_of, open_file, read_json, sync_folder, write_atomically
 from ..run.folder import Run, iso, now
 from ..verdict import REVIEW, Alert, plural
 from . import audit
@@ -127,7 +126,7 @@ def repair(run: Run) -> Repair:
     with run.lock("repair"), run.saving():
         for name in WITH_JOURNAL:
             for path in journal.logs(run.journal(name)):
-                with path.open("rb") as file:
+                with open(open_file(path), "rb") as file:
                     journal.hold(file, path.name)
         found = examine(run)
         if not found.needed:
@@ -230,7 +229,7 @@ def _read(stage: Stage, path: Path, heads: dict[int, str]) -> File:
                 file.first = record
     except Damaged:
         broken = True
-    with path.open("rb") as lines:
+    with open(open_file(path), "rb") as lines:
         file.lines = sum(1 for _ in lines)
     file.lost = max(known, file.lines if broken else 0) - file.records
     if broken:
@@ -273,7 +272,7 @@ def _made_again(stage: Stage, said: File, begun: list[File], repairs: int) -> li
         with suppress(Refused):
             if read_checkpoint(path).stage == stage.name:
                 about = {"file": path.name, "sha256": known.get(path.name) or file_sha256(path)}
-                checkpoint = {**about, "at": json.loads(path.read_bytes())["created"]}
+                checkpoint = {**about, "at": read_json(path)["created"]}
     found = []
     for origin in [*executions, *(file.first for file in begun)][:1]:
         about = {key: origin[key] for key in IDENTITY}
@@ -329,7 +328,7 @@ def _copy(path: Path) -> Path:
     """Copies a file to the damaged ones, under a name that tells its content; gives the copy."""
     make_folder(path.parent / FOLDER)
     copy = path.parent / FOLDER / name_of(path.name, f"-{file_sha256(path)[:16]}")
-    with path.open("rb") as file:
+    with open(open_file(path), "rb") as file:
         write_atomically(copy, file, 0o600)
     return copy
 

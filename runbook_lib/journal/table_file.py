@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ..errors import Damaged
+from ..errors import Damaged, Refused
+from ..run.files import open_file
 from ..values import add_counts, key_hash
 from . import log as journal
 from .intents import Intent, JournalRow, Marks, intents, rows_of
@@ -32,11 +33,13 @@ class Stamp(NamedTuple):
 
     @classmethod
     def now(cls, path: Path) -> "Stamp | None":
-        """The stamp of the file at that path; None where there is none."""
+        """The stamp of the file at that path; None where there is none. Raises Refused where its folder is none."""
         try:
             return cls.of(os.stat(path))
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise Refused(f"{path.parent} is no folder; restore it from a copy.") from None
 
     @classmethod
     def of(cls, found: os.stat_result) -> "Stamp":
@@ -127,6 +130,10 @@ class TableFile:
     singly: dict[str, Counter]  # entry -> why single requests inserted, not batches -> items
     unanswered: int  # rows that count as inserted because an equal item was there: no answer said so
 
+    def open(self) -> BinaryIO:
+        """The file, open for reading. Raises Refused where something else has taken its place, OSError."""
+        return open(open_file(self.path), "rb")
+
     def intents(
         self, *, whole: bool = False, only: Collection[int] | None = None, file: BinaryIO | None = None
     ) -> Iterator[Intent]:
@@ -175,7 +182,7 @@ def read_table_file(path: Path, lengths: Collection[int] = (), *, wait: bool = F
     `lengths` in records are those whose links are wanted. With `wait` nobody writes to it meanwhile: Interrupted where a
     writer goes on.
     """
-    with path.open("rb") as file:
+    with open(open_file(path), "rb") as file:
         if wait:
             journal.hold(file, path.name, shared=True)
         reading = Reading(path, Stamp.of(os.fstat(file.fileno())), lengths)

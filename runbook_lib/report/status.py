@@ -1,6 +1,7 @@
 """What a run is doing or did, read from its journal alone; works while another process writes it."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,10 @@ def _status_or_why(run: Run) -> RunStatus:
     try:
         return status(run)
     except Refused as problem:
-        return RunStatus(run.id, "damaged", run.holder(), {}, dict.fromkeys(_FIGURES, 0), None, problem=str(problem))
+        holder = None
+        with suppress(Refused):  # this may be the problem
+            holder = run.holder()
+        return RunStatus(run.id, "damaged", holder, {}, dict.fromkeys(_FIGURES, 0), None, problem=str(problem))
 
 
 def standing_verdict(run: Run, migrated: Snapshot) -> str | None:
@@ -176,13 +180,15 @@ def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
 
 def _row(run: Run, seen: Mapping[Path, Snapshot]) -> Html:
     known = about_of(run) or {"created": "", "mapping": _UNKNOWN}
+    paths: list[Path] = []
     try:
+        paths = run.in_order(run.folder.glob("0*.ipynb"))
         test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
         verdict, stages = standing_verdict(run, migrated) or "–", [stage_line(test), stage_line(migrated)]
     except Refused as problem:  # the affair of that run alone
         verdict, stages = "–", [str(problem)]
     places = [known[side]["environment"] for side in ("source", "target") if side in known]
-    links = Html(" · ").join(_link(run, path) for path in run.in_order(run.folder.glob("0*.ipynb"))) or "–"
+    links = Html(" · ").join(_link(run, path) for path in paths) or "–"
     lines = Html("<br>").join(line for line in stages if line)
     return Html(
         "<tr><td><b>{}</b><br><small>{}</small></td><td>{}<br><small>{}</small></td>"

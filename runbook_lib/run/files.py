@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import failpoints, process
-from ..yaml_files import read_whole
+from ..errors import Refused
+from ..yaml_files import open_regular, read_whole
 
 MAX_JSON = 1_000_000_000  # bytes of a file that the program itself wrote
 MAX_NAME = 255  # bytes of a file's name
+NO_LOCK = "remove it: the program makes its locks itself"  # what to do where something else lies there
 _POLL = 0.1  # seconds
 
 
@@ -59,6 +61,40 @@ def read_holder(file: IO[str]) -> dict[str, Any] | None:
         return json.load(file)
     except (ValueError, RecursionError):
         return None
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY, fix: str = "restore it from a copy", mode: int = 0o600) -> int:
+    """A descriptor of a file of the program's own; `flags` and `mode` as for os.open. To be written, it is no symlink.
+
+    Raises Refused, with `fix` as what to do, where something else lies there, or the file may not be read. Raises OSError.
+    """
+    try:
+        return open_regular(path, flags if flags == os.O_RDONLY else flags | os.O_NOFOLLOW, mode)
+    except ValueError as problem:
+        raise Refused(f"{path} cannot be used: {problem}; {fix}.") from None
+    except PermissionError as problem:
+        if flags != os.O_RDONLY:
+            raise
+        raise Refused(f"{path} cannot be read: {problem.strerror}; ask its owner, or change its mode.") from None
+
+
+def open_lock(path: Path, mode: int = 0o600) -> int:
+    """A descriptor of a lock file, made where it is missing. Raises Refused, OSError as `open_file`."""
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT, NO_LOCK, mode)
+    if os.fstat(descriptor).st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)  # whoever holds a lock writes to its file, and this one is some other as well
+    raise Refused(f"{path} cannot be used: it is a hard link to another file; {NO_LOCK}.")
+
+
+def remove_file(path: Path) -> None:
+    """Removes the file, if there is one. Raises Refused where it is a folder, OSError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        if not path.is_dir():
+            raise
+        raise Refused(f"{path} is a folder; remove it: the program has a file of that name.") from None
 
 
 def read_json(path: Path) -> Any:
@@ -137,7 +173,9 @@ class Unfinished:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder, and those above it that are missing, mode 0700; on disk when it returns."""
+    """Makes the folder, and those above it that are missing, mode 0700; on disk when it returns. Refused for a symlink."""
+    if folder.is_symlink():
+        raise Refused(f"{folder} is a symlink; put the folder itself there.")
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -154,8 +192,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits."""
-    with path.open("rb") as file:
+    """SHA-256 of a file's content, 64 hex digits. Raises Refused, OSError."""
+    with open(open_file(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

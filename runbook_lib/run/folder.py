@@ -16,12 +16,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import Interrupted, Refused
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
-from .files import lock_file, read_holder, read_json, sync_folder, write_atomically, write_holder
+from .files import (
+    NO_LOCK,
+    lock_file,
+    open_file,
+    open_lock,
+    read_holder,
+    read_json,
+    sync_folder,
+    write_atomically,
+    write_holder,
+)
 
 RUN_ID = re.compile(r"[a-z0-9-]{8,64}")
 SCHEMA = 1
@@ -108,8 +118,8 @@ class Run:
     def _first_records(self, *, standing: bool = False) -> dict[str, int]:
         """File → the number of the audit record that names it first; if `standing`, only of files that are still to be there."""
         found: dict[str, int] = {}
-        with suppress(FileNotFoundError):
-            for number, line in enumerate((self.folder / CHAIN).read_bytes().splitlines()):
+        with suppress(FileNotFoundError), open(open_file(self.folder / CHAIN), "rb") as lines:
+            for number, line in enumerate(lines):
                 with suppress(ValueError, KeyError, TypeError, RecursionError):  # torn or damaged: `verify` says so
                     record = json.loads(line)
                     for name in record["gone"] if standing else ():
@@ -119,13 +129,11 @@ class Run:
         return found
 
     def logger(self) -> logging.Logger:
-        """The run's log, `run.log`. It holds counts, names and codes, never values."""
+        """The run's log, `run.log`. It holds counts, names and codes, never values. Raises Refused where it is no file."""
         path = (self.folder / "run.log").absolute()
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise Refused(f"{path} is no file; remove it, or restore it from a copy.")
         logger = logging.getLogger(f"runbook.{path}")  # runs of one name may lie in several folders
         if not any(getattr(handler, "baseFilename", None) == str(path) for handler in logger.handlers):
-            handler = logging.FileHandler(path, encoding="utf-8")
+            handler = _LogFile(path, encoding="utf-8")
             formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
             formatter.converter = time.gmtime
             handler.setFormatter(formatter)
@@ -142,7 +150,7 @@ class Run:
             yield
         except OSError as problem:
             raise Interrupted(
-                f"{problem.filename or self.folder}: {problem.strerror or problem}; fix that."
+                f"{problem.filename2 or problem.filename or self.folder}: {problem.strerror or problem}; fix that."
             ) from problem
         except (MemoryError, RuntimeError) as problem:
             if isinstance(problem, RuntimeError) and NO_THREAD not in str(problem):
@@ -154,10 +162,10 @@ class Run:
 
     @contextmanager
     def lock(self, stage: str) -> Iterator[None]:
-        """Holds the run for writing. Refused, naming the holder, where another live process holds it."""
+        """Holds the run for writing. Refused, naming the holder, where another live process holds it, or `.lock` is none."""
         with self.saving():
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        with open(descriptor, "r+", encoding="utf-8") as file:
+            descriptor = open_lock(self.folder / ".lock")
+        with open(descriptor, "r+", encoding="utf-8", errors="replace") as file:
             with self.saving():
                 held = lock_file(file)
             if not held:
@@ -175,11 +183,12 @@ class Run:
                 os.ftruncate(descriptor, 0)
 
     def holder(self) -> str | None:
-        """Who is writing this run now, or None. Read-only."""
-        path = self.folder / ".lock"
-        if not path.exists():
+        """Who is writing this run now, or None. Read-only. Raises Refused where `.lock` cannot be read."""
+        try:
+            descriptor = open_file(self.folder / ".lock", fix=NO_LOCK)
+        except FileNotFoundError:
             return None
-        with path.open("r", encoding="utf-8") as file:
+        with open(descriptor, encoding="utf-8") as file:
             try:
                 free = lock_file(file, shared=True, patience=0)
             except OSError:  # a file system without locks
@@ -187,9 +196,18 @@ class Run:
             return None if free else _holder(file)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is appended to its own file, and to no other that a link leads to."""
+
+    def _open(self) -> TextIO:
+        path, flags = Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        descriptor = open_file(path, flags, "remove it, or restore it from a copy", 0o666)
+        return open(descriptor, "a", encoding="utf-8")
+
+
 def _holder(file) -> str:
-    held = read_holder(file) or {}
-    if not {"pid", "host", "stage", "since"} <= held.keys():
+    held = read_holder(file)
+    if not isinstance(held, dict) or not {"pid", "host", "stage", "since"} <= held.keys():
         return "another process"
     return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
 
@@ -254,14 +272,15 @@ def _begin(outputs: Path, run_id: str | None, about: dict[str, Any]) -> tuple[Ru
 
 @contextmanager
 def numbering(outputs: Path) -> Iterator[None]:
-    """Holds `.lock` in a folder of runs: nobody else takes a number or a name meanwhile. Refused where another keeps it.
+    """Holds `.lock` in a folder of runs: nobody else takes a number or a name meanwhile.
 
-    Where the file system knows no locks, two runs may get one number: they go by their `created` and ids.
+    Refused where another keeps it, and where it is no lock. Where the file system knows no locks, two runs may get one
+    number: they go by their `created` and ids.
     """
     with ExitStack() as stack:
         held = True
         with suppress(OSError):
-            descriptor = os.open(outputs / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            descriptor = open_lock(outputs / ".lock", 0o666)
             file = stack.enter_context(open(descriptor, "rb"))
             with suppress(PermissionError):
                 os.fchmod(descriptor, 0o666)  # for other users, whatever the umask says

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Interrupted, Refused
+from .files import open_file, remove_file
 from .folder import Run
 
 FILE = ".lease"
@@ -40,10 +41,10 @@ class Cell:
     """The file, written by the holder alone. Thread-safe."""
 
     def __init__(self, run: Run):
-        """Writes to the run's folder. Raises Interrupted as its disk does."""
+        """Writes to the run's folder. Raises Interrupted as its disk does, Refused where the file is a folder."""
         self._path, self._lock, self._open = run.folder / FILE, threading.Lock(), True
         with run.saving():
-            self._path.unlink(missing_ok=True)  # workers that an earlier holder left behind keep that one's
+            remove_file(self._path)  # workers that an earlier holder left behind keep that one's
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             self._write(-math.inf)
 
@@ -68,10 +69,11 @@ class Cell:
 def follow(run: Run) -> Callable[[], None]:
     """A check for a process that works for the holder: it raises Interrupted once the leases have run out or are lost.
 
-    Raises Refused on another machine than the holder's, Interrupted where the run holds no lease. Read-only.
+    Raises Refused on another machine than the holder's and where `.lease` is no file, Interrupted where the run holds no
+    lease. Read-only.
     """
     try:
-        file = open(run.folder / FILE, "rb", buffering=0)  # noqa: SIM115 the check keeps it open
+        file = open(open_file(run.folder / FILE), "rb", buffering=0)  # noqa: SIM115 the check keeps it open
         home, _ = _FORM.unpack(os.pread(file.fileno(), _FORM.size, 0))
     except (OSError, struct.error):
         raise Interrupted("this run holds no lease.") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import Interrupted, ParametersError, Refused
 from ..parameters import Limits
-from ..run.files import write_atomically
+from ..run.files import read_json, remove_file, write_atomically
 from ..run.folder import Run, iso, now
 from ..yaml_files import suggest
 from .budgets import budgets_of, tables_of
@@ -23,8 +23,12 @@ _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_
 
 
 def request_stop(run: Run) -> None:
-    """Asks the run to stop after its current page, so that it can be resumed. Writes to the run's folder."""
-    write_atomically(run.folder / STOP, json.dumps({"request": "stop", "at": iso(now())}).encode(), 0o600)
+    """Asks the run to stop after its current page, so that it can be resumed. Writes to the run's folder.
+
+    Raises Interrupted as its disk does.
+    """
+    with run.saving():
+        write_atomically(run.folder / STOP, json.dumps({"request": "stop", "at": iso(now())}).encode(), 0o600)
 
 
 def check(run: Run, text: str = "stop was requested; the current page is complete.") -> None:
@@ -39,16 +43,19 @@ def check_wait(run: Run) -> None:
 
 
 def clear(run: Run) -> None:
-    """Withdraws all requests: the next stage starts with the budgets of its parameters. Writes to the run's folder."""
+    """Withdraws all requests: the next stage starts with the budgets of its parameters. Writes to the run's folder.
+
+    Raises Refused where a folder has the name of one.
+    """
     for name in (STOP, TUNE):
-        (run.folder / name).unlink(missing_ok=True)
+        remove_file(run.folder / name)
 
 
 def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None]:
     """Asks the run to keep other budgets until its stage ends. Writes to the run's folder.
 
     Returns all requested budgets: dotted key → units a second, None for no limit. Refused for other keys, for an entry
-    that the run does not have, and for a value that is neither a number above 0 nor None.
+    that the run does not have, and for a value that is neither a number above 0 nor None. Interrupted as the disk does.
     """
     asked = _asked(run) or {}
     for key, value in settings.items():
@@ -62,7 +69,8 @@ def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None
         if value is not None and not (number and 0 < value <= sys.float_info.max):
             raise Refused(f"{key}={value}: give units a second, a number above 0, or `null` for no limit.")
         asked[key] = None if value is None else float(value)
-    write_atomically(run.folder / TUNE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)
+    with run.saving():
+        write_atomically(run.folder / TUNE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)
     return asked
 
 
@@ -109,6 +117,6 @@ def _tuned(limits: Limits, asked: dict[str, float | None]) -> Limits:
 
 def _asked(run: Run) -> dict[str, float | None] | None:
     try:
-        return json.loads((run.folder / TUNE).read_text(encoding="utf-8"))["settings"]
-    except (FileNotFoundError, ValueError, KeyError):
+        return read_json(run.folder / TUNE)["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None

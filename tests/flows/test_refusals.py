@@ -15,7 +15,7 @@ import pytest
 import support_notebooks
 import support_worlds as worlds
 import yaml
-from support_flows import CASES, begin, flow_of
+from support_flows import CASES, Flow, begin, flow_of
 
 from runbook_lib import cli
 from runbook_lib.demo import run as demo_run
@@ -298,6 +298,33 @@ def test_a_damaged_journal_is_refused_by_all_who_read_it(shop, moto_world, capsy
     lines = [line.replace(";", ":").split(": ")[:2] for line in capsys.readouterr().out.splitlines()]
     assert dict(lines) == {"a-folder": "new", "the-third-run": "damaged", other.id: "new", "the-first-run": "damaged"}
     assert other.id in write_index(shop.outputs).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_waited_for_by_nobody(make, shop, moto_world, capsys, in_time):
+    """Where a file of a run's journal should be. One sentence names it, and the other runs in the folder work on."""
+    folder, other = shop.outputs / shop.run_id, Flow(shop.parameters, shop.outputs, "the-second-run")
+    for path in (
+        folder / "journal/migrate/stage.jsonl",
+        *folder.glob("journal/migrate/*.0*.jsonl"),
+        folder / "audit.jsonl",
+    ):
+        content = path.read_bytes()
+        path.unlink()
+        make(path)
+        for stage in (shop.migrate, shop.rollback, shop.validate):
+            with pytest.raises(
+                Refused, match=rf"{path.name} (cannot be used|is neither a file nor a folder|is a folder)"
+            ):
+                stage()
+        for words in (["status", shop.run_id], ["repair", shop.run_id, "--execute"]):
+            code, told = command(*words, "--outputs", shop.outputs, capsys=capsys)
+            assert (code, told.count("\n"), path.name in told) == (2, 0, True)
+        assert cli.main(["verify", shop.run_id, "--outputs", str(shop.outputs)]) == 1
+        assert other.migrate()["totals"]["scanned"] > 0
+        os.rmdir(path) if path.is_dir() else path.unlink()
+        path.write_bytes(content)
+        shutil.rmtree(other.run().folder)
 
 
 # who reads the output

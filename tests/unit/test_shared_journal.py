@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import fsspec
@@ -331,14 +330,12 @@ def test_a_disk_that_is_full_stops_the_driver_and_loses_nothing(world, monkeypat
     world.begin()
     page(world.worker())
     copy = world.copy()
-    real = Path.open
 
-    def full(path, *given, **options):
-        file = real(path, *given, **options)
-        return file if path != world.path or given[0] != "ab" else Full(file)
+    def full(file, how, *given, **options):
+        return open(file, how, *given, **options) if how != "ab" else Full(open(file, how, *given, **options))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", full)
+        patch.setattr(shared_journal, "open", full, raising=False)
         for _ in range(2):
             with pytest.raises(Interrupted, match=r"make room\.$"):
                 copy.fence()

@@ -21,9 +21,9 @@ MOST_ARROWS = 37  # from one folder to another
 # From one module to another: a change that needs more is to say why here. What looks at the data whatever the mapping says
 # (discovery, names, ledger, checks, structure, costs, listings, groups, repair, what is left out, the sealed plan) and the draft
 # of a mapping are a module each, and three stages share the first. Loading asks the fields what they can never write; one
-# function reads every file that may be none. Every stage asks the chain of the run's folder, holds tables by what they are,
-# and ends what others claim; how a delta replaces is a module of its own.
-MOST_IMPORTS = 1028
+# function opens every file that may be none, those of the journal and the lease among them. Every stage asks the chain of the
+# run's folder, holds tables by what they are, and ends what others claim; how a delta replaces is a module of its own.
+MOST_IMPORTS = 1031
 
 
 def modules() -> dict[str, Path]:

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -33,7 +33,7 @@ from ...journal import log as journal
 from ...journal.log import kind_of, lines
 from ...journal.stage import Stage
 from ...journal.table_file import TableFile, read_table_file
-from ...run.files import make_folder
+from ...run.files import make_folder, open_file
 from ...run.fingerprints import Identity
 from ...run.folder import Run
 from ...run.lease import LONGEST_REQUEST
@@ -94,7 +94,7 @@ class _Copy(ObjectRecords):
         file = None
         try:
             for line, body in self.new():
-                file = file or self.path.open("ab", buffering=0)
+                file = file or self._appended()
                 if file.write(line) != len(line):
                     raise OSError
                 self._last = line
@@ -107,6 +107,9 @@ class _Copy(ObjectRecords):
         finally:
             if file:
                 file.close()
+
+    def _appended(self) -> BinaryIO:
+        return open(open_file(self.path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
 
     def fence(self) -> None:
         """Sees to it that nobody writes the file any more, and fetches all of it."""
@@ -152,7 +155,7 @@ class SharedJournal:
         records, link = 0, b""
         for link in journal.links(path):  # noqa: B007 the last one is wanted
             records += 1
-        with path.open("rb") as file:
+        with open(open_file(path), "rb") as file:
             blob = self._store.save(f"{self._place}/{path.name}/base", file)
         return BaseFile(path.name, records, link.decode(), blob)
 
@@ -274,7 +277,7 @@ def _copy(stage: Stage, store: Store, place: str, base: BaseFile) -> _Copy:
     log = stage.open(path)  # cuts a torn last record
     log.close()
     if log.empty:
-        with path.open("wb") as file:
+        with open(open_file(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
             store.load(f"{folder}/base", base.blob, file)
             os.fsync(file.fileno())
     return _Copy(store, folder, path, base)
