@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import Refused, RunbookError
-from .process import outlive_readers
+from .process import outlive_readers, visible
 from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, REFUSED, STOPPED
 
 
@@ -145,7 +145,7 @@ def _stop(options: argparse.Namespace) -> int:
         raise Refused(f"nothing is writing run {run.id}; there is nothing to {asked}.")
     request_stop(run)
     told = f"asked {holder} to {asked}; it ends after its current page"
-    print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else told)
+    print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else visible(told))
     return 0
 
 
@@ -161,10 +161,8 @@ def _tune(options: argparse.Namespace) -> int:
     if holder is None:
         raise Refused(f"nothing is writing run {run.id}; set the limits in its next command: -p KEY=VALUE.")
     asked = request_tuning(run, settings)
-    told = ", ".join(f"{key}={'no limit' if value is None else value}" for key, value in asked.items())
-    print(
-        json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else f"asked {holder}: {told}"
-    )
+    told = f"asked {holder}: " + ", ".join(f"{k}={'no limit' if v is None else v}" for k, v in asked.items())
+    print(json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else visible(told))
     return 0
 
 
@@ -179,7 +177,7 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         allowed = [f"{line} (an execution that has begun and not ended may do that)" for line in found.growth]
         for line in (*found.repairs, *found.readable, *allowed, *found.problems):
-            print(line)
+            print(visible(line))
         word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
         print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
     return int(bool(found.problems))
@@ -196,7 +194,7 @@ def _repair(options: argparse.Namespace) -> int:
         print(json.dumps({"run_id": run.id, "repaired": options.execute and found.needed, "files": found.files()}))
         return 0
     for name, sentence in found.files().items():
-        print(f"{name}: {sentence}")
+        print(visible(f"{name}: {sentence}"))
     if not found.needed:
         told = "nothing to repair"
     elif options.execute:
@@ -254,14 +252,13 @@ def _tell(execution: Any, lines: Any) -> None:
     elif execution.traceback:
         print(execution.traceback, file=sys.stderr)
     else:
-        print(headline, file=lines)
-        for step in result.get("plan", []):
-            print(f"  would {step}", file=lines)
+        for line in (headline, *(f"  would {step}" for step in result.get("plan", []))):
+            print(visible(line), file=lines)
     if result.get("file"):
-        print(f"  figures   {execution.notebook.parent / result['file']}", file=lines)
+        print(visible(f"  figures   {execution.notebook.parent / result['file']}"), file=lines)
     for word, what in (("notebook", execution.notebook), ("report", execution.html), ("audit", execution.head)):
         if what:
-            print(f"  {word:<9} {what}", file=lines)
+            print(visible(f"  {word:<9} {what}"), file=lines)
 
 
 def _as_json(execution: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ end_with_parent            a worker process of this machine: it must not outlive
 leave_interrupts           a worker: Ctrl-C reaches every process of a terminal, and is the driver's to handle
 stop_before_interrupting   a command: papermill would kill the kernel at the first Ctrl-C
 headless                   a command: nobody is there to answer what a notebook asks
-outlive_readers            a command: whoever reads what it writes may go before it is done
+outlive_readers            a command: whoever reads what it writes may go before it is done; names in it must not steer a terminal
 papermill_with             a command: papermill starts slowly, and writes notebooks that a reader sees by half
 wait_longer_for_locks      a Dask worker: a machine that is lost keeps its locks on a shared file system for a minute and more
 silence_dask               a Dask engine: what matters in its log is raised anyway
@@ -131,8 +131,26 @@ def is_dead(pid: int) -> bool:
     return state in ("Z", "X")
 
 
+def visible(text: str, kept: str = "") -> str:
+    """The text with an escape (`\\u001b`) for each character that does not print, except those in `kept`. Pure.
+
+    Names of files, tables and attributes are foreign: in a terminal they could clear the screen, or look like another line.
+    The escapes are valid in JSON, too.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 class _Outliving:
-    """A stream that goes on where nobody reads it any more: the rest is dropped, and nothing raised."""
+    """A stream that goes on where nobody reads it any more: the rest is dropped, and nothing raised.
+
+    It escapes what does not print, except line breaks: whoever prints a line sees to those in it, with `visible`.
+    """
 
     def __init__(self, stream: TextIO):
         self._stream, self.problem = stream, None  # `problem`: why something was lost that somebody may still wait for
@@ -142,7 +160,7 @@ class _Outliving:
 
     def write(self, text: str) -> int:
         """Writes text; gives its length."""
-        self._do(self._stream.write, text)
+        self._do(self._stream.write, visible(text, "\n\t"))
         return len(text)
 
     def flush(self) -> None:
@@ -165,7 +183,7 @@ def outlive_readers() -> Iterator[_Outliving]:
     """A block in which a closed pipe behind stdout or stderr ends nothing, nor a stream that was closed from the start.
 
     Gives stdout. Without this a command would end half-way, and a file that it opens could get the number of a standard
-    stream. What the terminal's encoding does not have is written as an escape.
+    stream. What the terminal's encoding does not have, and what would steer it, is written as an escape.
     """
     for number in (0, 1, 2):
         try:

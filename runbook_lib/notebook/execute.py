@@ -1,5 +1,6 @@
 """Executes a notebook with papermill into the run's folder, and writes its HTML copies and the index of all runs."""
 
+import re
 import sys
 from collections.abc import Collection
 from contextlib import suppress
@@ -22,6 +23,7 @@ from ..walk import control
 from .export import export
 
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as IPython writes it
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),
             )
     except papermill.exceptions.PapermillExecutionError as error:
-        problem, traceback = f"{error.ename}: {error.evalue}", "\n".join(error.traceback)
+        problem, traceback = f"{error.ename}: {error.evalue}", _COLOUR.sub("", "\n".join(error.traceback))
     except KeyboardInterrupt:
         problem = "interrupted by hand"
     except DeadKernelError:

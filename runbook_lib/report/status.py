@@ -10,6 +10,7 @@ from ..errors import Refused
 from ..journal import repair
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
+from ..process import visible
 from ..run.files import write_atomically
 from ..run.folder import Run, about_of, runs
 from ..stages.validate import journal as validation_journal
@@ -69,7 +70,7 @@ class RunStatus:
                 lines.append(f"{name:<{width}}" + "".join(f"{counts[key]:>15,}" for key in COUNTED))
             if self.totals["unrouted"]:
                 lines.append(f"unrouted: {self.totals['unrouted']:,}")
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
 
 def status(run: Run) -> RunStatus:

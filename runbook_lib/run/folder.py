@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from ..errors import Interrupted, Refused
 from ..mapping.model import Mapping
 from ..parameters import Parameters, resolve_path
+from ..process import visible
 from .files import (
     NO_LOCK,
     lock_file,
@@ -197,7 +198,10 @@ class Run:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is appended to its own file, and to no other that a link leads to."""
+    """A log that is appended to its own file, and to no other that a link leads to; of each record it writes one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
     def _open(self) -> TextIO:
         path, flags = Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -23,8 +23,9 @@ from runbook_lib.dynamo import errors as faults
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
+from runbook_lib.process import outlive_readers
 from runbook_lib.report.status import write_index
-from runbook_lib.run.files import json_seal
+from runbook_lib.run.files import json_seal, lock_file
 from runbook_lib.run.folder import open_run, runs
 
 in_process = support_notebooks.in_process
@@ -328,6 +329,39 @@ def test_what_is_no_file_is_waited_for_by_nobody(make, shop, moto_world, capsys,
 
 
 # who reads the output
+
+
+def test_a_name_neither_steers_the_terminal_nor_makes_a_line_of_its_own(shop, capsys):
+    """A file in a run's folder that somebody named so: `verify` and a refusal show what is in the name."""
+    folder, outputs = shop.outputs / shop.run_id, ("--outputs", str(shop.outputs))
+    name = "\x1b[2J\x9b1m\u202e\u200b\r\x7fa\nb: untouched"
+    (folder / name).touch()
+    (folder / ".lock").write_text(json.dumps(dict.fromkeys(("pid", "host", "stage", "since"), name)))
+    shown = r"\u001b[2J\u009b1m\u202e\u200b\u000d\u007fa\u000ab: untouched"
+    assert cli.main(["verify", shop.run_id, *outputs]) == 1
+    assert capsys.readouterr().out.splitlines()[0] == f"{shown} was added: it is in no record"
+    with open(folder / ".lock") as file:
+        assert lock_file(file)
+        for words in (["status", shop.run_id], ["status"], ["stop", shop.run_id]):
+            assert cli.main([*words, *outputs]) == 0
+            assert f"process {shown} on {shown} ({shown}, since {shown})" in capsys.readouterr().out.splitlines()[0]
+        assert cli.main(["status", "--json", *outputs]) == 0
+        assert name in json.loads(capsys.readouterr().out)["runs"][0]["holder"]
+    code, told = command("repair", "no-such-run", "--outputs", folder / name, capsys=capsys)
+    assert (code, told.isprintable(), "\\u001b[2J" in told) == (2, True, True)
+    with pytest.raises(Refused, match="untouched was added"):
+        shop.migrate()
+    shop.run().logger().warning("accepted: %s", name)
+    assert (folder / "run.log").read_text().splitlines()[-1].endswith(f"accepted: {shown}")
+
+
+def test_line_breaks_of_the_program_and_its_json_stay(capsys):
+    """JSON leaves one control character as it is."""
+    with outlive_readers():
+        print("a\n\tb", json.dumps("\x7fä\U000e0001"), "\U000e0001", "日本語")
+    first, second = capsys.readouterr().out.splitlines()
+    assert (first, json.loads(second.split()[1])) == ("a", "\x7fä\U000e0001")
+    assert second.split()[2:] == [r"\U000e0001", "日本語"]
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 import argparse
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from support_notebooks import CellError
 
 from runbook_lib import cli
 from runbook_lib.errors import Failed, Interrupted
+from runbook_lib.notebook import execute
 from runbook_lib.notebook.execute import Execution
 from runbook_lib.run.folder import Run
 from runbook_lib.stages.execution import explained, resumable, resume_hint
@@ -69,6 +72,21 @@ def test_the_command_says_it_once(capsys, resume, lines):
     options = argparse.Namespace(words=["migrate", "p.yaml"], params="p.yaml", json=False)
     assert cli._finish(options, Execution(Path("03_migrate.ipynb"), None, 3, result)) == 3
     assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_the_traceback_of_a_notebook_has_no_colours(run, monkeypatch):
+    """IPython writes them for whatever reads it; a terminal would be shown their escapes."""
+
+    def fail(*_, **__):
+        raise CellError(
+            "ZeroDivisionError", "division by zero", ["\x1b[0;31mZeroDivisionError\x1b[39m:", "\x1b[1m1 / 0\x1b[0m"]
+        )
+
+    papermill = SimpleNamespace(execute_notebook=fail, exceptions=SimpleNamespace(PapermillExecutionError=CellError))
+    monkeypatch.setattr(execute, "papermill_with", lambda write: papermill)
+    monkeypatch.setattr(execute, "export", lambda copy: (copy, copy))
+    found = execute.execute("01_analyze", run, {})
+    assert (found.exit_code, found.traceback) == (70, "ZeroDivisionError:\n1 / 0")
 
 
 def test_no_other_interruption_speaks_of_it():

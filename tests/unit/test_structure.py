@@ -23,7 +23,8 @@ MOST_ARROWS = 37  # from one folder to another
 # of a mapping are a module each, and three stages share the first. Loading asks the fields what they can never write; one
 # function opens every file that may be none, those of the journal and the lease among them. Every stage asks the chain of the
 # run's folder, holds tables by what they are, and ends what others claim; how a delta replaces is a module of its own.
-MOST_IMPORTS = 1031
+# What a terminal shows and a log keeps goes through one function that leaves nothing hidden.
+MOST_IMPORTS = 1033
 
 
 def modules() -> dict[str, Path]:

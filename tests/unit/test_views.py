@@ -297,9 +297,9 @@ def test_html_is_made_of_literals_alone():
 
 
 def test_html_escapes_what_is_put_into_it():
-    bad = "<b>\u202e"
+    bad = "<b>\u202e\u200b\u2028"
     for shown in (html.Html("{}").format(bad), html.Html("").join([bad]), html.Html("") + bad, html.Html("%s") % bad):
-        assert shown == "&lt;b&gt;�"
+        assert shown == "&lt;b&gt;���"
     assert html.Html("").join([html.Html("<i></i>"), "&"]) == "<i></i>&amp;"
 
 

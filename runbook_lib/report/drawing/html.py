@@ -5,7 +5,6 @@ styles. Elements with a background also set their colour; all others inherit, so
 same output is legible in the light and the dark theme, in the exported file, and in print.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
@@ -31,7 +30,6 @@ TINTS = {  # tone -> background and text of a chip, border of a note
     "accent": ("#e1ecf8", "#1c4a7d", ACCENT),
     "quiet": ("#e9ecef", "#3a424d", "#9aa3ad"),
 }
-_BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ALIGN = {
     "l": "left;white-space:nowrap",
     "r": "right;white-space:nowrap",
@@ -53,8 +51,8 @@ TICK = Html('<span style="color:#1b9a55;font-weight:700">✓</span>')
 
 
 def visible(value: object) -> str:
-    """The value as text without hidden characters: control characters and changes of direction show as �."""
-    return "".join("�" if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs") else c for c in str(value))
+    """The value as text without hidden characters: what does not print, such as a change of direction, shows as �."""
+    return "".join(c if c.isprintable() else "�" for c in str(value))
 
 
 def quiet(value: object) -> Html:
