@@ -7,7 +7,7 @@ from faults.harness import INSERTED, PORTS, SOURCE, TARGET
 
 from runbook_lib.dynamo import requests
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Interrupted
+from runbook_lib.errors import Interrupted, NotSent
 from runbook_lib.run import locks
 from runbook_lib.stages.validate.repair import ALL
 from runbook_lib.walk.workers import engines
@@ -163,7 +163,7 @@ def test_workers_of_the_holder(bench, folder, monkeypatch):
     monkeypatch.setattr(engines, "_processes", lambda *_: [worker])
     with pytest.raises(Interrupted, match=BROKEN):
         flow.migrate()
-    assert (worker.problems[0], worker.problems[1][0]) == (None, "NotSent")
+    assert (worker.problems[0], worker.problems[1][0]) == (None, NotSent)
     assert bench.landed() == PORTS
     monkeypatch.undo()
     bench.check_whole(flow.migrate())

@@ -22,7 +22,7 @@ from faults.harness import INSERTED, PORTS, SHIPS, TARGET
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.requests import guarded
 from runbook_lib.dynamo.transport import Transport
-from runbook_lib.errors import Again, Interrupted, Refused
+from runbook_lib.errors import Again, Interrupted, NotSent, Refused
 from runbook_lib.parameters import LeaseSettings
 from runbook_lib.run import lease as leases
 from runbook_lib.run import lease_file as lease_cell
@@ -330,7 +330,7 @@ def test_workers_of_a_run_whose_lease_is_lost_stop_before_their_driver_does(sea,
         Interrupted, match=r"expired or was taken over; this worker writes nothing more\. Run the same command"
     ):
         flow.migrate()
-    assert (lane.problems[0], lane.problems[1][0]) == (None, "NotSent")
+    assert (lane.problems[0], lane.problems[1][0]) == (None, NotSent)
     assert sea.bench.landed() == PORTS
     monkeypatch.undo()
     sea.bench.check_whole(flow.migrate())

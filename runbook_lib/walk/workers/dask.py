@@ -76,12 +76,12 @@ def work(place: JobFile | JobObject, table: str, number: int, budgets: Budgets) 
         except FileNotFoundError:
             folder = Path(place.path).parent
             fix = "choose an --outputs folder that driver and workers share under one path"
-            return Slice(False, problem=("Refused", f"a worker cannot see {folder}; {fix}."))
+            return Slice(False, problem=(Refused, f"a worker cannot see {folder}; {fix}."))
         except OSError as problem:
             fix = "run driver and workers as the same user"
-            return Slice(False, problem=("Refused", f"a worker cannot read {place.path}: {problem.strerror}; {fix}."))
+            return Slice(False, problem=(Refused, f"a worker cannot read {place.path}: {problem.strerror}; {fix}."))
         except RunbookError as problem:
-            return Slice(False, problem=(type(problem).__name__, f"a worker cannot start: {problem}"))
+            return Slice(False, problem=(type(problem), f"a worker cannot start: {problem}"))
         return units.advance(job, table, number, budgets)
 
 
