@@ -5,6 +5,8 @@ import re
 from datetime import date as date_type
 from pathlib import Path
 from typing import Any, Literal
+from unicodedata import normalize
+from urllib.parse import unquote
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -13,12 +15,20 @@ from .yaml_files import Strict, expand, explain, read_yaml
 
 PRICES = "parameters/prices.yaml"  # a user's own
 _ENDPOINTS = "AWS_ENDPOINT_URL"  # and what begins with it: for one service
-_LOGIN = re.compile(r"[^/@]*@|[^@]*:[^@]*@")  # at the beginning; a password may hold a slash
+# An @ that is a part of a file's name, in a URL that can be nothing else. A password may hold a slash, and a host needs none.
+_IN_PATH = re.compile(r"(file|s3|gs|gcs|abfss?)://[^/:@]*/[^:]*")
 
 
 def has_login(url: str) -> bool:
-    """Whether a URL, or what is meant to be one, holds a user, a password, or a query, where tokens stand."""
-    return bool(_LOGIN.match(url.rpartition("://")[2]) or "?" in url or "#" in url)
+    """Whether a URL, or what is meant to be one, holds a user, a password, or a query, where tokens stand.
+
+    However it is written: without a scheme, with backslashes, in percent codes, in wide letters. In doubt it does.
+    """
+    plain, before = url, ""
+    while plain != before:  # %2540 is %40 is @
+        plain, before = normalize("NFKC", unquote(plain)), plain
+    plain = plain.replace("\\", "/").strip().lower()
+    return bool(re.search("[?#;]", plain) or ("@" in plain and not _IN_PATH.fullmatch(plain)))
 
 
 def _without_login(url: str | None) -> str | None:

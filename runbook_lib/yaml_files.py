@@ -23,7 +23,9 @@ MAX_LEVELS = 100  # of nesting, likewise
 MAX_DIGITS = 1_000
 MAX_SHOWN = 80  # characters of a wrong value that a message quotes
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*))?\}")  # a default may hold {holes}
-_URL_LOGIN = re.compile(r"//[^\s'\"]*@")
+_URL_LOGIN = re.compile(
+    r"(?s)(?:[/\\]{2}|[\w.%+-]+:(?=\S)).*(?:@|%(?:25)*40|[\ufe6b\uff20])|([/\\]{2}.*)(?:[?#]|%3[Ff]).*"
+)
 _WRITE = {
     "string_type": "text, in quotes",  # usually what YAML does not read as text, such as no, 5 or nothing
     "no_bool": "true or false",
@@ -258,8 +260,8 @@ def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
 
 
 def shown(text: str) -> str:
-    """Text for a message, with `***` for what a URL in it says of user and password."""
-    return _URL_LOGIN.sub("//***@", text)
+    """Text for a message, with `***` for what a URL in it says of user, password and query."""
+    return _URL_LOGIN.sub(lambda found: f"{found[1]}?***" if found[1] else "//***@", text)
 
 
 def _short(value: Any) -> str:

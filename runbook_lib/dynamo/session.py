@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from ..errors import Interrupted, Refused, RunbookError
 from ..parameters import LOGIN, Side, has_login
+from ..yaml_files import shown
 from .items import Wire
 from .rate_limiter import RateLimiter
 
-_SERVICE = re.compile(  # a host name before its partition's end
-    r"(.+\.)?(dynamodb|ddb|sts)(-fips)?(\.[a-z]+(-[a-z]+)+-\d+)?(\.vpce)?"
-)
+# A host name before its partition's end.
+_SERVICE = re.compile(r"(.+\.)?(dynamodb|ddb|sts)(-fips)?(\.[a-z]+(-[a-z]+)+-\d+)?(\.vpce)?")
 CACHE = "~/.aws/cli/cache"  # the AWS CLI's, of sessions of assumed roles
 SESSION_NAME = 64  # characters, at most, of a role session's name
 _MEND = "set AWS_PROFILE, the side's `profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -314,8 +314,7 @@ def _session(label: str, profile: str | None, region: str | None, ask: Callable[
     session = Session(profile=profile)
     about, services = session.get_scoped_config(), session.full_config.get("services", {})
     own = services.get(about.get("services"), {}).values()
-    urls = [one.get("endpoint_url") for one in (about, *own) if isinstance(one, dict)]
-    if any(has_login(url) for url in urls if url):
+    if any(has_login(one.get("endpoint_url") or "") for one in (about, *own) if isinstance(one, dict)):
         raise Refused(f"endpoint_url in the AWS configuration file contains {LOGIN}.")
     if region := region or os.environ.get("AWS_REGION"):
         session.set_config_variable("region", region)
@@ -382,19 +381,20 @@ def _same(keys: Any, others: Any) -> bool:
 @contextmanager
 def _refusals(label: str):
     """Turns what botocore says about configuration, credentials and roles into one sentence."""
-    from botocore.exceptions import BotoCoreError, ClientError, SSOError, TokenRetrievalError
+    from botocore import exceptions as wrong
 
     try:
         yield
     except Interrupted as problem:  # nobody to ask for a code: nothing has begun yet
         raise Refused(str(problem)) from None
-    except ClientError as problem:  # STS, when the role was to be assumed
+    except wrong.ClientError as problem:  # STS, when the role was to be assumed
         code = problem.response.get("Error", {}).get("Code", "unknown")
         fix = "check the role and its trust policy, with external_id and MFA code where it wants them"
         raise Refused(f"{label}: {problem.operation_name} was refused ({code}); {fix}.") from None
-    except (SSOError, TokenRetrievalError) as problem:
+    except (wrong.SSOError, wrong.TokenRetrievalError) as problem:
         fix = "run `aws sso login` with its profile"
         raise Refused(f"{label}: the single sign-on cannot be used ({type(problem).__name__}); {fix}.") from None
-    except (BotoCoreError, ValueError) as problem:
-        fix = "correct the AWS configuration or the parameters"
-        raise Refused(f"{label}: {str(problem).rstrip('.')}; {fix}.") from None
+    except (wrong.BotoCoreError, ValueError) as problem:
+        quotes = type(problem) in (wrong.HTTPClientError, wrong.ProxyConnectionError)  # a proxy, with its password
+        why = "STS cannot be asked (look at HTTP_PROXY and HTTPS_PROXY)" if quotes else shown(str(problem)).rstrip(".")
+        raise Refused(f"{label}: {why}; correct the AWS configuration or the parameters.") from None

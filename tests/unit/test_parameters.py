@@ -12,8 +12,16 @@ from runbook_lib.cli import main
 from runbook_lib.commands import override
 from runbook_lib.errors import ParametersError
 from runbook_lib.mapping.model import Accept, GlobalIndex, Units
-from runbook_lib.parameters import PriceList, UnitPrices, build_parameters, load_parameters, project_root, resolve_path
-from runbook_lib.yaml_files import Strict
+from runbook_lib.parameters import (
+    PriceList,
+    UnitPrices,
+    build_parameters,
+    has_login,
+    load_parameters,
+    project_root,
+    resolve_path,
+)
+from runbook_lib.yaml_files import Strict, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -328,3 +336,60 @@ def test_the_parameters_that_come_along_are_accepted(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert load_parameters(path).mapping_path().is_file()
     assert yaml.safe_load(path.read_text(encoding="utf-8")).keys() == {"mapping", "source", "target", "limits"}
+
+
+WITH_LOGIN = [
+    "http://user:sekret@host",
+    "http://user:sekret@127.0.0.1:1/a://b",
+    "http://host/a://user:sekret@b",
+    "HTTP://user:sekret@host",
+    "//user:sekret@host",
+    "user:sekret@host",
+    "user:sek/sekret@host",
+    "http:user:sekret@host",
+    "http:/user:sekret@host",
+    "http:\\\\user:sekret@host",
+    "http://user\\:sekret@host",
+    "  http:// user : sekret@host",
+    "http://user:sek\nsekret@host",
+    "http://user:sekret%40host",
+    "http://user:sekret%2540host",
+    "http%3A%2F%2Fuser:sekret%40host",
+    "http://user:sekret\uff20host",
+    "http://user:sekret\ufe6bhost",
+    "http://user:sek/sekret@host",
+    "http://sek/sekret@host",
+    "tls://sekret@host:1",
+    "s3://key:sek/sekret@bucket/x",
+    "s3://sekret@bucket",
+    "s3://bucket\\key:sekret@x",
+    "file://sekret@host/x",
+    "http://host/?X-Amz-Security-Token=sekret",
+    "http://host/%3Ftoken=sekret",
+    "http://host#sekret",
+]
+
+
+@pytest.mark.parametrize("url", WITH_LOGIN)
+def test_a_login_is_found_however_it_is_written(url):
+    """And a message that quotes the text does not hold the password."""
+    assert has_login(url)
+    assert "sekret" not in shown(f"source.endpoint_url={url!r}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000",
+        "https://[::1]:8000/a/b",
+        "https://dynamodb.us-west-1.amazonaws.com/",
+        "tls://host:8786",
+        "s3://bucket/a@b/c",
+        "S3://bucket/a@b",
+        "gs://bucket/x",
+        "file:///home/me@work/a%20b",
+    ],
+)
+def test_an_address_without_a_login_is_taken(url):
+    """A file's name may hold an @."""
+    assert not has_login(url)

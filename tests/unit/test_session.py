@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import EndpointProviderError, EndpointVariantError
 from botocore.session import Session
+from botocore.utils import ContainerMetadataFetcher
 
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Interrupted, Refused
@@ -196,13 +197,27 @@ def test_endpoints_of_accounts_are_not_asked_for(monkeypatch, mode):
     assert sent == ["https://dynamodb.us-west-1.amazonaws.com/"]
 
 
+@pytest.mark.parametrize("role", [None, "arn:aws:iam::222222222222:role/runbook"])
 @pytest.mark.parametrize("proxy", ["http://user:sek/ret@host:1", "http://user:sek[ret@host", "ftp://user:sekret@host"])
-def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(monkeypatch, proxy):
-    """A part of a password that is not encoded would else be read as the host, and quoted."""
+def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(monkeypatch, proxy, role):
+    """A part of a password that is not encoded would else be read as the host, and quoted. STS is asked for a role first."""
     monkeypatch.setenv("HTTP_PROXY", proxy)
-    monkeypatch.setattr(session.Login, "check", lambda *_: None)
-    with pytest.raises(Refused, match="the proxy in HTTP_PROXY is not a URL") as problem:
-        session.connect(side(region="us-west-1", endpoint_url="http://host.example"), "source")
+    if role is None:
+        monkeypatch.setattr(session.Login, "check", lambda *_: None)
+    told = r"STS cannot be asked \(look at HTTP_PROXY" if role else "the proxy in HTTP_PROXY is not a URL"
+    with pytest.raises(Refused, match=told) as problem:
+        session.connect(side(region="us-west-1", endpoint_url="http://host.example", role_arn=role), "source")
+    assert "sek" not in str(problem.value)
+
+
+def test_an_address_of_credentials_is_quoted_without_its_password(monkeypatch):
+    """Botocore's own sentences name the URL that they failed at."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://user:sekret@127.0.0.1:1/x")
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    with pytest.raises(Refused, match=r"//\*\*\*@127\.0\.0\.1:1/x") as problem:
+        session.connect(side(region="us-west-1", endpoint_url="http://127.0.0.1:1"), "source")
     assert "sek" not in str(problem.value)
 
 

@@ -432,6 +432,14 @@ def test_a_url_that_will_not_do_is_refused(url, told):
     assert "secret" not in str(problem.value)
 
 
+def test_an_endpoint_that_the_journal_cannot_use_is_told_without_its_password(monkeypatch):
+    """The AWS configuration of the process may name one, which botocore's sentence quotes."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:sekret@ho st")
+    with pytest.raises(Refused, match=r"limits.journal: s3://b/x cannot be opened: .*//\*\*\*@ho st") as problem:
+        Store("s3://b/x")
+    assert "sekret" not in str(problem.value)
+
+
 def test_the_journal_elsewhere_is_for_dask_and_without_a_lease():
     """Refused before anything is done."""
     with pytest.raises(Refused, match="limits.journal needs limits.engine: dask"):

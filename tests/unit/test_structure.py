@@ -24,7 +24,8 @@ MOST_ARROWS = 37  # from one folder to another
 # function opens every file that may be none, those of the journal and the lease among them. Every stage asks the chain of the
 # run's folder, holds tables by what they are, and ends what others claim; how a delta replaces is a module of its own.
 # What a terminal shows and a log keeps goes through one function that leaves nothing hidden.
-MOST_IMPORTS = 1033
+# Whoever quotes botocore asks for what may be shown.
+MOST_IMPORTS = 1035
 
 
 def modules() -> dict[str, Path]:

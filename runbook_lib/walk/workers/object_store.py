@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from ...errors import Interrupted, Refused, RunbookError
 from ...run.files import make_folder, sync_folder
+from ...yaml_files import shown
 from ..guard import check_journal_url
 
 PARALLEL = 16  # requests
@@ -45,7 +46,8 @@ class Store:
         except (RunbookError, MemoryError):
             raise
         except Exception as problem:
-            known = str(problem).rstrip(".") if isinstance(problem, ImportError | ValueError) else _reason(problem)
+            told = shown(str(problem)).rstrip(".")  # an endpoint of the AWS configuration, perhaps
+            known = told if isinstance(problem, ImportError | ValueError) else _reason(problem)
             raise Refused(f"limits.journal: {self.url} cannot be opened: {known}.") from None
 
     def create(self, name: str, content: bytes) -> bool:
