@@ -1,5 +1,6 @@
 """The mapping language: what it accepts, and one sentence for each mistake."""
 
+import io
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from runbook_lib.mapping.json_text import EACH, JSON
 from runbook_lib.mapping.load import load_mapping, with_creates
 from runbook_lib.mapping.model import Create
 from runbook_lib.parameters import build_parameters
+from runbook_lib.yaml_files import read_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t'}\n"
@@ -575,14 +577,31 @@ def test_missing_unreadable_and_too_large_files(tmp_path):
         MappingError, match=r"large\.yaml: cannot be read: it is larger than 5,000,000 bytes; name a YAML"
     ):
         load(tmp_path / "large.yaml")
-    os.mkfifo(tmp_path / "pipe.yaml")  # nobody ever writes to it
-    for path in (tmp_path / "pipe.yaml", Path("/dev/zero"), tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")  # nobody ever writes to it: last, because whoever opened it would wait
+    for path in (Path("/dev/zero"), tmp_path, tmp_path / "pipe.yaml"):
         with pytest.raises(MappingError, match=rf"^{path}: cannot be read: it is not a regular file; name a YAML file"):
             load(path)
     with pytest.raises(MappingError, match="cannot be read: File name too long"):
         load(tmp_path / ("x" * 300))
     with pytest.raises(MappingError, match="cannot be read: embedded null byte"):
         load("a\0b")
+
+
+class Endless(io.BytesIO):
+    """Gives as many bytes as are asked for, unless that is all of them."""
+
+    def read(self, size=-1):
+        assert 0 <= size <= 11
+        return b"x" * size
+
+
+def test_no_more_is_read_than_a_file_may_hold(tmp_path, monkeypatch):
+    """Whatever its size was before: somebody may write to it."""
+    (tmp_path / "small").write_bytes(b"x" * 10)
+    assert read_whole(tmp_path / "small", most=10) == b"x" * 10
+    monkeypatch.setattr(Path, "open", lambda *_: Endless())
+    with pytest.raises(ValueError, match="it is larger than 10 bytes"):
+        read_whole(tmp_path / "small", most=10)
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -606,14 +625,23 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: " + "[" * 50_000, "line 1: nested more than 100 levels deep; correct the YAML there."),
         ("a: &a {b: [*a]}", "line 1: the alias *a leads into itself; correct the YAML there."),
         ("a: &a {<<: *a}", "line 1: the alias *a leads into itself; correct the YAML there."),
-        ('tables: {"\\udc00\\ud83d": {}}', "line 1: half a character (a lone surrogate); correct the YAML there."),
     ],
 )
-def test_a_file_that_grows_without_end_is_refused(text, problem):
+def test_a_file_that_grows_without_end_is_refused(text, problem, monkeypatch):
     """Before its values are made, whatever its size: by the number of values and the nesting that its aliases stand for."""
+
+    def make(*_):
+        pytest.fail("its values are made", pytrace=False)  # to make them, or to print them, could take for ever
+
+    monkeypatch.setattr(yaml.SafeLoader, "construct_document", make)
     with pytest.raises(MappingError) as raised:
         mapping_of(text)
     assert str(raised.value) == f"mapping.yaml: {problem}"
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(MappingError, match=r"^mapping\.yaml: line 1: half a character \(a lone surrogate\); correct"):
+        mapping_of('tables: {"\\udc00\\ud83d": {}}')
 
 
 def test_aliases_and_what_json_writes_are_read():
