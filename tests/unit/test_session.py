@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.config import Config
-from botocore.exceptions import EndpointProviderError, EndpointVariantError
+from botocore.endpoint_provider import EndpointProvider
+from botocore.exceptions import EndpointProviderError
+from botocore.loaders import create_loader
 from botocore.session import Session
 from botocore.utils import ContainerMetadataFetcher
 
@@ -24,6 +27,7 @@ from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.walk import guard
 
 MOTO_ACCOUNT = "123456789012"
+OF_ACCOUNT = {"AccountId": "111111111111", "AccountIdEndpointMode": "preferred"}
 
 
 def side(**given):
@@ -166,27 +170,41 @@ def test_is_aws(url, aws):
     assert session.is_aws(url) is aws
 
 
+PARTITIONS = ("aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc")
+
+
 def test_every_partition_of_botocore_is_aws():
-    """Whatever endpoint botocore makes for DynamoDB: standard, FIPS, dual stack."""
-    made = set()
-    known = Session()
-    for partition in known.get_available_partitions():
-        region = known.get_available_regions("dynamodb", partition)[0]
-        for dual, fips in ((False, False), (True, False), (False, True), (True, True)):
-            config = Config(use_dualstack_endpoint=dual, use_fips_endpoint=fips)
-            with suppress(EndpointVariantError, EndpointProviderError):
-                made.add(known.create_client("dynamodb", region_name=region, config=config).meta.endpoint_url)
-    assert len(made) > 20
-    assert [url for url in sorted(made) if not session.is_aws(url)] == []
+    """Whatever endpoint botocore makes for DynamoDB in any region: standard, FIPS, dual stack, of an account, of a VPC."""
+    loader, made = create_loader(), defaultdict(set)
+    partitions = loader.load_data("partitions")
+    of = EndpointProvider(loader.load_service_model("dynamodb", "endpoint-rule-set-1"), partitions).resolve_endpoint
+    for partition in partitions["partitions"]:
+        for region in partition["regions"]:
+            if region.endswith("-global"):  # stands for services without regions
+                continue
+            made[partition["id"]].add(f"https://vpce-0a-1b.dynamodb.{region}.vpce.{partition['outputs']['dnsSuffix']}")
+            for dual, fips, account in product((False, True), (False, True), ({}, OF_ACCOUNT)):
+                with suppress(EndpointProviderError):  # not every partition has each
+                    made[partition["id"]].add(of(Region=region, UseDualStack=dual, UseFIPS=fips, **account).url)
+    assert set(PARTITIONS) <= set(made)
+    assert {name: urls for name, urls in made.items() if len(urls) < 5} == {}
+    assert "https://111111111111.ddb.us-gov-west-1.api.aws" in made["aws-us-gov"]
+    every = set().union(*made.values())
+    assert [url for url in sorted(every) if not session.is_aws(url)] == []
+    assert [url for url in sorted(every) if session.is_aws(url + ".example.org")] == []
 
 
 @pytest.mark.parametrize("mode", ["required", "preferred"])
-def test_endpoints_of_accounts_are_not_asked_for(monkeypatch, mode):
-    """Data and tables go to one endpoint; "required" needs an account, which not all credentials have."""
-    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", mode)
+@pytest.mark.parametrize("account", ["1" * 12, None])
+def test_endpoints_of_accounts_are_not_asked_for(monkeypatch, account, mode):
+    """Data and tables go to one endpoint, whatever the credentials know; "required" needs an account, which not all have."""
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", mode)  # account_id_endpoint_mode of the configuration
+    if account:
+        monkeypatch.setenv("AWS_ACCOUNT_ID", account)
     monkeypatch.setattr(session.Login, "check", lambda *_: None)
-    client = session.connect(side(region="us-west-1"), "source").client
-    sent = []
+    opened = session.connect(side(region="us-west-1"), "source")
+    client, sent = opened.client, []
+    assert opened.endpoint_url == opened.wire.address[0] == "https://dynamodb.us-west-1.amazonaws.com"
 
     def answer(request, **_):
         sent.append(request.url)
