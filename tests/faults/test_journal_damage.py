@@ -371,6 +371,19 @@ def test_what_is_not_as_it_was_can_be_accepted(bench, flow):
     assert audit.verify(flow.run()).problems == []
 
 
+def test_a_preview_of_a_changed_folder_is_refused_too(bench, flow):
+    """Somebody decides by its figures. Where the change is accepted it says what has changed; it writes nothing."""
+    run, before = flow.run(), bench.content(TARGET)
+    (run.folder / "notes").touch()
+    chain = (run.folder / audit.FILE).read_bytes()
+    given = str(flow.checkpoint()), str(flow.outputs), flow.parameters
+    with pytest.raises(Refused, match="^notes was added: it is in no record; move it elsewhere"):
+        Undoing(*given).preview([])
+    seen = Undoing(*given, accept_changed=True).preview([])
+    assert (sum(seen.entries.values()), seen.changed) == (INSERTED, ["notes was added: it is in no record"])
+    assert ((run.folder / audit.FILE).read_bytes(), bench.content(TARGET)) == (chain, before)
+
+
 def rewrite(path, **changes):
     """A file with a changed first record and a valid chain, as another version might have written it."""
     records = list(journal.records(path))
