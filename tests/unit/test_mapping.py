@@ -9,6 +9,7 @@ import pytest
 import yaml
 from compiled import mapping_of, routes_of
 
+from runbook_lib import yaml_files
 from runbook_lib.errors import MappingError
 from runbook_lib.mapping.json_text import EACH, JSON
 from runbook_lib.mapping.load import load_mapping, with_creates
@@ -587,7 +588,7 @@ def test_missing_unreadable_and_too_large_files(tmp_path):
         load("a\0b")
 
 
-class Endless(io.BytesIO):
+class Endless(io.FileIO):
     """Gives as many bytes as are asked for, unless that is all of them."""
 
     def read(self, size=-1):
@@ -599,7 +600,7 @@ def test_no_more_is_read_than_a_file_may_hold(tmp_path, monkeypatch):
     """Whatever its size was before: somebody may write to it."""
     (tmp_path / "small").write_bytes(b"x" * 10)
     assert read_whole(tmp_path / "small", most=10) == b"x" * 10
-    monkeypatch.setattr(Path, "open", lambda *_: Endless())
+    monkeypatch.setattr(yaml_files, "open", Endless, raising=False)
     with pytest.raises(ValueError, match="it is larger than 10 bytes"):
         read_whole(tmp_path / "small", most=10)
 
