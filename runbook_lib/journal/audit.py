@@ -284,14 +284,13 @@ def check(
 
 
 def _refusing(run: Run, found: Iterable[Finding], accepts: Accepts, elsewhere: Elsewhere) -> list[Finding]:
-    fetched = (Kind.REMOVED, Kind.SHORT)
     found = [one for one in found if not (one.allowed or one.name.startswith(COMPARISONS))]
-    found = [one for one in found if not (one.kind in fetched and one.name in elsewhere())]
+    found = [one for one in found if one.kind not in (Kind.REMOVED, Kind.SHORT) or one.name not in elsewhere()]
     if wrong := [one for one in found if not (accepts and accepts(one))]:
         more = f" (and {len(wrong) - 1} more: `runbook verify {run.id}`)" if wrong[1:] else ""
         added = wrong[0].kind == Kind.ADDED or wrong[0].told.endswith("was added")
         fix = "move it elsewhere" if added else "restore the file from a copy"
-        if wrong[0].name.startswith(("journal/", FILE)) and wrong[0].kind != Kind.ADDED:
+        if wrong[0].name.startswith(("journal/", FILE)) and not added:
             fix += f", or see `runbook repair {run.id}`"
         raise Refused(f"{wrong[0].told}{more}; {fix}, or go on with --accept-changed.")
     return found
@@ -338,11 +337,12 @@ def journal_heads(run: Run) -> Heads:
 
     Refused where a journal file is no file of its own: nobody can say how long reading it takes.
     """
+    chain = read_chain(run)
     for name in names(run.folder):
         if name.startswith("journal/") and not name.endswith("/") and (special := special_of(run.folder / name)):
-            raise Refused(f"{name} is {special} now; restore it from a copy.")
-    known = read_chain(run).heads
-    return {name: [head[:2] for head in of] for name, of in known.items() if not name.startswith(COMPARISONS)}
+            fix = "restore it from a copy" if chain.knows(name) else "move it elsewhere if it was added"
+            raise Refused(f"{name} is {special} now; {fix}.")
+    return {name: [head[:2] for head in of] for name, of in chain.heads.items() if not name.startswith(COMPARISONS)}
 
 
 def _look(folder: Path, chain: Chain, seen: Mapping[str, Head], *, trusted: bool = False) -> _There:

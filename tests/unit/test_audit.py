@@ -354,8 +354,10 @@ def test_verify_names_every_edit_by_its_kind(edit, told, run):
         told[0].startswith("journal/validate") or (run.folder / audit.FILE).read_bytes()[-1:] != b"\n"
     )  # a torn line
     if not exempt:
-        with pytest.raises(Refused):
+        with pytest.raises(Refused) as raised:
             entered(run)
+        first, _, fix = str(raised.value).partition("; ")
+        assert fix.startswith("move it elsewhere, or go on") == (" was added" in first)
     if audit.FILE not in told[0]:
         audit.append(run, "03_migrate")
         audit.begin(run, "01_analyze")
