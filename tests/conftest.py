@@ -91,9 +91,11 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def _lock_patience(monkeypatch):
-    """A Dask worker waits longer for locks for as long as its process lives; some tests are such a worker themselves."""
+def _as_before(monkeypatch):
+    """What a process sets for as long as it lives, where a test is that process: how long a Dask worker waits for locks, and
+    the command that executes notebooks."""
     monkeypatch.setattr(process, "lock_patience", process.lock_patience)
+    monkeypatch.setenv(process.HEADLESS, SAFE[process.HEADLESS])
 
 
 @pytest.fixture(scope="session")

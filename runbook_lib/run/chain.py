@@ -24,7 +24,8 @@ DISCLAIM = "disclaim"  # another run's execution, which ends claims in this run'
 
 # What an execution that has begun may do to the folder.
 _JOURNAL, _RESULTS, _NOTEBOOK, _READS = "journal", "results", "notebook", "reads"
-WORK, REPORT, SAVING, OVER = (_JOURNAL, _NOTEBOOK), (_JOURNAL, _RESULTS, _NOTEBOOK), (_NOTEBOOK,), ()
+WORK, SAVING, OVER = (_JOURNAL, _NOTEBOOK), (_NOTEBOOK,), ()
+REPORT = (_JOURNAL, _RESULTS, _NOTEBOOK, _READS)
 JOURNALS = {  # of the stages that write to the target: journal/<name>
     "02_test": ("create", "test"),
     "03_migrate": ("migrate",),

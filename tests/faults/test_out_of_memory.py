@@ -60,7 +60,7 @@ def starve_and_go_on(bench, number):
 
 @harness.by("batches", "ministack")
 @pytest.mark.parametrize(
-    "step", [STEP, pytest.param(7, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.long)]
+    "step", [STEP, pytest.param(5, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.long)]
 )
 def test_memory_that_runs_out_interrupts_and_the_run_goes_on(step, bench):
     """Row 74: at every third call, or some: the journal is sound, and the same run ends as if nothing had happened."""

@@ -498,6 +498,20 @@ def test_a_killed_execution_that_reads_has_reported_nothing_before_its_work_was_
     assert sorted(audit.verify(begun).problems) == told
 
 
+@pytest.mark.parametrize("stage", ["01_analyze", "04_validate"])
+def test_what_a_notebook_reported_stays_when_its_kernel_begins_it_again(stage, begun):
+    """Its last cell was not run: the report is its own, and the next record has it."""
+    audit.begin(begun, stage)
+    audit.append(begun, stage, audit.REPORT)
+    report = f"migration-{'analysis' if stage == '01_analyze' else 'report'}-1.json"
+    put(begun.folder, **{report.replace("-", "_").replace(".", "__"): "{}"})
+    audit.begin(begun, stage)
+    assert audit.verify(begun).problems == []
+    audit.append(begun, stage, audit.REPORT)
+    audit.append(begun, stage)
+    assert audit.verify(begun).problems == audit.verify(begun).growth == []
+
+
 def test_a_killed_rollback_has_written_no_checkpoint(run):
     """What it deletes follows from one."""
     audit.begin(run, "05_rollback")
