@@ -33,7 +33,7 @@ import orjson
 
 from .. import failpoints
 from ..errors import Damaged, Interrupted, Refused
-from ..run.files import lock_file, name_of, open_file, sync_folder
+from ..run.files import lock_file, name_of, open_file, open_to_read, sync_folder
 
 SCHEMA = 1
 LINK = 32  # characters of a link; older versions wrote 16 more behind it, a seal
@@ -244,7 +244,7 @@ def lines(
     Reads through `file` where one is given, from behind `after` on, and up to the byte `end`.
     """
     chain, at = after.link, after.end
-    with nullcontext(file) if file else open(open_file(path), "rb") as data:
+    with nullcontext(file) if file else open_to_read(path) as data:
         data.seek(at)
         for number, line in enumerate(data, after.records + 1):
             link, _, body = line.rstrip(b"\n").partition(b" ")

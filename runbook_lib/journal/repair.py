@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from ..errors import Damaged, Refused
-from ..run.files import file_sha256, make_folder, name_of, open_file, read_json, sync_folder, write_atomically
+from ..run.files import file_sha256, make_folder, name_of, open_to_read, read_json, sync_folder, write_atomically
 from ..run.folder import Run, iso, now
 from ..verdict import REVIEW, Alert, plural
 from . import audit
@@ -126,7 +126,7 @@ def repair(run: Run) -> Repair:
     with run.lock("repair"), run.saving():
         for name in WITH_JOURNAL:
             for path in journal.logs(run.journal(name)):
-                with open(open_file(path), "rb") as file:
+                with open_to_read(path) as file:
                     journal.hold(file, path.name)
         found = examine(run)
         if not found.needed:
@@ -229,7 +229,7 @@ def _read(stage: Stage, path: Path, heads: dict[int, str]) -> File:
                 file.first = record
     except Damaged:
         broken = True
-    with open(open_file(path), "rb") as lines:
+    with open_to_read(path) as lines:
         file.lines = sum(1 for _ in lines)
     file.lost = max(known, file.lines if broken else 0) - file.records
     if broken:
@@ -328,7 +328,7 @@ def _copy(path: Path) -> Path:
     """Copies a file to the damaged ones, under a name that tells its content; gives the copy."""
     make_folder(path.parent / FOLDER)
     copy = path.parent / FOLDER / name_of(path.name, f"-{file_sha256(path)[:16]}")
-    with open(open_file(path), "rb") as file:
+    with open_to_read(path) as file:
         write_atomically(copy, file, 0o600)
     return copy
 

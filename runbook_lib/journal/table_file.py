@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from ..errors import Damaged, Refused
-from ..run.files import open_file
+from ..run.files import open_to_read
 from ..values import add_counts, key_hash
 from . import log as journal
 from .intents import Intent, JournalRow, Marks, intents, rows_of
@@ -132,7 +132,7 @@ class TableFile:
 
     def open(self) -> BinaryIO:
         """The file, open for reading. Raises Refused where something else has taken its place, OSError."""
-        return open(open_file(self.path), "rb")
+        return open_to_read(self.path)
 
     def intents(
         self, *, whole: bool = False, only: Collection[int] | None = None, file: BinaryIO | None = None
@@ -182,7 +182,7 @@ def read_table_file(path: Path, lengths: Collection[int] = (), *, wait: bool = F
     `lengths` in records are those whose links are wanted. With `wait` nobody writes to it meanwhile: Interrupted where a
     writer goes on.
     """
-    with open(open_file(path), "rb") as file:
+    with open_to_read(path) as file:
         if wait:
             journal.hold(file, path.name, shared=True)
         reading = Reading(path, Stamp.of(os.fstat(file.fileno())), lengths)

@@ -51,7 +51,7 @@ _IN_ITSELF = (
     ".lease*",
     ".job-*",
     "*.zip",
-)  # of the program and of people, in the run's folder alone
+)  # in the run's folder alone, of program and people
 _PRIVATE = (".jsonl", "id-map.parquet", "plan.json")  # they may hold keys; the program lets nobody else read them
 COMPARISONS = ("journal/validate", "set-aside/")  # 04 removes its earlier journals, and sets damaged ones aside
 
@@ -174,7 +174,7 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
 class _Record(BaseModel):
     """What every reader of a record takes for granted: a seal proves that nobody changed it, not what it holds."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True)
 
     at: str
     actor: str
@@ -327,7 +327,8 @@ def records(run: Run) -> Iterator[dict[str, Any] | None]:
             record = json.loads(line)
             content = {key: value for key, value in record.items() if key != "hash"}
             whole = json.dumps(record).encode() == line and record["hash"] == json_seal(content)
-            _Record.model_validate_json(line)
+            if whole:
+                _Record.model_validate_json(line)
             yield record if whole else None
         except (ValueError, KeyError, AttributeError, RecursionError):
             yield None

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from .. import failpoints, process
 from ..errors import Refused
@@ -76,6 +76,11 @@ def open_file(path: Path, flags: int = os.O_RDONLY, fix: str = "restore it from 
         if flags != os.O_RDONLY:
             raise
         raise Refused(f"{path} cannot be read: {problem.strerror}; ask its owner, or change its mode.") from None
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """A file of the program's own, open for reading. Raises as `open_file`."""
+    return open(open_file(path), "rb")
 
 
 def open_lock(path: Path, mode: int = 0o600) -> int:
@@ -193,7 +198,7 @@ def sync_folder(folder: Path) -> None:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, 64 hex digits. Raises Refused, OSError."""
-    with open(open_file(path), "rb") as file:
+    with open_to_read(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -27,6 +27,7 @@ from .files import (
     lock_file,
     open_file,
     open_lock,
+    open_to_read,
     read_holder,
     read_json,
     sync_folder,
@@ -119,7 +120,7 @@ class Run:
     def _first_records(self, *, standing: bool = False) -> dict[str, int]:
         """File → the number of the audit record that names it first; if `standing`, only of files that are still to be there."""
         found: dict[str, int] = {}
-        with suppress(FileNotFoundError), open(open_file(self.folder / CHAIN), "rb") as lines:
+        with suppress(FileNotFoundError), open_to_read(self.folder / CHAIN) as lines:
             for number, line in enumerate(lines):
                 with suppress(ValueError, KeyError, TypeError, RecursionError):  # torn or damaged: `verify` says so
                     record = json.loads(line)

@@ -160,6 +160,8 @@ def journal_of(flow):
     [
         ("university", 8, None, "moto"),
         ("shop", 1, 3, "moto"),  # moto cannot cut a table with a binary key
+        pytest.param("university", 1, None, "moto", marks=pytest.mark.slow),
+        pytest.param("shop", 8, 3, "moto", marks=pytest.mark.slow),
         pytest.param("university", 8, 3, "ministack", marks=pytest.mark.slow),
         pytest.param("university", 1, 3, "dynalite", marks=pytest.mark.slow),
     ],

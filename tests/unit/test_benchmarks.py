@@ -56,7 +56,14 @@ def scanned(endpoint, table: str, **form) -> list[dict]:
         more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
-@pytest.mark.parametrize(("items", "segments"), [(1, 1), (1_000, 3), pytest.param(2_600, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("items", "segments"),
+    [
+        (1, 1),
+        (1_000, 3),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((1, 3), (1_000, 1), (2_600, 1), (2_600, 3))),
+    ],
+)
 def test_a_scan_of_the_canned_source_brings_each_item_once(items, segments):
     """Over all its pages and segments, and in smaller pages too."""
     for name in ("copy-1kB-3", "split-1kB-0"):

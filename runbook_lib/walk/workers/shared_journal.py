@@ -33,7 +33,7 @@ from ...journal import log as journal
 from ...journal.log import kind_of, lines
 from ...journal.stage import Stage
 from ...journal.table_file import TableFile, read_table_file
-from ...run.files import make_folder, open_file
+from ...run.files import make_folder, open_file, open_to_read
 from ...run.fingerprints import Identity
 from ...run.folder import Run
 from ...run.lease import LONGEST_REQUEST
@@ -155,7 +155,7 @@ class SharedJournal:
         records, link = 0, b""
         for link in journal.links(path):  # noqa: B007 the last one is wanted
             records += 1
-        with open(open_file(path), "rb") as file:
+        with open_to_read(path) as file:
             blob = self._store.save(f"{self._place}/{path.name}/base", file)
         return BaseFile(path.name, records, link.decode(), blob)
 
