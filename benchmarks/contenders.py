@@ -50,7 +50,7 @@ def _opened(
     case: Case, url: str, folder: str, workers: int, segments: int | None, run_id: str = RUN_ID
 ) -> tuple[Any, Any]:
     """The run's folder and the plan."""
-    from runbook_lib.mapping.load import load_mapping
+    from runbook_lib.mapping.file.load import load_mapping
     from runbook_lib.parameters import build_parameters
     from runbook_lib.run.folder import open_run, run_json
     from runbook_lib.walk.plan import open_plan

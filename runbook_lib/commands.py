@@ -6,7 +6,7 @@ from typing import Any
 
 from .errors import Refused
 from .journal.checkpoint import read_checkpoint
-from .mapping.load import load_mapping
+from .mapping.file.load import load_mapping
 from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .run.folder import Run

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.mapping.model import Mapping
 from runbook_lib.mapping.routes import Route, Shape, compile_route, parents_of
 from runbook_lib.parameters import build_parameters

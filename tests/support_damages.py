@@ -17,7 +17,7 @@ import support_worlds as worlds
 import yaml
 from support_flows import Flow
 
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.verdict import FAIL, PASS, REVIEW
 
 HERE = Path(__file__).parent / "cases/damages"

@@ -10,7 +10,7 @@ from typing import Any
 import support_worlds as worlds
 
 from runbook_lib.journal import audit
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
 from runbook_lib.run.folder import Run, open_run, run_json

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import Refused, RunbookError
 from ..journal.checkpoint import read_checkpoint
-from ..mapping.load import load_mapping
+from ..mapping.file.load import load_mapping
 from ..notebook.execute import Execution, execute
 from ..parameters import Parameters, load_parameters, project_root, resolve_path
 from ..report.status import write_index

@@ -14,15 +14,12 @@ from typing import Any
 
 import orjson
 
-from ..mapping.json_text import EACH, JSON
+from ..mapping.text.paths import EACH, JSON, KEYS, VALUES, parse
 from ..values import MAX_ATTRIBUTES, SETS, canonical_number
 from .tokens import is_recognisable
 
-VALUES, KEYS = object(), object()  # steps of a path beside names, EACH and JSON: every value of a map, and its keys
 MAX_NAMES = 100  # of the maps at one path: where they have more, the names are data
 MAX_COUNTED = 12  # the same where all begin with a digit: dates, years, numbers
-_SPELLED = {EACH: "[]", JSON: ":json", VALUES: "{}", KEYS: "{keys}"}
-_DEEPER = re.compile(r"[.\[:{]")  # ends the first name of a spelled path
 _opens = methodcaller("startswith", ("{", "["))
 _LONG = re.compile(r"[0-9]{19}")  # a number that orjson may read as a float, with other digits
 _NOT_JSON = object()
@@ -55,14 +52,9 @@ def by_letter(values: list[dict]) -> dict[str, list]:
         return found
 
 
-def spelled(path: Path) -> str:
-    """The path as a mapping spells it."""
-    return "".join(_SPELLED.get(step) or (f".{step}" if at else step) for at, step in enumerate(path))
-
-
 def top_of(path: str) -> str:
     """The attribute that a spelled path begins with."""
-    return _DEEPER.split(path)[0]
+    return parse(path)[0]
 
 
 class Columns:

@@ -17,8 +17,9 @@ from zlib import crc32
 
 import numpy as np
 
+from ..mapping.text.paths import VALUES
 from ..run.spill import PARTS, HashLog
-from .columns import VALUES, Path, Reader, as_columns
+from .columns import Path, Reader, as_columns
 from .tokens import TEXT, as_number, is_recognisable, parts_of
 
 KEPT = 500_000  # different values of all paths together

@@ -6,8 +6,8 @@ A mapping says it of paths of the source. This follows them to where their value
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..mapping import templates
 from ..mapping.model import Entry, FieldRule
+from ..mapping.text import templates
 
 MOST = 16  # times that a text may hold an id for each to be looked at
 _DEEPER = (".", "[", ":", "{")  # begins what a path says of the inside of an attribute
@@ -85,8 +85,8 @@ def _listed(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
     yield from entry.model.not_references
     if entry.model.id and not entry.model.renews_ids:
         yield entry.model.id
-    for path, parts in entry.references_to.items():
-        if parts and not any(entries[hole.name].model.renews_ids for hole in templates.holes(parts)):
+    for path in entry.paths:
+        if (names := entry.named(path)) and not any(entries[name].model.renews_ids for name in names):
             yield path
 
 

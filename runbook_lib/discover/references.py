@@ -9,7 +9,6 @@ Inclusion dependencies and what tells foreign keys from chance: Zhang et al., On
 Databases, ITAT 2017 (names).
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ..mapping import templates
 from ..mapping.fields import feeding
-from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry
 from ..mapping.references import paths_in_record
+from ..mapping.text import templates
+from ..mapping.text.paths import spelled
 from ..yaml_files import scalar
 from . import names
-from .columns import Path, spelled, top_of
+from .columns import Path, top_of
 from .evidence import PART, Column, Evidence, Match, code_of
 from .tokens import LONG, token_spans
 
@@ -41,7 +40,6 @@ MOST_IDS, ALL_IDS = 0.95, 0.98  # of them that must be; the second where they ca
 AGREEING = 0.8  # of the sampled texts that must have one pattern
 
 NumbersOf = Callable[[str], tuple[np.ndarray, int]]  # as `Evidence.numbers_of`
-_SAYABLE = re.compile(r"[^.\[\]:{}\\]+")  # names that a path of the mapping can hold
 
 
 @dataclass(frozen=True)
@@ -155,14 +153,14 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
     open_, none = [], []
     for (table, path), several in by_path.items():
         entry = entries[table]
-        if top_of(path) in entry.model.drop and top_of(path) not in _read_by_fields(entry):
+        if top_of(path) in entry.dropped and top_of(path) not in _read_by_fields(entry):
             continue
         if path in entry.model.not_references:
             none += several
         elif path not in entry.paths:
             open_ += several
         elif entry.references_to[path]:
-            said = {hole.name for hole in templates.holes(entry.references_to[path])}
+            said = entry.named(path)
             if not any(said & one.held for one in several):
                 open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]
     return open_, none
@@ -261,7 +259,7 @@ def _hinted(entry: Entry, path: Path) -> set[str]:
     """The entries to which declared paths refer that are this path, misspelt."""
     text = spelled(path)
     close = [other for other, steps in entry.paths.items() if steps != path and names.alike(other, text)]
-    return {hole.name for other in close for hole in templates.holes(entry.references_to[other])}
+    return {name for other in close for name in entry.named(other)}
 
 
 def _unrecognised(column: Column, match: Match, named: bool, numbers_of: NumbersOf) -> float:
@@ -327,9 +325,6 @@ def _line(column: Column, steps: Path, owners: list[Match], named_by: str | None
 
     `owners`: who has the ids, the one that is meant first. `some`: whether only some of the values are ids.
     """
-    sayable = [(isinstance(s, str) and bool(_SAYABLE.fullmatch(s))) or s in (EACH, JSON) for s in steps]
-    if not all(sayable):
-        return None
     if column.path[-1] is not PART:
         said = scalar(owners[0].to)
         if named_by:

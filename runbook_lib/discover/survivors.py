@@ -16,8 +16,9 @@ from zlib import crc32
 import numpy as np
 
 from ..mapping.model import Entry
+from ..mapping.text.paths import KEYS, VALUES, spelled
 from ..run.spill import HashSet
-from .columns import KEYS, VALUES, Path, Reader, as_columns, spelled
+from .columns import Path, Reader, as_columns
 from .evidence import PART, Column, Evidence, Ids, steps_of
 from .left_out import LeftOut
 from .references import COVERED, find_references

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from ..errors import Again, Denied, DynamoError, Interrupted, NotAvailable, Refused
-from ..mapping.model import Create
+from ..mapping.create import Create
 from . import errors as faults
 from .errors import note_active
 from .session import Connection, is_aws

@@ -9,8 +9,8 @@ from typing import BinaryIO, NamedTuple
 import orjson
 
 from ..mapping.ids import id_hash
-from ..mapping.references import LINK_BYTES, NOWHERE, Found
 from ..mapping.routes import Row
+from ..mapping.walkers import LINK_BYTES, NOWHERE, Found
 from ..values import serialize
 from .log import LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
 

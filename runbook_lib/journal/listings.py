@@ -10,9 +10,8 @@ from typing import Any
 
 import orjson
 
-from ..mapping import templates
 from ..mapping.model import Entry
-from ..mapping.references import LINK_BYTES, NOWHERE
+from ..mapping.walkers import LINK_BYTES, NOWHERE
 from ..run.files import Unfinished, file_sha256
 from ..run.spill import HashLog
 from .intents import Intent, JournalRow
@@ -76,7 +75,7 @@ class Written:
 def reference_line(entry: Entry | str, key: dict, path: str | None, to: str | None = None) -> dict[str, Any]:
     """One object of `dangling.jsonl` or `unreadable.jsonl`. Where no parent is given, it is the one that the path names."""
     if isinstance(entry, Entry):
-        names = {hole.name for hole in templates.holes(entry.references_to.get(path, ()))}
+        names = entry.named(path) if path in entry.paths else {entry.name}
         entry, to = entry.name, to or (names.pop() if len(names) == 1 else None)
     return {"table": entry, "key": key, "path": path, "to": to}
 

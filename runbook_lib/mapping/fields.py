@@ -4,9 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..errors import Quarantine
 from ..values import canonical_number, is_empty
-from . import templates
-from .conversions import TYPES, convert
+from . import conditions
 from .model import Entry, EntryModel, FieldRule, Keys, default_of
+from .text import templates
+from .text.conversions import TYPES, convert
 
 NO_DATE = "not an ISO 8601 date"
 NOTHING = ()
@@ -34,7 +35,7 @@ def compile_fields(
         name in model.fields and model.fields[name].on_error != "rest" for name in key_names
     )  # a key may also come from the rest
     made_of = feeding(model.fields, key_names)[0] if keys_only else model.fields.keys()
-    used_up = {*model.drop, *(rule.source for rule in model.fields.values() if rule.source)}
+    used_up = {*entry.dropped, *(rule.source for rule in model.fields.values() if rule.source)}
     copies = [
         (name, rule.source, _copied(name, rule))
         for name, rule in model.fields.items()
@@ -88,7 +89,7 @@ def unwritable(entry: Entry, keys: Keys) -> str | None:
 
 def _no_copy(entry: Entry, keys: Keys) -> str | None:
     for name, letter in keys.target.items():
-        if name in entry.model.drop:
+        if name in entry.dropped:
             return f".drop: leaves out {name}, a key of the target table, which every item needs; remove it there."
         if entry.model.described and keys.source.get(name, letter) != letter:
             return (
@@ -100,10 +101,9 @@ def _no_copy(entry: Entry, keys: Keys) -> str | None:
 
 def _no_item(entry: Entry, keys: Keys) -> str | None:
     model, fields = entry.model, entry.model.fields
-    used_up = {*model.drop, *(rule.source for rule in fields.values() if rule.source)}
+    used_up = {*entry.dropped, *(rule.source for rule in fields.values() if rule.source)}
     # What every item has when the fields are made; a condition may also be one that items without the attribute meet.
-    plain = [name for name, wanted in model.where.items() if not isinstance(wanted, dict) and "." not in name]
-    left = {*keys.source, *plain} - used_up - entry.asking()
+    left = {*keys.source, *_surely(entry)} - used_up - entry.asking()
     reads = {name: _needs(rule) for name, rule in fields.items()}
     for name in fields.keys() - used_up if model.rest == "copy" else ():
         if name in left or name in _holes(fields[name]):
@@ -127,6 +127,11 @@ def _no_item(entry: Entry, keys: Keys) -> str | None:
         if problem := _no_key(fields[name], letter, keys, name in keys.target):
             return f".fields.{name}: {problem}"
     return None
+
+
+def _surely(entry: Entry) -> set[str]:
+    """The attributes that every item has which the entry selects."""
+    return {one.path[0] for one in entry.conditions if any(test.word != conditions.NOT for test in one.tests)}
 
 
 def _no_key(rule: FieldRule, letter: str, keys: Keys, of_table: bool) -> str | None:
@@ -238,11 +243,11 @@ def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[se
 def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
     """A function that fills a template."""
     pieces = [_piece(name, hole, fields, is_key) for hole in templates.holes(parts)]
-    form = "".join("%s" if isinstance(part, templates.Hole) else part.replace("%", "%%") for part in parts)
-    if form == "%s":
+    write = templates.writer(parts)
+    if len(parts) == 1 and pieces:
         return pieces[0]
     if not pieces:
-        literal = form % ()
+        literal = write(())
         return lambda target, copy: literal
 
     def text_of(target: dict, copy: dict) -> str | None:
@@ -252,7 +257,7 @@ def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool
             if text is None:
                 return None
             texts.append(text)
-        return form % tuple(texts)
+        return write(texts)
 
     return text_of
 

@@ -3,29 +3,25 @@
 `load` fills these in; the other modules of this folder compile them.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, WrapValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, WrapValidator, field_validator, model_validator
 
 from ..errors import MappingError
 from ..values import from_python
 from ..yaml_files import Strict, suggest
 from . import levels as graph
-from . import templates
-from .conversions import TYPES, convert
+from .conditions import Condition
+from .create import Create, Name, read_create
+from .ids import KEEP, check_format
+from .text import templates
+from .text.conversions import TYPES, convert
+from .text.paths import Steps
+from .text.templates import Parts
 
-_INDEX_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-OPERATORS = ("begins_with", "between", "<", "<=", ">", ">=")
-LIKE_SOURCE = "like_source"
-ALL, KEYS_ONLY = "ALL", "KEYS_ONLY"  # projections of an index
-MOST_LOCAL, MOST_GLOBAL, MOST_PROJECTED = 5, 20, 100  # indexes of a table, and attributes that they project by name
 ASKING = ("keep", "null", "remove")  # what `dangling` may say that depends on which ids the source holds
-IdFormat = Literal["uuid", "short", "number", "keep"]
-KeyType = Literal["S", "N", "B"]
-Name = Annotated[str, Field(min_length=1)]  # of an attribute
 
 
 class NamedBy(Strict):
@@ -37,10 +33,15 @@ class NamedBy(Strict):
 class Reference(Strict):
     """One path whose values are ids of other items, or whole records of another entry."""
 
-    to: str | None = None
+    to: str | list[str] | None = None
     table_named_by: Name | None = None
     record_of: Name | NamedBy | None = None
     dangling: Literal["map", "keep", "null", "remove", "stop"] = "map"
+
+    @property
+    def places(self) -> list[str]:
+        """What `to` gives: entries, or templates that name them."""
+        return [self.to] if isinstance(self.to, str) else self.to or []
 
     @property
     def named_by(self) -> str | None:
@@ -53,8 +54,19 @@ class Reference(Strict):
         return "null" if value is None else value  # YAML reads `dangling: null` as no value
 
 
+class IdInside(Strict):
+    """An id that is a part of an attribute's text."""
+
+    attribute: Name = Field(alias="in")
+    form: str = Field(alias="as")  # a template; the hole {id} takes the id
+
+
+def _read_id(value: Any, check: Any) -> Any:
+    return IdInside.model_validate(value) if isinstance(value, dict) else check(value)  # else a mistake names a union
+
+
 class FieldRule(Strict):
-    """One attribute of the target: a template, or a typed copy."""
+    """One attribute of the target: a template, a constant, or a typed copy."""
 
     template: str | None = None
     source: Name | None = Field(None, alias="from")
@@ -73,130 +85,6 @@ class FieldRule(Strict):
         return self.on_error in ("default", "rest")
 
 
-class Units(Strict):
-    """Provisioned capacity."""
-
-    read: int = Field(ge=1)
-    write: int = Field(ge=1)
-
-
-def _billing(value: Any, check: Any) -> Any:
-    return (
-        Units.model_validate(value) if isinstance(value, dict) else check(value)
-    )  # else a mistake names the alternatives
-
-
-def _projection(value: Any, _: Any) -> Any:
-    if value in (ALL, KEYS_ONLY):
-        return value
-    if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
-        raise ValueError(f"{value!r} is not a projection; write ALL, KEYS_ONLY or a list of attributes")
-    if len(set(value)) < len(value):
-        raise ValueError("an attribute stands twice; name each once")
-    return value
-
-
-class LocalIndex(Strict):
-    """A local index; in short, where it projects everything, its key alone."""
-
-    key: dict[str, KeyType] = Field(min_length=1, max_length=8)
-    projection: Annotated[Literal["ALL", "KEYS_ONLY"] | list[str], WrapValidator(_projection)] = ALL
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, content: Any) -> Any:
-        # In the short form every value is a type letter, so {key: S} is an index by an attribute of that name.
-        if not isinstance(content, dict) or isinstance(content.get("key"), dict):
-            return content
-        for word in cls.model_fields.keys() - {"key"}:
-            if word in content and content[word] not in ("S", "N", "B"):
-                raise ValueError(f"{word} stands beside key attributes; write {{key: {{…}}, {word}: …}}")
-        return {"key": content}
-
-
-class GlobalIndex(LocalIndex):
-    """A global index."""
-
-    partition: int = Field(1, ge=1, le=4)  # so many of the key's attributes, from the first, are the partition key
-
-    @model_validator(mode="after")
-    def _divided(self) -> "GlobalIndex":
-        most = 4 if "partition" in self.model_fields_set else 1
-        if not 0 <= len(self.key) - self.partition <= most:
-            raise ValueError(
-                f"key has {len(self.key)} attributes, {self.partition} of them the partition key (`partition`); "
-                "give at most 4 of each, and more than one sort key attribute only with `partition`"
-            )
-        return self
-
-
-class Create(Strict):
-    """How to create a missing target table."""
-
-    key: dict[str, KeyType] = Field(min_length=1, max_length=2)
-    indexes: dict[str, GlobalIndex] = {}
-    local_indexes: dict[str, LocalIndex] = {}
-    tags: dict[str, str] = {}
-    billing: Annotated[Literal["PAY_PER_REQUEST"] | Units, WrapValidator(_billing)] = "PAY_PER_REQUEST"
-    ttl: Name | None = None  # the attribute by which items expire
-    stream: Literal["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"] | None = None
-    point_in_time_recovery: bool = False
-    deletion_protection: bool = False
-
-    @property
-    def all_indexes(self) -> dict[str, LocalIndex]:
-        """Global and local ones."""
-        return {**self.indexes, **self.local_indexes}
-
-    @field_validator("indexes", "local_indexes")
-    @classmethod
-    def _names(cls, indexes: dict) -> dict:
-        for name in indexes:
-            if not _INDEX_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not an index name; use 3 to 255 letters, digits, '_', '-' and '.'")
-        return indexes
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Create":
-        types: dict[str, str] = {}
-        for key in (self.key, *(index.key for index in self.all_indexes.values())):
-            for name, letter in key.items():
-                if types.setdefault(name, letter) != letter:
-                    raise ValueError(f"{name} is a key of types {types[name]} and {letter}; give it one type")
-        if self.ttl and types.get(self.ttl, "N") != "N":
-            raise ValueError(f"ttl: {self.ttl} is a key of type {types[self.ttl]}; items expire only by a number (N)")
-        self._check_indexes()
-        return self
-
-    def _check_indexes(self) -> None:
-        first, *sort = self.key
-        for name, local in self.local_indexes.items():
-            if name in self.indexes:
-                raise ValueError(f"local_indexes: {name} is also under indexes; give one of them another name")
-            if not sort:
-                raise ValueError(f"local_indexes: {name} needs a table with a sort key; add one, or move it to indexes")
-            if len(local.key) != 2 or next(iter(local.key)) != first:
-                raise ValueError(
-                    f"local_indexes: {name} needs the table's partition key {first} and one sort key of its own; "
-                    "correct its key, or move it to indexes"
-                )
-        for group, most in (("local_indexes", MOST_LOCAL), ("indexes", MOST_GLOBAL)):
-            if (number := len(getattr(self, group))) > most:
-                raise ValueError(f"{group}: {number} are more than the {most} that a table can have; remove some")
-        named = sum(len(index.projection) for index in self.all_indexes.values() if isinstance(index.projection, list))
-        if named > MOST_PROJECTED:
-            raise ValueError(
-                f"the indexes project {named} attributes by name, more than the {MOST_PROJECTED} that a table can have; "
-                "project ALL"
-            )
-
-
-def _create(value: Any, _: Any) -> Any:
-    if isinstance(value, str) and value != LIKE_SOURCE:
-        raise ValueError(f"{value!r} is unknown; write {LIKE_SOURCE}, or {{key: …}}")
-    return value if value is None or value == LIKE_SOURCE else Create.model_validate(value)
-
-
 class Query(Strict):
     """An access pattern; validation proves it by running the query."""
 
@@ -211,7 +99,7 @@ class Query(Strict):
             least = "the partition key" if partition == 1 else " and ".join(first)
             return f"key must give {' and '.join(names)} ({least} at least)"
         for name in first:
-            if isinstance(self.key[name], dict):
+            if isinstance(self.key[name], dict | list):
                 return f"the partition key {name} needs one value; compare the sort key"
         for name, before in zip(given, names[partition:], strict=False):
             if name != before:
@@ -242,18 +130,26 @@ class EntryModel(Strict):
 
     source: str | None = None
     target: str | None = None
-    id: Name | None = "id"  # None: the entry has no ids
-    id_format: IdFormat = "uuid"
+    # None: the entry has no ids
+    id_rule: Annotated[Name | IdInside | None, WrapValidator(_read_id)] = Field("id", alias="id")
+    id_format: Annotated[str, AfterValidator(check_format)] = "uuid"
     where: dict[str, Any] = {}
     references: dict[str, Reference] = {}
     fields: dict[str, FieldRule] | None = None
     rest: Name | None = None
     drop: list[str] = []
+    expired: Literal["copy", "skip"] = "copy"
+    transform: str | None = None  # FILE.py:FUNCTION, a file beside the mapping
     # Not left to pydantic, which would name the alternatives of a union in its messages.
-    create: Annotated[Create | Literal["like_source"] | None, WrapValidator(_create)] = None
+    create: Annotated[Create | Literal["like_source"] | None, WrapValidator(read_create)] = None
     queries: dict[str, Query] = {}
     not_references: list[Name] = []  # paths whose values look like ids and are none
     accept: Accept = Accept()
+
+    @property
+    def id(self) -> str | None:
+        """The attribute that is the id, or holds it."""
+        return self.id_rule.attribute if isinstance(self.id_rule, IdInside) else self.id_rule
 
     @property
     def described(self) -> Create | None:
@@ -263,7 +159,7 @@ class EntryModel(Strict):
     @property
     def renews_ids(self) -> bool:
         """Whether its items get new ids. Without an id attribute nothing does, so references to them stay too."""
-        return bool(self.id) and self.id_format != "keep"
+        return bool(self.id) and self.id_format != KEEP
 
     @model_validator(mode="before")
     @classmethod
@@ -301,22 +197,44 @@ class Entry:
     source: str
     target: str
     model: EntryModel
-    paths: dict[str, tuple]  # reference path as written -> steps
-    references_to: dict[str, tuple]  # reference path -> parsed template; () where it names no entry as an id's
+    paths: dict[str, Steps]  # reference path as written -> steps
+    # reference path -> the parsed templates, of which one fits; a plain entry is one hole; none where no entry is named
+    references_to: dict[str, tuple[Parts, ...]]
+    conditions: tuple[Condition, ...] = ()  # of `where`
+    id_parts: Parts = ()  # the parsed template around an id that stands inside its attribute
+    drops: tuple[Steps, ...] = ()  # the paths of `drop`
     inside: dict[tuple, str] = field(default_factory=dict)  # steps of what is rewritten inside the records that its
     # paths hold -> what `dangling` says there
     like_source: bool = False  # `create` was resolved against the source
 
+    @property
+    def dropped(self) -> set[str]:
+        """The whole attributes that `drop` leaves out."""
+        return {steps[0] for steps in self.drops if len(steps) == 1}
+
+    @property
+    def selecting(self) -> set[str]:
+        """The source attributes that decide which items it selects."""
+        return {condition.path[0] for condition in self.conditions}
+
+    def named(self, path: str) -> set[str]:
+        """The entries whose ids may stand at a reference path, as far as the mapping names them."""
+        return {hole.name for parts in self.references_to[path] for hole in templates.entries(parts)}
+
     def parents(self) -> set[str]:
         """The entries it refers to by name; entries that an attribute names (`table_named_by`) are not included."""
-        named = {hole.name for parts in self.references_to.values() for hole in templates.holes(parts)}
+        named = {name for path in self.paths for name in self.named(path)}
         records = {rule.record_of for rule in self.model.references.values() if isinstance(rule.record_of, str)}
         return named | records
 
     def asking(self) -> set[str]:
         """The attributes whose new values depend on which ids the source holds."""
-        own = [(steps, self.model.references[path].dangling) for path, steps in self.paths.items()]
-        return {steps[0] for steps, dangling in (*own, *self.inside.items()) if dangling in ASKING}
+        own = {steps[0] for path, steps in self.paths.items() if self.asks(path)}
+        return own | {steps[0] for steps, dangling in self.inside.items() if dangling in ASKING}
+
+    def asks(self, path: str) -> bool:
+        """Whether what is written at a reference path depends on which ids the source holds."""
+        return self.model.references[path].dangling in ASKING or len(self.references_to[path]) > 1
 
 
 @dataclass(frozen=True)

@@ -11,30 +11,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
-from ..errors import NotJson
-from ..values import SCALARS, SETS, canonical_number, is_empty, key_bytes, text_of
-from . import templates
+from ..values import SCALARS, canonical_number, is_empty, key_bytes, text_of
 from .ids import id_hash, id_head
-from .json_text import EACH, JSON, TAKE_OUT, Paths, quote, rewrite_all
 from .model import ASKING, Entry, NamedBy
+from .text import templates
+from .walkers import GONE, LINK_BYTES, NULL, Found, Path, Rewrite, left, walkers
 
-NULL = {"NULL": True}
-GONE: dict = {}  # no typed value: what a leaf returns where it leaves out the attribute, the member or the element
-LINK_BYTES = 8  # enough to count by
-NOWHERE = b"\0" * LINK_BYTES
 REMEMBERED = 5000  # ids of each parent
 
 
-class Found(NamedTuple):
-    """One reference in one item: `parent`, `old` and `new` are None where the entry is unknown."""
-
-    path: str
-    parent: str | None
-    old: dict | None
-    new: dict | None
-    link: bytes = NOWHERE  # a hash of parent and old id
+class Several(str):
+    """Among unreadable paths: one whose value is an id of several entries. It was read as an id of the first."""
 
 
 _found = partial(tuple.__new__, Found)  # the same in half the time
@@ -74,11 +62,6 @@ def remembering(
     return known, remember
 
 
-# (value, source item, references found, paths whose value is no id, not JSON, or matches no template) -> new value
-Rewrite = Callable[[dict, dict, list[Found], list[str]], dict]
-Path = tuple[tuple, str, Rewrite]  # steps, as written, what to do with the values at its end
-
-
 def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, list[Found], list[str]], None]:
     """A function (item, copy, found, unreadable) that rewrites the references in `copy` and appends what it found."""
     by_name: dict[str, list[Path]] = defaultdict(list)
@@ -88,7 +71,7 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
             by_name[steps[0]] += _record_paths(path, steps[1:], rule.record_of, parents)
         elif rule.record_of is None:
             by_name[steps[0]].append((steps[1:], path, _leaf(path, entry, path, parents)))
-    rewrites = [(name, rewrite) for name, paths in by_name.items() for rewrite in _walkers(paths)]
+    rewrites = [(name, rewrite) for name, paths in by_name.items() for rewrite in walkers(paths)]
     rewrites += [
         (steps[0], _named_record(path, steps[1:], entry.model.references[path].named_by, parents))
         for path, steps in entry.paths.items()
@@ -108,12 +91,24 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
 
 def _leaf(path: str, entry: Entry, rule_path: str, parents: Parents) -> Rewrite:
     """What the rule of an entry for `rule_path` does with the values at its end; it counts them for `path`."""
-    rule, parts = entry.model.references[rule_path], entry.references_to[rule_path]
-    if not parts:
+    rule, places = entry.model.references[rule_path], entry.references_to[rule_path]
+    if not places:
         return _named_leaf(path, rule.table_named_by, rule.dangling, parents)
+    leaves = [_place_leaf(path, parts, rule.dangling, parents) for parts in places]
+    return leaves[0] if len(leaves) == 1 else _choosing_leaf(path, places, leaves, parents)
+
+
+def _place_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
     if len(parts) == 1 and isinstance(parts[0], templates.Hole):
-        return _id_leaf(path, parts[0].name, rule.dangling, parents)
-    return _text_leaf(path, parts, rule.dangling, parents)
+        return _id_leaf(path, parts[0].name, dangling, parents)
+    return _text_leaf(path, parts, dangling, parents)
+
+
+def own_parts(entry: Entry) -> templates.Parts:
+    """How an entry's own id stands in its attribute, as a reference to the entry would say it."""
+    return tuple(templates.Hole(entry.name) if part == templates.Hole("id") else part for part in entry.id_parts) or (
+        templates.Hole(entry.name),
+    )
 
 
 def paths_in_record(entry: Entry) -> list[tuple[tuple, str | None]]:
@@ -132,7 +127,7 @@ def _record_paths(path: str, steps: tuple, name: str, parents: Parents) -> list[
         (
             (*steps, *inner),
             path,
-            _id_leaf(path, name, "map", parents) if rule is None else _leaf(path, entry, rule, parents),
+            _place_leaf(path, own_parts(entry), "map", parents) if rule is None else _leaf(path, entry, rule, parents),
         )
         for inner, rule in paths_in_record(entry)
     ]
@@ -140,7 +135,7 @@ def _record_paths(path: str, steps: tuple, name: str, parents: Parents) -> list[
 
 def _named_record(path: str, steps: tuple, attribute: str, parents: Parents) -> Rewrite:
     """Rewrites a record by the rules of the entry that another attribute names. Another name counts as dangling."""
-    of = {name: _walkers(_record_paths(path, steps, name, parents)) for name in parents.entries}
+    of = {name: walkers(_record_paths(path, steps, name, parents)) for name in parents.entries}
 
     def rewrite_record(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         name = item.get(attribute, NULL).get("S")
@@ -151,114 +146,6 @@ def _named_record(path: str, steps: tuple, attribute: str, parents: Parents) -> 
         return value
 
     return rewrite_record
-
-
-def _walkers(paths: list[Path]) -> list[Rewrite]:
-    """Functions to apply in order; together they return a value with its leaves at these paths replaced."""
-    if len(paths) > 1 and all(steps and steps[0] is JSON for steps, _, _ in paths):
-        try:
-            return [_inside_json(paths)]
-        except ValueError:  # one path ends where another continues: the first decides what the other finds
-            pass
-    return [_walker(*path) for path in paths]
-
-
-def _walker(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
-    if not steps:
-        return leaf
-    if steps[0] is JSON:
-        return _inside_json([(steps, path, leaf)])
-    return (_each if steps[0] is EACH else _member)(steps, path, leaf)
-
-
-def _each(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
-    at_end, rewrite_member = len(steps) == 1, _walker(steps[1:], path, leaf)
-
-    def rewrite_each(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
-        members = value.get("L")
-        if members:
-            return {"L": [new for one in members if (new := rewrite_member(one, item, found, unreadable))]}
-        ((letter, content),) = value.items()
-        if letter in SETS and content and at_end:
-            return _rewrite_set(letter, content, leaf, item, found, unreadable)
-        return _left(value, path, unreadable)
-
-    return rewrite_each
-
-
-def _member(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:
-    step, rewrite_member = steps[0], _walker(steps[1:], path, leaf)
-
-    def rewrite_inside(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
-        members = value.get("M")
-        if not members:
-            return _left(value, path, unreadable)
-        member = members.get(step)
-        if member is None:
-            return value
-        new = rewrite_member(member, item, found, unreadable)
-        return {"M": {**members, step: new} if new else {name: one for name, one in members.items() if name != step}}
-
-    return rewrite_inside
-
-
-def _left(value: dict, path: str, unreadable: list[str]) -> dict:
-    """The value unchanged: it is not what its path expects. Counted as unreadable unless it is empty."""
-    if not is_empty(value):
-        unreadable.append(path)
-    return value
-
-
-def _rewrite_set(
-    letter: str, members: list, leaf: Rewrite, item: dict, found: list[Found], unreadable: list[str]
-) -> dict:
-    kind = SETS[letter]
-    rewritten = [leaf({kind: member}, item, found, unreadable) for member in members]
-    kept = list(dict.fromkeys(value[kind] for value in rewritten if kind in value))
-    if kept:
-        return {letter: kept}
-    return GONE if GONE in rewritten else NULL  # a set cannot be empty
-
-
-def _inside_json(inside: list[Path]) -> Rewrite:
-    """Rewrites several paths into the JSON text at one place, in one pass over the text."""
-    paths = Paths((number, steps[1:]) for number, (steps, _, _) in enumerate(inside))
-    at_all = list(dict.fromkeys(path for _, path, _ in inside))
-
-    def rewrite_json(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
-        text = value.get("S")
-        if not text:
-            for path in at_all:
-                _left(value, path, unreadable)
-            return value
-        found_at: dict[int, list[Found]] = defaultdict(list)
-        unreadable_at: dict[int, list[str]] = defaultdict(list)
-
-        def replace(number: int, content: str | None, is_number: bool) -> str | None:
-            _, path, leaf = inside[number]
-            if content is None:
-                unreadable_at[number].append(path)
-                return None
-            old = {"N": content} if is_number else {"S": content}
-            new = leaf(old, item, found_at[number], unreadable_at[number])
-            if new == old:
-                return None
-            if new in (NULL, GONE):
-                return "null" if new else TAKE_OUT
-            return new["N"] if "N" in new else quote(new["S"], text)
-
-        try:
-            new_text = rewrite_all(text, paths, replace)
-        except NotJson:
-            unreadable += at_all
-            return value
-        for number in sorted(found_at):
-            found += found_at[number]
-        for number in sorted(unreadable_at):
-            unreadable += unreadable_at[number]
-        return {"S": new_text} if new_text else GONE
-
-    return rewrite_json
 
 
 def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite:
@@ -284,7 +171,7 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
     def rarer(value: dict, found: list[Found], unreadable: list[str]) -> dict:
         letter = next(iter(value))
         if letter not in SCALARS or is_empty(value):
-            return _left(value, path, unreadable)
+            return left(value, path, unreadable)
         try:
             old = _as_type(value, id_type)
             new, link = new_id(old), id_hash(parent, old, LINK_BYTES)
@@ -314,14 +201,54 @@ def _named_leaf(path: str, attribute: str, dangling: str, parents: Parents) -> R
     return leaf
 
 
-def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewrite:
+def _choosing_leaf(path: str, places: tuple[templates.Parts, ...], leaves: list[Rewrite], parents: Parents) -> Rewrite:
+    """Goes by the first place whose entry has the id; where none has, by the first that the value fits."""
+    holders = [_holder(parts, parents) for parts in places]
+
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        if is_empty(value):
+            return value
+        held = [holds(value) for holds in holders]
+        if held.count(True) > 1:
+            unreadable.append(Several(path))
+        chosen = held.index(True) if True in held else held.index(False) if False in held else 0
+        return leaves[chosen](value, item, found, unreadable)
+
+    return leaf
+
+
+def _holder(parts: templates.Parts, parents: Parents) -> Callable[[dict], bool | None]:
+    """A function from a value to whether the source holds all ids in it; None where the value does not fit."""
+    read, names = templates.reader(parts), [hole.name for hole in templates.holes(parts)]
+    is_text = any(isinstance(part, str) for part in parts)
+
+    def holds(value: dict) -> bool | None:
+        try:
+            if is_text:
+                pieces = read(value.get("S", ""))
+                if pieces is None:
+                    return None
+                ids = [(n, {"S": piece}) for n, piece in zip(names, pieces, strict=True) if n != templates.ANY]
+            else:
+                ids = [(names[0], value)]
+            return all(parents.exists(name, _as_type(old, parents.id_type[name])) for name, old in ids)
+        except ValueError:
+            return None
+
+    return holds
+
+
+def _text_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
     read = templates.reader(parts)
-    leaves = [_id_leaf(path, hole.name, dangling, parents) for hole in templates.holes(parts)]
+    leaves = [
+        _as_it_is if hole.name == templates.ANY else _id_leaf(path, hole.name, dangling, parents)
+        for hole in templates.holes(parts)
+    ]
 
     def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         pieces = read(value.get("S", ""))
         if pieces is None:
-            return _left(value, path, unreadable)
+            return left(value, path, unreadable)
         olds = zip(leaves, pieces, strict=True)
         new = [id_leaf({"S": old}, item, found, unreadable) for id_leaf, old in olds]
         for nothing in (NULL, GONE):
@@ -331,6 +258,10 @@ def _text_leaf(path: str, parts: tuple, dangling: str, parents: Parents) -> Rewr
         return {"S": "".join(next(ids)["S"] if isinstance(part, templates.Hole) else part for part in parts)}
 
     return leaf
+
+
+def _as_it_is(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+    return value
 
 
 def _as_type(value: dict, letter: str | None) -> dict:

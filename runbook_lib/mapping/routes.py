@@ -14,8 +14,6 @@ from ..values import (
     MAX_LEVELS,
     SCALARS,
     digest_of,
-    equal,
-    from_python,
     is_empty,
     key_bytes,
     key_hash,
@@ -25,10 +23,13 @@ from ..values import (
     size,
     text_of,
 )
+from . import conditions
 from .fields import Build, compile_fields, feeding
-from .ids import FORMATS, id_function
+from .ids import FORMATS, KEEP, fits, id_function
 from .model import Entry
-from .references import Found, Parents, compile_references, remembering
+from .references import Parents, Several, compile_references, remembering
+from .text import templates
+from .walkers import GONE, Found, left, walkers
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
 
@@ -56,6 +57,7 @@ class Row:
     link: bytes | None = None  # a hash of the id, as references to it have one; None where it is to be made
     values: bytes | None = None  # `serialize_values` of the item, where it is to be inserted
     fell_back: Sequence[str] = ()  # fields whose value did not convert, by `on_error: default` or `rest`
+    several: Sequence[str] = ()  # reference paths whose value is an id of several entries
     _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -112,15 +114,27 @@ def parents_of(
     """What references need to know about every entry. Raises Refused where an id format does not fit a key's type."""
     types = {}
     for name, entry in entries.items():
+        inside = bool(entry.id_parts)
         types[name] = dict(shapes[name].source_key).get(entry.model.id) if name in shapes else None
-        if types[name] and types[name] not in FORMATS[entry.model.id_format]:
+        if inside and types[name] not in ("S", None):
+            raise Refused(
+                f"{name}: id stands inside {entry.model.id!r}, a key of {entry.source} of type {types[name]}, not text; "
+                f"write `id: {entry.model.id}`."
+            )
+        types[name] = "S" if inside else types[name]
+        if types[name] and types[name] not in fits(entry.model.id_format, within_text=inside):
             fitting = " or ".join(f for f, letters in FORMATS.items() if types[name] in letters)
             raise Refused(
                 f"{name}: id_format {entry.model.id_format} does not fit {entry.source}, whose key attribute "
                 f"{entry.model.id!r} has type {types[name]}; use {fitting}."
             )
     minters = {
-        name: id_function(environment, name, entry.model.id_format if entry.model.renews_ids else "keep")
+        name: id_function(
+            environment,
+            name,
+            entry.model.id_format if entry.model.renews_ids else KEEP,
+            within_text=bool(entry.id_parts),
+        )
         for name, entry in entries.items()
     }
     return Parents(minters, types, exists or Parents.exists, entries=entries)
@@ -129,24 +143,20 @@ def parents_of(
 def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     """The route of an entry. Pure; the functions in it never change the item they are given."""
     name, id_attribute, new_id = entry.name, entry.model.id, parents.new_id[entry.name]
+    id_of, put_id = _compile_id(entry)
     rewrite = compile_references(entry, parents) if entry.paths else None
     build, build_key = _compile_build(entry, shape), _compile_build(entry, shape, keys_only=True)
     source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
     check_keys = _compile_key_check(shape)
     known, remember = remembering(parents, name)
+    is_inside, may_be_several = bool(entry.id_parts), any(len(several) > 1 for several in entry.references_to.values())
     rewrites_nothing = rewrite is None and not entry.model.renews_ids
-
-    def id_of(item: dict) -> dict | None:
-        value = item.get(id_attribute)
-        if value is None or value.get("S"):
-            return value
-        return value if next(iter(value)) in SCALARS and not is_empty(value) else None
 
     def key_of_source(item: dict) -> dict | None:
         old, target = id_of(item), item if rewrites_nothing else item.copy()
         try:
             if old is not None and not rewrites_nothing:
-                target[id_attribute] = _mint(new_id, old, id_attribute)
+                put_id(target, _mint(new_id, old, id_attribute))
             if rewrite is not None:
                 rewrite(item, target, [], [])
             if build_key is not None:
@@ -162,7 +172,9 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         target, old = item.copy(), id_of(item)
         try:
             if old is not None:
-                target[id_attribute] = _mint(new_id, old, id_attribute)
+                put_id(target, _mint(new_id, old, id_attribute))
+            elif is_inside and id_attribute in item:
+                left(item[id_attribute], id_attribute, unreadable)
             if rewrite is not None:
                 rewrite(item, target, found, unreadable)
         except Quarantine:
@@ -183,7 +195,9 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
                     new = _mint(new_id, old, id_attribute)
                 else:
                     new, link = known.get(text) or _mint(remember, old, id_attribute)
-                target[id_attribute] = new
+                put_id(target, new)
+            elif is_inside and id_attribute in item:
+                left(item[id_attribute], id_attribute, unreadable)
             if rewrite is not None:
                 rewrite(item, target, found, unreadable)
             if build is not None:
@@ -203,15 +217,49 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         )
         if fell_back:
             row.fell_back = fell_back
+        if may_be_several:
+            row.several = [path for path in unreadable if isinstance(path, Several)]
+            row.unreadable = [path for path in unreadable if not isinstance(path, Several)]
         return row
 
-    return Route(entry, shape, _compile_where(entry), route, id_of, key_of_source, references_of)
+    return Route(entry, shape, conditions.holds(entry.conditions), route, id_of, key_of_source, references_of)
+
+
+def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[dict, dict], None]]:
+    """A function from an item to its id as a typed value, or None; and one that puts a new id in the place of the old one."""
+    attribute, parts = entry.model.id, entry.id_parts
+
+    def id_of(item: dict) -> dict | None:
+        value = item.get(attribute)
+        if value is None or value.get("S"):
+            return value
+        return value if next(iter(value)) in SCALARS and not is_empty(value) else None
+
+    def put_id(target: dict, new: dict) -> None:
+        target[attribute] = new
+
+    if not parts:
+        return id_of, put_id
+    read, at = templates.reader(parts), [hole.name for hole in templates.holes(parts)].index("id")
+    write = templates.writer(parts)
+
+    def id_inside(item: dict) -> dict | None:
+        text = item.get(attribute, {}).get("S")
+        pieces = read(text) if text else None
+        return {"S": pieces[at]} if pieces else None
+
+    def put_inside(target: dict, new: dict) -> None:
+        pieces = read(target[attribute]["S"])
+        pieces[at] = new["S"]
+        target[attribute] = {"S": write(pieces)}
+
+    return id_inside, put_inside
 
 
 def key_attributes(entry: Entry, shape: Shape) -> set[str]:
     """The source attributes that decide whether an entry selects an item, and what its source and target keys are."""
     model = entry.model
-    wanted = {name for name, _ in (*shape.source_key, *shape.target_key)} | set(model.where)
+    wanted = {name for name, _ in (*shape.source_key, *shape.target_key)} | entry.selecting
     if model.id:
         wanted.add(model.id)
     if model.fields is not None:
@@ -225,7 +273,7 @@ def key_attributes(entry: Entry, shape: Shape) -> set[str]:
 def reference_attributes(entry: Entry, shape: Shape) -> set[str]:
     """The source attributes that decide whether an entry selects an item, and what it refers to."""
     rules = entry.model.references.values()
-    wanted = {name for name, _ in shape.source_key} | set(entry.model.where) | {entry.model.id or ""}
+    wanted = {name for name, _ in shape.source_key} | entry.selecting | {entry.model.id or ""}
     wanted |= {steps[0] for steps in entry.paths.values()} | {rule.named_by or "" for rule in rules}
     return wanted - {""}
 
@@ -260,32 +308,40 @@ def _digest(item: dict, raw: bytes) -> str:
         raise Quarantine("", f"it holds {problem}") from None
 
 
-def _compile_where(entry: Entry) -> Callable[[dict], bool]:
-    wanted = [_compile_choice(name, values) for name, values in entry.model.where.items()]
-    if not wanted:
-        return lambda item: True
-    return wanted[0] if len(wanted) == 1 else lambda item: all(selects(item) for selects in wanted)
-
-
-def _compile_choice(name: str, values: object) -> Callable[[dict], bool]:
-    choices = [from_python(value) for value in (values if isinstance(values, list) else [values])]
-    # Text, booleans and null have only one spelling.
-    plain = [choice for choice in choices if not choice.keys() & {"N", "L", "M"}]
-    others = [choice for choice in choices if choice.keys() & {"N", "L", "M"}]
-    if not others:
-        return lambda item: item.get(name) in plain
-    return lambda item: item.get(name) in plain or any(equal(item.get(name), choice) for choice in others)
-
-
 def _compile_build(entry: Entry, shape: Shape, *, keys_only: bool = False) -> Build | None:
     """The function that builds the target item from the rewritten copy; None where the copy is the target item."""
+    take_out = _compile_drops(entry)
     if entry.model.fields is not None:
         key_names = {name for name, _ in shape.target_key}
-        return compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
-    drop = set(entry.model.drop)
-    if not drop:
+        build = compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
+        return build if take_out is None else lambda copy: build(take_out(copy))
+    if take_out is None and not entry.dropped:
         return None
-    return lambda copy: ({name: value for name, value in copy.items() if name not in drop}, [], ())
+    drop, take_out = entry.dropped, take_out or (lambda copy: copy)
+    return lambda copy: ({name: value for name, value in take_out(copy).items() if name not in drop}, [], ())
+
+
+def _compile_drops(entry: Entry) -> Callable[[dict], dict] | None:
+    """A function that leaves out what `drop` says below attributes; None where it says nothing of the kind."""
+    ways = [(steps[0], walkers([(steps[1:], "", _gone)])) for steps in entry.drops if len(steps) > 1]
+    if not ways:
+        return None
+
+    def take_out(copy: dict) -> dict:
+        copy = copy.copy()
+        for name, rewrites in ways:
+            for rewrite in rewrites:
+                if name in copy and not (new := rewrite(copy[name], copy, [], [])):
+                    del copy[name]
+                elif name in copy:
+                    copy[name] = new
+        return copy
+
+    return take_out
+
+
+def _gone(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+    return GONE
 
 
 def _compile_key_check(shape: Shape) -> Callable[[dict], None]:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from ..mapping import templates
-from ..mapping.conversions import convert
 from ..mapping.model import Entry, FieldRule, Mapping
-from ..mapping.references import GONE, NULL, Found
 from ..mapping.routes import Row
+from ..mapping.text import templates
+from ..mapping.text.conversions import convert
+from ..mapping.walkers import GONE, NULL, Found
 from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from ..verdict import plural

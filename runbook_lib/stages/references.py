@@ -14,8 +14,8 @@ from ..journal.intents import JournalRow
 from ..journal.listings import dangling_rows, reference_line, write_listing
 from ..journal.snapshot import Snapshot
 from ..mapping.model import Entry
-from ..mapping.references import Found
 from ..mapping.routes import Route, Row, reference_attributes
+from ..mapping.walkers import Found
 from ..run.folder import Run
 from ..run.spill import HashLog, HashSet, Spool
 from ..values import key_text

@@ -7,7 +7,7 @@ from ..errors import Refused
 from ..journal.audit import journal_heads
 from ..journal.snapshot import Snapshot, state_of
 from ..journal.stage import Stage
-from ..mapping.load import load_mapping
+from ..mapping.file.load import load_mapping
 from ..mapping.model import Mapping
 from ..parameters import Parameters
 from ..run.folder import Run, new_run, open_run, run_json, runs

@@ -10,10 +10,10 @@ from itertools import chain, repeat
 from operator import eq, is_, itemgetter
 from typing import Any
 
-from ..mapping.conversions import convert
-from ..mapping.json_text import EACH, JSON
 from ..mapping.model import Entry, FieldRule, default_of
 from ..mapping.routes import Route, Row
+from ..mapping.text.conversions import convert
+from ..mapping.text.paths import EACH, JSON
 from ..values import MAX_ATTRIBUTES, SETS, add_counts, is_empty, text_of
 from ..verdict import FAIL, REVIEW, Alert, plural
 
@@ -49,7 +49,7 @@ class Ledger:
             _end(self._inside[steps[0]], steps[1:], dangling)
         self._changing = {*self._tops.values(), self._id}
         self._fields = model.fields
-        self._drop = set(model.drop)
+        self._drop = entry.dropped
         self._rest = model.rest
         self._taken: dict[str, list[tuple[str, FieldRule]]] = defaultdict(list)  # attribute -> fields copied from it
         for name, rule in (model.fields or {}).items():
@@ -313,7 +313,7 @@ def _may_go(steps: Steps, value: dict) -> bool:
 
 
 def _in_text(entry: Entry, path: str) -> bool:
-    return any(isinstance(part, str) for part in entry.references_to[path])
+    return any(isinstance(part, str) for parts in entry.references_to[path] for part in parts)
 
 
 class Ledgers:

@@ -12,8 +12,9 @@ from ..dynamo.structure.creation import like
 from ..dynamo.tables import Table
 from ..errors import Refused
 from ..mapping import levels as graph
-from ..mapping.load import check_keys, load_mapping, with_creates
-from ..mapping.model import LIKE_SOURCE, Create, Entry, Keys, Mapping
+from ..mapping.create import LIKE_SOURCE, Create
+from ..mapping.file.load import check_all_keys, load_mapping, with_creates
+from ..mapping.model import Entry, Keys, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Parameters
 from ..run.fingerprints import Identity, identity_of
@@ -192,7 +193,7 @@ def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: 
         name: _shape(entry, source_tables[entry.source], target_tables[entry.target])
         for name, entry in mapping.entries.items()
     }
-    check_keys(
+    check_all_keys(
         mapping.file, mapping.entries, {n: _keys(mapping.entries[n], s, target_tables) for n, s in shapes.items()}
     )
     routes = _compile(mapping, shapes, parameters)
@@ -249,7 +250,7 @@ def _is_injective(route: Route) -> bool:
     model = route.entry.model
     source_names = {name for name, _ in route.shape.source_key}
     target_names = {name for name, _ in route.shape.target_key}
-    if source_names & (route.entry.asking() | set(model.drop)):
+    if source_names & (route.entry.asking() | route.entry.dropped):
         return False
     if model.fields is None:
         return source_names <= target_names

@@ -63,7 +63,7 @@ def scans(plan: Plan, *, refuse: bool, shared: bool) -> Counter:
     """Source table → how often `prepare` reads it whole. `shared`: whether items share a target key. Pure."""
     (asks, stopping), (_, sharing) = _asking(plan, refuse), _sharing(plan)
     entries = plan.mapping.entries
-    counted = Counter(e.source for e in entries.values() if e.model.id or e.model.where) if asks else Counter()
+    counted = Counter(e.source for e in entries.values() if e.model.id or e.conditions) if asks else Counter()
     for names in (stopping, sharing, sharing if shared else ()):
         counted.update({entries[name].source for name in names})
     return counted
@@ -137,7 +137,7 @@ def _source_ids(plan: Plan) -> HashSet:
     log = HashLog()
     for name, entry in plan.mapping.entries.items():
         route = plan.all_routes[name]
-        attributes = sorted({entry.model.id or "", *entry.model.where} - {""})
+        attributes = sorted({entry.model.id or "", *entry.selecting} - {""})
         for items in plan.source.wire.scan_pages(entry.source, attributes=attributes) if attributes else ():
             ids = [route.id_of(item) for item in items if route.selects(item)]
             log.extend(id_hash(name, value) for value in ids if value is not None)

@@ -18,7 +18,7 @@ import support_mistakes as corpus
 import support_worlds as worlds
 
 from runbook_lib.errors import Refused
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.file.load import load_mapping
 
 MISTAKES = list(corpus.corpus())
 FOUND = [(domain, mistake) for domain, mistake in MISTAKES if "refused" not in mistake]

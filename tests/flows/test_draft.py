@@ -10,7 +10,7 @@ from support_flows import Flow
 
 from runbook_lib.demo.data import EXPECTED
 from runbook_lib.demo.world import World as DemoWorld
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
 from runbook_lib.stages.draft.draft import Draft, Sources, draft, write_mapping
 from runbook_lib.stages.draft.survey import open_sources

@@ -15,7 +15,7 @@ from runbook_lib.dynamo import backups, session, tables
 from runbook_lib.dynamo.structure.description import as_json
 from runbook_lib.dynamo.structure.differences import differences
 from runbook_lib.errors import Interrupted, MappingError, NotAvailable, Refused
-from runbook_lib.mapping.model import Create
+from runbook_lib.mapping.create import Create
 from runbook_lib.stages.analyze.structure import structure_checks
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.walk import structure as structures

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items, meaning, numbers, texts, values
 
-from runbook_lib.mapping.conversions import TYPES, convert
+from runbook_lib.mapping.text.conversions import TYPES, convert
 
 LONG = "12345678901234567890.123456789012345678"
 

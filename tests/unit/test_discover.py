@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from support_schemas import RECOGNISABLE, UUIDS, Database, database, text
 
 from runbook_lib.discover import evidence, names
-from runbook_lib.discover.columns import EACH, JSON, KEYS, MAX_NAMES, VALUES, Reader, as_columns, spelled
+from runbook_lib.discover.columns import MAX_NAMES, Reader, as_columns
 from runbook_lib.discover.evidence import Evidence, Values
 from runbook_lib.discover.references import LIKELY, Finding, find_references, undeclared
 from runbook_lib.discover.tokens import is_recognisable, parts_of, token_spans
 from runbook_lib.mapping.model import Entry
+from runbook_lib.mapping.text.paths import EACH, JSON, KEYS, VALUES, spelled
 from runbook_lib.values import text_of
 from runbook_lib.yaml_files import parse_value
 

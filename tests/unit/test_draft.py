@@ -11,7 +11,7 @@ from support_schemas import database
 
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.errors import Refused
-from runbook_lib.mapping.load import load_mapping
+from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.report.draft.json_draft import draft_alerts
 from runbook_lib.stages.draft.draft import check_free, write_mapping
 from runbook_lib.stages.draft.survey import sources_at

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from strategies import texts
 
 from runbook_lib.errors import NotJson
-from runbook_lib.mapping.json_text import EACH, JSON, TAKE_OUT, quote, rewrite
+from runbook_lib.mapping.text.json_text import TAKE_OUT, quote, rewrite
+from runbook_lib.mapping.text.paths import EACH, JSON
 
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,

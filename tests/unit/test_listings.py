@@ -14,7 +14,7 @@ import pytest
 from runbook_lib.journal import audit
 from runbook_lib.journal.intents import Intent, JournalRow
 from runbook_lib.journal.listings import entry_of, write_listing, write_lists
-from runbook_lib.mapping.references import NOWHERE
+from runbook_lib.mapping.walkers import NOWHERE
 from runbook_lib.run.files import Unfinished
 from runbook_lib.run.folder import Run
 

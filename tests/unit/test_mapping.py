@@ -11,9 +11,9 @@ from compiled import mapping_of, routes_of
 
 from runbook_lib import yaml_files
 from runbook_lib.errors import MappingError
-from runbook_lib.mapping.json_text import EACH, JSON
-from runbook_lib.mapping.load import load_mapping, with_creates
-from runbook_lib.mapping.model import Create
+from runbook_lib.mapping.create import Create
+from runbook_lib.mapping.file.load import load_mapping, with_creates
+from runbook_lib.mapping.text.paths import EACH, JSON
 from runbook_lib.parameters import build_parameters
 from runbook_lib.yaml_files import read_whole
 

@@ -12,7 +12,7 @@ from compiled import routes_of
 
 from runbook_lib.demo import data
 from runbook_lib.discover.profile import merge_into, profile_items
-from runbook_lib.mapping.load import _path
+from runbook_lib.mapping.text import paths
 from runbook_lib.stages.analyze import names
 from runbook_lib.stages.analyze.analysis import EntryAnalysis, Unmatched
 from runbook_lib.stages.analyze.names import Names, _Name
@@ -236,7 +236,7 @@ def text(value: object) -> dict:
 )  # fmt: skip
 def test_where_a_path_leads(path, value, leads, could, near):
     """To something, null included; nowhere for lack of content, which proves nothing; or off, and what is there instead."""
-    one = _Name("reference", path, _path(path, path), REVIEW, "A")
+    one = _Name("reference", path, paths.parse(path), REVIEW, "A")
     assert one.is_in([{"z": value}, {"a": value}]) == leads
     assert leads or (one.could, one.broke) == (could, not could)
     assert leads or could or one.suggestion(["a"]) == near

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from runbook_lib.cli import main
 from runbook_lib.commands import override
 from runbook_lib.errors import ParametersError
-from runbook_lib.mapping.model import Accept, GlobalIndex, Units
+from runbook_lib.mapping.create import GlobalIndex, Units
+from runbook_lib.mapping.model import Accept
 from runbook_lib.parameters import (
     PriceList,
     UnitPrices,

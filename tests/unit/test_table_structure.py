@@ -8,7 +8,7 @@ import pytest
 from runbook_lib.dynamo.structure.creation import create_request, like, planned
 from runbook_lib.dynamo.structure.description import as_json, pace, table_of
 from runbook_lib.dynamo.structure.differences import differences, is_narrower, lacking, sentence
-from runbook_lib.mapping.model import Create
+from runbook_lib.mapping.create import Create
 
 # As AWS documents the reply; no engine of the tests gives all of it.
 REPLY = {

@@ -15,7 +15,7 @@ from runbook_lib.dynamo import backups, session, tables
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.structure.description import table_of
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, Refused
-from runbook_lib.mapping.model import Create
+from runbook_lib.mapping.create import Create
 
 numbers = itertools.count(1)
 

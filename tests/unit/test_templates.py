@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import texts
 
-from runbook_lib.mapping.templates import REMEMBERED, Hole, date_function, format_date, holes, parse, reader
+from runbook_lib.mapping.text.templates import REMEMBERED, Hole, date_function, format_date, holes, parse, reader
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="{}|:"), min_size=1, max_size=5)
 

@@ -14,8 +14,8 @@ from compiled import mapping_of, routes_of
 
 from runbook_lib.discover.profile import AttributeProfile, profile_items
 from runbook_lib.journal.snapshot import State
-from runbook_lib.mapping.references import Found
 from runbook_lib.mapping.routes import Row
+from runbook_lib.mapping.walkers import Found
 from runbook_lib.report import figures, views
 from runbook_lib.report.analysis import edges
 from runbook_lib.report.drawing import html

@@ -6,7 +6,7 @@ Pure.
 from itertools import chain
 from typing import Any
 
-from ...mapping.model import Create, GlobalIndex, LocalIndex
+from ...mapping.create import Create, GlobalIndex, LocalIndex
 from .description import Index, Table, Units, as_json
 
 

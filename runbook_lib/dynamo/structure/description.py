@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ...mapping.model import ALL, KEYS_ONLY
+from ...mapping.create import ALL, KEYS_ONLY
 
 Key = tuple[tuple[str, str], ...]  # (attribute, type letter), partition key first
 AWS_OWNED = "AWS_OWNED"  # the encryption of a table that names no key

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ...mapping.model import ALL, KEYS_ONLY
+from ...mapping.create import ALL, KEYS_ONLY
 
 SHAPE = ("key", "index", "projection")  # what a migration depends on; the rest can be changed at any time
 # What of a description is compared as a whole → what a difference in it is called. Warm throughput is left out, as it

@@ -13,8 +13,9 @@ from ...discover.profile import Profile, merge_into, profile_columns
 from ...discover.references import find_references, same_ids, undeclared
 from ...dynamo import tables
 from ...dynamo.rate_limiter import READ_UNIT
-from ...mapping.references import REMEMBERED, Found
+from ...mapping.references import REMEMBERED
 from ...mapping.routes import Reject, Row
+from ...mapping.walkers import Found
 from ...run.spill import HashLog, Spool
 from ...values import add_counts, has_expired, size, text_of
 from ...walk.ledger import Ledger

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...discover.columns import spelled
 from ...discover.profile import Profile
 from ...discover.references import CERTAIN
-from ...mapping import templates
 from ...mapping.fields import feeding
-from ...mapping.json_text import EACH, JSON
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row
+from ...mapping.text import templates
+from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, spelled
 from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
 from ...verdict import REVIEW, Alert
 from ...walk.plan import Plan
@@ -55,20 +54,26 @@ class _Name:
             self.could = True
             return False
         (step, *rest), ((letter, content),) = steps, value.items()
-        here = spelled((at, step))
+        here = f"{at}.{escaped(step)}" if isinstance(step, str) else at + spelled((step,))
         if step is JSON and letter == "S" and (inside := _parsed(content)) is not None:
             return self._leads(inside, rest, here)
         if step is EACH and letter == "L":
             return any(self._leads(member, rest, here) for member in content)
         if step is EACH and letter in SETS and not rest:
             return True
+        if step is VALUES and letter == "M":
+            return any(self._leads(member, rest, here) for member in content.values())
+        if step is KEYS and letter == "M":
+            return True
+        if isinstance(step, Split) and letter == "S":
+            return self._leads({"L": [{"S": part} for part in content.split(step.separator)]}, rest, here)
         if letter == "M" and step in content:
             return self._leads(content[step], rest, here)
         self.broke = True
-        if letter != "M" or step in (EACH, JSON):
+        if letter != "M" or not isinstance(step, str):
             self.instead[_spelt(at, letter, content)] += 1
         elif len(self.beside[here]) < MAX_ATTRIBUTES:
-            self.beside[here] |= {f"{at}.{name}" for name in content}
+            self.beside[here] |= {f"{at}.{escaped(name)}" for name in content}
         return False
 
     def suggestion(self, attributes: Iterable[str]) -> str | None:
@@ -171,8 +176,8 @@ class Names:
             accepted = is_accepted(entries, entry.name, "empty", entry.source)
             return Unmatched(entry.name, "empty", entry.source, 0, None, REVIEW, accepted)
         around = self._around[entry.source]
-        absent = [attribute for attribute in entry.model.where if attribute not in around]
-        wanted = next(iter(absent or entry.model.where))
+        absent = [one.path[0] for one in entry.conditions if one.path[0] not in around]
+        wanted = absent[0] if absent else next(iter(entry.model.where))
         near = _nearest(wanted, around) if absent else None
         return Unmatched(
             entry.name, "where", wanted, 0, near, REVIEW, is_accepted(entries, entry.name, "where", wanted)
@@ -201,14 +206,15 @@ def _source_names(route: Route) -> Iterator[_Name]:
         for hole in templates.holes(templates.parse(rule.template)) if rule.template is not None else ():
             if hole.name == name or hole.name not in fields:  # else it reads that field, whose own names are told
                 note("template", hole.name, level=REVIEW if name in in_keys else "")
-    for name in model.drop:
-        note("drop", name)
+    for path, steps in zip(model.drop, route.entry.drops, strict=True):
+        note("drop", path, steps)
     yield from names.values()
 
 
 def _query_names(entry: Entry) -> Iterator[_Name]:
+    keys = {attribute for query in entry.model.queries.values() for attribute in query.key}
     for path in {path: None for query in entry.model.queries.values() for path in (*query.key, *query.filter)}:
-        yield _Name("query", path, tuple(path.split(".")), "", entry.name)
+        yield _Name("query", path, (path,) if path in keys else members(path), "", entry.name)
 
 
 def _unseen(watched: list[_Name], route: Route, items: list[dict], profile: Profile) -> Iterator[_Name]:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ...discover.distinct import Distinct
 from ...dynamo.rate_limiter import WRITE_UNIT
-from ...mapping import templates
-from ...mapping.model import ALL, KEYS_ONLY
+from ...mapping.create import ALL, KEYS_ONLY
 from ...mapping.routes import Key, Route, Row
+from ...mapping.text import templates
 from ...values import size
 from ...verdict import REVIEW
 from ...walk.plan import Plan

@@ -12,7 +12,7 @@ from ...discover.evidence import Column, Evidence, Ids
 from ...discover.references import find_references, same_ids
 from ...dynamo.structure.description import Key
 from ...errors import Refused
-from ...mapping.load import mapping_of
+from ...mapping.file.load import mapping_of
 from ...mapping.model import Entry
 from ...mapping.model import Mapping as TableMapping
 from ...parameters import Parameters

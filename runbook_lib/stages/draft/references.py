@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...discover.columns import spelled
 from ...discover.evidence import Evidence
 from ...discover.references import LIKELY, Finding
-from ...mapping.json_text import JSON
 from ...mapping.model import Entry
+from ...mapping.text.paths import JSON, spelled
 from ...verdict import plural
 from ...yaml_files import parse_value
 

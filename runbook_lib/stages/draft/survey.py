@@ -18,7 +18,7 @@ from ...dynamo import session, tables
 from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection
 from ...errors import DynamoError, Refused
-from ...mapping.load import mapping_of
+from ...mapping.file.load import mapping_of
 from ...mapping.model import Mapping as TableMapping
 from ...mapping.routes import Shape, compile_route, parents_of
 from ...parameters import Limits, Parameters

@@ -13,7 +13,7 @@ from ...discover.tokens import whole_part
 from ...dynamo import tables
 from ...dynamo.session import Connection
 from ...errors import Refused
-from ...mapping import templates
+from ...mapping.text import templates
 from ...parameters import Parameters, Side
 
 ENVIRONMENT = "{source.environment}"

@@ -10,7 +10,7 @@ from ...journal import audit, repair
 from ...journal.checkpoint import Checkpoint, read_checkpoint
 from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
-from ...mapping.load import load_mapping
+from ...mapping.file.load import load_mapping
 from ...parameters import Parameters
 from ...run.folder import run_json, runs
 from ...verdict import REVIEW, Alert, plural

@@ -11,8 +11,8 @@ from ...errors import DynamoError, Failed, Interrupted, NotAvailable, Refused
 from ...journal.snapshot import Snapshot, State
 from ...journal.stage import Stage
 from ...mapping.model import Entry
-from ...mapping.references import Found
 from ...mapping.routes import Reject, Route, Row
+from ...mapping.walkers import Found
 from ...run.folder import Run
 from ...values import digest, key_text
 from ...verdict import Alert

@@ -12,8 +12,8 @@ from typing import Any
 from ...discover.renewed import Renewed, hashed
 from ...mapping.ids import id_hash
 from ...mapping.model import Entry
-from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
+from ...mapping.walkers import LINK_BYTES
 from ...run.folder import iso
 from ...run.spill import HashLog
 from ...values import differences, digest, equal, has_expired, key_hash, text_of
@@ -243,9 +243,9 @@ def id_attribute(entry: Entry) -> str | None:
     """The attribute of the target that holds the entry's id, or None where the id is only part of a text, or is not stored."""
     model = entry.model
     if model.fields is None:
-        return None if model.id in model.drop else model.id
+        return None if model.id in entry.dropped else model.id
     copied = [name for name, rule in model.fields.items() if rule.source and rule.source == model.id]
-    if not copied and model.rest == "copy" and model.id not in (*model.drop, *model.fields):
+    if not copied and model.rest == "copy" and model.id not in (*entry.dropped, *model.fields):
         return model.id
     return copied[0] if copied else None
 

@@ -65,7 +65,7 @@ def rule_of(entry: Entry, attribute: str) -> str:
         return f"fields.{attribute}: {origin}" + (f", {made}" if made != "copied" else "")
     if model.fields is not None and model.rest != "copy":
         return "rest" if attribute == model.rest else "none"
-    return "none" if attribute in model.drop else _of_copy(entry, attribute)
+    return "none" if attribute in entry.dropped else _of_copy(entry, attribute)
 
 
 def _of_copy(entry: Entry, attribute: str) -> str:

@@ -3,58 +3,30 @@
 import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from decimal import Decimal
 
 from ...dynamo.items import Wire
 from ...dynamo.structure.description import Index, Table
 from ...errors import DynamoError
-from ...mapping.model import ALL, KEYS_ONLY, Entry
+from ...mapping import conditions
+from ...mapping.conditions import Comparison, Condition
+from ...mapping.create import ALL, KEYS_ONLY
+from ...mapping.model import Entry
 from ...run.spill import HashLog
-from ...values import canonical, canonical_number, from_python, key_hash, order
+from ...values import key_hash, order
 from ...walk.plan import Plan
 
 RETRY_SECONDS = 60.0  # indexes are eventually consistent
 INVALID = "ValidationException"  # passes where it is about an index that is still being filled
 
 _EXPRESSIONS = {
-    "begins_with": "begins_with({0}, {1})",
-    "between": "{0} BETWEEN {1} AND {2}",
-    "=": "{0} = {1}",
-    **{operator: f"{{0}} {operator} {{1}}" for operator in ("<", "<=", ">", ">=")},
+    conditions.BEGINS_WITH: "begins_with({0}, {1})",
+    conditions.BETWEEN: "{0} BETWEEN {1} AND {2}",
+    conditions.EXISTS: "attribute_exists({0})",
+    "lt": "{0} < {1}",
+    "le": "{0} <= {1}",
+    "gt": "{0} > {1}",
+    "ge": "{0} >= {1}",
 }
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One comparison of a document path with typed values."""
-
-    path: tuple[str, ...]
-    operator: str
-    values: tuple[dict, ...]
-
-    def holds(self, item: dict) -> bool:
-        """Whether an item satisfies it, by DynamoDB's rules: types must match; numbers compare by value, text by bytes."""
-        value: dict | None = {"M": item}
-        for name in self.path:
-            value = value.get("M", {}).get(name) if value else None
-        if value is None:
-            return False
-        if self.operator == "=":
-            return canonical(value) == canonical(self.values[0])
-        letter = next(iter(value))
-        if any(letter not in other for other in self.values) or letter not in ("S", "N", "B"):
-            return False
-        if self.operator == "begins_with":
-            return letter != "N" and order(value)[1].startswith(order(self.values[0])[1])
-        mine, *others = (order(v) for v in (value, *self.values))
-        if self.operator == "between":
-            return others[0] <= mine <= others[1]
-        return {
-            "<": mine < others[0],
-            "<=": mine <= others[0],
-            ">": mine > others[0],
-            ">=": mine >= others[0],
-        }[self.operator]
 
 
 @dataclass(frozen=True)
@@ -88,14 +60,15 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         partition = index.partition if index else 1
         if misfit := query.misfit(list(letters), partition):
             raise ValueError(f"{entry.name}.{name}: {misfit}")
-        if index and (unseen := _unseen({path.split(".")[0] for path in query.filter}, table, index)):
+        filtered = {conditions.read(path, wanted).path[0] for path, wanted in query.filter.items()}
+        if index and (unseen := _unseen(filtered, table, index)):
             attributes = ", ".join(sorted(unseen))
             raise ValueError(
                 f"{entry.name}.{name}: {query.index} does not project {attributes}, so a filter finds nothing"
             )
         try:
-            on_key = [_condition((attribute,), wanted, letters[attribute]) for attribute, wanted in query.key.items()]
-            on_rest = [_condition(tuple(path.split(".")), wanted) for path, wanted in query.filter.items()]
+            on_key = [conditions.read_key(name, wanted, letters[name]) for name, wanted in query.key.items()]
+            on_rest = [conditions.read(path, wanted) for path, wanted in query.filter.items()]
         except ValueError as problem:
             raise ValueError(f"{entry.name}.{name}: a key value is {problem}") from None
         request: dict = {"TableName": entry.target, "ExpressionAttributeNames": {}, "ExpressionAttributeValues": {}}
@@ -123,42 +96,39 @@ def _unseen(names: set[str], table: Table, index: Index) -> set[str]:
     return names - named - {name for name, _ in (*table.key, *index.key)}
 
 
-def _matcher(conditions: list[Condition], in_index: list[str]) -> Callable[[dict], bool]:
-    def matches(item: dict) -> bool:
-        return all(name in item for name in in_index) and all(condition.holds(item) for condition in conditions)
-
-    return matches
+def _matcher(asked: list[Condition], in_index: list[str]) -> Callable[[dict], bool]:
+    holds = conditions.holds(tuple(asked))
+    return lambda item: all(name in item for name in in_index) and holds(item)
 
 
-def _condition(path: tuple[str, ...], wanted, letter: str | None = None) -> Condition:
-    operator, value = next(iter(wanted.items())) if isinstance(wanted, dict) else ("=", wanted)
-    values = value if operator == "between" else [value]
-    return Condition(path, operator, tuple(_typed(v, letter) for v in values))
+def _expression(asked: list[Condition], request: dict) -> str:
+    return " AND ".join(_said(one.tests, _place(one.path, request), request) for one in asked)
 
 
-def _typed(value, letter: str | None) -> dict:
-    if letter == "S" and isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return {"S": str(value)}  # the key is text, so 2025 without quotes is
-    if letter in (None, "S") or not isinstance(value, str):
-        return from_python(value)
-    return {"N": canonical_number(value)} if letter == "N" else {"B": value}
+def _place(path: tuple[str, ...], request: dict) -> str:
+    names, found = request["ExpressionAttributeNames"], []
+    for name in path:
+        placeholder = next((p for p, known in names.items() if known == name), f"#n{len(names)}")
+        names[placeholder] = name
+        found.append(placeholder)
+    return ".".join(found)
 
 
-def _expression(conditions: list[Condition], request: dict) -> str:
-    names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
-    parts = []
-    for condition in conditions:
-        path = []
-        for name in condition.path:
-            placeholder = next((p for p, known in names.items() if known == name), f"#n{len(names)}")
-            names[placeholder] = name
-            path.append(placeholder)
-        placeholders = []
-        for value in condition.values:
-            placeholders.append(f":v{len(values)}")
-            values[placeholders[-1]] = value
-        parts.append(_EXPRESSIONS[condition.operator].format(".".join(path), *placeholders))
-    return " AND ".join(parts)
+def _said(tests: tuple[Comparison, ...], place: str, request: dict) -> str:
+    return " AND ".join(_comparison(test, place, request) for test in tests)
+
+
+def _comparison(test: Comparison, place: str, request: dict) -> str:
+    if test.word == conditions.NOT:
+        return f"(NOT ({_said(test.tests, place, request)}))"
+    values, placeholders = request["ExpressionAttributeValues"], []
+    for value in test.values:
+        placeholders.append(f":v{len(values)}")
+        values[placeholders[-1]] = value
+    if test.word == conditions.EQUAL:
+        equal = [f"{place} = {placeholder}" for placeholder in placeholders]
+        return equal[0] if len(equal) == 1 else f"({' OR '.join(equal)})"
+    return _EXPRESSIONS[test.word].format(place, *placeholders)
 
 
 @dataclass(frozen=True)

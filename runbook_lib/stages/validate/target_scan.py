@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ...discover.renewed import Renewed, hashed
 from ...mapping.ids import id_hash
-from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Route
+from ...mapping.walkers import LINK_BYTES
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash, text_of
 from ...walk.plan import Plan

@@ -11,8 +11,8 @@ from ...journal.listings import write_listing
 from ...journal.log import CONFLICT
 from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
-from ...mapping.references import LINK_BYTES
 from ...mapping.routes import Row
+from ...mapping.walkers import LINK_BYTES
 from ...run import folder as runs
 from ...run.folder import Run
 from ...run.spill import HashLog, HashSet

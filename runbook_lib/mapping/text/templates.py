@@ -14,6 +14,7 @@ _UTC_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?)?[Zz]?)?", re.ASCII
 )
 REMEMBERED = 1000  # days
+ANY = "*"  # the name of a hole that stands for any text
 _DIRECTIVES = {
     "%Y": lambda t: f"{t.year:04}",
     "%m": lambda t: f"{t.month:02}",
@@ -36,7 +37,10 @@ class Hole:
     default: str | None = None
 
 
-def parse(text: str) -> tuple[str | Hole, ...]:
+Parts = tuple[str | Hole, ...]  # of a parsed template: literals and holes, in order
+
+
+def parse(text: str) -> Parts:
     """Literals and holes in order; ``{{`` and ``}}`` stand for braces. Raises ValueError, a sentence, for a bad template."""
     parts: list[str | Hole] = []
     literal, end = "", 0
@@ -56,9 +60,14 @@ def parse(text: str) -> tuple[str | Hole, ...]:
     return (*parts, literal) if literal or not parts else tuple(parts)
 
 
-def holes(parts: tuple[str | Hole, ...]) -> list[Hole]:
+def holes(parts: Parts) -> list[Hole]:
     """The holes of a parsed template."""
     return [part for part in parts if isinstance(part, Hole)]
+
+
+def entries(parts: Parts) -> list[Hole]:
+    """The holes of a reference's template that name entries: all but ANY."""
+    return [hole for hole in holes(parts) if hole.name != ANY]
 
 
 def _hole(inside: str, text: str) -> Hole:
@@ -131,17 +140,26 @@ def literals(parts: Iterable[str | Hole]) -> list[str]:
     return found
 
 
-def reader(parts: tuple[str | Hole, ...]) -> Callable[[str], list[str] | None]:
+def writer(parts: Parts) -> Callable[[Iterable[str]], str]:
+    """A function from the contents of the holes to the text."""
+    form = "".join("%s" if isinstance(part, Hole) else part.replace("%", "%%") for part in parts)
+    return lambda pieces: form % tuple(pieces)
+
+
+def reader(parts: Parts) -> Callable[[str], list[str] | None]:
     """A function from a text to the contents of the holes, or None where the text does not match in exactly one way.
 
-    Its time is linear in the text: it finds each separator from the left and from the right. If both searches find the
-    same places, there is exactly one match.
+    Its time is linear in the text. A hole takes one character or more; ANY takes any text that does not hold the literal after
+    it, nothing included.
     """
+    if any(hole.name == ANY for hole in holes(parts)):
+        return _starred_reader(parts)
     head, *others = literals(parts)
     if not others:
         return lambda text: [] if text == head else None
     *separators, tail = others
 
+    # It finds each separator from the left and from the right. If both searches find the same places, there is exactly one match.
     def read(text: str) -> list[str] | None:
         at, end = len(head), len(text) - len(tail)
         if not (text.startswith(head) and text.endswith(tail)):
@@ -164,3 +182,55 @@ def reader(parts: tuple[str | Hole, ...]) -> Callable[[str], list[str] | None]:
         return [*pieces, text[at:end]]
 
     return read
+
+
+def _starred_reader(parts: Parts) -> Callable[[str], list[str] | None]:
+    head, *separators, tail = literals(parts)
+    are_any = [hole.name == ANY for hole in holes(parts)]
+    last_is_any = are_any.pop()
+    steps = list(zip(are_any, separators, strict=True))
+
+    def read(text: str) -> list[str] | None:
+        at, end = len(head), len(text) - len(tail)
+        if at > end or not (text.startswith(head) and text.endswith(tail)):
+            return None
+        # Where the text can be read up to -> what the holes take then; None: in several ways
+        reached: dict[int, list[str] | None] = {at: []}
+        for is_any, separator in steps:
+            reached = (_take_any if is_any else _take_some)(text, reached, separator, end)
+        if last_is_any:
+            ways = [(at, taken) for at, taken in reached.items() if not tail or text.find(tail, at) == end]
+        else:
+            ways = [(at, taken) for at, taken in reached.items() if at < end]
+        if len(ways) != 1 or ways[0][1] is None:
+            return None
+        at, taken = ways[0]
+        return [*taken, text[at:end]]
+
+    return read
+
+
+Reached = dict[int, list[str] | None]
+
+
+def _take_any(text: str, reached: Reached, separator: str, end: int) -> Reached:
+    further: Reached = {}
+    for at, taken in reached.items():
+        place = text.find(separator, at, end)
+        if place >= 0:
+            after = place + len(separator)
+            further[after] = None if after in further or taken is None else [*taken, text[at:place]]
+    return further
+
+
+def _take_some(text: str, reached: Reached, separator: str, end: int) -> Reached:
+    further: Reached = {}
+    starts = sorted(reached)
+    place, begun = text.find(separator, starts[0] + 1, end) if starts else -1, 0
+    while place >= 0:
+        while begun < len(starts) and starts[begun] < place:
+            begun += 1
+        taken = reached[starts[0]]
+        further[place + len(separator)] = None if begun > 1 or taken is None else [*taken, text[starts[0] : place]]
+        place = text.find(separator, place + 1, end)
+    return further

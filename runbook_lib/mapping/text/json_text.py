@@ -7,9 +7,8 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 
 import orjson
 
-from ..errors import NotJson
-
-EACH, JSON = object(), object()  # path steps beside attribute names: each element of a list or set; decode text
+from ...errors import NotJson
+from .paths import EACH, JSON, KEYS, VALUES, Split
 
 TAKE_OUT = ""  # raw JSON never is: what stands there goes, with its name or its comma
 
@@ -51,9 +50,20 @@ class Paths:
         self.end = ends[0] if ends else None
         self.is_leaf = self.all == ends
         self.below = {step: Paths(paths) for step, paths in below.items()}
+        self.every, self.keys = self.below.get(VALUES), self.below.get(KEYS)
+        self.splits = [
+            (step.separator, inner.below[EACH]) for step, inner in self.below.items() if isinstance(step, Split)
+        ]
+        if len([step for step in self.below if step in (VALUES, KEYS) or isinstance(step, str)]) > 1 and (
+            self.every or self.keys
+        ):
+            raise ValueError("what one path changes, another one reads")
+        if len(self.splits) + len(ends) + (JSON in self.below) > 1:
+            raise ValueError("a text is read in several ways")
         # The paths to report where a value is neither a list, a map nor text
         wanting_list = self.below[EACH].all if EACH in self.below else []
-        wanting_text = [*ends, *(self.below[JSON].all if JSON in self.below else ())]
+        in_text = [step for step in self.below if step is JSON or isinstance(step, Split)]
+        wanting_text = [*ends, *(number for step in in_text for number in self.below[step].all)]
         self.not_list = [number for number in self.all if number not in wanting_list]
         self.not_map = [*wanting_list, *wanting_text]
         self.not_text = [number for number in self.all if number not in wanting_text]
@@ -129,6 +139,11 @@ def _find(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) -> 
             _tell(paths.below[JSON].all, replace)
         else:
             raw = _rewrite_inside(value, paths.below[JSON], replace, text)
+    for separator, inner in paths.splits:
+        if is_number:
+            _tell(inner.all, replace)
+        else:
+            raw = _rewrite_parts(value, separator, inner, replace, text)
     if raw is not None:
         spans.append((at, end, raw))
     return end
@@ -168,8 +183,18 @@ def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) 
         else:
             name, end = json.decoder.scanstring(text, at + 1, True)
             start = end = after = _SPACE.match(text, _SPACE.match(text, end).end() + 1).end()  # past the colon
-        if name in below:
-            after = _COMMA.match(text, _find(text, start, below[name], replace, spans)).end()
+        if paths.keys is not None and name:
+            raw = replace(paths.keys.end, name, False)
+            after = _COMMA.match(text, _decoder.raw_decode(text, start)[1]).end()
+            if raw == TAKE_OUT:
+                spans.append((at, _decoder.raw_decode(text, start)[1], TAKE_OUT))
+                _widen(text, first, at, after, spans)
+            elif raw is not None:
+                spans.append((at, json.decoder.scanstring(text, at + 1, True)[1], raw))
+            at = after
+        elif name in below or paths.every is not None:
+            inner = below.get(name) or paths.every
+            after = _COMMA.match(text, _find(text, start, inner, replace, spans)).end()
             if _is_out(spans, start):
                 _widen(text, first, at, after, spans)
             at = after
@@ -207,3 +232,15 @@ def _rewrite_inside(content: str, paths: Paths, replace: ReplaceAt, around: str)
     if new == content:
         return None
     return quote(new, around) if new else TAKE_OUT
+
+
+def _rewrite_parts(content: str, separator: str, paths: Paths, replace: ReplaceAt, around: str) -> str | None:
+    """Text in parts, quoted again where one of them was replaced. The spaces around a part stay."""
+    pieces, changed = [], False
+    for part in content.split(separator):
+        core = part.strip()
+        raw = replace(paths.end, core, False) if core and paths.end is not None else None
+        changed = changed or raw is not None
+        if raw != TAKE_OUT:
+            pieces.append(part if raw is None else part.replace(core, json.loads(raw), 1))
+    return (quote(separator.join(pieces), around) if pieces else TAKE_OUT) if changed else None

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 
-from ..values import (
+from ...values import (
     CANONICAL_NUMBER,
     MAX_LEVELS,
     SCALARS,

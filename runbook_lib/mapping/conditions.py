@@ -1,0 +1,175 @@
+"""Conditions: the words of `where` and `queries`, and what they mean, by DynamoDB's own rules. Pure.
+
+A condition compares the value at a path through maps. What it says is a value, a list of values (any of them), or words:
+``{begins_with: VISIT#}``, ``{exists: true}``, ``{ge: 5, lt: 10}``, ``{not: …}``. Types must match. Numbers compare by value,
+text and binary by their bytes. An absent attribute meets no condition, so it meets every `not`.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ..values import canonical_number, equal, from_python, order
+from ..yaml_files import suggest
+from .text import paths
+
+EQUAL, BEGINS_WITH, EXISTS, NOT, BETWEEN = "=", "begins_with", "exists", "not", "between"
+ORDERED = {
+    "lt": lambda mine, other: mine < other,
+    "le": lambda mine, other: mine <= other,
+    "gt": lambda mine, other: mine > other,
+    "ge": lambda mine, other: mine >= other,
+}
+WORDS = (BEGINS_WITH, BETWEEN, EXISTS, *ORDERED, NOT)
+KEY_WORDS = (EQUAL, BEGINS_WITH, BETWEEN, *ORDERED)  # those that a Query takes for its sort key
+_INSTEAD = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "=": "the value alone", "eq": "the value alone", "ne": "not"}
+_INSTEAD |= {"<>": "not", "!=": "not", "in": "a list", "or": "a list", "and": "both words in one {…}"}
+_COMPARABLE = ("S", "N", "B")
+
+
+class Comparison(NamedTuple):
+    """One word and its operands."""
+
+    word: str  # EQUAL: any of the values; NOT: negates all of `tests` together; EXISTS: has no operands; or another of WORDS
+    values: tuple[dict, ...] = ()
+    tests: tuple["Comparison", ...] = ()
+
+
+class Condition(NamedTuple):
+    """What is asked of the value at a path: all of the tests."""
+
+    path: tuple[str, ...]  # names; each but the last is a map's
+    tests: tuple[Comparison, ...]
+
+    @property
+    def words(self) -> set[str]:
+        """The words of its tests."""
+        return {test.word for test in self.tests}
+
+
+def read(path: str, wanted: Any, letter: str | None = None) -> Condition:
+    """The condition that a mapping states. Raises ValueError, what is wrong and what to write.
+
+    `letter`: the type of a key attribute, as which plain values are then read: 2025 as text, "7" as a number.
+    """
+    return Condition(paths.members(path), _tests(wanted, letter))
+
+
+def read_key(attribute: str, wanted: Any, letter: str | None = None) -> Condition:
+    """The same for a key attribute of a query, whose name is no path. Raises ValueError for what no Query can ask of a key."""
+    tests = _tests(wanted, letter)
+    if len(tests) > 1 or tests[0].word not in KEY_WORDS or len(tests[0].values) != 1 + (tests[0].word == BETWEEN):
+        words = ", ".join(word for word in KEY_WORDS if word != EQUAL)
+        raise ValueError(f"a query asks one thing of a key; give a value, or one of {words}")
+    return Condition((attribute,), tests)
+
+
+def _tests(wanted: Any, letter: str | None) -> tuple[Comparison, ...]:
+    if not isinstance(wanted, dict):
+        if wanted == []:
+            raise ValueError("is an empty list, which selects nothing; give a value")
+        values = wanted if isinstance(wanted, list) else [wanted]
+        return (Comparison(EQUAL, tuple(_typed(value, letter) for value in values)),)
+    if not wanted:
+        raise ValueError(f"compares with nothing; give a value, or one of {', '.join(WORDS)}")
+    return tuple(_test(word, operand, letter) for word, operand in wanted.items())
+
+
+def _test(word: str, operand: Any, letter: str | None) -> Comparison:
+    if word == NOT:
+        return Comparison(NOT, (), _tests(operand, letter))
+    if word == EXISTS:
+        if not isinstance(operand, bool):
+            raise ValueError(f"exists: {operand!r} is neither true nor false; write one of them")
+        return Comparison(EXISTS) if operand else Comparison(NOT, (), (Comparison(EXISTS),))
+    if word == BETWEEN:
+        if not isinstance(operand, list) or len(operand) != 2:
+            raise ValueError("between needs two values; write [from, to]")
+        low, high = values = tuple(_comparable(word, one, letter) for one in operand)
+        if low.keys() != high.keys() or order(low) > order(high):
+            raise ValueError("between needs two values of one type, the smaller one first; correct them")
+        return Comparison(BETWEEN, values)
+    if word in (BEGINS_WITH, *ORDERED):
+        value = _comparable(word, operand, letter)
+        if word == BEGINS_WITH and not next(iter(value.values())):
+            raise ValueError("begins_with: every text begins with nothing; give a text, or write {exists: true}")
+        return Comparison(word, (value,))
+    if instead := _INSTEAD.get(word.casefold().strip("$ ")):
+        raise ValueError(f"{word!r} is no word of a condition; write {instead}")
+    raise ValueError(f"{word!r} is no word of a condition{suggest(word, list(WORDS)).rstrip('.')}")
+
+
+def _comparable(word: str, operand: Any, letter: str | None) -> dict:
+    value = None if isinstance(operand, list | dict) else _typed(operand, letter)
+    if value is None or not value.keys() & {*_COMPARABLE} or (word == BEGINS_WITH and "N" in value):
+        kinds = "text, in quotes" if word == BEGINS_WITH else "text or a number"
+        raise ValueError(f"{word} compares {kinds}; give that")
+    return value
+
+
+def _typed(value: Any, letter: str | None) -> dict:
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if letter == "S" and is_number:
+        return {"S": str(value)}
+    if letter in ("N", "B") and isinstance(value, str):
+        return {"N": canonical_number(value)} if letter == "N" else {"B": value}
+    try:
+        return from_python(value)
+    except ValueError as problem:
+        raise ValueError(f"{problem}; write a value that DynamoDB can hold") from None
+
+
+def holds(conditions: tuple[Condition, ...]) -> Callable[[dict], bool]:
+    """A function from an item to whether it meets all of the conditions."""
+    met = [_on_item(condition) for condition in conditions]
+    if not met:
+        return lambda item: True
+    return met[0] if len(met) == 1 else lambda item: all(one(item) for one in met)
+
+
+def _on_item(condition: Condition) -> Callable[[dict], bool]:
+    steps, meets = condition.path, _all(condition.tests)
+    if len(steps) == 1:
+        (name,) = steps
+        return lambda item: meets(item.get(name))
+    return lambda item: meets(paths.value_at(item, steps))
+
+
+Meets = Callable[[dict | None], bool]
+
+
+def _all(tests: tuple[Comparison, ...]) -> Meets:
+    if len(tests) == 1:
+        return _meets(tests[0])
+    meets = [_meets(test) for test in tests]
+    return lambda value: all(one(value) for one in meets)
+
+
+def _meets(test: Comparison) -> Meets:
+    if test.word == NOT:
+        inner = _all(test.tests)
+        return lambda value: not inner(value)
+    if test.word == EXISTS:
+        return lambda value: value is not None
+    if test.word == EQUAL:
+        return _is_any(test.values)
+    (letter,) = test.values[0]
+    if test.word == BEGINS_WITH and letter == "S":
+        prefix = test.values[0]["S"]
+        return lambda value: value is not None and value.get("S", "").startswith(prefix)
+    others = [order(value) for value in test.values]
+    if test.word == BEGINS_WITH:
+        return lambda value: value is not None and letter in value and order(value)[1].startswith(others[0][1])
+    if test.word == BETWEEN:
+        return lambda value: value is not None and letter in value and others[0] <= order(value) <= others[1]
+    compare, (other,) = ORDERED[test.word], others
+    return lambda value: value is not None and letter in value and compare(order(value), other)
+
+
+def _is_any(choices: tuple[dict, ...]) -> Meets:
+    # Text, booleans and null have only one spelling.
+    plain = [choice for choice in choices if not choice.keys() & {"N", "L", "M"}]
+    others = [choice for choice in choices if choice.keys() & {"N", "L", "M"}]
+    if not others:
+        return lambda value: value in plain
+    return lambda value: value in plain or (value is not None and any(equal(value, choice) for choice in others))

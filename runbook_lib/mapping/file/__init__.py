@@ -1,0 +1,1 @@
+"""Reading a mapping file: its form, its names, and rules that can never work."""

@@ -1,0 +1,1 @@
+"""Text in a mapping and in items: paths, templates, JSON, conversions, dates. Pure."""
