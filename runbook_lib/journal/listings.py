@@ -75,7 +75,7 @@ class Written:
 def reference_line(entry: Entry | str, key: dict, path: str | None, to: str | None = None) -> dict[str, Any]:
     """One object of `dangling.jsonl` or `unreadable.jsonl`. Where no parent is given, it is the one that the path names."""
     if isinstance(entry, Entry):
-        names = entry.named(path) if path in entry.paths else {entry.name}
+        names = entry.named(path) if path in entry.paths else {entry.name} if path == entry.model.id else set()
         entry, to = entry.name, to or (names.pop() if len(names) == 1 else None)
     return {"table": entry, "key": key, "path": path, "to": to}
 

@@ -156,7 +156,7 @@ def _meets(test: Comparison) -> Meets:
     (letter,) = test.values[0]
     if test.word == BEGINS_WITH and letter == "S":
         prefix = test.values[0]["S"]
-        return lambda value: value is not None and value.get("S", "").startswith(prefix)
+        return lambda value: value is not None and "S" in value and value["S"].startswith(prefix)
     others = [order(value) for value in test.values]
     if test.word == BEGINS_WITH:
         return lambda value: value is not None and letter in value and order(value)[1].startswith(others[0][1])

@@ -240,18 +240,18 @@ def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[
 
     if not parts:
         return id_of, put_id
-    read, at = templates.reader(parts), [hole.name for hole in templates.holes(parts)].index("id")
-    write = templates.writer(parts)
+    taken, write = templates.within_text(parts), templates.writer(parts)
+    at = [hole.name for hole in templates.holes(parts)].index("id")
 
     def id_inside(item: dict) -> dict | None:
         text = item.get(attribute, {}).get("S")
-        pieces = read(text) if text else None
-        return {"S": pieces[at]} if pieces else None
+        found = taken(text) if text else None
+        return {"S": found[0]} if found else None
 
     def put_inside(target: dict, new: dict) -> None:
-        pieces = read(target[attribute]["S"])
-        pieces[at] = new["S"]
-        target[attribute] = {"S": write(pieces)}
+        _, others = taken(target[attribute]["S"])
+        others.insert(at, new["S"])
+        target[attribute] = {"S": write(others)}
 
     return id_inside, put_inside
 

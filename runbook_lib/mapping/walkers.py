@@ -6,7 +6,8 @@ parts are new objects, and the old and the new item share the rest.
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import repeat
+from typing import Any, NamedTuple
 
 from ..errors import NotJson, Quarantine
 from ..values import SETS, is_empty
@@ -191,3 +192,76 @@ def _inside_json(inside: list[Path]) -> Rewrite:
         return {"S": new_text} if new_text else GONE
 
     return rewrite_json
+
+
+class Places:
+    """Paths below an attribute, at which two of its values may differ."""
+
+    _END = None  # below a step at which a path ends
+    _GOES = "", ""  # likewise, where what stands there may be left out
+
+    def __init__(self) -> None:
+        """None yet: values may differ nowhere."""
+        self._tree: dict[Any, Any] = {}  # a step → the steps below it
+
+    def add(self, steps: tuple, *, may_go: bool = False) -> None:
+        """Adds a path. `may_go`: what stands there may be left out. What text holds in parts may differ as a whole."""
+        tree = self._tree
+        for step in steps:
+            if isinstance(step, Split):
+                break
+            tree = tree.setdefault(step, {})
+        tree[self._END] = {}
+        if may_go:
+            tree[self._GOES] = {}
+
+    def differ(self, value: dict, there: dict | None) -> bool:
+        """Whether two values differ, and at these paths alone: elsewhere nothing is missing or changed."""
+        return there is not None and there is not value and there != value and self._fit(self._tree, value, there)
+
+    def may_go(self, value: dict) -> bool:
+        """Whether the whole value may be left out: it is one itself, JSON text of one alone, or a set of them."""
+        return self._may_go(self._tree, value)
+
+    def _fit(self, tree: dict, value: dict, there: dict) -> bool:
+        """Whether two values are the same but at these steps."""
+        if there is value or there == value:
+            return True
+        ((letter, content),) = value.items()
+        other = there.get(letter)
+        if letter == "M" and other is not None:
+            return (self._fit_keys if KEYS in tree else self._fit_members)(tree, content, other)
+        if letter == "L" and other is not None:
+            return EACH in tree and self._fit_some(tree[EACH], content, other)
+        if other is None:  # an id may have become null, and so may a set of them
+            return "NULL" in there and (self._END in tree or EACH in tree)
+        return self._END in tree or JSON in tree or (EACH in tree and letter in SETS)
+
+    def _fit_members(self, tree: dict, content: dict, other: dict) -> bool:
+        every = tree.get(VALUES, {})
+        below = {name: {**every, **tree[name]} if name in tree else every for name in content}
+        gone = {name for name in content.keys() - other.keys() if self._may_go(below[name], content[name])}
+        return other.keys() | gone == content.keys() and all(
+            other[name] is one or (self._fit(below[name], one, other[name]) if below[name] else other[name] == one)
+            for name, one in content.items()
+            if name not in gone
+        )
+
+    def _fit_keys(self, tree: dict, content: dict, other: dict) -> bool:
+        """Of a map whose names are ids the values keep their order."""
+        some_go = self._GOES in tree[KEYS] or self._GOES in tree.get(VALUES, ())
+        each = {**tree.get(VALUES, {}), **({self._GOES: {}} if some_go else {})}
+        return self._fit_some(each, [*content.values()], [*other.values()])
+
+    def _fit_some(self, each: dict, content: list, other: list) -> bool:
+        """Whether some values in order are others, without those that may go."""
+        if len(other) == len(content):
+            return all(map(self._fit, repeat(each), content, other))
+        left = iter(content)
+        enough = len(other) + sum([self._may_go(each, one) for one in content]) >= len(content)
+        return enough and all(any(self._fit(each, value, one) for value in left) for one in other)
+
+    def _may_go(self, tree: dict, value: dict) -> bool:
+        while JSON in tree and self._GOES not in tree:
+            tree = tree[JSON]
+        return self._GOES in tree or (self._GOES in tree.get(EACH, ()) and not SETS.keys().isdisjoint(value))

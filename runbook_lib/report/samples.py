@@ -124,7 +124,10 @@ def _reference(name: str, before: dict, after: dict | None, references: list[Fou
     if after in (None, NULL):
         return Change(name, before, after, "nulled", f"{what}: {'set to null' if after else 'left out'}")
     first, shown = references[0], None
-    parts = entry.references_to.get(first.path) if entry else None
+    places = entry.references_to.get(first.path, ()) if entry else ()
+    parts = (
+        places[0] if len(places) == 1 and not any(h.name == templates.ANY for h in templates.holes(places[0])) else ()
+    )
     if len(references) == 1 and equal(first.new, after):
         shown = _new_id(after, first.old)
     elif parts and first.path == name and "S" in after and all(found.new for found in references):

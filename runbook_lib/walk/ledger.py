@@ -6,24 +6,21 @@ drops, is unaccounted. A value that no rule changes is the same object in both i
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from operator import eq, is_, itemgetter
-from typing import Any
 
 from ..mapping.model import Entry, FieldRule, default_of
 from ..mapping.routes import Route, Row
 from ..mapping.text.conversions import convert
-from ..mapping.text.paths import EACH, JSON
-from ..values import MAX_ATTRIBUTES, SETS, add_counts, is_empty, text_of
+from ..mapping.text.templates import within_text
+from ..mapping.walkers import Places
+from ..values import MAX_ATTRIBUTES, add_counts, is_empty, text_of
 from ..verdict import FAIL, REVIEW, Alert, plural
 
 # Exactly one of them for each item and attribute it has. An item that lacks the attribute counts where a default stands in.
 WORDS = ("copied", "rewritten", "converted", "transformed", "defaulted", "rest", "dropped", "unaccounted")
 _FIRST = {w: n for n, w in enumerate(("rewritten", "converted", "transformed", "copied", "defaulted", "rest"))}
 
-ID = None  # below a step at which a path ends
-GOES = "", ""  # likewise, where what stands there may be left out
-Steps = dict[Any, "Steps"]  # a tree: a step of a path → the steps below it
 LedgerPage = dict[str, Counter]  # source attribute -> word -> items
 TYPED = 32  # rows of a page, at least, whose values' types are looked at
 
@@ -38,16 +35,22 @@ class Ledger:
         self._tops = {path: steps[0] for path, steps in entry.paths.items()}
         # Attributes in which ids stand deeper, within text or within a record: what is written there is not an id itself.
         # Each with the steps below it at which something may differ; the records' own lie in `inside`.
-        self._inside: dict[str, Steps] = {}
+        self._inside: dict[str, Places] = {}
         for path, steps in entry.paths.items():
             rule = entry.model.references[path]
             of_record = rule.record_of is not None
             if len(steps) > 1 or _in_text(entry, path) or of_record or rule.dangling == "remove":
-                tree = self._inside.setdefault(steps[0], {})
-                _grow(tree, steps[1:]) if of_record else _end(tree, steps[1:], rule.dangling)
+                places = self._inside.setdefault(steps[0], Places())
+                if not of_record:
+                    places.add(steps[1:], may_go=rule.dangling == "remove")
         for steps, dangling in entry.inside.items():
-            _end(self._inside[steps[0]], steps[1:], dangling)
-        self._changing = {*self._tops.values(), self._id}
+            self._inside[steps[0]].add(steps[1:], may_go=dangling == "remove")
+        self._cut = {steps[0] for steps in entry.drops if len(steps) > 1}  # attributes that lose a part
+        for steps in entry.drops:
+            if len(steps) > 1:
+                self._inside.setdefault(steps[0], Places()).add(steps[1:], may_go=True)
+        self._new_ids = within_text(entry.id_parts) if entry.id_parts else None
+        self._changing = {*self._tops.values(), self._id, *self._cut}
         self._fields = model.fields
         self._drop = entry.dropped
         self._rest = model.rest
@@ -193,14 +196,15 @@ class Ledger:
             return {stays: number}
         if not any(there):
             return {"dropped": number} if name in self._drop and name != self._rest else {}
-        if name == self._id and [one and one.get("S") for one in there] == [row.new_id for row in rows]:
+        if name == self._id and all(map(self._is_new_id, values, there, rows)):
             return {"rewritten": number}
         # What was written for a reference is never what stood there.
         if name in self._changing and None not in there and same + (made := sum(map(is_, new, there))) == number:
             return {"rewritten": made} | ({stays: same} if same else {})
         if name in self._inside and not (rule and (rule.type or rule.has_default)):
-            steps = self._inside[name]
-            made = sum([o is not None and _differs_at(steps, v, t) for v, t, o in zip(values, there, new, strict=True)])
+            places, cut = self._inside[name], name in self._cut
+            looks = zip(values, there, new, strict=True)
+            made = sum([(cut or one is not None) and places.differ(value, now) for value, now, one in looks])
             return {"rewritten": made} | ({stays: same} if same else {}) if same + made == number else {}
         if rule and rule.type and name not in self._changing and _are_converted(values, there, rule.type):
             same = sum(map(eq, values, there))
@@ -214,7 +218,9 @@ class Ledger:
             words.append("rest")
         if words := [word for word in words if word]:
             return min(words, key=_FIRST.__getitem__)
-        is_left_out = new is not None and not new and _may_go(self._inside.get(name, {}), value)
+        is_left_out = (name in self._cut or (new is not None and not new)) and (
+            name in self._inside and self._inside[name].may_go(value)
+        )
         return "dropped" if is_left_out or name in self._drop else "unaccounted"
 
     def _word_at(
@@ -233,11 +239,11 @@ class Ledger:
             return "rest" if fell_back or (field is None and self._fields is not None) else "copied"
         if fell_back or (rule and rule.has_default and is_empty(value)):
             return "defaulted" if there == default_of(rule) else None
-        if name == self._id and (there.get("S") or text_of(there)) == row.new_id:
+        if name == self._id and self._is_new_id(value, there, row):
             return "rewritten"
-        if new is not None and (
-            there == new
-            or (name in self._inside and _differs_at(self._inside[name], value, there))
+        if (new is not None or name in self._cut) and (
+            (new is not None and there == new)
+            or (name in self._inside and self._inside[name].differ(value, there))
             or (rule and (rule.type or rule.has_default))  # the new id was converted in turn
         ):
             return "rewritten"
@@ -247,6 +253,14 @@ class Ledger:
             except ValueError:
                 return None
         return None
+
+    def _is_new_id(self, value: dict, there: dict | None, row: Row) -> bool:
+        """Whether the target holds the row's new id, and nothing else differs; what references rewrote beside it may."""
+        if there is None or self._new_ids is None:
+            return there is not None and (there.get("S") or text_of(there)) == row.new_id
+        old, new = (self._new_ids(one.get("S", "")) for one in (value, there))
+        beside = self._id in self._tops.values()
+        return bool(old and new) and new[0] == row.new_id and (beside or old[1] == new[1])
 
     def _merged(self, value: dict, rest: dict) -> bool:
         """Whether an attribute that is named like the rest's map went into it, member by member."""
@@ -262,54 +276,6 @@ def _same(names: list[str], some: Sequence[dict], others: list[str], there: Sequ
         return all(map(eq, map(itemgetter(*names), some), map(itemgetter(*others), there)))
     except KeyError:
         return False
-
-
-def _grow(tree: Steps, steps: Iterable) -> None:
-    for step in steps:
-        tree = tree.setdefault(step, {})
-
-
-def _end(tree: Steps, steps: Iterable, dangling: str) -> None:
-    """Notes in a tree where a path ends, and whether its rule may leave out what stands there."""
-    _grow(tree, (*steps, ID))
-    if dangling == "remove":
-        _grow(tree, (*steps, GOES))
-
-
-def _differs_at(steps: Steps, value: dict, there: dict | None) -> bool:
-    """Whether a value and what the target holds differ, and at these steps alone: elsewhere nothing is missing or changed."""
-    return there is not None and there is not value and there != value and _fits(steps, value, there)
-
-
-def _fits(steps: Steps, value: dict, there: dict) -> bool:
-    """Whether two values are the same but at these steps."""
-    if there is value or there == value:
-        return True
-    ((letter, content),) = value.items()
-    other = there.get(letter)
-    if letter == "M" and other is not None:
-        gone = {name for name in content.keys() - other.keys() if _may_go(steps.get(name, {}), content[name])}
-        return other.keys() | gone == content.keys() and all(
-            other[name] is one or (_fits(steps[name], one, other[name]) if name in steps else other[name] == one)
-            for name, one in content.items()
-            if name not in gone
-        )
-    if letter == "L" and other is not None:
-        each, left = steps.get(EACH), iter(content)
-        if each is None or len(other) == len(content):
-            return each is not None and all(map(_fits, repeat(each), content, other))
-        enough = len(other) + sum([_may_go(each, one) for one in content]) >= len(content)
-        return enough and all(any(_fits(each, value, one) for value in left) for one in other)  # in their order
-    if other is None:  # an id may have become null, and so may a set of them
-        return "NULL" in there and (ID in steps or EACH in steps)
-    return ID in steps or JSON in steps or (EACH in steps and letter in SETS)
-
-
-def _may_go(steps: Steps, value: dict) -> bool:
-    """Whether a value may have been left out: it is one itself, JSON text of one alone, or a set of them."""
-    while JSON in steps and GOES not in steps:
-        steps = steps[JSON]
-    return GOES in steps or (GOES in steps.get(EACH, ()) and not SETS.keys().isdisjoint(value))
 
 
 def _in_text(entry: Entry, path: str) -> bool:

@@ -184,6 +184,17 @@ def reader(parts: Parts) -> Callable[[str], list[str] | None]:
     return read
 
 
+def within_text(parts: Parts) -> Callable[[str], tuple[str, list[str]] | None]:
+    """A function from a text to what the one hole takes that is not ANY, and what these take; None where it does not match."""
+    read, at = reader(parts), [hole.name != ANY for hole in holes(parts)].index(True)
+
+    def taken(text: str) -> tuple[str, list[str]] | None:
+        pieces = read(text)
+        return (pieces.pop(at), pieces) if pieces else None
+
+    return taken
+
+
 def _starred_reader(parts: Parts) -> Callable[[str], list[str] | None]:
     head, *separators, tail = literals(parts)
     are_any = [hole.name == ANY for hole in holes(parts)]
