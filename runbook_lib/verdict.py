@@ -97,6 +97,17 @@ def dangling_alert(table: str, number: int, paths: Iterable[str] = ()) -> Alert:
     )
 
 
+def several_alert(table: str, number: int, paths: Iterable[str]) -> Alert:
+    """The alert for references whose id is an id of several of the entries that the mapping names."""
+    return Alert(
+        REVIEW,
+        table,
+        f"{plural(number, 'reference')} at {', '.join(paths)} to ids that several entries have",
+        "They were taken as ids of the first of these entries. Order them in the mapping so that the right one comes first, or "
+        "tell them apart by a template.",
+    )
+
+
 def unreadable_alert(table: str, number: int, paths: Iterable[str]) -> Alert:
     """The alert for values that the rule at their path cannot read as ids."""
     return Alert(

@@ -53,6 +53,7 @@ class Intent:
     stale: set[int] = field(default_factory=set)  # conflicts with an earlier version that an open intent wrote
     replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
     unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
+    several: dict[str, dict[str, int]] = field(default_factory=dict)  # entry, path -> ids that several entries have
     at: int = field(default=0, compare=False)  # where its record begins in the file
 
 
@@ -204,6 +205,16 @@ def unreadable_of(rows: Iterable[Row]) -> dict[str, dict[str, list[int]]]:
         for path in row.unreadable:
             found.setdefault(path, []).append(index)
     return {"unreadable": found} if found else {}
+
+
+def several_of(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, int]]]:
+    """What an intent says of references whose id several entries have; {}, where there is none."""
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for path in row.several:
+            paths = found.setdefault(row.entry, {})
+            paths[path] = paths.get(path, 0) + 1
+    return {"several": found} if found else {}
 
 
 def encode_ids(row: Row) -> str:

@@ -70,6 +70,7 @@ class Written:
     errors: list[dict[str, Any]]  # failed items by entry and reason
     lost: HashLog  # links of the references whose parent is not in the target
     unreadable: Counter  # entry, reference path -> values of items that arrived and that no rule could read as ids
+    several: Counter  # entry, reference path -> references whose id several entries have
 
 
 def reference_line(entry: Entry | str, key: dict, path: str | None, to: str | None = None) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def reference_line(entry: Entry | str, key: dict, path: str | None, to: str | No
 def write_lists(folder: Path, journal: Snapshot, entries: Mapping[str, Entry]) -> Written:
     """Writes the listing files and the id map of a stage into its run's folder. Reads each of its journal files once."""
     passes = Counter(file.begin["table"] for file in journal.files if file.begin["segment"] == 0)
-    relations, errors, unreadable = Relations(), Counter(), Counter()
+    relations, errors, unreadable, several = Relations(), Counter(), Counter(), Counter()
     with ExitStack() as stack:
         files = {name: stack.enter_context(_Listing(folder, name)) for name in LISTINGS}
         id_map = stack.enter_context(_IdMap(folder))
@@ -100,11 +101,13 @@ def write_lists(folder: Path, journal: Snapshot, entries: Mapping[str, Entry]) -
             for path, row in _unreadable(intent) if intent.unreadable else ():
                 unreadable[row.entry, path] += 1
                 files["unreadable"].add(reference_line(entries.get(row.entry, row.entry), row.source_key, path))
+            for entry, paths in intent.several.items():
+                several.update({(entry, path): number for path, number in paths.items()})
             relations.add(intent)
             id_map.add(intent)
     total, lost = relations.count()
     found = [{"table": table, "reason": reason, "items": number} for (table, reason), number in errors.items()]
-    return Written(id_map.as_json(), total, total - len(lost), found, lost, unreadable)
+    return Written(id_map.as_json(), total, total - len(lost), found, lost, unreadable, several)
 
 
 def dangling_rows(

@@ -6,6 +6,7 @@ record before and itself, so that nothing can be changed unseen.
 begin    run, stage, table, entries, segment, segments, fingerprints
 intent   n, execution, page, start, rows, losers, rejects, unrouted   before the page's first request leaves
          unreadable                                                   reference path -> rows; only where there are any
+         several                      entry, path -> references whose id several entries have; only where there are any
 unsent   n, execution, rows                                          rows that never left: the page was cut off
 outcome  n, execution, page, last, counts, unrouted, rows, errors     after its last answer came; rows: a letter each
          ledger, types                                                of rows: entry, attribute, and what became of it, or letters

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..dynamo.rate_limiter import RateLimiter
 from ..journal import repair
-from ..journal.listings import entry_of, write_listing, write_lists
+from ..journal.listings import Written, entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.folder import Run, iso, now
@@ -105,7 +105,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     written = write_lists(run.folder, journal, plan.mapping.entries)
     dangling = references.list_dangling(run, plan, journal, written.lost)
     counts = table_counts(migration.state, journal.entries())
-    alerts = migration_alerts(plan, migration, counts, dangling, written.unreadable) + repair.alerts(stage)
+    alerts = migration_alerts(plan, migration, counts, dangling, written) + repair.alerts(stage)
     alerts += migration.held.alerts() if migration.held else []
     if unanswered := journal.unanswered():
         message = (
@@ -119,6 +119,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
         "relationships": written.relationships,
         "relationships_preserved": written.preserved,
         "unreadable": written.unreadable.total(),
+        "several": written.several.total(),
         "id_map": written.id_map,
         "errors": written.errors,
         "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
@@ -138,12 +139,13 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
 
 
 def migration_alerts(
-    plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: Counter, unreadable: Counter
+    plan: Plan, migration: Migration, counts: dict[str, dict[str, int]], dangling: Counter, written: Written
 ) -> list[Alert]:
-    """The open items of a migration. `dangling`, `unreadable`: (entry, path) → references."""
+    """The open items of a migration. `dangling`: (entry, path) → references."""
     alerts = alerts_of_counts(counts, migration.state.unrouted, plan.mapping.ignore_unrouted)
     for name, entry in plan.mapping.entries.items():
-        by_path = [{path: n for (of, path), n in all_.items() if of == name} for all_ in (dangling, unreadable)]
+        found = (dangling, written.unreadable, written.several)
+        by_path = [{path: n for (of, path), n in all_.items() if of == name} for all_ in found]
         alerts += references.alerts(entry, *by_path)
     for name, seen in (migration.journal.seen() if migration.journal else {}).items():
         alerts += ledger.alerts(name, seen.ledger, NOTHING, NOTHING, ())

@@ -19,7 +19,7 @@ from ..mapping.walkers import Found
 from ..run.folder import Run
 from ..run.spill import HashLog, HashSet, Spool
 from ..values import key_text
-from ..verdict import Alert, dangling_alert, unreadable_alert
+from ..verdict import Alert, dangling_alert, several_alert, unreadable_alert
 from ..walk.plan import Plan
 from ..walk.walk import Page, Winners, route_items, walk
 
@@ -162,9 +162,13 @@ def _items(plan: Plan, table: str, rows: list[JournalRow]) -> list[dict | None]:
         return [None] * len(rows)
 
 
-def alerts(entry: Entry, dangling: Mapping[str | None, int], unreadable: Mapping[str, int]) -> list[Alert]:
+def alerts(
+    entry: Entry, dangling: Mapping[str | None, int], unreadable: Mapping[str, int], several: Mapping[str, int]
+) -> list[Alert]:
     """The open items of one entry, from path → number; what the mapping accepts is a note."""
     accept, found = entry.model.accept, []
+    if several:
+        found.append(several_alert(entry.name, sum(several.values()), sorted(several)))
     for numbers, accepted, alert in (
         (dangling, accept.dangling, dangling_alert),
         (unreadable, accept.unreadable, unreadable_alert),

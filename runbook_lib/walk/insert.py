@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..dynamo.errors import MaybeOurs
 from ..errors import DynamoError, Failed, Stopped
-from ..journal.intents import JournalRow, encode_ids, unreadable_of
+from ..journal.intents import JournalRow, encode_ids, several_of, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
@@ -139,6 +139,7 @@ class Inserter:
                 rejects=[[r.entry, r.source_key, r.attribute, r.reason] for r in routed.rejects],
                 unrouted=routed.unrouted,
                 **unreadable_of(routed.rows),
+                **several_of(routed.rows),
             )
             unsent: list[int] = []
             unanswered: list[int] = []

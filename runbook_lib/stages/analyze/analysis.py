@@ -35,6 +35,7 @@ class EntryAnalysis:
     expired: int = 0  # items whose time to live, by the source table's attribute, was over when the analysis began
     references: Counter = field(default_factory=Counter)  # path -> references
     dangling: Counter = field(default_factory=Counter)  # path -> references whose parent is not in the source
+    several: Counter = field(default_factory=Counter)  # path -> references whose id several entries have
     unreadable: Counter = field(default_factory=Counter)  # path -> values that cannot be read as ids
     sparse: Counter = field(default_factory=Counter)  # index key attribute -> items it was left out of
     reasons: Counter = field(default_factory=Counter)  # (attribute, reason) -> quarantined items

@@ -173,6 +173,8 @@ class Observer:
         for row in rows:
             if row.unreadable:
                 table.unreadable.update(row.unreadable)
+            if row.several:
+                table.several.update(row.several)
             if row.sparse:
                 table.sparse.update(row.sparse)
         fell_back, valued = self._ledgers[entry].fallen(rows)

@@ -190,9 +190,11 @@ def _of_entry(plan: Plan, name: str, table: EntryAnalysis) -> Iterator[tuple[str
         for alert in alerts_of_counts({name: {key: number, "scanned": number}}, 0, True):
             yield what, from_alert(alert, what, number)
     entry = plan.mapping.entries[name]
-    for alert in references.alerts(entry, table.dangling, {}):
+    for alert in references.alerts(entry, table.dangling, {}, {}):
         yield "dangling", from_alert(alert, "dangling", dict(table.dangling))
-    for alert in references.alerts(entry, {}, table.unreadable):
+    for alert in references.alerts(entry, {}, {}, table.several):
+        yield "several", from_alert(alert, "several", dict(table.several))
+    for alert in references.alerts(entry, {}, table.unreadable, {}):
         yield "unreadable", from_alert(alert, "unreadable", dict(table.unreadable))
     if stopping := [path for path in table.dangling if model.references[path].dangling == "stop"]:
         message = f"dangling references at {', '.join(stopping)}, where the mapping says stop"

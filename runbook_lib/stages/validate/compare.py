@@ -73,6 +73,7 @@ class Compared:
     held: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))  # entry -> links of items that are there
     asked: dict[Place, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # links of referenced ids
     unreadable: Counter = field(default_factory=Counter)  # (entry, path) -> values
+    several: Counter = field(default_factory=Counter)  # (entry, path) -> references whose id several entries have
     groups: Counter = field(default_factory=Counter)  # groups.Group -> items
     at: str = ""  # when it was compared
     matching: dict[str, dict[str, bytes]] = field(
@@ -91,6 +92,7 @@ class Compared:
             "held": _text(self.held),
             "asked": [[*place, base64.b64encode(blob).decode()] for place, blob in self.asked.items()],
             "unreadable": [[*place, number] for place, number in self.unreadable.items()],
+            "several": [[*place, number] for place, number in self.several.items()],
             "groups": [[*group, number] for group, number in self.groups.items()],
             "at": self.at,
             "matching": {entry: _text(queries) for entry, queries in self.matching.items()},
@@ -109,6 +111,7 @@ class Compared:
             held=_bytes(record["held"]),
             asked={tuple(place): bytearray(base64.b64decode(blob)) for *place, blob in record["asked"]},
             unreadable=Counter({tuple(place): number for *place, number in record["unreadable"]}),
+            several=Counter({tuple(place): number for *place, number in record.get("several", ())}),
             groups=Counter({Group(*group): number for *group, number in record["groups"]}),
             at=record["at"],
             matching={entry: _bytes(queries) for entry, queries in record["matching"].items()},
@@ -229,6 +232,8 @@ class PageComparer:
         for path in row.unreadable:
             figures["unreadable"] += 1
             page.unreadable[row.entry, path] += 1
+        for path in row.several:
+            page.several[row.entry, path] += 1
 
 
 def parents_of_references(plan: Plan) -> set[str]:
@@ -270,6 +275,7 @@ class Totals:
         self.asked: dict[Place, HashLog] = defaultdict(_links)
         self.held: dict[str, HashLog] = defaultdict(_links)  # entry -> of items that are there
         self.unreadable: Counter = Counter()  # (entry, path) -> values
+        self.several: Counter = Counter()  # (entry, path) -> references whose id several entries have
         self.groups: Counter = Counter()  # Group -> items
         self.oldest = ""  # when the first of these pages was compared
         self.matching: dict[tuple[str, str], HashLog] = defaultdict(HashLog)  # entry, query
@@ -309,6 +315,7 @@ class Totals:
             for place, blob in page.asked.items():
                 self.asked[place].extend_packed(blob)
             self.unreadable.update(page.unreadable)
+            self.several.update(page.several)
             for group, number in page.groups.items():
                 self.count(group, number)
             self.oldest = min(filter(None, (self.oldest, page.at)), default="")
