@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import texts
 
-from runbook_lib.mapping.text.templates import REMEMBERED, Hole, date_function, format_date, holes, parse, reader
+from runbook_lib.mapping.text.templates import ANY, REMEMBERED, Hole, date_function, format_date, holes, parse, reader
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="{}|:"), min_size=1, max_size=5)
 
@@ -200,3 +200,55 @@ def test_literals_in_a_template_mean_themselves():
     read = reader(parse("a.b[{A}]*"))
     assert read("a.b[x\ny]*") == ["x\ny"]
     assert read("axb[x]*") is None
+
+
+# any text
+
+
+def all_ways(parts, text):
+    """What the holes can take, by trying every end of each: a hole one character or more, ANY up to where its literal stands."""
+    found = []
+
+    def go(number, at, taken):
+        if number == len(parts):
+            if at == len(text):
+                found.append(taken)
+            return
+        part, after = parts[number], parts[number + 1] if number + 1 < len(parts) else ""
+        if isinstance(part, str):
+            if text.startswith(part, at):
+                go(number + 1, at + len(part), taken)
+            return
+        for end in range(at + (part.name != ANY), len(text) + 1):
+            if part.name != ANY or not after or text.find(after, at) == end:
+                go(number + 1, end, [*taken, text[at:end]])
+
+    go(0, 0, [])
+    return found
+
+
+pieces = st.sampled_from(["#", "##", "a#", "b", "#b"])
+starred = st.tuples(
+    st.sampled_from(["", "#", "a"]),
+    st.lists(st.tuples(st.sampled_from(["{*}", "{x}"]), pieces), max_size=3),
+    st.sampled_from(["{*}", "{x}", "{*}#", "{x}##", ""]),
+).map(lambda t: t[0] + "".join(hole + literal for hole, literal in t[1]) + t[2])
+
+
+@given(starred, st.text(st.sampled_from("ab#"), max_size=9))
+@example("{*}##{x}", "a###b")
+@example("{x}#{*}", "1#a#b")
+@example("{*}##", "a###")
+def test_a_template_with_any_text_reads_what_fits_in_exactly_one_way(template, text):
+    """Against trying everything."""
+    ways = all_ways(parse(template), text)
+    assert reader(parse(template))(text) == (ways[0] if len(ways) == 1 else None)
+
+
+def test_any_text_in_a_long_one_takes_no_long():
+    """Linear in the text, however often the separator stands in it."""
+    text = "#" * 200_000
+    assert reader(parse("{x}#{*}#{y}#{*}"))(text) is None
+    assert reader(parse("{*}#{x}"))(text) == ["", text[1:]]
+    assert reader(parse("{x}#{*}%{y}"))(text + "%") is None
+    assert reader(parse("{x}#{*}%"))(text + "%") is None

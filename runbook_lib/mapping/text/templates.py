@@ -205,43 +205,50 @@ def _starred_reader(parts: Parts) -> Callable[[str], list[str] | None]:
         at, end = len(head), len(text) - len(tail)
         if at > end or not (text.startswith(head) and text.endswith(tail)):
             return None
-        # Where the text can be read up to -> what the holes take then; None: in several ways
-        reached: dict[int, list[str] | None] = {at: []}
+        # Where the text can be read up to -> what the holes take then: where the last begins and ends, and those before it;
+        # None: in several ways. No text is copied before the way is known.
+        reached: Reached = {at: ()}
         for is_any, separator in steps:
             reached = (_take_any if is_any else _take_some)(text, reached, separator, end)
         if last_is_any:
-            ways = [(at, taken) for at, taken in reached.items() if not tail or text.find(tail, at) == end]
+            last = text.rfind(tail, 0, end + len(tail) - 1) if tail else -1
+            ways = [at for at in reached if at > last]
         else:
-            ways = [(at, taken) for at, taken in reached.items() if at < end]
-        if len(ways) != 1 or ways[0][1] is None:
+            ways = [at for at in reached if at < end]
+        if len(ways) != 1 or (taken := reached[ways[0]]) is None:
             return None
-        at, taken = ways[0]
-        return [*taken, text[at:end]]
+        pieces = [text[ways[0] : end]]
+        while taken:
+            start, stop, taken = taken
+            pieces.append(text[start:stop])
+        return pieces[::-1]
 
     return read
 
 
-Reached = dict[int, list[str] | None]
+Reached = dict[int, tuple | None]
 
 
 def _take_any(text: str, reached: Reached, separator: str, end: int) -> Reached:
     further: Reached = {}
-    for at, taken in reached.items():
-        place = text.find(separator, at, end)
+    place, until = -1, end
+    for at in sorted(reached, reverse=True):  # so that no part of the text is searched twice
+        nearer = text.find(separator, at, until)
+        place, until = (nearer if nearer >= 0 else place), min(end, at + len(separator) - 1)
         if place >= 0:
-            after = place + len(separator)
-            further[after] = None if after in further or taken is None else [*taken, text[at:place]]
+            after, taken = place + len(separator), reached[at]
+            further[after] = None if after in further or taken is None else (at, place, taken)
     return further
 
 
 def _take_some(text: str, reached: Reached, separator: str, end: int) -> Reached:
     further: Reached = {}
     starts = sorted(reached)
-    place, begun = text.find(separator, starts[0] + 1, end) if starts else -1, 0
+    place, passed = text.find(separator, starts[0] + 1, end) if starts else -1, 0
     while place >= 0:
-        while begun < len(starts) and starts[begun] < place:
-            begun += 1
+        while passed < len(starts) and starts[passed] < place:
+            passed += 1
         taken = reached[starts[0]]
-        further[place + len(separator)] = None if begun > 1 or taken is None else [*taken, text[starts[0] : place]]
+        further[place + len(separator)] = None if passed > 1 or taken is None else (starts[0], place, taken)
         place = text.find(separator, place + 1, end)
     return further

@@ -162,7 +162,9 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     for name, lines in (listed | lines_of(side.residual)).items():
         write_listing(run.folder, name, lines)
     for name in plan.routes:
-        own = [{path: n for (of, path), n in all_.items() if of == name} for all_ in (totals.unreadable, totals.several)]
+        own = [
+            {path: n for (of, path), n in all_.items() if of == name} for all_ in (totals.unreadable, totals.several)
+        ]
         validation.alerts.extend(references.alerts(plan.mapping.entries[name], lost[name], *own))
     validation.alerts.extend(_alerts(plan, validation, blind) + structural + alerts_of_drift(run, validation.drift))
     validation.alerts.extend(side.residual.alerts())
