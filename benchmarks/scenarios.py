@@ -28,6 +28,7 @@ SHAPES = {  # case → items
     "copy-300B-3": 20_000,
     "copy-20kB-3": 1_000,
     "split-1kB-0": 20_000,
+    "single-1kB-3": 20_000,
     "split-300B-0": 20_000,
     "split-20kB-0": 1_000,
 }

@@ -21,6 +21,7 @@ REFERENCES = [
     "details.sourceId",
     "details.planId",
 ]
+INSIDE = {"PK": "CUSTOMER#{Items}", "GSI1PK": "ORDER#{Items}", "GSI1SK": "DAY#{*}#{Items}"}  # those of a single table
 POPULAR = 50  # so many parents take all references of every third path
 KINDS = ("LEAD", "CONTACT")  # of the table that is split: half of the items each
 TAGS = ("new", "returning", "priority", "overseas", "trade", "warranty")
@@ -33,9 +34,12 @@ BYTES = {"300B": 300, "1kB": 1_000, "20kB": 20_000}
 
 @dataclass(frozen=True)
 class Case:
-    """What is moved, and how: `copy-1kB-3` copies items of about 1 kB with three references each."""
+    """What is moved, and how: `copy-1kB-3` copies items of about 1 kB with three references each.
 
-    mode: str  # copy or split
+    `single-1kB-3` copies a single table: the id and the three references stand inside keys.
+    """
+
+    mode: str  # copy, split or single
     size: str
     references: int
     items: int
@@ -44,8 +48,9 @@ class Case:
     def named(name: str, items: int) -> "Case":
         """The case of that name. Raises ValueError where there is none."""
         mode, size, references = name.split("-")
-        if mode not in ("copy", "split") or size not in BYTES or int(references) > len(REFERENCES):
-            raise ValueError(f"{name}: no such case; it is copy or split, {', '.join(BYTES)}, 0 to {len(REFERENCES)}")
+        most = {"copy": len(REFERENCES), "split": len(REFERENCES), "single": len(INSIDE)}.get(mode, -1)
+        if size not in BYTES or int(references) > most:
+            raise ValueError(f"{name}: no such case; it is copy, split or single, {', '.join(BYTES)}, 0 to {max(most, 0)}")
         return Case(mode, size, int(references), items)
 
     @property
@@ -56,7 +61,7 @@ class Case:
     @property
     def key(self) -> list[str]:
         """The key attributes of the source table, all of type S."""
-        return ["id"] if self.mode == "copy" else ["pk", "sk"]
+        return {"copy": ["id"], "split": ["pk", "sk"], "single": ["PK", "SK"]}[self.mode]
 
     @property
     def item_bytes(self) -> int:
@@ -76,14 +81,14 @@ class Case:
     @cached_property
     def targets(self) -> dict[str, list[str]]:
         """Target table → its key attributes, all of type S."""
-        if self.mode == "copy":
-            return {f"Items-{TARGET}": ["id"]}
+        if self.mode != "split":
+            return {f"Items-{TARGET}": self.key}
         return {f"{name}-{TARGET}": ["PK", "SK"] for name in ("Leads", "Contacts")}
 
     @property
     def source(self) -> str:
         """The source table."""
-        return f"{'Items' if self.mode == 'copy' else 'Crm'}-{SOURCE}"
+        return f"{'Crm' if self.mode == 'split' else 'Items'}-{SOURCE}"
 
     def mapping(self) -> str:
         """The mapping file that moves them (JSON is YAML)."""
@@ -91,6 +96,10 @@ class Case:
         if self.mode == "copy":
             references = dict.fromkeys(REFERENCES[: self.references], "Items")
             return json.dumps({"defaults": sides, "tables": {"Items": {"references": references}}})
+        if self.mode == "single":
+            entry = {"id": {"in": "SK", "as": "ORDER#{*}#{id}"}, "where": {"SK": {"begins_with": "ORDER#"}}}
+            entry["references"] = dict([*INSIDE.items()][: self.references])
+            return json.dumps({"defaults": sides, "tables": {"Items": entry}})
         entries = {
             name: {
                 "where": {"entity_type": kind},
@@ -174,7 +183,12 @@ def _item(case: Case, place: int, here: int) -> dict[str, Any]:
         item_id(place - place % 10),
         item_id(place % min(POPULAR, here), "00000000"),
     ]
-    for number, path in enumerate(REFERENCES[: case.references]):
+    if case.mode == "single":
+        for (name, form), parent in zip([*INSIDE.items()][: case.references], parents, strict=False):
+            item[name] = {"S": form.replace("{*}", created[:10]).replace("{Items}", parent)}
+        item["SK"] = {"S": f"ORDER#{created[:10]}#{item.pop('id')['S']}"}
+        item.setdefault("PK", {"S": "ORDERS"})
+    for number, path in enumerate(REFERENCES[: case.references] if case.mode != "single" else ()):
         outer, _, inner = path.rpartition(".")
         into = item.setdefault(outer, {"M": {}})["M"] if outer else item
         into[inner] = {"S": parents[number % 3]}

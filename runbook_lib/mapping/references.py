@@ -101,7 +101,8 @@ def _leaf(path: str, entry: Entry, rule_path: str, parents: Parents) -> Rewrite:
 def _place_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
     if len(parts) == 1 and isinstance(parts[0], templates.Hole):
         return _id_leaf(path, parts[0].name, dangling, parents)
-    return _text_leaf(path, parts, dangling, parents)
+    leaf = _one_id_leaf if len(templates.entries(parts)) == 1 else _text_leaf
+    return leaf(path, parts, dangling, parents)
 
 
 def own_parts(entry: Entry) -> templates.Parts:
@@ -236,6 +237,23 @@ def _holder(parts: templates.Parts, parents: Parents) -> Callable[[dict], bool |
             return None
 
     return holds
+
+
+def _one_id_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
+    """`_text_leaf` where the template holds one id: nearly all do, and this takes half the time."""
+    find, (hole,) = templates.finder(parts), templates.entries(parts)
+    id_leaf = _id_leaf(path, hole.name, dangling, parents)
+
+    def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        text = value.get("S")
+        place = find(text) if text else None
+        if place is None:
+            return left(value, path, unreadable)
+        start, end = place
+        new = id_leaf({"S": text[start:end]}, item, found, unreadable)
+        return {"S": text[:start] + new["S"] + text[end:]} if "S" in new else new
+
+    return leaf
 
 
 def _text_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:

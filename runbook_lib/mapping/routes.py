@@ -240,18 +240,17 @@ def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[
 
     if not parts:
         return id_of, put_id
-    taken, write = templates.within_text(parts), templates.writer(parts)
-    at = [hole.name for hole in templates.holes(parts)].index("id")
+    find = templates.finder(parts)
 
     def id_inside(item: dict) -> dict | None:
         text = item.get(attribute, {}).get("S")
-        found = taken(text) if text else None
-        return {"S": found[0]} if found else None
+        place = find(text) if text else None
+        return {"S": text[place[0] : place[1]]} if place else None
 
     def put_inside(target: dict, new: dict) -> None:
-        _, others = taken(target[attribute]["S"])
-        others.insert(at, new["S"])
-        target[attribute] = {"S": write(others)}
+        text = target[attribute]["S"]
+        start, end = find(text)
+        target[attribute] = {"S": text[:start] + new["S"] + text[end:]}
 
     return id_inside, put_inside
 

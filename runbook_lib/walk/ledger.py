@@ -12,7 +12,7 @@ from operator import eq, is_, itemgetter
 from ..mapping.model import Entry, FieldRule, default_of
 from ..mapping.routes import Route, Row
 from ..mapping.text.conversions import convert
-from ..mapping.text.templates import within_text
+from ..mapping.text.templates import finder
 from ..mapping.walkers import Places
 from ..values import MAX_ATTRIBUTES, add_counts, is_empty, text_of
 from ..verdict import FAIL, REVIEW, Alert, plural
@@ -49,7 +49,7 @@ class Ledger:
         for steps in entry.drops:
             if len(steps) > 1:
                 self._inside.setdefault(steps[0], Places()).add(steps[1:], may_go=True)
-        self._new_ids = within_text(entry.id_parts) if entry.id_parts else None
+        self._id_in = finder(entry.id_parts) if entry.id_parts else None
         self._changing = {*self._tops.values(), self._id, *self._cut}
         self._fields = model.fields
         self._drop = entry.dropped
@@ -256,11 +256,14 @@ class Ledger:
 
     def _is_new_id(self, value: dict, there: dict | None, row: Row) -> bool:
         """Whether the target holds the row's new id, and nothing else differs; what references rewrote beside it may."""
-        if there is None or self._new_ids is None:
+        if there is None or self._id_in is None:
             return there is not None and (there.get("S") or text_of(there)) == row.new_id
-        old, new = (self._new_ids(one.get("S", "")) for one in (value, there))
+        old, new = value.get("S", ""), there.get("S", "")
+        was, now = self._id_in(old), self._id_in(new)
+        if not was or not now or new[now[0] : now[1]] != row.new_id:
+            return False
         beside = self._id in self._tops.values()
-        return bool(old and new) and new[0] == row.new_id and (beside or old[1] == new[1])
+        return beside or (old[: was[0]], old[was[1] :]) == (new[: now[0]], new[now[1] :])
 
     def _merged(self, value: dict, rest: dict) -> bool:
         """Whether an attribute that is named like the rest's map went into it, member by member."""

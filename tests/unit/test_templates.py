@@ -7,7 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import texts
 
-from runbook_lib.mapping.text.templates import ANY, REMEMBERED, Hole, date_function, format_date, holes, parse, reader
+from runbook_lib.mapping.text.templates import (
+    ANY,
+    REMEMBERED,
+    Hole,
+    date_function,
+    finder,
+    format_date,
+    holes,
+    literals,
+    parse,
+    reader,
+)
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="{}|:"), min_size=1, max_size=5)
 
@@ -243,6 +254,19 @@ def test_a_template_with_any_text_reads_what_fits_in_exactly_one_way(template, t
     """Against trying everything."""
     ways = all_ways(parse(template), text)
     assert reader(parse(template))(text) == (ways[0] if len(ways) == 1 else None)
+
+
+@given(starred.filter(lambda template: template.count("{x}") == 1), st.text(st.sampled_from("ab#"), max_size=9))
+@example("a{x}a", "aa")
+@example("#{x}", "#")
+def test_where_the_one_id_stands(template, text):
+    """What the hole takes, by its place."""
+    parts = parse(template)
+    pieces, place = reader(parts)(text), finder(parts)(text)
+    at = [hole.name for hole in holes(parts)].index("x")
+    assert (pieces and pieces[at]) == (place and text[slice(*place)])
+    if place:
+        assert literals(parts)[0] == text[: place[0]] or at > 0
 
 
 def test_any_text_in_a_long_one_takes_no_long():

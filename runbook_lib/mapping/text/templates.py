@@ -184,15 +184,44 @@ def reader(parts: Parts) -> Callable[[str], list[str] | None]:
     return read
 
 
-def within_text(parts: Parts) -> Callable[[str], tuple[str, list[str]] | None]:
-    """A function from a text to what the one hole takes that is not ANY, and what these take; None where it does not match."""
-    read, at = reader(parts), [hole.name != ANY for hole in holes(parts)].index(True)
+def finder(parts: Parts) -> Callable[[str], tuple[int, int] | None]:
+    """A function from a text to where the one hole that is not ANY begins and ends in it; None where it does not match."""
+    between = literals(parts)
+    are_any = [hole.name == ANY for hole in holes(parts)]
+    head, tail, size = between[0], between[-1], sum(map(len, between))
+    if not any(are_any):
 
-    def taken(text: str) -> tuple[str, list[str]] | None:
+        def find(text: str) -> tuple[int, int] | None:
+            if len(text) > size and text.startswith(head) and text.endswith(tail):
+                return len(head), len(text) - len(tail)
+            return None
+
+        return find
+    if not are_any[-1]:  # each ANY ends where its literal first stands, and the hole takes what is left
+        separators = between[1:-1]
+
+        def find_last(text: str) -> tuple[int, int] | None:
+            at, end = len(head), len(text) - len(tail)
+            if not (text.startswith(head) and text.endswith(tail)):
+                return None
+            for separator in separators:
+                place = text.find(separator, at, end)
+                if place < 0:
+                    return None
+                at = place + len(separator)
+            return (at, end) if at < end else None
+
+        return find_last
+    read, number = reader(parts), are_any.index(False)
+
+    def find_among(text: str) -> tuple[int, int] | None:
         pieces = read(text)
-        return (pieces.pop(at), pieces) if pieces else None
+        if pieces is None:
+            return None
+        start = sum(map(len, between[: number + 1])) + sum(map(len, pieces[:number]))
+        return start, start + len(pieces[number])
 
-    return taken
+    return find_among
 
 
 def _starred_reader(parts: Parts) -> Callable[[str], list[str] | None]:
