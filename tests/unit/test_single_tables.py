@@ -243,6 +243,14 @@ def test_two_keys_that_become_one_quarantine_the_item():
     assert row.reason == "two keys of the map become one"
 
 
+def test_two_names_that_become_one_in_json_text_leave_it_as_it_is():
+    """A reader of the text would see only one of them."""
+    text = json.dumps({"1": 1, new("Items", "1"): 2})
+    rules = """{id: null, references: {"a:json{keys}": {to: Items, dangling: keep}}}"""
+    row = routed(rules, {"a": {"S": text}}, exists=lambda entry, old: old == {"S": "1"})
+    assert (row.item["a"], row.unreadable) == ({"S": text}, ["a:json{keys}"])
+
+
 # {*} and several parents
 
 

@@ -175,6 +175,8 @@ def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) 
     if text[at] == "}":
         return at + 1
     _tell(paths.not_map, replace)
+    if paths.keys is not None:
+        return _names(text, at, paths.keys.end, replace, spans)
     below = paths.below
     while text[at] != "}":
         member = _MEMBER.match(text, at)
@@ -183,16 +185,7 @@ def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) 
         else:
             name, end = json.decoder.scanstring(text, at + 1, True)
             start = end = after = _SPACE.match(text, _SPACE.match(text, end).end() + 1).end()  # past the colon
-        if paths.keys is not None and name:
-            raw = replace(paths.keys.end, name, False)
-            after = _COMMA.match(text, _decoder.raw_decode(text, start)[1]).end()
-            if raw == TAKE_OUT:
-                spans.append((at, _decoder.raw_decode(text, start)[1], TAKE_OUT))
-                _widen(text, first, at, after, spans)
-            elif raw is not None:
-                spans.append((at, json.decoder.scanstring(text, at + 1, True)[1], raw))
-            at = after
-        elif name in below or paths.every is not None:
+        if name in below or paths.every is not None:
             inner = below.get(name) or paths.every
             after = _COMMA.match(text, _find(text, start, inner, replace, spans)).end()
             if _is_out(spans, start):
@@ -202,6 +195,27 @@ def _members(text: str, at: int, paths: Paths, replace: ReplaceAt, spans: list) 
             at = after
         else:
             at = _COMMA.match(text, _decoder.raw_decode(text, start)[1]).end()
+    return at + 1
+
+
+def _names(text: str, first: int, path: int, replace: ReplaceAt, spans: list) -> int:
+    """The members of an object whose names stand at a path, from the first on."""
+    at, names = first, set()
+    while text[at] != "}":
+        name, named = json.decoder.scanstring(text, at + 1, True)
+        end = _decoder.raw_decode(text, _SPACE.match(text, _SPACE.match(text, named).end() + 1).end())[1]
+        after = _COMMA.match(text, end).end()
+        raw = replace(path, name, False) if name else None
+        if raw == TAKE_OUT:
+            spans.append((at, end, TAKE_OUT))
+            _widen(text, first, at, after, spans)
+        else:
+            name = name if raw is None else json.loads(raw)
+            if name in names:
+                raise NotJson("two names of an object become one")
+            names.add(name)
+            spans += [(at, named, raw)] if raw is not None else []
+        at = after
     return at + 1
 
 

@@ -125,7 +125,7 @@ def _closure_units(plan: Plan, units: dict[str, int]) -> Counter:
     found = Counter({name: min(number, PAGE_UNITS) for name, number in units.items()})
     for name in {parent for route in plan.routes.values() for parent in route.entry.parents()} & plan.routes.keys():
         entry, key = plan.routes[name].entry, plan.routes[name].shape.source_key
-        if len(key) > 1 or key[0][0] != entry.model.id:
+        if len(key) > 1 or key[0][0] != entry.model.id_rule:
             found[entry.source] = units[entry.source] + min(units[entry.source], PAGE_UNITS)
     return found
 

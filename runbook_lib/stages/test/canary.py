@@ -270,7 +270,7 @@ def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
     """The source items with these ids: by key where the id is the whole key, else by one scan of the table."""
     wire, table = plan.source.wire, route.entry.source
     key = route.shape.source_key
-    if len(key) == 1 and key[0][0] == route.entry.model.id:
+    if len(key) == 1 and key[0][0] == route.entry.model.id_rule:
         found = wire.get_many(table, [{key[0][0]: old} for old in ids])
         return [item for item in found if item is not None and route.selects(item)]
     wanted, found = {id_hash(route.entry.name, old) for old in ids}, []
