@@ -50,7 +50,9 @@ class Case:
         mode, size, references = name.split("-")
         most = {"copy": len(REFERENCES), "split": len(REFERENCES), "single": len(INSIDE)}.get(mode, -1)
         if size not in BYTES or int(references) > most:
-            raise ValueError(f"{name}: no such case; it is copy, split or single, {', '.join(BYTES)}, 0 to {max(most, 0)}")
+            raise ValueError(
+                f"{name}: no such case; it is copy, split or single, {', '.join(BYTES)}, 0 to {max(most, 0)}"
+            )
         return Case(mode, size, int(references), items)
 
     @property

@@ -1,4 +1,4 @@
-"""The demo's data, generated from a seed: the same seed gives the same bytes. Pure; every value is invented.
+"""The demo's data, generated from a seed: the same seed gives the same bytes. Every value is invented.
 
 EXPECTED lists what the data contains for the default seed, and so what each stage must find:
 
@@ -16,14 +16,22 @@ table_split  items        items in the one source table
              unrouted     items that no entry selects
              undated      entry -> items written with the month 0000-00
              sparse       entry -> items written that are left out of GSI1, having no created_at
+shop_copy,   items        in the one source table
+shop_split   selected     items per entry
+             expired      of them those that the entry leaves out
+             unrouted     items that no entry selects
 """
+
+import time
 
 from .crm import crm_items
 from .env import COUNTS, env_tables
+from .shop import shop_items
 from .words import Item, typed_item
 
 SEED = 2025
 ENV_REGION, ENV_SOURCE, ENV_TARGET = "us-west-1", "demodev", "demoprod"
+SHOP_REGION, SHOP_TABLE = "eu-central-1", "shop-demoshop"
 CRM_REGION, CRM_TABLE = "ap-southeast-2", "expressnext-crm"
 
 EXPECTED: dict[str, dict] = {
@@ -63,6 +71,18 @@ EXPECTED: dict[str, dict] = {
         "undated": {"Leads": 12, "Deals": 3, "Resources": 2, "Pipelines": 1},
         "sparse": {"Leads": 8, "Deals": 2, "Resources": 2, "Pipelines": 1},
     },
+    "shop_copy": {
+        "items": 563,
+        "selected": {"Customers": 60, "Orders": 148, "Lines": 287, "Products": 40, "Carts": 30},
+        "expired": {"Carts": 12},
+        "unrouted": 0,
+    },
+    "shop_split": {
+        "items": 563,
+        "selected": {"Customers": 60, "Orders": 148, "Lines": 287, "Products": 40},
+        "expired": {},
+        "unrouted": 30,
+    },
 }
 
 
@@ -92,3 +112,8 @@ def env_copy_target() -> dict[str, list[Item]]:
 def table_split_source(seed: int = SEED) -> list[Item]:
     """Wire items of the CRM table that is split."""
     return crm_items(seed)
+
+
+def shop_source(seed: int = SEED, now: float | None = None) -> list[Item]:
+    """Wire items of the shop's single table, as it is at `now` (seconds since 1970; default: the clock's)."""
+    return shop_items(seed, int(time.time() if now is None else now))

@@ -19,7 +19,14 @@ from ..verdict import PASS, REVIEW, STOPPED
 from .data import EXPECTED
 from .world import World
 
-MIGRATIONS = {"env_copy": ("QuoteItems", 3), "table_split": ("Leads", 5)}  # what 02 tests of each, and how many
+# What 02 tests of each, and how many
+MIGRATIONS = {
+    "env_copy": ("QuoteItems", 3),
+    "table_split": ("Leads", 5),
+    "shop_copy": ("Lines", 3),
+    "shop_split": ("Lines", 3),
+}
+CLEAN = ("shop_copy", "shop_split")  # those whose data holds nothing that asks for a decision
 WITH_ROLLBACK = "table_split"  # the migration that the demo rolls back
 # How each stage must end.
 VERDICTS = {"01_analyze": REVIEW, "02_test": PASS, "03_migrate": REVIEW, "04_validate": REVIEW}
@@ -42,6 +49,7 @@ def run_demo(outputs: str) -> int:
                 "03_migrate": writing,
             }
             for stage, verdict in VERDICTS.items():
+                verdict = PASS if name in CLEAN else verdict
                 execution = _stage(stage, run, parameters, own.get(stage, {}))
                 wrong += _problems(name, stage, execution, verdict, run)
             if name == WITH_ROLLBACK:
@@ -51,7 +59,7 @@ def run_demo(outputs: str) -> int:
         print("\nThese stages did not end as the sample data requires:\n  " + "\n  ".join(wrong))
         return 1
     print(
-        "\nEvery stage ended as expected. REVIEW, because the sample data contains what real data contains: dangling references,"
+        "\nEvery stage ended as expected. REVIEW, where the sample data contains what real data contains: dangling references,"
         "\nvalues that do not convert, unknown item types. The reports count, list and explain each of them."
         f"\nOpen {index}"
     )
@@ -137,11 +145,13 @@ def _expected(name: str) -> dict[str, int]:
             "extra": sum(planted["foreign"].values()),
             **dict.fromkeys(("quarantined", "conflicts", "unrouted", "failed", "missing", "different"), 0),
         }
-    quarantined = sum(number for found in planted["quarantined"].values() for number in found.values())
-    conflicts, scanned = sum(planted["conflicts"].values()), sum(planted["selected"].values())
+    quarantined = sum(number for found in planted.get("quarantined", {}).values() for number in found.values())
+    conflicts, scanned = sum(planted.get("conflicts", {}).values()), sum(planted["selected"].values())
+    expired = sum(planted.get("expired", {}).values())
     return {
         "scanned": scanned,
-        "inserted": scanned - quarantined - conflicts,
+        "expired": expired,
+        "inserted": scanned - quarantined - conflicts - expired,
         "quarantined": quarantined,
         "conflicts": conflicts,
         "unrouted": planted["unrouted"],

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from ..process import replace_environment
 from . import data as demo_data
 from . import server as demo_server
-from .data import CRM_REGION, CRM_TABLE, ENV_REGION, ENV_SOURCE, ENV_TARGET, EXPECTED, SEED
+from .data import CRM_REGION, CRM_TABLE, ENV_REGION, ENV_SOURCE, ENV_TARGET, EXPECTED, SEED, SHOP_REGION, SHOP_TABLE
 from .words import Item
 
 BATCH = 25  # items in one BatchWriteItem
@@ -41,6 +41,7 @@ class World:
             ending.enter_context(replace_environment(environment(self.endpoint, dict(os.environ))))
             seed_env_copy(self.client(ENV_REGION), self.seed)
             seed_table_split(self.client(CRM_REGION), self.seed)
+            seed_shop(self.client(SHOP_REGION), self.seed)
             self._ending = ending.pop_all()
         return self
 
@@ -97,6 +98,32 @@ def seed_table_split(client, seed: int = SEED) -> None:
     """Writes to the client's endpoint: the CRM table. The demo creates the four new tables."""
     _create(client, CRM_TABLE, {"pk": "HASH", "sk": "RANGE"})
     _fill(client, CRM_TABLE, demo_data.table_split_source(seed))
+
+
+def seed_shop(client, seed: int = SEED) -> None:
+    """Writes to the client's endpoint: the shop's single table, with a local and a global index and a time to live."""
+    keys = {"byUpdate": ("PK", "updatedAt"), "GSI1": ("GSI1PK", "GSI1SK")}
+    local, global_ = (
+        {"IndexName": name, "KeySchema": _schema(keys[name]), "Projection": {"ProjectionType": kind}}
+        for name, kind in (("byUpdate", "KEYS_ONLY"), ("GSI1", "ALL"))
+    )
+    names = ("PK", "SK", "updatedAt", "GSI1PK", "GSI1SK")
+    client.create_table(
+        TableName=SHOP_TABLE,
+        KeySchema=_schema(("PK", "SK")),
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+        LocalSecondaryIndexes=[local],
+        GlobalSecondaryIndexes=[global_],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=SHOP_TABLE, WaiterConfig={"Delay": 1})
+    expiry = {"AttributeName": "expiresAt", "Enabled": True}
+    _optional(client.update_time_to_live, TableName=SHOP_TABLE, TimeToLiveSpecification=expiry)
+    _fill(client, SHOP_TABLE, demo_data.shop_source(seed))
+
+
+def _schema(names: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=True)]
 
 
 def _create(client, table: str, key: dict[str, str], indexes: dict[str, str] | None = None, stream: bool = False):

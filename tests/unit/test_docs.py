@@ -210,7 +210,8 @@ def sequences(first: str) -> list:
 def test_items_in_the_pages_become_what_the_pages_say(mapping, info, source, kind, wanted):
     """Through the real route, for target environment prod."""
     entry = info.split()[2]
-    keys_of_source = {"pk": "S", "sk": "S"} if '"pk"' in source else {"id": "S"}
+    names = next((names for names in (("pk", "sk"), ("PK", "SK")) if f'"{names[0]}"' in source), ("id",))
+    keys_of_source = dict.fromkeys(names, "S")
     route = routes_of(mapping, {entry: keys_of_source})[entry]
     result = route.route(typed(json.loads(source, parse_float=Decimal)))
     if kind == "text quarantined":
