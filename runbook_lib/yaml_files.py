@@ -182,9 +182,12 @@ def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0o600) 
     raise ValueError("it is not a regular file")
 
 
-def read_whole(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
-    """The bytes of a regular file. Read-only. Raises OSError; ValueError, a reason, for any other file and a larger one."""
-    with open(open_regular(path), "rb") as file:
+def read_whole(path: Path, most: int = MAX_FILE_BYTES, flags: int = os.O_RDONLY) -> bytes:
+    """The bytes of a regular file; `flags` as for os.open. Read-only.
+
+    Raises OSError; ValueError, a reason, for any other file and a larger one.
+    """
+    with open(open_regular(path, flags), "rb") as file:
         content = file.read(most + 1) if os.fstat(file.fileno()).st_size <= most else None
     if content is None or len(content) > most:
         raise ValueError(f"it is larger than {most:,} bytes")

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, WrapValidator, field_validator, model_validator
@@ -190,6 +191,16 @@ class Keys(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Code:
+    """A Python file beside the mapping, as it was read once: what the fingerprint covers is what runs."""
+
+    file: str  # its name
+    source: bytes
+    compiled: CodeType
+    defined: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # by it, once it was executed
+
+
+@dataclass(frozen=True)
 class Entry:
     """One entry with its defaults filled in and its table names resolved; the input from which routes are compiled."""
 
@@ -206,6 +217,7 @@ class Entry:
     inside: dict[tuple, str] = field(default_factory=dict)  # steps of what is rewritten inside the records that its
     # paths hold -> what `dangling` says there
     like_source: bool = False  # `create` was resolved against the source
+    code: Code | None = None  # of `transform`; None also where it is not to run
 
     @property
     def dropped(self) -> set[str]:

@@ -29,6 +29,7 @@ from .ids import FORMATS, KEEP, fits, id_function
 from .model import Entry
 from .references import Parents, Several, compile_references, remembering
 from .text import templates
+from .transform import compile_transform
 from .walkers import GONE, Found, left, walkers
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
@@ -58,6 +59,7 @@ class Row:
     values: bytes | None = None  # `serialize_values` of the item, where it is to be inserted
     fell_back: Sequence[str] = ()  # fields whose value did not convert, by `on_error: default` or `rest`
     several: Sequence[str] = ()  # reference paths whose value is an id of several entries
+    before: dict | None = None  # the item before the transform, where that has changed it
     _key_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -147,6 +149,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     rewrite = compile_references(entry, parents) if entry.paths else None
     build, build_key = _compile_build(entry, shape), _compile_build(entry, shape, keys_only=True)
     source_key_of, key_of = _attributes_of(shape.source_key), _attributes_of(shape.target_key)
+    transform = compile_transform(entry, dict(shape.target_key))
     check_keys = _compile_key_check(shape)
     known, remember = remembering(parents, name)
     is_inside, may_be_several = bool(entry.id_parts), any(len(several) > 1 for several in entry.references_to.values())
@@ -202,6 +205,8 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
                 rewrite(item, target, found, unreadable)
             if build is not None:
                 target, sparse, fell_back = build(target)
+            if transform is not None:
+                before, target = target, transform(target)
             check_keys(target)
             raw = serialize(target)
             digest = _digest(target, raw)
@@ -217,6 +222,8 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         )
         if fell_back:
             row.fell_back = fell_back
+        if transform is not None and target is not before:
+            row.before, row.sparse = before, [name for name in sparse if name not in target]
         if may_be_several:
             row.several = [path for path in unreadable if isinstance(path, Several)]
             row.unreadable = [path for path in unreadable if not isinstance(path, Several)]

@@ -4,7 +4,7 @@ import secrets
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ..mapping.model import Entry, FieldRule, Mapping
@@ -31,6 +31,7 @@ TONES = {  # what happened to an attribute -> its colour; copied ones are not li
     "converted": "accent",
     "moved": "accent",
     "merged": "accent",
+    "transformed": "accent",
     "changed": "look",
     "dropped": "quiet",
 }
@@ -60,6 +61,9 @@ def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
 
     With the mapping's entry it knows the rules; without it, it infers them from the changes.
     """
+    if row.before is not None:
+        by_rules = replace(row, item=row.before, before=None)
+        return _transformed(changes(source, by_rules, entry), by_rules, row, entry)
     rules = (entry.model.fields if entry else None) or {}
     rest = _rest_name(source, row, entry)
     used: set[str] = set()
@@ -88,6 +92,27 @@ def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
             dropped = Change(name, before, None, "dropped", "dropped")
             found.append(_reference(name, before, None, gone, entry) if gone else dropped)
     return found
+
+
+def _transformed(found: list[Change], by_rules: Row, row: Row, entry: Entry | None) -> list[Change]:
+    """What the rules have done, followed by what the transform has made of it."""
+    by, rest = f"by {entry.model.transform}" if entry else "by a function", _rest_name(by_rules.source, by_rules, entry)
+    before, after = by_rules.item, row.item
+    rest_before, rest_after = [item.get(rest, {}).get("M", {}) for item in (before, after)]
+    changed = []
+    for change in found:
+        was, now = [
+            (in_rest if change.kind == "moved" else item).get(change.attribute)
+            for item, in_rest in ((before, rest_before), (after, rest_after))
+        ]
+        if change.after is not None and now is not was:
+            what = f"transformed {by}" if now else f"left out {by}"
+            change = replace(change, after=now, kind="transformed", what=what, shown=None)
+        changed.append(change)
+    added = [(name, value) for name, value in after.items() if name not in before]
+    if rest in before:
+        added += [(f"{rest}.{name}", value) for name, value in rest_after.items() if name not in rest_before]
+    return changed + [Change(name, None, value, "made", f"made {by}") for name, value in added]
 
 
 def _change(

@@ -27,6 +27,7 @@ DECIDING = {  # what decides what an item becomes and how that is recorded → t
     "references": "mapping/references.py",
     "fields": "mapping/fields.py",
     "routes": "mapping/routes.py",
+    "transform": "mapping/transform.py",
     "journal": "journal/log.py",
     "journal rows": "journal/intents.py",
     "journal on a store": "walk/workers/object_log.py",

@@ -13,6 +13,7 @@ from ..mapping.model import Entry, FieldRule, default_of
 from ..mapping.routes import Route, Row
 from ..mapping.text.conversions import convert
 from ..mapping.text.templates import finder
+from ..mapping.transform import touched
 from ..mapping.walkers import Places
 from ..values import MAX_ATTRIBUTES, add_counts, is_empty, text_of
 from ..verdict import FAIL, REVIEW, Alert, plural
@@ -30,7 +31,7 @@ class Ledger:
 
     def __init__(self, entry: Entry):
         """`entry`: whose rows they are."""
-        model = entry.model
+        self._model = model = entry.model
         self._id = model.id if model.renews_ids else None
         self._tops = {path: steps[0] for path, steps in entry.paths.items()}
         # Attributes in which ids stand deeper, within text or within a record: what is written there is not an id itself.
@@ -87,6 +88,8 @@ class Ledger:
         """What became of the attributes of these rows."""
         found: LedgerPage = defaultdict(Counter)
         sources, items = [row.source for row in rows], [row.item for row in rows]
+        if self._model.transform:
+            items = [row.before or row.item for row in rows]  # the rules' words are decided on what they have made
         columns = (rows, sources, items, self._rests(items))
         alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for at, source in enumerate(sources):
@@ -107,7 +110,19 @@ class Ledger:
             lacking = [item for item, has in zip(items, sources, strict=True) if source not in has]
             if number := sum([item.get(field) == default for item in lacking]):
                 found[source]["defaulted"] += number
+        if self._model.transform:
+            self._count_transformed(found, columns, news)
         return found
+
+    def _count_transformed(self, found: LedgerPage, columns: tuple[Sequence, ...], news: dict[str, list]) -> None:
+        """Counts as transformed what would be copied or in the rest, where the transform has changed it or taken it out."""
+        for at, row in enumerate(columns[0]):
+            for name in touched(row, self._model):
+                one = Counter()
+                self._count(one, name, *_those([at], *columns), [news[name][at] if name in news else None])
+                if one["copied"] or one["rest"]:
+                    found[name] -= one
+                    found[name]["transformed"] += 1
 
     def _count_alike(
         self, found: LedgerPage, shape: tuple[str, ...], columns: tuple[Sequence, ...], group: list[int]

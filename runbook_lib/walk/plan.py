@@ -148,18 +148,28 @@ def _compile(
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
 
 
-def open_plan(parameters: Parameters, *, chosen: list[str] | None = None, undo: bool = False, run_id: str = "") -> Plan:
+def open_plan(
+    parameters: Parameters,
+    *,
+    mapping: Mapping | None = None,
+    chosen: list[str] | None = None,
+    undo: bool = False,
+    run_id: str = "",
+) -> Plan:
     """The plan for the parameters; `chosen` names the entries to work on (default all). Read-only.
 
-    `run_id`: the run in whose name roles are assumed.
+    `mapping`: that of the parameters, where it has been loaded. `run_id`: the run in whose name roles are assumed. With
+    `undo` no transform runs: its code is the mapping's, and a rollback needs none.
 
     Raises Refused (with MappingError, ParametersError): bad input, no access, a missing source table, source equal to
     target, a production target at an unknown endpoint, an engine that cannot be had, an id format that does not fit.
     """
-    mapping = load_mapping(parameters)
+    mapping = mapping or load_mapping(parameters)
     mapping.check_names(chosen or [])
     limits = parameters.limits
-    if not undo:
+    if undo:
+        mapping = replace(mapping, entries={name: replace(e, code=None) for name, e in mapping.entries.items()})
+    else:
         check_engine(limits)
     limiter = RateLimiter(budgets_of(limits, tables_of(mapping.entries)), patience=60 * limits.patience)
     role = parameters.target.rollback_role_arn if undo else None

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,9 +19,10 @@ from ...parameters import Parameters
 from ...yaml_files import expand, explain, read_yaml, suggest
 from .. import conditions
 from ..create import Create
-from ..model import NOT_WRITTEN, Entry, EntryModel, IdInside, Keys, Mapping, MappingModel, Reference
+from ..model import NOT_WRITTEN, Code, Entry, EntryModel, IdInside, Keys, Mapping, MappingModel, Reference
 from ..references import paths_in_record
 from ..text import paths, templates
+from ..transform import code_file, read_code
 from .checks import (
     Mistake,
     Mistakes,
@@ -59,8 +61,9 @@ def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Ma
         raise MappingError(explain(problem, file, MappingModel)) from None
     mistakes: list[Mistake] = []
     entries = {}
+    read_beside = cache(partial(read_code, parameters.mapping_path().parent))
     for name, model in models.items():
-        reader = _Reader(name, model, models, parameters)
+        reader = _Reader(name, model, models, parameters, read_beside)
         entries[name] = reader.entry()
         mistakes += reader.mistakes
     _refuse(file, mistakes)
@@ -76,6 +79,9 @@ def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Ma
         name: [entry.source, entry.target, entry.model.model_dump(by_alias=True, exclude=set(NOT_WRITTEN))]
         for name, entry in entries.items()
     }
+    for name, entry in entries.items():
+        if entry.code:
+            resolved[name].append(hashlib.sha256(entry.code.source).hexdigest())
     # repr for Decimal: 1.5 and "1.5" are not the same mapping. In the order of the file, which {PK, SK} depends on.
     fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], default=repr).encode())
     return Mapping(file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest())
@@ -89,8 +95,16 @@ def _refuse(file: str, mistakes: Iterable[Mistake]) -> None:
 class _Reader:
     """Resolves one entry, and collects its mistakes."""
 
-    def __init__(self, name: str, model: EntryModel, models: dict[str, EntryModel], parameters: Parameters):
+    def __init__(
+        self,
+        name: str,
+        model: EntryModel,
+        models: dict[str, EntryModel],
+        parameters: Parameters,
+        read_beside: Callable[[str], Code],
+    ):
         self._name, self._model, self._models, self._parameters = name, model, models, parameters
+        self._read_beside = read_beside
         self.mistakes: list[Mistake] = []
 
     def entry(self) -> Entry:
@@ -116,6 +130,9 @@ class _Reader:
         drops = [self._try(("drop", path), _drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
         id_parts = self._try(("id",), _id_parts, model.id_rule) or ()
+        code = None
+        if model.transform is not None and (file := self._try(("transform",), code_file, model.transform)):
+            code = self._try(("transform",), self._read_beside, file)
         for check in (check_accept, check_fields, check_queries):
             self._collect(check(model))
         return Entry(
@@ -128,6 +145,7 @@ class _Reader:
             conditions=tuple(one for one in where if one),
             id_parts=id_parts,
             drops=tuple(steps for steps in drops if steps),
+            code=code,
         )
 
     def _say(self, place: tuple[str, ...], says: str) -> None:

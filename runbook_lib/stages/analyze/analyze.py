@@ -17,7 +17,7 @@ from ...mapping.references import REMEMBERED
 from ...mapping.routes import Reject, Row
 from ...mapping.walkers import Found
 from ...run.spill import HashLog, Spool
-from ...values import add_counts, has_expired, size, text_of
+from ...values import MAX_ATTRIBUTES, add_counts, has_expired, size, text_of
 from ...walk.ledger import Ledger
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
@@ -39,12 +39,14 @@ from .costs import (
 )
 from .findings import mapping_checks, undeclared_checks, walk_checks
 from .names import Names
+from .repeatable import check_repeatable
 from .skew import Spread, SpreadPage, skew_checks
 from .structure import structure_checks
 
 SAMPLES = 2  # samples shown before and after, per entry
 PAGE_BYTES = 1 << 20  # of one Scan response, at most
 MEASURED = 32  # items of a page, at least, whose size in the source is measured
+FURTHER_REASONS = "further reasons"
 NO_ID = bytes(16)  # stands for the id in a reference that names no entry
 
 
@@ -87,7 +89,11 @@ class Observer:
         self._now = time.time()
 
     def __call__(self, routed: Routed) -> None:
-        """Counts a page, and reads the target where it holds items."""
+        """Counts a page, and reads the target where it holds items.
+
+        Raises MappingError where a transform gives different results for one item.
+        """
+        check_repeatable(routed, self._plan.by_source()[routed.page.table])
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in routed.rows:
             rows[row.entry].append(row)
@@ -193,7 +199,11 @@ class Observer:
     def _count_reject(self, reject: Reject) -> None:
         table = self.tables[reject.entry]
         table.quarantined += 1
-        table.reasons[reject.attribute, reject.reason] += 1
+        why = (reject.attribute, reject.reason)
+        # The words of a transform may be as many as the items.
+        table.reasons[
+            why if why in table.reasons or len(table.reasons) < MAX_ATTRIBUTES else ("", FURTHER_REASONS)
+        ] += 1
         self._list("quarantine", reject.entry, reject.source_key, reject.attribute, reject.reason)
 
     def _count_references(self, entry: str, things: list[Row | Reject]) -> None:

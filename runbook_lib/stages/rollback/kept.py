@@ -86,7 +86,7 @@ def _compare(checkpoint: Checkpoint, plan: Plan, target: Wire, batch: list[tuple
         elif item is None:
             _say(line, "its source item is gone")
         elif inserted is None:
-            _say(line, _other(checkpoint, plan) or "its source item has changed, too")
+            _say(line, _other(checkpoint, plan, entry) or "its source item has changed, too")
         else:
             found_out = differences(inserted.item, there)[:ATTRIBUTES]
             line["attribute"] = ", ".join(name for name, _, _ in found_out)
@@ -112,9 +112,10 @@ def _as_inserted(routes: list[Route], item: dict, row: JournalRow) -> Row | None
     return None
 
 
-def _other(checkpoint: Checkpoint, plan: Plan) -> str | None:
+def _other(checkpoint: Checkpoint, plan: Plan, entry: str) -> str | None:
     try:
         checkpoint.stage_journal().check_identity(plan.identity)
     except Refused:
         return "the mapping or the program has changed"
-    return None
+    known = plan.mapping.entries.get(entry)
+    return f"a rollback does not run {known.model.transform}" if known and known.model.transform else None

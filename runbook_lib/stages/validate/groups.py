@@ -56,7 +56,17 @@ def explained(groups: Mapping[Group, int], entries: Mapping[str, Entry]) -> list
 
 
 def rule_of(entry: Entry, attribute: str) -> str:
-    """What makes an attribute of the target: `copied`, `id`, `reference PATH`, `fields.NAME: …`, `rest`, or `none`."""
+    """What makes an attribute of the target: `copied`, `id`, `reference PATH`, `fields.NAME: …`, `rest`, or `none`.
+
+    With `, transform FILE.py:FUNCTION` where the entry has one; that alone, where no rule makes the attribute.
+    """
+    rule, transform = _rule_of(entry, attribute), entry.model.transform
+    if not transform:
+        return rule
+    return f"transform {transform}" if rule == "none" else f"{rule}, transform {transform}"
+
+
+def _rule_of(entry: Entry, attribute: str) -> str:
     model = entry.model
     if model.fields is not None and attribute in model.fields:
         rule = model.fields[attribute]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...discover.renewed import Renewed, hashed
 from ...mapping.ids import id_hash
-from ...mapping.routes import Route
+from ...mapping.routes import Reject, Route
 from ...mapping.walkers import LINK_BYTES
 from ...run.spill import HashLog, HashSet
 from ...values import key_hash, text_of
@@ -109,7 +109,7 @@ class _Made(NamedTuple):
     """What an entry that is not chosen makes of a source item."""
 
     entry: str
-    key: dict  # target key
+    key: dict | None  # target key; None of an item that its transform quarantines
     old: dict | None  # id of the source
 
 
@@ -131,14 +131,17 @@ def _others(
 
     def make(page: Page, routes: list[Route], *_: object) -> list[_Made]:
         found, doubtful = keys_of(page, routes)
-        made = [_Made(route.entry.name, key, route.id_of(item)) for route, item, key in found]
+        made = [
+            _Made(route.entry.name, None if _is_quarantined(route, item) else key, route.id_of(item))
+            for route, item, key in found
+        ]
         return made + [_Made(row.entry, row.key, row.old) for row in whole_rows(others, page.table, doubtful)]
 
     def collect(made: list[_Made]) -> None:
         for one in made:
             if one.old is not None and plan.mapping.entries[one.entry].model.renews_ids:
                 renewed.add(one.entry, *hashed([text_of(one.old)]))
-        for target, of_target in plan.by_target(made).items():
+        for target, of_target in plan.by_target(one for one in made if one.key is not None).items():
             if target in targets:
                 keys[target].extend([key_hash(one.key) for one in of_target])
             asked = [one for one in of_target if one.entry in parents and one.old is not None]
@@ -151,5 +154,12 @@ def _others(
         on_page()
 
     if left_out:
-        walk(others, collect, attributes=key_attributes_of(others), route=make)
+        transforming = {route.entry.source for route in others.routes.values() if route.entry.code}  # read whole
+        attributes = {table: names for table, names in key_attributes_of(others).items() if table not in transforming}
+        walk(others, collect, attributes=attributes, route=make)
     return {target: log.frozen() for target, log in keys.items()}
+
+
+def _is_quarantined(route: Route, item: dict) -> bool:
+    """Whether a transform quarantines an item whose key is right. Nothing but a transform needs the whole item for that."""
+    return route.entry.code is not None and isinstance(route.route(item), Reject)

@@ -55,6 +55,7 @@ class Shared:
     place: str
     bases: dict[tuple[str, int], BaseFile]  # source table, segment
     mapping: tuple[str, bytes]  # the file's name and content
+    code: dict[str, bytes]  # likewise of the files of its transforms
     known: Blob | None
 
 
@@ -143,7 +144,10 @@ class SharedJournal:
         }
         mapping = plan.parameters.mapping_path()
         known = self._put_known(plan)
-        self.about = Shared(self._store.url, self._place, self._bases, (mapping.name, mapping.read_bytes()), known)
+        code = {entry.code.file: entry.code.source for entry in plan.mapping.entries.values() if entry.code}
+        self.about = Shared(
+            self._store.url, self._place, self._bases, (mapping.name, mapping.read_bytes()), code, known
+        )
 
     def _begin(self, plan: Plan, segment: Segment) -> Path:
         entries = [route.entry.name for route in plan.by_source()[segment.table]]
@@ -209,15 +213,18 @@ class WorkerFolder:
     """The worker's side: a folder of its own in the place of the run's, which it does not see; it goes with the block."""
 
     def __init__(self, run_id: str, stage: str, shared: Shared):
-        """Makes the folder, with the mapping file in it. Raises Refused where the store cannot be opened."""
+        """Makes the folder, with the mapping file and its transforms' files in it.
+
+        Raises Refused where the store cannot be opened.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="runbook-")
         self._store, self._shared = Store(shared.url), shared
         self.run = Run(run_id, Path(self._folder.name, run_id))
         self.stage = _ObjectStage(self.run, stage, self._store, shared)
         make_folder(self.stage.folder)
-        name, content = shared.mapping
-        self.mapping = Path(self._folder.name, name)
-        self.mapping.write_bytes(content)
+        for name, content in (*shared.code.items(), shared.mapping):
+            self.mapping = Path(self._folder.name, name)
+            self.mapping.write_bytes(content)
 
     def __enter__(self) -> "WorkerFolder":
         return self

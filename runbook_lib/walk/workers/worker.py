@@ -18,9 +18,11 @@ from ...dynamo.requests import guarded
 from ...errors import Interrupted, Refused, RunbookError
 from ...journal.stage import Stage, created_tables
 from ...journal.table_file import Position
+from ...mapping.file.load import load_mapping
 from ...parameters import build_parameters
 from ...run import lease_file as lease_cell
 from ...run import locks
+from ...run.fingerprints import identity_of
 from ...run.folder import Run
 from ...run.spill import HashSet
 from .. import control
@@ -153,15 +155,18 @@ class _Worker:
         self._stage = own.stage if own else Stage(self._run, job.stage)
         parameters = job.parameters | ({"mapping": str(own.mapping)} if own else {})
         recall_new_tables(created_tables(self._run))
-        plan = open_plan(build_parameters(parameters), chosen=job.chosen, run_id=job.run_id)
-        known = own.known() if own else job.known and HashSet.open(job.known)
-        if known is not None:
-            plan = with_known(plan, known)
-        if (mine := self._stage.identity(plan.identity)) != job.identity:
+        parameters = build_parameters(parameters)
+        mapping = load_mapping(parameters)
+        # Before anything of the mapping runs: its transforms are code.
+        if (mine := self._stage.identity(identity_of(mapping, parameters))) != job.identity:
             other = next(key for key in mine if mine[key] != job.identity[key])
             raise Refused(
                 f"a worker has a different {other} from the process that started it; use the same everywhere."
             )
+        plan = open_plan(parameters, mapping=mapping, chosen=job.chosen, run_id=job.run_id)
+        known = own.known() if own else job.known and HashSet.open(job.known)
+        if known is not None:
+            plan = with_known(plan, known)
         for label, mine in sides_of(plan).items():
             for what, value in mine.items():
                 if what == "tables" and value != job.sides[label][what]:
