@@ -2,6 +2,7 @@
 
 Marks of code blocks in docs/mapping.md, behind the language:
 yaml mapping       a whole mapping file: it is loaded
+python FILE.py     a file that lies beside every mapping of the page
 yaml entries       what stands under `tables:`: loaded with the names of tables and `id: id` given
 yaml mistake       as yaml mapping; the text block that follows is the sentence it is refused with
 json source ENTRY  an item, as plain JSON, for an entry of the mapping above; what becomes of it follows:
@@ -187,6 +188,7 @@ def examples() -> Iterator[tuple[str, str, str]]:
 
 
 EXAMPLES = list(examples())
+FILES = {info.split()[1]: text for info, text in blocks(MAPPING) if info.startswith("python ")}
 
 
 def cases(*infos: str) -> list:
@@ -197,7 +199,7 @@ def cases(*infos: str) -> list:
 def test_mappings_in_the_pages_are_right(info, mapping, text, monkeypatch):
     """They load, and so do the README's."""
     monkeypatch.delenv("OLD_TABLE", raising=False)
-    assert mapping_of(mapping, region="eu-west-1").entries
+    assert mapping_of(mapping, FILES, region="eu-west-1").entries
 
 
 def sequences(first: str) -> list:
@@ -212,7 +214,7 @@ def test_items_in_the_pages_become_what_the_pages_say(mapping, info, source, kin
     entry = info.split()[2]
     names = next((names for names in (("pk", "sk"), ("PK", "SK")) if f'"{names[0]}"' in source), ("id",))
     keys_of_source = dict.fromkeys(names, "S")
-    route = routes_of(mapping, {entry: keys_of_source})[entry]
+    route = routes_of(mapping, {entry: keys_of_source}, files=FILES)[entry]
     result = route.route(typed(json.loads(source, parse_float=Decimal)))
     if kind == "text quarantined":
         assert isinstance(result, Reject)
