@@ -6,8 +6,11 @@ A mapping says it of paths of the source. This follows them to where their value
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..mapping.fields import field_of
 from ..mapping.model import Entry, FieldRule
 from ..mapping.text import templates
+from ..mapping.text.conversions import text_of_scalar
+from ..mapping.text.paths import escaped, spelled
 
 MOST = 16  # times that a text may hold an id for each to be looked at
 _DEEPER = (".", "[", ":", "{")  # begins what a path says of the inside of an attribute
@@ -70,7 +73,7 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
     for name in [name for name, rule in fields.items() if rule.template is not None]:
         parts = _flat(name, fields)
         if len(parts) == 1 and not isinstance(parts[0], str):  # as good as a copy, with what stands inside
-            paths |= {name + deeper for path in listed if (deeper := _inside(path, parts[0].name)) is not None}
+            paths |= {escaped(name) + deeper for path in listed if (deeper := _inside(path, parts[0].name)) is not None}
             continue
         holes = templates.holes(parts)
         stays = tuple(None if hole.format else hole.name in listed for hole in holes)
@@ -84,7 +87,7 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
 def _listed(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
     yield from entry.model.not_references
     if entry.model.id and not entry.model.renews_ids:
-        yield entry.model.id
+        yield escaped(entry.model.id)
     for path in entry.paths:
         if (names := entry.named(path)) and not any(entries[name].model.renews_ids for name in names):
             yield path
@@ -98,13 +101,14 @@ def _copies(entry: Entry, path: str) -> Iterator[str]:
     elif model.fields is None:
         in_rest = True
     else:
-        rules = [(name, rule, _inside(path, rule.source)) for name, rule in model.fields.items() if rule.source]
+        rules = [(name, rule, _inside(path, spelled(rule.steps))) for name, rule in model.fields.items() if rule.source]
         copies = [(name, rule, deeper) for name, rule, deeper in rules if deeper is not None]
-        yield from (name + _converted(rule, deeper) for name, rule, deeper in copies)
-        in_rest = bool(model.rest) and (not copies or any(rule.on_error == "rest" for _, rule, _ in copies))
+        yield from (escaped(name) + _converted(rule, deeper) for name, rule, deeper in copies)
+        using_up = [rule for _, rule, _ in copies if rule.uses_up]
+        in_rest = bool(model.rest) and (not using_up or any(rule.on_error == "rest" for rule in using_up))
     if in_rest:  # what the map of the rest holds in the source keeps its place there
-        is_own = model.fields is None or model.rest == "copy" or _inside(path, model.rest) is not None
-        yield path if is_own else f"{model.rest}.{path}"
+        is_own = model.fields is None or model.rest == "copy" or _inside(path, escaped(model.rest)) is not None
+        yield path if is_own else f"{escaped(model.rest)}.{path}"
 
 
 def _converted(rule: FieldRule, deeper: str) -> str:
@@ -123,11 +127,16 @@ def _flat(name: str, fields: Mapping[str, FieldRule]) -> list[str | templates.Ho
     """The template of a field, with what fields are made of in the place of the holes that read them."""
     parts = []
     for part in templates.parse(fields[name].template):
-        rule = None if isinstance(part, str) or part.format or part.name == name else fields.get(part.name)
+        read = None if isinstance(part, str) or part.format else field_of(part.steps, fields)
+        rule = None if read in (None, name) else fields[read]
         if rule is None:
-            parts.append(part)
+            parts.append(
+                part if isinstance(part, str) else templates.Hole(spelled(part.steps), part.format, part.default)
+            )
         elif rule.template is not None:
-            parts += _flat(part.name, fields)
+            parts += _flat(read, fields)
+        elif rule.is_constant:
+            parts.append(text_of_scalar(rule.constant) or "")
         else:
-            parts.append(templates.Hole(rule.source or part.name))
+            parts.append(templates.Hole(spelled(rule.steps)))
     return parts

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..errors import Quarantine
-from ..values import canonical_number, is_empty
-from . import conditions
-from .model import Entry, EntryModel, FieldRule, Keys, default_of
+from ..values import is_empty
+from .model import Entry, FieldRule, default_of
 from .text import templates
-from .text.conversions import TYPES, convert
+from .text.conversions import TYPES, text_of_scalar
+from .text.derivation import reading
+from .text.paths import VALUES, Steps, value_at
+from .walkers import taking_out
 
 NO_DATE = "not an ISO 8601 date"
 NOTHING = ()
@@ -17,6 +19,7 @@ Build = Callable[
 ]  # target item, index keys left out, fields that fell back
 # (source value, what is left over, names of fields that fell back) -> value of the field
 Copied = Callable[[dict | None, dict, list[str]], dict | None]
+Taken = Callable[[dict, dict, list[str]], dict | None]  # the same from the whole copy
 Piece = Callable[[dict, dict], str | None]  # (target item so far, copy) -> text; None: leave the attribute out
 
 
@@ -35,12 +38,12 @@ def compile_fields(
         name in model.fields and model.fields[name].on_error != "rest" for name in key_names
     )  # a key may also come from the rest
     made_of = feeding(model.fields, key_names)[0] if keys_only else model.fields.keys()
-    used_up = {*entry.dropped, *(rule.source for rule in model.fields.values() if rule.source)}
-    copies = [
-        (name, rule.source, _copied(name, rule))
-        for name, rule in model.fields.items()
-        if rule.source and name in made_of
-    ]
+    gone = used_up(entry)
+    take_out = taking_out(steps for steps in entry.drops if len(steps) > 1)
+    made = {name: rule for name, rule in model.fields.items() if name in made_of}
+    constants = {name: rule.constant for name, rule in made.items() if rule.is_constant}
+    copies = [(name, rule.uses_up, _copied(name, rule, entry)) for name, rule in made.items() if rule.uses_up]
+    nested = [(name, _taken(name, rule, entry)) for name, rule in made.items() if len(rule.steps) > 1]
     texts = [
         (name, _text(name, parts, model.fields, name in key_names), name in index_names and name not in key_names)
         for name, parts in _template_order(model.fields)
@@ -48,23 +51,27 @@ def compile_fields(
     ]
     to_map = model.rest if model.rest != "copy" else None
     # With `rest: copy`, a value that does not convert may keep its name, which is the same in both tables.
-    made = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.source != name}
+    named = {name for name, rule in model.fields.items() if rule.on_error != "rest" or rule.uses_up != name}
     can_fall_back = any(rule.falls_back for rule in model.fields.values())
 
     def build(copy: dict) -> tuple[dict, list[str], Sequence[str]]:
-        target: dict[str, dict] = {}
+        target: dict[str, dict] = constants.copy()
         sparse: list[str] = []
         fell_back = [] if can_fall_back else NOTHING
         left = {}
         if not keys_only:
-            left = copy.copy()
-            for name in used_up:
+            left = copy.copy() if take_out is None else take_out(copy)
+            for name in gone:
                 if name in left:
                     del left[name]
         for name, source, copied in copies:
             value = copy.get(source)
             if copied is not None:
                 value = copied(value, left, fell_back)
+            if value is not None:
+                target[name] = value
+        for name, taken in nested:
+            value = taken(copy, left, fell_back)
             if value is not None:
                 target[name] = value
         for name, text_of, may_be_absent in texts:
@@ -76,147 +83,103 @@ def compile_fields(
             elif text is not None:
                 target[name] = {"S": text}
         if left:
-            _place_rest(left, target, to_map, model.rest, made)
+            _place_rest(left, target, to_map, model.rest, named)
         return target, sparse, fell_back
 
     return build
 
 
-def unwritable(entry: Entry, keys: Keys) -> str | None:
-    """Why the rules can write no item, whatever it holds: where, and what to do. Pure. None where they can write some."""
-    return (_no_copy if entry.model.fields is None else _no_item)(entry, keys)
+def used_up(entry: Entry) -> set[str]:
+    """The source attributes that do not go to the rest: dropped, or read by a field as a whole."""
+    return {*entry.dropped, *(rule.uses_up for rule in (entry.model.fields or {}).values())} - {None}
 
 
-def _no_copy(entry: Entry, keys: Keys) -> str | None:
-    for name, letter in keys.target.items():
-        if name in entry.dropped:
-            return f".drop: leaves out {name}, a key of the target table, which every item needs; remove it there."
-        if entry.model.described and keys.source.get(name, letter) != letter:
-            return (
-                f".create: {name} is a key of type {letter}, in the source it has type {keys.source[name]}, and a copy keeps "
-                f"its type; correct it, or convert it in `fields`."
-            )
-    return None
+def field_of(steps: Steps, fields: Mapping[str, FieldRule]) -> str | None:
+    """The field that a hole with this path reads, if it is set."""
+    return steps[0] if len(steps) == 1 and steps[0] in fields else None
 
 
-def _no_item(entry: Entry, keys: Keys) -> str | None:
-    model, fields = entry.model, entry.model.fields
-    used_up = {*entry.dropped, *(rule.source for rule in fields.values() if rule.source)}
-    # What every item has when the fields are made; a condition may also be one that items without the attribute meet.
-    left = {*keys.source, *_surely(entry)} - used_up - entry.asking()
-    reads = {name: _needs(rule) for name, rule in fields.items()}
-    for name in fields.keys() - used_up if model.rest == "copy" else ():
-        if name in left or name in _holes(fields[name]):
-            return (
-                f".fields.{name}: `rest: copy` keeps the source's {name} beside the field of that name, so no item that has it "
-                f"can be written; say `{_dropping(model, name)}`: the field can still read it."
-            )
-    if model.rest is None:
-        needed = {hole for name in keys.target for hole in reads.get(name, ()) if hole not in fields or hole == name}
-        if names := sorted(left | (needed - used_up)):
-            why = "every item has" if left else "a key needs"
-            return (
-                f".fields: no rule uses up {', '.join(names)}, which {why}, and the entry has no `rest`; copy with "
-                f"{{from: …}}, or say `{_dropping(model, *names)}`, or add `rest`."
-            )
-    for name, letter in {**keys.indexes, **keys.target}.items():
-        if name not in fields:
-            if name in keys.target and (model.rest != "copy" or name in used_up):
-                return f".fields: the key attribute {name!r} of the target is missing; add it."
-            continue
-        if problem := _no_key(fields[name], letter, keys, name in keys.target):
-            return f".fields.{name}: {problem}"
-    return None
+def reads(rule: FieldRule) -> list[Steps]:
+    """The paths that a rule reads."""
+    return [rule.steps] if rule.source else [hole.steps for hole in rule.holes]
 
 
-def _surely(entry: Entry) -> set[str]:
-    """The attributes that every item has which the entry selects."""
-    return {one.path[0] for one in entry.conditions if any(test.word != conditions.NOT for test in one.tests)}
-
-
-def _no_key(rule: FieldRule, letter: str, keys: Keys, of_table: bool) -> str | None:
-    """Why a rule makes no value for a key of that type."""
-    fitting = next((word for word, made in TYPES.items() if made == letter), None)
-    fix = f"write {{from: …, type: {fitting}}}" if fitting else "write {from: …} without a type"
-    if rule.template is not None and letter != "S":
-        return f"is a key of type {letter}, and a template makes text; {fix}."
-    if rule.template == "" and of_table:
-        return "is a key, which cannot be empty; write some text."
-    if rule.type and TYPES[rule.type] != letter:
-        return f"is a key of type {letter}, and `type: {rule.type}` makes another; {fix}."
-    if rule.source and not rule.type and keys.source.get(rule.source, letter) != letter:
-        return (
-            f"is a key of type {letter}, and the source's key {rule.source} has type {keys.source[rule.source]}; {fix}."
-        )
-    return None
-
-
-def goes_with(name: str, attribute: str, model: EntryModel, *, in_key: bool) -> bool:
-    """Whether an attribute of the target has no value, or null, where a source attribute has none.
-
-    `in_key`: of the table; elsewhere a template without text only leaves its attribute out.
-    """
-    fields = model.fields or {}
-    if name not in fields:
-        return name == attribute and (model.fields is None or model.rest == "copy")
-    if fields[name].source:
-        return fields[name].source == attribute and not fields[name].has_default
-    return in_key and any(
-        hole == attribute if hole == name or hole not in fields else goes_with(hole, attribute, model, in_key=True)
-        for hole in _needs(fields[name])
-    )
-
-
-def _needs(rule: FieldRule) -> list[str]:
-    """What a rule's template reads and has no default for."""
-    return [hole.name for hole in templates.holes(templates.parse(rule.template or "")) if hole.default is None]
-
-
-def _holes(rule: FieldRule) -> list[str]:
-    return [hole.name for hole in templates.holes(templates.parse(rule.template or ""))]
-
-
-def _dropping(model: EntryModel, *names: str) -> str:
-    return f"drop: [{', '.join([*model.drop, *names])}]"
-
-
-def _copied(name: str, rule: FieldRule) -> Copied | None:
+def _copied(name: str, rule: FieldRule, entry: Entry) -> Copied | None:
     """The function a `from` rule applies to its value; None where the value is copied unchanged."""
-    if rule.type is None and not rule.has_default:
+    derive, trim = rule.derivation(), _without_dropped(rule.steps, entry)
+    if derive is None and trim is None and not rule.has_default:
         return None
-    wanted, default = TYPES.get(rule.type, "S"), default_of(rule)
+    # What has this type stays: text where any type is right, nothing where something is made of every value
+    stays = "S" if derive is None else TYPES.get(rule.type) if rule.form is None else None
+    default = default_of(rule)
 
     def copied(value: dict | None, left: dict, fell_back: list[str]) -> dict | None:
         # Not empty, and of the wanted type, or text where any type is right.
-        if value is not None and value.get(wanted):
+        if value is not None and value.get(stays) and trim is None:
             return value
         if value is None or (not value.get("S") and is_empty(value)):
             return default if rule.has_default else value
-        if rule.type is None:
-            return value
         try:
-            return convert(value, rule.type)
+            trimmed = value if trim is None else trim(value)
+            return derive(trimmed) if derive else trimmed
         except ValueError as problem:
-            if rule.falls_back:
-                fell_back.append(name)
-            if rule.on_error == "default":
-                return default
-            if rule.on_error == "rest":
-                left[rule.source] = value
-                return None
-            raise Quarantine(rule.source, f"{name} needs a {rule.type}: {problem}", rule.on_error == "stop") from None
+            return _fall_back(name, rule, value, problem, default, left, fell_back)
 
     return copied
 
 
+def _taken(name: str, rule: FieldRule, entry: Entry) -> Taken:
+    """The same for a rule that reads inside an attribute."""
+    read, copied, default = reading(rule.steps), _copied(name, rule, entry), default_of(rule)
+
+    def taken(copy: dict, left: dict, fell_back: list[str]) -> dict | None:
+        try:
+            value = read(copy)
+        except ValueError as problem:
+            return _fall_back(name, rule, None, problem, default, left, fell_back)
+        return value if copied is None else copied(value, left, fell_back)
+
+    return taken
+
+
+def _fall_back(
+    name: str, rule: FieldRule, value: dict | None, problem: ValueError, default: dict, left: dict, fell_back: list[str]
+) -> dict | None:
+    """What `on_error` says of a value of which nothing can be made. What it goes inside of stays where that is."""
+    if rule.falls_back:
+        fell_back.append(name)
+    if rule.on_error == "default":
+        return default
+    if rule.on_error == "rest":
+        if rule.uses_up:
+            left[rule.uses_up] = value
+        return None
+    needs = f"a {rule.type}" if rule.type else "one of its `values`" if rule.values is not None else "a part of it"
+    raise Quarantine(rule.source, f"{name} needs {needs}: {problem}", rule.on_error == "stop") from None
+
+
+def _without_dropped(steps: Steps, entry: Entry) -> Callable[[dict], dict | None] | None:
+    """The function that leaves out of the value at a path what `drop` says below it; None where that says nothing.
+
+    A field can read what `drop` leaves out, so nothing else of `drop` counts.
+    """
+    below = [
+        drop[len(steps) :]
+        for drop in entry.drops
+        if len(drop) > len(steps) and all(d == step or d is VALUES for d, step in zip(drop, steps, strict=False))
+    ]
+    take_out = taking_out(("", *drop) for drop in below)
+    return (lambda value: take_out({"": value}).get("")) if take_out else None
+
+
 def _template_order(fields: Mapping[str, FieldRule]) -> list[tuple[str, tuple]]:
     """Field name and parsed template, in an order in which each comes after the templates it reads."""
-    waiting = {name: templates.parse(rule.template) for name, rule in fields.items() if rule.template is not None}
+    waiting = {name: rule for name, rule in fields.items() if rule.template is not None}
     ordered = []
     while waiting:
-        for name, parts in list(waiting.items()):
-            if not any(hole.name in waiting and hole.name != name for hole in templates.holes(parts)):
-                ordered.append((name, waiting.pop(name)))
+        for name, rule in list(waiting.items()):
+            if not any(field_of(hole.steps, waiting) not in (None, name) for hole in rule.holes):
+                ordered.append((name, templates.parse(waiting.pop(name).template)))
     return ordered
 
 
@@ -233,10 +196,10 @@ def feeding(fields: Mapping[str, FieldRule], names: Collection[str]) -> tuple[se
         if name in seen or name not in fields:
             continue
         seen.add(name)
-        if fields[name].source:
-            found.add(fields[name].source)
-        if fields[name].template is not None:
-            left += [hole.name for hole in templates.holes(templates.parse(fields[name].template))]
+        for steps in reads(fields[name]):
+            found.add(steps[0])
+            if fields[name].template is not None and len(steps) == 1:
+                left.append(steps[0])
     return seen, found
 
 
@@ -264,7 +227,8 @@ def _text(name: str, parts: tuple, fields: Mapping[str, FieldRule], is_key: bool
 
 def _piece(name: str, hole: templates.Hole, fields: Mapping[str, FieldRule], is_key: bool) -> Piece:
     """A function that fills a hole: from the field of that name, else from the source attribute."""
-    attribute, is_made = hole.name, hole.name in fields
+    is_inside = len(hole.steps) > 1
+    attribute, is_made = hole.name if is_inside else hole.steps[0], field_of(hole.steps, fields) is not None
     dated = templates.date_function(hole.format) if hole.format else None
 
     def piece(target: dict, copy: dict) -> str | None:
@@ -276,22 +240,17 @@ def _piece(name: str, hole: templates.Hole, fields: Mapping[str, FieldRule], is_
             raise Quarantine(attribute, f"{name} needs it: {reason}")
         return text
 
-    return piece
+    return piece if not is_inside else lambda target, copy: piece(target, {attribute: value_at(copy, hole.steps)})
 
 
 def _hole_text(hole: templates.Hole, value: dict | None) -> tuple[str | None, str]:
     """The text for a hole, or None and the reason."""
-    ((letter, content),) = (value or {"NULL": True}).items()
+    letter = next(iter(value or {"NULL": True}))
     text, reason = None, "absent" if value is None else "null" if letter == "NULL" else f"type {letter} is not text"
-    if letter == "S":
-        text = content
-    elif letter == "N":
-        try:
-            text = canonical_number(content)
-        except ValueError as problem:
-            reason = str(problem)
-    elif letter == "BOOL":
-        text = "true" if content else "false"
+    try:
+        text = None if value is None else text_of_scalar(value)
+    except ValueError as problem:
+        reason = str(problem)
     if text is not None and hole.format:
         text, reason = (templates.format_date(text, hole.format), NO_DATE) if text else (None, "empty")
     return (hole.default if not text and hole.default is not None else text), reason

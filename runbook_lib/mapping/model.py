@@ -5,21 +5,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import CodeType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, WrapValidator, field_validator, model_validator
 
 from ..errors import MappingError
-from ..values import from_python
+from ..values import from_python, is_empty
 from ..yaml_files import Strict, suggest
 from . import levels as graph
 from .conditions import Condition
 from .create import Create, Name, read_create
 from .ids import KEEP, check_format
-from .text import templates
+from .text import datetimes, templates
 from .text.conversions import TYPES, convert
-from .text.paths import Steps
+from .text.derivation import DATETIME, Derive, derivation, parse_path
+from .text.paths import JSON, Steps
 from .text.templates import Parts
 
 ASKING = ("keep", "null", "remove")  # what `dangling` may say that depends on which ids the source holds
@@ -67,13 +69,66 @@ def _read_id(value: Any, check: Any) -> Any:
 
 
 class FieldRule(Strict):
-    """One attribute of the target: a template, a constant, or a typed copy."""
+    """One attribute of the target: a template, a constant, or a value of the source and what becomes of it."""
 
     template: str | None = None
-    source: Name | None = Field(None, alias="from")
-    type: Literal[tuple(TYPES)] | None = None
+    value: Any = None
+    source: Name | None = Field(None, alias="from")  # a path to one value
+    form: str | None = Field(
+        None, alias="as"
+    )  # a template; the hole {value} takes what the rest of the rule goes on with
+    type: Literal[(*TYPES, DATETIME)] | None = None
+    values: dict[str, Any] | None = None
+    read: str | None = None  # how a datetime is spelt
+    write: str | None = None
     default: Any = None
     on_error: Literal["quarantine", "default", "rest", "stop"] = "quarantine"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the rule gives a value (which may be null)."""
+        return "value" in self.model_fields_set
+
+    @cached_property
+    def constant(self) -> dict:
+        """That value, typed. Raises ValueError where DynamoDB cannot hold it."""
+        return from_python(self.value)
+
+    @cached_property
+    def constants(self) -> dict[str, dict]:
+        """Text → the typed value that `values` gives for it. Raises ValueError where DynamoDB cannot hold one."""
+        return {text: from_python(value) for text, value in (self.values or {}).items()}
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The path that it reads; () without `from`. Raises ValueError where it is none."""
+        return parse_path(self.source) if self.source else ()
+
+    @property
+    def uses_up(self) -> str | None:
+        """The source attribute that it uses up: the one that it reads as a whole."""
+        return self.steps[0] if len(self.steps) == 1 else None
+
+    @cached_property
+    def holes(self) -> list[templates.Hole]:
+        """The holes of its template."""
+        return templates.holes(templates.parse(self.template)) if self.template is not None else []
+
+    @property
+    def reads_json(self) -> bool:
+        """Whether it reads its value out of JSON text."""
+        return JSON in self.steps
+
+    @property
+    def derives(self) -> bool:
+        """Whether it makes something else of its value, which may fail."""
+        return self.form is not None or self.type is not None or self.values is not None
+
+    def derivation(self) -> Derive | None:
+        """The function that makes it of a value that is not empty; None where the rule copies. See `text.derivation`."""
+        return derivation(
+            self.form, self.type, None if self.values is None else self.constants, (self.read or "", self.write or "")
+        )
 
     @property
     def has_default(self) -> bool:
@@ -272,4 +327,18 @@ class Mapping:
 def default_of(rule: FieldRule) -> dict:
     """A rule's default as a typed value, of the rule's type, or null. Raises ValueError where it does not convert."""
     default = from_python(rule.default)
-    return convert(default, rule.type) if rule.type and rule.default is not None else default
+    if rule.type == DATETIME and rule.default is not None:
+        datetimes.check_default(default, rule.write)
+    elif rule.type and rule.default is not None:
+        return convert(default, rule.type)
+    return default
+
+
+def made_of(rule: FieldRule, derive: Derive | None, value: dict) -> dict | None:
+    """What a rule, with its derivation, makes of a value; None where it can make nothing of it. `value`: {} for none."""
+    if rule.has_default and (not value or is_empty(value)):
+        return default_of(rule)
+    try:
+        return derive(value) if derive else value
+    except ValueError:
+        return None

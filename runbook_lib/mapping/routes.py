@@ -30,7 +30,7 @@ from .model import Entry
 from .references import Parents, Several, compile_references, remembering
 from .text import templates
 from .transform import compile_transform
-from .walkers import GONE, Found, left, walkers
+from .walkers import Found, left, taking_out
 
 Key = tuple[tuple[str, str], ...]  # attribute and type letter, partition key first
 
@@ -316,38 +316,14 @@ def _digest(item: dict, raw: bytes) -> str:
 
 def _compile_build(entry: Entry, shape: Shape, *, keys_only: bool = False) -> Build | None:
     """The function that builds the target item from the rewritten copy; None where the copy is the target item."""
-    take_out = _compile_drops(entry)
     if entry.model.fields is not None:
         key_names = {name for name, _ in shape.target_key}
-        build = compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
-        return build if take_out is None else lambda copy: build(take_out(copy))
+        return compile_fields(entry, key_names, shape.index_keys, keys_only=keys_only)
+    take_out = taking_out(steps for steps in entry.drops if len(steps) > 1)
     if take_out is None and not entry.dropped:
         return None
     drop, take_out = entry.dropped, take_out or (lambda copy: copy)
     return lambda copy: ({name: value for name, value in take_out(copy).items() if name not in drop}, [], ())
-
-
-def _compile_drops(entry: Entry) -> Callable[[dict], dict] | None:
-    """A function that leaves out what `drop` says below attributes; None where it says nothing of the kind."""
-    ways = [(steps[0], walkers([(steps[1:], "", _gone)])) for steps in entry.drops if len(steps) > 1]
-    if not ways:
-        return None
-
-    def take_out(copy: dict) -> dict:
-        copy = copy.copy()
-        for name, rewrites in ways:
-            for rewrite in rewrites:
-                if name in copy and not (new := rewrite(copy[name], copy, [], [])):
-                    del copy[name]
-                elif name in copy:
-                    copy[name] = new
-        return copy
-
-    return take_out
-
-
-def _gone(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
-    return GONE
 
 
 def _compile_key_check(shape: Shape) -> Callable[[dict], None]:

@@ -5,7 +5,7 @@ parts are new objects, and the old and the new item share the rest.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -43,6 +43,28 @@ def walkers(paths: list[Path]) -> list[Rewrite]:
         except ValueError:  # one path ends where another continues: the first decides what the other finds
             pass
     return [_walker(*path) for path in paths]
+
+
+def taking_out(paths: Iterable[tuple]) -> Callable[[dict], dict] | None:
+    """The function from an item to one without what stands at these paths, each of two steps or more; None without paths."""
+    ways = [(steps[0], _walker(steps[1:], "", _gone)) for steps in paths]
+    if not ways:
+        return None
+
+    def take_out(item: dict) -> dict:
+        item = item.copy()
+        for name, rewrite in ways:
+            if name in item and not (new := rewrite(item[name], item, [], [])):
+                del item[name]
+            elif name in item:
+                item[name] = new
+        return item
+
+    return take_out
+
+
+def _gone(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+    return GONE
 
 
 def _walker(steps: tuple, path: str, leaf: Rewrite) -> Rewrite:

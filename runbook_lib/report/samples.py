@@ -10,7 +10,8 @@ from hashlib import blake2b
 from ..mapping.model import Entry, FieldRule, Mapping
 from ..mapping.routes import Row
 from ..mapping.text import templates
-from ..mapping.text.conversions import convert
+from ..mapping.text.derivation import DATETIME, reading
+from ..mapping.text.paths import value_at
 from ..mapping.walkers import GONE, NULL, Found
 from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
@@ -76,7 +77,10 @@ def changes(source: dict, row: Row, entry: Entry | None = None) -> list[Change]:
             shown = _templated(templates.parse(rule.template), after, source)
             found.append(Change(name, None, after, "made", f"made by template {rule.template}", shown))
             continue
-        origin = rule.source if rule else name if name in source else _renamed_from(after, source, row)
+        if rule and rule.is_constant:
+            found.append(Change(name, None, after, "made", "a constant", _default(after)))
+            continue
+        origin = rule.uses_up if rule else name if name in source else _renamed_from(after, source, row)
         used.add(origin or name)
         found.append(_change(name, origin or name, source, after, row, rule, entry))
     moved = row.item[rest]["M"] if rest else {}
@@ -118,7 +122,7 @@ def _transformed(found: list[Change], by_rules: Row, row: Row, entry: Entry | No
 def _change(
     name: str, origin: str, source: dict, after: dict, row: Row, rule: FieldRule | None, entry: Entry | None
 ) -> Change:
-    before = source.get(origin)
+    before, origin = (source.get(origin), origin) if rule is None else (_read(rule, source), rule.source)
     if rule and rule.has_default and (before is None or is_empty(before)):
         return Change(name, before, after, "default", "default", _default(after))
     if before is None:
@@ -126,21 +130,37 @@ def _change(
     if equal(before, after):
         kind = "copied" if name == origin else "renamed"
         return Change(name, before, after, kind, "copied" if name == origin else f"renamed from {origin}")
-    references = [found for found in row.references if _first(found.path) == origin]
+    top = rule.steps[0] if rule else origin
+    references = [found for found in row.references if _first(found.path) == top]
     if references:
         return _reference(name, before, after, references, entry)
     if before == row.old and row.old_id != row.new_id and set(after) & {"S", "N", "B"} and text_of(after) == row.new_id:
         return Change(name, before, after, "new id", "new id", _new_id(after, before))
-    if rule and rule.type:
-        try:
-            convert(before, rule.type)
-        except ValueError:
-            return Change(name, before, after, "default", "default, because it does not convert", _default(after))
+    if name in row.fell_back:
+        return Change(name, before, after, "default", "default, because it does not convert", _default(after))
     letters = next(iter(before)), next(iter(after))
+    if rule and (how := _derived(rule)):
+        return Change(name, before, after, "converted", f"{how} from {rule.source}")
     if letters[0] != letters[1]:
         renamed = f", renamed from {origin}" if name != origin else ""
         return Change(name, before, after, "converted", f"converted {letters[0]} → {letters[1]}{renamed}")
     return Change(name, before, after, "changed", "changed")
+
+
+def _read(rule: FieldRule, source: dict) -> dict | None:
+    try:
+        return reading(rule.steps)(source)
+    except ValueError:
+        return None
+
+
+def _derived(rule: FieldRule) -> str:
+    """How a rule makes a value that is not only of another type."""
+    if rule.values is not None:
+        return "by `values`"
+    if rule.type == DATETIME:
+        return f"{rule.read} → {rule.write}"
+    return f"taken out as {rule.form}" if rule.form is not None else ""
 
 
 def _reference(name: str, before: dict, after: dict | None, references: list[Found], entry: Entry | None) -> Change:
@@ -188,7 +208,7 @@ def _templated(parts: tuple, after: dict, source: dict) -> Html | None:
         if not isinstance(part, templates.Hole):
             shown += _literal(part)
             continue
-        piece, value = next(pieces), source.get(part.name)
+        piece, value = next(pieces), value_at(source, part.steps)
         by_default = piece == part.default and (value is None or is_empty(value))
         shown += _literal(piece) if by_default else shape(piece)
     return shown

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import eq, is_, itemgetter
 
-from ..mapping.model import Entry, FieldRule, default_of
+from ..mapping.model import Entry, FieldRule, default_of, made_of
 from ..mapping.routes import Route, Row
-from ..mapping.text.conversions import convert
+from ..mapping.text.derivation import are_derived, has_value
 from ..mapping.text.templates import finder
 from ..mapping.transform import touched
 from ..mapping.walkers import Places
@@ -55,10 +55,12 @@ class Ledger:
         self._fields = model.fields
         self._drop = entry.dropped
         self._rest = model.rest
-        self._taken: dict[str, list[tuple[str, FieldRule]]] = defaultdict(list)  # attribute -> fields copied from it
+        # Attribute -> fields that take it as a whole. What a field reads inside an attribute, that accounts for itself.
+        self._taken: dict[str, list[tuple[str, FieldRule]]] = defaultdict(list)
         for name, rule in (model.fields or {}).items():
-            if rule.source:
-                self._taken[rule.source].append((name, rule))
+            if rule.uses_up:
+                self._taken[rule.uses_up].append((name, rule))
+        self._derived = {name: rule.derivation() for name, rule in (model.fields or {}).items() if rule.derives}
         self._defaults = [
             (source, name, default_of(rule))
             for source, fields in self._taken.items()
@@ -73,7 +75,7 @@ class Ledger:
         self._plain = {
             source: fields[0][0]
             for source, fields in self._taken.items()
-            if len(fields) == 1 and not fields[0][1].type and fields[0][1].on_error == "quarantine"
+            if len(fields) == 1 and not fields[0][1].derives
         }
         for name in (*self._changing, self._rest):
             self._plain.pop(name, None)
@@ -81,7 +83,7 @@ class Ledger:
         if self._rest == "copy" or self._fields is None:
             self._gone = set()  # there what has the name may be a field's
         self._falling = [
-            (source, name) for source, fields in self._taken.items() for name, rule in fields if rule.falls_back
+            (name, has_value(rule.steps)) for name, rule in (model.fields or {}).items() if rule.falls_back
         ]
 
     def page(self, rows: Sequence[Row]) -> LedgerPage:
@@ -153,9 +155,9 @@ class Ledger:
     def fallen(self, rows: Sequence[Row]) -> tuple[Counter, Counter]:
         """Field → items whose value did not convert; field → items that have a value. Only of fields that can fall back."""
         fell, valued = Counter(), Counter()
-        for source, name in self._falling:
+        for name, is_valued in self._falling:
             fell[name] += sum([name in row.fell_back for row in rows])
-            valued[name] += sum([source in row.source and not is_empty(row.source[source]) for row in rows])
+            valued[name] += sum([is_valued(row.source) for row in rows])
         return +fell, +valued
 
     def _rests(self, items: list[dict]) -> list[dict]:
@@ -205,7 +207,7 @@ class Ledger:
         self, name: str, values: list[dict], rows: Sequence[Row], column: tuple, new: Sequence[dict | None]
     ) -> dict[str, int]:
         """Word → rows, where a look at the one column as a whole tells it; {} where each row wants a look of its own."""
-        (_, rule, there), number = column, len(values)
+        (field, rule, there), number = column, len(values)
         stays = "copied" if rule or self._fields is None else "rest"
         if (same := sum(map(is_, values, there))) == number:
             return {stays: number}
@@ -216,12 +218,17 @@ class Ledger:
         # What was written for a reference is never what stood there.
         if name in self._changing and None not in there and same + (made := sum(map(is_, new, there))) == number:
             return {"rewritten": made} | ({stays: same} if same else {})
-        if name in self._inside and not (rule and (rule.type or rule.has_default)):
+        if name in self._inside and not (rule and (rule.derives or rule.has_default)):
             places, cut = self._inside[name], name in self._cut
             looks = zip(values, there, new, strict=True)
             made = sum([(cut or one is not None) and places.differ(value, now) for value, now, one in looks])
             return {"rewritten": made} | ({stays: same} if same else {}) if same + made == number else {}
-        if rule and rule.type and name not in self._changing and _are_converted(values, there, rule.type):
+        derive = self._derived.get(field)
+        if (
+            derive
+            and name not in self._changing
+            and are_derived(values, there, derive, is_number=rule.type == "number" and rule.form is None)
+        ):
             same = sum(map(eq, values, there))
             return {"copied": same, "converted": number - same}
         return {}
@@ -249,6 +256,7 @@ class Ledger:
         there: dict,
     ) -> str | None:
         """The word for one place; None where what is there does not come from this value."""
+        derive = self._derived.get(field)
         fell_back = field in row.fell_back
         if there is value or there == value:
             return "rest" if fell_back or (field is None and self._fields is not None) else "copied"
@@ -259,15 +267,18 @@ class Ledger:
         if (new is not None or name in self._cut) and (
             (new is not None and there == new)
             or (name in self._inside and self._inside[name].differ(value, there))
-            or (rule and (rule.type or rule.has_default))  # the new id was converted in turn
+            # It was converted in turn. Of ids that stand inside a value no look can tell what it became.
+            or (
+                rule
+                and (rule.derives or rule.has_default)
+                and (name in self._inside or there == made_of(rule, derive, new))
+            )
         ):
             return "rewritten"
-        if rule and rule.type:
-            try:
-                return "converted" if there == convert(value, rule.type) else None
-            except ValueError:
-                return None
-        return None
+        try:
+            return "converted" if derive and there == derive(value) else None
+        except ValueError:
+            return None
 
     def _is_new_id(self, value: dict, there: dict | None, row: Row) -> bool:
         """Whether the target holds the row's new id, and nothing else differs; what references rewrote beside it may."""
@@ -335,20 +346,6 @@ def _types(rows: Sequence[Row]) -> dict[str, list[str]]:
         elif len(found) < MAX_ATTRIBUTES:
             found[name] = {*value}
     return {name: sorted(letters) for name, letters in found.items()}
-
-
-def _are_converted(values: list[dict], there: list[dict | None], wanted: str) -> bool:
-    """Whether the target holds what each value becomes as another type. A page has many a text several times."""
-    texts = [value.get("S") for value in values]
-    if wanted == "number" and None not in texts and texts == [one and one.get("N") for one in there]:
-        return True
-    try:
-        made = {text: convert({"S": text}, wanted) for text in {*texts} - {None}}
-        return there == [
-            convert(value, wanted) if text is None else made[text] for value, text in zip(values, texts, strict=True)
-        ]
-    except ValueError:
-        return False
 
 
 def _those(where: Sequence[int], *columns: Sequence) -> list[Sequence]:

@@ -265,8 +265,8 @@ def _is_injective(route: Route) -> bool:
     if model.fields is None:
         return source_names <= target_names
     copied = {
-        rule.source
+        rule.uses_up
         for name, rule in model.fields.items()
-        if name in target_names and rule.source and not rule.type and not rule.has_default
+        if name in target_names and not rule.derives and not rule.has_default
     }
     return source_names <= copied

@@ -157,15 +157,15 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("fields: {a: 5}"), "tables.Leads.fields.a is 5; write {key: value} or text in quotes."),
         (
             entry("fields: {a: {type: number}}"),
-            "tables.Leads.fields.a: needs text (a template) or {from: attribute}; put a constant in quotes.",
+            "tables.Leads.fields.a: needs one of text (a template), {from: path} and {value: constant}.",
         ),
         (
             entry("fields: {a: {template: x, from: b}}"),
-            re.compile(r"tables\.Leads\.fields\.a: needs text \(a template\) or .*"),
+            re.compile(r"tables\.Leads\.fields\.a: needs one of text \(a template\), .*"),
         ),
         (
             entry("fields: {a: {template: x, default: b}}"),
-            "tables.Leads.fields.a: a template takes no type, default or on_error; write {from: …} instead.",
+            "tables.Leads.fields.a: a template takes no default; remove it, or write {from: …} instead.",
         ),
         (
             entry("fields: {a: '{b:%Q}'}"),
@@ -174,11 +174,11 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("fields: {a: '{}'}"), "tables.Leads.fields.a: a hole without a name in '{}'."),
         (
             entry("fields: {a: {from: b, type: date}}"),
-            "tables.Leads.fields.a.type is 'date'; use 'string', 'number', 'boolean', 'list' or 'map'.",
+            "tables.Leads.fields.a.type is 'date'; use 'string', 'number', 'boolean', 'list', 'map' or 'datetime'.",
         ),
         (
             entry("fields: {a: {from: b, on_error: rest}}"),
-            "tables.Leads.fields.a: on_error needs a type; add the type or remove on_error.",
+            "tables.Leads.fields.a: on_error needs one of type, as and values; add it or remove on_error.",
         ),
         (
             entry("fields: {a: {from: b, type: list, on_error: default}}"),
@@ -500,6 +500,196 @@ def test_a_mistake_is_one_sentence(text, sentence):
     assert "\n" not in message
     said = message.removeprefix("mapping.yaml: ")
     assert sentence.fullmatch(said) if isinstance(sentence, re.Pattern) else said == sentence
+
+
+KEYED = "create: {key: {k: S}, indexes: {byN: {n: N}}}, fields: "
+SPELT = "write epoch_seconds, epoch_millis, iso or a format such as '%d.%m.%Y'"
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        # constants
+        ("fields: {a: {value: 1, from: b}}", ".a: needs one of text (a template), {from: path} and {value: constant}."),
+        ("fields: {a: {as: '{value}x'}}", ".a: needs one of text (a template), {from: path} and {value: constant}."),
+        (
+            "fields: {a: {value: 1, type: number, on_error: stop, as: x}}",
+            ".a: a constant takes no as, on_error, type; remove it, or write {from: …} instead.",
+        ),
+        ("fields: {a: {value: !!set {b}}}", ".a.value: a value of type set; write a value that DynamoDB can hold."),
+        (
+            "fields: {a: {value: [1.0e+200]}}",
+            ".a.value: a number out of DynamoDB's range; write a value that DynamoDB can hold.",
+        ),
+        # paths
+        ("fields: {a: {from: b.}}", ".a.from: is not a path; it ends where a name should follow."),
+        *(
+            (
+                f"fields: {{a: {{from: '{path}'}}}}",
+                ".a.from: leads to several values, or to a part of a text, and a field takes one; write names and :json alone.",
+            )
+            for path in ("b[]", "b[].c", "b{}", "b{keys}", "b:split(,)[]", "b:json[].c")
+        ),
+        (
+            "fields: {a: 'x{b[]}'}",
+            ".a: {b[]} leads to several values, or into text; here a path has names alone, as in a.b.",
+        ),
+        ("fields: {a: '{b..c}'}", re.compile(r"\.a: \{b\.\.c\} is not a path; .*")),
+        *(
+            (
+                f"fields: {{'{name}': x}}",
+                f".{name}: is a path, and a field is one attribute; if its name holds these characters, write {plain!r}.",
+            )
+            for name, plain in (
+                ("profile.name", "profile\\.name"),
+                ("a[0]", "a\\[0\\]"),
+                ("a:b", "a\\:b"),
+                ("a{}", "a\\{\\}"),
+            )
+        ),
+        ("fields: {'': x}", ".: is not a name; name an attribute."),
+        # as
+        *(
+            (
+                f"fields: {{a: {{from: b, as: '{form}'}}}}",
+                f".a.as: '{form}' needs the hole {{value}} once, and else only {{*}}; write it as in 'VISIT#{{value}}'.",
+            )
+            for form in ("", "VISIT#", "{*}#", "{id}#", "{value}#{value}")
+        ),
+        (
+            "fields: {a: {from: b, as: '{value:%Y}x'}}",
+            re.compile(r"\.a\.as: .* take no format or default; write \{value\} alone\."),
+        ),
+        (
+            "fields: {a: {from: b, as: '{*}{value}'}}",
+            re.compile(r"\.a\.as: .*cannot be told apart; add the separator\."),
+        ),
+        (
+            "fields: {a: {from: b, as: '{value}'}}",
+            ".a.as: '{value}' takes all of the text; remove it, or write `type: string`.",
+        ),
+        ("fields: {a: {from: b, as: 'x{'}}", ".a.as: a single '{' in 'x{'; write '{{' for a brace."),
+        # values
+        ("fields: {a: {from: b, values: {}}}", ".a.values: is empty; give text: value."),
+        (
+            "fields: {a: {from: b, values: {'': 1}}}",
+            ".a.values: an empty value is copied, or takes the default; remove the empty text.",
+        ),
+        (
+            "fields: {a: {from: b, type: string, values: {x: 1}}}",
+            ".a.values: gives typed values, so `type` has nothing to convert; remove one of them.",
+        ),
+        (
+            "fields: {a: {from: b, values: {x: !!set {b}}}}",
+            ".a.values.x: a value of type set; write a value that DynamoDB can hold.",
+        ),
+        # dates
+        ("fields: {a: {from: b, type: datetime, read: iso}}", f".a.write: is missing; {SPELT}."),
+        ("fields: {a: {from: b, type: datetime, write: iso}}", f".a.read: is missing; {SPELT}."),
+        ("fields: {a: {from: b, type: datetime, read: unix, write: iso}}", f".a.read: no spelling 'unix'; {SPELT}."),
+        (
+            "fields: {a: {from: b, type: datetime, read: iso, write: '%m/%Y'}}",
+            ".a.write: '%m/%Y' does not say the day; it needs %Y, and %m with %d, or %j.",
+        ),
+        ("fields: {a: {from: b, read: iso}}", ".a.read: belongs to `type: datetime`; add that, or remove read."),
+        (
+            "fields: {a: {from: b, type: string, write: iso}}",
+            ".a.write: belongs to `type: datetime`; add that, or remove write.",
+        ),
+        (
+            "fields: {a: {from: b, type: datetime, read: iso, write: '%d.%m.%Y', default: 1970-01-01}}",
+            ".a: the default is not a datetime: text that is not spelt %d.%m.%Y; correct it.",
+        ),
+        (
+            "fields: {a: {from: b, type: datetime, read: iso, write: epoch_seconds, default: '0'}}",
+            ".a: the default is not a datetime: epoch_seconds writes a number; correct it.",
+        ),
+        # on_error
+        (
+            "fields: {a: {from: b.c, on_error: stop}}",
+            ".a: on_error needs one of type, as and values; add it or remove on_error.",
+        ),
+        (
+            "fields: {a: {from: b.c, type: number, on_error: rest}}, rest: r, drop: [b]",
+            ".a: on_error: rest leaves the value where it is, and drop leaves out b; remove one of them.",
+        ),
+        # keys
+        (KEYED + "{k: {value: 1}}, rest: r", ".k: is a key of type S, and the value has type N; correct it."),
+        (KEYED + "{k: {value: null}}, rest: r", ".k: is a key of type S, and the value has type NULL; correct it."),
+        (KEYED + "{k: {value: ''}}, rest: r", ".k: is a key, which cannot be empty; write another value."),
+        (
+            KEYED + "{k: x, n: {from: b, values: {x: one}}}, rest: r",
+            ".n: is a key of type N, and `values` gives no such value; correct them.",
+        ),
+        (
+            KEYED + "{k: x, n: {from: b, type: datetime, read: iso, write: iso}}, rest: r",
+            ".n: is a key of type N, and `write: iso` makes text; correct it.",
+        ),
+        (
+            KEYED + "{k: {from: b, type: datetime, read: iso, write: epoch_millis}}, rest: r",
+            ".k: is a key of type S, and `write: epoch_millis` makes a number; correct it.",
+        ),
+        (
+            KEYED + "{k: x, n: {from: b, as: 'N{value}'}}, rest: r",
+            ".n: is a key of type N, and `as` takes out text; add a `type`.",
+        ),
+        (
+            KEYED + "{k: {from: info.a}}",
+            ": no rule uses up info, which a key needs, and the entry has no `rest`; copy with {from: …}, or say "
+            "`drop: [info]`, or add `rest`.",
+        ),
+        (
+            KEYED + "{k: '{info.a}'}",
+            ": no rule uses up info, which a key needs, and the entry has no `rest`; copy with {from: …}, or say "
+            "`drop: [info]`, or add `rest`.",
+        ),
+        *(
+            (
+                f"fields: {{info: {rule}}}, rest: copy",
+                ".info: `rest: copy` keeps the source's info beside the field of that name, so no item that has it can be "
+                "written; say `drop: [info]`: the field can still read it.",
+            )
+            for rule in ("{from: info.a}", "'{info.a}'")
+        ),
+    ],
+)
+def test_a_mistake_in_a_field_is_one_sentence(body, sentence):
+    """Each says which rule, what is wrong and what to write."""
+    with pytest.raises(MappingError) as problem:
+        mapping_of(entry(body))
+    said = str(problem.value).removeprefix("mapping.yaml: tables.Leads.fields")
+    assert sentence.fullmatch(said) if isinstance(sentence, re.Pattern) else said == sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "policy", "problem"),
+    [
+        ("info.a", "{from: info.a}", "remove", "takes away k"),
+        ("info.a", "'x{info.a}'", "null", "takes away k"),
+        ("'js:json.a'", "{from: 'js:json.a'}", "remove", "takes away k"),
+        ("info", "{from: info.a}", "null", "takes away k"),
+        ("info", "{from: info.a, as: 'A{value}'}", "remove", "takes away k"),
+        ("info.a", "{from: info.b}", "remove", ""),
+        ("info.a", "{from: info.a, default: x}", "remove", ""),
+        ("info.a", "'x{info.a|none}'", "null", ""),
+        ("info.a", "{value: x}", "null", ""),
+        ("info.a.b", "{from: info.a}", "remove", ""),
+    ],
+)
+def test_a_key_that_reads_what_a_reference_loses(path, rule, policy, problem):
+    """A field and a hole may read what `dangling` takes away inside an attribute."""
+    body = f"references: {{{path}: {{to: Contacts, dangling: {policy}}}}}, {KEYED}{{k: {rule}}}, rest: r"
+    if problem:
+        with pytest.raises(MappingError, match=problem):
+            mapping_of(entry(body))
+    else:
+        assert mapping_of(entry(body))
+
+
+def test_a_field_whose_name_holds_a_dot():
+    """Written with a backslash, as in a path; everywhere else it is the attribute's name."""
+    fields = mapping_of(entry("fields: {'profile\\.name': x, 'a\\\\b': y}")).entries["Leads"].model.fields
+    assert list(fields) == ["profile.name", "a\\b"]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from ...values import from_python
 from ...yaml_files import suggest
 from .. import conditions
 from ..create import LIKE_SOURCE, Create
-from ..fields import goes_with, unwritable
+from ..fields import field_of
 from ..model import Entry, EntryModel, FieldRule, Keys, default_of
-from ..text import templates
+from ..text import datetimes, paths, templates
+from ..text.derivation import DATETIME, parse_form
 from ..text.paths import JSON
+from .unwritable import goes_with, unwritable
 
 
 class Mistake(ValueError):
@@ -70,9 +72,9 @@ def check_fields(model: EntryModel) -> Mistakes:
         return
     wrong = False
     for name, rule in model.fields.items():
-        for says in _of_field(name, rule, model):
+        for mistake in _of_field(rule, model):
             wrong = True
-            yield Mistake(("fields", name), says)
+            yield mistake.within("fields", name)
     if model.rest in model.fields:
         yield Mistake(("rest",), f"{model.rest!r} is also a field; give one of them another name")
     if model.create == LIKE_SOURCE and model.rest != "copy":
@@ -85,41 +87,101 @@ def check_fields(model: EntryModel) -> Mistakes:
         yield from _check_cycles(model)
 
 
-def _of_field(name: str, rule: FieldRule, model: EntryModel) -> Iterator[str]:
-    if (rule.template is None) == (rule.source is None):
-        yield "needs text (a template) or {from: attribute}; put a constant in quotes"
-        return
-    if rule.template is not None:
-        if problem := _problem(templates.parse, rule.template):
-            yield problem
-        elif any(hole.name == templates.ANY for hole in templates.holes(templates.parse(rule.template))):
-            yield "{*} stands for text that a template reads, and this one writes; name an attribute"
-        if rule.model_fields_set - {"template"}:
-            yield "a template takes no type, default or on_error; write {from: …} instead"
-        return
-    if rule.on_error != "quarantine" and not rule.type:
-        yield "on_error needs a type; add the type or remove on_error"
-    if rule.on_error == "default" and not rule.has_default:
-        yield "on_error: default needs a default; add it"
-    if problem := _cannot_hold(rule.default):
-        yield problem
-    elif rule.has_default and (problem := _problem(default_of, rule)):
-        yield f"the default is not a {rule.type}: {problem}; correct it"
-    if rule.on_error == "rest" and model.rest is None:
-        yield "on_error: rest needs the entry's rest; add `rest: NAME`"
+ALIASES = {"source": "from", "form": "as"}
+
+
+def _of_field(rule: FieldRule, model: EntryModel) -> Mistakes:
+    kinds = {"template": rule.template is not None, "value": rule.is_constant, "from": rule.source is not None}
+    given = [kind for kind, is_given in kinds.items() if is_given]
+    others = sorted(ALIASES.get(key, key) for key in rule.model_fields_set if ALIASES.get(key, key) not in given)
+    if len(given) != 1:
+        yield Mistake((), "needs one of text (a template), {from: path} and {value: constant}")
+    elif given == ["from"]:
+        yield from _of_copy(rule, model)
+    elif others:
+        what = "a template" if given == ["template"] else "a constant"
+        yield Mistake((), f"{what} takes no {', '.join(others)}; remove it, or write {{from: …}} instead")
+    elif given == ["value"]:
+        if problem := _problem(lambda: rule.constant):
+            yield Mistake(("value",), f"{problem}; write a value that DynamoDB can hold")
+    elif problem := _problem(templates.parse, rule.template):
+        yield Mistake((), problem)
+    else:
+        for hole in rule.holes:
+            if hole.name == templates.ANY:
+                yield Mistake((), "{*} stands for text that a template reads, and this one writes; name an attribute")
+            elif problem := _problem(lambda hole=hole: hole.steps):
+                yield Mistake((), f"{{{hole.name}}} {problem}")
+
+
+def _of_copy(rule: FieldRule, model: EntryModel) -> Mistakes:
+    """A rule that reads from the source: its path, what becomes of the value, what if nothing can."""
+    steps: paths.Steps = ()
+    if problem := _problem(lambda: rule.steps):
+        yield Mistake(("from",), problem)
+    else:
+        steps = rule.steps
+    if rule.form is not None and (problem := _problem(parse_form, rule.form)):
+        yield Mistake(("as",), problem)
+    if rule.values is not None:
+        yield from _of_values(rule)
+    unspelt = _of_datetime(rule)
+    yield from unspelt
+    if rule.on_error != "quarantine" and not rule.derives and JSON not in steps:
+        yield Mistake((), "on_error needs one of type, as and values; add it or remove on_error")
+    elif rule.on_error == "default" and not rule.has_default:
+        yield Mistake((), "on_error: default needs a default; add it")
+    elif rule.on_error == "rest" and model.rest is None:
+        yield Mistake((), "on_error: rest needs the entry's rest; add `rest: NAME`")
+    elif rule.on_error == "rest" and len(steps) > 1 and (gone := [path for path in model.drop if _holds(path, steps)]):
+        yield Mistake(
+            (), f"on_error: rest leaves the value where it is, and drop leaves out {gone[0]}; remove one of them"
+        )
+    if says := _cannot_hold(rule.default):
+        yield Mistake((), says)
+    elif rule.has_default and not unspelt and (says := _problem(default_of, rule)):
+        yield Mistake((), f"the default is not a {rule.type}: {says}; correct it")
+
+
+def _holds(path: str, steps: paths.Steps) -> bool:
+    """Whether what stands at the steps is, or is in, what stands at a path."""
+    outer = () if _problem(paths.parse, path) else paths.parse(path)
+    return bool(outer) and steps[: len(outer)] == outer
+
+
+def _of_values(rule: FieldRule) -> Mistakes:
+    if rule.type:
+        yield Mistake(("values",), "gives typed values, so `type` has nothing to convert; remove one of them")
+    if not rule.values:
+        yield Mistake(("values",), "is empty; give text: value")
+    for text, value in rule.values.items():
+        if not text:
+            yield Mistake(("values",), "an empty value is copied, or takes the default; remove the empty text")
+        if problem := _cannot_hold(value):
+            yield Mistake(("values", text), problem)
+
+
+def _of_datetime(rule: FieldRule) -> list[Mistake]:
+    """`read` and `write` belong to `type: datetime`, and to nothing else."""
+    found = []
+    for key, word in (("read", rule.read), ("write", rule.write)):
+        if rule.type != DATETIME and word is not None:
+            found.append(Mistake((key,), f"belongs to `type: {DATETIME}`; add that, or remove {key}"))
+        elif rule.type == DATETIME and word is None:
+            found.append(Mistake((key,), f"is missing; {datetimes.SPELT}"))
+        elif word is not None and (problem := _problem(datetimes.spelling, word)):
+            found.append(Mistake((key,), problem))
+    return found
 
 
 def _check_cycles(model: EntryModel) -> Mistakes:
     """A template may read another template's field; in a cycle none could be first."""
-    reads = {
-        name: {h.name for h in templates.holes(templates.parse(rule.template))} - {name}
-        for name, rule in model.fields.items()
-        if rule.template is not None
-    }
-    done: set[str] = set()
-    while ready := {name for name, names in reads.items() if name not in done and not (names & reads.keys()) - done}:
+    templated = {name: rule for name, rule in model.fields.items() if rule.template is not None}
+    found = {name: {field_of(hole.steps, templated) for hole in rule.holes} for name, rule in templated.items()}
+    done: set[str | None] = {None}
+    while ready := {name for name, names in found.items() if name not in done and not names - {name} - done}:
         done |= ready
-    if ring := sorted(reads.keys() - done):
+    if ring := sorted(found.keys() - done):
         yield Mistake(("fields",), f"{', '.join(ring)} read each other in a cycle; let one of them read the source")
 
 
@@ -155,17 +217,19 @@ def check_keys(entry: Entry, keys: Keys) -> Mistakes:
 def _without_key(entry: Entry, keys: Keys) -> str | None:
     """Where `dangling` takes the value of a key away, so that DynamoDB would take no such item."""
     for path, rule in entry.model.references.items():
-        attribute, *below = entry.paths[path]
-        if rule.dangling not in ("null", "remove") or any(step is not JSON for step in below):
+        gone, within_text = entry.paths[path], entry.paths[path][-1] is JSON
+        if rule.dangling not in ("null", "remove"):
             continue
+        while gone[-1] is JSON:
+            gone = gone[:-1]
         where = f".references.{path}: `dangling: {rule.dangling}`"
-        if key := next((key for key in keys.target if goes_with(key, attribute, entry.model, in_key=True)), None):
+        if key := next((key for key in keys.target if goes_with(key, gone, entry, in_key=True)), None):
             return (
                 f"{where} takes away {key}, a key of the target table, which every item needs; write map, keep or stop."
             )
-        if rule.dangling == "remove" or below:  # text that holds a null is still text
+        if rule.dangling == "remove" or within_text:  # text that holds a null is still text
             continue
-        if key := next((key for key in keys.indexes if goes_with(key, attribute, entry.model, in_key=False)), None):
+        if key := next((key for key in keys.indexes if goes_with(key, gone, entry, in_key=False)), None):
             return (
                 f"{where} makes {key} null, a key of an index of the target, which DynamoDB refuses; write "
                 "`dangling: remove`, which leaves the attribute out."

@@ -110,6 +110,11 @@ class _Reader:
     def entry(self) -> Entry:
         """The entry; not to be used where there are mistakes."""
         model = self._model
+        if model.fields is not None:
+            fields = {
+                self._try(("fields", name), _field_name, name) or name: rule for name, rule in model.fields.items()
+            }
+            model = model.model_copy(update={"fields": fields})
         source = self._try(("source",), _table_name, "source", model.source, self._name, self._parameters) or ""
         target = self._try(("target",), _table_name, "target", model.target, self._name, self._parameters) or ""
         steps, references_to = {}, {}
@@ -185,6 +190,22 @@ def _table_name(side: str, template: str | None, name: str, parameters: Paramete
     if not _TABLE_NAME.fullmatch(text):
         raise ValueError(f"{text!r} is not a table name; use letters, digits, '_', '-' and '.', 255 at most")
     return text
+
+
+def _field_name(written: str) -> str:
+    """The attribute of the target that a key under `fields` names."""
+    if not written:
+        raise ValueError("is not a name; name an attribute")
+    try:
+        steps = paths.parse(written)
+    except ValueError:
+        steps = ()
+    if len(steps) != 1:
+        plain = paths.escaped(written.replace("\\", ""))
+        raise ValueError(
+            f"is a path, and a field is one attribute; if its name holds these characters, write {plain!r}"
+        )
+    return steps[0]
 
 
 def _reference(reference: Reference, models: dict[str, EntryModel]) -> tuple[templates.Parts, ...]:

@@ -5,7 +5,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from ...values import (
     CANONICAL_NUMBER,
@@ -18,6 +19,7 @@ from ...values import (
     levels,
     serialize,
 )
+from .paths import JSON
 
 TYPES = {"string": "S", "number": "N", "boolean": "BOOL", "list": "L", "map": "M"}
 
@@ -33,13 +35,19 @@ def convert(value: dict, wanted: str) -> dict:
     if letter == TYPES[wanted]:
         return value
     if wanted == "string":
-        if letter == "N":
-            return {"S": canonical_number(content)}
-        if letter == "BOOL":
-            return {"S": "true" if content else "false"}
+        if (text := text_of_scalar(value)) is not None:
+            return {"S": text}
     elif letter == "S":
         return _FROM_TEXT[wanted](content)
     raise ValueError(f"type {letter} does not convert to {wanted}")
+
+
+def text_of_scalar(value: dict) -> str | None:
+    """The text of a text, number (a plain decimal) or boolean; None for any other. Raises ValueError for no legal number."""
+    ((letter, content),) = value.items()
+    if letter == "BOOL":
+        return "true" if content else "false"
+    return content if letter == "S" else canonical_number(content) if letter == "N" else None
 
 
 def _number(text: str) -> dict:
@@ -129,11 +137,38 @@ def _unique(pairs: list) -> dict:
 _decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_refuse, object_pairs_hook=_unique)
 
 
+def json_value(text: str, steps: Sequence) -> dict | None:
+    """The typed value that JSON text holds at these steps, names and JSON; None where it holds none.
+
+    Raises ValueError with a reason, as `convert` does.
+    """
+    return _structure(lambda text: _value_at(text, steps), text) or None
+
+
+def _value_at(text: str, steps: Sequence) -> dict:
+    value = _remembered(text)
+    for step in steps:
+        if step is JSON:
+            if value is None or value == "":
+                return {}
+            if not isinstance(value, str) or isinstance(value, _Number):
+                raise ValueError("a value that is not text, where JSON text should be")
+            value = _remembered(value)
+        elif not isinstance(value, dict) or step not in value:
+            return {}
+        else:
+            value = value[step]
+    return _from_json(value)
+
+
 def _json(text: str):
     try:
         return _decoder.decode(text)
     except json.JSONDecodeError:
         raise ValueError("text that is not JSON") from None
+
+
+_remembered = lru_cache(maxsize=8)(_json)  # several fields may read one text
 
 
 def _from_json(value) -> dict:

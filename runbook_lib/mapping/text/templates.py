@@ -4,10 +4,16 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cached_property
+
+from . import paths
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+# Name, format and default; a backslash makes the next character a part of the name
+_INSIDE = re.compile(r"((?:\\.|[^:|])*)(?::([^|]*))?(?:\|(.*))?", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _DATE = re.compile(
-    r"(\d{4})(-?)(\d\d)\2(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    r"(\d{4})(-?)(\d\d)\2(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?)?([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
 _UTC_TIME = re.compile(
@@ -35,6 +41,11 @@ class Hole:
     name: str
     format: str | None = None
     default: str | None = None
+
+    @cached_property
+    def steps(self) -> tuple[str, ...]:
+        """Its name as a path through maps, where it names an attribute. Raises ValueError where it is none."""
+        return paths.members(self.name)
 
 
 Parts = tuple[str | Hole, ...]  # of a parsed template: literals and holes, in order
@@ -71,30 +82,42 @@ def entries(parts: Parts) -> list[Hole]:
 
 
 def _hole(inside: str, text: str) -> Hole:
-    head, bar, default = inside.partition("|")
-    name, colon, date_format = head.partition(":")
+    name, date_format, default = _INSIDE.fullmatch(inside).groups()
     if not name:
         raise ValueError(f"a hole without a name in {text!r}")
-    if colon:
+    if date_format is not None:
         unknown = [d for d in re.findall(r"%.?", date_format) if d not in _DIRECTIVES]
         if unknown or "%" not in date_format:
             known = " ".join(_DIRECTIVES)
             raise ValueError(f"date format {date_format!r} in {text!r}; known directives are {known}")
-    return Hole(name, date_format if colon else None, default if bar else None)
+    return Hole(_ESCAPED.sub(lambda found: "|" if found[1] == "|" else found[0], name), date_format, default)
+
+
+def read_iso(text: str) -> tuple[datetime, str] | None:
+    """The whole second (in UTC) of an ISO 8601 date or time (without zone: UTC), and the digits of its fraction of a second.
+
+    None where it is not one.
+    """
+    match = _DATE.fullmatch(text)
+    if not match:
+        return None
+    year, _, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)), tzinfo=_zone(zone))
+        return moment.astimezone(UTC), fraction or ""
+    except (ValueError, OverflowError):
+        return None
+
+
+def write_date(moment: datetime, date_format: str) -> str:
+    """The moment, which is in UTC, as the format says; no fraction of a second."""
+    return re.sub(r"%.", lambda directive: _DIRECTIVES[directive[0]](moment), date_format)
 
 
 def format_date(text: str, date_format: str) -> str | None:
     """The ISO 8601 date or time (without zone: UTC), converted to UTC and formatted; None where it is not a date."""
-    match = _DATE.fullmatch(text)
-    if not match:
-        return None
-    year, _, month, day, hour, minute, second, zone = match.groups()
-    try:
-        moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)), tzinfo=_zone(zone))
-        moment = moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return re.sub(r"%.", lambda directive: _DIRECTIVES[directive[0]](moment), date_format)
+    found = read_iso(text)
+    return write_date(found[0], date_format) if found else None
 
 
 def date_function(date_format: str) -> Callable[[str], str | None]:

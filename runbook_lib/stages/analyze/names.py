@@ -12,10 +12,9 @@ from typing import Any
 
 from ...discover.profile import Profile
 from ...discover.references import CERTAIN
-from ...mapping.fields import feeding
+from ...mapping.fields import feeding, field_of
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row
-from ...mapping.text import templates
 from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, spelled
 from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
 from ...verdict import REVIEW, Alert
@@ -202,10 +201,10 @@ def _source_names(route: Route) -> Iterator[_Name]:
     in_keys = feeding(fields, {*dict(route.shape.target_key), *route.shape.index_keys})[0]
     for name, rule in fields.items():
         if rule.source:
-            note("from", rule.source)
-        for hole in templates.holes(templates.parse(rule.template)) if rule.template is not None else ():
-            if hole.name == name or hole.name not in fields:  # else it reads that field, whose own names are told
-                note("template", hole.name, level=REVIEW if name in in_keys else "")
+            note("from", rule.source, rule.steps)
+        for hole in rule.holes:
+            if field_of(hole.steps, fields) in (None, name):  # else it reads that field, whose own names are told
+                note("template", hole.name, hole.steps, REVIEW if name in in_keys else "")
     for path, steps in zip(model.drop, route.entry.drops, strict=True):
         note("drop", path, steps)
     yield from names.values()

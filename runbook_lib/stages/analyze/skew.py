@@ -336,6 +336,8 @@ class Spread:
 
 def _template(route: Route, attribute: str) -> str | None:
     rule = (route.entry.model.fields or {}).get(attribute)
+    if rule and rule.is_constant and "S" in rule.constant:
+        return rule.constant["S"].replace("{", "{{").replace("}", "}}")
     return rule.template if rule else None
 
 
@@ -345,8 +347,8 @@ def _holes(template: str) -> list[templates.Hole]:
 
 def _dated(route: Route) -> list[str]:
     """The attributes that templates read as dates."""
-    texts = [rule.template for rule in (route.entry.model.fields or {}).values() if rule.template is not None]
-    return list(dict.fromkeys(hole.name for text in texts for hole in _holes(text) if hole.format))[:DATES]
+    holes = [hole for rule in (route.entry.model.fields or {}).values() for hole in rule.holes]
+    return list(dict.fromkeys(hole.steps[0] for hole in holes if hole.format and len(hole.steps) == 1))[:DATES]
 
 
 def skew_checks(skew: Skew, others: float) -> list[Check]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from ...discover.renewed import Renewed, hashed
 from ...mapping.ids import id_hash
-from ...mapping.model import Entry
+from ...mapping.model import Entry, EntryModel, FieldRule, IdInside
 from ...mapping.routes import Row
+from ...mapping.text.derivation import DATETIME
 from ...mapping.walkers import LINK_BYTES
 from ...run.folder import iso
 from ...run.spill import HashLog
@@ -249,10 +250,20 @@ def id_attribute(entry: Entry) -> str | None:
     model = entry.model
     if model.fields is None:
         return None if model.id in entry.dropped else model.id
-    copied = [name for name, rule in model.fields.items() if rule.source and rule.source == model.id]
+    copied = [name for name, rule in model.fields.items() if _is_id(rule, model)]
     if not copied and model.rest == "copy" and model.id not in (*entry.dropped, *model.fields):
         return model.id
     return copied[0] if copied else None
+
+
+def _is_id(rule: FieldRule, model: EntryModel) -> bool:
+    """Whether a field holds what its entry knows as the id: the attribute, or the same part of it."""
+    if rule.form is not None:
+        inside = model.id_rule.form if isinstance(model.id_rule, IdInside) else None
+        is_same = rule.form.replace("{value}", "{id}") == inside
+    else:
+        is_same = True
+    return bool(rule.uses_up) and rule.uses_up == model.id and is_same and rule.values is None and rule.type != DATETIME
 
 
 def _differences(row: Row, item: dict, accepted: Container[str]) -> list[Difference]:

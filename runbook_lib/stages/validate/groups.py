@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import eq
 from typing import Any, NamedTuple
 
 from ...mapping.model import Entry
+from ...mapping.text.paths import Steps
 from ...values import ABSENT
 
 MAX_GROUPS = 1_000
@@ -70,19 +72,22 @@ def _rule_of(entry: Entry, attribute: str) -> str:
     model = entry.model
     if model.fields is not None and attribute in model.fields:
         rule = model.fields[attribute]
-        origin = f"from {rule.source}" if rule.source else f"template {rule.template}"
-        made = _of_copy(entry, rule.source) if rule.source else "copied"
+        if not rule.source:
+            return f"fields.{attribute}: " + ("constant" if rule.is_constant else f"template {rule.template}")
+        origin = f"from {rule.source}" + (f" as {rule.form}" if rule.form is not None else "")
+        made = _of_copy(entry, rule.steps)
         return f"fields.{attribute}: {origin}" + (f", {made}" if made != "copied" else "")
     if model.fields is not None and model.rest != "copy":
         return "rest" if attribute == model.rest else "none"
-    return "none" if attribute in entry.dropped else _of_copy(entry, attribute)
+    return "none" if attribute in entry.dropped else _of_copy(entry, (attribute,))
 
 
-def _of_copy(entry: Entry, attribute: str) -> str:
-    """What `id` and `references` do to an attribute of the source."""
-    if attribute == entry.model.id:
+def _of_copy(entry: Entry, place: Steps) -> str:
+    """What `id` and `references` do to what stands at a path of the source."""
+    if place == (entry.model.id,):
         return "id" if entry.model.renews_ids else "copied"
-    paths = [path for path, steps in entry.paths.items() if steps[0] == attribute]
+    # A reference inside the value, or one that the value lies in.
+    paths = [path for path, steps in entry.paths.items() if all(map(eq, steps, place))]
     return f"reference {', '.join(paths)}" if paths else "copied"
 
 
