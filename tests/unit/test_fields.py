@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from strategies import items, values
 
 from runbook_lib.mapping.routes import Reject, Row, key_attributes
+from runbook_lib.report.samples import changes
+from runbook_lib.stages.analyze import skew
 from runbook_lib.stages.validate.compare import id_attribute
 from runbook_lib.stages.validate.groups import rule_of
 from runbook_lib.values import MAX_LEVELS
 from runbook_lib.walk.ledger import Ledger
+from runbook_lib.walk.plan import _is_injective
 
 HEAD = "defaults: {source: t, target: u, id: null}\ntables:\n"
 KEY = {"pk": {"S": "k"}}
@@ -428,6 +431,64 @@ def test_what_made_an_attribute(rule, said):
     """As 04 says it of a difference."""
     text = f"defaults: {{source: t, target: u}}\ntables:\n  A: {{references: {{info.p: A}}, fields: {{v: {rule}}}, rest: more}}\n"
     assert rule_of(mapping_of(text).entries["A"], "v") == said
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_injective"),
+    [
+        ("{from: pk}", True),
+        ("{from: pk, type: string}", False),
+        ("{from: pk, as: 'A{value}'}", False),
+        ("{from: pk, values: {a: b}}", False),
+        ("{from: pk, type: datetime, read: iso, write: iso}", False),
+        ("{from: pk.x}", False),
+        ("{value: x}", False),
+    ],
+)
+def test_which_rules_keep_keys_apart(rule, is_injective):
+    """Only what copies the source's key; of all others two items may get one key."""
+    text = f"{HEAD}  A: {{create: {{key: {{k: S}}}}, fields: {{k: {rule}}}, rest: more}}"
+    assert _is_injective(routes_of(text, {"A": {"pk": "S"}})["A"]) is is_injective
+
+
+def test_a_constant_key_is_one_partition():
+    """As a template without holes is."""
+    text = (
+        f"{HEAD}  A: {{create: {{key: {{k: S}}}}, fields: {{k: {{value: 'a{{b'}}, n: {{value: 1}}, t: x}}, rest: more}}"
+    )
+    route = routes_of(text)["A"]
+    assert [skew._template(route, name) for name in ("k", "n", "t", "other")] == ["a{{b", None, "x", None]
+
+
+def test_what_a_sample_says_of_each_field():
+    """What was done, and from where; the value's shape alone."""
+    fields = (
+        "v: {value: 2}, r: {from: info.rating}, d: {from: none.such, default: 0}, ts: {from: SK, as: 'V#{value}'}, "
+        "y: {from: said, values: {'1': true}}, at: {from: at, type: datetime, read: iso, write: epoch_seconds}, "
+        "f: {from: f, values: {a: 1}, default: x, on_error: default}, t: '{info.rating}-{info.none|no}'"
+    )
+    item = {
+        **KEY,
+        "info": {"M": {"rating": {"N": "8"}}},
+        "SK": {"S": "V#secret"},
+        "said": {"S": "1"},
+        "at": {"S": "2024-01-01"},
+        "f": {"S": "b"},
+    }
+    route = route_of(fields)
+    found = {one.attribute: one for one in changes(item, route.route(item), route.entry)}
+    assert {name: (one.kind, one.what) for name, one in found.items() if name != "pk"} == {
+        "v": ("made", "a constant"),
+        "r": ("renamed", "renamed from info.rating"),
+        "d": ("default", "default"),
+        "ts": ("converted", "taken out as V#{value} from SK"),
+        "y": ("converted", "by `values` from said"),
+        "at": ("converted", "iso → epoch_seconds from at"),
+        "f": ("default", "default, because it does not convert"),
+        "t": ("made", "made by template {info.rating}-{info.none|no}"),
+        "info": ("moved", "moved to more"),
+    }
+    assert (found["v"].shown, found["t"].shown) == ("<b>2</b>", "9<b>-</b><b>no</b>")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,14 @@ def of_entry(body: str) -> LeftOut:
         ("{not_references: [code], fields: {code: 'C-{code}'}}", set(), {"code"}),
         ("{not_references: [code], fields: {code: {from: other}, a: 'M-{code}'}}", set(), set()),
         ("{not_references: [code.x], fields: {a: 'M-{code}'}}", set(), set()),
+        ("{not_references: [in.code], fields: {c: {from: in.code}}}", {"c"}, set()),
+        ("{not_references: [in.code], fields: {c: {from: in.code}}, rest: more}", {"c", "more.in.code"}, set()),
+        ("{not_references: [in.code.x], fields: {c: {from: in.code}, d: {from: in.co}}}", {"c.x"}, set()),
+        ("{not_references: ['js:json.c.d'], fields: {z: {from: 'js:json.c'}}}", {"z.d"}, set()),
+        ("{not_references: ['a\\.b'], fields: {'c\\.d': {from: 'a\\.b'}}}", {"c\\.d"}, set()),
+        ("{not_references: [in.code], fields: {a: 'M-{in.code}'}}", set(), {"a"}),
+        ("{not_references: [code], fields: {k: {value: K}, a: '{k}-{code}'}}", set(), {"a"}),
+        ("{not_references: [code], fields: {p: {from: code, as: 'C{value}'}}}", {"p"}, set()),
     ],
 )
 def test_values_that_stay_are_followed_into_the_target(body, paths, made):

@@ -150,6 +150,33 @@ def test_a_mistake_in_the_table_split_is_listed(crm, path, change, wanted):
     assert {(one.table, one.accepted) for one in found} == {("Leads", False)}
 
 
+NESTED = """
+defaults: {source: t, target: u, id: null}
+tables:
+  A:
+    rest: more
+    fields:
+      a: {from: info.rating}
+      b: {from: info.ratign}
+      c: {from: "js:json.customer.uid"}
+      d: {from: "js:json.customer.id"}
+      e: "{info.rating}{info.ratinng}{a\\\\.b}"
+      f: "{a}"
+      g: {value: nobody}
+"""
+
+
+def test_names_inside_attributes_are_paths():
+    """Of `from` and of holes; where a path breaks off, the nearest that goes on is suggested."""
+    items = [{"id": {"S": "1"}, "info": {"M": {"rating": {"N": "8"}}}, "js": {"S": '{"customer": {"id": 1}}'}}]
+    assert [(one.rule, one.name, one.suggestion) for one in unmatched(NESTED, {"t": items})] == [
+        ("from", "info.ratign", "info.rating"),
+        ("from", "js:json.customer.uid", "js:json.customer.id"),
+        ("template", "info.ratinng", "info.rating"),
+        ("template", "a\\.b", None),
+    ]
+
+
 def test_an_entry_that_selects_nothing_is_listed_once(crm):
     """Its fields, templates and queries are not. An empty table is called so."""
     mapping = planted(shipped("table_split"), "tables", "Leads", "where", value={"entity_typ": "LEAD"})
