@@ -119,9 +119,10 @@ def _copied(name: str, rule: FieldRule, entry: Entry) -> Copied | None:
             return value
         if value is None or (not value.get("S") and is_empty(value)):
             return default if rule.has_default else value
+        if trim is not None and (value := trim(value)) is None:
+            return default if rule.has_default else None
         try:
-            trimmed = value if trim is None else trim(value)
-            return derive(trimmed) if derive else trimmed
+            return derive(value) if derive else value
         except ValueError as problem:
             return _fall_back(name, rule, value, problem, default, left, fell_back)
 
@@ -155,7 +156,7 @@ def _fall_back(
             left[rule.uses_up] = value
         return None
     needs = f"a {rule.type}" if rule.type else "one of its `values`" if rule.values is not None else "a part of it"
-    raise Quarantine(rule.source, f"{name} needs {needs}: {problem}", rule.on_error == "stop") from None
+    raise Quarantine(rule.origin, f"{name} needs {needs}: {problem}", rule.on_error == "stop") from None
 
 
 def _without_dropped(steps: Steps, entry: Entry) -> Callable[[dict], dict | None] | None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from types import CodeType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, WrapValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, WrapValidator, field_validator, model_serializer, model_validator
 
 from ..errors import MappingError
 from ..values import from_python, is_empty
@@ -84,6 +84,10 @@ class FieldRule(Strict):
     default: Any = None
     on_error: Literal["quarantine", "default", "rest", "stop"] = "quarantine"
 
+    @model_serializer(mode="wrap")
+    def _as_said(self, dump: Any) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key != "default" or self.has_default}  # null is one
+
     @property
     def is_constant(self) -> bool:
         """Whether the rule gives a value (which may be null)."""
@@ -108,6 +112,11 @@ class FieldRule(Strict):
     def uses_up(self) -> str | None:
         """The source attribute that it uses up: the one that it reads as a whole."""
         return self.steps[0] if len(self.steps) == 1 else None
+
+    @property
+    def origin(self) -> str | None:
+        """The attribute that it reads, or the path inside one, as messages name it."""
+        return self.uses_up or self.source
 
     @cached_property
     def holes(self) -> list[templates.Hole]:

@@ -236,6 +236,18 @@ def test_a_field_reads_what_drop_leaves_out_below_an_attribute():
     assert made("i: {from: info}, n: {from: info.in}", source, drop) == {"i": left["info"], "n": {"M": {}}}
 
 
+def test_a_value_that_falls_back_has_lost_what_is_dropped_inside_it():
+    """It goes to the rest as the rest would hold it. A value of which nothing is left is none."""
+    source = {"info": {"M": {"secret": {"S": "x"}, "a": {"S": "y"}}}}
+    drop = "rest: more, drop: [info.secret]"
+    assert made("i: {from: info, type: number, on_error: rest}", source, drop) == {
+        "more": {"M": {"info": {"M": {"a": {"S": "y"}}}}}
+    }
+    tags = {"tags": {"SS": ["a"]}}
+    assert made("t: {from: tags}", tags, "drop: ['tags[]']") == {}
+    assert made("t: {from: tags, default: []}", tags, "drop: ['tags[]']") == {"t": {"L": []}}
+
+
 # parts of texts
 
 

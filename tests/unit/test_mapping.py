@@ -987,6 +987,21 @@ def test_the_fingerprint_is_of_the_meaning():
         entry("where: {a: true}, references: {b: Contacts}"),
         entry("where: {a: 1}, references: {b: Contacts}"),
         base + "\nunrouted: ignore",
+        *(
+            base.replace("Leads: {", f"Leads: {{fields: {{a: {rule}}}, rest: r, ")
+            for rule in (
+                "{from: b}",
+                "{from: b, default: null}",
+                "{value: null}",
+                "{value: 1}",
+                "{value: '1'}",
+                "{from: b, as: 'x{value}'}",
+                "{from: b, values: {x: 1}}",
+                "{from: b, values: {x: true}}",
+                "{from: b, type: datetime, read: iso, write: epoch_seconds}",
+                "{from: b, type: datetime, read: iso, write: epoch_millis}",
+            )
+        ),
         base.replace("{table}-s", "{table}-s2"),
     ]
     fingerprint = mapping_of(base).fingerprint

@@ -40,6 +40,10 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="{}|:"), min_siz
         ("{{{{", ("{{",)),
         ("100%", ("100%",)),
         ("{t:%Y%%%m}", (Hole("t", "%Y%%%m"),)),
+        (r"{a\:b:%Y|c}", (Hole(r"a\:b", "%Y", "c"),)),
+        (r"{a\|b|c\|d}", (Hole("a|b", None, r"c\|d"),)),
+        (r"{a\\|b}", (Hole(r"a\\", None, "b"),)),
+        ("{a\\}", (Hole("a\\"),)),
         ("{t:%Y-%m-%dT%H:%M:%S|-}", (Hole("t", "%Y-%m-%dT%H:%M:%S", "-"),)),
     ],
 )

@@ -204,7 +204,7 @@ def _of_entry(plan: Plan, name: str, table: EntryAnalysis) -> Iterator[tuple[str
         message = f"{plural(table.collisions, 'target key')} collide"
         yield "collision", Check("source", name, "collision", table.collisions, 0, FAIL, "Change id_format.", message)
     rules = (model.fields or {}).values()
-    stops = {rule.source for rule in rules if rule.on_error == "stop"}
+    stops = {rule.origin for rule in rules if rule.on_error == "stop"}
     if any(attribute in stops for attribute, _ in table.reasons):
         message = "a value does not convert, where the mapping says stop"
         yield "quarantine", Check("source", name, "quarantine", None, None, FAIL, "See quarantine.jsonl.", message)
