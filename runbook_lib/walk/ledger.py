@@ -270,15 +270,15 @@ class Ledger:
             # It was converted in turn. Of ids that stand inside a value no look can tell what it became.
             or (
                 rule
-                and (rule.derives or rule.has_default)
-                and (name in self._inside or there == made_of(rule, derive, new))
+                and new is not None
+                and ((rule.derives and name in self._inside) or there == made_of(rule, derive, new))
             )
         ):
             return "rewritten"
-        try:
-            return "converted" if derive and there == derive(value) else None
-        except ValueError:
-            return None
+        was = self._renewed(value, row) if name == self._id else value
+        if derive and there == made_of(rule, derive, was):
+            return "converted" if was is value else "rewritten"
+        return None
 
     def _is_new_id(self, value: dict, there: dict | None, row: Row) -> bool:
         """Whether the target holds the row's new id, and nothing else differs; what references rewrote beside it may."""
@@ -290,6 +290,16 @@ class Ledger:
             return False
         beside = self._id in self._tops.values()
         return beside or (old[: was[0]], old[was[1] :]) == (new[: now[0]], new[now[1] :])
+
+    def _renewed(self, value: dict, row: Row) -> dict:
+        """The value of the id attribute with the row's new id in the place of the old one; the value itself where it has none."""
+        if row.old is None:
+            return value
+        if self._id_in is None:
+            return {next(iter(value)): row.new_id}
+        text = value["S"]
+        start, end = self._id_in(text)
+        return {"S": text[:start] + row.new_id + text[end:]}
 
     def _merged(self, value: dict, rest: dict) -> bool:
         """Whether an attribute that is named like the rest's map went into it, member by member."""

@@ -399,6 +399,22 @@ def test_a_new_id_that_is_taken_apart_is_looked_for():
     assert Ledger(route.entry).page([row])["p"] == {"unaccounted": 1}
 
 
+def test_a_new_id_inside_a_text_is_looked_for_where_a_field_takes_it_out():
+    """As the field would take it out of the text that holds the new one."""
+    text = (
+        "defaults: {source: t, target: u}\ntables:\n  A: {id: {in: pk, as: 'A#{id}#{*}'}, rest: more, "
+        "fields: {a: {from: pk, as: 'A#{value}#{*}'}, b: {from: pk, as: 'A#{*}#{value}'}, pk: {from: pk}}}\n"
+    )
+    route = routes_of(text, {"A": {"pk": "S"}})["A"]
+    row = route.route({"pk": {"S": "A#1#x"}})
+    assert (row.item["a"], row.item["b"]) == ({"S": row.new_id}, {"S": "x"})
+    assert Ledger(route.entry).page([row])["pk"] == {"rewritten": 1}
+    row.item = {"a": row.item["a"]}
+    assert Ledger(route.entry).page([row])["pk"] == {"rewritten": 1}
+    row.item = {"a": {"S": "1"}, "b": {"S": "y"}}
+    assert Ledger(route.entry).page([row])["pk"] == {"unaccounted": 1}
+
+
 @pytest.mark.parametrize(
     ("fields", "attributes"),
     [
