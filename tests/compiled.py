@@ -31,7 +31,7 @@ def routes_of(
     mapping = mapping_of(text, files)
     shapes = {}
     for name, entry in mapping.entries.items():
-        source, create = (keys or {}).get(name, {"id": "S"}), entry.model.create
+        source, create = (keys or {}).get(name, {"id": "S"}), entry.model.described
         target = (targets or {}).get(name) or (create.key if create else source)
         indexes = {
             attribute: letter

@@ -159,7 +159,12 @@ class Case:
         path = self.folder / "shop.yaml"
         path.write_text(text, encoding="utf-8")
         (self.folder / "shop_split.py").write_text((PARAMETERS / "mappings/shop_split.py").read_text(encoding="utf-8"))
-        changed = {"mapping": str(path), "source.endpoint_url": url, "target.endpoint_url": url}
+        changed = {"mapping": str(path)}
+        changed |= {
+            f"{side}.{key}": one
+            for side in ("source", "target")
+            for key, one in (("endpoint_url", url), ("region", "us-west-1"))
+        }
         limits = {f"limits.{name}": content for name, content in HURRIED.items()}
         return Flow(load_parameters(PARAMETERS / f"demo_shop_{self.kind}.yaml", changed | limits), self.folder)
 
