@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import Refused, RunbookError
+from .errors import Refused, RunbookError, lines_of
 from .process import outlive_readers, visible
 from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, REFUSED, STOPPED
 
@@ -54,8 +54,8 @@ def _run(words: list[str]) -> int:
 
 
 def _sentence(problem: object) -> str:
-    """Return the problem on one line; what it quotes may have several."""
-    return " ".join(str(problem).split())
+    """Return the problem on one line; what it quotes may have several. The mistakes of a file have a line each."""
+    return "\n".join(" ".join(line.split()) for line in lines_of(str(problem)))
 
 
 def _draft(options: argparse.Namespace) -> int:

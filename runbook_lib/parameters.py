@@ -4,15 +4,16 @@ import os
 import re
 from datetime import date as date_type
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from unicodedata import normalize
 from urllib.parse import unquote
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from .errors import ParametersError
+from .errors import Mistake, ParametersError, Written, refuse
 from .yaml_files import Strict, expand, explain, read_yaml
 
+Model = TypeVar("Model", bound=BaseModel)
 PRICES = "parameters/prices.yaml"  # a user's own
 _ENDPOINTS = "AWS_ENDPOINT_URL"  # and what begins with it: for one service
 # An @ that is a part of a file's name, in a URL that can be nothing else. A password may hold a slash, and a host needs none.
@@ -170,13 +171,16 @@ def outputs_folder(given: str | None) -> str:
 def load_parameters(path: str | Path, overrides: dict[str, Any] | None = None) -> Parameters:
     """The parameters in a YAML file, with dotted overrides (`limits.workers`). Read-only.
 
-    Raises ParametersError: one sentence that names the file, the key and the fix.
+    Raises ParametersError: a sentence for each mistake, which names the file and the line (or `-p`), the key and the fix.
     """
     path = Path(path)
-    content = read_yaml(path, ParametersError)
+    content, written = read_yaml(path, ParametersError)
+    if "tables" in content and "mapping" not in content:
+        says = "this is a mapping; give the parameters file that names it under `mapping`"
+        refuse([Mistake((), says, written.mark(("tables",)))], written, ParametersError)
     for dotted, value in (overrides or {}).items():
         _override(content, dotted, value)
-    return build_parameters(content, path.name)
+    return _built(content, written.given(overrides or {}))
 
 
 def build_parameters(content: dict[str, Any], file: str = "parameters") -> Parameters:
@@ -184,26 +188,37 @@ def build_parameters(content: dict[str, Any], file: str = "parameters") -> Param
 
     Also where the environment names an endpoint with a password: every report would show it.
     """
+    return _built(content, Written(file))
+
+
+def _built(content: dict[str, Any], written: Written) -> Parameters:
     for name, value in os.environ.items():
         if name.startswith(_ENDPOINTS) and has_login(value):
             raise ParametersError(f"{name} contains {LOGIN}.")
-    try:
-        return Parameters.model_validate(expand(content, file, ParametersError))
-    except ValidationError as error:
-        raise ParametersError(explain(error, file, Parameters)) from None
+    return _checked(Parameters, content, written)
 
 
 def load_prices(built_in: Path) -> tuple[PriceList, str]:
     """The price list, and its name: PRICES in the project folder where that exists, else the one that is built in.
 
-    Read-only. Raises ParametersError: one sentence that names the file, the key and the fix.
+    Read-only. Raises ParametersError: a sentence for each mistake, which names the file, the line, the key and the fix.
     """
     own = resolve_path(PRICES)
     path, name = (own, PRICES) if own.exists() else (built_in, "built in")
+    return _checked(PriceList, *read_yaml(path, ParametersError)), name
+
+
+def _checked(model: type[Model], content: dict[str, Any], written: Written) -> Model:
+    """The model of a file's content, variables replaced. Raises ParametersError with all mistakes."""
+    mistakes: list[Mistake] = []
+    content = expand(content, mistakes)
+    found = None
     try:
-        return PriceList.model_validate(read_yaml(path, ParametersError)), name
-    except ValidationError as error:
-        raise ParametersError(explain(error, path.name, PriceList)) from None
+        found = model.model_validate(content)
+    except ValidationError as problem:
+        mistakes += [one for one in explain(problem, content, model) if one.is_new(mistakes)]
+    refuse(mistakes, written, ParametersError)
+    return found
 
 
 def _override(content: dict, dotted: str, value: Any) -> None:

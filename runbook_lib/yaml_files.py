@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from .errors import RunbookError
+from .errors import Mistake, Place, RunbookError, Written, refuse
 
 MAX_FILE_BYTES = 5_000_000
 MAX_NODES = 500_000  # values of a file, those under an alias as often as it stands
@@ -26,11 +26,29 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*)
 _URL_LOGIN = re.compile(
     r"(?s)(?:[/\\]{2}|[\w.%+-]+:(?=\S)).*(?:@|%(?:25)*40|[\ufe6b\uff20])|([/\\]{2}.*)(?:[?#]|%3[Ff]).*"
 )
+_LOST = re.compile(r"[ \t]*#")  # behind a value: a comment, which may be meant as text
+_FIXES = (  # what YAML says of a mistake -> what to do
+    (r"'\\t'", "indent with spaces, not with tabs"),
+    (r"but (got|found) '([\[{:]|<scalar>)", "put paths with [ ] { } or : in quotes, and text with { } or #"),
+    (r"that cannot start any token|undefined alias", "put text that begins with a sign in quotes"),
+    (r"mapping values are not allowed", "indent it like its neighbours, or put text that holds ': ' in quotes"),
+    (r"end of stream|<stream end>", "close the quotes or brackets that are open"),
+    ("", "correct the YAML there"),
+)
+_OR_TEXT = (
+    "FieldRule",
+    "Reference",
+    "IdInside",
+    "NamedBy",
+    "Create",
+    "Units",
+)  # models instead of which text may stand
 _WRITE = {
     "string_type": "text, in quotes",  # usually what YAML does not read as text, such as no, 5 or nothing
     "no_bool": "true or false",
     "no_number": "a number",
     "no_date": "a date such as 2026-12-31",
+    "list_type": "a list, as in [a, b]",
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -70,6 +88,17 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream):
         super().__init__(stream)
         self._level, self._sizes = 0, {}  # of a node that is read: values and levels, its aliases followed
+        self.found: list[Exception] = []  # mistakes after which it goes on
+
+    def scan_to_next_token(self):
+        if lost := _LOST.match(self.buffer, self.pointer):  # a token ends here
+            before = self.buffer[self.buffer.rfind("\n", 0, self.pointer) + 1 : self.pointer]
+            glued = lost[0] == "#" and before[-1:] not in ("", " ", "\t")
+            if before.strip() and (glued or self.buffer.startswith("{", lost.end())):
+                raise _refused(
+                    self, "the text ends before `#`, which begins a comment; put text with { } or # in quotes"
+                )
+        super().scan_to_next_token()
 
     def compose_node(self, parent, index):
         event = self.peek_event()
@@ -92,6 +121,12 @@ class _Loader(yaml.SafeLoader):
         self._sizes[id(node)] = size, levels
         return node
 
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError):
+            raise _refused(node, f"{node.value!r} is not what its tag says") from None
+
     def construct_scalar(self, node):
         text = super().construct_scalar(node)
         if _HALF.search(text):  # JSON writes one character outside the basic plane as the escapes of two halves
@@ -102,21 +137,26 @@ class _Loader(yaml.SafeLoader):
         return text
 
     def construct_mapping(self, node, deep=False):
-        seen = set()
+        seen: dict[str, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _refused(key_node, "a map or a list is no key; put text with { } or [ ] in quotes")
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):  # YAML reads no, on, yes and 12 as something else
-                raise _refused(key_node, f"the key {key_node.value!r} is not text; put it in quotes")
-            if key in seen:
-                raise _refused(key_node, f"duplicate key {key!r}")
-            seen.add(key)
+                self.found.append(_refused(key_node, f"the key {key_node.value!r} is not text; put it in quotes"))
+            elif key in seen:
+                says = f"duplicate key {key!r}, as on line {seen[key]}; keep one of them"
+                self.found.append(_refused(key_node, says))
+            else:
+                seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 
-def _refused(place: yaml.Event | yaml.Node, what: str) -> yaml.YAMLError:
-    return yaml.MarkedYAMLError(problem=what, problem_mark=place.start_mark)
+def _refused(place: Any, what: str) -> yaml.YAMLError:
+    mark = place.get_mark() if isinstance(place, yaml.SafeLoader) else place.start_mark
+    return yaml.MarkedYAMLError(problem=what, problem_mark=mark)
 
 
 def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
@@ -147,9 +187,11 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_st
 def parse_value(text: str) -> Any:
     """One value, parsed like a value in a YAML file; the text itself where it is not YAML."""
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        value = loader.get_single_data()
     except (yaml.YAMLError, ValueError, LookupError):
         return text
+    return text if loader.found else value
 
 
 def scalar(text: str) -> str:
@@ -194,8 +236,8 @@ def read_whole(path: Path, most: int = MAX_FILE_BYTES, flags: int = os.O_RDONLY)
     return content
 
 
-def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
-    """The mapping (dict) in a YAML file, by a safe loader. Read-only. Raises `error` with one sentence."""
+def read_yaml(path: Path, error: type[RunbookError]) -> tuple[dict[str, Any], Written]:
+    """The mapping (dict) in a YAML file, by a safe loader; where it was written. Read-only. Raises `error`, a line a mistake."""
     try:
         text = read_whole(path).decode("utf-8")
     except FileNotFoundError:
@@ -204,62 +246,113 @@ def read_yaml(path: Path, error: type[RunbookError]) -> dict[str, Any]:
         reason = "it is not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else str(problem)
         reason = problem.strerror if isinstance(problem, OSError) else reason
         raise error(f"{path}: cannot be read: {reason}; name a YAML file of a page or two.") from None
+    found: list[Exception] = []
+    root = content = None
     try:
-        content = yaml.load(text, _Loader)
+        loader = _Loader(text)
+        found = loader.found
+        root = loader.get_single_node()
+        content = None if root is None else loader.construct_document(root)
     except (yaml.YAMLError, ValueError, LookupError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f" line {mark.line + 1}:" if mark else ""
-        what = getattr(problem, "problem", None) or "not readable as YAML"
-        raise error(f"{path.name}:{where} {what}; correct the YAML there.") from None
+        found.append(problem)
+    mistakes = [Mistake((), _yaml_says(one), getattr(one, "problem_mark", None)) for one in found]
+    refuse(mistakes, Written(path.name), error)
     if not isinstance(content, dict):
         raise error(f"{path.name}: holds no keys; see the files in parameters/ for the form.")
-    return content
+    return content, Written(path.name, root)
 
 
-def expand(content: Any, file: str, error: type[RunbookError]) -> Any:
-    """The content with `${VAR:-default}` replaced in every text value. Raises `error` for a variable without value."""
+def _yaml_says(problem: Exception) -> str:
+    what = getattr(problem, "problem", None) or "not readable as YAML"
+    return what if ";" in what else f"{what}; {next(fix for sign, fix in _FIXES if re.search(sign, what))}"
+
+
+def expand(content: Any, unset: list[Mistake], place: Place = ()) -> Any:
+    """The content with `${VAR:-default}` replaced in every text value. `unset` gets the variables without value."""
 
     def value_of(match: re.Match) -> str:
         name, default = match.groups()
         value = os.environ.get(name) or default
         if value is None:
-            raise error(f"{file}: ${{{name}}} is not set; export {name} or write ${{{name}:-default}}.")
-        return value
+            hole = "" if name.isupper() else f", or {{{name}}} for an attribute"
+            says = f"${{{name}}} is not set; export {name} or write ${{{name}:-default}}{hole}"
+            unset.append(Mistake(place, says))
+        return value or ""
 
     if isinstance(content, str):
         return _VARIABLE.sub(value_of, content)
     if isinstance(content, dict):
-        return {key: expand(value, file, error) for key, value in content.items()}
+        return {key: expand(value, unset, (*place, key)) for key, value in content.items()}
     if isinstance(content, list):
-        return [expand(value, file, error) for value in content]
+        return [expand(value, unset, (*place, n)) for n, value in enumerate(content)]
     return content
 
 
-def explain(problem: ValidationError, file: str, model: type[BaseModel]) -> str:
-    """The first problem that pydantic found, as one sentence: file, entry, what is wrong, how to fix it."""
-    # A misspelt key is also missing: report the misspelling.
-    first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    location = [part for part in first["loc"] if not str(part).startswith(("function-", "literal["))]
-    names = [str(part) for part in location]
-    where = ".".join(names) or "the file"
-    kind, context = first["type"], first.get("ctx", {})
+def explain(problem: ValidationError, content: Any, model: type[BaseModel]) -> list[Mistake]:
+    """All that pydantic found in the content, one mistake a place: what is wrong, how to fix it."""
+    found: dict[Place, str] = {}
+    errors = problem.errors()
+    misspelt = {error["loc"][:-1] for error in errors if error["type"] == "extra_forbidden"}
+    for error in errors:
+        if error["type"] == "missing" and error["loc"][:-1] in misspelt:
+            continue  # a misspelt key is also missing
+        place, holder = _place(error, content)
+        if error["type"] == "extra_forbidden" and _is_bare(holder) and _models_at(model, place[:-1], _OR_TEXT):
+            place, says = place[:-1], bare(holder)
+        else:
+            says = _says(error, place, model)
+        found.setdefault(place, says)
+    # Of the alternatives of a union, the one that fits further.
+    return [
+        Mistake(place, says)
+        for place, says in found.items()
+        if not any(len(other) > len(place) and other[: len(place)] == place for other in found)
+    ]
+
+
+def _place(error: Any, content: Any) -> tuple[Place, Any]:
+    """The keys that lead to a mistake, as they are written, without pydantic's own names; and what holds the last."""
+    place, holder, value = [], None, content
+    for part in error["loc"]:
+        if part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value)):
+            holder, value = value, value[part]
+            place.append(part)
+    return (*place, *error["loc"][-1:]) if error["type"] == "missing" else tuple(place), holder
+
+
+def _is_bare(value: Any) -> bool:
+    """Whether a value looks like text in braces that lacks its quotes, which YAML reads as a map without values."""
+    return isinstance(value, dict) and bool(value) and not any(one is not None for one in value.values())
+
+
+def bare(value: dict) -> str:
+    """What is said of text in braces without its quotes, which YAML reads as a map without values."""
+    return f"is a map, because {{{', '.join(value)}}} stands there without quotes; put text with {{ }} or # in quotes"
+
+
+def _says(error: Any, place: Place, model: type[BaseModel]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden" and len(place) > 1 and place[-1] in model.model_fields:
+        return "unknown key here; write it at the top of the file, without indentation"
     if kind == "extra_forbidden":
-        return f"{file}: {where}: unknown key{suggest(names[-1], _keys_at(model, location[:-1]))}"
+        return f"unknown key{suggest(str(place[-1]), _keys(_models_at(model, place[:-1])))}"
     if kind == "missing":
-        return f"{file}: {where} is missing; add it."
+        return "is missing; add it"
     if kind == "literal_error":
-        return f"{file}: {where} is {_short(first['input'])}; use {context['expected']}."
+        return f"is {_short(error['input'])}; use {context['expected']}"
     if kind in ("model_type", "dict_type"):
-        text = " or text in quotes" if context.get("class_name") in ("FieldRule", "Reference") else ""
-        return f"{file}: {where} is {_short(first['input'])}; write {{key: value}}{text}."
+        text = " or text in quotes" if context.get("class_name") in _OR_TEXT else ""
+        return f"is {_short(error['input'])}; write {{key: value}}{text}"
+    if kind == "string_type" and _is_bare(error["input"]):
+        return bare(error["input"])
     if kind in _WRITE:
-        return f"{file}: {where} is {_short(first['input'])}; write {_WRITE[kind]}."
+        return f"is {_short(error['input'])}; write {_WRITE[kind]}"
+    if kind == "string_too_short" and not error["input"]:
+        return "is empty; write some text"
     if kind == "too_short":
-        return f"{file}: {where} is empty; give at least {context['min_length']}."
-    message = str(context.get("error", first["msg"])).rstrip(".")
-    if kind == "value_error":
-        return f"{file}: {where}: {message}."
-    return f"{file}: {where}: {message[:1].lower()}{message[1:]}; correct the value."
+        return f"is empty; give at least {context['min_length']}"
+    message = str(context.get("error", error["msg"])).rstrip(".")
+    return message if kind == "value_error" else f"{message[:1].lower()}{message[1:]}; correct the value"
 
 
 def shown(text: str) -> str:
@@ -280,13 +373,17 @@ def suggest(name: str, known: list[str]) -> str:
     return f"; known are {', '.join(sorted(known))}." if known else "; remove it."
 
 
-def _keys_at(model: Any, location: list) -> list[str]:
-    """The keys that the model at a location knows; a part that is not a field is the key of a dict of models."""
-    models = [model]
-    for part in location:
-        fields = [m.model_fields[part] for m in models if part in getattr(m, "model_fields", {})]
-        models = [found for field in fields for found in _models_in(field.annotation)] or models
+def _keys(models: list[type[BaseModel]]) -> list[str]:
     return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
+
+
+def _models_at(model: Any, place: Place, named: tuple[str, ...] = ()) -> list[type[BaseModel]]:
+    """The models at a place, or those of certain names; a part that is not a field is the key of a dict of models."""
+    models = [model]
+    for part in place:
+        fields = [field for m in models for name, field in m.model_fields.items() if part == (field.alias or name)]
+        models = [found for field in fields for found in _models_in(field.annotation)] or models
+    return [m for m in models if not named or m.__name__ in named]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -160,7 +160,7 @@ def _of_desk(kind: str) -> dict[str, Any]:
         "rest": "more",
         "drop": ["kind", "remark"],
         "queries": {
-            "all": {"key": {"PK": kind}, "filter": {"amount": {">": 1}}},
+            "all": {"key": {"PK": kind}, "filter": {"amount": {"gt": 1}}},
             "day": {"index": "byDay", "key": {"day": "2025-02-11" if kind == "FINE" else "2025-03-11"}},
         },
     }

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ..values import canonical_number, equal, from_python, order
-from ..yaml_files import suggest
+from ..yaml_files import bare, suggest
 from .text import paths
 
 EQUAL, BEGINS_WITH, EXISTS, NOT, BETWEEN = "=", "begins_with", "exists", "not", "between"
@@ -69,9 +69,13 @@ def _tests(wanted: Any, letter: str | None) -> tuple[Comparison, ...]:
         if wanted == []:
             raise ValueError("is an empty list, which selects nothing; give a value")
         values = wanted if isinstance(wanted, list) else [wanted]
+        if any(isinstance(value, dict) for value in values):
+            raise ValueError("is a list that holds a map; give values alone, or words without [ ]: {begins_with: x}")
         return (Comparison(EQUAL, tuple(_typed(value, letter) for value in values)),)
     if not wanted:
         raise ValueError(f"compares with nothing; give a value, or one of {', '.join(WORDS)}")
+    if not wanted.keys() & {*WORDS, *_INSTEAD} and all(operand is None for operand in wanted.values()):
+        raise ValueError(bare(wanted))
     return tuple(_test(word, operand, letter) for word, operand in wanted.items())
 
 
@@ -102,8 +106,8 @@ def _test(word: str, operand: Any, letter: str | None) -> Comparison:
 def _comparable(word: str, operand: Any, letter: str | None) -> dict:
     value = None if isinstance(operand, list | dict) else _typed(operand, letter)
     if value is None or not value.keys() & {*_COMPARABLE} or (word == BEGINS_WITH and "N" in value):
-        kinds = "text, in quotes" if word == BEGINS_WITH else "text or a number"
-        raise ValueError(f"{word} compares {kinds}; give that")
+        kinds = "text, in quotes" if word == BEGINS_WITH else "text or number"
+        raise ValueError(f"{word} compares with one {kinds}; give that alone")
     return value
 
 

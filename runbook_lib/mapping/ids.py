@@ -31,6 +31,8 @@ def around(id_format: str) -> tuple[str, str, str]:
     before, found, rest = id_format.partition("{")
     name, closed, after = rest.partition("}")
     if not found:
+        if inside := next((name for name in within if name in id_format), None):
+            raise ValueError(f"{id_format!r} is unknown; write {id_format.replace(inside, f'{{{inside}}}')}")
         raise ValueError(f"{id_format!r} is unknown{suggest(id_format, list(FORMATS)).rstrip('.')}")
     if name not in within or not closed or {*before, *after} & {*"{}"}:
         raise ValueError(f"{id_format!r} needs one of {', '.join(within)} in braces, as in CUS-{{short}}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, WrapValidator, field_validator, model_serializer, model_validator
 
-from ..errors import MappingError
+from ..errors import MappingError, Written
 from ..values import from_python, is_empty
 from ..yaml_files import Strict, suggest
 from . import levels as graph
@@ -321,6 +321,7 @@ class Mapping:
     entries: dict[str, Entry]
     ignore_unrouted: bool
     fingerprint: str  # SHA-256 of the resolved content
+    written: Written = field(default=Written(""), compare=False, repr=False)
 
     def levels(self) -> dict[str, int]:
         """Each entry's level (parents first, from 1), derived from the references."""

@@ -203,9 +203,7 @@ def open_plan(
         name: _shape(entry, source_tables[entry.source], target_tables[entry.target])
         for name, entry in mapping.entries.items()
     }
-    check_all_keys(
-        mapping.file, mapping.entries, {n: _keys(mapping.entries[n], s, target_tables) for n, s in shapes.items()}
-    )
+    check_all_keys(mapping, {name: _keys(mapping.entries[name], s, target_tables) for name, s in shapes.items()})
     routes = _compile(mapping, shapes, parameters)
     chosen_routes = {name: routes[name] for name in entries}
     return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)

@@ -81,7 +81,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(domain, mistake, tmp_path):
     """Before anything is read."""
     with pytest.raises(Refused) as raised:
         load_mapping(domain.flow(tmp_path, mistake["change"]).parameters)
-    assert str(raised.value).endswith(mistake["refused"])
+    assert any(line.endswith(mistake["refused"]) for line in str(raised.value).splitlines())
 
 
 @pytest.mark.parametrize(

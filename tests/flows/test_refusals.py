@@ -582,7 +582,7 @@ def test_a_key_cannot_become_null_whoever_describes_it(create, exists, moto_worl
             "N",
             {"id": "S"},
             "fields: {id: {from: id}}",
-            ".fields.id: is a key of type S, and the source's key id has type N",
+            ".fields.id is a key of type S, and the source's key id has type N",
         ),
         ("N", None, "create: {key: {id: S}}", ".create: id is a key of type S, in the source it has type N"),
         ("S", {"id": "S"}, "drop: [id]", ".drop: leaves out id, a key of the target table"),

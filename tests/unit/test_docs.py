@@ -4,7 +4,7 @@ Marks of code blocks in docs/mapping.md, behind the language:
 yaml mapping       a whole mapping file: it is loaded
 python FILE.py     a file that lies beside every mapping of the page
 yaml entries       what stands under `tables:`: loaded with the names of tables and `id: id` given
-yaml mistake       as yaml mapping; the text block that follows is the sentence it is refused with
+yaml mistake       as yaml mapping; the text block that follows is what it is refused with
 json source ENTRY  an item, as plain JSON, for an entry of the mapping above; what becomes of it follows:
 json target        the item that is written
 text quarantined   `attribute: reason`
@@ -235,7 +235,7 @@ def test_mistakes_in_the_pages_are_reported_as_the_pages_say(mapping, info, text
     assert kind == "text"
     with pytest.raises(MappingError) as problem:
         mapping_of(mapping)
-    assert str(problem.value) == " ".join(sentence.split())
+    assert str(problem.value) == sentence.strip()
 
 
 def test_the_readme_example_is_a_migration(tmp_path):

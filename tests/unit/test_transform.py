@@ -412,7 +412,7 @@ def test_key_id_and_references_are_known_without_it():
 )
 def test_a_wrong_transform_is_one_sentence(transform, sentence):
     """When the file is read."""
-    with pytest.raises(MappingError, match=f"^mapping.yaml: tables.A.transform: .*{sentence}.*\\.$"):
+    with pytest.raises(MappingError, match=f"^mapping.yaml: line \\d+: tables.A.transform.*{sentence}.*\\.$"):
         mapping_of(f"tables: {{A: {{source: s, target: t, transform: '{transform}'}}}}", {"t.py": "def f(item): ..."})
 
 
@@ -421,9 +421,9 @@ def test_a_wrong_transform_is_one_sentence(transform, sentence):
     [
         (
             "def f(item):\n  return (\n",
-            "mapping.yaml: tables.A.transform: t.py, line 2: '\\(' was never closed; correct",
+            "mapping.yaml: line 1: defaults.transform: t.py, line 2: '\\(' was never closed; correct",
         ),
-        ("def f(item): ...\0", "mapping.yaml: tables.A.transform: .*null byte.*correct the Python there"),
+        ("def f(item): ...\0", "mapping.yaml: line 1: defaults.transform: .*null byte.*correct the Python there"),
         ("def g(item): ...", "tables.A.transform: t.py has no function 'f'; known are g."),
         ("def ff(item): ...", "tables.A.transform: t.py has no function 'f'; did you mean 'ff'?"),
         ("f = 5", "tables.A.transform: t.py: f is not a function; write `def f\\(item\\):`."),

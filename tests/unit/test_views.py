@@ -332,6 +332,12 @@ def test_what_to_type_stands_out_in_a_headline():
     assert f'<span style="{html.MONO}">runbook create-tables</span>.' in shown
 
 
+def test_the_mistakes_of_a_file_keep_their_lines_in_a_headline():
+    text = "m.yaml: line 1: a\nm.yaml: line 2: b\n2 mistakes; nothing was written."
+    shown = html.banner("01_analyze", "REFUSED", text)
+    assert "m.yaml: line 1: a<br>m.yaml: line 2: b<br>2 mistakes; nothing was written." in shown
+
+
 def test_what_has_a_background_has_a_colour():
     """Else it could not be read in the other theme."""
     for label in (html.badge(FAIL), html.chip("x", "look"), html.flagged(3)):

@@ -3,32 +3,29 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ...errors import Mistake
 from ...values import from_python
 from ...yaml_files import suggest
 from .. import conditions
 from ..create import LIKE_SOURCE, Create
 from ..fields import field_of
+from ..ids import FORMATS
 from ..model import Entry, EntryModel, FieldRule, Keys, default_of
 from ..text import datetimes, paths, templates
+from ..text.conversions import TYPES
 from ..text.derivation import DATETIME, parse_form
 from ..text.paths import JSON
 from .unwritable import goes_with, unwritable
 
-
-class Mistake(ValueError):
-    """One mistake in a file: where it is, what is wrong and what to do."""
-
-    def __init__(self, place: tuple[str, ...], says: str):
-        """`place`: the keys that lead there; `says`: a sentence."""
-        super().__init__(f"{'.'.join(place)}: {says.rstrip('.')}{'' if says.endswith('?') else '.'}")
-        self.place, self._says = place, says
-
-    def within(self, *place: str) -> "Mistake":
-        """The same in a larger place."""
-        return Mistake((*place, *self.place), self._says)
-
-
 Mistakes = Iterator[Mistake]
+_OPTIONS = {  # of fields and entries -> words that nobody writes into an attribute of that name
+    "type": tuple(TYPES),
+    "on_error": ("quarantine", "default", "rest", "stop"),
+    "rest": ("copy",),
+    "create": (LIKE_SOURCE,),
+    "expired": ("copy", "skip"),
+    "id_format": tuple(FORMATS),
+}
 
 
 def unknown(name: str, known: Any) -> str:
@@ -72,7 +69,7 @@ def check_fields(model: EntryModel) -> Mistakes:
         return
     wrong = False
     for name, rule in model.fields.items():
-        for mistake in _of_field(rule, model):
+        for mistake in (*_stray(name, rule), *_of_field(rule, model)):
             wrong = True
             yield mistake.within("fields", name)
     if model.rest in model.fields:
@@ -88,6 +85,15 @@ def check_fields(model: EntryModel) -> Mistakes:
 
 
 ALIASES = {"source": "from", "form": "as"}
+
+
+def _stray(name: str, rule: FieldRule) -> Mistakes:
+    """An option that is indented like a field would write its word into every item."""
+    if rule.template in _OPTIONS.get(name, ()):
+        yield Mistake(
+            (),
+            f"is an option, and stands where a field should; indent it elsewhere, or write {{value: {rule.template}}}",
+        )
 
 
 def _of_field(rule: FieldRule, model: EntryModel) -> Mistakes:
@@ -252,5 +258,5 @@ def check_creates(entries: Mapping[str, Entry]) -> Mistakes:
         if other.model.create != entry.model.create:
             yield Mistake(
                 ("tables", entry.name, "create"),
-                f"differs from the one of {other.name}, but both write to {entry.target}; make them the same",
+                f"is not the one of {other.name}, but both write to {entry.target}; make them the same",
             )

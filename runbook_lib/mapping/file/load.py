@@ -1,12 +1,12 @@
 """Reading a mapping file: checked, its defaults filled in, resolved to `Entry` objects (see `model`).
 
-Mistakes in a file raise one MappingError that states all of them: file, entry, what is wrong and how to fix it.
+Mistakes in a file raise one MappingError that states all of them: file, line, entry, what is wrong and how to fix it.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...errors import MappingError
+from ...errors import MappingError, Mistake, Written, refuse
 from ...parameters import Parameters
 from ...yaml_files import expand, explain, read_yaml, suggest
 from .. import conditions
@@ -24,7 +24,6 @@ from ..references import paths_in_record
 from ..text import paths, templates
 from ..transform import code_file, read_code
 from .checks import (
-    Mistake,
     Mistakes,
     check_accept,
     check_creates,
@@ -36,37 +35,43 @@ from .checks import (
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _TABLE_ARN = re.compile(r"arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[A-Za-z0-9_.-]{3,255}")
+_KEYS = {field.alias or name for name, field in EntryModel.model_fields.items()}  # of an entry
 
 
 def load_mapping(parameters: Parameters) -> Mapping:
     """The mapping that the parameters name, checked and resolved. Read-only. Raises MappingError."""
-    path = parameters.mapping_path()
-    return mapping_of(read_yaml(path, MappingError), path.name, parameters)
+    content, written = read_yaml(parameters.mapping_path(), MappingError)
+    if "mapping" in content and "tables" not in content:
+        says = "this is a parameters file; under `mapping`, name the file that holds `tables`"
+        refuse([Mistake((), says, written.mark(("mapping",)))], written, MappingError)
+    return _mapping(content, written, parameters)
 
 
 def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Mapping:
-    """The same for what a mapping file holds; `file` is its name in messages."""
-    content = expand(content, file, MappingError)
+    """The same for what a mapping file holds; `file` is its name in messages, which know no lines."""
+    return _mapping(content, Written(file), parameters)
+
+
+def _mapping(content: dict[str, Any], written: Written, parameters: Parameters) -> Mapping:
+    unset: list[Mistake] = []
+    content = expand(content, unset)
     for group in ("tables", "defaults"):
         if content.get(group, {}) is None:
             content[group] = {}
-    tables = content.get("tables")
-    if isinstance(tables, dict):
+    if isinstance(tables := content.get("tables"), dict):
         content["tables"] = {name: {} if entry is None else entry for name, entry in tables.items()}
-    try:
-        MappingModel.model_validate(content)
-        defaults = content.get("defaults", {})
-        models = {name: EntryModel.model_validate({**defaults, **e}) for name, e in content["tables"].items()}
-    except ValidationError as problem:
-        raise MappingError(explain(problem, file, MappingModel)) from None
-    mistakes: list[Mistake] = []
+    mistakes, models = _models(content)
+    mistakes += _ambiguous(written)
+    # What refers to an entry whose form is wrong still refers to an entry.
+    known = {**{name: EntryModel() for name in content["tables"]}, **models} if models else {}
     entries = {}
     read_beside = cache(partial(read_code, parameters.mapping_path().parent))
     for name, model in models.items():
-        reader = _Reader(name, model, models, parameters, read_beside)
-        entries[name] = reader.entry()
+        reader = _Reader(name, model, known, parameters, read_beside)
+        entry = reader.entry()
         mistakes += reader.mistakes
-    _refuse(file, mistakes)
+        if not reader.mistakes:
+            entries[name] = entry
     for name, entry in entries.items():
         inside, found = _inside_records(entry, entries)
         entries[name] = replace(entry, inside=inside)
@@ -74,7 +79,7 @@ def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Ma
     mistakes += check_creates(entries)
     for entry in entries.values():
         mistakes += check_keys(entry, described_keys(entry.model.described))
-    _refuse(file, mistakes)
+    refuse([*unset, *(one for one in _once(mistakes, content, models) if one.is_new(unset))], written, MappingError)
     resolved = {
         name: [entry.source, entry.target, entry.model.model_dump(by_alias=True, exclude=set(NOT_WRITTEN))]
         for name, entry in entries.items()
@@ -84,12 +89,82 @@ def mapping_of(content: dict[str, Any], file: str, parameters: Parameters) -> Ma
             resolved[name].append(hashlib.sha256(entry.code.source).hexdigest())
     # repr for Decimal: 1.5 and "1.5" are not the same mapping. In the order of the file, which {PK, SK} depends on.
     fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], default=repr).encode())
-    return Mapping(file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest())
+    return Mapping(written.file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest(), written)
 
 
-def _refuse(file: str, mistakes: Iterable[Mistake]) -> None:
-    if lines := [f"{file}: {mistake}" for mistake in mistakes]:
-        raise MappingError("\n".join(lines))
+def _models(content: dict[str, Any]) -> tuple[list[Mistake], dict[str, EntryModel]]:
+    """What is wrong in the form of the content; the entries whose form is right, with the right defaults filled in."""
+    mistakes = list(_misplaced(content))
+    try:
+        MappingModel.model_validate(content)
+    except ValidationError as problem:
+        may_be_empty = ("tables",) if mistakes else None  # its entries stand elsewhere
+        found = explain(problem, content, MappingModel)
+        mistakes += [one for one in found if one.is_new(mistakes) and one.place != may_be_empty]
+    groups = {}
+    for group in ("defaults", "tables"):
+        wrong = {one.place[1:2] for one in mistakes if one.place[:1] == (group,)}
+        inner = content.get(group, {})
+        groups[group] = {n: v for n, v in inner.items() if (n,) not in wrong} if isinstance(inner, dict) else {}
+    models = {name: EntryModel.model_validate({**groups["defaults"], **e}) for name, e in groups["tables"].items()}
+    return mistakes, models
+
+
+def _misplaced(content: dict[str, Any]) -> Mistakes:
+    """Entries, and keys of entries, that are not indented as far as they should be."""
+    known = list(MappingModel.model_fields)
+    for name, value in content.items():
+        if name in _KEYS:
+            yield Mistake(
+                (name,), "is a key of an entry; indent it below its entry in `tables`, or put it into `defaults`"
+            )
+        elif name not in known and isinstance(value, dict | None) and "mean" not in suggest(name, known):
+            yield Mistake((name,), "unknown key; an entry stands below `tables`: indent it")
+    tables = content.get("tables")
+    for name, value in tables.items() if isinstance(tables, dict) else ():
+        if name in _KEYS and not (isinstance(value, dict) and value.keys() <= _KEYS):
+            yield Mistake(
+                ("tables", name), "is a key of an entry, and stands beside the entries; indent it below its entry"
+            )
+
+
+def _ambiguous(written: Written) -> Mistakes:
+    """Words that YAML reads as true or false, where a value of any type may stand and text may be meant."""
+    for place, node in written.scalars():
+        inside = place[2:] if place[:1] == ("tables",) else place[1:]
+        typed = inside[:1] in (("where",), ("queries",)) or inside[2:3] in (("default",), ("value",))
+        if (
+            typed
+            and place[-1] != "exists"
+            and node.tag.endswith(":bool")
+            and node.value.lower() not in ("true", "false")
+        ):
+            read = "true" if node.value.lower() in ("yes", "on") else "false"
+            yield Mistake(place, f"{node.value} without quotes means {read}; write {read}, or put the text in quotes")
+
+
+def _once(mistakes: list[Mistake], content: dict[str, Any], models: dict[str, EntryModel]) -> list[Mistake]:
+    """The same mistakes; those that all entries take from `defaults`, or miss alike, once and in `defaults`."""
+    defaults = content["defaults"] if isinstance(content.get("defaults"), dict) else {}
+    places = {one.place for one in mistakes}
+    # A key that is misspelt or stands elsewhere may be the one that is missing.
+    astray = any(
+        len(one.place) < 3 and ("unknown key" in one.says or "key of an entry" in one.says) for one in mistakes
+    )
+    found: list[Mistake] = []
+    for one in mistakes:
+        place = one.place[2:]
+        if astray and place in (("source",), ("target",)) and one.says.startswith("is missing"):
+            continue
+        if place and one.place[0] == "tables" and (name := one.place[1]) in models:
+            heirs = [other for other in models if place[0] not in content["tables"][other]]
+            shared = name in heirs and (place[0] in defaults or len(heirs) > 1)
+            if shared and places.issuperset(("tables", other, *place) for other in heirs):
+                if name != heirs[0]:
+                    continue
+                one = Mistake(("defaults", *place), one.says)
+        found.append(one)
+    return found
 
 
 class _Reader:
@@ -118,12 +193,16 @@ class _Reader:
         source = self._try(("source",), _table_name, "source", model.source, self._name, self._parameters) or ""
         target = self._try(("target",), _table_name, "target", model.target, self._name, self._parameters) or ""
         steps, references_to = {}, {}
+        id_parts = self._try(("id",), _id_parts, model.id_rule) or ()
         for path, reference in model.references.items():
             place = ("references", path)
             steps[path] = self._try(place, paths.parse, path) or ("",)
-            references_to[path] = self._try(place, _reference, reference, self._models) or ()
+            places = self._try(place, _reference, reference, self._models)
+            references_to[path] = places or ()
             if steps[path] == (model.id,) and not isinstance(model.id_rule, IdInside):
                 self._say(place, "is the id attribute itself; remove the reference (the id is always rewritten)")
+            elif steps[path] == (model.id,) and id_parts and places is not None and _takes_id(places, id_parts):
+                self._say(place, "takes the id itself, which is always rewritten; write {*} where the id stands")
             if paths.KEYS in steps[path] and reference.dangling == "null":
                 self._say(place, "a map's key cannot be null; write `dangling: remove`")
         # Compared with paths as the analysis spells them.
@@ -134,7 +213,6 @@ class _Reader:
                 self._try(("not_references", path), paths.parse, path)
         drops = [self._try(("drop", path), _drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
-        id_parts = self._try(("id",), _id_parts, model.id_rule) or ()
         code = None
         if model.transform is not None and (file := self._try(("transform",), code_file, model.transform)):
             code = self._try(("transform",), self._read_beside, file)
@@ -170,7 +248,7 @@ class _Reader:
 
 def _table_name(side: str, template: str | None, name: str, parameters: Parameters) -> str:
     if not template:
-        raise ValueError(f"is missing; name the {side} table here or in defaults")
+        raise ValueError(f"is missing; name the {side} table in the entry or in defaults")
     known = {"table": name}
     for label, values in (("source", parameters.source), ("target", parameters.target)):
         known |= {f"{label}.{key}": getattr(values, key) for key in ("environment", "region", "account")}
@@ -271,6 +349,19 @@ def _id_parts(rule: Any) -> templates.Parts:
     return parts
 
 
+def _takes_id(places: tuple[templates.Parts, ...], id_parts: templates.Parts) -> bool:
+    """Whether a reference at the attribute that holds the id would rewrite the id once more."""
+    sample = templates.writer(id_parts)(["\0" if hole.name == "id" else "\1" for hole in templates.holes(id_parts)])
+    for parts in places:
+        taken = templates.reader(parts)(sample) or []
+        if any(
+            "\0" in text and hole.name != templates.ANY
+            for hole, text in zip(templates.holes(parts), taken, strict=False)
+        ):
+            return True
+    return not places  # another attribute names the entry: the whole attribute is read
+
+
 def _inside_records(entry: Entry, entries: dict[str, Entry]) -> tuple[dict[tuple, str], list[Mistake]]:
     """The steps of all ids and references inside the records that the entry's paths hold, and what `dangling` says there."""
     found: dict[tuple, str] = {}
@@ -290,9 +381,10 @@ def _inside_records(entry: Entry, entries: dict[str, Entry]) -> tuple[dict[tuple
     return found, mistakes
 
 
-def check_all_keys(file: str, entries: dict[str, Entry], keys: dict[str, Keys]) -> None:
+def check_all_keys(mapping: Mapping, keys: dict[str, Keys]) -> None:
     """Refuses rules that can write no item, or take the value of a key away. Raises MappingError. `keys`: of each entry."""
-    _refuse(file, [mistake for name, entry in entries.items() for mistake in check_keys(entry, keys[name])])
+    found = [mistake for name, entry in mapping.entries.items() for mistake in check_keys(entry, keys[name])]
+    refuse(found, mapping.written, MappingError)
 
 
 def with_creates(mapping: Mapping, creates: dict[str, Create]) -> Mapping:
@@ -303,5 +395,5 @@ def with_creates(mapping: Mapping, creates: dict[str, Create]) -> Mapping:
         model = entries[name].model.model_copy(update={"create": create})
         entries[name] = replace(entries[name], model=model, like_source=True)
         mistakes += [one.within("tables", name) for check in (check_fields, check_queries) for one in check(model)]
-    _refuse(mapping.file, [*mistakes, *check_creates(entries)])
+    refuse([*mistakes, *check_creates(entries)], mapping.written, MappingError)
     return replace(mapping, entries=entries)

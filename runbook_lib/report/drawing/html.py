@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
+from ...errors import lines_of
 from ...verdict import FAIL, PASS, REVIEW, ROLLED_BACK
 
 ACCENT = "#2f6fb3"
@@ -140,7 +141,11 @@ def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, o
         "div",
         f"{style};margin:4px 0 12px 0;font-family:system-ui,sans-serif;page-break-inside:avoid",
         _tag("div", "display:flex;justify-content:space-between;align-items:center;gap:16px", *above),
-        _tag("div", "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0", with_code(headline)),
+        _tag(
+            "div",
+            "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0",
+            Html("<br>").join(map(with_code, lines_of(headline))),
+        ),
         _tag("div", "display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0", *figures) if facts else "",
     )
 

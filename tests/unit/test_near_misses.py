@@ -1,0 +1,374 @@
+"""Near misses: YAML that looks right to a reader of docs/mapping.md. Each is refused with the mend, or does what it says."""
+
+import json
+
+import pytest
+from compiled import mapping_of, routes_of
+
+from runbook_lib.cli import main
+from runbook_lib.errors import MappingError, ParametersError
+from runbook_lib.parameters import build_parameters, load_parameters
+
+HEAD = "defaults: {source: '{table}-s', target: '{table}-t'}\ntables:\n  Contacts: {}\n  Leads:\n"
+QUOTES = "put paths with [ ] { } or : in quotes, and text with { } or #."
+TEXT_QUOTES = "put text with { } or # in quotes."
+CUT = f"the text ends before `#`, which begins a comment; {TEXT_QUOTES}"
+VALUE = "give a value, or one of begins_with, between, exists, lt, le, gt, ge, not."
+HOLE = "needs the hole {id} once, and else only {*}; write it as in 'USER#{id}'."
+FORMATS = "needs one of uuid, short, number, number15 in braces, as in CUS-{short}."
+INDENT = "is an option, and stands where a field should; indent it elsewhere, or write"
+
+
+def bare(inside):
+    return f"is a map, because {{{inside}}} stands there without quotes; {TEXT_QUOTES}"
+
+
+def entry(body):
+    """A mapping whose entry Leads, from line 5 on, has this body."""
+    return HEAD + "".join(f"    {line}\n" for line in body.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        # keys
+        ("reference: {a: Contacts}", "5: tables.Leads.reference: unknown key; did you mean 'references'?"),
+        (
+            "unrouted: ignore",
+            "5: tables.Leads.unrouted: unknown key here; write it at the top of the file, without indentation.",
+        ),
+        # lists, maps and text in each other's place
+        ("references: [a, b]", "5: tables.Leads.references is ['a', 'b']; write {key: value}."),
+        ("references:\n- a: Contacts", "5: tables.Leads.references is [{'a': 'Contacts'}]; write {key: value}."),
+        ("drop: a", "5: tables.Leads.drop is 'a'; write a list, as in [a, b]."),
+        ("drop:\n- a\n- b: c", "7: tables.Leads.drop.1 is {'b': 'c'}; write text, in quotes."),
+        ("not_references: a.b", "5: tables.Leads.not_references is 'a.b'; write a list, as in [a, b]."),
+        ("accept: [dangling]", "5: tables.Leads.accept is ['dangling']; write {key: value}."),
+        ("accept: {dangling: true}", "5: tables.Leads.accept.dangling is True; write a list, as in [a, b]."),
+        ("id: [a, b]", "5: tables.Leads.id is ['a', 'b']; write text, in quotes."),
+        ("create: {key: [PK, SK]}", "5: tables.Leads.create.key is ['PK', 'SK']; write {key: value}."),
+        ("where: kind = LEAD", "5: tables.Leads.where is 'kind = LEAD'; write {key: value}."),
+        # quotes
+        ("references: {watchers[]: Contacts}", f"5: expected ',' or '}}', but got '['; {QUOTES}"),
+        ("references: {members{keys}: Contacts}", f"5: expected ',' or '}}', but got '{{'; {QUOTES}"),
+        ("references: {a:json[]: Contacts}", f"5: expected ',' or '}}', but got '['; {QUOTES}"),
+        ("references: {PK: org#{org}}", f"5: expected ',' or '}}', but got '{{'; {QUOTES}"),
+        ("drop: [a[], b]", f"5: expected ',' or ']', but got '['; {QUOTES}"),
+        ("fields: {a: STATUS: x}", f"5: expected ',' or '}}', but got ':'; {QUOTES}"),
+        ("fields:\n  SK: {created}-{id}", f"6: expected <block end>, but found '<scalar>'; {QUOTES}"),
+        (
+            "fields:\n  SK: STATUS: x",
+            "6: mapping values are not allowed here; indent it like its neighbours, or put text that holds ': ' in quotes.",
+        ),
+        ("fields:\n  SK: {created}#{id}", f"6: {CUT}"),
+        ("fields:\n  SK: '{created}'#{id}", f"6: {CUT}"),
+        ("references:\n  a: USER #{Contacts}", f"6: {CUT}"),
+        (
+            "references:\n  a: # {Contacts}",
+            "6: tables.Leads.references.a is None; write {key: value} or text in quotes.",
+        ),
+        ("fields:\n  SK: {id}\nrest: r", f"6: tables.Leads.fields.SK {bare('id')}"),
+        ("fields: {SK: {id:%Y|x}}", f"5: tables.Leads.fields.SK {bare('id:%Y|x')}"),
+        ("fields: {SK: {{id}}}", "5: a map or a list is no key; put text with { } or [ ] in quotes."),
+        ("references: {a: {Contacts}}", f"5: tables.Leads.references.a {bare('Contacts')}"),
+        ("references: {a: {to: {Contacts}}}", f"5: tables.Leads.references.a.to {bare('Contacts')}"),
+        ("source: {table}", f"5: tables.Leads.source {bare('table')}"),
+        ("id: {in: PK, as: {id}}", f"5: tables.Leads.id.as {bare('id')}"),
+        ("id_format: {short}", f"5: tables.Leads.id_format {bare('short')}"),
+        ("create: {like_source}", f"5: tables.Leads.create {bare('like_source')}"),
+        ("where: {kind: {LEAD}}", f"5: tables.Leads.where.kind {bare('LEAD')}"),
+        ("queries: {q: {key: {PK: {id}}}}", f"5: tables.Leads.queries.q.key.PK {bare('id')}"),
+        ("\tid: x", "5: found character '\\t' that cannot start any token; indent with spaces, not with tabs."),
+        ("rest: *", "5: expected alphabetic or numeric character, but found '\\n'; correct the YAML there."),
+        ("rest: @x", "5: found character '@' that cannot start any token; put text that begins with a sign in quotes."),
+        ("drop: ['a]", "6: found unexpected end of stream; close the quotes or brackets that are open."),
+        # words that YAML reads as true and false
+        (
+            "where: {country: NO}",
+            "5: tables.Leads.where.country: NO without quotes means false; write false, or put the ",
+        ),
+        ("where: {country: {not: [DE, NO]}}", "5: tables.Leads.where.country.not.1: NO without quotes means false; "),
+        ("fields: {a: {from: a, default: yes}}", "5: tables.Leads.fields.a.default: yes without quotes means true; "),
+        # where
+        (
+            "where: {a: [begins_with: x]}",
+            "5: tables.Leads.where.a is a list that holds a map; give values alone, or words without [ ]: {begins_with: x}.",
+        ),
+        (
+            "where: {a: {begins_with: [x, y]}}",
+            "5: tables.Leads.where.a: begins_with compares with one text, in quotes; give that alone.",
+        ),
+        ("where: {a: {gt: {lt: 5}}}", "5: tables.Leads.where.a: gt compares with one text or number; give that alone."),
+        (
+            'where: {"a[]": x}',
+            "5: tables.Leads.where.a[]: leads to several values, or into text; here a path has names alone, as in a.b.",
+        ),
+        ("where: {a: {in: [x, y]}}", "5: tables.Leads.where.a: 'in' is no word of a condition; write a list."),
+        ("where: {a: {eq: x}}", "5: tables.Leads.where.a: 'eq' is no word of a condition; write the value alone."),
+        *(
+            (
+                f"where: {{a: {{'{old}': 5}}}}",
+                f"5: tables.Leads.where.a: '{old}' is no word of a condition; write {new}.",
+            )
+            for old, new in {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "!=": "not"}.items()
+        ),
+        (
+            "queries: {q: {key: {PK: x, SK: {'>=': y}}}}",
+            "5: tables.Leads.queries.q.key.SK: '>=' is no word of a condition; write ge.",
+        ),
+        (
+            "where: {a: {between: [9, 1]}}",
+            "5: tables.Leads.where.a: between needs two values of one type, the smaller one first; correct them.",
+        ),
+        (
+            "where: {a: {exists: 'yes'}}",
+            "5: tables.Leads.where.a: exists: 'yes' is neither true nor false; write one of them.",
+        ),
+        ("where: {a: {not: {}}}", f"5: tables.Leads.where.a: compares with nothing; {VALUE}"),
+        # ids
+        ("id: {in: PK}", "5: tables.Leads.id.as is missing; add it."),
+        ("id: {as: 'USER#{id}'}", "5: tables.Leads.id.in is missing; add it."),
+        ("id: {in: PK, as: 'c#{ID}'}", f"5: tables.Leads.id: `as: c#{{ID}}` {HOLE}"),
+        ("id: {in: PK, as: c#id}", f"5: tables.Leads.id: `as: c#id` {HOLE}"),
+        (
+            "id: {in: PK, as: '{*}{id}'}",
+            "5: tables.Leads.id: two holes with nothing between them cannot be told apart; add the separator.",
+        ),
+        ('id_format: "CUS-{short"', f"5: tables.Leads.id_format: 'CUS-{{short' {FORMATS}"),
+        ("id_format: CUS-short", "5: tables.Leads.id_format: 'CUS-short' is unknown; write CUS-{short}."),
+        # references
+        (
+            "references:\n  PK: org#{org}",
+            "6: tables.Leads.references.PK: refers to 'org', which is not an entry; known ",
+        ),
+        (
+            "references:\n  a:\n    to: Contacts\n  dangling: keep",
+            "8: tables.Leads.references.dangling: refers to 'keep', which is not an entry; known are Contacts, Leads.",
+        ),
+        (
+            "references: {a: {to: []}}",
+            "5: tables.Leads.references.a: `to` is empty or names an entry twice; name one entry or more, each once.",
+        ),
+        (
+            "references: {a: {to: Contacts, dangling: Keep}}",
+            "5: tables.Leads.references.a.dangling is 'Keep'; use 'map', 'keep', 'null', 'remove' or 'stop'.",
+        ),
+        (
+            "references: {id: Contacts}",
+            "5: tables.Leads.references.id is the id attribute itself; remove the reference (the id is always rewritten).",
+        ),
+        *(
+            (
+                f"id: {{in: PK, as: 'c#{{id}}'}}\nreferences: {{PK: {to}}}",
+                "6: tables.Leads.references.PK: takes the id itself, which is always rewritten; write {*} where the id stands.",
+            )
+            for to in ("Contacts", "'c#{Contacts}'", "{table_named_by: a}")
+        ),
+        # fields, rest, drop
+        (
+            "fields: {SK: '{*}'}",
+            "5: tables.Leads.fields.SK: {*} stands for text that a template reads, and this one writes; name an attribute.",
+        ),
+        (
+            "fields: {SK: '${id}'}",
+            "5: tables.Leads.fields.SK: ${id} is not set; export id or write ${id:-default}, or {id} for an attribute.",
+        ),
+        ("fields:\n  a: {from: b}\n  rest: copy", f"7: tables.Leads.fields.rest {INDENT} {{value: copy}}."),
+        (
+            "fields:\n  a: {from: b}\n  type: number\nrest: r",
+            f"7: tables.Leads.fields.type {INDENT} {{value: number}}.",
+        ),
+        (
+            'drop: ["a:json.b"]',
+            "5: tables.Leads.drop.a:json.b: drop leaves out attributes, members of maps and elements; ",
+        ),
+        # words
+        ("expired: skipp", "5: tables.Leads.expired is 'skipp'; use 'copy' or 'skip'."),
+        ("create: likesource", "5: tables.Leads.create: 'likesource' is unknown; write like_source, or {key: …}."),
+        ("create: {key: {PK: s}}", "5: tables.Leads.create.key.PK is 's'; use 'S', 'N' or 'B'."),
+    ],
+)
+def test_it_is_refused_in_one_sentence_with_the_mend(body, said):
+    with pytest.raises(MappingError) as problem:
+        mapping_of(entry(body))
+    message = str(problem.value)
+    assert "\n" not in message
+    assert message.startswith(f"mapping.yaml: line {said}")
+    assert message == f"mapping.yaml: line {said}" or not said.endswith((".", "?"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tables:\nLeads: {source: a, target: b}", "2: Leads: unknown key; an entry stands below `tables`: indent it."),
+        (
+            "tables:\n  Leads:\n  source: a",
+            "3: tables.source is a key of an entry, and stands beside the entries; indent it below its entry.",
+        ),
+        (
+            "tables:\n  Leads: {source: a, target: b}\ndrop: [a]",
+            "3: drop is a key of an entry; indent it below its entry in `tables`, or put it into `defaults`.",
+        ),
+        ("tables: [Leads]", "1: tables is ['Leads']; write {key: value}."),
+        ("tables: {Leads: Contacts}", "1: tables.Leads is 'Contacts'; write {key: value}."),
+        (
+            "tables: {Leads: {source: a, target: b}}\nunrouted: Ignore",
+            "2: unrouted is 'Ignore'; use 'review' or 'ignore'.",
+        ),
+        ("tabels: {Leads: {}}", "1: tabels: unknown key; did you mean 'tables'?"),
+        (
+            "source: {environment: a}\nmapping: m.yaml",
+            "2: this is a parameters file; under `mapping`, name the file that holds `tables`.",
+        ),
+        ("tables: {A: {source: a, target: b}}\n---\n", "2: but found another document; correct the YAML there."),
+    ],
+)
+def test_a_file_that_is_built_otherwise_is_refused(text, said):
+    """What stands too far out, what is no map, and another file than this."""
+    with pytest.raises(MappingError) as problem:
+        mapping_of(text)
+    assert str(problem.value) == f"mapping.yaml: line {said}"
+
+
+ID = {"id": {"S": "l-1"}}
+ONE = {"N": "1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "item", "made"),
+    [
+        # A name is taken as it is written; a path leads into the map.
+        ("id: null\nrest: a.b\nfields: {id: {from: id}}", {**ID, "x": ONE}, {**ID, "a.b": {"M": {"x": ONE}}}),
+        ("id: null\ndrop: [a.b]", {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {}}, "a.b": ONE}),
+        ('id: null\ndrop: ["a\\\\.b"]', {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {"b": ONE}}}),
+        # Text: a template without holes, and braces that are written twice.
+        ("id: null\nfields: {id: {from: id}, a: id, b: '{{id}}'}", ID, {**ID, "a": {"S": "id"}, "b": {"S": "{id}"}}),
+        ("id: null\nfields:\n  id: {from: id}\n  a: x#{id}", ID, {**ID, "a": {"S": "x#l-1"}}),
+        # A list in `where` means any of its values; a time is text.
+        ("id: null\nwhere: {a: [12:30, x]}", {**ID, "a": {"S": "12:30"}}, {**ID, "a": {"S": "12:30"}}),
+        # Block style needs no quotes round [ ] and { } in a path.
+        ("id: null\nreferences:\n  a[]: Contacts", {**ID, "a": {"L": []}}, {**ID, "a": {"L": []}}),
+    ],
+)
+def test_it_does_what_it_looks_like(body, item, made):
+    route = routes_of(entry(body))["Leads"].route(item)
+    assert route.item == made
+
+
+def test_a_reference_beside_the_id_in_one_attribute_is_rewritten():
+    """Each takes its own part of the text."""
+    text = entry("id: {in: PK, as: 'O#{*}#c#{id}'}\nreferences: {PK: 'O#{Contacts}#c#{*}'}")
+    row = routes_of(text, {"Leads": {"PK": "S"}})["Leads"].route({"PK": {"S": "O#5#c#1"}})
+    assert row.item["PK"]["S"] == f"O#{row.references[0].new['S']}#c#{row.new_id}"
+
+
+MANY = """defaults: {source: '{table}-s', target: '{table}-t', references: {x: Nobody}, id_format: uid}
+tables:
+  Leads:
+    refrences: {a: Nobody}
+    fields: {PK: {id}, a: 5}
+  Deals:
+    references: {a: Leads, b: Leed, c: '${NOT_SET_A}', d: '${NOT_SET_B}'}
+    where:
+      kind: {'>=': 5}
+  Notes:
+  Tasks: &tasks
+    drop: x
+  Calls: {<<: *tasks, rest: 5}
+unrouted: maybe
+"""
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path, capsys):
+    """In its order; those of `defaults` once; what entries mean, where their form is right; none that follows from another."""
+    with pytest.raises(MappingError) as problem:
+        mapping_of(MANY)
+    lines = str(problem.value).splitlines()
+    assert [line.removeprefix("mapping.yaml: line ").split(";")[0] for line in lines[:-1]] == [
+        "1: defaults.references.x: refers to 'Nobody', which is not an entry",
+        "1: defaults.id_format: 'uid' is unknown",
+        "4: tables.Leads.refrences: unknown key",
+        "5: tables.Leads.fields.PK is a map, because {id} stands there without quotes",
+        "5: tables.Leads.fields.a is 5",
+        "7: tables.Deals.references.b: refers to 'Leed', which is not an entry",
+        "7: tables.Deals.references.c: ${NOT_SET_A} is not set",
+        "7: tables.Deals.references.d: ${NOT_SET_B} is not set",
+        "9: tables.Deals.where.kind: '>=' is no word of a condition",
+        "12: tables.Tasks.drop is 'x'",
+        "12: tables.Calls.drop is 'x'",
+        "13: tables.Calls.rest is 5",
+        "14: unrouted is 'maybe'",
+    ]
+    assert lines[-1] == "13 mistakes; nothing was written."
+    (tmp_path / "m.yaml").write_text(MANY, encoding="utf-8")
+    (tmp_path / "p.yaml").write_text(
+        f"mapping: {tmp_path / 'm.yaml'}\nsource: {{environment: a}}\ntarget: {{environment: b}}", encoding="utf-8"
+    )
+    assert main(["analyze", str(tmp_path / "p.yaml"), "--outputs", str(tmp_path / "o"), "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [line.replace("mapping.yaml", "m.yaml") for line in lines]
+    assert json.loads(said.out)["error"].splitlines() == said.err.splitlines()
+
+
+def test_what_every_entry_lacks_or_inherits_is_told_once():
+    for text, said in (
+        ("tables: {A: {target: a}, B: {target: b}}", "defaults.source is missing"),
+        ("defaults: {source: s, target: t, drop: ['']}\ntables: {A: {}, B: {}, C: {drop: []}}", "defaults.drop"),
+        ("defaults: {sorce: s, target: t}\ntables: {A: {}, B: {}}", "defaults.sorce: unknown key"),
+    ):
+        with pytest.raises(MappingError) as problem:
+            mapping_of(text)
+        (line,) = str(problem.value).splitlines()
+        assert line.startswith(f"mapping.yaml: line 1: {said}")
+
+
+def test_a_reference_to_an_entry_whose_form_is_wrong_is_right():
+    with pytest.raises(MappingError) as problem:
+        mapping_of(
+            "tables:\n  A: {source: a, target: b, zzz: 1}\n  B: {source: a, target: c, references: {x: A, y: C}}"
+        )
+    zzz, y, _ = str(problem.value).splitlines()
+    assert zzz.startswith("mapping.yaml: line 2: tables.A.zzz: unknown key")
+    assert y.startswith("mapping.yaml: line 3: tables.B.references.y: refers to 'C'")
+
+
+def test_duplicate_keys_are_told_together():
+    with pytest.raises(MappingError) as problem:
+        mapping_of("tables:\n  A: {}\n  A: {}\n  on: {}\n")
+    assert str(problem.value).splitlines() == [
+        "mapping.yaml: line 3: duplicate key 'A', as on line 2; keep one of them.",
+        "mapping.yaml: line 4: the key 'on' is not text; put it in quotes.",
+        "2 mistakes; nothing was written.",
+    ]
+
+
+def test_a_comment_may_follow_anything():
+    """Behind a space, also without one of its own; and a whole line, whatever it holds."""
+    text = "# {a}\ntables: #all\n  A: {source: a, target: b} # {c}\n  #{B}: {}\n  #C#{d}\n  D: {source: 'a', target: c}  #x\n"
+    assert list(mapping_of(text).entries) == ["A", "D"]
+
+
+def test_all_mistakes_of_parameters(tmp_path):
+    """With lines; what `-p` gives has none, and is called so; without a file there is none either."""
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "mapping: m\nsource: {environment: a, regoin: b}\ntarget:\n  environment: '${NOT_SET_A}'\n", encoding="utf-8"
+    )
+    with pytest.raises(ParametersError) as problem:
+        load_parameters(path, {"limits.workers": "x", "target.production": 1})
+    assert [line.split(";")[0] for line in str(problem.value).splitlines()] == [
+        "p.yaml: line 2: source.regoin: unknown key",
+        "p.yaml: line 4: target.environment: ${NOT_SET_A} is not set",
+        "-p limits.workers: input should be a valid integer, unable to parse string as an integer",
+        "-p target.production is 1",
+        "4 mistakes",
+    ]
+    with pytest.raises(
+        ParametersError, match=r"^parameters: mapping is missing; add it\.\nparameters: source\.environment is"
+    ):
+        build_parameters({"source": {}, "target": {"environment": "b"}})
+    path.write_text("defaults: {}\ntables: {A: {}}", encoding="utf-8")
+    with pytest.raises(
+        ParametersError, match=r"^p\.yaml: line 2: this is a mapping; give the parameters file that names it"
+    ):
+        load_parameters(path)
