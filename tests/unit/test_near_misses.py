@@ -88,6 +88,11 @@ def entry(body):
             "5: tables.Leads.where.country: NO without quotes means false; write false, or put the ",
         ),
         ("where: {country: {not: [DE, NO]}}", "5: tables.Leads.where.country.not.1: NO without quotes means false; "),
+        ("fields: {a: {value: off}}", "5: tables.Leads.fields.a.value: off without quotes means false; "),
+        (
+            "fields: {a: {from: a, values: {x: on}}}",
+            "5: tables.Leads.fields.a.values.x: on without quotes means true; ",
+        ),
         ("fields: {a: {from: a, default: yes}}", "5: tables.Leads.fields.a.default: yes without quotes means true; "),
         # where
         (

@@ -132,7 +132,7 @@ def _ambiguous(written: Written) -> Mistakes:
     """Words that YAML reads as true or false, where a value of any type may stand and text may be meant."""
     for place, node in written.scalars():
         inside = place[2:] if place[:1] == ("tables",) else place[1:]
-        typed = inside[:1] in (("where",), ("queries",)) or inside[2:3] in (("default",), ("value",))
+        typed = inside[:1] in (("where",), ("queries",)) or inside[2:3] in (("default",), ("value",), ("values",))
         if (
             typed
             and place[-1] != "exists"
