@@ -25,6 +25,7 @@ FURTHER = "(further attributes)"
 ABSENT = "absent"  # what `differences` says of an attribute that an item lacks
 SCALARS = ("S", "N", "B")
 SHORT_SET = 200  # bytes
+EXPIRING = 5 * 365 * 86_400  # seconds: what expired longer ago DynamoDB does not delete
 _S, _N = b"SN"
 _HASH = blake2b(digest_size=16)
 
@@ -216,9 +217,13 @@ def is_empty(value: dict) -> bool:
 
 
 def has_expired(item: dict, attribute: str | None, now: float) -> bool:
-    """Whether an item's time to live, a number of seconds at the attribute, is before `now`."""
+    """Whether DynamoDB deletes an item whose time to live stands at the attribute. `now`: seconds since 1970.
+
+    By its rules ("Using time to live" in the AWS developer guide) the value is a number of seconds before `now`, by at most
+    five years. Of these no leap day is counted: an item of which nobody can be sure has not expired.
+    """
     second = item.get(attribute or "", {}).get("N")
-    return second is not None and float(second) < now
+    return second is not None and now - EXPIRING <= float(second) < now
 
 
 def size(item: dict) -> int:

@@ -43,7 +43,7 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
     alerts = []
     for name, counts in tables.items():
         accounted = sum(
-            counts.get(key, 0) for key in ("inserted", "already_there", "conflicts", "quarantined", "failed")
+            counts.get(key, 0) for key in ("inserted", "already_there", "conflicts", "quarantined", "failed", "expired")
         )
         if counts.get("failed"):
             alerts.append(
@@ -70,6 +70,9 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
                     "See conflicts.jsonl; decide which item is right. Nothing is overwritten.",
                 )
             )
+        if counts.get("expired"):
+            message = f"{plural(counts['expired'], 'item')} left out: their time to live was over"
+            alerts.append(Alert("", name, message, "Nothing to do: the mapping says `expired: skip`."))
     if unrouted and not ignore_unrouted:
         alerts.append(unrouted_alert(unrouted))
     return alerts

@@ -12,7 +12,9 @@ from ..mapping.ids import id_hash
 from ..mapping.routes import Row
 from ..mapping.walkers import LINK_BYTES, NOWHERE, Found
 from ..values import serialize
-from .log import LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
+from .log import EXPIRED, LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
+
+NOT_ROWS = {LOSER: "losers", REJECT: "rejects", UNROUTED: "unrouted", EXPIRED: "skipped"}  # letter -> list of an intent
 
 
 class JournalRow(NamedTuple):
@@ -54,6 +56,7 @@ class Intent:
     replaced: set[tuple[str, int]] = field(default_factory=set)  # letter, index: what a later intent stands for
     unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
     several: dict[str, dict[str, int]] = field(default_factory=dict)  # entry, path -> ids that several entries have
+    skipped: list[list] = field(default_factory=list)  # entry, source key: left out by `expired: skip`
     at: int = field(default=0, compare=False)  # where its record begins in the file
 
 
@@ -189,11 +192,11 @@ def _intent_of(body: bytes, at: int) -> Intent:
 def _take_out(intent: Intent) -> None:
     """Leaves out of an intent what a later one stands for."""
     replaced, letters = intent.replaced, list(intent.outcome)
-    for index in (index for letter, index in replaced if letter not in (LOSER, REJECT, UNROUTED)):
+    for index in (index for letter, index in replaced if letter not in NOT_ROWS):
         letters[index] = REPLACED
         intent.errors.pop(str(index), None)
     intent.outcome = "".join(letters)
-    for letter, name in ((LOSER, "losers"), (REJECT, "rejects"), (UNROUTED, "unrouted")):
+    for letter, name in NOT_ROWS.items():
         kept = [one for index, one in enumerate(getattr(intent, name)) if (letter, index) not in replaced]
         setattr(intent, name, kept)
 

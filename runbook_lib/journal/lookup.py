@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ..errors import Interrupted
 from ..values import key_hash
 from .intents import Intent, intent_at
-from .log import INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED
+from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED
 from .snapshot import Snapshot
 
 OPEN = "o"  # a row that was absent when it was announced, with no word what became of it
@@ -38,7 +38,7 @@ class Said(NamedTuple):
     n: int
     index: int  # in the list of the intent that the letter stands for
     letter: str  # of journal, or OPEN
-    digest: str  # of the row; of a reject's reason; "" of an unrouted item
+    digest: str  # of the row; of a reject's reason; "" of an unrouted or expired item
     state: int
 
 
@@ -153,8 +153,8 @@ class Lookup:
         intent = self.intent(said)
         if said.letter == UNROUTED:
             return self.files[said.file].begin["table"], intent.unrouted[said.index]
-        if said.letter == REJECT:
-            return tuple(intent.rejects[said.index][:2])
+        if said.letter in (REJECT, EXPIRED):
+            return tuple((intent.rejects if said.letter == REJECT else intent.skipped)[said.index][:2])
         row = (intent.losers if said.letter == LOSER else intent.rows)[said.index]
         return row.entry, row.source_key
 
@@ -206,6 +206,9 @@ class Lookup:
             if (REJECT, index) not in intent.replaced:
                 told = bytes.fromhex(reason_digest(attribute, reason))
                 yield item_hash(entry, key), file, intent.n, index, REJECT, told, STANDS
+        for index, (entry, key) in enumerate(intent.skipped):
+            if (EXPIRED, index) not in intent.replaced:
+                yield item_hash(entry, key), file, intent.n, index, EXPIRED, b"", STANDS
         for index, key in enumerate(intent.unrouted):
             if (UNROUTED, index) not in intent.replaced:
                 yield item_hash(table, key, OF_NO_ENTRY), file, intent.n, index, UNROUTED, b"", STANDS

@@ -282,6 +282,8 @@ class Entry:
     # paths hold -> what `dangling` says there
     like_source: bool = False  # `create` was resolved against the source
     code: Code | None = None  # of `transform`; None also where it is not to run
+    # The source's TTL attribute, and the second since 1970 as of which `expired: skip` leaves items out.
+    expires: tuple[str, int] | None = None
 
     @property
     def dropped(self) -> set[str]:
@@ -290,8 +292,8 @@ class Entry:
 
     @property
     def selecting(self) -> set[str]:
-        """The source attributes that decide which items it selects."""
-        return {condition.path[0] for condition in self.conditions}
+        """The source attributes that decide which items it selects, and which of these it leaves out."""
+        return {condition.path[0] for condition in self.conditions} | {*(self.expires or ())[:1]}
 
     def named(self, path: str) -> set[str]:
         """The entries whose ids may stand at a reference path, as far as the mapping names them."""

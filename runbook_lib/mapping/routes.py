@@ -14,6 +14,7 @@ from ..values import (
     MAX_LEVELS,
     SCALARS,
     digest_of,
+    has_expired,
     is_empty,
     key_bytes,
     key_hash,
@@ -99,11 +100,12 @@ class Route:
     entry: Entry
     shape: Shape
     selects: Callable[[dict], bool]
-    route: Callable[[dict], Row | Reject]
+    takes: Callable[
+        [dict], bool
+    ]  # selects it, and does not leave it out: the same function where it leaves nothing out
+    route: Callable[[dict], Row | Reject | None]  # None: `expired: skip` leaves it out
     id_of: Callable[[dict], dict | None]  # source item -> its id as a typed value
-    key_of: Callable[
-        [dict], dict | None
-    ]  # source item -> its target key; None where it has none, or is quarantined for it
+    key_of: Callable[[dict], dict | None]  # source item -> its target key; None without one, or if quarantined for it
     references_of: Callable[[dict], tuple[list[Found], list[str]]]  # source item -> its references; unreadable paths
 
 
@@ -229,7 +231,14 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             row.unreadable = [path for path in unreadable if not isinstance(path, Several)]
         return row
 
-    return Route(entry, shape, conditions.holds(entry.conditions), route, id_of, key_of_source, references_of)
+    selects = takes = conditions.holds(entry.conditions)
+    makes = route
+    if expires := entry.expires:
+        takes, makes = (
+            lambda item: selects(item) and not has_expired(item, *expires),
+            lambda item: None if has_expired(item, *expires) else route(item),
+        )
+    return Route(entry, shape, selects, takes, makes, id_of, key_of_source, references_of)
 
 
 def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[dict, dict], None]]:

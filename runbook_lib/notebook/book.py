@@ -17,6 +17,7 @@ from ..report import json_analysis, views
 from ..report import json_report as report
 from ..report.drawing import html
 from ..run.folder import Run
+from ..stages import expiry
 from ..stages.analyze.analysis import Analysis
 from ..stages.execution import explained
 from ..stages.migrate import backup_gate
@@ -171,7 +172,7 @@ class Book:
         plan = self.plan()
         plan.mapping.check_names([table])
         if not self._may_write():
-            closure = collect(plan, table, limit, {})
+            closure = collect(expiry.as_of(self.run, plan), table, limit, {})
             per_entry = Counter(row.entry for row in closure.rows)
             self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
             return None

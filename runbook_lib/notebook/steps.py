@@ -19,7 +19,7 @@ from ..report import json_analysis
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks import hold_targets
-from ..stages import execution
+from ..stages import execution, expiry
 from ..stages.analyze.analyze import analyze
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
@@ -102,6 +102,7 @@ class Steps:
     @refused_as(Refused)
     def analyze(self, plan: Plan) -> Done:
         """01. Reads both sides; writes the analysis into the run's folder."""
+        plan = expiry.as_of(self.run, plan, renew=True)
         with self.watch(self.run, plan, "read") as on_page:
             analysis = analyze(plan, on_page)
         execution.done(self.run, "01_analyze")

@@ -31,12 +31,15 @@ def conflicts(entry: EntryAnalysis) -> int:
 
 def overview(analysis: Analysis) -> Html:
     """One row an entry, by level, with a row of totals."""
+    tables = analysis.tables.values()
+    rare = any(t.skipped for t in tables)
     rows = [
         [
             level(analysis, name),
             name,
             t.records,
             t.routed,
+            *([t.skipped] if rare else []),
             flagged(t.quarantined),
             flagged(conflicts(t)),
             t.already_there,
@@ -47,12 +50,12 @@ def overview(analysis: Analysis) -> Html:
         ]
         for name, t in ordered(analysis)
     ]
-    tables = analysis.tables.values()
     foot = [
         "",
         f"{len(rows)} in all",
         analysis.records,
         sum(t.routed for t in tables),
+        *([sum(t.skipped for t in tables)] if rare else []),
         sum(t.quarantined for t in tables),
         sum(conflicts(t) for t in tables),
         sum(t.already_there for t in tables),
@@ -62,10 +65,10 @@ def overview(analysis: Analysis) -> Html:
         size(sum(t.bytes for t in tables)),
     ]
     columns = (
-        "level", "entry", "records", "routed", "quarantined", "conflicts", "already there", "references", "dangling",
-        "write units", "size",
+        "level", "entry", "records", "routed", *(["expired"] if rare else []), "quarantined", "conflicts", "already there",
+        "references", "dangling", "write units", "size",
     )  # fmt: skip
-    return table(columns, rows, align="clrrrrrrrrr", foot=foot)
+    return table(columns, rows, align="cl" + "r" * (len(columns) - 2), foot=foot)
 
 
 def level(analysis: Analysis, name: str) -> Html:
@@ -260,7 +263,7 @@ def targets(analysis: Analysis) -> Html:
 
 
 def quarantine(analysis: Analysis) -> Html:
-    """The items that would not be written, by reason: quarantined, in conflict, unrouted."""
+    """The items that would not be written, by reason: quarantined, in conflict, expired, unrouted."""
     rows = [
         [name, attribute or muted("the whole item"), reason, count]
         for name, t in ordered(analysis)
@@ -269,6 +272,7 @@ def quarantine(analysis: Analysis) -> Html:
     for name, t in ordered(analysis):
         held = {"another source item makes the same key": t.losers, "the target's item is different": t.different_there}
         rows += [[name, muted("the key"), f"conflict: {why}", count] for why, count in held.items() if count]
+    rows += [[n, muted("the whole item"), "expired: left out", t.skipped] for n, t in ordered(analysis) if t.skipped]
     rows += [[source, muted("the whole item"), "no entry selects it", n] for source, n in analysis.unrouted.items()]
     if not rows:
         return note("Every item would be written.", "good")

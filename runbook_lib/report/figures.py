@@ -14,17 +14,19 @@ PARTS = {  # where items went -> its name and colour
     "quarantined": ("quarantined", "#d9822b"),
     "failed": ("failed", "#bf2c2c"),
 }
+LEFT_OUT = {"expired": ("expired", "#a9b4bf")}  # only where the mapping leaves any out
 TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
 
 
 def counts(tables: Mapping[str, Mapping[str, int]]) -> Html:
-    """Where each table's items went: inserted, already there, conflicts, quarantined, failed.
+    """Where each table's items went: inserted, already there, conflicts, quarantined, failed, expired.
 
     One scale for all tables; a part that is not zero is never too small to be seen.
     """
     if not tables:
         return note("No tables.")
-    return stacked(sorted(tables), tables, PARTS, f"Where the items of {len(tables)} tables went", "no items")
+    parts = PARTS | LEFT_OUT if any(table.get("expired") for table in tables.values()) else PARTS
+    return stacked(sorted(tables), tables, parts, f"Where the items of {len(tables)} tables went", "no items")
 
 
 def types(analysis: Analysis) -> Html:

@@ -14,7 +14,7 @@ from ..journal.listings import Written, entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.folder import Run, iso, now
-from ..stages import references
+from ..stages import expiry, references
 from ..stages.analyze import names
 from ..stages.migrate import backup_gate
 from ..stages.migrate.migrate import Migration
@@ -114,6 +114,8 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
         action = "Nothing to do, unless your application writes equal items under the same keys: see docs/rollback.md."
         alerts.append(Alert("", "", message, action))
     alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
+    as_of = expiry.recorded(journal.events("execution"))
+    alerts += expiry.alerts(plan.mapping.entries, journal.entries(), as_of)
     sections = {
         **_counted(counts, migration.state.unrouted, journal),
         "relationships": written.relationships,
@@ -124,6 +126,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
         "errors": written.errors,
         "checkpoint": migration.checkpoint.name if migration.checkpoint else None,
         "executions": migration.state.executions,
+        "expired_as_of": as_of and as_of.moment,
         "backups": stage.backups(),
     }
     if migration.drift:
@@ -186,6 +189,8 @@ def write_validation(
         "equal": validation.total("equal"),
         "missing": validation.total("missing"),
         "expired": validation.total("expired"),
+        "skipped": validation.total("skipped"),
+        "expired_as_of": validation.expired_as_of,
         "different": validation.total("different"),
         "accepted": validation.total("accepted"),
         "extra": sum(validation.extra.values()),
@@ -255,7 +260,7 @@ def write_rollback(
 
 
 def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
-    """Entry → its six counts; entries without items have zeros."""
+    """Entry → its seven counts; entries without items have zeros."""
     return {name: {key: state.tables.get(name, NOTHING)[key] for key in COUNTED} for name in entries}
 
 

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     import pandas
 
 CAUSES = 50  # rows of the differences by cause
-RARE = ("expired", "accepted", "conflicts", "quarantined", "unreadable")  # figures shown only where there are any
+RARE = (
+    "skipped",
+    "expired",
+    "accepted",
+    "conflicts",
+    "quarantined",
+    "unreadable",
+)  # figures shown only where there are any
 TONED = {"missing": "bad", "different": "bad"} | dict.fromkeys(
     ("conflicts", "quarantined", "dangling", "unreadable"), "look"
 )
@@ -20,9 +27,7 @@ TONES = {"extra": "look", "expired": "look", "accepted": "look"}  # kinds of dif
 
 def validation(result: Validation) -> Html:
     """One row per entry with its figures, then extra items in the target."""
-    names = (
-        "scanned checked equal missing expired different accepted conflicts quarantined references dangling unreadable"
-    )
+    names = "scanned skipped checked equal missing expired different accepted conflicts quarantined references dangling unreadable"
     names = [name for name in names.split() if name not in RARE or result.total(name)]
     tones = [TONED.get(name) for name in names]
     rows, marks = [], []

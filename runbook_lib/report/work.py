@@ -128,9 +128,10 @@ def counts(result: Migration) -> Html:
 def migration(result: Migration) -> Html:
     """The counts, and for each entry whether they add up."""
     state = result.state
-    columns = ("entry", "scanned", "inserted", "already there", "conflicts", "quarantined", "failed", "adds up")
-    names = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed")
-    tones = (None, None, None, "look", "look", "bad")
+    rare = ("expired",) if any(counts["expired"] for counts in state.tables.values()) else ()
+    columns = ("entry", "scanned", "inserted", "already there", "conflicts", "quarantined", "failed", *rare, "adds up")
+    names = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", *rare)
+    tones = (None, None, None, "look", "look", "bad", *(None for _ in rare))
     rows, marks = [], []
     sums = dict.fromkeys(names, 0)
     for entry, counts in sorted(state.tables.items()):
@@ -146,7 +147,7 @@ def migration(result: Migration) -> Html:
     equation = (
         f"{totals[0]:,} scanned = {totals[1]:,} inserted + {totals[2]:,} already there + {totals[3]:,} conflicts "
         f"+ {totals[4]:,} quarantined + {totals[5]:,} failed"
-    )
+    ) + (f" + {totals[6]:,} expired" if rare else "")
     off = totals[0] - sum(totals[1:])
     line = note(Html("{} {}").format(equation, _tick(off)), "bad" if off else "good")
     singly: Counter = Counter()
@@ -160,7 +161,7 @@ def migration(result: Migration) -> Html:
         left = f"{state.undone['kept_edited']:,} kept, {state.undone['not_found']:,} not found"
         how = "Rolled back" if state.rolled_back else "The undo started and is not complete"
         line += note(f"{how}: {state.undone['deleted']:,} deleted again, {left}.", "look")
-    return line + table(columns, rows, align="lrrrrrrc", foot=foot, marks=marks)
+    return line + table(columns, rows, align="l" + "r" * len(names) + "c", foot=foot, marks=marks)
 
 
 def _tick(off: int) -> Html:

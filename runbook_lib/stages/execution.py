@@ -157,7 +157,8 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
 def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
     """Records a new execution and, at the first, writes the checkpoint. Returns the checkpoint's path."""
     with numbering(stage.run.folder.parent):
-        stage.record("execution", entries=chosen, turn=_next_turn(stage.run), **stage.identity(plan.identity))
+        about = {"expiry": plan.expiry.as_json()} if plan.expiry else {}
+        stage.record("execution", entries=chosen, turn=_next_turn(stage.run), **stage.identity(plan.identity), **about)
     path = ensure_checkpoint(stage, plan)
     stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
     return path

@@ -71,7 +71,7 @@ def find(
     lock = threading.Lock()
 
     def look(page: Page, routes: list[Route], *_: object) -> tuple[str, list[Hit]]:
-        hits = [hit for item in page.items for route in routes if route.selects(item) for hit in hits_of(route, item)]
+        hits = [hit for item in page.items for route in routes if route.takes(item) for hit in hits_of(route, item)]
         return page.table, hits
 
     def hits_of(route: Route, item: dict) -> Iterator[Hit]:

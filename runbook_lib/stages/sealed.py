@@ -33,7 +33,13 @@ from ..walk.structure import Structures, read_structures
 
 FILE, SCHEMA = "plan.json", 1
 WRITER = "01_analyze"
-TABLE, RECORDS, ATTRIBUTE, TYPE = "table", "records", "attribute", "type"  # beside the words of `differences`
+TABLE, RECORDS, ATTRIBUTE, TYPE, MOMENT = (
+    "table",
+    "records",
+    "attribute",
+    "type",
+    "moment",
+)  # beside the words of `differences`
 MISSING, ELSEWHERE = "missing", "made by somebody else"  # what is said of a target table
 NAMED = 6  # deviations of a table that an alert names
 
@@ -65,6 +71,8 @@ class Deviation(NamedTuple):
             return f"{plural(self.found, 'item')}, not {self.planned:,}"
         if self.what == ATTRIBUTE:
             return f"attribute {self.name} is {'new' if self.planned is None else 'in no item any more'}"
+        if self.what == MOMENT:
+            return f"items count as expired as of {self.found}, not {self.planned}"
         if self.what == TYPE:
             return f"attribute {self.name} has values of type {said(self.found)}, not only {said(self.planned)}"
         where = f" of index {self.name}" if self.name else ""
@@ -140,6 +148,8 @@ def write_plan(run: Run, plan: Plan, structures: Structures, tables: Mapping[str
             for name, table in structures.target.items()
         },
     }
+    if plan.expiry:
+        content["expiry"] = plan.expiry.as_json()
     content["sha256"] = json_seal(content)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(run.folder / FILE, text.encode(), 0o600)
@@ -208,6 +218,8 @@ def accept(stage: Stage, *, accepted: bool) -> None:
 
 def _of_tables(content: dict[str, Any], plan: Plan, made: set[str]) -> Iterator[Deviation]:
     structures = read_structures(plan)
+    if plan.expiry and plan.expiry.moment != (planned := content.get("expiry", {}).get("moment")):
+        yield Deviation("source", "", MOMENT, "", planned, plan.expiry.moment)  # 01 was at work when 03 began
     for side, tables in (("source", structures.source), ("target", structures.target)):
         for name, found in tables.items():
             planned = content[side][name]

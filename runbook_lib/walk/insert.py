@@ -25,7 +25,7 @@ class Instead(NamedTuple):
 
     entry: str  # "" for an unrouted one
     n: int
-    letter: str  # of journal: a row's outcome, LOSER, REJECT or UNROUTED
+    letter: str  # of journal: a row's outcome, LOSER, REJECT, UNROUTED or EXPIRED
     index: int  # in the intent's list
 
 
@@ -140,6 +140,7 @@ class Inserter:
                 unrouted=routed.unrouted,
                 **unreadable_of(routed.rows),
                 **several_of(routed.rows),
+                **({"skipped": [[one.entry, one.source_key] for one in routed.skipped]} if routed.skipped else {}),
             )
             unsent: list[int] = []
             unanswered: list[int] = []
@@ -333,6 +334,8 @@ def _count(routed: Routed, outcome: str) -> dict[str, Counter]:
         counts[row.entry]["conflicts"] += 1
     for reject in routed.rejects:
         counts[reject.entry]["quarantined"] += 1
+    for one in routed.skipped:
+        counts[one.entry]["expired"] += 1
     for entry, numbers in counts.items():  # invariant 4
         total = sum(numbers.values()) - numbers["scanned"]
         assert numbers["scanned"] == total, f"{entry}: {numbers['scanned']} scanned, {total} accounted for"

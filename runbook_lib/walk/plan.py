@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from ..dynamo import session, tables
@@ -22,7 +23,25 @@ from ..run.spill import HashSet
 from .budgets import budgets_of, tables_of
 from .guard import check_endpoint, check_engine, check_lease, check_names, check_same_table
 
+SKIP = "skip"  # of `expired`
 SEGMENT_BYTES = 100_000_000  # a table gets one scan segment for each of these, up to the number of workers
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """What `expired: skip` leaves out in every stage of a run: items that had expired at one moment."""
+
+    moment: str  # ISO 8601, UTC
+    attributes: dict[str, str | None]  # source table of an entry that says it → its TTL attribute; None: it has none
+
+    @property
+    def second(self) -> int:
+        """The moment in seconds since 1970."""
+        return int(datetime.fromisoformat(self.moment).timestamp())
+
+    def as_json(self) -> dict[str, Any]:
+        """As `plan.json` and the journals have it."""
+        return vars(self)
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,7 @@ class Plan:
     all_routes: dict[str, Route]  # by entry, chosen or not
     limiter: RateLimiter  # of both sides
     known: HashSet | None = None  # hashed ids of the source, where the routes ask whether an item exists
+    expiry: Expiry | None = None  # where an entry says `expired: skip`, once `as_of` was called
 
     def by_source(self) -> dict[str, list[Route]]:
         """Source table → routes that read it, in mapping order."""
@@ -131,6 +151,23 @@ class Plan:
         """The plan with routes that know which items the source holds; `known` is what they ask."""
         routes = _compile(self.mapping, self.shapes(), self.parameters, exists)
         return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)
+
+    def skipping(self) -> list[Entry]:
+        """The entries, chosen or not, that say `expired: skip`."""
+        return [entry for entry in self.mapping.entries.values() if entry.model.expired == SKIP]
+
+    def as_of(self, expiry: Expiry) -> "Plan":
+        """The plan with routes that leave out what `expired: skip` says. Call it before `with_exists`."""
+        entries = {
+            name: replace(entry, expires=(attribute, expiry.second))
+            if entry.model.expired == SKIP and (attribute := expiry.attributes[entry.source])
+            else entry
+            for name, entry in self.mapping.entries.items()
+        }
+        mapping = replace(self.mapping, entries=entries)
+        routes = _compile(mapping, self.shapes(), self.parameters)
+        chosen = {name: routes[name] for name in self.routes}
+        return replace(self, mapping=mapping, routes=chosen, all_routes=routes, expiry=expiry)
 
     def shapes(self) -> dict[str, Shape]:
         """Entry → the keys of its tables."""

@@ -63,7 +63,7 @@ def scans(plan: Plan, *, refuse: bool, shared: bool) -> Counter:
     """Source table → how often `prepare` reads it whole. `shared`: whether items share a target key. Pure."""
     (asks, stopping), (_, sharing) = _asking(plan, refuse), _sharing(plan)
     entries = plan.mapping.entries
-    counted = Counter(e.source for e in entries.values() if e.model.id or e.conditions) if asks else Counter()
+    counted = Counter(e.source for e in entries.values() if e.model.id or e.selecting) if asks else Counter()
     for names in (stopping, sharing, sharing if shared else ()):
         counted.update({entries[name].source for name in names})
     return counted
@@ -109,12 +109,12 @@ def _keyed(page: Page, routes: list[Route], *_: object) -> _Keyed:
 
 
 def keys_of(page: Page, routes: list[Route]) -> tuple[list[tuple[Route, dict, dict]], list[dict]]:
-    """Route, item and target key of what the routes select, and the source keys of items that are to be read whole for it."""
+    """Route, item and target key of what the routes take, and the source keys of items that are to be read whole for it."""
     found, doubtful = [], []
     names = [name for name, _ in routes[0].shape.source_key]
     for item in page.items:
         for route in routes:
-            if not route.selects(item):
+            if not route.takes(item):
                 continue
             key = route.key_of(item)
             if key is None:
@@ -133,13 +133,13 @@ def whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
 
 
 def _source_ids(plan: Plan) -> HashSet:
-    """The ids of all items that any entry of the mapping selects, chosen for this run or not."""
+    """The ids of all items that any entry of the mapping takes, chosen for this run or not."""
     log = HashLog()
     for name, entry in plan.mapping.entries.items():
         route = plan.all_routes[name]
         attributes = sorted({entry.model.id or "", *entry.selecting} - {""})
         for items in plan.source.wire.scan_pages(entry.source, attributes=attributes) if attributes else ():
-            ids = [route.id_of(item) for item in items if route.selects(item)]
+            ids = [route.id_of(item) for item in items if route.takes(item)]
             log.extend(id_hash(name, value) for value in ids if value is not None)
     return log.frozen()
 

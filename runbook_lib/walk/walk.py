@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import Stuck
 from ..journal.table_file import Position
@@ -39,6 +39,14 @@ class Page:
     items: list[dict]
 
 
+class Skipped(NamedTuple):
+    """An item that its entry selects and `expired: skip` leaves out."""
+
+    entry: str
+    source_key: dict
+    old: dict | None  # the id as a typed value
+
+
 @dataclass(frozen=True)
 class Routed:
     """A page after its routes."""
@@ -49,6 +57,7 @@ class Routed:
     losers: list[Row]  # another source item has the same target key and comes first
     rejects: list[Reject]
     unrouted: list[dict]  # source keys of items that no entry selects
+    skipped: list[Skipped] = field(default_factory=list)  # selected, and left out by `expired: skip`
 
 
 Router = Callable[[Page, list[Route], list[Route], Winners], Any]  # see route_items; its result goes to the step
@@ -68,6 +77,7 @@ def route_items(
     losers: list[Row] = []
     rejects: list[Reject] = []
     unrouted: list[dict] = []
+    skipped: list[tuple[str, dict]] = []
     compiled = [(route.entry.name, route.entry.target, route.selects, route.route) for route in routes]
     for item in page.items:
         selected = False
@@ -77,8 +87,11 @@ def route_items(
             selected = True
             scanned[name] += 1
             result = route(item)
-            if result.__class__ is Reject:
-                rejects.append(result)
+            if result.__class__ is not Row:
+                if result is None:
+                    skipped.append((name, item))
+                else:
+                    rejects.append(result)
             elif winners and _loses(result, target, winners):
                 losers.append(result)
             else:
@@ -87,7 +100,12 @@ def route_items(
                 rows.append(result)
         if not selected and not any(route.selects(item) for route in others):
             unrouted.append({name: item[name] for name, _ in routes[0].shape.source_key})
-    return Routed(page, scanned, rows, losers, rejects, unrouted)
+    return Routed(page, scanned, rows, losers, rejects, unrouted, _skipped(skipped, routes) if skipped else skipped)
+
+
+def _skipped(items: list[tuple[str, dict]], routes: list[Route]) -> list[Skipped]:
+    of_name, names = {route.entry.name: route for route in routes}, [name for name, _ in routes[0].shape.source_key]
+    return [Skipped(entry, {n: item[n] for n in names}, of_name[entry].id_of(item)) for entry, item in items]
 
 
 route_to_insert = partial(route_items, inserting=True)

@@ -86,7 +86,7 @@ class Observer:
             for table, source in structures.source.items()
         }
         self.spread = Spread(plan)
-        self._now = time.time()
+        self._now = plan.expiry.second if plan.expiry else time.time()
 
     def __call__(self, routed: Routed) -> None:
         """Counts a page, and reads the target where it holds items.
@@ -109,6 +109,8 @@ class Observer:
             self.sources[routed.page.table].read_units += read_units
             for entry, number in expired.items():
                 self.tables[entry].expired += number
+            for one in routed.skipped:
+                self.tables[one.entry].skipped += 1
             for entry, number in routed.scanned.items():
                 self.tables[entry].records += number
             for entry, profile in profiles.items():
@@ -164,7 +166,9 @@ class Observer:
             gone = [item for item in routed.page.items if has_expired(item, attribute, self._now)]
             for route in self._plan.by_source()[routed.page.table] if gone else ():
                 found[route.entry.name] = sum(map(route.selects, gone))
-        return found
+        return Counter(
+            {**found, **Counter(one.entry for one in routed.skipped)}
+        )  # by the attribute that the run goes by
 
     def _count_rows(self, rows: list[Row], measured: SpreadPage) -> None:
         """Rows of one entry. A page at a time: one call and one lock for its rows."""

@@ -8,7 +8,7 @@ from ...discover.references import Finding
 from ...verdict import FAIL, REVIEW, alerts_of_counts, plural, unrouted_alert
 from ...walk import ledger
 from ...walk.plan import Plan
-from .. import references
+from .. import expiry, references
 from . import names
 from .analysis import Analysis, EntryAnalysis
 from .checks import NOTE, Check, from_alert
@@ -35,17 +35,22 @@ def _sources(plan: Plan, analysis: Analysis) -> Iterator[Check]:
             yield Check("source", name, "empty", 0, None, REVIEW, action, message)
     if not empty:
         yield _well("source", "empty", len(analysis.sources), "every source table has items")
-    yield from _expired(analysis)
+    yield from _expired(plan, analysis)
 
 
-def _expired(analysis: Analysis) -> Iterator[Check]:
+def _expired(plan: Plan, analysis: Analysis) -> Iterator[Check]:
     blind = [name for name, about in analysis.sources.items() if not about.ttl_known]
     gone = {name: table.expired for name, table in analysis.tables.items() if table.expired}
     for name, number in gone.items():
         message = f"{plural(number, 'item')} whose time to live is over"
         action = "They are copied like all others; where the target's table has a time to live too, DynamoDB deletes them there."
+        if analysis.tables[name].skipped:
+            message += f" (as of {plan.expiry.moment})"
+            action = "They are left out, as `expired: skip` in the mapping says."
         yield Check("source", name, "expired", number, None, NOTE, action, message)
-    if not gone and len(blind) < len(analysis.sources):
+    powerless = expiry.alerts(plan.mapping.entries, plan.routes, plan.expiry)
+    yield from (from_alert(alert, "expired", None) for alert in powerless)
+    if not gone and not powerless and len(blind) < len(analysis.sources):
         yield _well("source", "expired", 0, "no item's time to live is over")
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...journal.intents import JournalRow
-from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
+from ...journal.intents import NOT_ROWS, JournalRow
+from ...journal.log import ALREADY_THERE, CONFLICT, EXPIRED, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
 from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, STANDS, Said, item_hash, reason_digest
 from ...mapping.routes import Reject, Row
 from ...values import digest, key_hash
-from ...walk.walk import Page, Routed
+from ...walk.walk import Page, Routed, Skipped
 from .drift import ADDED, CHANGED
 
 OUTDATED = "outdated"  # like KEPT_EDITED, reasons to leave an item alone; figures of drift.Drift
@@ -18,6 +18,7 @@ HELD, UNWRITTEN = "held", "unwritten"  # as well: another item has the new key; 
 SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that stay true as long as the source item is the same
 ARRIVED = (INSERTED, ALREADY_THERE)
 NO_ENTRY = "no entry selects it"
+OVER = "its time to live is over"
 
 
 Home = tuple[str, int]  # a source table and a segment: a journal file
@@ -30,15 +31,15 @@ class Met(NamedTuple):
     item_hash: bytes
     entry: str  # of an unrouted item its source table
     source_key: dict
-    letter: str  # "" for a row; LOSER, REJECT or UNROUTED
+    letter: str  # "" for a row; LOSER, REJECT, EXPIRED or UNROUTED
     digest: str
-    thing: Row | Reject | dict
+    thing: Row | Reject | Skipped | dict
 
     def why_not(self) -> str:
         """The reason why there is nothing to write."""
         if self.letter == REJECT:
             return f"{self.thing.attribute}: {self.thing.reason}" if self.thing.attribute else self.thing.reason
-        return NO_ENTRY if self.letter == UNROUTED else "another source item has its target key"
+        return {UNROUTED: NO_ENTRY, EXPIRED: OVER}.get(self.letter, "another source item has its target key")
 
 
 @dataclass(eq=False)
@@ -142,6 +143,8 @@ def met_of(routed: Routed) -> Iterator[Met]:
     for one in routed.rejects:
         told = reason_digest(one.attribute, one.reason)
         yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
+    for one in routed.skipped:
+        yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, EXPIRED, "", one)
     for key in routed.unrouted:
         yield Met(home, item_hash(table, key, OF_NO_ENTRY), table, key, UNROUTED, "", key)
 
@@ -206,11 +209,10 @@ def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool
 
 def first_rows(changes: Iterable[Change]) -> list[Row]:
     """The rows of items for which no complete intent had one."""
-    without = (LOSER, REJECT, UNROUTED)
     return [
         change.met.thing
         for change in changes
-        if not change.met.letter and all(one.letter in without for one in change.settled)
+        if not change.met.letter and all(one.letter in NOT_ROWS for one in change.settled)
     ]
 
 
@@ -223,4 +225,5 @@ def routed_of(table: str, segment: int, met: list[Met]) -> Routed:
         [one.thing for one in met if one.letter == LOSER],
         [one.thing._replace(stop=False) for one in met if one.letter == REJECT],
         [one.thing for one in met if one.letter == UNROUTED],
+        [one.thing for one in met if one.letter == EXPIRED],
     )

@@ -23,7 +23,7 @@ from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Routed, walk
-from .. import sealed
+from .. import expiry, sealed
 from ..execution import check_can_write, ensure_checkpoint, resumable
 from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of
@@ -91,6 +91,7 @@ def walk_again(
     passes = passes_to_repeat(before, plan, fix)
     plan = plan.choose([entry for one in passes for entry in one.entries])
     plan.require_targets()
+    plan = expiry.as_of(stage.run, plan)
     try:
         if write:
             hold(plan)

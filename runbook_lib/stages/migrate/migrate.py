@@ -15,7 +15,7 @@ from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Winners
 from ...walk.workers import engines
-from .. import sealed
+from .. import expiry, sealed
 from ..execution import (
     begin,
     check_can_write,
@@ -65,6 +65,7 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: boo
     run = stage.run
     before = check_can_write(run, stage, plan)
     plan.require_targets()
+    plan = expiry.as_of(run, plan)
     keep_going = plan.parameters.limits.on_failure == "keep"
     if (failure := _unanswered_failure(before)) and not keep_going:
         path = stage.checkpoint()

@@ -18,7 +18,7 @@ from ...values import key_text
 from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.walk import Page, Routed, Winners, route_items
-from .. import sealed
+from .. import expiry, sealed
 from ..execution import check_can_write, resumable
 from .migrate import Migration, migration_of, ready_to_insert
 
@@ -55,6 +55,7 @@ def _retry(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool)
         raise Refused(f"run {run.id} has migrated nothing yet, so there is nothing to retry; migrate first.")
     before = check_can_write(run, stage, plan)
     plan.require_targets()
+    plan = expiry.as_of(run, plan)
     before.check_complete()
     files = _wanted(before, set(plan.routes))
     if not files:
@@ -139,6 +140,7 @@ def _route(
         routed.rows.extend(one.rows)
         routed.losers.extend(one.losers)
         routed.rejects.extend(reject._replace(stop=False) for reject in one.rejects)  # listed, without stopping a page
+        routed.skipped.extend(one.skipped)
         unrouted |= {key_text(key): key for key in one.unrouted}
     routed.unrouted.extend(unrouted.values())
     return routed, still

@@ -21,6 +21,7 @@ from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.structure import wanted_ttl
 from ...walk.walk import Page, Routed, Winners, route_items
+from .. import expiry
 from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
 from ..rollback.undo import Undone, disclaim, undo
 
@@ -177,7 +178,7 @@ def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = Fal
 def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) -> Canary:
     plan.mapping.check_names([table])
     check_can_write(stage.run, stage, plan)
-    plan, winners = prepare(plan)
+    plan, winners = prepare(expiry.as_of(stage.run, plan))
     closure = collect(plan, table, limit, winners)
     names = sorted({row.entry for row in closure.rows})
     chosen = plan.choose(names)
@@ -272,10 +273,10 @@ def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
     key = route.shape.source_key
     if len(key) == 1 and key[0][0] == route.entry.model.id_rule:
         found = wire.get_many(table, [{key[0][0]: old} for old in ids])
-        return [item for item in found if item is not None and route.selects(item)]
+        return [item for item in found if item is not None and route.takes(item)]
     wanted, found = {id_hash(route.entry.name, old) for old in ids}, []
     for items in wire.scan_pages(table):
-        selected = [(route.id_of(item), item) for item in items if route.selects(item)]
+        selected = [(route.id_of(item), item) for item in items if route.takes(item)]
         found += [item for old, item in selected if old is not None and id_hash(route.entry.name, old) in wanted]
     return found
 

@@ -57,6 +57,7 @@ class EntryValidation:
     dangling: int = 0
     unreadable: int = 0
     expired: int = 0  # also absent, but its time to live is over
+    skipped: int = 0  # left out by `expired: skip`, and so not compared
     added: int = 0  # why items are missing, different or in conflict, if the migration's journal says
     changed: int = 0
     edited_in_target: int = 0
@@ -170,8 +171,10 @@ class PageComparer:
             page.tables[row.entry]["conflicts"] += 1
         for reject in routed.rejects:
             page.tables[reject.entry]["quarantined"] += 1
+        for one in routed.skipped:
+            page.tables[one.entry]["skipped"] += 1
         olds: dict[str, list[str]] = defaultdict(list)
-        for one in (*routed.rows, *routed.losers, *routed.rejects):
+        for one in (*routed.rows, *routed.losers, *routed.rejects, *routed.skipped):
             if one.old is not None and one.entry in self._renews:
                 olds[one.entry].append(one.old.get("S") or text_of(one.old))
         page.renewed = {entry: hashed(ids) for entry, ids in olds.items()}

@@ -138,13 +138,18 @@ def end(run: Run) -> None:
         _stage(run, number).record("end")
 
 
+def last(run: Run) -> Stage:
+    """The journal of the run's last validation, which may not exist."""
+    return _stage(run, _latest(run, set_aside=False))
+
+
 def state(run: Run) -> str | None:
     """The last validation's state: interrupted (or running) or complete; None without a readable one. Read-only."""
     try:
-        last = None
-        for event in _stage(run, _latest(run, set_aside=False)).events("execution", "end"):
-            last = {"execution": "interrupted", "end": "complete"}[event["kind"]]
-        return last
+        found = None
+        for event in last(run).events("execution", "end"):
+            found = {"execution": "interrupted", "end": "complete"}[event["kind"]]
+        return found
     except Refused:
         return None
 
@@ -221,6 +226,7 @@ def _identity(stage: Stage, plan: Plan) -> dict[str, Any]:
         **stage.identity(plan.identity),
         "comparing": sources_fingerprint(_COMPARING),
         "entries": list(plan.routes),
+        "expiry": plan.expiry and plan.expiry.as_json(),
         "accepted": {name: sorted(route.entry.model.accept.differs) for name, route in plan.routes.items()},
         "migrated": sum(path.stat().st_size for path in migrated),
     }

@@ -24,7 +24,7 @@ from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.structure import Structures, read_structures
 from ...walk.walk import Routed, digests_there, walk
-from .. import references
+from .. import expiry, references
 from ..analyze import names
 from ..analyze.checks import alerts_of
 from ..analyze.structure import structure_checks
@@ -58,6 +58,7 @@ class Validation:
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
     migrated: Snapshot | None = None  # the migration's journal
     residual: Residual = field(default_factory=Residual)  # what is left of the source
+    expired_as_of: str | None = None  # the moment as of which `expired: skip` leaves items out
 
     def total(self, name: str) -> int:
         """The sum of one figure over all entries."""
@@ -85,16 +86,17 @@ def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
 
 
 def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
+    plan = expiry.as_of(run, plan, last=validation_journal.last(run))
     prepared, winners = prepare(plan, refuse=False)
     migrated = Stage(run, "migrate").read()
     conflicts = _listed_conflicts(migrated, plan)
     patterns, problems = _patterns(prepared)
     structures = read_structures(plan)
-    expiry, blind = expiry_of(plan, structures)
+    ttl, blind = expiry_of(plan, structures)
     broken, structural = _structure(plan, structures)
     origins = Origins(migrated, prepared)
     journal, totals = validation_journal.go_on(run, plan)
-    compare = PageComparer(prepared, patterns, conflicts, expiry, runs.now().timestamp(), origins)
+    compare = PageComparer(prepared, patterns, conflicts, ttl, runs.now().timestamp(), origins)
 
     def step(routed: Routed) -> None:
         page = compare(routed)
@@ -156,6 +158,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         drift=drift,
         migrated=migrated,
         residual=side.residual,
+        expired_as_of=plan.expiry and plan.expiry.moment,
     )
     done(run, "04_validate", migrated)
     totals.notes.write(run.folder)
@@ -167,6 +170,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         ]
         validation.alerts.extend(references.alerts(plan.mapping.entries[name], lost[name], *own))
     validation.alerts.extend(_alerts(plan, validation, blind) + structural + alerts_of_drift(run, validation.drift))
+    validation.alerts.extend(expiry.alerts(plan.mapping.entries, plan.routes, plan.expiry))
     validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     analysis = run.latest_json("migration-analysis")
@@ -242,7 +246,7 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
         if table.accepted:
             message = f"{plural(table.accepted, 'item')} different only in {_listed(plan, name)}"
             alerts.append(references.accepted_alert(name, message))
-        counts = {"quarantined": table.quarantined, "conflicts": table.conflicts}
+        counts = {"quarantined": table.quarantined, "conflicts": table.conflicts, "expired": table.skipped}
         alerts += alerts_of_counts({name: counts | {"scanned": sum(counts.values())}}, 0, True)
     alerts += alerts_of_counts({}, validation.unrouted, plan.mapping.ignore_unrouted)
     for target, number in validation.extra.items():

@@ -74,6 +74,7 @@ def insert(
             segments=segments,
             winners=winners,
             known=None if shared else _saved(plan, stage, ending),
+            expiry=plan.expiry,
             identity=stage.identity(plan.identity),
             sides=sides_of(plan),
             locks=locks.held(),

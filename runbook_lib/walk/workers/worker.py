@@ -27,7 +27,7 @@ from ...run.folder import Run
 from ...run.spill import HashSet
 from .. import control
 from ..insert import Inserter
-from ..plan import Plan, open_plan, recall_new_tables
+from ..plan import Expiry, Plan, open_plan, recall_new_tables
 from ..preread import with_known
 from ..walk import Segment, Winners, route_to_insert
 from .shared_journal import Shared, WorkerFolder
@@ -50,6 +50,7 @@ class Job:
     segments: dict[str, int]
     winners: Winners
     known: str | None  # file of the source's ids, where the mapping asks for them
+    expiry: Expiry | None  # what `expired: skip` leaves out
     identity: dict[str, Any]  # of mapping, environments and code: a worker with others does not touch anything
     sides: dict[str, dict[str, Any]]  # what the driver's credentials and settings lead to
     locks: dict[str, int]  # what it holds on its machine: once one is broken, no worker there writes
@@ -164,6 +165,8 @@ class _Worker:
                 f"a worker has a different {other} from the process that started it; use the same everywhere."
             )
         plan = open_plan(parameters, mapping=mapping, chosen=job.chosen, run_id=job.run_id)
+        if job.expiry:
+            plan = plan.as_of(job.expiry)
         known = own.known() if own else job.known and HashSet.open(job.known)
         if known is not None:
             plan = with_known(plan, known)
