@@ -351,6 +351,7 @@ def test_an_item_of_the_target_that_is_left_out_now_is_extra(notes, tmp_path):
     flow.migrate()
     validation = flow.validate()["validation"]
     assert (validation["extra"], validation["missing"], validation["dangling"]) == (1, 0, 3)
+    assert flow.validate(["Links"])["validation"]["dangling"] == 3
 
 
 def test_an_entry_that_is_not_chosen_leaves_out_as_well(notes, tmp_path):
@@ -358,6 +359,52 @@ def test_an_entry_that_is_not_chosen_leaves_out_as_well(notes, tmp_path):
     flow = flow_of(MAPPING, notes, tmp_path)
     flow.migrate()
     assert flow.validate(["Links"])["validation"]["dangling"] == 3
+
+
+def test_what_is_left_out_is_not_listed_for_its_own_references(notes, tmp_path):
+    """Of two notes that refer to nothing, one of which is left out, the other is listed: before, after, and in the proof."""
+    for name in ("past", "none"):
+        notes.put(notes.name("Notes", SOURCE), note(name) | {"parent": {"S": "nobody"}})
+    flow = flow_of("{Notes: {expired: skip, references: {parent: Notes}}}", notes, tmp_path)
+    for stage in (flow.analyze, flow.migrate, flow.validate):
+        stage()
+        assert [line["key"] for line in flow.listing("dangling")] == [{"id": {"S": "none"}}]
+
+
+def test_a_test_follows_no_reference_to_what_is_left_out(notes, tmp_path):
+    """By the key, and by a scan where the id is not the key."""
+    flow = flow_of(MAPPING, notes, tmp_path)
+    closure = flow.test("Links", 8).closure
+    assert (len(closure.rows), closure.dangling) == (8 + 5, 3)
+    items = [{"key": {"S": name}} | note(name) for name in UNTIL]
+    notes.build({"Keyed": {"key": {"key": "S"}, "items": items}}, SOURCE)
+    notes.build({"Keyed": {"key": {"key": "S"}}}, TARGET)
+    expire(notes, "Keyed")
+    mapping = "{Keyed: {expired: skip}, Links: {references: {note: Keyed}}}"
+    closure = flow_of(mapping, notes, tmp_path, "the-second-run").test("Links", 8).closure
+    assert (len(closure.rows), closure.dangling) == (8 + 5, 3)
+
+
+def test_an_id_of_what_is_left_out_that_survives_is_found(notes, tmp_path):
+    """It is renewed like the others: a reference that nobody declared points at nothing."""
+    notes.put(notes.name("Notes", SOURCE), note("NOTE-7788", UNTIL["past"]))
+    notes.put(notes.name("Links", SOURCE), {"id": {"S": "to-none"}, "about": {"S": "NOTE-7788"}})
+    flow = flow_of(MAPPING, notes, tmp_path)
+    flow.migrate()
+    assert flow.validate()["validation"]["residual_ids"]["by_path"] == {"Links": {"about": 1}}
+
+
+def test_of_two_entries_one_table_only_one_leaves_out(notes, tmp_path):
+    """What one leaves out the other copies. Both count what has expired, as of the same moment."""
+    notes.build({"Copies": {"key": {"id": "S"}}}, TARGET)
+    mapping = f"{{Notes: {{expired: skip}}, Copies: {{source: {notes.name('Notes', SOURCE)}, id_format: keep}}}}"
+    flow = flow_of(mapping, notes, tmp_path)
+    assert [flow.analyze()["tables"][name]["expired"] for name in ("Notes", "Copies")] == [3, 3]
+    report = flow.migrate()
+    assert counted(report) == {"scanned": 8, "inserted": 5, "expired": 3}
+    assert counted(report, "Copies") == {"scanned": 8, "inserted": 8}
+    assert report["totals"]["unrouted"] == 0
+    assert len(notes.items(notes.name("Copies", TARGET))) == 8
 
 
 def test_a_delta_takes_over_what_no_longer_expires_and_leaves_the_rest(notes, tmp_path, clock):
