@@ -27,7 +27,8 @@ TONES = {"extra": "look", "expired": "look", "accepted": "look"}  # kinds of dif
 
 def validation(result: Validation) -> Html:
     """One row per entry with its figures, then extra items in the target."""
-    names = "scanned skipped checked equal missing expired different accepted conflicts quarantined references dangling unreadable"
+    names = "scanned skipped checked equal missing expired different accepted conflicts quarantined"
+    names += " references dangling unreadable"
     names = [name for name in names.split() if name not in RARE or result.total(name)]
     tones = [TONED.get(name) for name in names]
     rows, marks = [], []

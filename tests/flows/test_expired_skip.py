@@ -277,20 +277,38 @@ def test_the_attribute_is_frozen_as_well(notes, tmp_path):
     assert "ttl is none, not until" in " ".join(alert["message"] for alert in report["alerts"])
 
 
-def test_a_run_that_began_without_a_moment_is_refused(notes, tmp_path):
-    """A repair may lose it: another moment would split the run in two."""
-    flow = flow_of(MAPPING, notes, tmp_path)
-    flow.migrate(["Links"])
+def forget(flow):
+    """Takes the moment out of 03's journal, as a repair may that makes lost executions again."""
     stage = Stage(flow.run(), "migrate")
     events = list(stage.events())
-    (tmp_path / flow.run_id / "journal/migrate/stage.jsonl").unlink()
+    (stage.folder / "stage.jsonl").unlink()
     stage = Stage(flow.run(), "migrate")
     for event in events:
         stage.record(**{key: value for key, value in event.items() if key not in ("at", "expiry")})
-    with pytest.raises(Refused, match=r"began without a moment .* start a new run\.$"):
-        migrate(flow.run(), flow._plan())
+
+
+def test_a_run_that_has_lost_its_moment_is_refused(notes, tmp_path):
+    """Another moment would split the run in two."""
+    flow = flow_of(MAPPING, notes, tmp_path)
+    flow.migrate(["Links"])
+    forget(flow)
+    for step in (migrate, validate):
+        with pytest.raises(Refused, match=r"began without a moment .* start a new run\.$"):
+            step(flow.run(), flow._plan())
     with pytest.raises(Refused, match="began without a moment"):
         flow.analyze()
+
+
+def test_the_plan_knows_a_moment_that_the_journal_has_lost(notes, tmp_path, clock):
+    """The migration began with it; another analysis keeps it."""
+    flow = flow_of(MAPPING, notes, tmp_path)
+    flow.analyze()
+    flow.migrate(["Links"])
+    forget(flow)
+    clock.forward()
+    assert expiry.as_of(flow.run(), flow._plan(), renew=True).expiry.moment == iso(MOMENT)
+    migrate(flow.run(), flow._plan())
+    assert arrived(notes) == set(LEFT)
 
 
 # what goes by it

@@ -25,7 +25,7 @@ WORDS = {"": "ok", NOTE: "note", REVIEW: "look", FAIL: "stop"}
 def analysis_of(entry: EntryAnalysis, more: str = "", ignore: str = "review", **about) -> Analysis:
     """The analysis of one entry T from table s into table t, with its checks of the walk."""
     text = MAPPING.format(more=more, unrouted=ignore)
-    plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text))
+    plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text), expiry=None)
     values = {
         "levels": {"T": 1},
         "targets": {"t": TargetState(True, True, [])},
@@ -59,7 +59,7 @@ def ids_checks(tables: str, shared: list[Finding] = (), keys: dict | None = None
     """Level, table and message of what the list says of ids, of entries A and B."""
     text = f"defaults: {{source: '{{table}}-s', target: '{{table}}-t'}}\ntables: {tables}"
     routes = {name: route for name, route in routes_of(text, keys).items() if name in chosen}
-    plan = SimpleNamespace(routes=routes, mapping=mapping_of(text))
+    plan = SimpleNamespace(routes=routes, mapping=mapping_of(text), expiry=None)
     entries = {name: EntryAnalysis(parents=Counter({("a", "A"): 2} if name == "B" else ())) for name in routes}
     analysis = Analysis(entries, {}, {}, {}, 1.0, [], {}, shared_ids=list(shared))
     return [(c.level, c.table, c.message) for c in mapping_checks(plan, analysis) if c.what == "ids"]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 from compiled import mapping_of, routes_of
@@ -12,7 +13,15 @@ from strategies import items, meaning, texts, values
 from runbook_lib import values as v
 from runbook_lib.errors import Refused
 from runbook_lib.mapping.ids import id_function
-from runbook_lib.mapping.routes import Reject, Row, Shape, key_attributes, parents_of, reference_attributes
+from runbook_lib.mapping.routes import (
+    Reject,
+    Row,
+    Shape,
+    compile_route,
+    key_attributes,
+    parents_of,
+    reference_attributes,
+)
 from runbook_lib.mapping.text.paths import escaped
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
@@ -637,3 +646,27 @@ def test_what_names_the_entry_of_a_record_is_among_the_attributes_of_references(
         "{tables: {Log: {source: log, target: log2, references: {'was:json': {record_of: {table_named_by: of}}}}}}"
     )["Log"]
     assert reference_attributes(route.entry, route.shape) >= {"id", "was", "of"}
+
+
+def test_an_entry_that_leaves_out_nothing_costs_nothing():
+    """It takes what it selects: by the same function. Without TTL `expired: skip` is no rule either."""
+    for rule in ("", "expired: skip"):
+        route = route_of(rule)
+        assert route.takes is route.selects
+        assert isinstance(route.route(KEY | {"until": {"N": "1"}}), Row)
+
+
+def test_what_has_expired_is_selected_and_not_taken():
+    """The attribute that decides is read with the keys, and with the references."""
+    plain = route_of("where: {kind: a}, expired: skip")
+    entry = replace(plain.entry, expires=("until", 100))
+    route = compile_route(entry, plain.shape, parents_of({"A": entry}, {"A": plain.shape}, "prod"))
+    over, fresh, other = (
+        {**KEY, "kind": {"S": k}, "until": {"N": n}} for k, n in (("a", "99"), ("a", "100"), ("b", "99"))
+    )
+    assert [[bool(f(item)) for f in (route.selects, route.takes)] for item in (over, fresh, other)] == [
+        [True, False], [True, True], [False, False],
+    ]  # fmt: skip
+    assert route.route(over) is None
+    assert route.route(fresh).item == fresh
+    assert {"until", "kind"} <= key_attributes(entry, plain.shape) & reference_attributes(entry, plain.shape)

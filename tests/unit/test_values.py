@@ -338,3 +338,27 @@ def test_what_has_no_typed_form_is_refused(plain):
 def test_scalars_as_text(value, text):
     """For listings and the id map."""
     assert v.text_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("until", "expired"),
+    [
+        ({"N": "99"}, True),
+        ({"N": "99.5"}, True),
+        ({"N": "1E+2"}, False),
+        ({"N": "100"}, False),
+        ({"N": "101"}, False),
+        ({"N": "9.9E+125"}, False),
+        ({"N": str(100 - v.EXPIRING)}, True),
+        ({"N": str(99 - v.EXPIRING)}, False),
+        ({"S": "99"}, False),
+        ({"NULL": True}, False),
+        ({"NS": ["99"]}, False),
+        (None, False),
+    ],
+)
+def test_an_item_expires_as_dynamodb_says(until, expired):
+    """A number of seconds before the moment, and no more than five years before it."""
+    item = {"id": {"S": "a"}} | ({"until": until} if until else {})
+    assert v.has_expired(item, "until", 100) is expired
+    assert not v.has_expired(item, None, 100)
