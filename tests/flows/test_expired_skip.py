@@ -425,6 +425,15 @@ def test_of_two_entries_one_table_only_one_leaves_out(notes, tmp_path):
     assert len(notes.items(notes.name("Copies", TARGET))) == 8
 
 
+def test_a_transform_sees_nothing_of_what_is_left_out(notes, tmp_path):
+    """Not in the dry run either, which calls it twice."""
+    (tmp_path / "change.py").write_text("def old(item):\n    return item | {'old': 'until' in item}\n")
+    flow = flow_of("{Notes: {expired: skip, transform: change.py:old}}", notes, tmp_path)
+    assert flow.analyze()["tables"]["Notes"]["routed"] == 5
+    assert counted(flow.migrate()) == {"scanned": 8, "inserted": 5, "expired": 3}
+    assert flow.validate()["validation"]["missing"] == 0
+
+
 def test_a_delta_takes_over_what_no_longer_expires_and_leaves_the_rest(notes, tmp_path, clock):
     """By the run's moment. The copy of what has expired by now stays and is listed; nothing is counted twice."""
     flow = flow_of(MAPPING, notes, tmp_path)
