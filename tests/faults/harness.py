@@ -110,6 +110,7 @@ class Bench:
             "conflicts": 1,
             "quarantined": 0,
             "failed": 0,
+            "expired": 0,
             "unrouted": 1,
         }
         assert self.report["relationships"] == 2 * (SHIPS - 1)  # those of the conflict do not count

@@ -47,6 +47,7 @@ def test_the_five_stages_in_sequence(shop, capsys, monkeypatch):
         "conflicts": 0,
         "quarantined": 0,
         "failed": 0,
+        "expired": 0,
         "unrouted": 0,
     }
     assert migrated["relationships_preserved"] == 57
