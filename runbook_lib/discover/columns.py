@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from ..mapping.text.paths import EACH, JSON, KEYS, VALUES, parse
+from ..mapping.text.paths import EACH, JSON, KEYS, VALUES, Split
 from ..values import MAX_ATTRIBUTES, SETS, canonical_number
-from .tokens import is_recognisable
+from .text.tokens import is_recognisable
 
 MAX_NAMES = 100  # of the maps at one path: where they have more, the names are data
 MAX_COUNTED = 12  # the same where all begin with a digit: dates, years, numbers
@@ -52,9 +52,14 @@ def by_letter(values: list[dict]) -> dict[str, list]:
         return found
 
 
-def top_of(path: str) -> str:
-    """The attribute that a spelled path begins with."""
-    return parse(path)[0]
+def leads_to(declared: Path, steps: Path) -> bool:
+    """Whether a declared path leads to what stands at another one: also by all values of a map, or by the parts of the text."""
+    parts = declared[len(steps) :]
+    return (
+        len(declared) >= len(steps)
+        and (not parts or isinstance(parts[0], Split))
+        and all(d == s or (d is VALUES and isinstance(s, str)) for d, s in zip(declared, steps, strict=False))
+    )
 
 
 class Columns:

@@ -12,15 +12,17 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from zlib import crc32
 
 import numpy as np
 
+from ..mapping.model import Entry
 from ..mapping.text.paths import VALUES
 from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
-from .tokens import TEXT, as_number, is_recognisable, parts_of
+from .text.patterns import own_ids
+from .text.tokens import TEXT, as_number, is_recognisable, parts_of
 
 KEPT = 500_000  # different values of all paths together
 PENDING = 1_024  # values of a path that wait to be counted, at least
@@ -28,14 +30,20 @@ SAMPLES = 16  # texts of a path from which its pattern is read
 NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries
 SAMPLED = 64  # texts of a page from which those are chosen
 PART = object()  # ends a path whose values are the parts of the texts there
+OWN_ID = object()  # ends a path whose values are the items' own ids, where these are parts of the texts there
 Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def steps_of(path: Path) -> Path:
-    """The path of the attribute: without the PART at its end."""
-    return path[:-1] if path[-1] is PART else path
+    """The path of the attribute: without PART or OWN_ID at its end."""
+    return path[:-1] if path[-1] is PART or path[-1] is OWN_ID else path
+
+
+def samples_of(texts: list[str]) -> list[str]:
+    """Some of the texts of a page, the same in any order of as many."""
+    return heapq.nsmallest(SAMPLES, {*texts[:SAMPLED]}, _order)
 
 
 def code_of(text: str) -> int:
@@ -168,21 +176,45 @@ class Column:
 class Evidence:
     """Collects, page by page, what stands at every path of every entry, and the entries' ids. Thread-safe."""
 
-    def __init__(self, entries: Iterable[str], naming: Mapping[str, Iterable[str]] | None = None):
-        """`entries`: their names, which an attribute may hold. `naming`: entry → attributes of which the mapping says so."""
+    def __init__(
+        self,
+        entries: Iterable[str],
+        naming: Mapping[str, Iterable[str]] | None = None,
+        mapped: Mapping[str, Entry] | None = None,
+    ):
+        """`entries`: their names, which an attribute may hold. `naming`: entry → attributes of which the mapping says so.
+
+        `mapped`: the entries, where ids may stand inside attributes.
+        """
         self._names = frozenset(entries)
         self._naming = naming or {}
+        self._own = own_ids(mapped or {})
         self.ids = {name: Ids() for name in self._names}
         self._readers = {name: Reader() for name in self._names}
         self._not_naming: dict[str, set[str]] = defaultdict(set)  # entry -> attributes that mostly hold other things
         self._values: dict[tuple, Values] = defaultdict(Values)
         self._samples: dict[tuple, list[str]] = defaultdict(list)
+        self._named: set[tuple[str, Path]] = set()  # entry and path of a map that has names that are no data
         self._lock = threading.Lock()
 
     def add(self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]], ids: list[str]) -> None:
         """Adds a page of an entry's source items: `attributes` are their columns, `ids` their ids as text."""
         self.ids[entry].add(ids)
+        if entry in self._own:
+            items, attributes = self._without_ids(entry, items, attributes, ids)
         self.look(entry, self._readers[entry], items, attributes)
+
+    def _without_ids(
+        self, entry: str, items: list[dict], attributes: Mapping[str, list[dict]], ids: list[str]
+    ) -> tuple[list[dict], Mapping[str, list[dict]]]:
+        """The page without the ids that are parts of a text: what stands beside them is data. The ids get their own path."""
+        name, masked = self._own[entry]
+        with self._lock:
+            self._values[entry, (name, OWN_ID), None].add(codes_of(ids))
+        if name not in attributes:
+            return items, attributes
+        items = [{**item, name: masked(item[name])} if name in item else item for item in items]
+        return items, {**attributes, name: [*map(masked, attributes[name])]}
 
     def look(self, place: str, reader: Reader, items: list[dict], attributes: Mapping[str, list[dict]]) -> None:
         """The same without ids. `place`: an entry, or any other name for where the items are."""
@@ -192,10 +224,11 @@ class Evidence:
             coded[path, None] = array("q", chain.from_iterable([code_of(key)] * n for key, n in keys.items()))
             if parts := [part for key, n in keys.items() if not key.isalnum() for part in parts_of([key]) * n]:
                 coded[(*path, PART), None] = codes_of(parts)
+                samples[path] = samples_of([*islice(keys, SAMPLED)])
         for path, texts in found.free.items():
             if parts := parts_of(texts):
                 coded[(*path, PART), None] = codes_of(parts)
-                samples[path] = heapq.nsmallest(SAMPLES, {*texts[:SAMPLED]}, _order)
+                samples[path] = samples_of(texts)
         coded |= self._by_name(place, reader, items, attributes)
         self.take(place, reader, coded, samples)
 
@@ -248,6 +281,9 @@ class Evidence:
         """
         self._join_collapsed()
         self._join_named_by_ids()
+        self._named = {
+            (e, path[:at]) for e, path, _ in self._values for at, step in enumerate(path) if isinstance(step, str)
+        }
         places = list(self._values)
         for values in self._values.values():
             values.settle()
@@ -317,6 +353,10 @@ class Evidence:
         """How many texts and numbers stand at a path; empty texts do not count."""
         values = self._values[entry, path, None]
         return values.total - values.count(code_of(""))
+
+    def is_mixed(self, entry: str, path: Path) -> bool:
+        """Whether a path leads through all values of a map that has members of other names, too. Call it after `columns`."""
+        return any(step is VALUES and (entry, path[:at]) in self._named for at, step in enumerate(path))
 
     def numbers_of(self, entry: str) -> tuple[np.ndarray, int]:
         """The ids of an entry that are whole numbers, ascending, and how many ids each stands for: of very many, each 64th."""

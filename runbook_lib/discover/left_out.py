@@ -10,7 +10,7 @@ from ..mapping.fields import field_of
 from ..mapping.model import Entry, FieldRule
 from ..mapping.text import templates
 from ..mapping.text.conversions import text_of_scalar
-from ..mapping.text.paths import escaped, spelled
+from ..mapping.text.paths import Split, escaped, spelled
 
 MOST = 16  # times that a text may hold an id for each to be looked at
 _DEEPER = (".", "[", ":", "{")  # begins what a path says of the inside of an attribute
@@ -69,14 +69,14 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
     listed = {*_listed(entry, entries)}
     fields = entry.model.fields or {}
     paths = {at for path in listed for at in _copies(entry, path)}
-    made, mixed = set(), {}
+    made, mixed = set(), _beside(entry, entries)
     for name in [name for name, rule in fields.items() if rule.template is not None]:
         parts = _flat(name, fields)
         if len(parts) == 1 and not isinstance(parts[0], str):  # as good as a copy, with what stands inside
             paths |= {escaped(name) + deeper for path in listed if (deeper := _inside(path, parts[0].name)) is not None}
             continue
         holes = templates.holes(parts)
-        stays = tuple(None if hole.format else hole.name in listed for hole in holes)
+        stays = tuple(None if hole.format else escaped(hole.name) in listed for hole in holes)
         if True in stays and False in stays:
             mixed[name] = Mixed(tuple(templates.literals(parts)), stays)
         elif True in stays:
@@ -86,11 +86,36 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
 
 def _listed(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
     yield from entry.model.not_references
-    if entry.model.id and not entry.model.renews_ids:
+    if entry.model.id and not entry.model.renews_ids and not _varies(entry.id_parts):
         yield escaped(entry.model.id)
-    for path in entry.paths:
-        if (names := entry.named(path)) and not any(entries[name].model.renews_ids for name in names):
-            yield path
+    for path, steps in entry.paths.items():
+        kept = (names := entry.named(path)) and not any(entries[name].model.renews_ids for name in names)
+        if kept and not any(map(_varies, entry.references_to[path])):
+            parts = [at for at, step in enumerate(steps) if isinstance(step, Split)]
+            yield spelled(steps[: parts[0]]) if parts else path
+
+
+def _varies(parts: templates.Parts) -> bool:
+    """Whether text that is no id stands in a template beside what is one."""
+    return any(hole.name == templates.ANY for hole in templates.holes(parts))
+
+
+def _beside(entry: Entry, entries: Mapping[str, Entry]) -> dict[str, Mixed]:
+    """The attributes that are copied as they are, with ids in them that stay and with other text."""
+    if entry.model.fields is not None:
+        return {}
+    found = {}
+    if entry.model.id and not entry.model.renews_ids and _varies(entry.id_parts):
+        found[entry.model.id] = _mixed(entry.id_parts, {"id"})
+    for path, places in entry.references_to.items():
+        kept = {name for name in entry.named(path) if not entries[name].model.renews_ids}
+        if len(places) == len(entry.paths[path]) == 1 and _varies(places[0]) and kept:
+            found[entry.paths[path][0]] = _mixed(places[0], kept)
+    return found
+
+
+def _mixed(parts: templates.Parts, kept: set[str]) -> Mixed:
+    return Mixed(tuple(templates.literals(parts)), tuple(hole.name in kept for hole in templates.holes(parts)))
 
 
 def _copies(entry: Entry, path: str) -> Iterator[str]:

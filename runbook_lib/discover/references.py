@@ -9,7 +9,7 @@ Inclusion dependencies and what tells foreign keys from chance: Zhang et al., On
 Databases, ITAT 2017 (names).
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,15 +20,16 @@ import numpy as np
 from ..mapping.fields import feeding
 from ..mapping.model import Entry
 from ..mapping.references import paths_in_record
-from ..mapping.text import templates
-from ..mapping.text.paths import spelled
+from ..mapping.text.paths import VALUES, spelled
 from ..yaml_files import scalar
-from . import names
-from .columns import Path, top_of
-from .evidence import PART, Column, Evidence, Match, code_of
-from .tokens import LONG, token_spans
+from .columns import Path, leads_to
+from .evidence import OWN_ID, PART, Column, Evidence, Match
+from .lines import Line, line_of, says_whose
+from .text import names
+from .text.patterns import as_reference
 
 CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
+SAID = 0.95  # confidence where the text itself says whose ids are in it, as ORDER#7 does
 UNSURE = 0.6  # confidence of what is one of several possibilities
 COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
 CHANCE = 1e-6  # probability of a coincidence that is none
@@ -37,7 +38,6 @@ ENOUGH = 20  # different numbers from which their distribution says something
 SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
 ENOUGH_IDS = 20  # of an entry, before it says something that they are those of another
 MOST_IDS, ALL_IDS = 0.95, 0.98  # of them that must be; the second where they cannot be recognised
-AGREEING = 0.8  # of the sampled texts that must have one pattern
 
 NumbersOf = Callable[[str], tuple[np.ndarray, int]]  # as `Evidence.numbers_of`
 
@@ -56,6 +56,7 @@ class Finding:
     steps: Path = ()  # the path
     held: frozenset[str] = frozenset()  # every entry of whose ids the path holds some
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
+    takes_all: bool = False  # its line is for values that hold ids, and for those that are one
     record: str = ""  # the entries by whose rules the record there is rewritten, where they leave out the path
 
     @property
@@ -87,14 +88,15 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
         entry = entries[column.entry]
         steps = column.steps
         quoted = _records_at(column, entry)
-        if any(inner in _rewritten(entries[name]) for name, inner in quoted) or steps == (entry.model.id,):
+        is_own = column.path[-1] is OWN_ID or (steps == (entry.model.id,) and not entry.id_parts)
+        if is_own or any(inner in _rewritten(entries[name]) for name, inner in quoted):
             continue
         # Of a path that rules rewrite in the records of some entries, the items are told apart; of others they are not.
         if (not quoted or steps not in entry.inside) if column.named else steps in entry.inside:
             continue
         held = frozenset(match.to for match in column.matches)
         whole = column.values.total if column.named else evidence.total(column.entry, steps)
-        parents = _parents(column, entry, numbers_of)
+        parents = _parents(column, entry, entries, numbers_of)
         for match, confidence in parents:
             number = _occurrences(column, match)
             one = Finding(
@@ -106,15 +108,20 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
                 owners = [match, *(other for other, _ in parents if other is not match)]
                 named_by = naming.get((column.entry, steps, match.to))
                 ids = sum(_occurrences(column, owner) for owner in owners)
-                one = replace(one, line=_line(column, steps, owners, named_by, some=ids < COVERED * whole))
-                if column.path[-1] is PART and not match.recognised and one.line and one.line.count("{") > 1:
+                mixed = evidence.is_mixed(column.entry, steps)
+                some = mixed or ids < COVERED * whole
+                line = line_of(column, steps, owners, named_by, entries, some=some)
+                if mixed and (column.path[-1] is not VALUES or named_by):
+                    line = Line(None)  # it would be said of the other members, too
+                one = replace(one, line=line.text, takes_all=line.takes_all)
+                if line.in_a_text > 1 and not (match.recognised or says_whose(column, match, entries)):
                     one = replace(one, line=None, confidence=min(UNSURE, confidence))  # which is which, nothing says
             other = found.get((one.table, one.path, one.to))
             if other and column.named:  # the same path in records of another entry
                 records = f"{other.record}, {one.record}"
                 one = replace(one, values=one.values + other.values, found=one.found + other.found, record=records)
             elif other:  # some values are ids, others hold some: the first says how to declare it
-                first = one if one.found >= other.found else other
+                first = max(one, other, key=lambda some: (some.takes_all, some.found))
                 one = replace(first, found=min(whole, one.found + other.found))
             found[one.table, one.path, one.to] = one
     for column in columns:
@@ -152,17 +159,18 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             by_path[one.table, one.path].append(one)
     open_, none = [], []
     for (table, path), several in by_path.items():
-        entry = entries[table]
-        if top_of(path) in entry.dropped and top_of(path) not in _read_by_fields(entry):
+        entry, steps = entries[table], several[0].steps
+        if steps[0] in entry.dropped and steps[0] not in _read_by_fields(entry):
             continue
+        rules = [rule for rule, declared in entry.paths.items() if leads_to(declared, steps)]
         if path in entry.model.not_references:
             none += several
-        elif path not in entry.paths:
+        elif not rules:
             open_ += several
-        elif entry.references_to[path]:
-            said = entry.named(path)
-            if not any(said & one.held for one in several):
-                open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several]
+        else:
+            said = {name for rule in rules for name in entry.named(rule)}
+            contradicted = said and not any(said & one.held for one in several)
+            open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several if contradicted]
     return open_, none
 
 
@@ -175,15 +183,18 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
     order, found = {name: at for at, name in enumerate(entries)}, {}
     numbers_of = cache(evidence.numbers_of)
     for column in columns:
-        attribute = entries[column.entry].model.id
-        if column.named or column.path != (attribute,) or len(column.values.codes) < ENOUGH_IDS:
+        attribute, id_parts = entries[column.entry].model.id, entries[column.entry].id_parts
+        own = (attribute, OWN_ID) if id_parts else (attribute,)
+        if column.named or column.path != own or len(column.values.codes) < ENOUGH_IDS:
             continue
         for match in column.matches:
             renewed = all(entries[name].model.renews_ids for name in (column.entry, match.to))
             if match.to == column.entry or not renewed or not _are_the_same(column, match, numbers_of):
                 continue
             values, share = column.values.total, len(match.hits) / len(column.values.codes)
-            one = Finding(column.entry, attribute, match.to, values, round(values * share), 1.0, None, column.path)
+            there, number = spelled((attribute,)), round(values * share)
+            line = f"{scalar(there)}: {scalar(as_reference(id_parts, match.to))}"
+            one = Finding(column.entry, there, match.to, values, number, 1.0, line, (attribute,))
             other = found.get(frozenset((one.table, one.to)))
             rank = one.coverage, order[one.table]
             if other is None or rank > (other.coverage, order[other.table]):
@@ -220,7 +231,9 @@ def _occurrences(column: Column, match: Match) -> int:
     return round(column.values.total * counts[match.hits].sum() / kept) if kept else 0
 
 
-def _parents(column: Column, entry: Entry, numbers_of: NumbersOf) -> list[tuple[Match, float]]:
+def _parents(
+    column: Column, entry: Entry, entries: Mapping[str, Entry], numbers_of: NumbersOf
+) -> list[tuple[Match, float]]:
     """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
     spoken = [step for step in column.path if isinstance(step, str)][-2:]
     hinted = _hinted(entry, column.path)
@@ -235,6 +248,8 @@ def _parents(column: Column, entry: Entry, numbers_of: NumbersOf) -> list[tuple[
             # Others that have the same ids, and for which the names speak as much, may be meant as well.
             chosen += [(m, confidence) for m in (match, *same) if scores[m.to] >= scores[match.to]]
             covered = np.union1d(covered, match.hits)
+    told = {m.to for m, _ in chosen}
+    chosen += [(m, SAID) for m in ranked if m.to not in told and says_whose(column, m, entries)]
     if chosen:
         return chosen
     many = not isinstance(column.steps[-1], str)
@@ -318,49 +333,3 @@ def _naming(columns: list[Column]) -> dict[tuple[str, Path, str], str]:
         if len(several) > 1
         for name in several
     }
-
-
-def _line(column: Column, steps: Path, owners: list[Match], named_by: str | None, *, some: bool) -> str | None:
-    """The line to paste, or None where the language cannot say it.
-
-    `owners`: who has the ids, the one that is meant first. `some`: whether only some of the values are ids.
-    """
-    if column.path[-1] is not PART:
-        said = scalar(owners[0].to)
-        if named_by:
-            said = f"{{table_named_by: {scalar(named_by)}}}"
-        elif some:  # what is no id must not become one
-            said = f"{{to: {said}, dangling: keep}}"
-    elif (pattern := _pattern(column, owners)) is not None:
-        said = scalar(pattern)
-    else:
-        return None
-    return f"{scalar(spelled(steps))}: {said}"
-
-
-def _pattern(column: Column, parents: list[Match]) -> str | None:
-    """The template that the sampled texts follow, with entries where ids stand.
-
-    None where they do not agree, or where the template does not read the ids out of them.
-    """
-    owners: dict[int, str] = {}
-    for match in reversed(parents):
-        owners |= dict.fromkeys(column.values.codes[match.hits].tolist(), match.to)
-    found: Counter[str] = Counter()
-    for text in column.samples:
-        pattern, end, ids = "", 0, []
-        for start, stop in token_spans(text):
-            owner = owners.get(code_of(text[start:stop]))
-            if owner and start >= end:
-                pattern += _escaped(text[end:start]) + f"{{{owner}}}"
-                end = stop
-                ids.append(text[start:stop])
-        pattern += _escaped(text[end:])
-        if 0 < len(ids) <= LONG and templates.reader(templates.parse(pattern))(text) == ids:  # of more ids it is a list
-            found[pattern] += 1
-    ((best, number),) = found.most_common(1) or (("", 0),)
-    return best if number and number >= AGREEING * len(column.samples) else None
-
-
-def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")

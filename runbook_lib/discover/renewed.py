@@ -7,7 +7,7 @@ from hashlib import blake2b
 from zlib import crc32
 
 from ..run.spill import HashLog
-from .tokens import TEXT, as_number, is_recognisable
+from .text.tokens import TEXT, as_number, is_recognisable
 
 HASH_BYTES, CODE_BYTES = 12, 8
 

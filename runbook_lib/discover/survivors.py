@@ -16,14 +16,14 @@ from zlib import crc32
 import numpy as np
 
 from ..mapping.model import Entry
-from ..mapping.text.paths import KEYS, VALUES, spelled
+from ..mapping.text.paths import KEYS, VALUES, parse, spelled
 from ..run.spill import HashSet
-from .columns import Path, Reader, as_columns
-from .evidence import PART, Column, Evidence, Ids, steps_of
+from .columns import Path, Reader, as_columns, leads_to
+from .evidence import PART, Column, Evidence, Ids, samples_of, steps_of
 from .left_out import LeftOut
 from .references import COVERED, find_references
 from .renewed import HASH_BYTES, Renewed, bare_code, hash_of
-from .tokens import TEXT, as_number, is_recognisable, parts_of, unescaped, whole_part
+from .text.tokens import TEXT, as_number, is_recognisable, parts_of, unescaped, whole_part
 
 BITS_PER_ID = 128  # of the table that says of nearly every text that it is no id
 LEAST_BITS, MOST_BITS = 20, 30  # of its length, as powers of two
@@ -89,7 +89,7 @@ class Survivors:
                 codes = [int(s) | TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)]
                 coded.setdefault((path, None), array("q")).extend(codes)
         if self._evidence:
-            self._evidence.take(entry, reader, coded)
+            self._evidence.take(entry, reader, coded, found.samples())
         in_names: dict[Path, dict[str, str]] = defaultdict(dict)
         for raw, names in found.names():
             if (path := self._place(entry, raw)) is not None:
@@ -126,10 +126,11 @@ class Survivors:
     def _place_of(self, entry: str, path: Path) -> Path | None:
         """The path without ids of the source in it, as where the names are data; None where nobody looks."""
         left = self._left_out[entry]
-        if path[0] in left.made or spelled(steps_of(path)) in left.paths:
-            return None
         place = tuple(VALUES if isinstance(step, str) and self._is_named(step) else step for step in path)
-        return None if spelled(steps_of(place)) in left.paths else place
+        if path[0] in left.made or not left.paths.isdisjoint((spelled(steps_of(path)), spelled(steps_of(place)))):
+            return None
+        through = [parse(one) for one in left.paths if "{}" in one]
+        return None if any(leads_to(declared, steps_of(path)) for declared in through) else place
 
     def _names_one(self, name: str) -> bool:
         return any(is_recognisable(part) and self._owner(part) for part in (name, *parts_of([name])))
@@ -236,6 +237,10 @@ class _Texts:
         for path, texts in self._found.free.items():
             if parts := parts_of({*texts} if self._once else texts):
                 yield (*self._reader.collapse(path), PART), [*{*parts}] if self._once else parts
+
+    def samples(self) -> dict[Path, list[str]]:
+        """Some of the texts that are no JSON."""
+        return {self._reader.collapse(path): samples_of(texts) for path, texts in self._found.free.items()}
 
     def names(self) -> Iterator[tuple[Path, list[str]]]:
         """The parts of the names of attributes and of other names, each once."""

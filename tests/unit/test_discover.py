@@ -2,22 +2,25 @@
 
 import itertools
 import json
+import re
 from array import array
 from collections import Counter
 
 import numpy as np
 import pytest
-from compiled import mapping_of
+from compiled import mapping_of, routes_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_schemas import RECOGNISABLE, UUIDS, Database, database, text
 
-from runbook_lib.discover import evidence, names
+from runbook_lib.discover import evidence
 from runbook_lib.discover.columns import MAX_NAMES, Reader, as_columns
 from runbook_lib.discover.evidence import Evidence, Values
 from runbook_lib.discover.references import LIKELY, Finding, find_references, undeclared
-from runbook_lib.discover.tokens import is_recognisable, parts_of, token_spans
+from runbook_lib.discover.text import names
+from runbook_lib.discover.text.tokens import is_recognisable, parts_of, token_spans, whole_part
 from runbook_lib.mapping.model import Entry
+from runbook_lib.mapping.text import templates
 from runbook_lib.mapping.text.paths import EACH, JSON, KEYS, VALUES, spelled
 from runbook_lib.values import text_of
 from runbook_lib.yaml_files import parse_value
@@ -35,12 +38,23 @@ def findings_of(items: dict[str, list[dict]], models: dict[str, dict] | None = N
     """What is found in the items of some entries, read in pages."""
     entries = entries_of(list(items), models)
     naming = {name: {rule.named_by for rule in one.model.references.values()} for name, one in entries.items()}
-    found = Evidence(items, naming)
+    found = Evidence(items, naming, entries)
     for name, of_entry in items.items():
         for at in range(0, len(of_entry), page):
             part = of_entry[at : at + page]
-            found.add(name, part, as_columns(part), [text_of(one["id"]) for one in part if "id" in one])
+            read = [own_id(entries[name], one) for one in part]
+            found.add(name, part, as_columns(part), [text_of(one) for one in read if one])
     return find_references(found.columns(), found, entries)
+
+
+def own_id(entry: Entry, item: dict) -> dict | None:
+    """An item's id as a typed value."""
+    value = item.get(entry.model.id or "")
+    if not entry.id_parts or value is None:
+        return value
+    pieces = templates.reader(entry.id_parts)(value.get("S", ""))
+    at = [hole.name for hole in templates.holes(entry.id_parts)].index("id")
+    return {"S": pieces[at]} if pieces else None
 
 
 MEANINGLESS = pytest.mark.parametrize("meaningless", [pytest.param(False, marks=pytest.mark.slow), True])
@@ -132,7 +146,9 @@ def test_names_of_maps_that_are_data_share_a_path():
     parents = [{"id": text(one)} for one in UUIDS[:50]]
     for page in (10, 1_000):
         found = [f for f in findings_of({"Parents": parents, "Rows": rows}, page=page) if f.table == "Rows"]
-        assert [(f.path, f.to, f.values, f.found, f.line) for f in found] == [("by{}", "Parents", 200, 200, None)]
+        assert [(f.path, f.to, f.values, f.found, f.line) for f in found] == [
+            ("by{}", "Parents", 200, 200, '"by{}": Parents')
+        ]
 
 
 def test_a_path_is_collapsed_only_at_its_names():
@@ -222,14 +238,14 @@ def test_names_that_are_ids_are_data_however_few():
     roles = [{"id": text(f"R-{n:03}")} for n in range(30)]
     found = findings_of({"Users": users, "Logs": logs, "Roles": roles})
     assert {(f.path, f.values, f.found, f.line) for f in found} == {
-        ("seen{keys}", 90, 30, None),
-        ("seen{}", 30, 30, None),
+        ("seen{keys}", 90, 30, '"seen{keys}": {to: Users, dangling: keep}'),
+        ("seen{}", 30, 30, '"seen{}": {to: Users, dangling: keep}'),
         ("seen.line1", 30, 30, "seen.line1: Users"),
-        ("doc:json{keys}", 30, 30, None),
-        ("doc:json{}.by", 30, 30, None),
-        ("{keys}", 30, 30, None),
-        ("roles{}", 30, 30, None),
-        ("roles{keys}", 30, 30, None),
+        ("doc:json{keys}", 30, 30, '"doc:json{keys}": Users'),
+        ("doc:json{}.by", 30, 30, '"doc:json{}.by": Users'),
+        ("{keys}", 30, 30, None),  # names of attributes: nothing says them
+        ("roles{}", 30, 30, '"roles{}": Roles'),
+        ("roles{keys}", 30, 30, '"roles{keys}": "USER#{Users}"'),
     }
 
 
@@ -353,7 +369,7 @@ def test_what_a_field_is_made_of_arrives_although_it_is_dropped():
 
 
 def test_a_path_to_several_entries_is_named_by_an_attribute():
-    """Only where each item has an id of the entry that it names; else each entry gets a line of its own."""
+    """Only where each item has an id of the entry that it names; else the line names both entries."""
     people = [{"id": text(one)} for one in UUIDS[:40]]
     places = [{"id": text(one)} for one in UUIDS[40:80]]
     log = [
@@ -368,7 +384,7 @@ def test_a_path_to_several_entries_is_named_by_an_attribute():
     for one in log[:20]:
         one["of"] = text("People")
     found = [f for f in findings_of({"People": people, "Places": places, "Log": log}) if f.table == "Log"]
-    assert {f.line for f in found} == {"record: People", "record: Places"}
+    assert {f.line for f in found} == {"record: {to: [People, Places]}"}
 
 
 def test_an_id_in_records_of_several_entries_is_named_by_the_attribute_that_names_them():
@@ -415,7 +431,7 @@ def test_what_the_rules_of_one_entry_leave_out_of_its_record_is_undeclared(other
 
 
 def test_the_pattern_of_a_text_becomes_a_template():
-    """None where the texts do not agree, or two ids have nothing between them."""
+    """Where the texts are lists, each part is an id."""
     users, orgs = ([{"id": text(one)} for one in UUIDS[at : at + 40]] for at in (0, 40))
     rows = [
         {
@@ -430,7 +446,7 @@ def test_the_pattern_of_a_text_becomes_a_template():
     assert {(f.path, f.to, f.line) for f in found} == {
         ("pk", "Users", 'pk: "ORG#{Orgs}#USER#{Users}"'),
         ("pk", "Orgs", 'pk: "ORG#{Orgs}#USER#{Users}"'),
-        ("list", "Users", None),
+        ("list", "Users", '"list:split(,)[]": Users'),
         ("brace", "Users", 'brace: "{{{Users}}}"'),
     }
 
@@ -456,7 +472,7 @@ def test_what_a_rule_rewrites_is_not_undeclared():
 
 
 def test_every_path_that_is_found_can_be_called_no_reference():
-    """As it is spelled, also where `references` cannot say it: odd names, keys of a map, all values of one."""
+    """As it is spelled: odd names, keys of a map, all values of one; also names of attributes, which `references` cannot say."""
     id_of = lambda n: UUIDS[n % 40]  # noqa: E731
     places = {
         "we.ird": text,
@@ -467,23 +483,25 @@ def test_every_path_that_is_found_can_be_called_no_reference():
         "json": lambda one: {"S": json.dumps({one: 1, "k": [{f"p{one}": one}]})},
         "parts": lambda one: text(f"see {one}!"),
     }
+    named = [{"id": text(f"N{n}"), id_of(n): {"BOOL": True}} for n in range(3)]
     many = {f"n{at}": {"M": {"who": text(id_of(at))}} for at in range(MAX_NAMES + 1)}
     rows = [{"id": text(f"R{n}"), **{name: of(id_of(n)) for name, of in places.items()}} for n in range(MAX_NAMES + 1)]
     items = {
         "Users": [{"id": text(one)} for one in UUIDS[:40]],
-        "Rows": [*rows, {"id": text("last"), "many": {"M": many}}],
+        "Rows": [*rows, *named, {"id": text("last"), "many": {"M": many}}],
     }
     paths = {one.path for one in undeclared(findings_of(items), entries_of(list(items)))[0]}
     said = {
-        "we.ird",
-        "we:ird",
-        "a[0]",
-        "odd.x.y",
-        "odd.p:q.br[0]",
+        r"we\.ird",
+        r"we\:ird",
+        r"a\[0\]",
+        r"odd.x\.y",
+        r"odd.p\:q.br\[0\]",
         "keys{keys}",
         "json:json{keys}",
         "parts",
         "many{}.who",
+        "{keys}",
     }
     assert said <= paths
     models = {"Rows": {"not_references": sorted(paths)}}
@@ -531,11 +549,11 @@ def test_small_numbers_are_no_ids_of_an_entry_of_very_many(monkeypatch):
     assert [(f.path, f.is_certain) for f in found if f.path == "customerCount" or f.is_certain] == []
 
 
-def test_a_text_of_very_many_ids_is_no_template():
-    """Although all of the texts have as many."""
+def test_a_text_of_very_many_ids_is_a_list():
+    """And no template, although all of the texts have as many."""
     rows = [{"id": text(f"R{n}"), "refs": text(" ".join(UUIDS[n : n + 40]))} for n in range(20)]
     found = findings_of({"Users": [{"id": text(one)} for one in UUIDS], "Rows": rows})
-    assert [(f.path, f.line) for f in found] == [("refs", None)]
+    assert [(f.path, f.line) for f in found] == [("refs", '"refs:split( )[]": Users')]
 
 
 def test_entries_with_the_same_ids_are_told_apart_by_name():
@@ -617,3 +635,130 @@ def test_the_line_to_paste_is_read_as_it_is_meant():
     items["Tasks"] = [{"id": text(UUIDS[50 + n]), **dict.fromkeys(names, text(UUIDS[n % 30]))} for n in range(40)]
     lines = [parse_value(found.line) for found in findings_of(items)]
     assert sorted(lines, key=str) == sorted(({name: "Users"} for name in names), key=str)
+
+
+def test_an_id_inside_its_attribute_is_no_finding_there_and_one_elsewhere():
+    """What stands beside it is data, and refers to others where the text says so; also numbers that several entries have."""
+    orders = [{"PK": text(f"ORDER#{n}"), "SK": text(f"ORDER#{n}")} for n in range(1, 41)]
+    lines = [{"PK": text(f"ORDER#{n % 40 + 1}#LINE#{n}"), "SK": text("x")} for n in range(1, 81)]
+    notes = [{"id": text(f"N{n}"), "orderNo": text(f"{n}"), "lineRef": text(f"line {n}")} for n in range(1, 41)]
+    items = {"Orders": orders, "Lines": lines, "Notes": notes}
+    models = {
+        "Orders": {"id": {"in": "SK", "as": "ORDER#{id}"}},
+        "Lines": {"id": {"in": "PK", "as": "ORDER#{*}#LINE#{id}"}},
+    }
+    found = {(f.table, f.path, f.to): f.line for f in findings_of(items, models) if f.is_certain}
+    assert found == {
+        ("Orders", "PK", "Orders"): 'PK: "ORDER#{Orders}"',
+        ("Lines", "PK", "Orders"): 'PK: "ORDER#{Orders}#LINE#{*}"',
+        ("Notes", "orderNo", "Orders"): "orderNo: Orders",
+        ("Notes", "lineRef", "Lines"): 'lineRef: "line {Lines}"',
+    }
+    declared = {("Orders", "PK"): "ORDER#{Orders}", ("Lines", "PK"): "ORDER#{Orders}#LINE#{*}"}
+    for (entry, path), rule in declared.items():
+        models[entry] = {**models[entry], "references": {path: rule}}
+    open_, _ = undeclared(findings_of(items, models), entries_of(list(items), models))
+    assert {one.table for one in open_ if one.is_certain} == {"Notes"}
+
+
+def test_what_leads_to_a_path_declares_it():
+    """All values of a map, the parts of a text, and names with signs in them."""
+    users = [{"id": text(one)} for one in UUIDS[:40]]
+    rows = [
+        {"id": text(f"R{n}"), "by": {"M": {"first": text(UUIDS[n]), "last": text(UUIDS[n + 1])}}, "a.b": text(UUIDS[n]),
+         "codes": text(",".join(UUIDS[n : n + 3]))}
+        for n in range(30)
+    ]  # fmt: skip
+    models = {"Rows": {"references": {"by{}": "Users", r"a\.b": "Users", "codes:split(,)[]": "Users"}}}
+    items = {"Users": users, "Rows": rows}
+    assert undeclared(findings_of(items, models), entries_of(list(items), models)) == ([], [])
+
+
+# what the line says is so
+
+
+FORMS = {
+    "plain": lambda ids, n: text(ids[0]),
+    "list": lambda ids, n: {"L": [*map(text, ids)]},
+    "set": lambda ids, n: {"SS": sorted({*ids})},
+    "values": lambda ids, n: {"M": {f"{one}": text(one) for one in ids}},
+    "nested": lambda ids, n: {"M": {"b.c": {"M": {"[x]": text(ids[0])}}}},
+    "json": lambda ids, n: text(json.dumps({"a.b": ids[0], "l": ids, "m": {ids[1]: {"by": ids[2]}}})),
+    "mixed": lambda ids, n: text(json.dumps({"n": n, "about": "x", ids[1]: {"by": ids[2]}})),
+    "also mixed": lambda ids, n: {"M": {"say": text("yes"), ids[1]: text(ids[2])}},
+    "comma": lambda ids, n: text(",".join(ids[: 1 + n % 3])),
+    "commas and blanks": lambda ids, n: text(" , ".join(ids[: 1 + n % 3])),
+    "bar": lambda ids, n: text("|".join(ids[: 2 + n % 2])),
+    "dots": lambda ids, n: text("...".join(ids)),
+    "closing": lambda ids, n: text(")".join(ids[: 1 + n % 3])),
+    "word": lambda ids, n: text(" and ".join(ids[: 2 + n % 2])),
+    "prefix": lambda ids, n: text(f"it's: {{{ids[0]}}}"),
+    "date before": lambda ids, n: text(f"2024-0{1 + n % 9}-1{n % 7}#ref#{ids[0]}"),
+    "time behind": lambda ids, n: text(f"REF#{ids[0]}#2024-01-0{1 + n % 7}T08:0{n % 7}:00Z"),
+    "two": lambda ids, n: text(f"A#{ids[0]}#{n}#B#{ids[1]}"),
+    "any word": lambda ids, n: text(f"{'abcdefg'[n % 7] * (1 + n % 3)}/{ids[0]}"),
+    "own id": lambda ids, n: text(f"REF#{ids[0]}#OWN#own-{n:03}"),
+    "free": lambda ids, n: text(f"{'x ' * (n % 5)}see {ids[0]}{' y' * (n % 3)}"),
+    "some": lambda ids, n: text(ids[0] if n % 2 else f"none {n}"),
+}  # fmt: skip
+NAMES = [
+    "a",
+    "no",
+    "a.b",
+    "x:y",
+    "m[0]",
+    "q{}",
+    "back\\slash",
+    'say "hi"',
+    "it's",
+    "t\ttab",
+    "null",
+    "ü",
+    "k{keys}",
+    "1e3",
+    "a b",
+]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(NAMES), st.sampled_from([*FORMS])), min_size=1, max_size=4, unique_by=lambda x: x[0]
+    ),
+    st.sampled_from(["uuid", "CUS-{}", "cus#{}"]),
+    st.sampled_from(["one", "two", "same"]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_every_line_loads_and_what_it_says_is_so(placed, style, parents, inside, seed):
+    """Whatever the form, the attribute's name and the ids: with the lines in the mapping nothing is found, and no id is left."""
+    ids = UUIDS[:60] if style == "uuid" else [style.format(1_000 + n) for n in range(60)]
+    owners = {"one": [ids], "two": [ids[:30], ids[30:]], "same": [ids, ids]}[parents]
+    items = {f"Parents{at}": [{"id": text(one)} for one in own] for at, own in enumerate(owners)}
+    chosen = [[ids[(seed + n * 7 + k * 11) % 60] for k in range(3)] for n in range(70)]
+    items["Rows"] = [
+        {"id": text(f"R-{n:04}"), **({"key": FORMS["own id"](chosen[n], n)} if inside else {})}
+        | {name: FORMS[form](chosen[n], n) for name, form in placed}
+        for n in range(70)
+    ]
+    own = {"id": {"in": "key", "as": "{*}#OWN#{id}"}} if inside else {}
+    open_, _ = undeclared(findings_of(items, {"Rows": own}), entries_of(list(items), {"Rows": own}))
+    lines = [parse_value(one.line) for one in open_ if one.line]
+    models = {"Rows": {**own, "references": {path: rule for line in lines for path, rule in line.items()}}}
+    entries = entries_of(list(items), models)  # all of it loads
+    found = undeclared(findings_of(items, models), entries)[0]
+    said = {one.path for one in open_ if one.line}
+    assert said.isdisjoint(one.path for one in found)
+    body = {
+        "defaults": {"source": "{table}-s", "target": "{table}-t"},
+        "tables": {name: models.get(name, {}) for name in items},
+    }
+    known = {name: {one["id"]["S"] for one in of} for name, of in items.items()}
+    route = routes_of(json.dumps(body), exists=lambda entry, old: old.get("S") in known[entry])["Rows"].route
+    rows = [route(item) for item in items["Rows"]]
+    tops = {one.steps[0] for one in open_ if one.line} - {one.steps[0] for one in open_ if not one.line}
+    for row in rows:
+        assert row.unreadable == []
+        left = json.dumps({name: value for name, value in row.item.items() if name in tops}, ensure_ascii=False)
+        assert not [one for one in ids if re.search(whole_part(re.escape(one)), left)]
+        assert {parent for _, parent, *_ in row.references} <= items.keys()

@@ -49,11 +49,24 @@ def of_entry(body: str) -> LeftOut:
         ("{not_references: [in.code], fields: {a: 'M-{in.code}'}}", set(), {"a"}),
         ("{not_references: [code], fields: {k: {value: K}, a: '{k}-{code}'}}", set(), {"a"}),
         ("{not_references: [code], fields: {p: {from: code, as: 'C{value}'}}}", {"p"}, set()),
+        ("{id_format: keep, id: {in: PK, as: 'O#{id}'}}", {"PK"}, set()),
+        ("{id_format: keep, id: a.b}", {r"a\.b"}, set()),
+        ("{references: {'codes:split(,)[]': Kept}}", {"codes"}, set()),
+        ("{references: {'by{}.who': {to: [Kept]}}}", {"by{}.who"}, set()),
     ],
 )
 def test_values_that_stay_are_followed_into_the_target(body, paths, made):
     found = of_entry(body)
     assert (found.paths, found.made, found.mixed) == (paths, made, {})
+
+
+@pytest.mark.parametrize(
+    "body", ["{id_format: keep, id: {in: PK, as: 'O#{*}#{id}'}}", "{references: {PK: 'O#{*}#{Kept}'}}"]
+)
+def test_what_stands_beside_an_id_that_stays_is_looked_at(body):
+    """The text that {*} takes may hold an id that is new elsewhere."""
+    found = of_entry(body)
+    assert (found.paths, found.mixed) == (set(), {"PK": Mixed(("O#", "#", ""), (False, True))})
 
 
 def test_a_template_of_both_kinds_is_told_apart_by_its_literals():

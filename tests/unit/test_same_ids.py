@@ -59,3 +59,22 @@ def test_of_several_with_the_same_ids_each_is_told_the_first():
 def test_what_says_nothing(ids, models):
     """Other ids, few ids, numbers that chance hits, and entries of which one keeps its ids or refers to the other."""
     assert told(ids, models) == []
+
+
+def test_ids_inside_attributes_are_compared_too():
+    """And the line says how the attribute refers to the other entry's ids."""
+    body = {"Users": {}, "Profiles": {"id": {"in": "id", "as": "PROFILE#{id}"}}}
+    sides = {"source": "{table}-s", "target": "{table}-t"}
+    entries = mapping_of(json.dumps({"defaults": sides, "tables": body})).entries
+    evidence = Evidence(entries, None, entries)
+    for name, form in (("Users", "{}"), ("Profiles", "PROFILE#{}")):
+        page = [{"id": {"S": form.format(one)}} for one in UUIDS[:30]]
+        evidence.add(name, page, as_columns(page), UUIDS[:30])
+    (one,) = same_ids(evidence.columns(), entries, evidence)
+    assert (one.table, one.path, one.to, one.found, one.line) == (
+        "Profiles",
+        "id",
+        "Users",
+        30,
+        'id: "PROFILE#{Users}"',
+    )

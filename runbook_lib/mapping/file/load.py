@@ -210,7 +210,9 @@ class _Reader:
             if path in model.references:
                 self._say(("not_references",), f"{path}: is also under references; remove it from one of them")
             else:
-                self._try(("not_references", path), paths.parse, path)
+                self._try(
+                    ("not_references", path), paths.parse, f"_{path}" if path[0] == "{" else path
+                )  # of an item itself
         drops = [self._try(("drop", path), _drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
         code = None

@@ -77,7 +77,7 @@ class Observer:
         self._dangling: dict[references.Place, HashLog] = {}
         self._keys: dict[str, HashLog] = defaultdict(HashLog)
         naming = {n: {rule.named_by for rule in r.entry.model.references.values()} for n, r in plan.routes.items()}
-        self.evidence = Evidence(plan.routes, naming)
+        self.evidence = Evidence(plan.routes, naming, {name: route.entry for name, route in plan.routes.items()})
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
         self.names = Names(plan)
         self._ledgers = {name: Ledger(route.entry) for name, route in plan.routes.items()}

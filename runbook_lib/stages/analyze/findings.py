@@ -148,7 +148,7 @@ def _shared(plan: Plan, analysis: Analysis) -> Iterator[Check]:
             continue
         action = (
             f"If they are the same ids, make one entry's a reference: in {one.table} `id: null` and, under `references`, "
-            f"`{one.path}: {one.to}`, and let what refers to {one.table} refer to {one.to}. Or keep both (`id_format: keep`). "
+            f"`{one.line}`, and let what refers to {one.table} refer to {one.to}. Or keep both (`id_format: keep`). "
             f"Else list `{one.path}` under `not_references` of {one.table}."
         )
         yield Check("source", one.table, "ids", one.found, 0, REVIEW, action, message)

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ...discover import names
 from ...discover.evidence import Ids
-from ...discover.tokens import is_recognisable
+from ...discover.text import names
+from ...discover.text.tokens import is_recognisable
 from ...dynamo.structure.description import Key
 from ...values import text_of
 

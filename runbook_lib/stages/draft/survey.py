@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ...discover import names
 from ...discover.columns import MAX_ATTRIBUTES, Reader, as_columns
 from ...discover.evidence import Evidence
-from ...discover.tokens import is_recognisable
+from ...discover.text import names
+from ...discover.text.tokens import is_recognisable
 from ...dynamo import session, tables
 from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection

@@ -7,9 +7,9 @@ the names that hold the source environment's name as a whole part.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import takewhile
 
-from ...discover.tokens import whole_part
+from ...discover.text.patterns import common
+from ...discover.text.tokens import whole_part
 from ...dynamo import tables
 from ...dynamo.session import Connection
 from ...errors import Refused
@@ -141,17 +141,12 @@ def _around(found: list[str], environment: str) -> Iterable[tuple[str, str]]:
         elif tail:
             yield whole[: len(whole) - len(tail)], ""
         return
-    before, after = _common(found), _common([name[::-1] for name in found])[::-1]
+    before, after = common(found), common([name[::-1] for name in found])[::-1]
     before = before[: max((at.end() for at in _SEPARATED.finditer(before)), default=0)]
     after = after[min((at.start() for at in _SEPARATED.finditer(after)), default=len(after)) :]
     for one, other in ((before, after), ("", after), (before, "")):
         if _parts(f"{one} {other}", environment):
             yield one, other
-
-
-def _common(found: list[str]) -> str:
-    """What all names begin with."""
-    return "".join(letters[0] for letters in takewhile(lambda letters: len({*letters}) == 1, zip(*found, strict=False)))
 
 
 def _with_hole(text: str, environment: str) -> str:

@@ -42,7 +42,7 @@ _COMPARING = {  # files on which the records depend, in addition to the migratio
     "origins": "stages/validate/origins.py",
     "target scan": "stages/validate/target_scan.py",
     "renewed ids": "discover/renewed.py",
-    "tokens": "discover/tokens.py",
+    "tokens": "discover/text/tokens.py",
     "validation journal": "stages/validate/journal.py",
     "journal index": "journal/lookup.py",
     "journal files": "journal/table_file.py",

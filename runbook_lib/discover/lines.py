@@ -1,0 +1,126 @@
+"""The line of a mapping that says what a path holds, and texts that say themselves whose ids are in them. Pure."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ..mapping.model import Entry
+from ..mapping.text.paths import EACH, KEYS, Split, parse, spelled
+from ..mapping.text.templates import Hole
+from ..yaml_files import scalar
+from .columns import Path
+from .evidence import PART, Column, Match, code_of
+from .text import names
+from .text.patterns import AGREEING, names_entries, shape_of
+from .text.tokens import token_spans
+
+ENOUGH = 3  # texts that name an entry before an id of it, for that to be no accident
+_MARK = re.compile(r"([^\W\d_]+)[\W_]+$")  # the word before what separates it from an id
+
+
+class Line(NamedTuple):
+    """What to paste into a mapping."""
+
+    text: str | None  # None where the language cannot say it
+    in_a_text: int = 1  # how many ids a text holds in places of their own
+    takes_all: bool = False  # texts that hold ids, and those that are one
+
+
+def line_of(
+    column: Column,
+    steps: Path,
+    owners: list[Match],
+    named_by: str | None,
+    entries: Mapping[str, Entry],
+    *,
+    some: bool,
+) -> Line:
+    """The line to paste. `owners`: who has the ids, the one that is meant first. `some`: whether only some values are ids."""
+    if column.path[-1] is not PART:
+        if named_by:
+            return Line(_said(steps, f"{{table_named_by: {scalar(named_by)}}}", []))
+        to = _together(owners)
+        return Line(_said(steps, _to(to, some=some), to))
+    named: dict[int, str] = {}
+    for match in reversed(owners):
+        named |= dict.fromkeys(_codes(column, match), match.to)
+    marks = [(match.to, _mark_of(match.to, entries), _codes(column, match)) for match in column.matches]
+
+    some_marked = any(says_whose(column, match, entries) for match in column.matches)
+
+    def owner_of(text: str, start: int, stop: int) -> str | None:
+        code = code_of(text[start:stop])
+        told = [name for name, is_marked, codes in marks if code in codes and is_marked(text[:start])]
+        return told[0] if told else None if some_marked and code >= 0 else named.get(code)
+
+    shape = shape_of(column.samples, owner_of)
+    if shape.separator and steps[-1] is not KEYS:
+        to = _together(owners)
+        listed = _said((*steps, Split(shape.separator), EACH), _to(to, some=not shape.all_ids), to)
+        return Line(listed, takes_all=True)
+    if not shape.templates:
+        return Line(None)
+    places = [*sorted({owner for text in column.samples if (owner := owner_of(text, 0, len(text)))}), *shape.templates]
+    in_a_text = max(len(names_entries(one) or ()) for one in places)
+    return Line(_said(steps, _to(places, some=False), places), in_a_text, len(places) > len(shape.templates))
+
+
+def _together(owners: list[Match]) -> list[str]:
+    """The entries that a rule must name: the first, and those that have ids that the others lack."""
+    first, *others = owners
+    named, covered = [first], first.hits
+    for match in others:
+        if first.recognised and match.recognised and len(np.setdiff1d(match.hits, covered, assume_unique=True)):
+            named.append(match)
+            covered = np.union1d(covered, match.hits)
+    return [match.to for match in sorted(named, key=lambda match: (-len(match.hits), match.to))]
+
+
+def _to(places: list[str], *, some: bool) -> str:
+    said = scalar(places[0]) if len(places) == 1 else f"[{', '.join(map(scalar, places))}]"
+    keep = ", dangling: keep" if some else ""  # what is no id must not become one
+    return f"{{to: {said}{keep}}}" if some or len(places) > 1 else said
+
+
+def _said(steps: Path, rule: str, places: list[str]) -> str | None:
+    """The line; None where no path leads there, or where an entry's name cannot stand in a rule."""
+    try:
+        path = spelled(steps)
+        is_path = parse(path) == steps
+    except ValueError:
+        return None
+    return f"{scalar(path)}: {rule}" if is_path and None not in map(names_entries, places) else None
+
+
+def says_whose(column: Column, match: Match, entries: Mapping[str, Entry]) -> bool:
+    """Whether the texts at a path name the entry before each of its ids, as they stand in its own attribute: ORDER#7."""
+    if column.path[-1] is not PART or not column.samples:
+        return False
+    is_marked, codes = _mark_of(match.to, entries), _codes(column, match)
+    said = sum(
+        any(is_marked(text[:start]) and code_of(text[start:stop]) in codes for start, stop in token_spans(text))
+        for text in column.samples
+    )
+    is_inside = match.to in entries and bool(entries[match.to].id_parts)
+    return said >= AGREEING * len(column.samples) and (said >= ENOUGH or is_inside)
+
+
+def _codes(column: Column, match: Match) -> set[int]:
+    return {*column.values.codes[match.hits].tolist()}
+
+
+def _mark_of(entry: str, entries: Mapping[str, Entry]) -> Callable[[str], bool]:
+    """A function from what stands before an id to whether it says that this is an id of the entry."""
+    id_parts = entries[entry].id_parts if entry in entries else ()
+    at = id_parts.index(Hole("id")) if id_parts else 0
+    own = _MARK.search(id_parts[at - 1]) if at else None
+
+    def is_marked(before: str) -> bool:
+        if own:
+            return before.endswith(own[0])
+        found = _MARK.search(before)
+        return found is not None and names.means([f"{found[1]}_id"], entry, many=False)
+
+    return is_marked
