@@ -32,12 +32,12 @@ def own_ids(entries: Mapping[str, Entry]) -> dict[str, tuple[str, Callable[[dict
 
 def without(id_parts: templates.Parts) -> Callable[[dict], dict]:
     """A function from a typed value to the same with OWN in the place of its id; as it is where no id can be read."""
-    read, write = templates.reader(id_parts), templates.writer(id_parts)
-    at = [hole.name for hole in templates.holes(id_parts)].index("id")
+    find = templates.finder(id_parts)
 
     def masked(value: dict) -> dict:
-        pieces = read(value.get("S", ""))
-        return {"S": write([*pieces[:at], OWN, *pieces[at + 1 :]])} if pieces else value
+        text = value.get("S", "")
+        at = find(text)
+        return {"S": f"{text[: at[0]]}{OWN}{text[at[1] :]}"} if at else value
 
     return masked
 
