@@ -21,19 +21,17 @@ from ..mapping.model import Entry
 from ..mapping.text.paths import VALUES
 from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
+from .counted import Values
 from .text.patterns import own_ids
 from .text.tokens import TEXT, as_number, is_recognisable, parts_of
 
 KEPT = 500_000  # different values of all paths together
-PENDING = 1_024  # values of a path that wait to be counted, at least
 SAMPLES = 16  # texts of a path from which its pattern is read
 NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries
 SAMPLED = 64  # texts of a page from which those are chosen
 PART = object()  # ends a path whose values are the parts of the texts there
 OWN_ID = object()  # ends a path whose values are the items' own ids, where these are parts of the texts there
 Named = tuple[str, str] | None  # an attribute and what it says: the values in items in which it says so
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def steps_of(path: Path) -> Path:
@@ -57,71 +55,6 @@ def codes_of(texts: list[str]) -> array:
     if True in map(str.isdigit, texts):
         return array("q", map(code_of, texts))
     return array("q", (np.fromiter(map(hash, texts), np.int64, len(texts)) | TEXT).tobytes())
-
-
-class Values:
-    """The different values at one path, with their counts."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.codes, self.counts = np.empty(0, np.int64), np.empty(0, np.int64)
-        self.total = 0  # values, kept or not
-        self.shift = 0  # kept are those whose mixed code begins with so many zero bits
-        self._pending = array("q")
-
-    def __len__(self) -> int:
-        """How many it holds in memory."""
-        return len(self.codes) + len(self._pending)
-
-    def add(self, codes: array) -> None:
-        """Adds values."""
-        self.total += len(codes)
-        self._pending.extend(codes)
-        if len(self._pending) > max(PENDING, len(self.codes)):
-            self.settle()
-
-    def settle(self) -> None:
-        """Counts what waits."""
-        if self._pending:
-            pending, self._pending = self._pending, array("q")
-            self._count(*np.unique(np.frombuffer(pending, np.int64), return_counts=True))
-
-    def count(self, code: int) -> int:
-        """How often a value stands there, as far as it is kept. Call it when nothing waits."""
-        at = np.searchsorted(self.codes, code)
-        return int(self.counts[at]) if at < len(self.codes) and self.codes[at] == code else 0
-
-    def halve(self) -> None:
-        """Keeps half the values."""
-        self.settle()
-        self.shift += 1
-        kept = self._are_kept(self.codes)
-        self.codes, self.counts = self.codes[kept], self.counts[kept]
-
-    def merge(self, other: "Values") -> None:
-        """Adds the values of another path."""
-        self.settle()
-        other.settle()
-        self.total += other.total
-        while self.shift < other.shift:
-            self.halve()
-        self._count(other.codes, other.counts)
-
-    def _count(self, codes: np.ndarray, counts: np.ndarray) -> None:
-        """Adds codes that ascend, with their counts."""
-        if self.shift:
-            kept = self._are_kept(codes)
-            codes, counts = codes[kept], counts[kept]
-        at = np.searchsorted(self.codes, codes)
-        new = np.append(self.codes, 0)[at] != codes
-        new[at == len(self.codes)] = True
-        self.counts[at[~new]] += counts[~new]
-        self.codes, self.counts = (
-            np.insert(mine, at[new], theirs[new]) for mine, theirs in ((self.codes, codes), (self.counts, counts))
-        )
-
-    def _are_kept(self, codes: np.ndarray) -> np.ndarray:
-        return (codes.view(np.uint64) * _MIX) >> np.uint64(64 - self.shift) == 0
 
 
 class Ids:
@@ -329,13 +262,14 @@ class Evidence:
             new = tuple(VALUES if step in data else step for step in path)
             self._values[entry, new, named].merge(self._values.pop(place))
 
-    def joined(self, names: Mapping[str, str], ids: Mapping[str, Ids]) -> "Evidence":
+    def joined(self, names: Mapping[str, str], ids: Mapping[str, Ids], mapped: Mapping[str, Entry]) -> "Evidence":
         """The evidence under other names: place → entry (several places may be one), and the entries' ids.
 
-        What is at other places is left out. Call it after the last page; this evidence can be joined again.
+        What is at other places is left out. `mapped`: the entries; of ids inside attributes what was counted is taken away again.
+        Call it after the last page; this evidence can be joined again.
         """
         self._join_collapsed()
-        new = Evidence(self._names)
+        new = Evidence(self._names, mapped=mapped)
         new.ids = dict(ids)
         for (place, path, named), values in self._values.items():
             if place in names:
@@ -347,6 +281,16 @@ class Evidence:
         for place, entry in names.items():
             new._readers[entry] = self._readers.get(place) or Reader()
             new._not_naming[entry] |= self._not_naming[place]
+        for entry, (name, masked) in new._own.items():
+            if entry in new.ids:
+                own = new._values[entry, (name, OWN_ID), None]
+                for log in (new.ids[entry].recognisable, new.ids[entry].others):
+                    own.add(array("q", b"".join(log.parts())))
+                own.settle()
+                for named in {named for e, path, named in new._values if (e, path) == (entry, (name, PART))}:
+                    new._values[entry, (name, PART), named].take_away(own)
+            texts = new._samples.get((entry, (name,)), [])
+            new._samples[entry, (name,)] = [masked({"S": text})["S"] for text in texts]
         return new
 
     def total(self, entry: str, path: Path) -> int:

@@ -76,7 +76,7 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
             paths |= {escaped(name) + deeper for path in listed if (deeper := _inside(path, parts[0].name)) is not None}
             continue
         holes = templates.holes(parts)
-        stays = tuple(None if hole.format else escaped(hole.name) in listed for hole in holes)
+        stays = tuple(None if hole.format else hole.name in listed for hole in holes)
         if True in stays and False in stays:
             mixed[name] = Mixed(tuple(templates.literals(parts)), stays)
         elif True in stays:

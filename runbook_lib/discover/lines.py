@@ -1,7 +1,7 @@
 """The line of a mapping that says what a path holds, and texts that say themselves whose ids are in them. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -46,18 +46,20 @@ def line_of(
     named: dict[int, str] = {}
     for match in reversed(owners):
         named |= dict.fromkeys(_codes(column, match), match.to)
-    marks = [(match.to, _mark_of(match.to, entries), _codes(column, match)) for match in column.matches]
+    marks = [(match.to, Mark(match.to, entries), _codes(column, match)) for match in column.matches]
 
     some_marked = any(says_whose(column, match, entries) for match in column.matches)
 
     def owner_of(text: str, start: int, stop: int) -> str | None:
         code = code_of(text[start:stop])
-        told = [name for name, is_marked, codes in marks if code in codes and is_marked(text[:start])]
+        told = [
+            name for name, mark, codes in marks if (code in codes or mark.is_own) and mark.stands_in(text, start, stop)
+        ]
         return told[0] if told else None if some_marked and code >= 0 else named.get(code)
 
     shape = shape_of(column.samples, owner_of)
     if shape.separator and steps[-1] is not KEYS:
-        to = _together(owners)
+        to = shape.templates or _together(owners)
         listed = _said((*steps, Split(shape.separator), EACH), _to(to, some=not shape.all_ids), to)
         return Line(listed, takes_all=True)
     if not shape.templates:
@@ -95,32 +97,42 @@ def _said(steps: Path, rule: str, places: list[str]) -> str | None:
 
 
 def says_whose(column: Column, match: Match, entries: Mapping[str, Entry]) -> bool:
-    """Whether the texts at a path name the entry before each of its ids, as they stand in its own attribute: ORDER#7."""
+    """Whether the texts at a path name the entry before its ids, as they do in its own attribute or by its name: ORDER#7."""
     if column.path[-1] is not PART or not column.samples:
         return False
-    is_marked, codes = _mark_of(match.to, entries), _codes(column, match)
-    said = sum(
-        any(is_marked(text[:start]) and code_of(text[start:stop]) in codes for start, stop in token_spans(text))
-        for text in column.samples
-    )
-    is_inside = match.to in entries and bool(entries[match.to].id_parts)
-    return said >= AGREEING * len(column.samples) and (said >= ENOUGH or is_inside)
+    mark, codes = Mark(match.to, entries), _codes(column, match)
+    said = known = 0
+    for text in column.samples:
+        found = {code_of(text[a:b]) in codes for a, b in token_spans(text) if mark.stands_in(text, a, b)}
+        said, known = said + (True in found or (mark.is_own and bool(found))), known + (True in found)
+    return known > 0 and said >= AGREEING * len(column.samples) and (mark.is_own or known >= ENOUGH)
 
 
 def _codes(column: Column, match: Match) -> set[int]:
     return {*column.values.codes[match.hits].tolist()}
 
 
-def _mark_of(entry: str, entries: Mapping[str, Entry]) -> Callable[[str], bool]:
-    """A function from what stands before an id to whether it says that this is an id of the entry."""
-    id_parts = entries[entry].id_parts if entry in entries else ()
-    at = id_parts.index(Hole("id")) if id_parts else 0
-    own = _MARK.search(id_parts[at - 1]) if at else None
+class Mark:
+    """What stands before an id and says of which entry it is: what is before it in its own attribute, or the entry's name."""
 
-    def is_marked(before: str) -> bool:
-        if own:
-            return before.endswith(own[0])
+    def __init__(self, entry: str, entries: Mapping[str, Entry]):
+        """`entries`: those that are known."""
+        id_parts = entries[entry].id_parts if entry in entries else ()
+        at = id_parts.index(Hole("id")) if id_parts else 0
+        found = _MARK.search(id_parts[at - 1]) if at else None
+        self._entry, self._own = entry, re.compile(rf"(?<![^\W_]){re.escape(found[0])}$") if found else None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the entry's own attribute has one."""
+        return self._own is not None
+
+    def stands_in(self, text: str, start: int, stop: int) -> bool:
+        """Whether it stands before a part of a text that no letter and no digit follows."""
+        before = text[:start]
+        if text[stop : stop + 1].isalnum():
+            return False
+        if self._own and self._own.search(before):
+            return True
         found = _MARK.search(before)
-        return found is not None and names.means([f"{found[1]}_id"], entry, many=False)
-
-    return is_marked
+        return found is not None and names.means([f"{found[1]}_id"], self._entry, many=False)

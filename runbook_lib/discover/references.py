@@ -56,6 +56,7 @@ class Finding:
     steps: Path = ()  # the path
     held: frozenset[str] = frozenset()  # every entry of whose ids the path holds some
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
+    said: bool = False  # the texts there say themselves whose ids they hold
     takes_all: bool = False  # its line is for values that hold ids, and for those that are one
     record: str = ""  # the entries by whose rules the record there is rewritten, where they leave out the path
 
@@ -113,8 +114,9 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
                 line = line_of(column, steps, owners, named_by, entries, some=some)
                 if mixed and (column.path[-1] is not VALUES or named_by):
                     line = Line(None)  # it would be said of the other members, too
-                one = replace(one, line=line.text, takes_all=line.takes_all)
-                if line.in_a_text > 1 and not (match.recognised or says_whose(column, match, entries)):
+                said = says_whose(column, match, entries)
+                one = replace(one, line=line.text, takes_all=line.takes_all, said=said)
+                if line.in_a_text > 1 and not (match.recognised or said):
                     one = replace(one, line=None, confidence=min(UNSURE, confidence))  # which is which, nothing says
             other = found.get((one.table, one.path, one.to))
             if other and column.named:  # the same path in records of another entry

@@ -1,12 +1,14 @@
 """Drafted mappings, unedited, through all stages: the copy holds no id of the source, and nothing is lost."""
 
 import json
+import re
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 import support_worlds as worlds
 from support_flows import Flow
+from support_single_tables import KINDS
 
 from runbook_lib.demo.data import EXPECTED
 from runbook_lib.demo.world import World as DemoWorld
@@ -151,3 +153,25 @@ def test_the_demos_single_table_becomes_an_entry_for_each_kind(demo, tmp_path):
     assert report["totals"]["inserted"] == sum(expected["selected"].values())
     validation = flow.validate()["validation"]
     assert validation["residual_ids"]["items"] == validation["missing"] == validation["different"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_table_is_copied_with_a_drafted_mapping(kind, moto_world, tmp_path):
+    """Nothing is edited: every item arrives once, every key is as it was but for its ids, and no id of the source is left."""
+    made = KINDS[kind]()
+    moto_world.build({"App": {"key": made.key, "indexes": made.indexes, "items": made.items}}, worlds.SOURCE)
+    side = {"region": "us-west-1", "endpoint_url": moto_world.engine.endpoint_url}
+    sides = {"source": {"environment": worlds.SOURCE, **side}, "target": {"environment": worlds.TARGET, **side}}
+    parameters = build_parameters({"mapping": str(tmp_path / "drafted.yaml"), **sides})
+    drafted(parameters, f"{{table}}-{{source.environment}}-{moto_world.suffix}")
+    flow = Flow(parameters, tmp_path)
+    analysis = flow.analyze()
+    assert [one for one in analysis["undeclared"] if one["confidence"] >= 0.9] == analysis["unmatched"] == []
+    assert (analysis["totals"]["unrouted"], analysis["totals"]["dangling"]) == (0, 0)
+    assert {name: table["unreadable"] for name, table in analysis["tables"].items() if table["unreadable"]} == {}
+    flow.create()
+    assert flow.migrate()["totals"]["inserted"] == len(made.items)
+    validation = flow.validate()["validation"]
+    assert (validation["missing"], validation["different"], validation["residual_ids"]["items"]) == (0, 0, 0)
+    copied = json.dumps(moto_world.content(worlds.TARGET))
+    assert [one for one in made.source_ids if re.search(rf"{re.escape(one)}(?![0-9A-Za-z])", copied)] == []

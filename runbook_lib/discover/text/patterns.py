@@ -19,6 +19,7 @@ _WRITTEN = (
     "a1b2c3d4-1j2k3l4m",
 )  # new ids as they may be written beside a reference
 _BEGUN = re.compile(r"(?:[^\W\d_]*[\W_]+)*")  # whole words without digits, and what separates them
+_LETTERS = re.compile(r"[^\W_]")
 _PLACED = 0xE000  # characters of nobody's, to tell the own ids of texts apart
 
 OwnerOf = Callable[[str, int, int], str | None]  # a text, and where a part stands in it → the entry whose id that is
@@ -52,16 +53,23 @@ class Shape(NamedTuple):
 
 def shape_of(texts: Iterable[str], owner_of: OwnerOf) -> Shape:
     """The one template that nearly all texts follow; else what separates the ids in them; else templates with {*} in them."""
-    texts = [*texts]
+    texts = [*dict.fromkeys(texts)]
     inside = [text for text in texts if owner_of(text, 0, len(text)) is None]  # else the text is an id itself
     read = {text: found for text in inside if (found := _read(text, owner_of))}
     exact: dict[str, list[str]] = defaultdict(list)
     for text, (owners, _, around) in read.items():
         exact[_joined(owners, [*map(_escaped, around)])].append(text)
     best = max(exact, key=lambda pattern: len(exact[pattern]), default="")
-    if OWN not in best and exact and len(exact[best]) >= AGREEING * len(inside) and _reads(best, exact[best], read):
+    is_one = (
+        OWN not in best and exact and len(exact[best]) >= AGREEING * len(inside) and _reads(best, exact[best], read)
+    )
+    varies = len({len(ids) for _, ids, _ in read.values()}) > 1
+    if is_one and not varies:
         return Shape([best])
-    return _list(texts, owner_of) or Shape(_starred(read) if len(read) >= AGREEING * len(inside) else [])
+    if found := _list(texts, owner_of):
+        return found
+    starred = [] if is_one or len(read) < AGREEING * len(inside) else _starred(read)
+    return Shape([best] if is_one else starred)
 
 
 def _starred(read: Mapping[str, _Read]) -> list[str]:
@@ -83,15 +91,18 @@ def _starred(read: Mapping[str, _Read]) -> list[str]:
 def _list(texts: list[str], owner_of: OwnerOf) -> Shape | None:
     several = [found for text in texts if (found := _read(text, owner_of, most=len(text))) and len(found[1]) > 1]
     between = several[0][2][1] if several else ""
-    separator = between.strip() or between[:1]
-    if not separator or ")" in separator or OWN in separator or any(map(str.isalnum, separator)):
+    separator = _LETTERS.split(between, maxsplit=1)[0]
+    separator = separator.strip() or separator[:1]
+    if not separator or ")" in separator or OWN in separator:
         return None
     parts = [[core for part in text.split(separator) if (core := part.strip())] for text in texts]
     owned = [sum(owner_of(part, 0, len(part)) is not None for part in some) for some in parts]
     lists = sum(2 * number >= len(some) > 0 for number, some in zip(owned, parts, strict=True))
-    if lists < AGREEING * len(texts):
-        return None
-    return Shape([], separator, sum(owned) >= COVERED * sum(map(len, parts)))
+    if lists >= AGREEING * len(texts):
+        return Shape([], separator, sum(owned) >= COVERED * sum(map(len, parts)))
+    marked = {_joined(found[0], [*map(_escaped, found[2])]) if found else "" for some in parts for part in some
+              for found in [_read(part, owner_of, most=1)]}  # fmt: skip
+    return Shape([*marked], separator) if len(marked) == 1 and "" not in marked else None
 
 
 def as_reference(id_parts: templates.Parts, entry: str) -> str:

@@ -20,7 +20,7 @@ _RECOGNISED = re.compile(
     r"|(?=[^\s@]*[0-9])(?=[^\s@]*[A-Za-z])[^\s@]{8,}"
 )
 _DECIMAL = re.compile(r"[-+]?[0-9]+\.[0-9]+")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ].*)?)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ][0-9:.,+Z-]*)?)?")
 _SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%." + bytes(range(1, 32)) + b"\x7f"
 _BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
 _TOKENS = re.compile(rf"[^{re.escape(_SEPARATORS.decode())}\s]+")

@@ -59,7 +59,7 @@ def _entry(entry: Drafted, draft: Draft) -> dict[str, Any]:
         "target": draft.mapping.entries[entry.name].target,
         "where": entry.where,
         "key": dict(entry.table.key),
-        "id": entry.id.attribute,
+        "id": entry.id.rule,
         "id_format": entry.id.id_format if entry.id.attribute else None,
         "records": entry.items,
         "references": {rule.path: _rule(rule) for rule in entry.rules},

@@ -1,5 +1,7 @@
 """What 00 shows, each view from `Sources` or a `Draft`. No value of an item is shown but those that name its kind."""
 
+from typing import Any
+
 from ...mapping import levels as graph
 from ...stages.draft.draft import Draft, Sources
 from ...stages.draft.references import Rule
@@ -24,8 +26,9 @@ def entries(draft: Draft) -> Html:
     """One row for each entry: which items it takes, and what is their id."""
     rows, marks = [], []
     for entry in draft.entries.values():
-        kind = " ".join(f"{name} = {value}" for name, value in entry.where.items())
-        identity = entry.id.attribute or chip("no id", "look")
+        kind = ", ".join(f"{name} {_words(value)}" for name, value in entry.where.items())
+        inside = f"{entry.id.attribute}: {entry.id.form}" if entry.id.form else entry.id.attribute
+        identity = inside or chip("no id", "look")
         made = structure(entry.table, entry.ttl)
         rows.append([entry.name, entry.table.name, kind or quiet("all"), entry.items, identity, entry.id.why, made])
         marks.append(None if entry.id.attribute else "look")
@@ -33,6 +36,12 @@ def entries(draft: Draft) -> Html:
     shown = table(columns, rows, align="lllrlww", marks=marks)
     left = sum(one.items for one in draft.unrouted)
     return shown + note(f"{left:,} items are of no kind that has an entry.", "look") if left else shown
+
+
+def _words(said: Any) -> str:
+    if not isinstance(said, dict):
+        return f"= {said}"
+    return " and ".join(f"{word} {_words(value) if isinstance(value, dict) else value}" for word, value in said.items())
 
 
 def references(draft: Draft) -> Html:

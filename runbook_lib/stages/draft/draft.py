@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...discover.evidence import Column, Evidence, Ids
+from ...discover.evidence import OWN_ID, Column, Evidence, Ids
 from ...discover.references import find_references, same_ids
 from ...dynamo.structure.description import Key
 from ...errors import Refused
@@ -21,9 +21,10 @@ from ...run.folder import now
 from ...verdict import plural
 from ...walk.plan import Plan
 from ...yaml_files import parse_value
-from . import ids, references
+from . import ids, owners, references
 from .entries import Drafted, Group, Unrouted, grouped
-from .ids import Choice
+from .ids import Candidate, Choice
+from .keys import Spot
 from .references import Rule
 from .survey import Survey, survey
 from .tables import Names
@@ -112,7 +113,9 @@ def _better_whole(made: Draft) -> frozenset[str]:
     Undivided, they take new ids just the same, and each such reference names the one entry.
     """
     found = set()
-    for _, rule in made.rules(ambiguous=True):
+    for _, rule in (*made.rules(ambiguous=True), *made.rules(ambiguous=False)):
+        if isinstance(rule.rule, dict) and "to" not in rule.rule:
+            continue
         parents = [made.entries[name] for name in rule.parents]
         (table, *others) = {parent.table.name for parent in parents}
         if len(parents) > 1 and not others and len(parents[0].table.key) == 1:
@@ -126,14 +129,17 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
     most = seen.most
     choices = {g.name: ids.choose(g.name, _key(seen, g), g.place.items, g.place.candidates) for g in groups}
     labels = {label: group.name for group in groups for label in group.labels}
+    choices |= owners.inside_keys(groups, choices)
     choices |= _referred(seen, groups, choices, labels)
     provisional, evidence = _seen_by(seen, groups, choices, labels, parameters)
     columns = evidence.columns()
-    if keys := _borrowed(groups, choices, columns):
-        choices |= keys
+    if borrowed := _borrowed(groups, choices, columns):
+        choices |= borrowed
         provisional, evidence = _seen_by(seen, groups, choices, labels, parameters)
         columns = evidence.columns()
-    rules = references.rules_of(find_references(columns, evidence, provisional), provisional, evidence, whole=not most)
+    found = find_references(columns, evidence, provisional)
+    keys = {name: [part for part, _ in table.key] for name, table in seen.plan.source_tables.items()}
+    rules = references.rules_of(found, provisional, evidence, keys, whole=not most)
     shared = references.shared_ids(same_ids(columns, provisional, evidence))
     of_table = Counter()
     for (table, _), place in seen.places.items():
@@ -177,16 +183,28 @@ def _seen_by(
     seen: Survey, groups: list[Group], choices: dict[str, Choice], labels: dict[str, str], parameters: Parameters
 ) -> tuple[dict[str, Entry], Evidence]:
     """The entries without references, and the evidence by their names."""
-    held = {g.name: g.place.candidates[a].ids for g in groups if (a := choices[g.name].attribute) in g.place.candidates}
-    plain = {g.name: {"source": g.table, "target": g.table, "id": choices[g.name].attribute} for g in groups}
-    return mapping_of({"tables": plain}, "draft", parameters).entries, seen.evidence.joined(labels, held)
+    held = {g.name: one.ids for g in groups if (one := _held(g, choices[g.name]))}
+    plain = {g.name: {"source": g.table, "target": g.table, "id": choices[g.name].rule} for g in groups}
+    entries = mapping_of({"tables": plain}, "draft", parameters).entries
+    return entries, seen.evidence.joined(labels, held, entries)
+
+
+def _held(group: Group, choice: Choice) -> Candidate | None:
+    """What the group holds at the place of its ids."""
+    of = group.place.candidates
+    if not choice.form:
+        return of.get(choice.attribute) if choice.attribute else None
+    return next(
+        one for s, one in of.items() if isinstance(s, Spot) and (s.attribute, s.form) == (choice.attribute, choice.form)
+    )
 
 
 def _borrowed(groups: list[Group], choices: dict[str, Choice], columns: list[Column]) -> dict[str, Choice]:
     """Entry → no id, where its key holds the ids of another entry."""
     shares: dict[str, dict[str, float]] = defaultdict(dict)
     for column in columns:
-        if not column.named and column.path == (choices[column.entry].attribute,):
+        choice = choices[column.entry]
+        if not column.named and column.path == (choice.attribute, *([OWN_ID] if choice.form else ())):
             shares[column.entry] = {
                 m.to: len(m.hits) / len(column.values.codes) for m in column.matches if m.to != column.entry
             }
@@ -212,7 +230,7 @@ def _referred(
     if not trials:
         return {}
     number: Counter = Counter()
-    for column in seen.evidence.joined(labels, held).columns():
+    for column in seen.evidence.joined(labels, held, {}).columns():
         for match in column.matches:
             entry, attribute = trials[match.to]
             if not column.named and (column.entry, column.path) != (entry, (attribute,)):
@@ -248,6 +266,5 @@ def _kept(entries: Mapping[str, Drafted]) -> str:
     some = any(entry.id.attribute for entry in entries.values())
     where, there = (f" in {references.listed(names)}", " there") if some else ("", "")
     return (
-        f"No ids are renewed{where}: no attribute was found{there} that is the id of every item. "
-        "Ids that stand only inside keys cannot be renewed yet: they stay as they are."
+        f"No ids are renewed{where}: no attribute and no part of a key was found{there} that is the id of every item."
     )

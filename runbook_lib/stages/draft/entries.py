@@ -1,10 +1,13 @@
 """The entries of a draft: one for each table, or one for each kind of its items. Pure."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from ...dynamo.structure.description import Table
-from . import types
+from ...mapping.text.paths import escaped
+from . import keys, types
 from .ids import Choice
 from .references import Rule
 from .survey import Place, Survey, label
@@ -17,9 +20,11 @@ class Group:
 
     name: str
     table: str
-    where: dict[str, str]
+    where: dict[str, Any]
     labels: list[str]
     place: Place  # of all of them together
+    partition: str = ""  # the partition key of the table
+    said: str = ""  # the words of the sort key, where these divide the table
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Drafted:
 
     name: str
     table: Table
-    where: dict[str, str]  # type attribute → its value, where the table holds items of several kinds
+    where: dict[str, Any]  # path → value or words, where the table holds items of several kinds
     items: int
     of_table: int  # items of the table
     id: Choice
@@ -48,7 +53,6 @@ class Unrouted:
     """Items of a table with several kinds that no entry takes: too few of a kind, or of none."""
 
     table: str
-    attribute: str
     items: int
 
 
@@ -61,34 +65,128 @@ def grouped(seen: Survey, undivided: frozenset[str]) -> tuple[list[Group], list[
     kinds_of: dict[str, dict[str, Place]] = {table: {} for table in seen.names.tables.values()}
     for (table, value), place in seen.places.items():
         kinds_of[table][value] = place
-    divided = {
-        table: by
-        for table, by in seen.type_attributes.items()
-        if by and table not in undivided and _divides(seen, table, by, kinds_of)
-    }
+    divided: dict[str, list[_Kind]] = {}
+    for table, places in kinds_of.items():
+        by = seen.type_attributes[table]
+        if table not in undivided and by and _divides(seen, table, by, places):
+            divided[table] = [
+                _Kind({escaped(by): value}, [value], place, _legal(value)) for value, place in _kept(places) if value
+            ]
+        elif table not in undivided and not by and len(kinds := _by_key(seen, table, places)) > 1:
+            divided[table] = kinds
     used = {entry for entry, table in seen.names.tables.items() if table not in divided}
     for entry, table in seen.names.tables.items():
-        places = kinds_of[table]
+        places, partition = kinds_of[table], seen.plan.source_tables[table].key[0][0]
         if table not in divided:
-            groups.append(
-                Group(entry, table, {}, [label(table, value) for value in places], _merged([*places.values()]))
-            )
+            labels = [label(table, value) for value in places]
+            groups.append(Group(entry, table, {}, labels, _merged([*places.values()]), partition))
             continue
-        whole, left = sum(place.items for place in places.values()), 0
-        for value, place in sorted(places.items(), key=lambda pair: (-pair[1].items, pair[0])):
-            if not value or types.is_stray(types.Kind(place.items, place.attributes), whole):
-                left += place.items
-                continue
-            name = unique(_legal(value), used)
+        for kind in divided[table]:
+            name = unique(kind.name, used)
             used.add(name)
-            groups.append(Group(name, table, {divided[table]: value}, [label(table, value)], place))
+            labels = [label(table, value) for value in kind.values]
+            groups.append(Group(name, table, kind.where, labels, kind.place, partition, kind.said))
+        left = sum(place.items for place in places.values()) - sum(kind.place.items for kind in divided[table])
         if left:
-            unrouted.append(Unrouted(table, divided[table], left))
+            unrouted.append(Unrouted(table, left))
     return groups, unrouted
 
 
-def _divides(seen: Survey, table: str, by: str, kinds_of: dict[str, dict[str, Place]]) -> bool:
-    kinds = {value: types.Kind(place.items, place.attributes) for value, place in kinds_of[table].items()}
+@dataclass
+class _Kind:
+    """The items of one entry of a table that has several."""
+
+    where: dict[str, Any]
+    values: list[str]  # of the places
+    place: Place
+    name: str
+    patterns: dict[str, str] = field(default_factory=dict)  # of the key's attributes
+    said: str = ""
+
+
+def _kept(places: dict[str, Place]) -> list[tuple[str, Place]]:
+    """The places that are kinds, those with most items first."""
+    whole = sum(place.items for place in places.values())
+    kept = [
+        (v, place)
+        for v, place in places.items()
+        if not types.is_stray(types.Kind(place.items, place.attributes), whole)
+    ]
+    return sorted(kept, key=lambda pair: (-pair[1].items, pair[0]))
+
+
+def _by_key(seen: Survey, table: str, places: dict[str, Place]) -> list[_Kind]:
+    """The kinds that the patterns of the keys make, each with conditions that no other item of the table meets."""
+    if "" in places or not 2 <= len(places) <= types.MOST:
+        return []
+    known = seen.patterns[table]
+    kinds = [_Kind({}, [value], place, "", known.patterns(value)) for value, place in _kept(places)]
+    for value, place in sorted(places.items()):
+        if not any(value in kind.values for kind in kinds):  # a stray goes with the kind whose conditions it meets
+            like = [kind for kind in kinds if keys.covers(kind.patterns, known.patterns(value))]
+            if like:
+                like[0].values.append(value)
+                like[0].place = _merged([like[0].place, place])
+    while (pair := _told_apart(kinds)) is not None:
+        one, other = pair
+        kinds.remove(other)
+        one.values += other.values
+        one.place = _merged([one.place, other.place])
+        one.patterns = keys.joined(one.patterns, other.patterns)
+    if any(not kind.where for kind in kinds):
+        return []
+    _name(kinds)
+    return kinds
+
+
+def _told_apart(kinds: list[_Kind]) -> tuple[_Kind, _Kind] | None:
+    """Gives each kind its conditions. Returns two kinds that no condition tells apart, if there are such."""
+    for kind in kinds:
+        kind.where = keys.conditions(kind.patterns)
+    for at, one in enumerate(kinds):
+        for other in kinds[at + 1 :]:
+            if keys.may_both_hold(one.patterns, other.patterns) and not _separate(one, other):
+                return one, other
+    return None
+
+
+def _separate(one: _Kind, other: _Kind) -> bool:
+    for mine, theirs in ((one, other), (other, one)):
+        if only := _only(mine.place, theirs.place):
+            mine.where[escaped(only)] = {"exists": True}
+            theirs.where[escaped(only)] = {"exists": False}
+            return True
+    for mine, theirs in ((one, other), (other, one)):
+        for name, text in keys.longer(mine.patterns, theirs.patterns):
+            said = mine.where.get(escaped(name), {})
+            if isinstance(said, dict) and "not" not in said:
+                mine.where[escaped(name)] = {**said, "not": {"begins_with": text}}
+                return True
+    return False
+
+
+def _only(one: Place, other: Place) -> str | None:
+    """An attribute that every item of one place has, and none of the other."""
+    return min(
+        (n for n, number in one.attributes.items() if number == one.items and not other.attributes[n]), default=None
+    )
+
+
+def _name(kinds: Iterable[_Kind]) -> None:
+    """Names the kinds by the words of their keys; where two have the same, the one whose key says nothing else keeps it."""
+    names_ = {id(kind): keys.said_by(kind.patterns) for kind in kinds}
+    shortest: dict[str, _Kind] = {}
+    for kind in sorted(kinds, key=lambda kind: (len(names_[id(kind)][1]), -kind.place.items)):
+        kind.said = "".join(keys.words_of([*kind.patterns.values()][-1]))
+        plain, whole = names_[id(kind)]
+        if shortest.setdefault(plain, kind) is kind:
+            kind.name = _legal(plain)
+        else:
+            kind.name = _legal(whole)
+
+
+def _divides(seen: Survey, table: str, by: str, places: dict[str, Place]) -> bool:
+    kinds = {value: types.Kind(place.items, place.attributes) for value, place in places.items()}
     return types.divides(by, kinds, composite=len(seen.plan.source_tables[table].key) > 1)
 
 

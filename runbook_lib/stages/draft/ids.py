@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...discover.evidence import Ids
 from ...discover.text import names
 from ...discover.text.tokens import is_recognisable
 from ...dynamo.structure.description import Key
 from ...values import text_of
+from .keys import is_time
 
 PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and of the ids that may come twice
 RECOGNISED = 0.9  # of the values, of a key with another name
@@ -24,6 +26,10 @@ class Candidate:
 
     letters: Counter = field(default_factory=Counter)  # type letter → items
     composed: int = 0  # texts with `#` or `|` in them
+    times: int = 0  # dates, moments and years
+    numbers: int = 0  # whole numbers
+    mixed: int = 0  # texts with a digit in them
+    mails: int = 0  # texts with `@` in them
     ids: Ids = field(default_factory=Ids)
 
     def add(self, values: Iterable[dict]) -> None:
@@ -35,20 +41,33 @@ class Candidate:
             if letter in FORMATS:
                 texts.append(value.get("S") or text_of(value))
         self.composed += sum("#" in text or "|" in text for text in texts)
+        self.times += sum(map(is_time, texts))
+        self.numbers += sum(map(str.isdigit, texts))
+        self.mixed += sum(any(map(str.isdigit, text)) for text in texts)
+        self.mails += sum("@" in text for text in texts)
         self.ids.add(texts)
 
     def merge(self, other: "Candidate") -> None:
         """Adds those of another place."""
         self.letters += other.letters
-        self.composed += other.composed
+        for count in ("composed", "times", "numbers", "mixed", "mails"):
+            setattr(self, count, getattr(self, count) + getattr(other, count))
         self.ids.merge(other.ids)
 
     def fits(self, items: int) -> bool:
         """Whether it may be the id of so many items: nearly all have one, of one type, and nearly no two the same."""
         if self.letter not in FORMATS or self.letters[self.letter] < PRESENT * items:
             return False
-        logs = (self.ids.recognisable, self.ids.others)
-        return sum(len(log) - len(log.frozen()) for log in logs) <= REPEATED * items
+        return self.letters.total() - self.different <= REPEATED * items
+
+    @property
+    def different(self) -> int:
+        """The number of different values."""
+        return sum(len(log.frozen()) for log in (self.ids.recognisable, self.ids.others))
+
+    def mostly(self, number: int) -> bool:
+        """Whether so many of its values are nearly all."""
+        return number >= RECOGNISED * self.letters.total()
 
     @property
     def letter(self) -> str:
@@ -64,17 +83,28 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The id attribute of an entry, or why there is none."""
+    """The id of an entry, or why there is none."""
 
     attribute: str | None
     id_format: str
     why: str
+    form: str = ""  # a template with {id}, where the id is a part of the attribute
+
+    @property
+    def rule(self) -> str | dict[str, str] | None:
+        """As a mapping says it under `id`."""
+        return {"in": self.attribute, "as": self.form} if self.form else self.attribute
+
+
+def is_id_alone(key: Key) -> bool:
+    """Whether a key is an id by its name."""
+    return len(key) == 1 and _is_exact(key[0][0])
 
 
 def candidates(sample: list[dict], key: Key) -> list[str]:
     """The attributes that may be ids, judged from some items: keys, those with a name like `orderId`, unique ones."""
     found = [name for name, _ in key]
-    if len(key) == 1 and _is_exact(found[0]):
+    if is_id_alone(key):
         return found
     named, others = [], []
     for name in sorted({name for item in sample for name in item} - set(found)):
@@ -91,8 +121,9 @@ def candidates(sample: list[dict], key: Key) -> list[str]:
     return (found + named + others)[:MOST]
 
 
-def choose(entry: str, key: Key, items: int, found: Mapping[str, Candidate]) -> Choice:
-    """The id attribute of an entry's items, as far as key, name and values say. `found`: the candidates of these items."""
+def choose(entry: str, key: Key, items: int, candidates_: Mapping[Any, Candidate]) -> Choice:
+    """The id attribute of an entry's items, as far as key, name and values say. `candidates_`: those of these items."""
+    found = {name: one for name, one in candidates_.items() if isinstance(name, str)}
     if not items:
         return _of_empty(key)
     fitting = {name: one for name, one in found.items() if one.fits(items)}
@@ -121,12 +152,12 @@ def borrowed(entry: str, choice: Choice, others: Mapping[str, float]) -> str | N
     return next((o for o, share in sorted(others.items()) if share >= BORROWED and _speaks(name, o)), None)
 
 
-def unnamed(key: Key, items: int, found: Mapping[str, Candidate]) -> list[str]:
+def unnamed(key: Key, items: int, found: Mapping[Any, Candidate]) -> list[str]:
     """Attributes that are ids only if other items refer to them: unique and recognisable, with any name."""
     keys = {name for name, _ in key} if len(key) > 1 else set()
     return [
         name
-        for name, one in sorted(found.items())
+        for name, one in sorted((name, one) for name, one in found.items() if isinstance(name, str))
         if one.fits(items) and one.recognised >= RECOGNISED and name not in keys
     ]
 
@@ -161,7 +192,7 @@ def _share(one: Candidate) -> str:
 def _none(key: Key, found: Mapping[str, Candidate]) -> str:
     parts = " + ".join(name for name, _ in key)
     if len(key) > 1:
-        return f"no attribute is unique and named like an id; ids inside the key {parts} cannot be named yet"
+        return f"no attribute is unique and named like an id, and no part of the key {parts} is one of its own"
     if key[0][0] in found and _is_composed(found[key[0][0]]):
-        return f"the key {parts} is composed of parts; ids inside a key cannot be named yet"
+        return f"the key {parts} is composed of parts, of which none is an id of its own"
     return f"the key {parts} does not look like ids: it is copied"

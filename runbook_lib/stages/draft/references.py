@@ -1,12 +1,12 @@
 """Findings → the rules of a draft: what is certain, what needs a decision, and what the mapping cannot say. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...discover.evidence import Evidence
-from ...discover.references import LIKELY, Finding
+from ...discover.references import CERTAIN, LIKELY, Finding
 from ...mapping.model import Entry
 from ...mapping.text.paths import JSON, spelled
 from ...verdict import plural
@@ -34,8 +34,12 @@ class Rule:
 
     @property
     def to(self) -> Any:
-        """The entry; where another attribute, or the record, says which, the rule."""
-        return self.rule if isinstance(self.rule, dict) and "to" not in self.rule else next(iter(self.parents))
+        """The entry, or the entries; where another attribute, or the record, says which, the rule."""
+        if not isinstance(self.rule, dict):
+            return next(iter(self.parents))
+        if "to" not in self.rule:
+            return self.rule
+        return [*self.parents] if isinstance(self.rule["to"], list) else next(iter(self.parents))
 
     @property
     def coverage(self) -> float:
@@ -44,13 +48,25 @@ class Rule:
 
 
 def rules_of(
-    findings: Iterable[Finding], entries: Mapping[str, Entry], evidence: Evidence, *, whole: bool
+    findings: Iterable[Finding],
+    entries: Mapping[str, Entry],
+    evidence: Evidence,
+    keys: Mapping[str, Collection[str]],
+    *,
+    whole: bool,
 ) -> dict[str, list[Rule]]:
-    """Entry → its rules, by path. `whole`: all items were read, so that a value without its item has none."""
+    """Entry → its rules, by path.
+
+    `keys`: source table → the attributes of its key. `whole`: all items were read, so that a value without its item has none.
+    """
     by_path: dict[str, dict[str, list[Finding]]] = {name: defaultdict(list) for name in entries}
     for one in findings:
         if one.confidence >= LIKELY and len(one.path) <= LONGEST:
-            by_path[one.table][one.path].append(one)
+            table = entries[one.table].source
+            in_key = table == entries[one.to].source and one.path in keys[table] and one.coverage >= COVERED
+            by_path[one.table][one.path].append(
+                replace(one, confidence=max(one.confidence, CERTAIN)) if in_key else one
+            )
     rules = {
         name: {path: _rule(several, whole=whole) for path, several in paths.items()} for name, paths in by_path.items()
     }
@@ -61,28 +77,28 @@ def rules_of(
 
 def _rule(several: list[Finding], *, whole: bool) -> Rule:
     first = max(several, key=lambda one: (one.found, one.confidence))
-    rule = _said(first)
+    path, rule = _said(first)
     parents = {one.to: one.found for one in sorted(several, key=lambda one: -one.found)}
     together = min(first.values, sum(parents.values()))
-    made = Rule(first.path, rule, parents, first.values, together, first.confidence, False, "")
-    texts = isinstance(rule, str) and "{" in rule
-    if texts and together < ENOUGH:  # what is fixed in them could be a value
+    made = Rule(path, rule, parents, first.values, together, first.confidence, False, "")
+    texts = "{" in str(rule) and not isinstance(rule, dict)
+    if texts and together < ENOUGH and not first.said:  # what is fixed in them could be a value
         made, rule, texts = replace(made, rule=None), None, True
     owners = listed([f"{name} ({number:,})" for name, number in parents.items()]) if len(several) > 1 else first.to
     counted = f"{together:,} of {plural(first.values, 'text' if texts else 'value')}"
     why = f"{counted} {'hold' if texts else 'are'} ids of {owners}"
-    alike = all(_said(one) == rule for one in several)
+    alike = all(_said(one) == (path, rule) for one in several)
     if rule is None:
-        return replace(made, ambiguous=True, why=f"{why}; a mapping cannot say this path or pattern yet")
+        return replace(made, ambiguous=True, why=f"{why}; a mapping cannot say this path or pattern")
     if isinstance(rule, dict):
         return replace(made, why=f"{why}; {rule['table_named_by']} says of which")
     if len(several) > 1 and not alike and first.found < MAIN * sum(parents.values()):
         return replace(made, ambiguous=True, why=f"{why}; nothing says of which")
     if not first.is_certain:
         return replace(made, ambiguous=True, why=f"{why}, but such values are common")
-    if whole and not texts and first.coverage < COVERED:
+    if whole and not texts and made.coverage < COVERED:
         return replace(made, rule={"to": rule, "dangling": "keep"}, why=f"{why}; the others stay as they are")
-    return replace(made, why=why)
+    return replace(made, rule={"to": rule} if isinstance(rule, list) else rule, why=why)
 
 
 def listed(owners: list[str]) -> str:
@@ -91,10 +107,10 @@ def listed(owners: list[str]) -> str:
     return " and ".join(owners) if more <= 1 else f"{', '.join(owners[:NAMED])} and {more} others"
 
 
-def _said(one: Finding) -> Any:
-    """The rule in a finding's line; `dangling` is the draft's to say."""
-    rule = next(iter(parse_value(one.line).values())) if one.line else None
-    return rule["to"] if isinstance(rule, dict) and "to" in rule else rule
+def _said(one: Finding) -> tuple[str, Any]:
+    """The path and the rule in a finding's line; `dangling` is the draft's to say."""
+    ((path, rule),) = parse_value(one.line).items() if one.line else ((one.path, None),)
+    return path, rule["to"] if isinstance(rule, dict) and "to" in rule else rule
 
 
 def _take_records(

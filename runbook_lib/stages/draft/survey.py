@@ -1,6 +1,7 @@
 """One look at every source table: a sample of each, then one walk over all items, with a last step that gathers evidence.
 
-Items of a table are kept apart by its type attribute, if it has one: a *place* is a table and one value of it.
+Items of a table are kept apart by its type attribute, if it has one, else by the patterns of their keys: a *place* is a table
+and one kind of its items.
 """
 
 import threading
@@ -27,6 +28,7 @@ from ...walk.plan import Plan
 from ...walk.walk import SMALL_BYTES, Page, walk
 from . import ids, types
 from .ids import Candidate
+from .keys import Patterns, Spot, spots, values_at
 from .tables import Names, find_names
 
 SAMPLE = 200  # items of a table that are looked at first
@@ -35,12 +37,12 @@ SAMPLED_SEGMENTS = 8  # from which they come, where the table has several pages
 
 @dataclass
 class Place:
-    """What the items of a table with one value of its type attribute hold. Counts and hashes, no value of an item."""
+    """What the items of one kind hold. Counts and hashes, no value of an item."""
 
     items: int = 0
     attributes: Counter = field(default_factory=Counter)  # attribute → items that have it
     like_ids: Counter = field(default_factory=Counter)  # attribute named like an id → values that look like one
-    candidates: dict[str, Candidate] = field(default_factory=lambda: defaultdict(Candidate))
+    candidates: dict[str | Spot, Candidate] = field(default_factory=lambda: defaultdict(Candidate))
 
 
 @dataclass
@@ -53,7 +55,10 @@ class Survey:
         str, str | None
     ]  # table → the attribute by which its items expire, where it has one and the engine says so
     type_attributes: dict[str, str | None]  # table → the attribute that its places differ in
-    places: dict[tuple[str, str], Place]  # (table, value) → ; "" without a value
+    patterns: dict[str, Patterns]  # table → of its keys
+    places: dict[
+        tuple[str, str], Place
+    ]  # (table, value of the attribute, else the label of its key) → ; "" without one
     evidence: Evidence  # by `label` of the place
     most: int | None  # items of a table that were read at most
 
@@ -107,7 +112,9 @@ def survey(plan: Plan, found: Names, on_page: Callable[[str, Counter], None] | N
     surveyor = Surveyor(plan, found, samples, on_page)
     walk(plan, surveyor, route=_unrouted, segments=dict.fromkeys(samples, 1) if most else None, most=most)
     ttl = {table: _ttl(plan, table) for table in samples}
-    return Survey(plan, found, ttl, surveyor.type_attributes, surveyor.places, surveyor.evidence, most)
+    return Survey(
+        plan, found, ttl, surveyor.type_attributes, surveyor.patterns, surveyor.places, surveyor.evidence, most
+    )
 
 
 def _ttl(plan: Plan, table: str) -> str | None:
@@ -146,21 +153,26 @@ class Surveyor:
         self.places: dict[tuple[str, str], Place] = defaultdict(Place)
         self.type_attributes: dict[str, str | None] = {}
         self._keys = {table: plan.source_tables[table].key for table in samples}
-        self._candidates: dict[tuple[str, str], list[str]] = {}  # place → attributes that may be ids
-        self._kinds: dict[str, set[str]] = defaultdict(set)  # table → values of its type attribute
+        self.patterns: dict[str, Patterns] = {}
+        self._kind_of: dict[str, Callable[[dict], str]] = {}
+        self._candidates: dict[tuple[str, str], list[str | Spot]] = {}  # place → what may be ids
+        self._kinds: dict[str, set[str]] = defaultdict(set)  # table → its kinds
         kinds = set()
         for table, items in samples.items():
             key = self._keys[table]
-            self.type_attributes[table] = by = types.type_attribute(items, composite=len(key) > 1)
-            groups = types.grouped(items, by)
-            self._candidates |= {(table, kind): ids.candidates(of_kind, key) for kind, of_kind in groups.items()}
-            kinds |= groups.keys() - {""}
+            self.type_attributes[table] = by = types.type_attribute(items, [name for name, _ in key])
+            self.patterns[table] = Patterns(key, items)
+            self._kind_of[table] = types.by_attribute(by) if by or ids.is_id_alone(key) else self.patterns[table].label
+            groups = types.grouped(items, self._kind_of[table])
+            for kind, of_kind in groups.items():
+                self._candidates[table, kind] = self._candidates_of(table, of_kind)
+            kinds |= groups.keys() - {""} if by else set()
         self.evidence = Evidence({*found.tables, *kinds})
 
     def __call__(self, page: Page) -> None:
         """Looks at a page."""
         groups: dict[str, list[dict]] = defaultdict(list)
-        for value, items in types.grouped(page.items, self.type_attributes[page.table]).items():
+        for value, items in types.grouped(page.items, self._kind_of[page.table]).items():
             groups[self._kind(page.table, value)] += items
         for value, items in groups.items():
             self._look(page.table, value, items)
@@ -168,7 +180,7 @@ class Surveyor:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
     def _kind(self, table: str, value: str) -> str:
-        """The value; "" for further ones of an attribute with so many that it is no type."""
+        """The kind; "" for further ones where there are so many that they are none."""
         known = self._kinds[table]
         if len(known) <= types.MOST:
             known.add(value)
@@ -190,7 +202,14 @@ class Surveyor:
                     place.attributes[name] += len(values)
                     place.like_ids[name] += like.get(name, 0)
             if (table, value) not in self._candidates:  # a kind that is not in the sample
-                self._candidates[table, value] = ids.candidates(items[:SAMPLE], self._keys[table])
+                self._candidates[table, value] = self._candidates_of(table, items[:SAMPLE])
             for name in self._candidates[table, value]:
-                if name in columns:
+                if isinstance(name, Spot):
+                    at = values_at(name)
+                    place.candidates[name].add([{"S": text} for item in items if (text := at(item))])
+                elif name in columns:
                     place.candidates[name].add(columns[name])
+
+    def _candidates_of(self, table: str, items: list[dict]) -> list[str | Spot]:
+        key = self._keys[table]
+        return [*ids.candidates(items, key), *spots(key, self.patterns[table], items)]

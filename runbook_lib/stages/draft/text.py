@@ -32,8 +32,9 @@ def render(
         if table in unrouted and table not in told:
             told.add(table)
             one = unrouted[table]
+            many = "is" if one.items == 1 else "are"
             lines.append(
-                f"  # {table} holds items of several kinds. {plural(one.items, 'item')} are of none of these: unrouted."
+                f"  # {table} holds items of several kinds. {plural(one.items, 'item')} {many} of none of these: unrouted."
             )
         lines += _entry(entry, _own(names, entry, entry_of[table]))
     return "\n".join(lines) + "\n"
@@ -54,11 +55,10 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
     if own:
         lines += [f"    source: {scalar(own[0])}", f"    target: {scalar(own[1])}"]
     if entry.where:
-        ((attribute, value),) = entry.where.items()
-        said = f"{entry.items:,} of {entry.of_table:,} items have {one_line(attribute)} {one_line(value)}"
-        lines.append(_with(f"    where: {{{scalar(attribute)}: {literal(value)}}}", said))
+        said = f"{entry.items:,} of {entry.of_table:,} items"
+        lines.append(_with(f"    where: {_said(entry.where)}", said))
     choice = entry.id
-    lines.append(_with(f"    id: {literal(choice.attribute) if choice.attribute else 'null'}", choice.why))
+    lines.append(_with(f"    id: {_said(choice.rule) if choice.attribute else 'null'}", choice.why))
     if choice.attribute and choice.id_format != "uuid":
         lines.append(f"    id_format: {choice.id_format}")
     lines.append(_with("    create: like_source", structure(entry.table, entry.ttl)))
@@ -88,9 +88,12 @@ def _open(rule: Rule, begin: str) -> list[str]:
 
 
 def _said(rule: Any) -> str:
+    """A rule as YAML on one line; its texts are read as they are."""
     if isinstance(rule, dict):
-        return "{" + ", ".join(f"{name}: {_said(value)}" for name, value in rule.items()) + "}"
-    return literal(rule)
+        return "{" + ", ".join(f"{scalar(name)}: {_said(value)}" for name, value in rule.items()) + "}"
+    if isinstance(rule, list):
+        return f"[{', '.join(map(_said, rule))}]"
+    return str(rule).lower() if isinstance(rule, bool) else literal(rule)
 
 
 def structure(table: Table, ttl: str | None) -> str:

@@ -6,7 +6,7 @@ shows in the data: items of different kinds have different attributes.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 MOST = 50  # kinds of items in a table
@@ -31,13 +31,14 @@ class Kind(NamedTuple):
 Kinds = Mapping[str, Kind]  # value of the type attribute → its items
 
 
-def type_attribute(sample: list[dict], *, composite: bool) -> str | None:
+def type_attribute(sample: list[dict], key: Collection[str]) -> str | None:
     """The attribute by which to group a table's items, judged from some of them. Whether it divides them, `divides` says.
 
-    `composite`: the table's key has a sort key.
+    `key`: the names of the table's key, which are none.
     """
     rated: list[tuple[int, str]] = []
-    for name in sorted({name for item in sample for name in item}):
+    composite = len(key) > 1
+    for name in sorted({name for item in sample for name in item} - {*key}):
         values = {item.get(name, {}).get("S") for item in sample if name in item}
         present = sum(name in item for item in sample)
         if present < PRESENT * len(sample) - 1 or None in values or len(values) > MOST or _NOT_SAYABLE.search(name):
@@ -60,18 +61,21 @@ def _word(name: str) -> str:
 
 def kinds_of(items: list[dict], attribute: str) -> dict[str, Kind]:
     """The kinds of some items."""
-    groups = grouped(items, attribute)
+    groups = grouped(items, by_attribute(attribute))
     return {value: Kind(len(group), Counter(n for item in group for n in item)) for value, group in groups.items()}
 
 
-def grouped(items: list[dict], attribute: str | None) -> dict[str, list[dict]]:
-    """Items by what the attribute says; "" where it says nothing, or there is no attribute."""
+def grouped(items: list[dict], kind_of: Callable[[dict], str]) -> dict[str, list[dict]]:
+    """Items by their kind."""
     groups: dict[str, list[dict]] = defaultdict(list)
-    if attribute is None:
-        groups[""] = items
-    for item in items if attribute else ():
-        groups[item.get(attribute, {}).get("S", "")].append(item)
-    return {value: group for value, group in groups.items() if group}
+    for item in items:
+        groups[kind_of(item)].append(item)
+    return groups
+
+
+def by_attribute(attribute: str | None) -> Callable[[dict], str]:
+    """A function from an item to what the attribute says; "" where it says nothing, or there is no attribute."""
+    return lambda item: item.get(attribute, {}).get("S", "") if attribute else ""
 
 
 def divides(name: str, kinds: Kinds, *, composite: bool) -> bool:
@@ -86,11 +90,17 @@ def divides(name: str, kinds: Kinds, *, composite: bool) -> bool:
     word = _word(name)
     if word in _ALWAYS:
         return True
-    pairs = [(a, b) for a in kept.values() for b in kept.values() if a is not b]
     if word in _STRONG:
+        return differ(kept, strong=True)
+    return differ(kept, strong=False) and (word in _WEAK or composite)
+
+
+def differ(kinds: Kinds, *, strong: bool) -> bool:
+    """Whether the kinds differ in what they hold: most pairs of them in both directions; any one where the name says it."""
+    pairs = [(a, b) for a in kinds.values() for b in kinds.values() if a is not b]
+    if strong:
         return any(_has_more(a, b) for a, b in pairs)
-    apart = sum(_has_more(a, b) and _has_more(b, a) for a, b in pairs)
-    return apart > len(pairs) / 2 and (word in _WEAK or composite)
+    return sum(_has_more(a, b) and _has_more(b, a) for a, b in pairs) > len(pairs) / 2
 
 
 def is_stray(kind: Kind, whole: int) -> bool:
