@@ -73,13 +73,13 @@ EXPECTED: dict[str, dict] = {
     },
     "shop_copy": {
         "items": 563,
-        "selected": {"Customers": 60, "Orders": 148, "Lines": 287, "Products": 40, "Carts": 30},
+        "selected": {"Customers": 60, "Orders": 148, "Lines": 285, "Products": 40, "Carts": 30},
         "expired": {"Carts": 12},
         "unrouted": 0,
     },
     "shop_split": {
         "items": 563,
-        "selected": {"Customers": 60, "Orders": 148, "Lines": 287, "Products": 40},
+        "selected": {"Customers": 60, "Orders": 148, "Lines": 285, "Products": 40},
         "expired": {},
         "unrouted": 30,
     },

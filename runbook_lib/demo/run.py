@@ -120,7 +120,7 @@ def _problems(name: str, stage: str, execution: Execution, verdict: str, run: Ru
     found = {
         "01_analyze": lambda: {**figures["totals"], "scanned": figures["totals"]["records"]},
         "03_migrate": lambda: {**figures["totals"], "dangling": _lost(figures)},
-        "04_validate": lambda: {**figures["totals"], **figures["validation"]},
+        "04_validate": lambda: {**figures["validation"], **figures["totals"]},
     }[stage]()
     return [
         f"{name} {stage}: {key} is {found[key]}, not {number}"

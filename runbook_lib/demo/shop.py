@@ -59,7 +59,7 @@ def _customer(number: int, products: list[str], seed: int, now: int) -> list[dic
     for _ in range(words.number(1, ORDERS)):
         found += _order(key, words, products)
     if number < COUNTS["carts"]:
-        found.append(_cart(key, now + DAY * (number - EXPIRED), words, products))
+        found.append(_cart(key, now + DAY * (number - EXPIRED) + DAY // 2, words, products))
     return found
 
 
