@@ -5,11 +5,9 @@ Mistakes in a file raise one MappingError that states all of them: file, line, e
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
-from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,10 +17,11 @@ from ...parameters import Parameters
 from ...yaml_files import expand, explain, read_yaml, suggest
 from .. import conditions
 from ..create import Create
-from ..model import NOT_WRITTEN, Code, Entry, EntryModel, IdInside, Keys, Mapping, MappingModel, Reference
+from ..model import NOT_WRITTEN, Code, Entry, EntryModel, IdInside, Keys, Mapping, MappingModel
 from ..references import paths_in_record
-from ..text import paths, templates
+from ..text import paths
 from ..transform import code_file, read_code
+from . import rules
 from .checks import (
     Mistakes,
     check_accept,
@@ -33,8 +32,6 @@ from .checks import (
     described_keys,
 )
 
-_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
-_TABLE_ARN = re.compile(r"arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/[A-Za-z0-9_.-]{3,255}")
 _KEYS = {field.alias or name for name, field in EntryModel.model_fields.items()}  # of an entry
 
 
@@ -187,21 +184,21 @@ class _Reader:
         model = self._model
         if model.fields is not None:
             fields = {
-                self._try(("fields", name), _field_name, name) or name: rule for name, rule in model.fields.items()
+                self._try(("fields", name), rules.field_name, name) or name: rule for name, rule in model.fields.items()
             }
             model = model.model_copy(update={"fields": fields})
-        source = self._try(("source",), _table_name, "source", model.source, self._name, self._parameters) or ""
-        target = self._try(("target",), _table_name, "target", model.target, self._name, self._parameters) or ""
+        source = self._try(("source",), rules.table_name, "source", model.source, self._name, self._parameters) or ""
+        target = self._try(("target",), rules.table_name, "target", model.target, self._name, self._parameters) or ""
         steps, references_to = {}, {}
-        id_parts = self._try(("id",), _id_parts, model.id_rule) or ()
+        id_parts = self._try(("id",), rules.id_parts, model.id_rule) or ()
         for path, reference in model.references.items():
             place = ("references", path)
             steps[path] = self._try(place, paths.parse, path) or ("",)
-            places = self._try(place, _reference, reference, self._models)
+            places = self._try(place, rules.reference, reference, self._models)
             references_to[path] = places or ()
             if steps[path] == (model.id,) and not isinstance(model.id_rule, IdInside):
                 self._say(place, "is the id attribute itself; remove the reference (the id is always rewritten)")
-            elif steps[path] == (model.id,) and id_parts and places is not None and _takes_id(places, id_parts):
+            elif steps[path] == (model.id,) and id_parts and places is not None and rules.takes_id(places, id_parts):
                 self._say(place, "takes the id itself, which is always rewritten; write {*} where the id stands")
             if paths.KEYS in steps[path] and reference.dangling == "null":
                 self._say(place, "a map's key cannot be null; write `dangling: remove`")
@@ -213,7 +210,7 @@ class _Reader:
                 self._try(
                     ("not_references", path), paths.parse, f"_{path}" if path[0] == "{" else path
                 )  # of an item itself
-        drops = [self._try(("drop", path), _drop, path) for path in model.drop]
+        drops = [self._try(("drop", path), rules.drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
         code = None
         if model.transform is not None and (file := self._try(("transform",), code_file, model.transform)):
@@ -246,122 +243,6 @@ class _Reader:
         except ValueError as problem:
             self._say(place, str(problem))
             return None
-
-
-def _table_name(side: str, template: str | None, name: str, parameters: Parameters) -> str:
-    if not template:
-        raise ValueError(f"is missing; name the {side} table in the entry or in defaults")
-    known = {"table": name}
-    for label, values in (("source", parameters.source), ("target", parameters.target)):
-        known |= {f"{label}.{key}": getattr(values, key) for key in ("environment", "region", "account")}
-    text = ""
-    for part in templates.parse(template):
-        if isinstance(part, templates.Hole):
-            if part.name not in known or part.format:
-                raise ValueError(f"unknown hole {{{part.name}}}{suggest(part.name, list(known))}")
-            part = known[part.name] or part.default
-            if part is None:
-                raise ValueError(f"{template!r} needs a value that the parameters file does not give; add it there")
-        text += part
-    if text.startswith("arn:"):
-        if not _TABLE_ARN.fullmatch(text):
-            raise ValueError(f"{text!r} is not a table's ARN; write arn:aws:dynamodb:REGION:ACCOUNT:table/NAME")
-        return text
-    if not _TABLE_NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is not a table name; use letters, digits, '_', '-' and '.', 255 at most")
-    return text
-
-
-def _field_name(written: str) -> str:
-    """The attribute of the target that a key under `fields` names."""
-    if not written:
-        raise ValueError("is not a name; name an attribute")
-    try:
-        steps = paths.parse(written)
-    except ValueError:
-        steps = ()
-    if len(steps) != 1:
-        plain = paths.escaped(written.replace("\\", ""))
-        raise ValueError(
-            f"is a path, and a field is one attribute; if its name holds these characters, write {plain!r}"
-        )
-    return steps[0]
-
-
-def _reference(reference: Reference, models: dict[str, EntryModel]) -> tuple[templates.Parts, ...]:
-    given = [name for name in ("to", "table_named_by", "record_of") if getattr(reference, name) is not None]
-    if len(given) != 1:
-        raise ValueError("needs one of `to` (an entry), `table_named_by` (an attribute) and `record_of`")
-    record = reference.record_of
-    if isinstance(record, str) and record not in models:
-        raise ValueError(f"refers to {record!r}, which is not an entry{suggest(record, list(models))}")
-    if reference.to == [] or len({*reference.places}) < len(reference.places):
-        raise ValueError("`to` is empty or names an entry twice; name one entry or more, each once")
-    return tuple(_place(place, models) for place in reference.places)
-
-
-def _place(place: str, models: dict[str, EntryModel]) -> templates.Parts:
-    if "{" not in place and "}" not in place:
-        parts: templates.Parts = (templates.Hole(place),)
-    else:
-        parts = templates.parse(place)
-        _check_separated(parts)
-    holes = templates.entries(parts)
-    if not holes:
-        raise ValueError("names no entry; write one in braces, as in 'ORG#{Orgs}'")
-    for hole in templates.holes(parts):
-        if hole.format or hole.default is not None:
-            raise ValueError(f"{{{hole.name}}} takes no format or default; name the entry alone")
-    for hole in holes:
-        if hole.name not in models:
-            raise ValueError(f"refers to {hole.name!r}, which is not an entry{suggest(hole.name, list(models))}")
-        if models[hole.name].id is None:
-            raise ValueError(f"refers to {hole.name}, which has no ids (`id: null`); give it an id attribute")
-    return parts
-
-
-def _check_separated(parts: templates.Parts) -> None:
-    for before, after in pairwise(parts):
-        if isinstance(before, templates.Hole) and isinstance(after, templates.Hole):
-            raise ValueError("two holes with nothing between them cannot be told apart; add the separator")
-
-
-def _drop(path: str) -> paths.Steps:
-    steps = paths.parse(path)
-    if not all(isinstance(step, str) or step in (paths.EACH, paths.VALUES) for step in steps):
-        raise ValueError(
-            "drop leaves out attributes, members of maps and elements; change texts and keys by `transform`"
-        )
-    return steps
-
-
-def _id_parts(rule: Any) -> templates.Parts:
-    """The template of an id inside its attribute; () where the id is the whole attribute, or none."""
-    if not isinstance(rule, IdInside):
-        return ()
-    parts = templates.parse(rule.form)
-    _check_separated(parts)
-    names = [hole.name for hole in templates.entries(parts)]
-    if names != ["id"]:
-        raise ValueError(
-            f"`as: {rule.form}` needs the hole {{id}} once, and else only {{*}}; write it as in 'USER#{{id}}'"
-        )
-    if any(hole.format or hole.default is not None for hole in templates.holes(parts)):
-        raise ValueError(f"`as: {rule.form}`: the holes take no format or default; write {{id}} alone")
-    return parts
-
-
-def _takes_id(places: tuple[templates.Parts, ...], id_parts: templates.Parts) -> bool:
-    """Whether a reference at the attribute that holds the id would rewrite the id once more."""
-    sample = templates.writer(id_parts)(["\0" if hole.name == "id" else "\1" for hole in templates.holes(id_parts)])
-    for parts in places:
-        taken = templates.reader(parts)(sample) or []
-        if any(
-            "\0" in text and hole.name != templates.ANY
-            for hole, text in zip(templates.holes(parts), taken, strict=False)
-        ):
-            return True
-    return not places  # another attribute names the entry: the whole attribute is read
 
 
 def _inside_records(entry: Entry, entries: dict[str, Entry]) -> tuple[dict[tuple, str], list[Mistake]]:
