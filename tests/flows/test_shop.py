@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aws_shaped
@@ -17,6 +18,8 @@ from support_flows import HURRIED, Flow
 from runbook_lib.demo.data import EXPECTED, shop_source
 from runbook_lib.dynamo import tables
 from runbook_lib.parameters import load_parameters
+from runbook_lib.stages.draft.draft import Sources, draft, write_mapping
+from runbook_lib.stages.draft.survey import open_sources
 from runbook_lib.verdict import PASS
 
 PARAMETERS = Path(__file__).resolve().parents[2] / "parameters"
@@ -168,6 +171,20 @@ class Case:
         limits = {f"limits.{name}": content for name, content in HURRIED.items()}
         return Flow(load_parameters(PARAMETERS / f"demo_shop_{self.kind}.yaml", changed | limits), self.folder)
 
+    def draft(self, url):
+        """00 writes a mapping from the table alone; 01 finds nothing to add to it."""
+        flow = self.flow(url)
+        changed = {"mapping": str(self.folder / "drafted.yaml")}
+        parameters = flow.parameters.model_copy(update=changed)
+        plan, names = open_sources(parameters, f"{{table}}-{{source.environment}}-{self.world.suffix}")
+        made = draft(parameters, Sources(names, plan), None, None)
+        write_mapping(parameters.mapping_path(), made.text, force=False)
+        assert sorted(made.mapping.entries) == ["cart", "customer", "line", "order", "product"]
+        analysis = replace(flow, parameters=parameters, run_id="after-the-draft").analyze()
+        assert (analysis["undeclared"], analysis["unmatched"], analysis["totals"]["unrouted"]) == ([], [], 0)
+        assert (analysis["totals"]["dangling"], analysis["totals"]["unreadable"]) == (0, 0)
+        assert analysis["totals"]["records"] == EXPECTED["shop_copy"]["items"]
+
     def targets(self, flow):
         """The items of each target table, in wire form; [] where it is not there."""
         environment, found = flow.parameters.target.environment, []
@@ -199,7 +216,8 @@ class Case:
         assert [one for one in old if one in text] == [], "ids of the source are left"
 
     def run(self, url):
-        """From 01 to 05, PASS throughout."""
+        """From 00 to 05, PASS throughout."""
+        self.draft(url)
         flow, expected = self.flow(url), EXPECTED[f"shop_{self.kind}"]
         analysis = flow.analyze()
         assert [alert for alert in analysis["alerts"] if alert["level"] not in ("", "NOTE")] == []

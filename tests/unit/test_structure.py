@@ -24,8 +24,8 @@ MOST_ARROWS = 37  # from one folder to another
 # function opens every file that may be none, those of the journal and the lease among them. Every stage asks the chain of the
 # run's folder, holds tables by what they are, and ends what others claim; how a delta replaces is a module of its own.
 # What a terminal shows and a log keeps goes through one function that leaves nothing hidden.
-# Whoever quotes botocore asks for what may be shown. What the mapping language says has a module a thing (conditions, paths, walks to
-# what stands there, what fields take, dates, a function of the user's; reading the file is a folder), discovery and draft know
+# Whoever quotes botocore asks for what may be shown. What the mapping language says has a module a thing (conditions, paths,
+# walks to what stands there, what fields take, dates, a function of the user's; reading the file is a folder), discovery and draft know
 # single tables, and every stage asks as of which moment items have expired.
 MOST_IMPORTS = 1172
 
