@@ -25,8 +25,8 @@ MOST_ARROWS = 37  # from one folder to another
 # run's folder, holds tables by what they are, and ends what others claim; how a delta replaces is a module of its own.
 # What a terminal shows and a log keeps goes through one function that leaves nothing hidden.
 # Whoever quotes botocore asks for what may be shown. What the mapping language says has a module a thing (conditions, paths,
-# walks to what stands there, what fields take, dates, a function of the user's; reading the file is a folder), discovery and draft know
-# single tables, and every stage asks as of which moment items have expired.
+# walks to what stands there, what fields take, dates, a function of the user's; reading the file is a folder), discovery and
+# draft know single tables, and every stage asks as of which moment items have expired.
 MOST_IMPORTS = 1172
 
 
