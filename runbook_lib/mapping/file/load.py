@@ -202,14 +202,12 @@ class _Reader:
                 self._say(place, "takes the id itself, which is always rewritten; write {*} where the id stands")
             if paths.KEYS in steps[path] and reference.dangling == "null":
                 self._say(place, "a map's key cannot be null; write `dangling: remove`")
-        # Compared with paths as the analysis spells them.
-        for path in model.not_references:
+        for path in model.not_references:  # compared with paths as the analysis spells them
             if path in model.references:
                 self._say(("not_references",), f"{path}: is also under references; remove it from one of them")
             else:
-                self._try(
-                    ("not_references", path), paths.parse, f"_{path}" if path[0] == "{" else path
-                )  # of an item itself
+                below = "_" if path[0] == "{" else ""  # {keys} and {} of an item itself
+                self._try(("not_references", path), paths.parse, below + path)
         drops = [self._try(("drop", path), rules.drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
         code = None
