@@ -35,7 +35,7 @@ help: ## show this
 
 install: $(PROJECT) ## make .venv from the locked, hashed requirements
 
-demo: install ## both migrations on made-up data: no AWS account, no questions
+demo: install ## four migrations of made-up data: no AWS account, no questions
 	@$(BIN)/runbook demo
 
 lab: install ## JupyterLab on the made-up data
