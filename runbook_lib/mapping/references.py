@@ -19,6 +19,7 @@ from .text import templates
 from .walkers import GONE, LINK_BYTES, NULL, Found, Path, Rewrite, left, walkers
 
 REMEMBERED = 5000  # ids of each parent
+NO_KEY = "no key"
 
 
 class Several(str):
@@ -71,9 +72,14 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
             by_name[steps[0]] += _record_paths(path, steps[1:], rule.record_of, parents)
         elif rule.record_of is None:
             by_name[steps[0]].append((steps[1:], path, _leaf(path, entry, path, parents)))
-    rewrites = [(name, rewrite) for name, paths in by_name.items() for rewrite in walkers(paths)]
+    records = {path for path in entry.paths if entry.model.references[path].record_of}
+    rewrites = []
+    for name, paths in by_name.items():
+        there = walkers(paths)
+        with_record = not records.isdisjoint(path for _, path, _ in paths)
+        rewrites += [(name, rewrite) for rewrite in ([_once(there, records)] if with_record else there)]
     rewrites += [
-        (steps[0], _named_record(path, steps[1:], entry.model.references[path].named_by, parents))
+        (steps[0], _once([_named_record(path, steps[1:], entry.model.references[path].named_by, parents)], records))
         for path, steps in entry.paths.items()
         if isinstance(entry.model.references[path].record_of, NamedBy)
     ]
@@ -87,6 +93,21 @@ def compile_references(entry: Entry, parents: Parents) -> Callable[[dict, dict, 
                     del copy[name]
 
     return rewrite_references
+
+
+def _once(rewrites: list[Rewrite], records: set[str]) -> Rewrite:
+    """All of them in order. What cannot be read in a record counts once an item, not once for each path in it."""
+
+    def rewrite_once(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        own: list[str] = []
+        for rewrite in rewrites:
+            value = value and rewrite(value, item, found, own)
+        if own:
+            unreadable += [path for path in own if path not in records]
+            unreadable += [path for _, path in dict.fromkeys((type(path), path) for path in own if path in records)]
+        return value
+
+    return rewrite_once
 
 
 def _leaf(path: str, entry: Entry, rule_path: str, parents: Parents) -> Rewrite:
@@ -137,12 +158,15 @@ def _record_paths(path: str, steps: tuple, name: str, parents: Parents) -> list[
 def _named_record(path: str, steps: tuple, attribute: str, parents: Parents) -> Rewrite:
     """Rewrites a record by the rules of the entry that another attribute names. Another name counts as dangling."""
     of = {name: walkers(_record_paths(path, steps, name, parents)) for name in parents.entries}
+    (count,) = walkers([(steps, path, lambda value, item, found, unreadable: left(value, path, unreadable))])
 
     def rewrite_record(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         name = item.get(attribute, NULL).get("S")
-        if name not in of and not is_empty(value):
-            found.append(Found(path, None, None, None))
-        for rewrite in of.get(name, ()):
+        if name not in of:
+            count(value, item, found, unknown := [])
+            found += [Found(path, None, None, None) for _ in unknown]
+            return value
+        for rewrite in of[name]:
             value = rewrite(value, item, found, unreadable)
         return value
 
@@ -174,7 +198,7 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
         if letter not in SCALARS or is_empty(value):
             return left(value, path, unreadable)
         try:
-            old = _as_type(value, id_type)
+            old = _as_id(value, id_type)
             new, link = new_id(old), id_hash(parent, old, LINK_BYTES)
             new = value if new == old else _as_type(new, letter)  # with `keep` it keeps its spelling
         except ValueError:  # no item of the parent can have this id
@@ -189,15 +213,17 @@ def _id_leaf(path: str, parent: str, dangling: str, parents: Parents) -> Rewrite
 
 
 def _named_leaf(path: str, attribute: str, dangling: str, parents: Parents) -> Rewrite:
-    leaves = {name: _id_leaf(path, name, dangling, parents) for name in parents.new_id}
+    with_ids = [name for name in parents.new_id if parents.entries[name].model.id is not None]
+    leaves = {name: _id_leaf(path, name, dangling, parents) for name in with_ids}
 
     def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         named = leaves.get(item.get(attribute, NULL).get("S"))
         if named:
             return named(value, item, found, unreadable)
-        if not is_empty(value):
+        if next(iter(value)) in SCALARS and not is_empty(value):
             found.append(Found(path, None, None, None))
-        return value
+            return value
+        return left(value, path, unreadable)
 
     return leaf
 
@@ -212,18 +238,19 @@ def _choosing_leaf(path: str, places: tuple[templates.Parts, ...], leaves: list[
         held = [holds(value) for holds in holders]
         if held.count(True) > 1:
             unreadable.append(Several(path))
-        chosen = held.index(True) if True in held else held.index(False) if False in held else 0
-        return leaves[chosen](value, item, found, unreadable)
+        best = next(answer for answer in (True, False, NO_KEY, None) if answer in held)
+        return leaves[held.index(best)](value, item, found, unreadable)
 
     return leaf
 
 
-def _holder(parts: templates.Parts, parents: Parents) -> Callable[[dict], bool | None]:
-    """A function from a value to whether the source holds all ids in it; None where the value does not fit."""
+def _holder(parts: templates.Parts, parents: Parents) -> Callable[[dict], bool | str | None]:
+    """A function from a value to whether the source holds all ids in it; NO_KEY where no key of the entry's can be one of
+    them, None where the value does not fit the text."""
     read, names = templates.reader(parts), [hole.name for hole in templates.holes(parts)]
     is_text = any(isinstance(part, str) for part in parts)
 
-    def holds(value: dict) -> bool | None:
+    def holds(value: dict) -> bool | str | None:
         try:
             if is_text:
                 pieces = read(value.get("S", ""))
@@ -232,9 +259,9 @@ def _holder(parts: templates.Parts, parents: Parents) -> Callable[[dict], bool |
                 ids = [(n, {"S": piece}) for n, piece in zip(names, pieces, strict=True) if n != templates.ANY]
             else:
                 ids = [(names[0], value)]
-            return all(parents.exists(name, _as_type(old, parents.id_type[name])) for name, old in ids)
+            return all(parents.exists(name, _as_id(old, parents.id_type[name])) for name, old in ids)
         except ValueError:
-            return None
+            return NO_KEY
 
     return holds
 
@@ -282,14 +309,20 @@ def _as_it_is(value: dict, item: dict, found: list[Found], unreadable: list[str]
     return value
 
 
+def _as_id(value: dict, letter: str | None) -> dict:
+    """The value as an id of this type. Raises ValueError where it cannot be one: base64 is no text id."""
+    if letter == "S" and "B" in value:
+        raise ValueError("no id of type S")
+    return _as_type(value, letter)
+
+
 def _as_type(value: dict, letter: str | None) -> dict:
     """The id as another key type. Raises ValueError unless that is exact and reversible."""
     ((own, content),) = value.items()
     if letter is None or own == letter:
         return value
-    text = text_of(value)
     if letter == "S" and own in ("N", "B"):
-        return {"S": text}
+        return {"S": text_of(value)}
     if own == "S" and letter == "N" and canonical_number(content) == content:
         return {"N": content}
     if own == "S" and letter == "B" and key_bytes({"B": content}):

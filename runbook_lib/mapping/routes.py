@@ -154,7 +154,10 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
     transform = compile_transform(entry, dict(shape.target_key))
     check_keys = _compile_key_check(shape)
     known, remember = remembering(parents, name)
-    is_inside, may_be_several = bool(entry.id_parts), any(len(several) > 1 for several in entry.references_to.values())
+    is_inside = bool(entry.id_parts)
+    may_be_several = any(
+        rule.record_of or len(entry.references_to[path]) > 1 for path, rule in entry.model.references.items()
+    )
     rewrites_nothing = rewrite is None and not entry.model.renews_ids
 
     def key_of_source(item: dict) -> dict | None:

@@ -596,3 +596,76 @@ def test_inside_a_record_the_policies_of_its_entry_apply():
         exists=lambda entry, old: old != {"S": "gone"},
     )
     assert row.item["was"] == {"M": {"id": {"S": new("p1")}, "bossId": NULL}}
+
+
+# What the naive implementation (`test_naive`) found
+
+
+UNKNOWN = (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "count"),
+    [
+        ("r", {"M": {"id": {"S": "p"}}}, 1),
+        ("r[]", {"L": [{"M": {"id": {"S": "p"}}}, {"M": {"id": {"S": "q"}}}, NULL]}, 2),
+        ("r:json[]", {"S": '[{"id": "p"}, {"id": "q"}, {}, null]'}, 2),
+        ("r.a", {"M": {"b": {"S": "p"}}}, 0),
+    ],
+)
+def test_each_record_of_an_unknown_entry_counts_as_dangling(path, value, count):
+    """Where there is none, nothing counts."""
+    rule = json.dumps({path: {"record_of": {"table_named_by": "of"}}})
+    row = moved(rule, {"r": value, "of": {"S": "Nobody"}})
+    assert (row.item["r"], found(row), row.unreadable) == (value, [(path, *UNKNOWN)] * count, [])
+
+
+@pytest.mark.parametrize("record", ["People", "{table_named_by: of}"])
+@pytest.mark.parametrize(
+    ("path", "value"), [("r", {"S": "x"}), ("r:json", {"S": '"x"'}), ("r.a:json", {"M": {"a": {"S": "x"}}})]
+)
+def test_a_record_that_cannot_be_read_counts_once(record, path, value):
+    """However many references its entry has."""
+    tables = "People: {references: {boss: People, friend: People}}"
+    row = moved(f"{{'{path}': {{record_of: {record}}}}}", {"r": value, "of": {"S": "People"}}, tables=tables)
+    assert (row.item["r"], found(row), row.unreadable) == (value, [], [path])
+
+
+def test_a_record_may_hold_an_id_of_several_entries():
+    """It is listed as such, not as unreadable."""
+    tables = "{People: {}, Groups: {}, Deals: {id: null, references: {owner: {to: [People, Groups]}}}}"
+    text = f"{HEAD}tables: {tables[:-1]}, Notes: {{references: {{r: {{record_of: Deals}}}}}}}}"
+    row = routes_of(text, exists=lambda entry, old: True)["Notes"].route(
+        {"id": {"S": "n"}, "r": {"M": {"owner": {"S": "p"}}}}
+    )
+    assert (row.several, row.unreadable, row.item["r"]) == (["r"], [], {"M": {"owner": {"S": new("p")}}})
+
+
+def test_of_several_texts_the_one_that_fits_counts_though_no_key_can_be_the_id():
+    """Then the id is dangling, and the text is not unreadable."""
+    rule = '{by: {to: ["G#{Notes}", "U#{People}"]}}'
+    people = {"tables": "People: {id_format: number}", "keys": {"People": {"id": "N"}}}
+    row = moved(rule, {"by": {"S": "U#x"}}, **people, exists=lambda entry, old: False)
+    assert (found(row), row.unreadable) == ([("by", *UNKNOWN)], [])
+
+
+@pytest.mark.parametrize(("path", "value"), [("r", {"M": {"a": {"S": "p"}}}), ("r:json", {"S": '{"a": "p"}'})])
+def test_what_is_no_id_is_unreadable_whatever_entry_is_named(path, value):
+    """In JSON text and outside."""
+    for name in ("People", "Nobody"):
+        row = moved(f"{{'{path}': {{table_named_by: of}}}}", {"r": value, "of": {"S": name}})
+        assert (found(row), row.unreadable) == ([], [path])
+
+
+def test_an_entry_without_ids_has_none_to_refer_to():
+    """Its name is as good as none, whatever `dangling` says."""
+    rule = "{by: {table_named_by: of, dangling: remove}}"
+    row = moved(rule, {"by": {"S": "p"}, "of": {"S": "People"}}, tables="People: {id: null}", exists=lambda *_: False)
+    assert (row.item["by"], found(row)) == ({"S": "p"}, [("by", *UNKNOWN)])
+
+
+def test_binary_is_no_id_of_an_entry_whose_ids_are_text():
+    """Its base64 might be the same text by chance."""
+    tables = "People: {id: {in: pk, as: 'P#{id}'}, id_format: number}"
+    row = moved("{by: People}", {"by": {"B": "AP8="}}, tables=tables, keys={"People": {"pk": "S"}})
+    assert (row.item["by"], found(row)) == ({"B": "AP8="}, [("by", *UNKNOWN)])
