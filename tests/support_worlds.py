@@ -133,8 +133,9 @@ def new_id(environment: str, entry: str, id_format: str, letter: str, old: str) 
     parts = (b"runbook-id-1", environment.encode(), entry.encode(), letter.encode(), raw)
     hashed = hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
     number = int.from_bytes(hashed[:16], "big")
-    if id_format == "number":
-        return str(10**19 + number % (9 * 10**19))
+    if id_format in ("number", "number15"):
+        first = 10 ** (19 if id_format == "number" else 14)
+        return str(first + number % (9 * first))
     if id_format == "short":
         rest = int.from_bytes(hashed[4:20], "big")
         digits = [_BASE36[rest // 36**place % 36] for place in range(7, -1, -1)]
