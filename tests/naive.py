@@ -398,11 +398,10 @@ class Naive:
     def _record_rules(self, entry: str, path: str, out: Outcome) -> list[tuple]:
         attribute, inside = self._id(entry)
         rules = []
-        if self.entries[entry].get("id_format", "uuid") == "keep":
-            pass
-        elif inside:
+        renews = self.entries[entry].get("id_format", "uuid") != "keep"
+        if renews and inside:
             rules.append(([("name", attribute)], lambda v: v if blank(v) else self._with_own_id(entry, v, out, path)))
-        elif attribute:
+        elif renews and attribute:
             rules.append(([("name", attribute)], lambda v: self._one(v, entry, "map", path, out)))
         for name, rule in self.entries[entry].get("references", {}).items():
             if isinstance(rule, dict) and ("table_named_by" in rule or "record_of" in rule):
