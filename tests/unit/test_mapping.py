@@ -1146,3 +1146,12 @@ def test_like_source_is_checked_once_it_is_resolved():
         with_creates(mapping, {"A": other, "B": other})
     with pytest.raises(MappingError, match=r"tables\.B\.create is not the one of A, but both write to t"):
         with_creates(mapping, {"A": like, "B": other})
+
+
+def test_a_record_of_an_entry_with_a_mistake():
+    """What is wrong in that entry is said, and nothing fails on the way."""
+    with pytest.raises(MappingError, match=r"tables\.Users\.fields\.a: "):
+        mapping_of(
+            "defaults: {source: '{table}-s', target: '{table}-t'}\n"
+            "tables: {Users: {fields: {a: {from: a, on_error: rest}}}, Logs: {references: {r: {record_of: Users}}}}"
+        )

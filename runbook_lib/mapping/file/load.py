@@ -252,8 +252,8 @@ def _inside_records(entry: Entry, entries: dict[str, Entry]) -> tuple[dict[tuple
             if entry.paths[path] == (entry.model.id,):
                 place = ("tables", entry.name, "references", path)
                 mistakes.append(Mistake(place, "is the id attribute; a record cannot stand there"))
-            of: Collection[str] = [rule.record_of] if isinstance(rule.record_of, str) else entries
-            for name in of:
+            of: Collection[str] = {rule.record_of} if isinstance(rule.record_of, str) else entries
+            for name in [name for name in of if name in entries]:  # one with a mistake is not among them
                 for steps, inner in paths_in_record(entries[name]):
                     said = entries[name].model.references[inner].dangling if inner else "map"
                     place = (*entry.paths[path], *steps)
