@@ -230,7 +230,7 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
         if transform is not None and target is not before:
             row.before, row.sparse = before, [name for name in sparse if name not in target]
         if may_be_several:
-            row.several = [path for path in unreadable if isinstance(path, Several)]
+            row.several = [str(path) for path in unreadable if isinstance(path, Several)]
             row.unreadable = [path for path in unreadable if not isinstance(path, Several)]
         return row
 

@@ -249,7 +249,9 @@ def test_a_price_list_of_the_users_own_counts(moto_world, tmp_path, monkeypatch)
     ((level, _, said),) = checks(content, "cost")
     assert (level, said.endswith("; these prices are more than a year old")) == ("NOTE", True)
     own.write_text("date: 2020-01-01\nregions: {us-west-1: {read: 1, rite: 10}}\n")
-    with pytest.raises(Refused, match=r"prices\.yaml: regions\.us-west-1\.rite: unknown key; did you mean 'write'\?"):
+    with pytest.raises(
+        Refused, match=r"prices\.yaml: line 2: regions\.us-west-1\.rite: unknown key; did you mean 'write'\?"
+    ):
         flow.analyze()
 
 

@@ -182,7 +182,7 @@ def test_index_keys_of_several_attributes_arrive_and_answer(moto_world, tmp_path
         moto_world.put(moto_world.name("T", SOURCE), item)
     queries = (
         "{all: {index: wide, key: {a: x, b: x, c: x, d: x}}, "
-        "some: {index: wide, key: {a: x, b: x, c: x, d: x, e: '1', f: {'>': '5'}}}}"
+        "some: {index: wide, key: {a: x, b: x, c: x, d: x, e: '1', f: {gt: '5'}}}}"
     )
     flow = flow_of(f"{{T: {{id_format: keep, create: like_source, queries: {queries}}}}}", moto_world, tmp_path)
     content = flow.analyze()

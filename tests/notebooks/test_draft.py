@@ -82,10 +82,10 @@ def test_an_existing_mapping_is_replaced_only_by_force(shop, capsys):
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
         BillingMode="PAY_PER_REQUEST",
     )
-    shop.client.put_item(TableName=f"Lines-{shop.name}dev", Item={"PK": {"S": "ORDER#1"}, "SK": {"S": "LINE#1"}})
+    shop.client.put_item(TableName=f"Lines-{shop.name}dev", Item={"PK": {"S": "SETTINGS"}, "SK": {"S": "MAIN"}})
     _, done = run(shop, capsys, "draft", "--force")
     (shown,) = shop.outputs.glob("*/00_draft.ipynb")
-    assert "No ids are renewed in Lines: no attribute was found there" in shown.read_text()
+    assert "No ids are renewed in Lines: no attribute and no part of a key was found there" in shown.read_text()
     (kept,) = Path(_mapping(shop)).parent.glob("shop.yaml.*")
     assert kept.read_text() == old != Path(_mapping(shop)).read_text()
     assert kept.name in done["headline"]

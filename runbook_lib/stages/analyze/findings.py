@@ -98,6 +98,7 @@ WELL = {
     "collision": "no two ids become one",
     "dangling": "every reference names an item of the source",
     "unreadable": "every declared reference is readable",
+    "several": "no reference is to an id that several entries have",
     "unrouted": "every item has an entry",
 }  # what -> how it is said where nothing is wrong
 
