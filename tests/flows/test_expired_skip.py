@@ -190,6 +190,7 @@ def test_the_moment_of_the_plan_counts_for_all_stages(notes, tmp_path, clock):
     assert clock.readings == 1
 
 
+@pytest.mark.slow
 def test_without_a_plan_the_first_execution_decides(notes, tmp_path, clock, monkeypatch):
     """A migration that was killed goes on as of its own moment; a plan that comes later has it, too."""
     small_pages(monkeypatch)
@@ -217,6 +218,7 @@ def test_a_test_before_the_migration_decides(notes, tmp_path, clock):
     assert arrived(notes) == set(LEFT)
 
 
+@pytest.mark.slow
 def test_another_analysis_takes_another_moment_until_the_migration_begins(notes, tmp_path, clock):
     """Then it has that of the migration."""
     flow = flow_of(MAPPING, notes, tmp_path)
@@ -233,6 +235,7 @@ def test_another_analysis_takes_another_moment_until_the_migration_begins(notes,
     assert flow.analyze()["expired_as_of"] == later
 
 
+@pytest.mark.slow
 def test_a_validation_alone_keeps_its_first_moment(notes, tmp_path, clock, monkeypatch):
     """Also in the next validation of the run, and where the first was killed; with no migration everything is missing."""
     small_pages(monkeypatch)
@@ -287,6 +290,7 @@ def forget(flow):
         stage.record(**{key: value for key, value in event.items() if key not in ("at", "expiry")})
 
 
+@pytest.mark.slow
 def test_a_run_that_has_lost_its_moment_is_refused(notes, tmp_path):
     """Another moment would split the run in two."""
     flow = flow_of(MAPPING, notes, tmp_path)
@@ -299,6 +303,7 @@ def test_a_run_that_has_lost_its_moment_is_refused(notes, tmp_path):
         flow.analyze()
 
 
+@pytest.mark.slow
 def test_the_plan_knows_a_moment_that_the_journal_has_lost(notes, tmp_path, clock):
     """The migration began with it; another analysis keeps it."""
     flow = flow_of(MAPPING, notes, tmp_path)
@@ -346,6 +351,7 @@ def test_of_several_parents_the_one_that_is_copied_counts(notes, tmp_path):
     assert linked(notes, "soon") == {"S": new("soon")}
 
 
+@pytest.mark.slow
 def test_what_is_left_out_competes_for_no_key(moto_world, tmp_path):
     """Of two items with one target key the expired one would come first."""
     items = [note("a", {"N": str(SECOND - 1)}), note("b", {"N": str(SECOND + 1)})]
@@ -362,6 +368,7 @@ def test_what_is_left_out_competes_for_no_key(moto_world, tmp_path):
     assert flow.validate()["verdict"] == "PASS"
 
 
+@pytest.mark.slow
 def test_an_item_of_the_target_that_is_left_out_now_is_extra(notes, tmp_path):
     """The mapping does not produce it. A reference to it counts as dangling, because it is not the run's."""
     notes.put(notes.name("Notes", TARGET), note("past") | {"id": {"S": new("past")}})
@@ -379,6 +386,7 @@ def test_an_entry_that_is_not_chosen_leaves_out_as_well(notes, tmp_path):
     assert flow.validate(["Links"])["validation"]["dangling"] == 3
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_not_listed_for_its_own_references(notes, tmp_path):
     """Of two notes that refer to nothing, one of which is left out, the other is listed: before, after, and in the proof."""
     for name in ("past", "none"):
@@ -389,6 +397,7 @@ def test_what_is_left_out_is_not_listed_for_its_own_references(notes, tmp_path):
         assert [line["key"] for line in flow.listing("dangling")] == [{"id": {"S": "none"}}]
 
 
+@pytest.mark.slow
 def test_a_test_follows_no_reference_to_what_is_left_out(notes, tmp_path):
     """By the key, and by a scan where the id is not the key."""
     flow = flow_of(MAPPING, notes, tmp_path)
@@ -412,6 +421,7 @@ def test_an_id_of_what_is_left_out_that_survives_is_found(notes, tmp_path):
     assert flow.validate()["validation"]["residual_ids"]["by_path"] == {"Links": {"about": 1}}
 
 
+@pytest.mark.slow
 def test_of_two_entries_one_table_only_one_leaves_out(notes, tmp_path):
     """What one leaves out the other copies. Both count what has expired, as of the same moment."""
     notes.build({"Copies": {"key": {"id": "S"}}}, TARGET)
@@ -434,6 +444,7 @@ def test_a_transform_sees_nothing_of_what_is_left_out(notes, tmp_path):
     assert flow.validate()["validation"]["missing"] == 0
 
 
+@pytest.mark.slow
 def test_a_delta_takes_over_what_no_longer_expires_and_leaves_the_rest(notes, tmp_path, clock):
     """By the run's moment. The copy of what has expired by now stays and is listed; nothing is counted twice."""
     flow = flow_of(MAPPING, notes, tmp_path)
@@ -523,6 +534,7 @@ def test_where_ttl_may_not_be_read_nothing_is_done(problem, notes, tmp_path, mon
     assert arrived(notes) == set()
 
 
+@pytest.mark.slow
 def test_the_views_show_what_is_left_out(notes, tmp_path):
     """Counts that add up, a bar, and a reason."""
     flow = flow_of("{Notes: {expired: skip}}", notes, tmp_path)

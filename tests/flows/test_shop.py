@@ -255,9 +255,9 @@ def aws_like(engine):
         yield p.url
 
 
-@pytest.mark.parametrize("kind", ["copy", "split"])
+@pytest.mark.parametrize("kind", ["copy", pytest.param("split", marks=pytest.mark.slow)])
 def test_the_shop_on_every_engine(kind, engine, tmp_path):
-    """moto by default, all three in the slow tier."""
+    """The copy on moto by default, everything in the slow tier."""
     case = Case(engine, kind, tmp_path)
     try:
         with straight(engine) as url:
