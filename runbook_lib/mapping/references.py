@@ -284,7 +284,7 @@ def _one_id_leaf(path: str, parts: templates.Parts, dangling: str, parents: Pare
 
 
 def _text_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
-    read = templates.reader(parts)
+    read, write = templates.reader(parts), templates.writer(parts)
     leaves = [
         _as_it_is if hole.name == templates.ANY else _id_leaf(path, hole.name, dangling, parents)
         for hole in templates.holes(parts)
@@ -299,8 +299,7 @@ def _text_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parent
         for nothing in (NULL, GONE):
             if nothing in new:
                 return nothing
-        ids = iter(new)
-        return {"S": "".join(next(ids)["S"] if isinstance(part, templates.Hole) else part for part in parts)}
+        return {"S": write([one["S"] for one in new])}
 
     return leaf
 

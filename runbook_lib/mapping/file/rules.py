@@ -4,7 +4,6 @@ Each function raises ValueError, what is wrong and what to write.
 """
 
 import re
-from itertools import pairwise
 from typing import Any
 
 from ...parameters import Parameters
@@ -91,9 +90,8 @@ def _place(place: str, models: dict[str, EntryModel]) -> templates.Parts:
 
 
 def _check_separated(parts: templates.Parts) -> None:
-    for before, after in pairwise(parts):
-        if isinstance(before, templates.Hole) and isinstance(after, templates.Hole):
-            raise ValueError("two holes with nothing between them cannot be told apart; add the separator")
+    if templates.touch(parts):
+        raise ValueError("two holes with nothing between them cannot be told apart; add the separator")
 
 
 def drop(path: str) -> paths.Steps:

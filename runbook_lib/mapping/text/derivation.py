@@ -1,7 +1,6 @@
 """What a field takes from an item: the value at a path, and what its rule makes of that value. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 
 from ...values import is_empty
 from . import datetimes, paths, templates
@@ -36,7 +35,7 @@ def parse_form(form: str) -> templates.Parts:
         )
     if any(hole.format is not None or hole.default is not None for hole in holes):
         raise ValueError(f"{form!r}: the holes take no format or default; write {{value}} alone")
-    if any(isinstance(a, templates.Hole) and isinstance(b, templates.Hole) for a, b in pairwise(parts)):
+    if templates.touch(parts):
         raise ValueError(f"{form!r}: two holes with nothing between them cannot be told apart; add the separator")
     if len(parts) == 1:
         raise ValueError(f"{form!r} takes all of the text; remove it, or write `type: string`")
@@ -84,17 +83,16 @@ def has_value(steps: Steps) -> Callable[[dict], bool]:
 
 def takes_out(form: str) -> Derive:
     """The function from a text to what the hole of its form takes."""
-    parts = parse_form(form)
-    read, at = templates.reader(parts), [hole.name for hole in templates.holes(parts)].index(VALUE)
+    find = templates.finder(parse_form(form))
 
     def take_out(value: dict) -> dict:
         text = text_of_scalar(value) if "S" in value or "N" in value else None
         if text is None:
             raise ValueError(f"type {next(iter(value))} is not text")
-        pieces = read(text)
-        if pieces is None:
+        place = find(text)
+        if place is None:
             raise ValueError(f"text that does not fit {form}")
-        return {"S": pieces[at]}
+        return {"S": text[slice(*place)]}
 
     return take_out
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cached_property
+from itertools import pairwise
 
 from . import paths
 
@@ -74,6 +75,11 @@ def parse(text: str) -> Parts:
 def holes(parts: Parts) -> list[Hole]:
     """The holes of a parsed template."""
     return [part for part in parts if isinstance(part, Hole)]
+
+
+def touch(parts: Parts) -> bool:
+    """Whether two holes have nothing between them, so that no reader can tell them apart."""
+    return any(isinstance(before, Hole) and isinstance(after, Hole) for before, after in pairwise(parts))
 
 
 def entries(parts: Parts) -> list[Hole]:

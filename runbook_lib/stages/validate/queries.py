@@ -60,15 +60,14 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         partition = index.partition if index else 1
         if misfit := query.misfit(list(letters), partition):
             raise ValueError(f"{entry.name}.{name}: {misfit}")
-        filtered = {conditions.read(path, wanted).path[0] for path, wanted in query.filter.items()}
-        if index and (unseen := _unseen(filtered, table, index)):
+        on_rest = [conditions.read(path, wanted) for path, wanted in query.filter.items()]
+        if index and (unseen := _unseen({one.path[0] for one in on_rest}, table, index)):
             attributes = ", ".join(sorted(unseen))
             raise ValueError(
                 f"{entry.name}.{name}: {query.index} does not project {attributes}, so a filter finds nothing"
             )
         try:
             on_key = [conditions.read_key(name, wanted, letters[name]) for name, wanted in query.key.items()]
-            on_rest = [conditions.read(path, wanted) for path, wanted in query.filter.items()]
         except ValueError as problem:
             raise ValueError(f"{entry.name}.{name}: a key value is {problem}") from None
         request: dict = {"TableName": entry.target, "ExpressionAttributeNames": {}, "ExpressionAttributeValues": {}}
