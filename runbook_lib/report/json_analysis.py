@@ -101,7 +101,7 @@ def _sealed(table: EntryAnalysis) -> dict[str, Any]:
     """What 03 holds an entry's items against."""
     names = sorted(table.profile.keys() | table.ledger.keys())
     return {
-        "records": table.records,
+        "records": table.records - table.skipped,  # TTL may delete the others at any time
         "attributes": {
             name: {
                 "types": sorted(table.profile[name].types) if name in table.profile else [],

@@ -134,7 +134,8 @@ def _listed(phrases: list[str]) -> str:
 def write_plan(run: Run, plan: Plan, structures: Structures, tables: Mapping[str, dict[str, Any]]) -> None:
     """Writes `plan.json`, in the place of an older one. It holds names, types, counts and structures, never a value.
 
-    `tables`: entry → `records`, and `attributes`: name → `types`, and `routed`: the routed items that have it.
+    `tables`: entry → `records` (items, without those left out because they have expired), and `attributes`: name → `types`,
+    and `routed`: the routed items that have it.
     """
     content = {
         "schema": SCHEMA,
@@ -250,7 +251,7 @@ def held(journal: Snapshot) -> Held | None:
     counted, seen = journal.state().tables, journal.seen()
     for entry, planned in tables.items():
         if entry in done:
-            number = counted[entry]["scanned"] if entry in counted else 0
+            number = counted[entry]["scanned"] - counted[entry]["expired"] if entry in counted else 0
             if abs(number - planned["records"]) > last["share"] * planned["records"]:
                 found.append(Deviation("source", entry, RECORDS, "", planned["records"], number))
         if entry in seen:  # a journal of an older version says nothing of attributes
