@@ -246,6 +246,16 @@ def read_yaml(path: Path, error: type[RunbookError]) -> tuple[dict[str, Any], Wr
         reason = "it is not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else str(problem)
         reason = problem.strerror if isinstance(problem, OSError) else reason
         raise error(f"{path}: cannot be read: {reason}; name a YAML file of a page or two.") from None
+    root, content, found = _parsed(text)
+    mistakes = [Mistake((), _yaml_says(one), getattr(one, "problem_mark", None)) for one in found]
+    refuse(mistakes, Written(path.name), error)
+    if not isinstance(content, dict):
+        raise error(f"{path.name}: holds no keys; see the files in parameters/ for the form.")
+    return content, Written(path.name, root)
+
+
+def _parsed(text: str) -> tuple[yaml.Node | None, Any, list[Exception]]:
+    """The document as nodes and as content, and the mistakes in it."""
     found: list[Exception] = []
     root = content = None
     try:
@@ -255,11 +265,7 @@ def read_yaml(path: Path, error: type[RunbookError]) -> tuple[dict[str, Any], Wr
         content = None if root is None else loader.construct_document(root)
     except (yaml.YAMLError, ValueError, LookupError) as problem:
         found.append(problem)
-    mistakes = [Mistake((), _yaml_says(one), getattr(one, "problem_mark", None)) for one in found]
-    refuse(mistakes, Written(path.name), error)
-    if not isinstance(content, dict):
-        raise error(f"{path.name}: holds no keys; see the files in parameters/ for the form.")
-    return content, Written(path.name, root)
+    return root, content, found
 
 
 def _yaml_says(problem: Exception) -> str:

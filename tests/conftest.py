@@ -9,12 +9,11 @@ import sys
 
 import engines
 import pytest
-import yaml
 from botocore.hooks import BaseEventHooks, EventAliaser
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 from hypothesis import settings
 
-from runbook_lib import process
+from runbook_lib import process, yaml_files
 
 # nbformat imports it: a grammar for IRIs that takes most of a second to build, in every process, and checks nothing here.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -28,10 +27,15 @@ Loader.list_available_services = lambda self, type_name: _services(type_name)
 EventAliaser._alias_event_name = lambda self, name: _event_names(name)
 BaseEventHooks._verify_accept_kwargs = lambda self, handler: None
 # Hundreds of runs read the same mapping, and PyYAML takes ten milliseconds for one.
-_load, _parsed = yaml.load, functools.cache(yaml.load)
-yaml.load = lambda stream, Loader: (
-    copy.deepcopy(_parsed(stream, Loader)) if isinstance(stream, str) else _load(stream, Loader)
-)
+_parsed = functools.cache(yaml_files._parsed)
+
+
+def _parsed_anew(text):
+    nodes, content, mistakes = _parsed(text)
+    return nodes, copy.deepcopy(content), mistakes  # of the nodes only places are read
+
+
+yaml_files._parsed = _parsed_anew
 # How many examples a property gets: the same on every machine, except in the long tier.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("slow", deadline=None, derandomize=True, max_examples=45)

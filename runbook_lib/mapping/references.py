@@ -122,8 +122,8 @@ def _leaf(path: str, entry: Entry, rule_path: str, parents: Parents) -> Rewrite:
 def _place_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
     if len(parts) == 1 and isinstance(parts[0], templates.Hole):
         return _id_leaf(path, parts[0].name, dangling, parents)
-    leaf = _one_id_leaf if len(templates.entries(parts)) == 1 else _text_leaf
-    return leaf(path, parts, dangling, parents)
+    leaf = (_one_id_leaf if len(templates.entries(parts)) == 1 else _text_leaf)(path, parts, dangling, parents)
+    return leaf if dangling in ASKING else _remembering_leaf(leaf)
 
 
 def own_parts(entry: Entry) -> templates.Parts:
@@ -302,6 +302,27 @@ def _text_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parent
         return {"S": write([one["S"] for one in new])}
 
     return leaf
+
+
+def _remembering_leaf(leaf: Rewrite) -> Rewrite:
+    """A leaf that goes by the value alone, and reads no text twice: the items of a partition share its key."""
+    known: dict[str, tuple[dict, list[Found]]] = {}
+
+    def remembering_leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
+        text = value.get("S")
+        if text in known:
+            new, ids = known[text]
+            found += ids
+            return new
+        before, left = len(found), len(unreadable)
+        new = leaf(value, item, found, unreadable)
+        if text and len(unreadable) == left:
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[text] = new, found[before:]
+        return new
+
+    return remembering_leaf
 
 
 def _as_it_is(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:

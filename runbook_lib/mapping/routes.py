@@ -259,16 +259,19 @@ def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[
 
     if not parts:
         return id_of, put_id
-    find = templates.finder(parts)
+    find, last = templates.finder(parts), ("", None)
 
     def id_inside(item: dict) -> dict | None:
+        nonlocal last
         text = item.get(attribute, {}).get("S")
         place = find(text) if text else None
+        last = text, place
         return {"S": text[place[0] : place[1]]} if place else None
 
     def put_inside(target: dict, new: dict) -> None:
         text = target[attribute]["S"]
-        start, end = find(text)
+        known, place = last  # of another item where another thread has read one since
+        start, end = place if known is text else find(text)
         target[attribute] = {"S": text[:start] + new["S"] + text[end:]}
 
     return id_inside, put_inside

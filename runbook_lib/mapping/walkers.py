@@ -237,6 +237,11 @@ class Places:
         if may_go:
             tree[self._GOES] = {}
 
+    @property
+    def are_all(self) -> bool:
+        """Whether a value that is no map and no list may differ as a whole, and that is all."""
+        return self._tree == {self._END: {}}
+
     def differ(self, value: dict, there: dict | None) -> bool:
         """Whether two values differ, and at these paths alone: elsewhere nothing is missing or changed."""
         return there is not None and there is not value and there != value and self._fit(self._tree, value, there)

@@ -6,8 +6,8 @@ drops, is unaccounted. A value that no rule changes is the same object in both i
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from operator import eq, is_, itemgetter
+from itertools import chain, repeat
+from operator import contains, eq, is_, itemgetter, ne
 
 from ..mapping.model import Entry, FieldRule, default_of, made_of
 from ..mapping.routes import Route, Row
@@ -220,8 +220,16 @@ class Ledger:
             return {"rewritten": made} | ({stays: same} if same else {})
         if name in self._inside and not (rule and (rule.derives or rule.has_default)):
             places, cut = self._inside[name], name in self._cut
-            looks = zip(values, there, new, strict=True)
-            made = sum([(cut or one is not None) and places.differ(value, now) for value, now, one in looks])
+            if (
+                places.are_all
+                and None not in new
+                and all(there)
+                and all(map(contains, chain(values, there), repeat("S")))
+            ):
+                made = sum(map(ne, values, there))
+            else:
+                looks = zip(values, there, new, strict=True)
+                made = sum([(cut or one is not None) and places.differ(value, now) for value, now, one in looks])
             return {"rewritten": made} | ({stays: same} if same else {}) if same + made == number else {}
         derive = self._derived.get(field)
         if (
@@ -285,11 +293,11 @@ class Ledger:
         if there is None or self._id_in is None:
             return there is not None and (there.get("S") or text_of(there)) == row.new_id
         old, new = value.get("S", ""), there.get("S", "")
-        was, now = self._id_in(old), self._id_in(new)
-        if not was or not now or new[now[0] : now[1]] != row.new_id:
-            return False
-        beside = self._id in self._tops.values()
-        return beside or (old[: was[0]], old[was[1] :]) == (new[: now[0]], new[now[1] :])
+        if self._id in self._tops.values():
+            now = self._id_in(new)
+            return now is not None and new[now[0] : now[1]] == row.new_id
+        was = self._id_in(old)
+        return was is not None and new == old[: was[0]] + row.new_id + old[was[1] :]
 
     def _renewed(self, value: dict, row: Row) -> dict:
         """The value of the id attribute with the row's new id in the place of the old one; the value itself where it has none."""

@@ -264,6 +264,17 @@ def test_any_text_in_a_template():
     assert row.unreadable == ["SK"]  # the id is 1, or 1#a
 
 
+def test_a_text_that_several_items_hold_counts_in_each():
+    """Read once, in each item it is a reference of its own; what cannot be read counts each time, too."""
+    text = HEAD + "  Items: {id: sku}\n  Lines: {id: null, references: {PK: 'SHIP#{Items}', SK: 'SHIP#{*}#{Items}'}}\n"
+    route = routes_of(text, keys=dict.fromkeys(("Items", "Lines"), KEYS))["Lines"].route
+    rows = [route({"PK": {"S": "SHIP#1"}, "SK": {"S": sort}}) for sort in ("SHIP#a#2", "SHIP#a#2", "2", "2")]
+    olds = [[(found.path, found.old["S"]) for found in row.references] for row in rows]
+    assert olds == [[("PK", "1"), ("SK", "2")]] * 2 + [[("PK", "1")]] * 2
+    assert [row.unreadable for row in rows] == [[], [], ["SK"], ["SK"]]
+    assert [row.item["SK"]["S"] for row in rows] == [f"SHIP#a#{new('Items', '2')}"] * 2 + ["2"] * 2
+
+
 def test_the_entry_whose_source_holds_the_id():
     """None: dangling, mapped as the first. Several: the first, and counted."""
     held = {("Orders", "o"), ("Items", "i"), ("Orders", "both"), ("Items", "both")}

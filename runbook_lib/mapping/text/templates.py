@@ -217,28 +217,14 @@ def finder(parts: Parts) -> Callable[[str], tuple[int, int] | None]:
     """A function from a text to where the one hole that is not ANY begins and ends in it; None where it does not match."""
     between = literals(parts)
     are_any = [hole.name == ANY for hole in holes(parts)]
-    head, tail, size = between[0], between[-1], sum(map(len, between))
-    if not any(are_any):
-
-        def find(text: str) -> tuple[int, int] | None:
-            if len(text) > size and text.startswith(head) and text.endswith(tail):
-                return len(head), len(text) - len(tail)
-            return None
-
-        return find
     if not are_any[-1]:  # each ANY ends where its literal first stands, and the hole takes what is left
-        separators = between[1:-1]
+        head, *separators, tail = map(re.escape, between)
+        skipped = "".join([f"(?>.*?{separator})" for separator in separators])
+        match = re.compile(f"{head}{skipped}(.+){tail}", re.DOTALL).fullmatch
 
         def find_last(text: str) -> tuple[int, int] | None:
-            at, end = len(head), len(text) - len(tail)
-            if not (text.startswith(head) and text.endswith(tail)):
-                return None
-            for separator in separators:
-                place = text.find(separator, at, end)
-                if place < 0:
-                    return None
-                at = place + len(separator)
-            return (at, end) if at < end else None
+            found = match(text)
+            return found.span(1) if found else None
 
         return find_last
     read, number = reader(parts), are_any.index(False)
