@@ -44,8 +44,8 @@ lab: install ## JupyterLab on the made-up data
 test: install ## the default tests
 	@$(PYTEST) $(PARALLEL) -m "not slow and not long"
 
-test-slow: install engines ## the slow tests: other engines, processes, faults, browser; more examples of each property
-	@$(PYTEST) $(PARALLEL) -m "(slow or hypothesis) and not long" --hypothesis-profile slow
+test-slow: install engines ## the slow tests: other engines, processes, faults, browser
+	@$(PYTEST) $(PARALLEL) -m "slow and not long"
 
 test-long: install engines ## soak, every call, properties at large: an hour, and another seed each time
 	@echo "seed $(SEED), $(EXAMPLES) examples; again: make test-long SEED=$(SEED) EXAMPLES=$(EXAMPLES)"

@@ -38,7 +38,6 @@ def _parsed_anew(text):
 yaml_files._parsed = _parsed_anew
 # How many examples a property gets: the same on every machine, except in the long tier.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
-settings.register_profile("slow", deadline=None, derandomize=True, max_examples=45)
 settings.register_profile("long", deadline=None, max_examples=1500)
 settings.load_profile("default")
 
