@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MappingError, Quarantine
-from ..values import MAX_LEVELS, canonical, canonical_number, is_empty, serialize
+from ..values import MAX_LEVELS, canonical, canonical_number, equal
 from ..yaml_files import read_whole, suggest
 from .fields import feeding
 from .model import Code, Entry, EntryModel, FieldRule
 from .text import templates
 from .text.paths import VALUES, Steps, members
-from .walkers import Rewrite, walkers
+from .walkers import standing
 
 LONGEST = 300  # characters of the user's own reason
 _FORM = re.compile(r"([^/\\:]+\.py):([^\W\d]\w*)")
@@ -310,38 +310,22 @@ def _guard(entry: Entry, table_key: Collection[str]) -> Callable[[dict, dict], N
     for steps, what in places:
         for top, *below in _stand(steps, model):
             kept[top].append((what, tuple(below)))
-    guards = [
-        (name, [(what, walkers([(below, what, _collect)])) for what, below in dict.fromkeys(here)])
-        for name, here in kept.items()
-    ]
+    guards = [(name, [*dict.fromkeys(here)]) for name, here in kept.items()]
 
     def check(before: dict, after: dict) -> None:
         for name, here in guards:
             was, now = before.get(name), after.get(name)
             if was is now:
                 continue
-            for what, ways in here:
-                if _at_end(ways, was) != _at_end(ways, now):
-                    raise Quarantine(name, f"the transform changes {what}; let it leave that as it is")
+            for what, below in here:
+                then, there = dict(standing(was, below)), dict(standing(now, below))
+                if then.keys() == there.keys() and all(equal(value, there[place]) for place, value in then.items()):
+                    continue
+                if sorted(map(repr, then.values())) == sorted(map(repr, there.values())):
+                    raise Quarantine(name, f"the transform moves {what}; let it leave each one at its place")
+                raise Quarantine(name, f"the transform changes {what}; let it leave that as it is")
 
     return check
-
-
-def _collect(value: dict, item: dict, found: list, unreadable: list[str]) -> dict:
-    if not is_empty(value):
-        found.append(value)
-    return value
-
-
-def _at_end(ways: list[Rewrite], value: dict | None) -> list[bytes]:
-    """What stands at the ends of a path, in an order that does not depend on the item's."""
-    found: list[dict] = []
-    for way in ways if value is not None else ():
-        way(value, {}, found, [])
-    try:
-        return sorted(serialize(canonical(one)) for one in found)
-    except ValueError as problem:
-        raise Quarantine("", f"it holds {problem}") from None
 
 
 def _stand(steps: Steps, model: EntryModel) -> Iterator[Steps]:

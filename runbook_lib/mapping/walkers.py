@@ -5,13 +5,13 @@ parts are new objects, and the old and the new item share the rest.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from typing import Any, NamedTuple
 
 from ..errors import NotJson, Quarantine
 from ..values import SETS, is_empty
-from .text.json_text import TAKE_OUT, Paths, quote, rewrite_all
+from .text.json_text import TAKE_OUT, Paths, decoded, quote, rewrite_all
 from .text.paths import EACH, JSON, KEYS, VALUES, Split
 
 NULL = {"NULL": True}
@@ -61,6 +61,43 @@ def taking_out(paths: Iterable[tuple]) -> Callable[[dict], dict] | None:
         return item
 
     return take_out
+
+
+def standing(value: dict | None, steps: tuple, at: tuple = ()) -> Iterator[tuple[tuple, dict]]:
+    """Where and what stands at a path below a value: (names and indexes that lead there, typed value).
+
+    Null and empty values are left out. A set is one value, and so are the names of a map, because they have no order; and JSON
+    text that is too deep to be read.
+    """
+    if value is None or is_empty(value):
+        return
+    if not steps:
+        yield at, value
+        return
+    step, *rest = steps
+    ((letter, content),) = value.items()
+    inner: Iterable[tuple[Any, dict]] = ()
+    if step is EACH and letter in SETS and not rest:
+        yield at, value
+    elif step is KEYS and letter == "M":
+        yield at, {"M": dict.fromkeys(content, NULL)}
+    elif step is JSON and letter == "S":
+        try:
+            inner = [(JSON, decoded(content))]
+        except NotJson:  # nothing in it is a reference
+            return
+        except RecursionError:
+            yield at, value
+    elif step is EACH and letter == "L":
+        inner = enumerate(content)
+    elif isinstance(step, Split) and letter == "S":
+        inner, rest = enumerate({"S": part.strip()} for part in content.split(step.separator)), rest[1:]  # past EACH
+    elif step is VALUES and letter == "M":
+        inner = content.items()
+    elif letter == "M" and step in content:
+        inner = [(step, content[step])]
+    for place, one in inner:
+        yield from standing(one, rest, (*at, place))
 
 
 def _gone(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:

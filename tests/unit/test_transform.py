@@ -290,8 +290,14 @@ REFERRING = {
     "m": {"M": {"p2": {"S": "x"}}},
     "label": {"S": "for p1."},
     "nil": {"NULL": True},
+    "plain": {"L": [{"S": "p1"}, {"S": "p2"}, {"S": "p2"}]},
+    "jl": {"S": '[{"p": 7}, {"p": "p2"}, {}]'},
+    "parts": {"S": "p1, p2"},
+    "v": {"M": {"a": {"S": "p1"}, "b": {"S": "p2"}}},
+    "some": {"L": [{"M": {"p": {"S": "p1"}}}, {"M": {}}]},
 }
-PATHS = "p: P, 'l[].p': P, 's[]': P, 'j:json.p': P, 'm{keys}': P, label: 'for {P}.', nil: P"
+PATHS = "p: P, 'l[].p': P, 's[]': P, 'j:json.p': P, 'm{keys}': P, label: 'for {P}.', nil: P, "
+PATHS += "'plain[]': P, 'jl:json[].p': P, 'parts:split(,)[]': P, 'v{}': P, 'some[].p': P"
 
 
 @pytest.mark.parametrize(
@@ -318,12 +324,50 @@ def test_references_stay_at_their_paths(body, attribute, path):
 
 
 @pytest.mark.parametrize(
+    ("body", "attribute", "path"),
+    [
+        ("item['l'].reverse()", "l", "l[].p"),
+        ("a, b = item['l']\na['p'], b['p'] = b['p'], a['p']", "l", "l[].p"),
+        ("item['plain'].sort(key=item['plain'].count)\nitem['plain'].reverse()", "plain", "plain[]"),
+        ("item['plain'].insert(0, None)", "plain", "plain[]"),
+        ("a, b = item['some']\nb['p'] = a.pop('p')", "some", "some[].p"),
+        ("import json\nitem['jl'] = json.dumps(json.loads(item['jl'])[::-1])", "jl", "jl:json[].p"),
+        ("item['parts'] = ', '.join(item['parts'].split(', ')[::-1])", "parts", "parts:split(,)[]"),
+        ("item['v'] = dict(zip(item['v'], reversed(item['v'].values())))", "v", "v{}"),
+        ("item['v'] = {name.upper(): one for name, one in item['v'].items()}", "v", "v{}"),
+    ],
+)
+def test_references_stay_at_their_places(body, attribute, path):
+    """None takes the place of another: not in a list, not under the name of another, not beside what it did not stand beside."""
+    found = refused(body + "\nreturn item", REFERRING, COPY % PATHS)
+    assert found == (attribute, f"the transform moves the reference {path}; let it leave each one at its place")
+
+
+def test_an_element_that_holds_a_reference_is_not_taken_out():
+    """Nor is one made equal to another, or given the id as another type; behind the last, elements may come and go."""
+    for body in ("del item['plain'][0]", "del item['plain'][2]", "item['jl'] = item['jl'].replace('7', '\"7\"')"):
+        attribute, reason = refused(body + "\nreturn item", REFERRING, COPY % PATHS)
+        assert reason.startswith(f"the transform changes the reference {attribute}")
+    assert made("del item['some'][1]\nreturn item", REFERRING, COPY % PATHS).item["some"]["L"][1:] == []
+
+
+def test_json_text_that_is_none_or_too_deep_may_not_hide_a_change():
+    """What is no JSON holds no reference; what is too deep to be looked at stays as a whole."""
+    text = COPY % "'j:json.p': P"
+    assert made("item['j'] = '{}'\nreturn item", {"j": {"S": "{p"}}, text).item["j"] == {"S": "{}"}
+    deep = '{"p": "p1", "n": ' + "[" * 990 + "]" * 990 + "}"
+    assert refused("item['j'] = item['j'].replace('p', 'q')\nreturn item", {"j": {"S": deep}}, text)[0] == "j"
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "item['l'][1]['n'] = 5",
-        "item['l'].reverse()",
         "item['l'].append({'n': 5})",
-        "import json\nitem['j'] = json.dumps({**json.loads(item['j']), 'n': 5})",
+        "import json\nitem['j'] = json.dumps({'n': 5, **json.loads(item['j'])}, indent=1)",
+        "item['l'] = [dict(reversed(one.items()), x=1) for one in item['l']]",
+        "item['s'] = set(reversed(sorted(item['s'])))\nitem['new'] = 1",
+        "item['parts'] = item['parts'].replace(' ', '')",
         "item['m'] = {name: 'other' for name in item['m']}",
         "del item['nil']",
         "item['new'] = item['p']",

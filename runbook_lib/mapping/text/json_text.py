@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import Any
 
 import orjson
 
@@ -95,6 +96,24 @@ def rewrite_all(text: str, paths: Paths, replace: ReplaceAt) -> str:
         pieces += text[done:start], raw
         done = end
     return "".join([*pieces, text[done:]])
+
+
+def decoded(text: str) -> dict:
+    """JSON text as a typed value, its numbers as they are written. Raises NotJson, and RecursionError where it is too deep."""
+    try:
+        return _typed(_decoder.decode(text))
+    except json.JSONDecodeError:
+        raise NotJson("not JSON") from None
+
+
+def _typed(value: Any) -> dict:
+    if isinstance(value, list):
+        return {"L": [_typed(one) for one in value]}
+    if isinstance(value, dict):
+        return {"M": {name: _typed(one) for name, one in value.items()}}
+    if value is None:
+        return {"NULL": True}
+    return {"BOOL" if isinstance(value, bool) else "N" if isinstance(value, _Literal) else "S": value}
 
 
 def quote(content: str, like: str = "") -> str:
