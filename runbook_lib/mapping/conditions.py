@@ -5,13 +5,15 @@ A condition compares the value at a path through maps. What it says is a value, 
 text and binary by their bytes. An absent attribute meets no condition, so it meets every `not`.
 """
 
-from collections.abc import Callable
-from decimal import Decimal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal, localcontext
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ..values import canonical_number, equal, from_python, order
-from ..yaml_files import bare, suggest
-from .text import paths
+from ..yaml_files import bare, scalar, suggest
+from .text import paths, templates
 
 EQUAL, BEGINS_WITH, EXISTS, NOT, BETWEEN = "=", "begins_with", "exists", "not", "between"
 ORDERED = {
@@ -76,7 +78,11 @@ def _tests(wanted: Any, letter: str | None) -> tuple[Comparison, ...]:
         raise ValueError(f"compares with nothing; give a value, or one of {', '.join(WORDS)}")
     if not wanted.keys() & {*WORDS, *_INSTEAD} and all(operand is None for operand in wanted.values()):
         raise ValueError(bare(wanted))
-    return tuple(_test(word, operand, letter) for word, operand in wanted.items())
+    tests = tuple(_test(word, operand, letter) for word, operand in wanted.items())
+    if letter != "B" and not any(map(_all(tests), _representatives(tests))):
+        mend = " together; correct them, or give each an entry of its own" if len(wanted) > 1 else "; correct its value"
+        raise ValueError(f"no value meets {' and '.join(wanted)}{mend}")
+    return tests
 
 
 def _test(word: str, operand: Any, letter: str | None) -> Comparison:
@@ -117,10 +123,19 @@ def _typed(value: Any, letter: str | None) -> dict:
         return {"S": str(value)}
     if letter in ("N", "B") and isinstance(value, str):
         return {"N": canonical_number(value)} if letter == "N" else {"B": value}
+    value = templates.constant(value, _instead(value))
     try:
         return from_python(value)
     except ValueError as problem:
         raise ValueError(f"{problem}; write a value that DynamoDB can hold") from None
+
+
+def _instead(value: Any) -> str:
+    """What to write for a text with holes, which no condition fills in."""
+    before, _, after = value.partition("{") if isinstance(value, str) else ("", "", "")
+    if before:
+        return f"write {{begins_with: {scalar(before)}}}"
+    return "write {exists: true}" if after.endswith("}") and after.count("}") == 1 else "ask for another attribute"
 
 
 def holds(conditions: tuple[Condition, ...]) -> Callable[[dict], bool]:
@@ -168,6 +183,43 @@ def _meets(test: Comparison) -> Meets:
         return lambda value: value is not None and letter in value and others[0] <= order(value) <= others[1]
     compare, (other,) = ORDERED[test.word], others
     return lambda value: value is not None and letter in value and compare(order(value), other)
+
+
+def contradiction(conditions: Sequence[Condition]) -> tuple[int, int] | None:
+    """The numbers of two conditions that no item meets: one wants a map of which the other says that it is none."""
+    for inner, one in enumerate(conditions):
+        for outer, other in enumerate(conditions):
+            is_inside = len(other.path) < len(one.path) and one.path[: len(other.path)] == other.path
+            maps = [{"M": {"": {}}}, *(value for value in _operands(other.tests) if "M" in value)]
+            if is_inside and not _all(one.tests)(None) and not any(map(_all(other.tests), maps)):
+                return inner, outer
+    return None
+
+
+def _representatives(tests: tuple[Comparison, ...]) -> list[dict | None]:
+    """A value of each kind that tests can tell apart: if they hold for none of these, they hold for none at all."""
+    known = [*_operands(tests)]
+    texts = {""} | {value["S"] for value in known if "S" in value}
+    numbers = sorted({Decimal(value["N"]) for value in known if "N" in value})
+    with localcontext(prec=300):  # the exponents of two numbers differ by 255 at most
+        between = [(one + other) / 2 for one, other in pairwise(numbers)]
+        around = [numbers[0] - 1, numbers[-1] + 1] if numbers else []
+    cuts = {cut for text in texts for cut in (text, f"{text}\0", _after(text))}
+    plain = [{"S": text} for text in cuts] + [{"N": format(number, "f")} for number in (*between, *around)]
+    return [None, *known, *plain, {"NULL": True}, {"BOOL": True}, {"BOOL": False}, {"SS": ["\0"]}]
+
+
+def _operands(tests: tuple[Comparison, ...]) -> Iterator[dict]:
+    for test in tests:
+        yield from test.values
+        yield from _operands(test.tests)
+
+
+def _after(prefix: str) -> str:
+    """The first text after all that begin so; "" after which there is none."""
+    whole = prefix.rstrip(chr(sys.maxunicode))
+    last = ord(whole[-1]) + 1 if whole else 0
+    return whole and whole[:-1] + chr(0xE000 if last == 0xD800 else last)  # no text holds a half character
 
 
 def _is_any(choices: tuple[dict, ...]) -> Meets:

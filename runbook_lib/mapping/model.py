@@ -95,13 +95,18 @@ class FieldRule(Strict):
 
     @cached_property
     def constant(self) -> dict:
-        """That value, typed. Raises ValueError where DynamoDB cannot hold it."""
-        return from_python(self.value)
+        """That value, typed. Raises ValueError where DynamoDB cannot hold it, or it has holes."""
+        is_text = isinstance(self.value, str)
+        return _constant(self.value, "write it without {value: …}" if is_text else "build it by `transform`")
 
     @cached_property
     def constants(self) -> dict[str, dict]:
-        """Text → the typed value that `values` gives for it. Raises ValueError where DynamoDB cannot hold one."""
-        return {text: from_python(value) for text, value in (self.values or {}).items()}
+        """Text → the typed value that `values` gives for it. Raises ValueError as `constant` does."""
+        return {text: self.constant_for(text) for text in self.values or {}}
+
+    def constant_for(self, text: str) -> dict:
+        """The typed value that `values` gives for a text. Raises ValueError as `constant` does."""
+        return _constant(self.values[text], "give a value without it")
 
     @cached_property
     def steps(self) -> Steps:
@@ -143,6 +148,11 @@ class FieldRule(Strict):
     def has_default(self) -> bool:
         """Whether the rule gives a default (which may be null)."""
         return "default" in self.model_fields_set
+
+    @cached_property
+    def plain_default(self) -> dict:
+        """The default as it is written, typed. Raises ValueError as `constant` does."""
+        return _constant(self.default, "give a default without it")
 
     @property
     def falls_back(self) -> bool:
@@ -336,9 +346,18 @@ class Mapping:
                 raise MappingError(f"{self.file}: no entry {name!r}{suggest(name, list(self.entries))}")
 
 
+def _constant(value: Any, instead: str) -> dict:
+    """A plain value, typed. Raises ValueError, what is wrong and what to write."""
+    value = templates.constant(value, instead)
+    try:
+        return from_python(value)
+    except ValueError as problem:
+        raise ValueError(f"{problem}; write a value that DynamoDB can hold") from None
+
+
 def default_of(rule: FieldRule) -> dict:
     """A rule's default as a typed value, of the rule's type, or null. Raises ValueError where it does not convert."""
-    default = from_python(rule.default)
+    default = rule.plain_default
     if rule.type == DATETIME and rule.default is not None:
         datetimes.check_default(default, rule.write)
     elif rule.type and rule.default is not None:

@@ -148,6 +148,25 @@ def test_key_values_are_read_as_the_keys_type():
             read_key("n", wanted, "N")
 
 
+@given(
+    comparable, comparable, comparable, st.sampled_from(["lt", "le", "gt", "ge"]), st.sampled_from(["lt", "gt", "ge"])
+)
+def test_words_that_some_value_meets_are_not_refused(value, low, high, word, other):
+    """Whatever they are: only what no value meets is."""
+    words = {word: plain(low), "not": {other: plain(high)}} if word == other else {word: plain(low), other: plain(high)}
+    assume(None not in (plain(low), plain(high)))
+    tests = [Comparison(word, (low,)), Comparison(other, (high,))]
+    if word == other:
+        tests[1] = Comparison("not", (), (tests[1],))
+    if holds((Condition(("a",), tuple(tests)),))({"a": value}):
+        assert read("a", words).tests
+
+
+def plain(value):
+    """As YAML would have it; None where YAML has no such value."""
+    return value.get("S", Decimal(value["N"]) if "N" in value else None)
+
+
 def test_values_are_typed_as_yaml_types_them():
     """As everywhere in the file."""
     assert read("a", {"lt": Decimal("1.50")}).tests == (Comparison("lt", (from_python(Decimal("1.5")),)),)

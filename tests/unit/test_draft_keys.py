@@ -151,6 +151,10 @@ def test_words_that_are_no_names_of_yaml_are_quoted():
     ]
     draft = drafted(items)
     assert each_once(draft, items)
+    items = [one | {"__typename": s(f"{{{next(name for name in one if name.startswith('own'))}}}")} for one in items]
+    draft = drafted(items)
+    assert each_once(draft, items)
+    assert {"__typename": "{{ownNO}}"} in where(draft).values()
 
 
 SEGMENTS = st.sampled_from(

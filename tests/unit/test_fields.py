@@ -69,7 +69,7 @@ def told(fields: str, *source: dict, more: str = "rest: more") -> dict[str, dict
         ("[]", {"L": []}),
         ("[1, [a]]", {"L": [{"N": "1"}, {"L": [{"S": "a"}]}]}),
         ("{a: {b: null}}", {"M": {"a": {"M": {"b": NULL}}}}),
-        ("'{a}'", {"S": "{a}"}),
+        ("'{{a}}'", {"S": "{a}"}),
     ],
 )
 def test_a_constant_has_the_type_it_is_written_in(written, value):

@@ -253,15 +253,15 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("drop: x"), "tables.Leads.drop is 'x'; write a list, as in [a, b]."),
         (
             entry("fields: {a: {from: b, default: .nan}}"),
-            "tables.Leads.fields.a: not a finite number; write a value that DynamoDB can hold.",
+            "tables.Leads.fields.a.default: not a finite number; write a value that DynamoDB can hold.",
         ),
         (
             entry(f"fields: {{a: {{from: b, default: {'1' * 39}}}}}"),
-            "tables.Leads.fields.a: a number of more than 38 digits; write a value that DynamoDB can hold.",
+            "tables.Leads.fields.a.default: a number of more than 38 digits; write a value that DynamoDB can hold.",
         ),
         (
             entry("fields: {a: {from: b, default: !!binary aGk=}}"),
-            "tables.Leads.fields.a: a value of type bytes; write a value that DynamoDB can hold.",
+            "tables.Leads.fields.a.default: a value of type bytes; write a value that DynamoDB can hold.",
         ),
         (
             entry("fields: {a: {from: b, type: number, default: many}}"),

@@ -19,6 +19,12 @@ FORMATS = "needs one of uuid, short, number, number15 in braces, as in CUS-{shor
 INDENT = "is an option, and stands where a field should; indent it elsewhere, or write"
 
 
+NOT_FILLED = "is filled in only where a template stands"
+
+
+BRACES = "or write {{h}} for the braces."
+
+
 def bare(inside):
     return f"is a map, because {{{inside}}} stands there without quotes; {TEXT_QUOTES}"
 
@@ -129,6 +135,49 @@ def entry(body):
             "where: {a: {exists: 'yes'}}",
             "5: tables.Leads.where.a: exists: 'yes' is neither true nor false; write one of them.",
         ),
+        *(
+            (
+                f"where: {{a: {{{words}}}}}",
+                f"5: tables.Leads.where.a: no value meets {said} together; correct them, or ",
+            )
+            for words, said in {
+                "gt: 9, lt: 5": "gt and lt",
+                "ge: 5, lt: 5": "ge and lt",
+                "gt: 5, lt: x": "gt and lt",
+                "between: [1, 3], gt: 3": "between and gt",
+                "exists: false, begins_with: x": "exists and begins_with",
+                "exists: true, not: {exists: true}": "exists and not",
+                "begins_with: ab, not: {begins_with: a}": "begins_with and not",
+                "begins_with: b, lt: a": "begins_with and lt",
+                "begins_with: b, ge: c": "begins_with and ge",
+                "ge: 5, le: 5, not: [5, 6]": "ge and le and not",
+                "not: {gt: 9, lt: 5}": "gt and lt",
+                "not: {not: {exists: false, lt: 5}}": "exists and lt",
+            }.items()
+        ),
+        (
+            "where: {a: {lt: ''}}",
+            "5: tables.Leads.where.a: no value meets lt; correct its value.",
+        ),
+        (
+            "queries: {q: {key: {PK: x}, filter: {a: {gt: 9, le: 9}}}}",
+            "5: tables.Leads.queries.q.filter.a: no value meets gt and le together; correct them, or ",
+        ),
+        (
+            "where: {a.b.c: x, a.b: {begins_with: y}}",
+            "5: tables.Leads.where.a.b.c is inside a.b, which the condition beside it says is no map; remove one of them.",
+        ),
+        # conditions take no templates
+        (
+            "where: {SK: 'ORDER#{*}'}",
+            f'5: tables.Leads.where.SK: {{*}} {NOT_FILLED}; write {{begins_with: "ORDER#"}}, or ',
+        ),
+        ("where: {SK: [x, '{*}']}", f"5: tables.Leads.where.SK: {{*}} {NOT_FILLED}; write {{exists: true}}, or "),
+        ("where: {SK: '{h}#x'}", f"5: tables.Leads.where.SK: {{h}} {NOT_FILLED}; ask for another attribute, {BRACES}"),
+        (
+            "queries: {q: {key: {PK: 'ORG#{Contacts}'}}}",
+            f'5: tables.Leads.queries.q.key.PK: {{Contacts}} {NOT_FILLED}; write {{begins_with: "ORG#"}}, or ',
+        ),
         ("where: {a: {not: {}}}", f"5: tables.Leads.where.a: compares with nothing; {VALUE}"),
         # ids
         ("id: {in: PK}", "5: tables.Leads.id.as is missing; add it."),
@@ -186,6 +235,23 @@ def entry(body):
         (
             'drop: ["a:json.b"]',
             "5: tables.Leads.drop.a:json.b: drop leaves out attributes, members of maps and elements; ",
+        ),
+        # text with holes where nothing fills them
+        (
+            "fields: {a: {value: 'X#{h}'}}",
+            f"5: tables.Leads.fields.a.value: {{h}} {NOT_FILLED}; write it without {{value: …}}, {BRACES}",
+        ),
+        (
+            "fields: {a: {value: [{by: '{user|none}'}]}}",
+            f"5: tables.Leads.fields.a.value: {{user|none}} {NOT_FILLED}; build it by `transform`, ",
+        ),
+        (
+            "fields: {a: {from: b, default: '{h}'}}",
+            f"5: tables.Leads.fields.a.default: {{h}} {NOT_FILLED}; give a default without it, {BRACES}",
+        ),
+        (
+            "fields: {a: {from: b, values: {x: 'X {c:%Y}'}}}",
+            f"5: tables.Leads.fields.a.values.x: {{c:%Y}} {NOT_FILLED}; give a value without it, ",
         ),
         # words
         ("expired: skipp", "5: tables.Leads.expired is 'skipp'; use 'copy' or 'skip'."),
@@ -249,6 +315,13 @@ ONE = {"N": "1"}
         # Text: a template without holes, and braces that are written twice.
         ("id: null\nfields: {id: {from: id}, a: id, b: '{{id}}'}", ID, {**ID, "a": {"S": "id"}, "b": {"S": "{id}"}}),
         ("id: null\nfields:\n  id: {from: id}\n  a: x#{id}", ID, {**ID, "a": {"S": "x#l-1"}}),
+        (  # So a constant writes braces; JSON text and a single brace are as they look.
+            "id: null\nfields: {id: {from: id}, a: {value: ['{{x}}', '{\"b\": {\"c\": 1}}']}, "
+            "d: {from: e, default: '{}{ {{f}}'}}",
+            ID,
+            {**ID, "a": {"L": [{"S": "{x}"}, {"S": '{"b": {"c": 1}}'}]}, "d": {"S": "{}{ {f}"}},
+        ),
+        ("id: null\nwhere: {a: '/{{id}}'}", {**ID, "a": {"S": "/{id}"}}, {**ID, "a": {"S": "/{id}"}}),
         # A list in `where` means any of its values; a time is text.
         ("id: null\nwhere: {a: [12:30, x]}", {**ID, "a": {"S": "12:30"}}, {**ID, "a": {"S": "12:30"}}),
         # Block style needs no quotes round [ ] and { } in a path.

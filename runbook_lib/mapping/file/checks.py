@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...errors import Mistake
-from ...values import from_python
 from ...yaml_files import suggest
 from .. import conditions
 from ..create import LIKE_SOURCE, Create
@@ -52,12 +51,6 @@ def _problem(check: Callable[..., Any], *given: Any) -> str | None:
         check(*given)
     except ValueError as problem:
         return str(problem)
-    return None
-
-
-def _cannot_hold(value: Any) -> str | None:
-    if problem := _problem(from_python, value):
-        return f"{problem}; write a value that DynamoDB can hold"
     return None
 
 
@@ -109,7 +102,7 @@ def _of_field(rule: FieldRule, model: EntryModel) -> Mistakes:
         yield Mistake((), f"{what} takes no {', '.join(others)}; remove it, or write {{from: …}} instead")
     elif given == ["value"]:
         if problem := _problem(lambda: rule.constant):
-            yield Mistake(("value",), f"{problem}; write a value that DynamoDB can hold")
+            yield Mistake(("value",), problem)
     elif problem := _problem(templates.parse, rule.template):
         yield Mistake((), problem)
     else:
@@ -143,8 +136,8 @@ def _of_copy(rule: FieldRule, model: EntryModel) -> Mistakes:
         yield Mistake(
             (), f"on_error: rest leaves the value where it is, and drop leaves out {gone[0]}; remove one of them"
         )
-    if says := _cannot_hold(rule.default):
-        yield Mistake((), says)
+    if says := _problem(lambda: rule.plain_default):
+        yield Mistake(("default",), says)
     elif rule.has_default and not unspelt and (says := _problem(default_of, rule)):
         yield Mistake((), f"the default is not a {rule.type}: {says}; correct it")
 
@@ -160,10 +153,10 @@ def _of_values(rule: FieldRule) -> Mistakes:
         yield Mistake(("values",), "gives typed values, so `type` has nothing to convert; remove one of them")
     if not rule.values:
         yield Mistake(("values",), "is empty; give text: value")
-    for text, value in rule.values.items():
+    for text in rule.values:
         if not text:
             yield Mistake(("values",), "an empty value is copied, or takes the default; remove the empty text")
-        if problem := _cannot_hold(value):
+        if problem := _problem(rule.constant_for, text):
             yield Mistake(("values", text), problem)
 
 

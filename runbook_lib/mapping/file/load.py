@@ -210,6 +210,11 @@ class _Reader:
                 self._try(("not_references", path), paths.parse, below + path)
         drops = [self._try(("drop", path), rules.drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
+        if None not in where and (pair := conditions.contradiction(where)):
+            inner, outer = ([*model.where][number] for number in pair)
+            self._say(
+                ("where", inner), f"is inside {outer}, which the condition beside it says is no map; remove one of them"
+            )
         code = None
         if model.transform is not None and (file := self._try(("transform",), code_file, model.transform)):
             code = self._try(("transform",), self._read_beside, file)

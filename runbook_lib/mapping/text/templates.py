@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from . import paths
 
@@ -20,6 +21,8 @@ _DATE = re.compile(
 _UTC_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?)?[Zz]?)?", re.ASCII
 )
+# In text that is no template: what looks like a hole all the same, and how many braces stand around it
+_LIKE_A_HOLE = re.compile(r"(\{+)((?:\*|\w[\w.-]*)(?::%[^{}|]*)?(?:\|[^{}]*)?)(\}+)")
 REMEMBERED = 1000  # days
 ANY = "*"  # the name of a hole that stands for any text
 _DIRECTIVES = {
@@ -85,6 +88,38 @@ def touch(parts: Parts) -> bool:
 def entries(parts: Parts) -> list[Hole]:
     """The holes of a reference's template that name entries: all but ANY."""
     return [hole for hole in holes(parts) if hole.name != ANY]
+
+
+def constant(value: Any, instead: str) -> Any:
+    """A plain value that is no template as it is meant: in its texts, at every depth, `{{name}}` stands for `{name}`.
+
+    Raises ValueError where one has a hole, which nothing would fill. `instead`: what to do.
+    """
+
+    def single(found: re.Match) -> str:
+        before, name, after = found.groups()
+        half, odd = divmod(min(len(before), len(after)), 2)
+        if odd:
+            raise ValueError(
+                f"{{{name}}} is filled in only where a template stands; {instead}, or write {{{{{name}}}}} for the braces"
+            )
+        return f"{before[half:]}{name}{after[half:]}"
+
+    if isinstance(value, str):
+        return _LIKE_A_HOLE.sub(single, value)
+    if isinstance(value, list):
+        return [constant(one, instead) for one in value]
+    return {name: constant(one, instead) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def doubled(text: str) -> str:
+    """A text as it stands where `constant` reads it."""
+
+    def double(found: re.Match) -> str:
+        more = min(len(found[1]), len(found[3]))
+        return f"{'{' * more}{found[0]}{'}' * more}"
+
+    return _LIKE_A_HOLE.sub(double, text)
 
 
 def _hole(inside: str, text: str) -> Hole:

@@ -70,7 +70,9 @@ def grouped(seen: Survey, undivided: frozenset[str]) -> tuple[list[Group], list[
         by = seen.type_attributes[table]
         if table not in undivided and by and _divides(seen, table, by, places):
             divided[table] = [
-                _Kind({escaped(by): value}, [value], place, _legal(value)) for value, place in _kept(places) if value
+                _Kind({escaped(by): keys.asked(value)}, [value], place, _legal(value))
+                for value, place in _kept(places)
+                if value
             ]
         elif table not in undivided and not by and len(kinds := _by_key(seen, table, places)) > 1:
             divided[table] = kinds
@@ -160,7 +162,7 @@ def _separate(one: _Kind, other: _Kind) -> bool:
         for name, text in keys.longer(mine.patterns, theirs.patterns):
             said = mine.where.get(escaped(name), {})
             if isinstance(said, dict) and "not" not in said:
-                mine.where[escaped(name)] = {**said, "not": {"begins_with": text}}
+                mine.where[escaped(name)] = {**said, "not": {"begins_with": keys.asked(text)}}
                 return True
     return False
 

@@ -274,12 +274,17 @@ def conditions(patterns: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, pattern in patterns.items():
         if is_constant(pattern):
-            found[escaped(name)] = pattern
+            found[escaped(name)] = asked(pattern)
         elif literal(pattern):
-            found[escaped(name)] = {"begins_with": literal(pattern)}
+            found[escaped(name)] = {"begins_with": asked(literal(pattern))}
         elif pattern.startswith(ORDERED):
             found[escaped(name)] = {"between": _DIGITS}
     return found
+
+
+def asked(text: str) -> str:
+    """A text as a condition has it."""
+    return templates.doubled(text)
 
 
 def may_both_hold(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
