@@ -218,6 +218,19 @@ def entry(body):
             )
             for to in ("Contacts", "'c#{Contacts}'", "{table_named_by: a}")
         ),
+        *(
+            (
+                f"references:\n  {path}: Contacts",
+                f"6: tables.Leads.references.a:split({separator})[]: takes a separator as it is written, without quotes or "
+                f"a backslash; write :split({said})[].",
+            )
+            for path, separator, said in (
+                ("a:split(';')[]", "';'", ";"),
+                ("""'a:split(";")[]'""", '";"', ";"),
+                ("a:split('')[]", "''", ","),
+                (r"a:split(\|)[]", r"\|", "|"),
+            )
+        ),
         # fields, rest, drop
         (
             "fields: {SK: '{*}'}",

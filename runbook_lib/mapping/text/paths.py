@@ -60,13 +60,26 @@ def parse(path: str) -> Steps:
         if is_name:
             steps.append(_ESCAPED.sub(r"\1", found["name"]))
         elif found["split"]:
-            steps.append(Split(found["split"]))
+            steps.append(_split(found["split"]))
         else:
             steps.append({"each": EACH, "json": JSON, "values": VALUES, "keys": KEYS}[found.lastgroup])
         at = found.end()
     if not steps:
         raise ValueError("is not a path; it is empty; name an attribute")
     return tuple(steps)
+
+
+def _split(separator: str) -> Split:
+    bare = separator
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
+        bare = bare[1:-1]
+    elif len(bare) == 2 and bare[0] == "\\" and not bare[1].isalnum():
+        bare = bare[1]
+    if bare != separator:
+        raise ValueError(
+            f"takes a separator as it is written, without quotes or a backslash; write :split({bare or ','})[]"
+        )
+    return Split(separator)
 
 
 def _mistake(path: str, at: int) -> str:
