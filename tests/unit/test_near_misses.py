@@ -266,6 +266,29 @@ def entry(body):
             "fields: {a: {from: b, values: {x: 'X {c:%Y}'}}}",
             f"5: tables.Leads.fields.a.values.x: {{c:%Y}} {NOT_FILLED}; give a value without it, ",
         ),
+        # a key without a value
+        (
+            "references:\n  a:\n    to: Contacts\n    dangling:",
+            "8: tables.Leads.references.a.dangling is empty; write map, keep, null, remove or stop.",
+        ),
+        *(
+            (
+                body,
+                f"{5 + body.count(chr(10))}: tables.Leads.{place} is empty; write a value, or null if you mean that.",
+            )
+            for body, place in {
+                "id:": "id",
+                "fields:": "fields",
+                "transform:": "transform",
+                "where:\n  a:": "where.a",
+                "where:\n  a:\n  - x\n  -": "where.a.1",
+                "fields:\n  a: {value: }": "fields.a.value",
+                "fields:\n  a: {from: b, default: }": "fields.a.default",
+                "create: {key: {PK: S}, ttl: }": "create.ttl",
+                "queries: {q: {key: {PK: }}}": "queries.q.key.PK",
+            }.items()
+        ),
+        ("source:", "5: tables.Leads.source is missing; name the source table in the entry or in defaults."),
         # words
         ("expired: skipp", "5: tables.Leads.expired is 'skipp'; use 'copy' or 'skip'."),
         ("create: likesource", "5: tables.Leads.create: 'likesource' is unknown; write like_source, or {key: …}."),
@@ -315,7 +338,7 @@ def test_a_file_that_is_built_otherwise_is_refused(text, said):
 
 
 ID = {"id": {"S": "l-1"}}
-ONE = {"N": "1"}
+ONE, NULL = {"N": "1"}, {"NULL": True}
 
 
 @pytest.mark.parametrize(
@@ -325,6 +348,8 @@ ONE = {"N": "1"}
         ("id: null\nrest: a.b\nfields: {id: {from: id}}", {**ID, "x": ONE}, {**ID, "a.b": {"M": {"x": ONE}}}),
         ("id: null\ndrop: [a.b]", {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {}}, "a.b": ONE}),
         ('id: null\ndrop: ["a\\\\.b"]', {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {"b": ONE}}}),
+        # Null where it is written; an entry without rules is empty.
+        ("id: null\nfields: {id: {from: id}, a: {value: ~}, b: {value: null}}", ID, {**ID, "a": NULL, "b": NULL}),
         # Text: a template without holes, and braces that are written twice.
         ("id: null\nfields: {id: {from: id}, a: id, b: '{{id}}'}", ID, {**ID, "a": {"S": "id"}, "b": {"S": "{id}"}}),
         ("id: null\nfields:\n  id: {from: id}\n  a: x#{id}", ID, {**ID, "a": {"S": "x#l-1"}}),

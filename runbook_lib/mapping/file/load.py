@@ -76,6 +76,7 @@ def _mapping(content: dict[str, Any], written: Written, parameters: Parameters) 
     mistakes += check_creates(entries)
     for entry in entries.values():
         mistakes += check_keys(entry, described_keys(entry.model.described))
+    mistakes += [one for one in _empty(written) if one.is_new(mistakes)]
     refuse([*unset, *(one for one in _once(mistakes, content, models) if one.is_new(unset))], written, MappingError)
     resolved = {
         name: [entry.source, entry.target, entry.model.model_dump(by_alias=True, exclude=set(NOT_WRITTEN))]
@@ -138,6 +139,16 @@ def _ambiguous(written: Written) -> Mistakes:
         ):
             read = "true" if node.value.lower() in ("yes", "on") else "false"
             yield Mistake(place, f"{node.value} without quotes means {read}; write {read}, or put the text in quotes")
+
+
+def _empty(written: Written) -> Mistakes:
+    """Keys of entries without a value, which YAML reads as null, and null may mean much."""
+    for place, node in written.scalars():
+        if node.tag.endswith(":null") and not node.value and place[2 if place[0] == "tables" else 1 :]:
+            words = (
+                "map, keep, null, remove or stop" if place[-1] == "dangling" else "a value, or null if you mean that"
+            )
+            yield Mistake(place, f"is empty; write {words}")
 
 
 def _once(mistakes: list[Mistake], content: dict[str, Any], models: dict[str, EntryModel]) -> list[Mistake]:
