@@ -359,8 +359,8 @@ def default_of(rule: FieldRule) -> dict:
     """A rule's default as a typed value, of the rule's type, or null. Raises ValueError where it does not convert."""
     default = rule.plain_default
     if rule.type == DATETIME and rule.default is not None:
-        datetimes.check_default(default, rule.write)
-    elif rule.type and rule.default is not None:
+        return datetimes.default_as(default, rule.read, rule.write)
+    if rule.type and rule.default is not None:
         return convert(default, rule.type)
     return default
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import texts, values
 
 from runbook_lib.mapping.text import datetimes
-from runbook_lib.mapping.text.datetimes import check_default, conversion, spelling
+from runbook_lib.mapping.text.datetimes import conversion, default_as, spelling
 from runbook_lib.values import canonical_number
 
 SPELLINGS = [
@@ -148,7 +148,6 @@ def test_conversions(read, write, value, made):
         ("%Y%j", {"S": "2023000"}),
         ("%Y%j", {"S": "9999366"}),
         ("%Y-%m-%d %j", {"S": "2024-02-01 033"}),
-        ("%d.%m.%Y %Y", {"S": "01.02.2024 2025"}),
         ("%Y-%m-%d %H", {"S": "2024-02-01 24"}),
         ("%Y-%m-%d %H", {"S": "2024-02-01 5"}),
     ],
@@ -203,23 +202,32 @@ def test_a_spelling_that_cannot_work_is_refused(word, sentence):
 
 
 @pytest.mark.parametrize(
-    ("value", "write", "problem"),
+    ("value", "read", "write", "made"),
     [
-        ({"N": "0"}, "epoch_seconds", None),
-        ({"S": "0"}, "epoch_seconds", "epoch_seconds writes a number"),
-        ({"S": "1.1.1970"}, "%d.%m.%Y", None),
-        ({"S": "none"}, "%d.%m.%Y", "text that is not spelt %d.%m.%Y"),
-        ({"S": "1970-01-01"}, "iso", None),
-        ({"N": "0"}, "iso", "iso writes text"),
+        ({"N": "0"}, "iso", "epoch_seconds", {"N": "0"}),
+        ({"S": "0"}, "iso", "epoch_seconds", {"N": "0"}),
+        ({"S": "1.1.1970"}, "iso", "%d.%m.%Y", {"S": "01.01.1970"}),
+        (
+            {"S": "02.01.1970"},
+            "%m.%d.%Y",
+            "%d.%m.%Y",
+            {"S": "02.01.1970"},
+        ),  # both could read it: it is spelt as `write`
+        ({"S": "1970-01-01"}, "epoch_seconds", "iso", {"S": "1970-01-01T00:00:00Z"}),
+        ({"N": "0"}, "epoch_seconds", "iso", {"S": "1970-01-01T00:00:00Z"}),
+        ({"S": "1970-01-02"}, "iso", "epoch_millis", {"N": "86400000"}),
+        ({"S": "none"}, "iso", "%d.%m.%Y", None),
+        ({"N": "0"}, "%d.%m.%Y", "iso", None),
+        ({"N": "0.5"}, "iso", "epoch_seconds", None),
     ],
 )
-def test_a_default_is_what_could_have_been_written(value, write, problem):
-    """Given as it is to be written."""
-    if problem is None:
-        check_default(value, write)
+def test_a_default_is_written_as_any_other_value(value, read, write, made):
+    """It may be given as it is to be written, or as values are read."""
+    if made is not None:
+        assert default_as(value, read, write) == made
     else:
-        with pytest.raises(ValueError, match=f"^{problem}$"):
-            check_default(value, write)
+        with pytest.raises(ValueError, match=f"^it is spelt neither as `write: {write}` says nor as `read: {read}`$"):
+            default_as(value, read, write)
 
 
 def test_the_oracle_agrees_with_python():

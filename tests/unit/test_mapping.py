@@ -601,12 +601,13 @@ SPELT = "write epoch_seconds, epoch_millis, iso or a format such as '%d.%m.%Y'"
             ".a.write: belongs to `type: datetime`; add that, or remove write.",
         ),
         (
-            "fields: {a: {from: b, type: datetime, read: iso, write: '%d.%m.%Y', default: 1970-01-01}}",
-            ".a: the default is not a datetime: text that is not spelt %d.%m.%Y; correct it.",
+            "fields: {a: {from: b, type: datetime, read: iso, write: '%d.%m.%Y', default: 1970/01/01}}",
+            ".a: the default is not a datetime: it is spelt neither as `write: %d.%m.%Y` says nor as `read: iso`; correct it.",
         ),
         (
-            "fields: {a: {from: b, type: datetime, read: iso, write: epoch_seconds, default: '0'}}",
-            ".a: the default is not a datetime: epoch_seconds writes a number; correct it.",
+            "fields: {a: {from: b, type: datetime, read: iso, write: epoch_seconds, default: none}}",
+            ".a: the default is not a datetime: it is spelt neither as `write: epoch_seconds` says nor as `read: iso`; "
+            "correct it.",
         ),
         # on_error
         (

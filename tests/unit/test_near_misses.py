@@ -266,6 +266,15 @@ def entry(body):
             "fields: {a: {from: b, values: {x: 'X {c:%Y}'}}}",
             f"5: tables.Leads.fields.a.values.x: {{c:%Y}} {NOT_FILLED}; give a value without it, ",
         ),
+        # dates
+        (
+            "fields: {a: {from: b, type: datetime, read: '%d%d%m%Y', write: iso}}",
+            "5: tables.Leads.fields.a.read: '%d%d%m%Y': %d stands there twice; write each directive once.",
+        ),
+        (
+            "fields: {a: {from: b, type: datetime, read: iso, write: epoch_seconds, default: none}}",
+            "5: tables.Leads.fields.a: the default is not a datetime: it is spelt neither as ",
+        ),
         # a key without a value
         (
             "references:\n  a:\n    to: Contacts\n    dangling:",
@@ -350,6 +359,14 @@ ONE, NULL = {"N": "1"}, {"NULL": True}
         ('id: null\ndrop: ["a\\\\.b"]', {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {"b": ONE}}}),
         # Null where it is written; an entry without rules is empty.
         ("id: null\nfields: {id: {from: id}, a: {value: ~}, b: {value: null}}", ID, {**ID, "a": NULL, "b": NULL}),
+        # A default is written as any other value is; `write` may say a directive twice.
+        (
+            "id: null\nfields: {id: {from: id}, "
+            "d: {from: d, type: datetime, read: iso, write: '%Y/%d.%m.%Y', default: 1970-01-02}, "
+            "e: {from: e, type: datetime, read: '%d.%m.%Y', write: iso, default: 1.2.1970}}",
+            ID,
+            {**ID, "d": {"S": "1970/02.01.1970"}, "e": {"S": "1970-02-01T00:00:00Z"}},
+        ),
         # Text: a template without holes, and braces that are written twice.
         ("id: null\nfields: {id: {from: id}, a: id, b: '{{id}}'}", ID, {**ID, "a": {"S": "id"}, "b": {"S": "{id}"}}),
         ("id: null\nfields:\n  id: {from: id}\n  a: x#{id}", ID, {**ID, "a": {"S": "x#l-1"}}),

@@ -163,12 +163,12 @@ def _of_values(rule: FieldRule) -> Mistakes:
 def _of_datetime(rule: FieldRule) -> list[Mistake]:
     """`read` and `write` belong to `type: datetime`, and to nothing else."""
     found = []
-    for key, word in (("read", rule.read), ("write", rule.write)):
+    for key, word, check in (("read", rule.read, datetimes.check_read), ("write", rule.write, datetimes.spelling)):
         if rule.type != DATETIME and word is not None:
             found.append(Mistake((key,), f"belongs to `type: {DATETIME}`; add that, or remove {key}"))
         elif rule.type == DATETIME and word is None:
             found.append(Mistake((key,), f"is missing; {datetimes.SPELT}"))
-        elif word is not None and (problem := _problem(datetimes.spelling, word)):
+        elif word is not None and (problem := _problem(check, word)):
             found.append(Mistake((key,), problem))
     return found
 

@@ -6,6 +6,7 @@ since 1970 in UTC, a Decimal; moments lie in the years 1 to 9999.
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal, DecimalException, Inexact, InvalidOperation
 from typing import NamedTuple
@@ -64,12 +65,20 @@ def conversion(read: str, write: str) -> Callable[[dict], dict]:
     return converted
 
 
-def check_default(value: dict, write: str) -> None:
-    """Raises ValueError unless the value is what `write` could have written, as far as it can be read."""
-    known = spelling(write)
-    if known.letter not in value:
-        raise ValueError(f"{write} writes {'a number' if known.letter == 'N' else 'text'}")
-    known.read(value)
+def default_as(value: dict, read: str, write: str) -> dict:
+    """A default as `write` writes it; it is given in that spelling, else in that of `read`. Raises ValueError for any other."""
+    for spelt in (write, read):
+        with suppress(ValueError):
+            return conversion(spelt, write)(value)
+    raise ValueError(f"it is spelt neither as `write: {write}` says nor as `read: {read}`")
+
+
+def check_read(word: str) -> None:
+    """Raises ValueError, what is wrong and what to write, where a spelling cannot be one to read. See `spelling`."""
+    spelling(word)
+    for directive in _WIDTHS:
+        if word not in EPOCHS and word.replace("%%", "").count(directive) > 1:
+            raise ValueError(f"{word!r}: {directive} stands there twice; write each directive once")
 
 
 def _epoch(word: str, digits: int) -> Spelling:
