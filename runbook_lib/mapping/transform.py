@@ -143,6 +143,9 @@ def _function(entry: Entry) -> Callable[[dict], Any]:
     function = code.defined[name]
     if not callable(function):
         raise MappingError(f"{place}: {name} is not a function; write `def {name}(item):`.")
+    for is_wrong, kind, fix in _DEFERRED:
+        if is_wrong(function) or is_wrong(type(function).__call__):
+            raise MappingError(f"{place}: {name} {kind}, which returns no item when it is called; {fix}.")
     try:
         inspect.signature(function).bind({})
     except TypeError:
@@ -150,6 +153,21 @@ def _function(entry: Entry) -> Callable[[dict], Any]:
     except ValueError:  # a builtin does not say what it takes
         pass
     return function
+
+
+_DEFERRED = (  # functions that do nothing when they are called
+    (
+        inspect.iscoroutinefunction,
+        "is an `async def`",
+        "write `def` without `async`, and call nothing that needs `await`",
+    ),
+    (
+        inspect.isasyncgenfunction,
+        "is an `async def` with `yield`",
+        "write `def` without `async`, and `return` the item",
+    ),
+    (inspect.isgeneratorfunction, "is a generator, because it holds `yield`", "`return` the item instead"),
+)
 
 
 def _execute(code: Code) -> None:

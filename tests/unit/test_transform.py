@@ -474,6 +474,14 @@ def test_a_wrong_transform_is_one_sentence(transform, sentence):
         ("def f(): ...", "t.py: f cannot be called with one item; write `def f\\(item\\):`."),
         ("def f(item, more): ...", "t.py: f cannot be called with one item"),
         ("def f(*, item): ...", "t.py: f cannot be called with one item"),
+        (
+            "async def f(item): return item",
+            "tables.A.transform: t.py: f is an `async def`, which returns no item when it is called; write `def` without `async`",
+        ),
+        ("async def f(item): yield item", "t.py: f is an `async def` with `yield`, which returns no item"),
+        ("def f(item): yield item", "t.py: f is a generator, because it holds `yield`, .*; `return` the item instead."),
+        ("class F:\n  async def __call__(self, item): return item\nf = F()", "t.py: f is an `async def`"),
+        ("import functools\ndef g(n, item): yield item\nf = functools.partial(g, 1)", "t.py: f is a generator"),
         ("\nimport nothing_there", "t.py cannot be executed: it, line 2: ModuleNotFoundError: No module named"),
     ],
 )
