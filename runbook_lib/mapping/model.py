@@ -19,7 +19,7 @@ from .conditions import Condition
 from .create import Create, Name, read_create
 from .ids import KEEP, check_format
 from .text import datetimes, templates
-from .text.conversions import TYPES, convert
+from .text.conversions import TYPES, convert, text_meant
 from .text.derivation import DATETIME, Derive, derivation, parse_path
 from .text.paths import JSON, Steps
 from .text.templates import Parts
@@ -93,6 +93,13 @@ class FieldRule(Strict):
         """Whether the rule gives a value (which may be null)."""
         return "value" in self.model_fields_set
 
+    @property
+    def text(self) -> str | None:
+        """The text that it gives every item, or those without a value (its default); None where it gives none."""
+        if self.template is not None:
+            return None if self.holes else "".join(templates.literals(templates.parse(self.template)))
+        return (self.constant if self.is_constant else self.plain_default if self.has_default else {}).get("S")
+
     @cached_property
     def constant(self) -> dict:
         """That value, typed. Raises ValueError where DynamoDB cannot hold it, or it has holes."""
@@ -103,6 +110,11 @@ class FieldRule(Strict):
     def constants(self) -> dict[str, dict]:
         """Text → the typed value that `values` gives for it. Raises ValueError as `constant` does."""
         return {text: self.constant_for(text) for text in self.values or {}}
+
+    def misspelt(self, letter: str) -> dict[str, str]:
+        """Texts of `values` that no value of a type (N, BOOL) is compared as → the text as which what they mean is compared."""
+        found = {text: text_meant(text, letter) for text in self.values or () if self.form is None}
+        return {text: right for text, right in found.items() if right != text}
 
     def constant_for(self, text: str) -> dict:
         """The typed value that `values` gives for a text. Raises ValueError as `constant` does."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from compiled import mapping_of, routes_of
 
+from runbook_lib.discover.profile import profile_items
 from runbook_lib.discover.references import Finding
 from runbook_lib.report import views
 from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState
@@ -90,6 +91,21 @@ def test_ids_that_two_entries_share_are_for_you_to_decide():
     message = "49 of 50 ids at id are ids of A, too; each gets its own new one"
     assert ids_checks("{A: {}, B: {}}", shared) == [(REVIEW, "B", message)]
     assert ids_checks("{A: {}, B: {not_references: [id]}}", shared) == [(NOTE, "B", message)]
+
+
+def test_a_text_that_is_the_name_of_an_attribute_is_a_note():
+    """Once, beside the names that nothing has."""
+    text = "defaults: {source: s, target: t}\ntables: {A: {fields: {id: {from: id}, mail: email}, rest: copy}}"
+    plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text), expiry=None)
+    entry = EntryAnalysis(profile=profile_items([{"id": {"S": "1"}, "email": {"S": "x"}}]))
+    checks = mapping_checks(plan, Analysis({"A": entry}, {}, {}, {}, 1.0, [], {}))
+    assert [(c.table, c.message, c.action) for c in checks if c.what == "names" and c.level == NOTE] == [
+        (
+            "A",
+            "every item gets the text email as mail, which is also the name of an attribute",
+            'Nothing to do, if the text is meant; else write {from: email}, or "{email}" for its text.',
+        )
+    ]
 
 
 CREATE = "create: {key: {id: S}}"

@@ -6,8 +6,12 @@ import pytest
 from compiled import mapping_of, routes_of
 
 from runbook_lib.cli import main
+from runbook_lib.discover.profile import profile_items
 from runbook_lib.errors import MappingError, ParametersError
+from runbook_lib.mapping.file.checks import check_keys
+from runbook_lib.mapping.model import Keys
 from runbook_lib.parameters import build_parameters, load_parameters
+from runbook_lib.stages.analyze.names import doubtful
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t'}\ntables:\n  Contacts: {}\n  Leads:\n"
 QUOTES = "put paths with [ ] { } or : in quotes, and text with { } or #."
@@ -386,6 +390,65 @@ ONE, NULL = {"N": "1"}, {"NULL": True}
 def test_it_does_what_it_looks_like(body, item, made):
     route = routes_of(entry(body))["Leads"].route(item)
     assert route.item == made
+
+
+@pytest.mark.parametrize(
+    ("fields", "attribute", "said"),
+    [
+        ("{c: email}", {"S": "x"}, ["every item gets the text email as c, which is also the name of an attribute"]),
+        (
+            "{c: {value: email}}",
+            {"S": "x"},
+            ["every item gets the text email as c, which is also the name of an attribute"],
+        ),
+        (
+            "{c: email.home}",
+            {"M": {}},
+            ["every item gets the text email.home as c, which is also the name of an attribute"],
+        ),
+        (
+            "{c: {from: d, default: email}}",
+            {"S": "x"},
+            ["the default of c is the text email, which is also the name of an attribute"],
+        ),
+        ("{c: email.home, d: '{email}', e: {from: email}, f: e-mail, g: {value: [email]}}", {"S": "x"}, []),
+        (
+            "{c: {from: email, values: {'1.0': a, '2': b, '1e1': c, 'True': d, x: e}}}",
+            {"N": "1"},
+            ["`values` of c: no number is compared as 1.0", "`values` of c: no number is compared as 1e1"],
+        ),
+        (
+            "{c: {from: email, values: {'Yes': 1, 'True': 1}}}",
+            {"BOOL": True},
+            ["`values` of c: no boolean is compared as True"],
+        ),
+        ("{c: {from: email, values: {'1.0': a, 'True': b}}}", {"S": "1.0"}, []),
+        ("{c: {from: email, as: 'x{value}', values: {'1.0': a}}}", {"N": "1"}, []),
+    ],
+)
+def test_what_is_only_probably_a_mistake_is_a_note(fields, attribute, said):
+    """01 sees the items, the file alone does not say it; each note says what to write."""
+    model = mapping_of(entry(f"fields: {fields}\nrest: copy")).entries["Leads"]
+    found = [*doubtful(model, profile_items([{"email": attribute}]))]
+    assert [what for what, _ in found] == said
+    mends = (
+        "{from: email}",
+        "{from: email.home}",
+        "A template reads an attribute",
+        'Write "1"',
+        'Write "10"',
+        'Write "true"',
+    )
+    assert all(any(mend in action for mend in mends) for _, action in found)
+
+
+def test_values_of_a_key_that_is_a_number_are_spelt_as_numbers_are():
+    """Refused as soon as the tables say so, before an item is read."""
+    text = entry("fields: {id: {from: id, values: {'1.0': a, '2': b, x: c}}}")
+    (found,) = check_keys(mapping_of(text).entries["Leads"], Keys({"id": "N"}, {"id": "S"}))
+    place = "tables.Leads.fields.id.values.1.0"
+    assert str(found) == f"{place}: no number is compared as this, and id is a key of type N; write '1'."
+    assert [*check_keys(mapping_of(text).entries["Leads"], Keys({"id": "S"}, {"id": "S"}))] == []
 
 
 def test_a_reference_beside_the_id_in_one_attribute_is_rewritten():

@@ -208,6 +208,13 @@ def check_queries(model: EntryModel) -> Mistakes:
 def check_keys(entry: Entry, keys: Keys) -> Mistakes:
     """Rules that can write no item, or take the value of a key away."""
     place = ("tables", entry.name)
+    for name, rule in (entry.model.fields or {}).items():
+        misspelt = rule.misspelt("N") if keys.source.get(rule.uses_up) == "N" else {}
+        for text, right in misspelt.items():
+            yield Mistake(
+                (*place, "fields", name, "values", text),
+                f"no number is compared as this, and {rule.uses_up} is a key of type N; write '{right}'",
+            )
     if problem := _without_key(entry, keys) or unwritable(entry, keys):
         where, _, says = problem.partition(": ")
         yield Mistake((*place, *where.removeprefix(".").split(".", 1)), says)

@@ -50,6 +50,16 @@ def text_of_scalar(value: dict) -> str | None:
     return content if letter == "S" else canonical_number(content) if letter == "N" else None
 
 
+def text_meant(text: str, letter: str) -> str:
+    """The one text, as `text_of_scalar` has it, of the number (N) or boolean (BOOL) that a text spells; itself for any other."""
+    if letter == "BOOL":
+        return text.lower() if text.lower() in ("true", "false") else text
+    try:
+        return canonical_number(text)
+    except ValueError:
+        return text
+
+
 def _number(text: str) -> dict:
     if CANONICAL_NUMBER.fullmatch(text):
         return {"N": text}

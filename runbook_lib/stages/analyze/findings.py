@@ -111,6 +111,8 @@ def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
         accepted = plan.routes[name].entry.model.accept.unmatched
         kept = ledger.alerts(name, table.ledger, table.fell_back, table.valued, accepted)
         found += [from_alert(alert, "ledger", None) for alert in kept]
+        doubts = names.doubtful(plan.routes[name].entry, table.profile)
+        found += [Check("source", name, "names", None, None, NOTE, action, message) for message, action in doubts]
     found += [*_kept(plan, analysis), *_shared(plan, analysis)]
     found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]
     whats = {check.what for check in found}

@@ -230,6 +230,36 @@ def _add(names: set[str], items: list[dict]) -> None:
         names.update(*map(dict.keys, items))
 
 
+def doubtful(entry: Entry, profile: Profile) -> Iterator[tuple[str, str]]:
+    """What an entry's fields probably mean otherwise, as its items are: what is said, and what to do."""
+    for name, rule in (entry.model.fields or {}).items():
+        path = _named(rule.text or "", profile)
+        if path and rule.has_default:
+            said = f"the default of {name} is the text {rule.text}, which is also the name of an attribute"
+            yield (
+                said,
+                "Nothing to do, if the text is meant: it is the same for every item. A template reads an attribute.",
+            )
+        elif path:
+            said = f"every item gets the text {rule.text} as {name}, which is also the name of an attribute"
+            yield (
+                said,
+                f'Nothing to do, if the text is meant; else write {{from: {path}}}, or "{{{path}}}" for its text.',
+            )
+        types = profile[rule.uses_up].types if rule.values and rule.uses_up in profile else {}
+        for letter, kind in (("N", "number"), ("BOOL", "boolean")):
+            for text, right in rule.misspelt(letter).items() if letter in types and "S" not in types else ():
+                yield f"`values` of {name}: no {kind} is compared as {text}", f'Write "{right}" there.'
+
+
+def _named(text: str, profile: Profile) -> str:
+    """The path to the attribute whose name, or whose path into a map, a text is; "" where the items have none."""
+    if text in profile:
+        return escaped(text)
+    top, _, below = text.partition(".")
+    return text if below and " " not in text and top in profile and "M" in profile[top].types else ""
+
+
 def is_accepted(entries: Mapping[str, Entry], table: str, rule: str, name: str) -> bool:
     """Whether the mapping accepts that a name matches nothing. An index key: any entry of its target table may say so."""
     own = entries[table]
