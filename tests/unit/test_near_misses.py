@@ -235,6 +235,29 @@ def entry(body):
                 (r"a:split(\|)[]", r"\|", "|"),
             )
         ),
+        *(
+            (
+                f"references: {{'{one}': Contacts, '{other}': Leads}}",
+                f"5: tables.Leads.references.{other}: leads to a value that {one} leads to, too, and would rewrite it once more; "
+                "write one of them, with {to: [ENTRY, ENTRY]} where ids of several stand.",
+            )
+            for one, other in (
+                ("m{}", "m.owner"),
+                ("m.owner", "m{}"),
+                ("m[]{}.a", "m[].b.a"),
+                ("t", "t:split(,)[]"),
+                ("t:split(,)[]", "t:split(;)[]"),
+                ("t:json.a:json.b", "t:json.a"),
+            )
+        ),
+        (
+            "id: PK\nreferences: {'PK:split(#)[]': Contacts}",
+            "6: tables.Leads.references.PK:split(#)[]: takes the id apart, which is always rewritten; write a template, as in ",
+        ),
+        (
+            "references: {before: {record_of: Leads}, before.by: Contacts, by: Contacts}",
+            "5: tables.Leads.references.before.by is rewritten by the rules of the record that stands above it; remove it.",
+        ),
         # fields, rest, drop
         (
             "fields: {SK: '{*}'}",

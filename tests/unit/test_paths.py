@@ -5,7 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import texts
 
-from runbook_lib.mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, parse, spelled, value_at
+from runbook_lib.mapping.text.paths import (
+    EACH,
+    JSON,
+    KEYS,
+    VALUES,
+    Split,
+    escaped,
+    meet,
+    members,
+    parse,
+    spelled,
+    value_at,
+)
 
 STEPS = {
     "a": ("a",),
@@ -36,6 +48,23 @@ def test_reading_and_spelling(path, steps):
     """One spelling a path."""
     assert parse(path) == steps
     assert spelled(steps) == path
+
+
+def test_paths_that_meet():
+    """At one value, or in one text; a list and its elements, a map's keys and values, two names do not."""
+    for one, other in (
+        ("a", "a[]"),
+        ("a[]", "a.b"),
+        ("m{keys}", "m{}"),
+        ("m.a", "m.b"),
+        ("m{}", "m.a.b"),
+        ("a:json", "a:json.b"),
+    ):
+        assert not meet(parse(one), parse(other))
+        assert not meet(parse(other), parse(one))
+    for one, other in (("a", "a"), ("m{}", "m.a"), ("m{}.x", "m.a.x"), ("a", "a:json.b"), ("a:json[]", "a:split(,)[]")):
+        assert meet(parse(one), parse(other))
+        assert meet(parse(other), parse(one))
 
 
 names = texts.filter(bool)

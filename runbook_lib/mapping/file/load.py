@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
+from itertools import combinations
 from typing import Any
 
 from pydantic import ValidationError
@@ -211,8 +212,20 @@ class _Reader:
                 self._say(place, "is the id attribute itself; remove the reference (the id is always rewritten)")
             elif steps[path] == (model.id,) and id_parts and places is not None and rules.takes_id(places, id_parts):
                 self._say(place, "takes the id itself, which is always rewritten; write {*} where the id stands")
+            elif len(steps[path]) > 1 and model.id and paths.meet(steps[path], (model.id,)):
+                self._say(
+                    place, "takes the id apart, which is always rewritten; write a template, as in 'ORG#{Orgs}#{*}'"
+                )
             if paths.KEYS in steps[path] and reference.dangling == "null":
                 self._say(place, "a map's key cannot be null; write `dangling: remove`")
+        pairs = [(one, other) for one, other in combinations(steps, 2) if paths.meet(steps[one], steps[other])]
+        for path, other in pairs:
+            if {model.references[path].dangling, model.references[other].dangling} != {"keep"}:
+                self._say(
+                    ("references", other),
+                    f"leads to a value that {path} leads to, too, and would rewrite it once more; write one of them, "
+                    "with {to: [ENTRY, ENTRY]} where ids of several stand",
+                )
         for path in model.not_references:  # compared with paths as the analysis spells them
             if path in model.references:
                 self._say(("not_references",), f"{path}: is also under references; remove it from one of them")
@@ -275,6 +288,10 @@ def _inside_records(entry: Entry, entries: dict[str, Entry]) -> tuple[dict[tuple
                     place = (*entry.paths[path], *steps)
                     if found.get(place) != "remove":  # of records of several entries, what changes most
                         found[place] = said
+    for path, steps in entry.paths.items():
+        if any(paths.meet(steps, place) for place in found):
+            says = "is rewritten by the rules of the record that stands above it; remove it"
+            mistakes.append(Mistake(("tables", entry.name, "references", path), says))
     return found, mistakes
 
 

@@ -6,6 +6,7 @@ backslash makes the next character plain: ``a\.b`` is one attribute.
 """
 
 import re
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 
@@ -91,6 +92,15 @@ def _mistake(path: str, at: int) -> str:
     if rest.startswith("\\"):
         return f"is not a path; a backslash stands before one of {' '.join(_SPECIAL)} alone, to make it plain"
     return f"is not a path; {HELP}; a backslash before one of {_SPECIAL} makes it part of a name"
+
+
+def meet(one: Steps, other: Steps) -> bool:
+    """Whether two paths lead to one value, or one of them into a text that the other reads otherwise, or as a whole."""
+    for step, beside in zip_longest(one, other):
+        if step == beside or (VALUES in (step, beside) and str in (type(step), type(beside))):
+            continue
+        return all(ends is None or ends is JSON or isinstance(ends, Split) for ends in (step, beside))
+    return True
 
 
 def spelled(steps: Steps) -> str:
