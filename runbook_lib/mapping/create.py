@@ -35,6 +35,10 @@ def _projection(value: Any, _: Any) -> Any:
         raise ValueError(f"{value!r} is not a projection; write ALL, KEYS_ONLY or a list of attributes")
     if len(set(value)) < len(value):
         raise ValueError("an attribute stands twice; name each once")
+    if word := next((word for word in (ALL, KEYS_ONLY, "*") if word in value), None):
+        raise ValueError(
+            f"a list names attributes, and {word} is none; write {KEYS_ONLY if word == KEYS_ONLY else ALL} without [ ]"
+        )
     return value
 
 
@@ -89,6 +93,16 @@ class Create(Strict):
     def all_indexes(self) -> dict[str, LocalIndex]:
         """Global and local ones."""
         return {**self.indexes, **self.local_indexes}
+
+    @field_validator("tags")
+    @classmethod
+    def _plain(cls, tags: dict) -> dict:
+        for name, text in tags.items():
+            if "{" in text or "{" in name:
+                raise ValueError(
+                    f"{name}: {text!r} is no template, and no tag holds braces; write the text itself, or ${{VAR}}"
+                )
+        return tags
 
     @field_validator("indexes", "local_indexes")
     @classmethod

@@ -10,7 +10,7 @@ from compiled import mapping_of, routes_of
 from runbook_lib.discover.profile import profile_items
 from runbook_lib.discover.references import Finding
 from runbook_lib.report import views
-from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState
+from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import NOTE, Check, alerts_of
 from runbook_lib.stages.analyze.findings import WELL, mapping_checks, undeclared_checks, walk_checks
 from runbook_lib.verdict import FAIL, REVIEW, Alert, worst
@@ -97,7 +97,7 @@ def test_a_text_that_is_the_name_of_an_attribute_is_a_note():
     """Once, beside the names that nothing has."""
     text = "defaults: {source: s, target: t}\ntables: {A: {fields: {id: {from: id}, mail: email}, rest: copy}}"
     plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text), expiry=None)
-    entry = EntryAnalysis(profile=profile_items([{"id": {"S": "1"}, "email": {"S": "x"}}]))
+    entry = EntryAnalysis(records=1, profile=profile_items([{"id": {"S": "1"}, "email": {"S": "x"}}]))
     checks = mapping_checks(plan, Analysis({"A": entry}, {}, {}, {}, 1.0, [], {}))
     assert [(c.table, c.message, c.action) for c in checks if c.what == "names" and c.level == NOTE] == [
         (
@@ -105,6 +105,18 @@ def test_a_text_that_is_the_name_of_an_attribute_is_a_note():
             "every item gets the text email as mail, which is also the name of an attribute",
             'Nothing to do, if the text is meant; else write {from: email}, or "{email}" for its text.',
         )
+    ]
+
+
+def test_what_is_accepted_without_need_is_a_note():
+    """So that a misspelt name is not silently without effect."""
+    text = "defaults: {source: s, target: t}\ntables: {A: {accept: {unmatched: [gone, drop, n]}}}"
+    plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text), expiry=None)
+    entry = EntryAnalysis(records=1, profile=profile_items([{"id": {"S": "1"}}]), fell_back=Counter(n=1))
+    unmatched = [Unmatched("A", "drop", "drop", 1, None, "", True)]
+    checks = mapping_checks(plan, Analysis({"A": entry}, {}, {}, {}, 1.0, [], {}, unmatched=unmatched))
+    assert [c.message for c in checks if c.action == "Correct it there, or remove it."] == [
+        "`accept: {unmatched: […]}` names gone, and nothing of that name is unmatched"
     ]
 
 

@@ -302,6 +302,60 @@ def entry(body):
             "fields: {a: {from: b, type: datetime, read: iso, write: epoch_seconds, default: none}}",
             "5: tables.Leads.fields.a: the default is not a datetime: it is spelt neither as ",
         ),
+        # names that look like something else
+        (
+            "id: '{id}'",
+            "5: tables.Leads.id is the name of an attribute; write {in: NAME, as: '{id}'} for an id inside its text.",
+        ),
+        (
+            "id: USER#{id}",
+            "5: tables.Leads.id is the name of an attribute; write {in: NAME, as: 'USER#{id}'} for an id ",
+        ),
+        *(
+            (
+                f"fields: {{a: b}}\nrest: '{word}'",
+                f"6: tables.Leads.rest: names the map for the rest, and '{word}' looks like an option; {said}",
+            )
+            for word, said in {
+                "drop": "list the ",
+                "quarantine": "leave `rest` out",
+                "keep": "write copy.",
+                "*": "write copy.",
+            }.items()
+        ),
+        (
+            "fields: {a: b}\nrest: '{x}'",
+            "6: tables.Leads.rest is a name, taken as it is written; write one without { }.",
+        ),
+        ("fields: {'*': {from: b}}", "5: tables.Leads.fields.* is the name of one field, and "),
+        (
+            "fields: {a: '{b | new}'}",
+            "5: tables.Leads.fields.a: {b } names an attribute with a space beside it; write {b}.",
+        ),
+        (
+            "create: {key: {PK: S}, indexes: {GSI: {key: {A: S}, projection: [ALL]}}}",
+            "5: tables.Leads.create.indexes.GSI.projection: a list names attributes, and ALL is none; write ALL without [ ].",
+        ),
+        (
+            "create: {key: {PK: S}, tags: {stage: '{target.environment}'}}",
+            "5: tables.Leads.create.tags: stage: '{target.environment}' is no template, and no tag holds braces; write ",
+        ),
+        (
+            "create: {key: {'${PK}': S}}",
+            "5: tables.Leads.create.key.${PK} is a key, and ${PK} stands for a variable in values alone; write the name itself.",
+        ),
+        (
+            "queries: {q: {key: {PK: x}, filter: {PK: x}}}",
+            "5: tables.Leads.queries.q.filter.PK is a key attribute, which no filter may name; give it under key.",
+        ),
+        (
+            "create: {key: {PK: S, SK: S}}\nqueries: {q: {key: {PK: x}, filter: {SK: {begins_with: y}}}}",
+            "6: tables.Leads.queries.q.filter.SK is a key attribute, which no filter may name; give it under key.",
+        ),
+        (
+            "id: null\nid_format: short",
+            "6: tables.Leads.id_format: the entry has no ids (`id: null`); remove one of them.",
+        ),
         # a key without a value
         (
             "references:\n  a:\n    to: Contacts\n    dangling:",
@@ -452,7 +506,7 @@ def test_it_does_what_it_looks_like(body, item, made):
 def test_what_is_only_probably_a_mistake_is_a_note(fields, attribute, said):
     """01 sees the items, the file alone does not say it; each note says what to write."""
     model = mapping_of(entry(f"fields: {fields}\nrest: copy")).entries["Leads"]
-    found = [*doubtful(model, profile_items([{"email": attribute}]))]
+    found = [*doubtful(model, profile_items([{"email": attribute}]), 1)]
     assert [what for what, _ in found] == said
     mends = (
         "{from: email}",
@@ -463,6 +517,27 @@ def test_what_is_only_probably_a_mistake_is_a_note(fields, attribute, said):
         'Write "true"',
     )
     assert all(any(mend in action for mend in mends) for _, action in found)
+
+
+def test_what_a_mapping_says_of_nothing_is_a_note():
+    """A condition that also takes what lacks the attribute, a word that stands for itself alone, a path that no item has."""
+    model = mapping_of(
+        entry(
+            "where: {a: {not: null}, b: {exists: true, not: null}, c: {not: null}}\nnot_references: [a.x, gone.y, '{keys}']\n"
+            "fields: {f: {from: a, values: {'*': 1}}}\nrest: copy"
+        )
+    ).entries["Leads"]
+    found = [
+        *doubtful(model, profile_items([{"a": {"S": "x"}, "b": {"S": "x"}, "c": {"S": "x"}}, {"b": ONE, "c": ONE}]), 2)
+    ]
+    assert found == [
+        (
+            "`where` takes 1 item without a, because {not: null} does",
+            "To leave them out, write {exists: true, not: null}.",
+        ),
+        ("`values` of f: * stands for itself alone", "For all other values give a default, and `on_error: default`."),
+        ("no item has gone.y, which is under `not_references`", "Correct it there, or remove it."),
+    ]
 
 
 def test_values_of_a_key_that_is_a_number_are_spelt_as_numbers_are():

@@ -27,6 +27,15 @@ _OPTIONS = {  # of fields and entries -> words that nobody writes into an attrib
 }
 
 
+_NO_MAPS = {  # words that are meant as an option of `rest` -> what to do
+    "quarantine": "leave `rest` out: then an attribute that no rule names quarantines its item",
+    "drop": "list the attributes under `drop`",
+    "ignore": "list the attributes under `drop`",
+    "keep": "write copy",
+    "*": "write copy",
+}
+
+
 def unknown(name: str, known: Any) -> str:
     """What is said of a name that nothing has, with what was probably meant."""
     return f"no {name!r} there{suggest(name, list(known))}"
@@ -65,6 +74,10 @@ def check_fields(model: EntryModel) -> Mistakes:
         for mistake in (*_stray(name, rule), *_of_field(rule, model)):
             wrong = True
             yield mistake.within("fields", name)
+    if instead := _NO_MAPS.get(model.rest or ""):
+        yield Mistake(("rest",), f"names the map for the rest, and {model.rest!r} looks like an option; {instead}")
+    elif "{" in (model.rest or ""):
+        yield Mistake(("rest",), "is a name, taken as it is written; write one without { }")
     if model.rest in model.fields:
         yield Mistake(("rest",), f"{model.rest!r} is also a field; give one of them another name")
     if model.create == LIKE_SOURCE and model.rest != "copy":
@@ -81,7 +94,9 @@ ALIASES = {"source": "from", "form": "as"}
 
 
 def _stray(name: str, rule: FieldRule) -> Mistakes:
-    """An option that is indented like a field would write its word into every item."""
+    """An option that is indented like a field would write its word into every item, and no name stands for all."""
+    if name == "*":
+        yield Mistake((), "is the name of one field, and stands for no others; write `rest: copy`")
     if rule.template in _OPTIONS.get(name, ()):
         yield Mistake(
             (),
@@ -109,6 +124,10 @@ def _of_field(rule: FieldRule, model: EntryModel) -> Mistakes:
         for hole in rule.holes:
             if hole.name == templates.ANY:
                 yield Mistake((), "{*} stands for text that a template reads, and this one writes; name an attribute")
+            elif hole.name != hole.name.strip():
+                yield Mistake(
+                    (), f"{{{hole.name}}} names an attribute with a space beside it; write {{{hole.name.strip()}}}"
+                )
             elif problem := _problem(lambda hole=hole: hole.steps):
                 yield Mistake((), f"{{{hole.name}}} {problem}")
 
@@ -190,7 +209,7 @@ def check_queries(model: EntryModel) -> Mistakes:
     keys = described_keys(create)
     letters = {**keys.indexes, **keys.target}
     for name, query in model.queries.items():
-        place = ("queries", name)
+        place, asked = ("queries", name), None
         if create and query.index and query.index not in create.all_indexes:
             yield Mistake(place, f"index {query.index!r} is unknown{suggest(query.index, list(create.all_indexes))}")
         elif create:
@@ -200,6 +219,9 @@ def check_queries(model: EntryModel) -> Mistakes:
         for attribute, wanted in query.key.items():
             if problem := _problem(conditions.read_key, attribute, wanted, letters.get(attribute, "S")):
                 yield Mistake((*place, "key", attribute), problem)
+        keyed = {*query.key, *(asked.key if create and asked else ())}
+        for path in query.filter.keys() & keyed:
+            yield Mistake((*place, "filter", path), "is a key attribute, which no filter may name; give it under key")
         for path, wanted in query.filter.items():
             if problem := _problem(conditions.read, path, wanted):
                 yield Mistake((*place, "filter", path), problem)

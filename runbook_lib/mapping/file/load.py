@@ -18,7 +18,7 @@ from ...parameters import Parameters
 from ...yaml_files import expand, explain, read_yaml, suggest
 from .. import conditions
 from ..create import Create
-from ..model import NOT_WRITTEN, Code, Entry, EntryModel, IdInside, Keys, Mapping, MappingModel
+from ..model import KEEP, NOT_WRITTEN, Code, Entry, EntryModel, IdInside, Keys, Mapping, MappingModel
 from ..references import paths_in_record
 from ..text import paths
 from ..transform import code_file, read_code
@@ -70,6 +70,10 @@ def _mapping(content: dict[str, Any], written: Written, parameters: Parameters) 
         mistakes += reader.mistakes
         if not reader.mistakes:
             entries[name] = entry
+    for name in models:
+        if models[name].id is None and content["tables"][name].get("id_format", KEEP) != KEEP:
+            says = "the entry has no ids (`id: null`); remove one of them"
+            mistakes.append(Mistake(("tables", name, "id_format"), says))
     for name, entry in entries.items():
         inside, found = _inside_records(entry, entries)
         entries[name] = replace(entry, inside=inside)

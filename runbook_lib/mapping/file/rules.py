@@ -106,6 +106,8 @@ def drop(path: str) -> paths.Steps:
 
 def id_parts(rule: Any) -> templates.Parts:
     """The template of an id inside its attribute; () where the id is the whole attribute, or none."""
+    if isinstance(rule, str) and "{id}" in rule:
+        raise ValueError(f"is the name of an attribute; write {{in: NAME, as: {rule!r}}} for an id inside its text")
     if not isinstance(rule, IdInside):
         return ()
     parts = templates.parse(rule.form)

@@ -111,7 +111,13 @@ def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
         accepted = plan.routes[name].entry.model.accept.unmatched
         kept = ledger.alerts(name, table.ledger, table.fell_back, table.valued, accepted)
         found += [from_alert(alert, "ledger", None) for alert in kept]
-        doubts = names.doubtful(plan.routes[name].entry, table.profile)
+        unneeded = (
+            {*accepted} - {one.name for one in analysis.unmatched} - table.fell_back.keys() if table.records else ()
+        )
+        for one in sorted(unneeded):
+            message = f"`accept: {{unmatched: […]}}` names {one}, and nothing of that name is unmatched"
+            found.append(Check("source", name, "names", None, None, NOTE, "Correct it there, or remove it.", message))
+        doubts = names.doubtful(plan.routes[name].entry, table.profile, table.records) if table.records else ()
         found += [Check("source", name, "names", None, None, NOTE, action, message) for message, action in doubts]
     found += [*_kept(plan, analysis), *_shared(plan, analysis)]
     found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]

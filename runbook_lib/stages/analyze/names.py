@@ -15,9 +15,9 @@ from ...discover.references import CERTAIN
 from ...mapping.fields import feeding, field_of
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row
-from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, spelled
+from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, parse, spelled
 from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
-from ...verdict import REVIEW, Alert
+from ...verdict import REVIEW, Alert, plural
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from .analysis import EntryAnalysis, Unmatched
@@ -230,8 +230,13 @@ def _add(names: set[str], items: list[dict]) -> None:
         names.update(*map(dict.keys, items))
 
 
-def doubtful(entry: Entry, profile: Profile) -> Iterator[tuple[str, str]]:
-    """What an entry's fields probably mean otherwise, as its items are: what is said, and what to do."""
+def doubtful(entry: Entry, profile: Profile, items: int) -> Iterator[tuple[str, str]]:
+    """What an entry probably means otherwise, as its items are: what is said, and what to do. `items`: how many they are."""
+    for path, wanted in entry.model.where.items():
+        have = profile[path].types.total() if path in profile else items
+        if wanted == {"not": None} and have < items:
+            said = f"`where` takes {plural(items - have, 'item')} without {path}, because {{not: null}} does"
+            yield said, "To leave them out, write {exists: true, not: null}."
     for name, rule in (entry.model.fields or {}).items():
         path = _named(rule.text or "", profile)
         if path and rule.has_default:
@@ -250,6 +255,12 @@ def doubtful(entry: Entry, profile: Profile) -> Iterator[tuple[str, str]]:
         for letter, kind in (("N", "number"), ("BOOL", "boolean")):
             for text, right in rule.misspelt(letter).items() if letter in types and "S" not in types else ():
                 yield f"`values` of {name}: no {kind} is compared as {text}", f'Write "{right}" there.'
+        if "*" in (rule.values or ()):
+            what = f"`values` of {name}: * stands for itself alone"
+            yield what, "For all other values give a default, and `on_error: default`."
+    for path in entry.model.not_references:
+        if not path.startswith("{") and parse(path)[0] not in profile:
+            yield f"no item has {path}, which is under `not_references`", "Correct it there, or remove it."
 
 
 def _named(text: str, profile: Profile) -> str:
