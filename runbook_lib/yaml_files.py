@@ -288,10 +288,8 @@ def expand(content: Any, unset: list[Mistake], place: Place = ()) -> Any:
     if isinstance(content, str):
         return _VARIABLE.sub(value_of, content)
     if isinstance(content, dict):
-        for key in content:
-            if variable := _VARIABLE.search(str(key)):
-                says = f"is a key, and {variable[0]} stands for a variable in values alone; write the name itself"
-                unset.append(Mistake((*place, key), says))
+        says = "is a key, and ${…} stands for a variable in values alone; write the name itself"
+        unset += [Mistake((*place, key), says) for key in filter(_VARIABLE.search, content)]
         return {key: expand(value, unset, (*place, key)) for key, value in content.items()}
     if isinstance(content, list):
         return [expand(value, unset, (*place, n)) for n, value in enumerate(content)]

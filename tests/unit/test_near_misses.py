@@ -342,7 +342,7 @@ def entry(body):
         ),
         (
             "create: {key: {'${PK}': S}}",
-            "5: tables.Leads.create.key.${PK} is a key, and ${PK} stands for a variable in values alone; write the name itself.",
+            "5: tables.Leads.create.key.${PK} is a key, and ${…} stands for a variable in values alone; write the name itself.",
         ),
         (
             "queries: {q: {key: {PK: x}, filter: {PK: x}}}",
