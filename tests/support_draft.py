@@ -1,14 +1,20 @@
-"""A source in memory: enough of a connection for 00 to list, describe and scan its tables."""
+"""A source in memory: enough of a connection for 00 to list, describe and scan its tables; and what 01 would find in a draft."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from runbook_lib.discover.columns import as_columns
+from runbook_lib.discover.evidence import Evidence
+from runbook_lib.discover.references import find_references, same_ids, undeclared
 from runbook_lib.dynamo.rate_limiter import RateLimiter
+from runbook_lib.mapping.routes import Shape, compile_route, parents_of
 from runbook_lib.parameters import Parameters, build_parameters
 from runbook_lib.stages.draft.draft import Draft, Sources, draft
 from runbook_lib.stages.draft.survey import sources_at
+from runbook_lib.values import text_of
 
 TTL = {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
 
@@ -93,3 +99,31 @@ def rules(draft: Draft) -> dict[tuple[str, str], Any]:
         for name, entry in draft.mapping.entries.items()
         for path, rule in entry.model.references.items()
     }
+
+
+def findings(draft: Draft, items: list[dict], key: dict[str, str]) -> Counter:
+    """What 01 would find in the items of one table, routed as drafted: (what, entry, of what) → how many; nothing if all is well.
+
+    Ids that come twice, references that name nothing, texts that cannot be read, ids that no rule rewrites, and two entries with
+    the same ids.
+    """
+    entries = draft.mapping.entries
+    shape = Shape(tuple(key.items()), tuple(key.items()), {})
+    parents = parents_of(entries, dict.fromkeys(entries, shape), "prod")
+    routes = {name: compile_route(entry, shape, parents) for name, entry in entries.items()}
+    evidence, found, rows, ids = Evidence(entries, {}, entries), Counter(), [], {}
+    for name, route in routes.items():
+        own = [item for item in items if route.selects(item)]
+        ids[name] = Counter(text_of(old) for item in own if (old := route.id_of(item)) is not None)
+        evidence.add(name, own, as_columns(own), [*ids[name].elements()])
+        rows += [route.route(item) for item in own]
+    for row in rows:
+        found.update(("unreadable", row.entry, path) for path in row.unreadable)
+        dangling = [one for one in row.references if text_of(one.old) not in ids.get(one.parent, ())]
+        found.update(("dangling", row.entry, one.path) for one in dangling)
+    found.update({("repeated", name, ""): of.total() - len(of) for name, of in ids.items() if of.total() > len(of)})
+    columns = evidence.columns()
+    open_, _ = undeclared(find_references(columns, evidence, entries), entries)
+    found.update({("undeclared", one.table, one.line): one.found for one in open_})
+    found.update({("same", one.table, one.to): one.found for one in same_ids(columns, entries, evidence)})
+    return found

@@ -1,6 +1,7 @@
 """Made-up single tables of the kinds that are published: seeded, without a type attribute, ids inside keys alone."""
 
 import random
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -319,3 +320,33 @@ def sensors() -> Single:
 
 
 KINDS = {made.__name__: made for made in (shop, game, saas, forum, sensors)}
+
+
+def order_ids(style: str, kind: str, number: int) -> list[str]:
+    """Ids of one kind: `short` (o1, o2), `uuid`, or `number` (1, 2, of every kind alike)."""
+    if style == "uuid":
+        return [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{kind}{at}")) for at in range(number)]
+    return [f"{kind if style == 'short' else ''}{at}" for at in range(1, number + 1)]
+
+
+def orders(
+    style: str, line: str = "LINE#{no}#{product}", order: str = "ORDER#{day}#{order}", mirror: str = ""
+) -> list[dict]:
+    """30 customers, 60 orders under them, 120 lines under the orders, 8 products; short marks in the partition keys.
+
+    `line` and `order` are their sort keys; `mirror` the sort key of a second item of each order, in a partition of its own.
+    """
+    chance = random.Random(style)
+    customers, numbers, products, lines = (
+        order_ids(style, kind, number) for kind, number in (("c", 30), ("o", 60), ("p", 8), ("l", 120))
+    )
+    items = [{"PK": s(f"C#{one}"), "SK": s("PROFILE"), "name": s("Ann")} for one in customers]
+    items += [{"PK": s(f"P#{one}"), "SK": s(f"P#{one}"), "title": s("Lamp")} for one in products]
+    for at, one in enumerate(numbers):
+        sort = order.format(day=f"2025-0{1 + at % 9}-{10 + at % 18}", order=one)
+        items.append({"PK": s(f"C#{chance.choice(customers)}"), "SK": s(sort), "status": s("open")})
+        items += [{"PK": s(f"O#{one}"), "SK": s(mirror.format(order=one)), "status": s("open")}] if mirror else []
+    for at, one in enumerate(lines):
+        sort = line.format(no=f"{1 + at % 2:03}", product=products[at % 8], line=one)
+        items.append({"PK": s(f"O#{numbers[at // 2]}"), "SK": s(sort), "quantity": n(1 + at % 4)})
+    return items

@@ -74,8 +74,9 @@ def test_who_keeps_its_ids_is_said():
     assert ids_checks("{A: {}, B: {}}") == []
     assert ids_checks("{A: {id_format: keep}, B: {references: {a: A}}}") == [(NOTE, "A", kept + refer)]
     assert ids_checks("{A: {}, B: {id: null}}", keys={"B": {"PK": "S", "SK": "S"}}) == [(NOTE, "B", inside)]
+    of_others = "no ids of its own: only the ids of other entries inside its items are renewed"
     assert ids_checks("{A: {}, B: {id: null, references: {pk: A}}}", keys={"B": {"pk": "S", "SK": "S"}}) == [
-        (NOTE, "B", inside)
+        (NOTE, "B", of_others)
     ]
     assert ids_checks("{A: {}, B: {id: null, references: {id: A}}}") == []
     for both in ("{A: {id: null}, B: {id: null}}", "{A: {id_format: keep}, B: {id: null}}"):

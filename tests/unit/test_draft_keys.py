@@ -5,8 +5,8 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_draft import Source, draft_of, rules
-from support_single_tables import KEY, KINDS, Single, n, s
+from support_draft import Source, draft_of, findings, rules
+from support_single_tables import KEY, KINDS, Single, n, order_ids, orders, s
 
 from runbook_lib.mapping.conditions import holds
 from runbook_lib.report.draft.json_draft import draft_alerts
@@ -102,6 +102,168 @@ def test_owners_are_profiles_before_settings():
     assert rules(draft) == {("settings", "PK"): "USER#{user}"}
 
 
+STYLES = pytest.mark.parametrize("style", ["short", "uuid", "number"])
+BY_DAY = {"in": "SK", "as": "ORDER#{*}#{id}"}
+
+
+def open_rules(draft: Draft) -> list[tuple]:
+    """Entry, path and rule: of what is left to decide."""
+    return [(name, rule.path, rule.rule) for name, rule in draft.rules(ambiguous=True)]
+
+
+def lines_of(draft: Draft, kind: str) -> dict:
+    """Path → rule, of the drafted lines, orders or others."""
+    return {path: rule for (name, path), rule in rules(draft).items() if name == kind}
+
+
+@STYLES
+def test_a_kind_whose_values_are_unique_owns_the_ids_and_the_others_refer_to_it(style):
+    """An id that comes again in the lines of an order is the order's, whatever word stands before it; 01 finds nothing to add."""
+    items = orders(style)
+    draft = drafted(items)
+    assert said_ids(draft) == {
+        "line": None, "order": BY_DAY, "c": {"in": "PK", "as": "C#{id}"}, "p": {"in": "SK", "as": "P#{id}"},
+    }  # fmt: skip
+    product = {"SK": "LINE#{*}#{p}"}
+    if style == "number":  # 1 to 8: also quantities
+        assert open_rules(draft) == [("line", "SK", product["SK"])]
+        assert (
+            '# SK: "LINE#{*}#{p}"  # decide: 120 of 120 texts hold ids of p, but such values are common' in draft.text
+        )
+        product = {}
+    assert lines_of(draft, "line") == {"PK": "O#{order}", **product}
+    assert lines_of(draft, "order") == {"PK": "C#{c}"}
+    assert (findings(draft, items, KEY), draft.unrouted) == ({}, [])
+
+
+@STYLES
+@pytest.mark.parametrize(
+    ("line", "own", "said"),
+    [
+        ("LINE#{no}", None, None),
+        ("LINE#{product}", None, "LINE#{p}"),
+        ("LINE#{line}", "LINE#{id}", None),
+        ("LINE#{line}#{product}", "LINE#{id}#{*}", "LINE#{*}#{p}"),
+    ],
+)
+def test_lines_with_and_without_ids_of_their_own(style, line, own, said):
+    """Bare numbers may be positions: they are no ids of lines, and those of products are left to decide."""
+    items = orders(style, line)
+    draft = drafted(items)
+    is_number = style == "number"
+    assert said_ids(draft)["line"] == (None if is_number or not own else {"in": "SK", "as": own})
+    assert said_ids(draft)["order"] == BY_DAY
+    assert lines_of(draft, "line") == {"PK": "O#{order}"} | ({"SK": said} if said and not is_number else {})
+    assert open_rules(draft) == ([("line", "SK", said)] if said and is_number else [])
+    assert findings(draft, items, KEY) == {}
+
+
+@STYLES
+@pytest.mark.parametrize(("mirror", "own"), [("O#{order}", "SK"), ("META", "PK")])
+@pytest.mark.parametrize("order", ["ORDER#{order}", "ORDER#{day}#{order}"])
+def test_a_thing_in_two_partitions_has_one_owner(style, mirror, own, order):
+    """The item of which all of the key is the order's has the id; the one under the customer refers to it, as the lines do."""
+    items = orders(style, "LINE#{no}", order, mirror)
+    draft = drafted(items)
+    assert said_ids(draft)["o"] == {"in": own, "as": "O#{id}"}
+    assert said_ids(draft)["order"] is said_ids(draft)["line"] is None
+    assert draft.entries["order"].id.why == "the part of its key that is unique holds the ids of o: a reference"
+    assert lines_of(draft, "order") == {"PK": "C#{c}", "SK": order.format(day="{*}", order="{o}")}
+    assert lines_of(draft, "line") == {"PK": "O#{o}"}
+    assert (findings(draft, items, KEY), open_rules(draft)) == ({}, [])
+
+
+@STYLES
+def test_ids_that_are_all_of_the_sort_key(style):
+    """No word stands before them: the partition is called after the kind."""
+    items = [{"PK": s("ORDERS"), "SK": s(one), "status": s("x")} for one in order_ids(style, "o", 60)]
+    items += [{"PK": s(f"O#{one}"), "SK": s(f"LINE#{at:03}"), "price": n(1)}
+              for one in order_ids(style, "o", 60) for at in (1, 2)]  # fmt: skip
+    draft = drafted(items)
+    assert said_ids(draft) == {"line": None, "orders": "SK"}
+    assert rules(draft) == {("line", "PK"): "O#{orders}"}
+    assert findings(draft, items, KEY) == {}
+
+
+def test_ids_of_which_the_owner_is_not_there_stay_and_a_comment_says_so():
+    """They are unique in no kind."""
+    lines = [one for one in orders("short") if one["SK"]["S"].startswith("LINE")]
+    draft = drafted([*lines, *({"PK": s(f"C#c{at}"), "SK": s("PROFILE"), "name": s("x")} for at in range(30))])
+    assert (said_ids(draft)["line"], rules(draft)) == (None, {})
+    said = [line.strip() for line in draft.text.splitlines() if "stay as they are" in line]
+    assert said == [
+        '# PK: "O#{id}": 60 values of which no item here is the owner: they stay as they are',
+        '# SK: "LINE#{*}#{id}": 8 values of which no item here is the owner: they stay as they are',
+    ]
+    assert draft.entries["line"].stays == {'PK: "O#{id}"': 60, 'SK: "LINE#{*}#{id}"': 8}
+
+
+def test_the_owner_is_the_kind_that_is_named_so_or_has_all_of_a_thing():
+    """Each payment holds its order alone, settings are of some users: neither owns."""
+    made = orders("short")
+    payments = [{"PK": s(f"ORDER#o{at}"), "SK": s("PAYMENT"), "amount": n(1)} for at in range(1, 61)]
+    assert rules(drafted([*made, *payments]))["payment", "PK"] == "ORDER#{order}"
+    users = [{"PK": s(f"TEAM#t{at % 5}x"), "SK": s(f"USER#u{at}x"), "name": s("x")} for at in range(30)]
+    settings_ = [{"PK": s(f"USER#u{at}x"), "SK": s("SETTINGS"), "theme": s("x")} for at in range(20)]
+    draft = drafted([*users, *settings_])
+    assert said_ids(draft) == {"user": {"in": "SK", "as": "USER#{id}"}, "settings": None}
+    assert rules(draft) == {("settings", "PK"): "USER#{user}"}
+
+
+def test_the_same_words_in_two_kinds_are_left_to_decide():
+    """Names of cities and of people: one has all of the other's by chance."""
+    words = [
+        a + b for a in ("ba", "do", "ke", "lu", "mi", "no", "ra") for b in ("lin", "met", "par", "sol", "tan", "vis")
+    ]
+    items = [{"PK": s(f"CITY#{one}"), "SK": s("META"), "area": n(1)} for one in words[:25]]
+    items += [{"PK": s(f"PERSON#{one}"), "SK": s("META"), "born": n(1)} for one in words]
+    draft = drafted(items)
+    assert said_ids(draft) == {name: {"in": "PK", "as": f"{name.upper()}#{{id}}"} for name in ("city", "person")}
+    assert open_rules(draft) == [("city", "PK", None)]
+
+
+def test_several_ids_in_one_part_of_the_key():
+    """A tenant, an order of the tenant's; in one key alone, too."""
+    both = [f"ORDER#o{at}" for at in range(1, 41)]
+    single = [{"PK": s(one), "status": s("x")} for one in both]
+    single += [
+        {"PK": s(f"{one}#LINE#{no}#p{no + at % 4}"), "amount": n(1)} for at, one in enumerate(both) for no in (1, 2)
+    ]
+    single += [{"PK": s(f"PRODUCT#p{at}"), "title": s("x")} for at in range(1, 9)]
+    draft = drafted(single, {"PK": "S"})
+    assert rules(draft) == {("orderline", "PK"): "ORDER#{order}#LINE#{*}#{product}"}
+    assert findings(draft, single, {"PK": "S"}) == {}
+    tenants = [{"PK": s(f"TENANT#t{at}x"), "SK": s("META"), "plan": s("x")} for at in range(5)]
+    of_them = [{"PK": s(f"TENANT#t{at % 5}x#{one}"), "SK": s("META"), "status": s("x")} for at, one in enumerate(both)]
+    lines = [{"PK": one["PK"], "SK": s(f"LINE#{no:02}"), "amount": n(1)} for one in of_them for no in (1, 2)]
+    draft = drafted([*tenants, *of_them, *lines])
+    assert rules(draft) == {
+        ("tenantorder", "PK"): "TENANT#{tenant}#ORDER#{*}", ("line", "PK"): "TENANT#{tenant}#ORDER#{tenantorder}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("joint", "form"), [("-", "{*}-{*}-{*}-{id}"), ("_", "{*}_{id}"), (" ", None)])
+def test_a_value_right_behind_a_date(joint, form):
+    """A hyphen divides the date, too; what nothing separates from it is one value with it."""
+    items = [{"PK": s(f"C#c{at % 9}"), "SK": s(f"ORDER#2025-01-{1 + at % 28:02}{joint}o{at}x")} for at in range(40)]
+    items += [{"PK": s(f"C#c{at}"), "SK": s("PROFILE"), "name": s("x")} for at in range(9)]
+    draft = drafted(items)
+    assert said_ids(draft)["order"] == {"in": "SK", "as": f"ORDER#{form}" if form else "ORDER#{id}"}
+    assert findings(draft, items, KEY) == {}
+
+
+def test_whose_items_hold_ids_of_others_only_is_said():
+    """They are no items of which no ids are renewed."""
+    draft = drafted(orders("short", "LINE#{no}"))
+    assert draft.kept == "line has no ids of its own: only the ids of other entries inside its items are renewed."
+    assert f"\n# {draft.kept}\n" in draft.text
+    (alert,) = draft_alerts(draft)
+    assert alert.action.startswith("Its items keep their keys, but for the ids of other entries.")
+    logs = [{"PK": s("LOG"), "SK": s(f"2025-01-01T00:00:{at:02}Z"), "said": s("x")} for at in range(30)]
+    alone, others = drafted([*orders("short", "LINE#{no}"), *logs]).kept.split(". ")
+    assert (alone[:27], others) == ("No ids are renewed in log: ", draft.kept)
+
+
 def test_numbers_of_lines_and_moments_are_no_ids():
     """Although each is unique; years, dates, moments and mail addresses as well."""
     stamps = {
@@ -173,6 +335,8 @@ SEGMENTS = st.sampled_from(
         "{id}",
         "line_1",
         "A-7",
+        "2025-01-01-x7",
+        "2025-01-01 x7",
     ]
 )
 

@@ -26,8 +26,9 @@ MOST_ARROWS = 37  # from one folder to another
 # What a terminal shows and a log keeps goes through one function that leaves nothing hidden.
 # Whoever quotes botocore asks for what may be shown. What the mapping language says has a module a thing (conditions, paths,
 # walks to what stands there, what fields take, dates, a function of the user's; reading the file is a folder), discovery and
-# draft know single tables, and every stage asks as of which moment items have expired.
-MOST_IMPORTS = 1172
+# draft know single tables (who owns the ids in keys, the draft asks by what discovery knows of chance), and every stage asks as
+# of which moment items have expired.
+MOST_IMPORTS = 1175
 
 
 def modules() -> dict[str, Path]:

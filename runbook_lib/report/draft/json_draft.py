@@ -44,9 +44,8 @@ def draft_alerts(draft: Draft) -> list[Alert]:
             action = "Search the mapping file for `decide`, and take the line in, or delete it."
             alerts.append(Alert(REVIEW, name, f"{plural(number, 'reference')} ambiguous", action))
         if entry.items and not entry.id.attribute:
-            alerts.append(
-                Alert("", name, f"no id: {entry.id.why}", "Its items keep their keys. Name the id if it has one.")
-            )
+            kept = "Its items keep their keys" + (", but for the ids of other entries" if entry.rewritten else "")
+            alerts.append(Alert("", name, f"no id: {entry.id.why}", f"{kept}. Name the id if it has one."))
     for one in draft.unrouted:
         message = f"{plural(one.items, 'item')} of no kind that has an entry"
         alerts.append(Alert("", one.table, message, "01 lists them as unrouted."))
@@ -64,6 +63,7 @@ def _entry(entry: Drafted, draft: Draft) -> dict[str, Any]:
         "records": entry.items,
         "references": {rule.path: _rule(rule) for rule in entry.rules},
         "like_ids": entry.like_ids,
+        "stays": entry.stays,
     }
 
 

@@ -143,6 +143,8 @@ def _kept(plan: Plan, analysis: Analysis) -> Iterator[Check]:
         if not model.id and rewritten >= {attribute for attribute, _ in plan.routes[name].shape.source_key}:
             continue  # its key is made of references, which become new
         message = "the items keep their ids" if model.id else "no id attribute: ids inside its items' keys stay"
+        if not model.id and rewritten:
+            message = "no ids of its own: only the ids of other entries inside its items are renewed"
         if number := sum(found for (_, parent), found in parents.items() if parent == name):
             message += f", and so does what refers to them ({plural(number, 'reference')})"
         yield Check("target", name, "ids", "kept", None, NOTE, action, message)

@@ -23,8 +23,7 @@ from ...walk.plan import Plan
 from ...yaml_files import parse_value
 from . import ids, owners, references
 from .entries import Drafted, Group, Unrouted, grouped
-from .ids import Candidate, Choice
-from .keys import Spot
+from .ids import Choice
 from .references import Rule
 from .survey import Survey, survey
 from .tables import Names
@@ -117,6 +116,8 @@ def _better_whole(made: Draft) -> frozenset[str]:
         if isinstance(rule.rule, dict) and "to" not in rule.rule:
             continue
         parents = [made.entries[name] for name in rule.parents]
+        if owners.named_in(rule) == len(parents):
+            continue  # one text that holds an id of each
         (table, *others) = {parent.table.name for parent in parents}
         if len(parents) > 1 and not others and len(parents[0].table.key) == 1:
             found.add(table)
@@ -138,9 +139,11 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
         provisional, evidence = _seen_by(seen, groups, choices, labels, parameters)
         columns = evidence.columns()
     found = find_references(columns, evidence, provisional)
-    keys = {name: [part for part, _ in table.key] for name, table in seen.plan.source_tables.items()}
-    rules = references.rules_of(found, provisional, evidence, keys, whole=not most)
+    in_keys = owners.in_keys(groups, choices)
+    plain = {g.name: {part for part, _ in _key(seen, g)} - in_keys[g.name].read for g in groups}
+    rules = references.rules_of(found, provisional, evidence, plain, whole=not most)
     shared = references.shared_ids(same_ids(columns, provisional, evidence))
+    rules_and_rest = {name: owners.with_keys(own, in_keys[name]) for name, own in rules.items()}
     of_table = Counter()
     for (table, _), place in seen.places.items():
         of_table[table] += place.items
@@ -153,12 +156,13 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
             g.place.items,
             of_table[g.table],
             choices[g.name],
-            [*shared.get(g.name, ()), *rules[g.name]],
+            [*shared.get(g.name, ()), *rules_and_rest[g.name][0]],
             {
                 name: number
                 for name, number in sorted(g.place.like_ids.items())
                 if 2 * number > g.place.attributes[name] and (g.name, name) not in found_at
             },
+            rules_and_rest[g.name][1],
             seen.ttl[g.table],
         )
         for g in groups
@@ -183,20 +187,10 @@ def _seen_by(
     seen: Survey, groups: list[Group], choices: dict[str, Choice], labels: dict[str, str], parameters: Parameters
 ) -> tuple[dict[str, Entry], Evidence]:
     """The entries without references, and the evidence by their names."""
-    held = {g.name: one.ids for g in groups if (one := _held(g, choices[g.name]))}
+    held = {g.name: one.ids for g in groups if (one := owners.held(g, choices[g.name]))}
     plain = {g.name: {"source": g.table, "target": g.table, "id": choices[g.name].rule} for g in groups}
     entries = mapping_of({"tables": plain}, "draft", parameters).entries
     return entries, seen.evidence.joined(labels, held, entries)
-
-
-def _held(group: Group, choice: Choice) -> Candidate | None:
-    """What the group holds at the place of its ids."""
-    of = group.place.candidates
-    if not choice.form:
-        return of.get(choice.attribute) if choice.attribute else None
-    return next(
-        one for s, one in of.items() if isinstance(s, Spot) and (s.attribute, s.form) == (choice.attribute, choice.form)
-    )
 
 
 def _borrowed(groups: list[Group], choices: dict[str, Choice], columns: list[Column]) -> dict[str, Choice]:
@@ -260,11 +254,16 @@ def _head(plan: Plan, entries: dict[str, Drafted], unrouted: list[Unrouted], mos
 
 
 def _kept(entries: Mapping[str, Drafted]) -> str:
-    names = [entry.name for entry in entries.values() if entry.items and entry.keeps_ids]
-    if not names:
-        return ""
-    some = any(entry.id.attribute for entry in entries.values())
-    where, there = (f" in {references.listed(names)}", " there") if some else ("", "")
-    return (
-        f"No ids are renewed{where}: no attribute and no part of a key was found{there} that is the id of every item."
-    )
+    keeping = [entry for entry in entries.values() if entry.items and entry.keeps_ids]
+    of_others = [entry.name for entry in keeping if entry.rewritten]
+    names, said = [entry.name for entry in keeping if not entry.rewritten], []
+    if names:
+        some = of_others or any(entry.id.attribute for entry in entries.values())
+        where, there = (f" in {references.listed(names)}", " there") if some else ("", "")
+        why = f"no attribute and no part of a key was found{there} that is the id of every item"
+        said.append(f"No ids are renewed{where}: {why}.")
+    if of_others:
+        has, its = ("have", "their") if len(of_others) > 1 else ("has", "its")
+        renewed = f"only the ids of other entries inside {its} items are renewed"
+        said.append(f"{references.listed(of_others)} {has} no ids of {its} own: {renewed}.")
+    return " ".join(said)

@@ -39,13 +39,18 @@ class Drafted:
     id: Choice
     rules: list[Rule]
     like_ids: dict[str, int]  # attribute → values that look like ids, of which none is an id here
+    stays: dict[str, int]  # a part of the key as it stands there → different values, which are ids of nothing here
     ttl: str | None
 
     @property
     def keeps_ids(self) -> bool:
         """Whether its items get no new ids, neither of their own nor, as references, all of their key."""
-        rewritten = {rule.path for rule in self.rules if not rule.ambiguous}
-        return not self.id.attribute and not rewritten >= {name for name, _ in self.table.key}
+        return not self.id.attribute and not self.rewritten >= {name for name, _ in self.table.key}
+
+    @property
+    def rewritten(self) -> set[str]:
+        """The paths that rules rewrite."""
+        return {rule.path for rule in self.rules if not rule.ambiguous}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...discover.evidence import Ids
 from ...discover.text import names
@@ -16,6 +18,7 @@ PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and o
 RECOGNISED = 0.9  # of the values, of a key with another name
 BORROWED = 0.9  # of a key's values that must be ids of another entry, for the key to be a reference
 MOST = 6  # attributes of a table that are looked at as ids
+THIN = 65_536  # values, above which a part of them stands for all where two places are compared
 FORMATS = {"S": "uuid", "B": "uuid", "N": "number"}  # type letter → id_format
 _EXACT = ("id", "uuid", "guid", "ulid")
 
@@ -31,9 +34,11 @@ class Candidate:
     mixed: int = 0  # texts with a digit in them
     mails: int = 0  # texts with `@` in them
     ids: Ids = field(default_factory=Ids)
+    _codes: dict[bool, tuple[np.ndarray, np.ndarray, int]] = field(default_factory=dict, repr=False)
 
     def add(self, values: Iterable[dict]) -> None:
         """Adds typed values of some items."""
+        self._codes.clear()
         texts = []
         for value in values:
             letter = next(iter(value))
@@ -49,6 +54,7 @@ class Candidate:
 
     def merge(self, other: "Candidate") -> None:
         """Adds those of another place."""
+        self._codes.clear()
         self.letters += other.letters
         for count in ("composed", "times", "numbers", "mixed", "mails"):
             setattr(self, count, getattr(self, count) + getattr(other, count))
@@ -79,6 +85,43 @@ class Candidate:
         """The share of its values that look like ids and like nothing else."""
         whole = self.letters.total()
         return len(self.ids.recognisable) / whole if whole else 0.0
+
+    def codes(self, *, thin: bool) -> tuple[np.ndarray, np.ndarray, int]:
+        """The different values as codes, ascending; how often each comes; how many values one stands for (`thin`: several)."""
+        if thin not in self._codes:
+            blobs = [*zip(self.ids.recognisable.parts(), self.ids.others.parts(), strict=True)]
+            chosen = np.frombuffer(b"".join(a + b for a, b in blobs[: 1 if thin else None]), np.int64)
+            self._codes[thin] = (*np.unique(chosen, return_counts=True), len(blobs) if thin else 1)
+        return self._codes[thin]
+
+
+class Overlap(NamedTuple):
+    """How much of what one place holds another holds, too. Of many values an estimate."""
+
+    different: int  # values of the one place
+    shared: int  # of these, values of the other one
+    share: float  # of the one place's items, those with a value that the other has
+    covered: float  # of the other's different values, those that the one has
+    by_chance: float  # how probable that is, if the values are bare numbers; 0 of texts
+
+
+def overlap(one: Candidate, other: Candidate) -> Overlap:
+    """How much of what a place holds another holds, too."""
+    thin = max(one.letters.total(), other.letters.total()) > THIN
+    (mine, counts, every), (theirs, _, _) = one.codes(thin=thin), other.codes(thin=thin)
+    is_shared = np.isin(mine, theirs, assume_unique=True)
+    shared = mine[is_shared]
+    numbers, by_chance = shared[shared >= 0], 0.0
+    if len(numbers) > len(shared) / 2:
+        low, high = np.searchsorted(theirs, [numbers[0], numbers[-1] + 1])
+        by_chance = min(1.0, float(high - low) * every / float(numbers[-1] - numbers[0] + 1)) ** len(numbers)
+    return Overlap(
+        len(mine),
+        len(shared),
+        float(counts[is_shared].sum() / counts.sum()) if len(mine) else 0.0,
+        len(shared) / len(theirs) if len(theirs) else 0.0,
+        by_chance,
+    )
 
 
 @dataclass(frozen=True)

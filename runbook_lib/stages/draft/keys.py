@@ -138,7 +138,7 @@ class _Mask:
             self._out += part
         elif not self._out and (part.isdigit() or re.fullmatch(_TIME, part)):
             self._out = ORDERED
-        else:
+        elif self._out[-1:] not in (ANY, ORDERED):  # what stands right behind a value cannot be told from it
             self._out += ANY
         self._follows_word = is_word if part not in _SEPARATORS else self._follows_word
         self._at += 1
@@ -148,10 +148,18 @@ _SEPARATORS = frozenset("#|:/_-")
 
 
 def pieces(text: str) -> list[str]:
-    """The parts of a key's text, and what separates them. A date is one part; nothing is lost."""
+    """The parts of a key's text, and what separates them. A date is one part, unless a hyphen follows; nothing is lost."""
     if not any(sign in text for sign in "#|:/") and (loose := _LOOSE.fullmatch(text)) and not _is_uuid(text):
         return [*loose.groups()]
-    return [found[0] for found in _PIECES.finditer(text)]
+    found: list[str] = []
+    for part in [one[0] for one in _PIECES.finditer(text)]:
+        if found and len(part) > 1 and part[0] in "-_" and re.fullmatch(_TIME, found[-1]):
+            if part[0] == "-":  # a reader stops at the first hyphen
+                found[-1:] = re.split("(-)", found[-1])
+            found += [part[0], part[1:]]
+        else:
+            found.append(part)
+    return found
 
 
 def _is_uuid(text: str) -> bool:

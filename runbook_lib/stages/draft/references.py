@@ -57,13 +57,14 @@ def rules_of(
 ) -> dict[str, list[Rule]]:
     """Entry → its rules, by path.
 
-    `keys`: source table → the attributes of its key. `whole`: all items were read, so that a value without its item has none.
+    `keys`: entry → the attributes of its key that are no texts with several parts. `whole`: all items were read, so that a value
+    without its item has none.
     """
     by_path: dict[str, dict[str, list[Finding]]] = {name: defaultdict(list) for name in entries}
     for one in findings:
         if one.confidence >= LIKELY and len(one.path) <= LONGEST:
             table = entries[one.table].source
-            in_key = table == entries[one.to].source and one.path in keys[table] and one.coverage >= COVERED
+            in_key = table == entries[one.to].source and one.path in keys[one.table] and one.coverage >= COVERED
             by_path[one.table][one.path].append(
                 replace(one, confidence=max(one.confidence, CERTAIN)) if in_key else one
             )
@@ -73,6 +74,14 @@ def rules_of(
     for name, paths in by_path.items():
         _take_records(rules[name], paths, rules, entries, evidence)
     return {name: sorted(found.values(), key=lambda rule: rule.path) for name, found in rules.items()}
+
+
+def of_key(attribute: str, rule: str, parents: dict[str, int], counted: tuple[int, int], sure: bool, why: str) -> Rule:
+    """A rule for a text of the key that holds ids of other items. `counted`: the texts, and those that hold some."""
+    values, found = counted
+    each = [f"{name} ({number:,})" for name, number in parents.items()] if len(parents) > 1 else [*parents]
+    said = f"{found:,} of {plural(values, 'text')} hold ids of {listed(each)}{why}"
+    return Rule(spelled((attribute,)), rule, parents, values, found, CERTAIN if sure else LIKELY, not sure, said)
 
 
 def _rule(several: list[Finding], *, whole: bool) -> Rule:

@@ -75,6 +75,10 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
         f"    # {one_line(name)}: {plural(number, 'value')} look like ids, and none is an id of a table here"
         for name, number in entry.like_ids.items()
     ]
+    lines += [
+        f"    # {one_line(part)}: {plural(number, 'value')} of which no item here is the owner: they stay as they are"
+        for part, number in entry.stays.items()
+    ]
     return lines
 
 
