@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from types import UnionType
@@ -30,6 +31,7 @@ _LOST = re.compile(r"[ \t]*#")  # behind a value: a comment, which may be meant 
 _FIXES = (  # what YAML says of a mistake -> what to do
     (r"'\\t'", "indent with spaces, not with tabs"),
     (r"but (got|found) '([\[{:]|<scalar>)", "put paths with [ ] { } or : in quotes, and text with { } or #"),
+    ("unknown escape character", "write two backslashes, or put the text in single quotes"),
     (r"that cannot start any token|undefined alias", "put text that begins with a sign in quotes"),
     (r"mapping values are not allowed", "indent it like its neighbours, or put text that holds ': ' in quotes"),
     (r"end of stream|<stream end>", "close the quotes or brackets that are open"),
@@ -57,6 +59,7 @@ _NOT_REGULAR = {  # what the system says where a path cannot be opened because o
     errno.EISDIR: "it is a folder",
     errno.ENXIO: "it is not a regular file",
 }
+Hint = Callable[[str, Place, Any], str | None]  # pydantic's name of a mistake, its place, the value → what to say of it
 _HALF = re.compile("[\ud800-\udfff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")  # YAML refuses or folds them
 
@@ -296,8 +299,8 @@ def expand(content: Any, unset: list[Mistake], place: Place = ()) -> Any:
     return content
 
 
-def explain(problem: ValidationError, content: Any, model: type[BaseModel]) -> list[Mistake]:
-    """All that pydantic found in the content, one mistake a place: what is wrong, how to fix it."""
+def explain(problem: ValidationError, content: Any, model: type[BaseModel], hint: Hint | None = None) -> list[Mistake]:
+    """All that pydantic found in the content, one mistake a place: what is wrong, how to fix it; `hint` may know it better."""
     found: dict[Place, str] = {}
     errors = problem.errors()
     misspelt = {error["loc"][:-1] for error in errors if error["type"] == "extra_forbidden"}
@@ -305,10 +308,10 @@ def explain(problem: ValidationError, content: Any, model: type[BaseModel]) -> l
         if error["type"] == "missing" and error["loc"][:-1] in misspelt:
             continue  # a misspelt key is also missing
         place, holder = _place(error, content)
-        if error["type"] == "extra_forbidden" and _is_bare(holder) and _models_at(model, place[:-1], _OR_TEXT):
+        if error["type"] == "extra_forbidden" and _is_bare(holder) and models_at(model, place[:-1], _OR_TEXT):
             place, says = place[:-1], bare(holder)
         else:
-            says = _says(error, place, model)
+            says = (hint and hint(error["type"], place, error["input"])) or _says(error, place, model)
         found.setdefault(place, says)
     # Of the alternatives of a union, the one that fits further.
     return [
@@ -343,7 +346,7 @@ def _says(error: Any, place: Place, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden" and len(place) > 1 and place[-1] in model.model_fields:
         return "unknown key here; write it at the top of the file, without indentation"
     if kind == "extra_forbidden":
-        return f"unknown key{suggest(str(place[-1]), _keys(_models_at(model, place[:-1])))}"
+        return f"unknown key{suggest(str(place[-1]), _keys(models_at(model, place[:-1])))}"
     if kind == "missing":
         return "is missing; add it"
     if kind == "literal_error":
@@ -375,9 +378,9 @@ def _short(value: Any) -> str:
 
 def suggest(name: str, known: list[str]) -> str:
     """`; did you mean 'x'?`, or the list of known names."""
-    close = difflib.get_close_matches(name, known, 1, 0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    folded = {one.casefold(): one for one in reversed(known)}
+    if close := difflib.get_close_matches(name.casefold(), folded, 1, 0.6):
+        return f"; did you mean {folded[close[0]]!r}?"
     return f"; known are {', '.join(sorted(known))}." if known else "; remove it."
 
 
@@ -385,16 +388,17 @@ def _keys(models: list[type[BaseModel]]) -> list[str]:
     return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
 
 
-def _models_at(model: Any, place: Place, named: tuple[str, ...] = ()) -> list[type[BaseModel]]:
+def models_at(model: Any, place: Place, named: tuple[str, ...] = ()) -> list[type[BaseModel]]:
     """The models at a place, or those of certain names; a part that is not a field is the key of a dict of models."""
     models = [model]
     for part in place:
         fields = [field for m in models for name, field in m.model_fields.items() if part == (field.alias or name)]
-        models = [found for field in fields for found in _models_in(field.annotation)] or models
+        models = [found for field in fields for found in models_in(field.annotation)] or models
     return [m for m in models if not named or m.__name__ in named]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in models_in(inner)]

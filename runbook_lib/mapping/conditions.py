@@ -87,6 +87,8 @@ def _tests(wanted: Any, letter: str | None) -> tuple[Comparison, ...]:
 
 def _test(word: str, operand: Any, letter: str | None) -> Comparison:
     if word == NOT:
+        if operand == []:
+            raise ValueError("`not: []` leaves nothing out; give a value or a list of values, or remove the condition")
         return Comparison(NOT, (), _tests(operand, letter))
     if word == EXISTS:
         if not isinstance(operand, bool):

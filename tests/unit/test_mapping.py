@@ -154,7 +154,7 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         (entry("references: {a: 5}"), "tables.Leads.references.a is 5; write {key: value} or text in quotes."),
         (entry("references: [a]"), "tables.Leads.references is ['a']; write {key: value}."),
         # fields, rest, drop
-        (entry("fields: {a: 5}"), "tables.Leads.fields.a is 5; write {key: value} or text in quotes."),
+        (entry("fields: {a: 5}"), "tables.Leads.fields.a is 5; write {value: 5}, or text in quotes."),
         (
             entry("fields: {a: {type: number}}"),
             "tables.Leads.fields.a: needs one of text (a template), {from: path} and {value: constant}.",

@@ -20,6 +20,8 @@ CUT = f"the text ends before `#`, which begins a comment; {TEXT_QUOTES}"
 VALUE = "give a value, or one of begins_with, between, exists, lt, le, gt, ge, not."
 HOLE = "needs the hole {id} once, and else only {*}; write it as in 'USER#{id}'."
 FORMATS = "needs one of uuid, short, number, number15 in braces, as in CUS-{short}."
+CREATE = "5: tables.Leads.create"
+ESCAPE = "write two backslashes, or put the text in single quotes."
 INDENT = "is an option, and stands where a field should; indent it elsewhere, or write"
 
 
@@ -47,7 +49,47 @@ def entry(body):
             "unrouted: ignore",
             "5: tables.Leads.unrouted: unknown key here; write it at the top of the file, without indentation.",
         ),
+        (
+            "create: {key: {PK: S}, global_indexes: {g: {a: S}}}",
+            f"{CREATE}.global_indexes: unknown key; did you mean 'indexes'?",
+        ),
+        ("create: {key: {PK: S}, GSIs: {g: {a: S}}}", f"{CREATE}.GSIs: unknown key; did you mean 'indexes'?"),
+        ("create: {key: {PK: S}, lsi: {g: {a: S}}}", f"{CREATE}.lsi: unknown key; did you mean 'local_indexes'?"),
+        ("dangling: keep", "5: tables.Leads.dangling: unknown key here; write it in `references.NAME`."),
+        ("dangling: [a]", "5: tables.Leads.dangling: unknown key here; write it in `accept`."),
+        ("ttl: at", "5: tables.Leads.ttl: unknown key here; write it in `create`."),
+        ("key: {PK: S}", "5: tables.Leads.key: unknown key here; write it in `create` or `queries.NAME`."),
+        ("as: 'U#{id}'", "5: tables.Leads.as: unknown key here; write it in `id` or `fields.NAME`."),
+        (
+            "create: {key: {PK: S}, expired: skip}",
+            f"{CREATE}.expired: unknown key here; write it beside `create`, in tables.Leads.",
+        ),
+        (
+            "references: {a: {to: Contacts, id_format: keep}}",
+            "5: tables.Leads.references.a.id_format: unknown key here; write it beside `references`, in tables.Leads.",
+        ),
+        (
+            "fields: {a: {from: a, dangling: keep}}",
+            "5: tables.Leads.fields.a.dangling: unknown key here; write it in `tables.Leads.references.NAME`.",
+        ),
         # lists, maps and text in each other's place
+        (
+            "references: {a: [Contacts, Leads]}",
+            "5: tables.Leads.references.a is [Contacts, Leads]; write {to: [Contacts, Leads]}.",
+        ),
+        (
+            "references: {a: ['C#{Contacts}', Leads]}",
+            '5: tables.Leads.references.a is ["C#{Contacts}", Leads]; write {to: ["C#{Contacts}", Leads]}.',
+        ),
+        ("fields: {a: 2}", "5: tables.Leads.fields.a is 2; write {value: 2}, or text in quotes."),
+        (
+            "fields: {a: [1, true, null]}",
+            "5: tables.Leads.fields.a is [1, true, null]; write {value: [1, true, null]}, or text in ",
+        ),
+        (
+            "fields: {a: [[2.50], x: y]}",
+            "5: tables.Leads.fields.a is [[Decimal('2.50')], {'x': 'y'}]; write {key: value} or text ",
+        ),
         ("references: [a, b]", "5: tables.Leads.references is ['a', 'b']; write {key: value}."),
         ("references:\n- a: Contacts", "5: tables.Leads.references is [{'a': 'Contacts'}]; write {key: value}."),
         ("drop: a", "5: tables.Leads.drop is 'a'; write a list, as in [a, b]."),
@@ -62,6 +104,7 @@ def entry(body):
         ("references: {watchers[]: Contacts}", f"5: expected ',' or '}}', but got '['; {QUOTES}"),
         ("references: {members{keys}: Contacts}", f"5: expected ',' or '}}', but got '{{'; {QUOTES}"),
         ("references: {a:json[]: Contacts}", f"5: expected ',' or '}}', but got '['; {QUOTES}"),
+        *((f'drop: ["a\\{sign}b"]', f"5: found unknown escape character '{sign}'; {ESCAPE}") for sign in ".:["),
         ("references: {PK: org#{org}}", f"5: expected ',' or '}}', but got '{{'; {QUOTES}"),
         ("drop: [a[], b]", f"5: expected ',' or ']', but got '['; {QUOTES}"),
         ("fields: {a: STATUS: x}", f"5: expected ',' or '}}', but got ':'; {QUOTES}"),
@@ -183,6 +226,10 @@ def entry(body):
             f'5: tables.Leads.queries.q.key.PK: {{Contacts}} {NOT_FILLED}; write {{begins_with: "ORG#"}}, or ',
         ),
         ("where: {a: {not: {}}}", f"5: tables.Leads.where.a: compares with nothing; {VALUE}"),
+        (
+            "where: {a: {not: []}}",
+            "5: tables.Leads.where.a: `not: []` leaves nothing out; give a value or a list of values, or ",
+        ),
         # ids
         ("id: {in: PK}", "5: tables.Leads.id.as is missing; add it."),
         ("id: {as: 'USER#{id}'}", "5: tables.Leads.id.in is missing; add it."),
@@ -198,6 +245,14 @@ def entry(body):
         (
             "references:\n  PK: org#{org}",
             "6: tables.Leads.references.PK: refers to 'org', which is not an entry; known ",
+        ),
+        (
+            "references: {a: contacts}",
+            "5: tables.Leads.references.a: refers to 'contacts', which is not an entry; did you mean 'Contacts'?",
+        ),
+        (
+            "references: {a: {record_of: LEADS}}",
+            "5: tables.Leads.references.a: refers to 'LEADS', which is not an entry; did you mean 'Leads'?",
         ),
         (
             "references:\n  a:\n    to: Contacts\n  dangling: keep",
@@ -411,6 +466,14 @@ def test_it_is_refused_in_one_sentence_with_the_mend(body, said):
         (
             "tables: {Leads: {source: a, target: b}}\nunrouted: Ignore",
             "2: unrouted is 'Ignore'; use 'review' or 'ignore'.",
+        ),
+        (
+            "dangling: keep\ntables: {Leads: {source: a, target: b}}",
+            "1: dangling: unknown key here; write it in `defaults.references.NAME` or `tables.NAME.references.NAME`.",
+        ),
+        (
+            "tables: {U: {source: a, target: b}, P: {source: a, target: b, references: {a: u}}}",
+            "1: tables.P.references.a: refers to 'u', which is not an entry; did you mean 'U'?",
         ),
         ("tabels: {Leads: {}}", "1: tabels: unknown key; did you mean 'tables'?"),
         (

@@ -93,7 +93,8 @@ def test_requests(query, index, key, filter_):
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("{index: G9, key: {PK: a}}", "A.q: t has no index G9"),
+        ("{index: by_day, key: {PK: a}}", "A.q: t has no index by_day; known are BIN, FOUR, G1, KEYS, NUM, SOME"),
+        ("{index: g1, key: {PK: a}}", "A.q: t has no index g1; did you mean 'G1'?"),
         ("{key: {G1PK: a}}", "A.q: G1PK is not a key attribute there"),
         ("{index: NUM, key: {PK: a, n: many}}", "A.q: a key value is not a number"),
         ("{key: {SK: a}}", "A.q: key must give PK and SK (the partition key at least)"),

@@ -32,6 +32,7 @@ from .checks import (
     check_queries,
     described_keys,
 )
+from .hints import hint
 
 _KEYS = {field.alias or name for name, field in EntryModel.model_fields.items()}  # of an entry
 
@@ -102,7 +103,7 @@ def _models(content: dict[str, Any]) -> tuple[list[Mistake], dict[str, EntryMode
         MappingModel.model_validate(content)
     except ValidationError as problem:
         may_be_empty = ("tables",) if mistakes else None  # its entries stand elsewhere
-        found = explain(problem, content, MappingModel)
+        found = explain(problem, content, MappingModel, hint)
         mistakes += [one for one in found if one.is_new(mistakes) and one.place != may_be_empty]
     groups = {}
     for group in ("defaults", "tables"):

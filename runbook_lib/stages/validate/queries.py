@@ -14,6 +14,7 @@ from ...mapping.model import Entry
 from ...run.spill import HashLog
 from ...values import key_hash, order
 from ...walk.plan import Plan
+from ...yaml_files import suggest
 
 RETRY_SECONDS = 60.0  # indexes are eventually consistent
 INVALID = "ValidationException"  # passes where it is about an index that is still being filled
@@ -51,7 +52,8 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
     patterns = []
     for name, query in entry.model.queries.items():
         if query.index is not None and query.index not in table.indexes:
-            raise ValueError(f"{entry.name}.{name}: {entry.target} has no index {query.index}")
+            known = suggest(query.index, list(table.indexes)).rstrip(".")
+            raise ValueError(f"{entry.name}.{name}: {entry.target} has no index {query.index}{known}")
         index = table.indexes[query.index] if query.index else None
         key = index.key if index else table.key
         letters = dict(key)
