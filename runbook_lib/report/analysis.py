@@ -247,7 +247,7 @@ def targets(analysis: Analysis) -> Html:
     refused = {alert.table for alert in analysis.alerts if alert.level == FAIL}
     rows, marks = [], []
     for name, state in sorted(analysis.targets.items()):
-        missing = chip("missing", "bad") if name in refused else chip("will be created", "accent")
+        missing = chip("missing", "bad") if name in refused else chip("to be created", "accent")
         differences = chip("differs", "bad") + " " + "; ".join(state.differences)
         rows.append(
             [

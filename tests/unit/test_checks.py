@@ -164,7 +164,7 @@ LARGE = Counter({("", "the target item is 500,000 bytes; DynamoDB takes 409,600"
             {"targets": {"t": TargetState(False, True, [])}, "more": CREATE},
             "table",
             NOTE,
-            "will be created by 02_test",
+            "the target table does not exist yet; the mapping says how to create it",
         ),
     ],
 )

@@ -61,7 +61,9 @@ def _targets(plan: Plan, analysis: Analysis) -> Iterator[Check]:
         if state.exists:
             continue
         if creatable:
-            yield Check("target", target, "table", None, None, NOTE, "Nothing to do.", "will be created by 02_test")
+            action = "Run `runbook create-tables` before `migrate`; `test` and `full-migration` create it, too."
+            message = "the target table does not exist yet; the mapping says how to create it"
+            yield Check("target", target, "table", None, None, NOTE, action, message)
         else:
             action = "Deploy it, or describe it under `create` in the mapping."
             yield Check("target", target, "table", None, "exists", FAIL, action, "the target table does not exist")
