@@ -57,7 +57,8 @@ def line_of(
         ]
         return told[0] if told else None if some_marked and code >= 0 else named.get(code)
 
-    shape = shape_of(column.samples, owner_of)
+    # Of ids that look like other things, a template would say which is which; a list need not.
+    shape = shape_of(column.samples, owner_of, lists=not any(match.recognised for match in owners))
     if shape.separator and steps[-1] is not KEYS:
         to = shape.templates or _together(owners)
         listed = _said((*steps, Split(shape.separator), EACH), _to(to, some=not shape.all_ids), to)

@@ -246,3 +246,18 @@ def test_values_that_are_ids_of_several_entries_name_all_of_them():
     (check,) = undeclared_checks(SimpleNamespace(undeclared=parts))
     assert check.message == "author: 45 of 90 values are ids of Profiles and 1 other, and no rule rewrites them"
     assert check.action.startswith("Add `author: Profiles` under `references`; or")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"),
+    [
+        (1.0, "The mapping language cannot say this path or pattern"),
+        (0.6, "Look at the values: if they are ids, write a template"),
+    ],
+)
+def test_values_without_a_line_to_paste(confidence, said):
+    """Two bare numbers in one text can be said, but not by what the values say."""
+    (check,) = undeclared_checks(
+        SimpleNamespace(undeclared=[Finding("Posts", "pair", "Users", 9, 9, confidence, None)])
+    )
+    assert check.action.startswith(said)

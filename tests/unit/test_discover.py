@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 import re
 from array import array
 from collections import Counter
@@ -449,6 +450,18 @@ def test_the_pattern_of_a_text_becomes_a_template():
         ("list", "Users", '"list:split(,)[]": Users'),
         ("brace", "Users", 'brace: "{{{Users}}}"'),
     }
+
+
+@pytest.mark.parametrize(
+    ("between", "line"), [(",", '"csv:split(,)[]": Items'), ("; ", '"csv:split(;)[]": Items'), ("#", None)]
+)
+def test_two_numbers_between_commas_are_a_list(between, line):
+    """Although each text holds two, and the ids are bare; between other signs nothing says which is which."""
+    chance = random.Random(7)
+    ids = [str(700_000 + 37 * n) for n in range(100)]
+    rows = [{"id": text(f"B{n:03}-xyz"), "csv": text(between.join(chance.sample(ids, 2)))} for n in range(60)]
+    (found,) = findings_of({"Items": [{"id": text(one)} for one in ids], "Rows": rows})
+    assert (found.path, found.to, found.found, found.line) == ("csv", "Items", 60, line)
 
 
 def test_what_a_rule_rewrites_is_not_undeclared():

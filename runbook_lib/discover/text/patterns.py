@@ -19,6 +19,7 @@ _WRITTEN = (
     "a1b2c3d4-1j2k3l4m",
 )  # new ids as they may be written beside a reference
 _BEGUN = re.compile(r"(?:[^\W\d_]*[\W_]+)*")  # whole words without digits, and what separates them
+_LIST = re.compile(r"(\{[^{}]+\})(?:(\s*[,;]\s*)\1)(?:\2\1)*")  # ids of one entry, between commas
 _LETTERS = re.compile(r"[^\W_]")
 _PLACED = 0xE000  # characters of nobody's, to tell the own ids of texts apart
 
@@ -51,8 +52,11 @@ class Shape(NamedTuple):
     all_ids: bool = True  # whether nearly all parts of the lists are ids
 
 
-def shape_of(texts: Iterable[str], owner_of: OwnerOf) -> Shape:
-    """The one template that nearly all texts follow; else what separates the ids in them; else templates with {*} in them."""
+def shape_of(texts: Iterable[str], owner_of: OwnerOf, *, lists: bool = False) -> Shape:
+    """The one template that nearly all texts follow; else what separates the ids in them; else templates with {*} in them.
+
+    `lists`: ids of one entry between commas are a list, even where all texts hold as many.
+    """
     texts = [*dict.fromkeys(texts)]
     inside = [text for text in texts if owner_of(text, 0, len(text)) is None]  # else the text is an id itself
     read = {text: found for text in inside if (found := _read(text, owner_of))}
@@ -64,7 +68,7 @@ def shape_of(texts: Iterable[str], owner_of: OwnerOf) -> Shape:
         OWN not in best and exact and len(exact[best]) >= AGREEING * len(inside) and _reads(best, exact[best], read)
     )
     varies = len({len(ids) for _, ids, _ in read.values()}) > 1
-    if is_one and not varies:
+    if is_one and not varies and not (lists and _LIST.fullmatch(best)):
         return Shape([best])
     if found := _list(texts, owner_of):
         return found

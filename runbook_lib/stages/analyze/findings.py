@@ -190,9 +190,7 @@ def _undeclared(table: str, path: str, several: list[Finding]) -> Check:
     if first.line:
         paste = f"Add `{first.line}` under `references`"
     elif not certain:
-        paste = (
-            "Look at the values: if they are ids, change them in the source, because the mapping language cannot say it"
-        )
+        paste = "Look at the values: if they are ids, write a template that says which is which, or change them in the source"
     if len(same) > 1 and first.line:
         paste = f"Add {' or '.join(f'`{one.line}`' for one in same)} under `references`, whichever is meant"
     paste = f"Declare it under `references` of {first.record}, whose record it is" if first.record else paste
