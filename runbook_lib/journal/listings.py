@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ..mapping.model import Entry
+from ..mapping.model import Entry, IdInside
 from ..mapping.walkers import LINK_BYTES, NOWHERE
 from ..run.files import Unfinished, file_sha256
 from ..run.spill import HashLog
@@ -74,11 +74,22 @@ class Written:
 
 
 def reference_line(entry: Entry | str, key: dict, path: str | None, to: str | None = None) -> dict[str, Any]:
-    """One object of `dangling.jsonl` or `unreadable.jsonl`. Where no parent is given, it is the one that the path names."""
+    """One object of `dangling.jsonl` or `unreadable.jsonl`. Where no parent is given, `to` is what the mapping says there."""
     if isinstance(entry, Entry):
-        names = entry.named(path) if path in entry.paths else {entry.name} if path == entry.model.id else set()
-        entry, to = entry.name, to or (names.pop() if len(names) == 1 else None)
+        entry, to = entry.name, to or (_meant(entry, path) if path else None)
     return {"table": entry, "key": key, "path": path, "to": to}
+
+
+def _meant(entry: Entry, path: str) -> str | None:
+    """The entry whose ids a path should hold; of several what should stand there; None where the item names the entry."""
+    rule = entry.model.references.get(path)
+    said = [*rule.places, *([rule.record_of] if isinstance(rule.record_of, str) else [])] if rule else []
+    names = entry.named(path) if rule and rule.places else {*said}
+    if path == entry.model.id:
+        own = entry.model.id_rule
+        said.append(own.form.replace("{id}", f"{{{entry.name}}}") if isinstance(own, IdInside) else entry.name)
+        names |= {entry.name}
+    return names.pop() if len(names) == 1 else " or ".join(said) or None
 
 
 def write_lists(folder: Path, journal: Snapshot, entries: Mapping[str, Entry]) -> Written:

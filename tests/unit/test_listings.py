@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import orjson
 import pyarrow.parquet
 import pytest
+from compiled import mapping_of
 
 from runbook_lib.journal import audit
 from runbook_lib.journal.intents import Intent, JournalRow
-from runbook_lib.journal.listings import entry_of, write_listing, write_lists
+from runbook_lib.journal.listings import entry_of, reference_line, write_listing, write_lists
 from runbook_lib.mapping.walkers import NOWHERE
 from runbook_lib.run.files import Unfinished
 from runbook_lib.run.folder import Run
@@ -25,6 +26,45 @@ NO_IDS = b64encode(NOWHERE).decode()
 
 def lines(folder: Path, name: str) -> list[dict]:
     return [orjson.loads(line) for line in (folder / f"{name}.jsonl").read_bytes().splitlines()]
+
+
+ENTRIES = """
+defaults: {source: s, target: t}
+tables:
+  Orgs: {id: {in: PK, as: "ORG#{id}"}}
+  Users:
+    id: {in: SK, as: "USER#{id}"}
+    references:
+      PK: "ORG#{Orgs}"
+      both: "ORG#{Orgs}#USER#{Users}"
+      either: {to: [Orgs, "USER#{Users}"]}
+      named: {table_named_by: kind}
+      record: {record_of: Orgs}
+  Posts: {id: {in: PK, as: "{*}#{id}"}, references: {PK: "{Users}#{*}"}}
+  Plain: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "path", "to"),
+    [
+        ("Orgs", "PK", "Orgs"),
+        ("Plain", "id", "Plain"),
+        ("Users", "SK", "Users"),
+        ("Users", "PK", "Orgs"),
+        ("Users", "both", "ORG#{Orgs}#USER#{Users}"),
+        ("Users", "either", "Orgs or USER#{Users}"),
+        ("Users", "named", None),
+        ("Users", "record", "Orgs"),
+        ("Posts", "PK", "{Users}#{*} or {*}#{Posts}"),
+        ("Posts", None, None),
+    ],
+)
+def test_a_value_that_cannot_be_read_says_what_should_stand_there(entry, path, to):
+    """The entry, the item's own where its id is meant; a text that should hold several ids, as the mapping says it."""
+    line = reference_line(mapping_of(ENTRIES).entries[entry], KEY, path)
+    assert line == {"table": entry, "key": KEY, "path": path, "to": to}
+    assert reference_line(mapping_of(ENTRIES).entries[entry], KEY, path, "Others")["to"] == "Others"
 
 
 def names(folder: Path) -> list[str]:
