@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date
 from pathlib import Path
 from types import UnionType
@@ -37,14 +37,8 @@ _FIXES = (  # what YAML says of a mistake -> what to do
     (r"end of stream|<stream end>", "close the quotes or brackets that are open"),
     ("", "correct the YAML there"),
 )
-_OR_TEXT = (
-    "FieldRule",
-    "Reference",
-    "IdInside",
-    "NamedBy",
-    "Create",
-    "Units",
-)  # models instead of which text may stand
+# Models instead of which text may stand
+_OR_TEXT = frozenset("FieldRule Reference IdInside NamedBy Create Units".split())
 _WRITE = {
     "string_type": "text, in quotes",  # usually what YAML does not read as text, such as no, 5 or nothing
     "no_bool": "true or false",
@@ -388,7 +382,7 @@ def _keys(models: list[type[BaseModel]]) -> list[str]:
     return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
 
 
-def models_at(model: Any, place: Place, named: tuple[str, ...] = ()) -> list[type[BaseModel]]:
+def models_at(model: Any, place: Place, named: Collection[str] = ()) -> list[type[BaseModel]]:
     """The models at a place, or those of certain names; a part that is not a field is the key of a dict of models."""
     models = [model]
     for part in place:
