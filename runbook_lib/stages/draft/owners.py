@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ...discover.references import CHANCE, SHARE
+from ...discover.references import CHANCE
 from ...mapping.text import templates
 from ...mapping.text.paths import escaped
 from .entries import Group
@@ -22,6 +22,7 @@ ROOT, UNIQUE, SHARED = 3, 2, 1  # how far the values at a spot are an item's own
 EQUAL = 0.95  # of the values of one spot that must be values of another one, for both to be one thing
 MOSTLY = 0.8  # of the values of a thing that its owner must have, if another kind has all
 SOME, MANY = 3, 20  # different values that are no coincidence: with digits in them; of any texts
+SAMPLE = 0.3  # of an owner's ids that bare numbers must be, for them to be a sample of these
 SAID, CONTAINED = (
     0.5,
     0.9,
@@ -177,7 +178,7 @@ def _may_own(claim: _Claim, claims: list[_Claim]) -> bool:
         if _same_mark(claim, other):
             return True
         lap = overlap(other.held, held)
-        like = any(_short(other.spot.mark, name) for name in names) and lap.covered >= SHARE
+        like = any(_short(other.spot.mark, name) for name in names) and lap.covered >= SAMPLE
         least = SOME if like or (held.mostly(held.mixed) and not held.mostly(held.numbers)) else MANY
         if lap.shared >= max(least, EQUAL * lap.different) and (like or lap.by_chance < CHANCE):
             return True
@@ -313,7 +314,7 @@ def _meant(group: Group, spot: Spot, one: Candidate, owners: list[_Owner], *, sp
 
 
 def _is_sample(owner: _Owner, lap: Overlap, group: Group) -> bool:
-    return lap.covered >= SHARE and lap.shared >= SOME and owner.name != group.name
+    return lap.covered >= SAMPLE and lap.shared >= SOME and owner.name != group.name
 
 
 def _rules(group: Group, name: str, spots: list[Spot], parts: Mapping[Spot, Part]) -> Iterator[Rule]:
