@@ -10,7 +10,9 @@ from support_single_tables import KEY, KINDS, Single, n, order_ids, orders, s
 
 from runbook_lib.mapping.conditions import holds
 from runbook_lib.report.draft.json_draft import draft_alerts
+from runbook_lib.stages.draft import ids
 from runbook_lib.stages.draft.draft import Draft
+from runbook_lib.stages.draft.ids import Candidate
 from runbook_lib.stages.draft.keys import Patterns, pieces
 from runbook_lib.verdict import PASS, worst
 
@@ -100,6 +102,33 @@ def test_owners_are_profiles_before_settings():
     draft = drafted(items)
     assert said_ids(draft) == {"user": {"in": "PK", "as": "USER#{id}"}, "settings": None}
     assert rules(draft) == {("settings", "PK"): "USER#{user}"}
+
+
+def candidate(texts) -> Candidate:
+    """A place that holds these."""
+    found = Candidate()
+    found.add([s(str(text)) for text in texts])
+    return found
+
+
+@pytest.mark.parametrize("wide", [65_536, 50])
+def test_what_two_places_share_is_the_same_however_many_they_hold(monkeypatch, wide):
+    """Of very many a part stands for all: a few among many, many among many, and eight that come again and again."""
+    monkeypatch.setattr(ids, "WIDE", wide)
+    many, half = candidate(f"o{n}" for n in range(4_000)), candidate(f"o{n}" for n in range(0, 4_000, 2))
+    few, again, eight = (candidate(f"o{n}" for n in range(0, 4_000, 100)), candidate(f"p{n % 8}" for n in range(4_000)),
+                         candidate(f"p{n}" for n in range(8)))  # fmt: skip
+    assert (half.different, again.different) == (2_000, 8)
+    for one, other, share, covered in (
+        (half, many, 1, 0.5), (many, half, 0.5, 1), (few, many, 1, 0.01), (again, eight, 1, 1), (again, many, 0, 0),
+    ):  # fmt: skip
+        lap = ids.overlap(one, other)
+        assert lap.share == pytest.approx(share, abs=0.35)
+        assert lap.covered == pytest.approx(covered, abs=0.35)
+        assert (lap.shared == lap.different > 0) is (share == 1)
+    dense, sparse = candidate(range(4_000)), candidate(range(0, 400_000, 100))
+    assert ids.overlap(candidate(range(0, 4_000, 100)), dense).by_chance == 1.0
+    assert ids.overlap(candidate(range(0, 400_000, 10_000)), sparse).by_chance < 1e-6
 
 
 STYLES = pytest.mark.parametrize("style", ["short", "uuid", "number"])

@@ -28,7 +28,7 @@ MOST_ARROWS = 37  # from one folder to another
 # walks to what stands there, what fields take, dates, a function of the user's; reading the file is a folder), discovery and
 # draft know single tables (who owns the ids in keys, the draft asks by what discovery knows of chance), and every stage asks as
 # of which moment items have expired. Where a key of a mapping belongs is a module, too.
-MOST_IMPORTS = 1180
+MOST_IMPORTS = 1181
 
 
 def modules() -> dict[str, Path]:

@@ -11,6 +11,7 @@ from ...discover.evidence import Ids
 from ...discover.text import names
 from ...discover.text.tokens import is_recognisable
 from ...dynamo.structure.description import Key
+from ...run.spill import HashSet
 from ...values import text_of
 from .keys import is_time
 
@@ -18,7 +19,8 @@ PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and o
 RECOGNISED = 0.9  # of the values, of a key with another name
 BORROWED = 0.9  # of a key's values that must be ids of another entry, for the key to be a reference
 MOST = 6  # attributes of a table that are looked at as ids
-THIN = 65_536  # values, above which a part of them stands for all where two places are compared
+WIDE = 65_536  # different values, above which a part of them stands for all where two places are compared
+LOOKED_UP = 256  # values that are looked up among so many
 FORMATS = {"S": "uuid", "B": "uuid", "N": "number"}  # type letter → id_format
 _EXACT = ("id", "uuid", "guid", "ulid")
 
@@ -34,11 +36,12 @@ class Candidate:
     mixed: int = 0  # texts with a digit in them
     mails: int = 0  # texts with `@` in them
     ids: Ids = field(default_factory=Ids)
-    _codes: dict[bool, tuple[np.ndarray, np.ndarray, int]] = field(default_factory=dict, repr=False)
+    _values: "Values | None" = None
+    _sets: tuple[HashSet, ...] = ()
 
     def add(self, values: Iterable[dict]) -> None:
         """Adds typed values of some items."""
-        self._codes.clear()
+        self._values, self._sets = None, ()
         texts = []
         for value in values:
             letter = next(iter(value))
@@ -54,7 +57,7 @@ class Candidate:
 
     def merge(self, other: "Candidate") -> None:
         """Adds those of another place."""
-        self._codes.clear()
+        self._values, self._sets = None, ()
         self.letters += other.letters
         for count in ("composed", "times", "numbers", "mixed", "mails"):
             setattr(self, count, getattr(self, count) + getattr(other, count))
@@ -69,7 +72,7 @@ class Candidate:
     @property
     def different(self) -> int:
         """The number of different values."""
-        return sum(len(log.frozen()) for log in (self.ids.recognisable, self.ids.others))
+        return self.values.number
 
     def mostly(self, number: int) -> bool:
         """Whether so many of its values are nearly all."""
@@ -86,19 +89,40 @@ class Candidate:
         whole = self.letters.total()
         return len(self.ids.recognisable) / whole if whole else 0.0
 
-    def codes(self, *, thin: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        """The different values as codes, ascending; how often each comes; how many values one stands for (`thin`: several)."""
-        if thin not in self._codes:
-            blobs = [*zip(self.ids.recognisable.parts(), self.ids.others.parts(), strict=True)]
-            chosen = np.frombuffer(b"".join(a + b for a, b in blobs[: 1 if thin else None]), np.int64)
-            self._codes[thin] = (*np.unique(chosen, return_counts=True), len(blobs) if thin else 1)
-        return self._codes[thin]
+    @property
+    def values(self) -> "Values":
+        """Its different values."""
+        if self._values is None:
+            found, number, parts = [], 0, 0
+            for some in zip(self.ids.recognisable.parts(), self.ids.others.parts(), strict=True):
+                found.append(np.unique(np.frombuffer(b"".join(some), np.int64), return_counts=True))
+                number, parts = number + len(found[-1][0]), parts + 1
+                if number > WIDE:
+                    del found[1:]
+            codes, counts = map(np.concatenate, zip(*found, strict=True))
+            order, every = np.argsort(codes), parts if number > WIDE else 1
+            self._values = Values(codes[order], counts[order], every, number)
+        return self._values
+
+    def holds(self, codes: np.ndarray) -> np.ndarray:
+        """Which of some values it holds, looked up one by one."""
+        self._sets = self._sets or (self.ids.recognisable.frozen(), self.ids.others.frozen())
+        return np.array([any(code.tobytes() in one for one in self._sets) for code in codes], bool)
+
+
+class Values(NamedTuple):
+    """The different values of a place, as codes; of very many those of one part of the hashes."""
+
+    codes: np.ndarray  # ascending
+    counts: np.ndarray  # how often each comes
+    every: int  # how many values each stands for
+    number: int  # of all
 
 
 class Overlap(NamedTuple):
     """How much of what one place holds another holds, too. Of many values an estimate."""
 
-    different: int  # values of the one place
+    different: int  # values of the one place that were looked at
     shared: int  # of these, values of the other one
     share: float  # of the one place's items, those with a value that the other has
     covered: float  # of the other's different values, those that the one has
@@ -107,21 +131,23 @@ class Overlap(NamedTuple):
 
 def overlap(one: Candidate, other: Candidate) -> Overlap:
     """How much of what a place holds another holds, too."""
-    thin = max(one.letters.total(), other.letters.total()) > THIN
-    (mine, counts, every), (theirs, _, _) = one.codes(thin=thin), other.codes(thin=thin)
-    is_shared = np.isin(mine, theirs, assume_unique=True)
-    shared = mine[is_shared]
+    (codes, counts, every, number), theirs = one.values, other.values
+    if every == 1 < theirs.every:  # a few among very many
+        codes, counts = codes[:: -(-len(codes) // LOOKED_UP) or 1], counts[:: -(-len(codes) // LOOKED_UP) or 1]
+        is_shared = other.holds(codes)
+    else:
+        is_shared = np.isin(codes, theirs.codes, assume_unique=True)
+    shared = codes[is_shared]
+    if not len(shared):
+        return Overlap(len(codes), 0, 0.0, 0.0, 0.0)
     numbers, by_chance = shared[shared >= 0], 0.0
     if len(numbers) > len(shared) / 2:
-        low, high = np.searchsorted(theirs, [numbers[0], numbers[-1] + 1])
-        by_chance = min(1.0, float(high - low) * every / float(numbers[-1] - numbers[0] + 1)) ** len(numbers)
-    return Overlap(
-        len(mine),
-        len(shared),
-        float(counts[is_shared].sum() / counts.sum()) if len(mine) else 0.0,
-        len(shared) / len(theirs) if len(theirs) else 0.0,
-        by_chance,
-    )
+        low, high = np.searchsorted(theirs.codes, [numbers[0], numbers[-1] + 1])
+        room = float(numbers[-1] - numbers[0] + 1)
+        by_chance = min(1.0, float(high - low) * theirs.every / room) ** len(numbers)
+    share = float(counts[is_shared].sum() / counts.sum())
+    covered = len(shared) / len(codes) * number / theirs.number
+    return Overlap(len(codes), len(shared), share, min(1.0, covered), by_chance)
 
 
 @dataclass(frozen=True)
