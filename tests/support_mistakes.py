@@ -20,7 +20,7 @@ from support_domains import DOMAINS, WHOLE
 from support_flows import Flow
 
 from runbook_lib.demo.data import ENV_SOURCE
-from runbook_lib.discover.references import CERTAIN
+from runbook_lib.discover.confidence import CERTAIN
 from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.parameters import build_parameters
 from runbook_lib.verdict import FAIL, PASS, REVIEW

@@ -10,7 +10,7 @@ import heapq
 import threading
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from zlib import crc32
@@ -21,11 +21,14 @@ from ..mapping.model import Entry
 from ..mapping.text.paths import VALUES
 from ..run.spill import PARTS, HashLog
 from .columns import Path, Reader, as_columns
-from .counted import Values
-from .text.patterns import own_ids
+from .distinct import Values
+from .text import names
+from .text.patterns import OWN, own_ids
+from .text.slots import Seen, Slot, slots_of
 from .text.tokens import TEXT, as_number, is_recognisable, parts_of
 
 KEPT = 500_000  # different values of all paths together
+KEPT_OF_SLOT = 4_096  # of one slot: whether its values are ids, a part of them says, too
 SAMPLES = 16  # texts of a path from which its pattern is read
 NAMING = 0.8  # of what an attribute says, in every page, that must be names of entries
 SAMPLED = 64  # texts of a page from which those are chosen
@@ -36,7 +39,12 @@ Named = tuple[str, str] | None  # an attribute and what it says: the values in i
 
 def steps_of(path: Path) -> Path:
     """The path of the attribute: without PART or OWN_ID at its end."""
-    return path[:-1] if path[-1] is PART or path[-1] is OWN_ID else path
+    return path[:-1] if is_inside(path) or path[-1] is OWN_ID else path
+
+
+def is_inside(path: Path) -> bool:
+    """Whether a path leads to parts of the texts at a path: to all of them, or to one slot."""
+    return path[-1] is PART or isinstance(path[-1], Slot)
 
 
 def samples_of(texts: list[str]) -> list[str]:
@@ -97,13 +105,20 @@ class Column:
     path: Path
     named: Named
     values: Values
-    samples: list[str]
+    samples: list[str]  # some of the texts at the path of the attribute
+    inside: list[str]  # some of what stands there
     matches: list[Match]
+    code_of: Callable[[str], int] = code_of  # by which the values are known
 
     @property
     def steps(self) -> Path:
         """The path of the attribute."""
         return steps_of(self.path)
+
+    @property
+    def name(self) -> str:
+        """The last name of the path; "" where it ends with none."""
+        return self.steps[-1] if isinstance(self.steps[-1], str) else ""
 
 
 class Evidence:
@@ -114,11 +129,13 @@ class Evidence:
         entries: Iterable[str],
         naming: Mapping[str, Iterable[str]] | None = None,
         mapped: Mapping[str, Entry] | None = None,
+        code_of: Callable[[str], int] = code_of,
     ):
         """`entries`: their names, which an attribute may hold. `naming`: entry → attributes of which the mapping says so.
 
-        `mapped`: the entries, where ids may stand inside attributes.
+        `mapped`: the entries, where ids may stand inside attributes. `code_of`: the code of a text in what `take` gets.
         """
+        self._code_of = code_of
         self._names = frozenset(entries)
         self._naming = naming or {}
         self._own = own_ids(mapped or {})
@@ -151,7 +168,7 @@ class Evidence:
 
     def look(self, place: str, reader: Reader, items: list[dict], attributes: Mapping[str, list[dict]]) -> None:
         """The same without ids. `place`: an entry, or any other name for where the items are."""
-        found, samples = reader.columns(attributes), {}
+        found, samples, in_slots = reader.columns(attributes), {}, []
         coded = {(path, None): codes_of(texts) for path, texts in found.whole.items()}
         for path, keys in found.keys.items():
             coded[path, None] = array("q", chain.from_iterable([code_of(key)] * n for key, n in keys.items()))
@@ -161,9 +178,12 @@ class Evidence:
         for path, texts in found.free.items():
             if parts := parts_of(texts):
                 coded[(*path, PART), None] = codes_of(parts)
+            slots = slots_of(texts)
+            in_slots += [((*path, slot), seen) for slot, seen in slots.items()]
+            if parts or slots or (isinstance(path[-1], str) and names.says_nothing(path[-1])):
                 samples[path] = samples_of(texts)
         coded |= self._by_name(place, reader, items, attributes)
-        self.take(place, reader, coded, samples)
+        self.take(place, reader, coded, samples, in_slots)
 
     def take(
         self,
@@ -171,13 +191,24 @@ class Evidence:
         reader: Reader,
         coded: Mapping[tuple[Path, Named], array],
         samples: Mapping[Path, list[str]] | None = None,
+        in_slots: Iterable[tuple[Path, Seen]] = (),
     ) -> None:
         """Adds what stands at the paths of a page, in codes. `place`: an entry, or any other name for where that is."""
+        samples, slots = {**(samples or {})}, []
+        for path, seen in in_slots:
+            known = {part: self._code_of(part) for part in {*seen.parts}}
+            slots.append((path, array("q", map(known.__getitem__, seen.parts)), seen.number))
+            samples[path] = samples_of(seen.parts)
         with self._lock:
             self._readers[place] = reader
             for (path, named), codes in coded.items():
                 self._values[place, reader.collapse(path), named].add(codes)
-            for path, texts in (samples or {}).items():
+            for path, codes, number in slots:
+                values = self._values[place, reader.collapse(path), None]
+                values.add(codes, number)
+                if len(values) > 2 * KEPT_OF_SLOT:
+                    values.shrink(KEPT_OF_SLOT)
+            for path, texts in samples.items():
                 self._samples[place, path] = heapq.nsmallest(SAMPLES, {*self._samples[place, path], *texts}, _order)
             if sum(map(len, self._values.values())) > KEPT:
                 for values in self._values.values():
@@ -235,13 +266,19 @@ class Evidence:
                 own = hits[edges[at] : edges[at + 1]] - starts[at]
                 matches[at].append(Match(name, own, int(sure[at + 1] - sure[at])))
         return [
-            Column(entry, path, named, self._values[entry, path, named], self._samples_at(entry, path), matches[at])
+            Column(
+                entry,
+                path,
+                named,
+                self._values[entry, path, named],
+                self._samples.get((entry, steps_of(path)), []),
+                self._samples.get((entry, path), []),
+                matches[at],
+                self._code_of,
+            )
             for at, (entry, path, named) in enumerate(places)
             if at in matches and (named is None or named[0] not in self._not_naming[entry])
         ]
-
-    def _samples_at(self, entry: str, path: Path) -> list[str]:
-        return self._samples[entry, path[:-1]] if path[-1] is PART else []
 
     def _join_collapsed(self) -> None:
         """Adds the values of names that turned out to be data only after they were counted."""
@@ -289,9 +326,23 @@ class Evidence:
                 own.settle()
                 for named in {named for e, path, named in new._values if (e, path) == (entry, (name, PART))}:
                     new._values[entry, (name, PART), named].take_away(own)
-            texts = new._samples.get((entry, (name,)), [])
-            new._samples[entry, (name,)] = [masked({"S": text})["S"] for text in texts]
+            texts = {text: masked({"S": text})["S"] for text in new._samples.get((entry, (name,)), ())}
+            new._move_slots(entry, name, texts)
+            new._samples[entry, (name,)] = [*texts.values()]
         return new
+
+    def _move_slots(self, entry: str, name: str, texts: Mapping[str, str]) -> None:
+        """The slots of an attribute without the item's own id. `texts`: some texts there, as they are → without it."""
+        slots = [
+            path[1] for e, path, _ in self._values if e == entry and path[0] == name and isinstance(path[-1], Slot)
+        ]
+        for slot in slots:
+            values = self._values.pop((entry, (name, slot), None))
+            inside = self._samples.pop((entry, (name, slot)), [])
+            moved = {slot.without(text, masked, OWN) for text, masked in texts.items() if slot.span(text)}
+            if len(moved) == 1 and None not in moved:
+                self._values[entry, (name, *moved), None] = values
+                self._samples[entry, (name, *moved)] = inside
 
     def total(self, entry: str, path: Path) -> int:
         """How many texts and numbers stand at a path; empty texts do not count."""
@@ -302,12 +353,11 @@ class Evidence:
         """Whether a path leads through all values of a map that has members of other names, too. Call it after `columns`."""
         return any(step is VALUES and (entry, path[:at]) in self._named for at, step in enumerate(path))
 
-    def numbers_of(self, entry: str) -> tuple[np.ndarray, int]:
-        """The ids of an entry that are whole numbers, ascending, and how many ids each stands for: of very many, each 64th."""
+    def bare_of(self, entry: str) -> tuple[np.ndarray, int]:
+        """The codes of an entry's bare ids, ascending, and how many ids each stands for: of very many, each 64th."""
         log = self.ids[entry].others
         every = PARTS if len(log) > KEPT else 1
-        numbers = np.unique(np.frombuffer(b"".join([*log.parts()][::every]), np.int64))
-        return numbers[numbers >= 0], every
+        return np.unique(np.frombuffer(b"".join([*log.parts()][::every]), np.int64)), every
 
 
 def _order(text: str) -> tuple[int, str]:

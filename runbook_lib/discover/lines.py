@@ -1,19 +1,20 @@
 """The line of a mapping that says what a path holds, and texts that say themselves whose ids are in them. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from ..mapping.model import Entry
+from ..mapping.text import templates
 from ..mapping.text.paths import EACH, KEYS, Split, parse, spelled
-from ..mapping.text.templates import Hole
 from ..yaml_files import scalar
 from .columns import Path
-from .evidence import PART, Column, Match, code_of
+from .evidence import PART, Column, Match, is_inside
 from .text import names
 from .text.patterns import AGREEING, names_entries, shape_of
+from .text.slots import Slot
 from .text.tokens import token_spans
 
 ENOUGH = 3  # texts that name an entry before an id of it, for that to be no accident
@@ -36,9 +37,13 @@ def line_of(
     entries: Mapping[str, Entry],
     *,
     some: bool,
+    slots: Mapping[Slot, str],
 ) -> Line:
-    """The line to paste. `owners`: who has the ids, the one that is meant first. `some`: whether only some values are ids."""
-    if column.path[-1] is not PART:
+    """The line to paste. `owners`: who has the ids, the one that is meant first. `some`: whether only some values are ids.
+
+    `slots`: those of the texts that hold the ids of one entry.
+    """
+    if not is_inside(column.path):
         if named_by:
             return Line(_said(steps, f"{{table_named_by: {scalar(named_by)}}}", []))
         to = _together(owners)
@@ -51,16 +56,21 @@ def line_of(
     some_marked = any(says_whose(column, match, entries) for match in column.matches)
 
     def owner_of(text: str, start: int, stop: int) -> str | None:
-        code = code_of(text[start:stop])
+        if held := [to for slot, to in slots.items() if slot.span(text) == (start, stop)]:
+            return held[0]
+        code = column.code_of(text[start:stop])
         told = [
             name for name, mark, codes in marks if (code in codes or mark.is_own) and mark.stands_in(text, start, stop)
         ]
         return told[0] if told else None if some_marked and code >= 0 else named.get(code)
 
     # Of ids that look like other things, a template would say which is which; a list need not.
-    shape = shape_of(column.samples, owner_of, lists=not any(match.recognised for match in owners))
+    lists = not any(match.recognised for match in owners)
+    shape = shape_of(
+        column.samples, owner_of, lambda text: [s for slot in slots if (s := slot.span(text))], lists=lists
+    )
     if shape.separator and steps[-1] is not KEYS:
-        to = shape.templates or _together(owners)
+        to = shape.templates or (_together(owners) if owners else [*dict.fromkeys(slots.values())])
         listed = _said((*steps, Split(shape.separator), EACH), _to(to, some=not shape.all_ids), to)
         return Line(listed, takes_all=True)
     if not shape.templates:
@@ -104,9 +114,23 @@ def says_whose(column: Column, match: Match, entries: Mapping[str, Entry]) -> bo
     mark, codes = Mark(match.to, entries), _codes(column, match)
     said = known = 0
     for text in column.samples:
-        found = {code_of(text[a:b]) in codes for a, b in token_spans(text) if mark.stands_in(text, a, b)}
+        found = {column.code_of(text[a:b]) in codes for a, b in token_spans(text) if mark.stands_in(text, a, b)}
         said, known = said + (True in found or (mark.is_own and bool(found))), known + (True in found)
     return known > 0 and said >= AGREEING * len(column.samples) and (mark.is_own or known >= ENOUGH)
+
+
+def leaves_out(places: Iterable[templates.Parts], slot: Slot, texts: Iterable[str]) -> bool:
+    """Whether templates fit some of the texts, and none of their entries takes what stands in a slot."""
+    fits = False
+    for parts in places:
+        read, between, holes = templates.reader(parts), templates.literals(parts), templates.holes(parts)
+        for text, span in [(text, span) for text in texts if (span := slot.span(text))]:
+            at, fits = 0, fits or read(text) is not None
+            for hole, literal, piece in zip(holes, between, read(text) or (), strict=False):
+                start, at = at + len(literal), at + len(literal) + len(piece)
+                if hole.name != templates.ANY and start < span[1] and span[0] < at:
+                    return False
+    return fits
 
 
 def _codes(column: Column, match: Match) -> set[int]:
@@ -119,7 +143,7 @@ class Mark:
     def __init__(self, entry: str, entries: Mapping[str, Entry]):
         """`entries`: those that are known."""
         id_parts = entries[entry].id_parts if entry in entries else ()
-        at = id_parts.index(Hole("id")) if id_parts else 0
+        at = id_parts.index(templates.Hole("id")) if id_parts else 0
         found = _MARK.search(id_parts[at - 1]) if at else None
         self._entry, self._own = entry, re.compile(rf"(?<![^\W_]){re.escape(found[0])}$") if found else None
 

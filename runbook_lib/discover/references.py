@@ -2,18 +2,15 @@
 
 Where ids can be recognised (a uuid, a prefix, letters and digits), a value that equals one is no coincidence. Other ids, bare
 numbers above all, are also quantities, years and positions. There the coverage of the path, the part of the ids that occur, the
-way they lie among all ids, and the names decide; where these do not agree, the finding is ambiguous.
-
-Inclusion dependencies and what tells foreign keys from chance: Zhang et al., On Multi-Column Foreign Key Discovery, VLDB
-2010 (values that look like a random sample of the key); Motl and Kordík, Foreign Key Constraint Identification in Relational
-Databases, ITAT 2017 (names).
+way they lie among all ids, and the names decide; where these do not agree, the finding is ambiguous. Inside texts, such ids are
+looked for slot by slot.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,23 +20,16 @@ from ..mapping.references import paths_in_record
 from ..mapping.text.paths import VALUES, spelled
 from ..yaml_files import scalar
 from .columns import Path, leads_to
+from .confidence import CERTAIN, CHANCE, COVERED, LIKELY, UNSURE, BareOf, confidence_of, numbers_of
 from .evidence import OWN_ID, PART, Column, Evidence, Match
-from .lines import Line, line_of, says_whose
+from .lines import Line, leaves_out, line_of, says_whose
 from .text import names
 from .text.patterns import as_reference
+from .text.slots import Slot
 
-CERTAIN, LIKELY = 0.9, 0.5  # confidence from which a finding asks for a decision, and from which it is a note
 SAID = 0.95  # confidence where the text itself says whose ids are in it, as ORDER#7 does
-UNSURE = 0.6  # confidence of what is one of several possibilities
-COVERED = 0.9  # of different values that must be ids, where ids cannot be recognised
-CHANCE = 1e-6  # probability of a coincidence that is none
-KOLMOGOROV = 1.63  # critical value for a sample at 1 %: Kolmogorov and Smirnov
-ENOUGH = 20  # different numbers from which their distribution says something
-SHARE = 0.3  # of the ids that occur, from which values that are few may be a sample
 ENOUGH_IDS = 20  # of an entry, before it says something that they are those of another
 MOST_IDS, ALL_IDS = 0.95, 0.98  # of them that must be; the second where they cannot be recognised
-
-NumbersOf = Callable[[str], tuple[np.ndarray, int]]  # as `Evidence.numbers_of`
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,8 @@ class Finding:
     declared: str = ""  # what the mapping says that the path refers to, where that is something else
     said: bool = False  # the texts there say themselves whose ids they hold
     takes_all: bool = False  # its line is for values that hold ids, and for those that are one
+    in_slot: bool = False  # the ids look like other things, too, and stand at one place of texts that look alike
+    beside: bool = False  # rules rewrite other parts of these texts
     record: str = ""  # the entries by whose rules the record there is rewritten, where they leave out the path
 
     @property
@@ -83,21 +75,16 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
     A path has several findings where its values are ids of several entries. `columns` are those of the evidence.
     """
     naming = _naming(columns)
-    numbers_of = cache(evidence.numbers_of)
+    bare_of = cache(evidence.bare_of)
     found: dict[tuple[str, str, str], Finding] = {}
-    for column in columns:
+    looked_at = [column for column in columns if _is_looked_at(column, entries)]
+    in_slots = _in_slots(looked_at, entries, bare_of)
+    for column in [column for column in looked_at if not isinstance(column.path[-1], Slot)]:
         entry = entries[column.entry]
         steps = column.steps
-        quoted = _records_at(column, entry)
-        is_own = column.path[-1] is OWN_ID or (steps == (entry.model.id,) and not entry.id_parts)
-        if is_own or any(inner in _rewritten(entries[name]) for name, inner in quoted):
-            continue
-        # Of a path that rules rewrite in the records of some entries, the items are told apart; of others they are not.
-        if (not quoted or steps not in entry.inside) if column.named else steps in entry.inside:
-            continue
         held = frozenset(match.to for match in column.matches)
         whole = column.values.total if column.named else evidence.total(column.entry, steps)
-        parents = _parents(column, entry, entries, numbers_of)
+        parents = _parents(column, entry, entries, bare_of)
         for match, confidence in parents:
             number = _occurrences(column, match)
             one = Finding(
@@ -111,7 +98,8 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
                 ids = sum(_occurrences(column, owner) for owner in owners)
                 mixed = evidence.is_mixed(column.entry, steps)
                 some = mixed or ids < COVERED * whole
-                line = line_of(column, steps, owners, named_by, entries, some=some)
+                slots = _certain(in_slots.get((column.entry, steps), {}))
+                line = line_of(column, steps, owners, named_by, entries, some=some, slots=slots)
                 if mixed and (column.path[-1] is not VALUES or named_by):
                     line = Line(None)  # it would be said of the other members, too
                 said = says_whose(column, match, entries)
@@ -126,6 +114,13 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
                 first = max(one, other, key=lambda some: (some.takes_all, some.found))
                 one = replace(first, found=min(whole, one.found + other.found))
             found[one.table, one.path, one.to] = one
+    parts = {(column.entry, column.steps): column for column in looked_at if column.path[-1] is PART}
+    for place, slots in in_slots.items():
+        known = {one.to for one in found.values() if (one.table, one.steps) == place and one.is_certain}
+        for one in _slots_of(slots, parts.get(place), evidence, entries, bare_of):
+            other = found.get((one.table, one.path, one.to))
+            if one.confidence > other.confidence if other else known.isdisjoint(one.held):
+                found[one.table, one.path, one.to] = one
     for column in columns:
         for name, inner in _records_at(column, entries[column.entry]):
             for to in [match.to for match in column.matches if inner not in _rewritten(entries[name])]:
@@ -134,6 +129,96 @@ def find_references(columns: list[Column], evidence: Evidence, entries: Mapping[
                     records = dict.fromkeys([*filter(None, one.record.split(", ")), name])
                     found[one.table, one.path, to] = replace(one, line=None, record=", ".join(records))
     return sorted(found.values(), key=lambda one: (one.table, one.path, -one.found, one.to))
+
+
+def _is_looked_at(column: Column, entries: Mapping[str, Entry]) -> bool:
+    """Whether a path may hold references: it is not the items' own id, and nothing in a record that rules rewrite."""
+    entry, steps = entries[column.entry], column.steps
+    quoted = _records_at(column, entry)
+    is_own = column.path[-1] is OWN_ID or (steps == (entry.model.id,) and not entry.id_parts)
+    if is_own or any(inner in _rewritten(entries[name]) for name, inner in quoted):
+        return False
+    # Of a path that rules rewrite in the records of some entries, the items are told apart; of others they are not.
+    return bool(quoted) and steps in entry.inside if column.named else steps not in entry.inside
+
+
+class Held(NamedTuple):
+    """What a slot holds."""
+
+    column: Column
+    parents: list[tuple[Match, float]]  # the entries whose ids stand there, with the confidence
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it asks for a decision."""
+        return self.parents[0][1] >= CERTAIN
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the ids are whole numbers."""
+        return self.column.values.codes[self.parents[0][0].hits[0]] >= 0
+
+
+InSlots = dict[tuple[str, Path], dict[Slot, Held]]  # entry and path of the texts -> what their slots hold
+
+
+def _in_slots(columns: Iterable[Column], entries: Mapping[str, Entry], bare_of: BareOf) -> InSlots:
+    """What the slots of texts hold, where the ids look like other things, too; the others are seen without slots.
+
+    Where several slots may hold ids that are numbers, nothing says which does.
+    """
+    found: InSlots = defaultdict(dict)
+    for column in columns:
+        slot = column.path[-1]
+        if not isinstance(slot, Slot) or any(match.recognised for match in column.matches):
+            continue
+        if parents := _parents(column, entries[column.entry], entries, bare_of):
+            found[column.entry, column.steps][slot] = Held(column, parents)
+    for slots in found.values():
+        unsure = [slot for slot, held in slots.items() if not held.is_certain and held.are_numbers]
+        for slot in unsure if len(unsure) > 1 else ():
+            del slots[slot]
+    return found
+
+
+def _certain(slots: Mapping[Slot, Held]) -> dict[Slot, str]:
+    return {slot: held.parents[0][0].to for slot, held in slots.items() if held.is_certain}
+
+
+def _slots_of(
+    slots: Mapping[Slot, Held], beside: Column | None, evidence: Evidence, entries: Mapping[str, Entry], bare_of: BareOf
+) -> Iterator[Finding]:
+    """The findings in the slots of the texts at one path. `beside`: all parts of these texts."""
+    for held in slots.values():
+        column, entry = held.column, entries[held.column.entry]
+        whole, mixed = evidence.total(entry.name, column.steps), evidence.is_mixed(entry.name, column.steps)
+        others = (
+            [match for match, sure in _parents(beside, entry, entries, bare_of) if sure >= CERTAIN] if beside else []
+        )
+        for match, confidence in held.parents:
+            number = min(whole, _occurrences(column, match))
+            one = Finding(
+                entry.name,
+                spelled(column.steps),
+                match.to,
+                whole,
+                number,
+                confidence,
+                None,
+                column.steps,
+                frozenset(match.to for match in column.matches),
+                in_slot=True,
+                beside=any(
+                    leaves_out(entry.references_to[path], column.path[-1], column.samples)
+                    for path, declared in entry.paths.items()
+                    if declared == column.steps
+                ),
+            )
+            if one.coverage >= LIKELY and not mixed:
+                sure = _certain(slots) | {column.path[-1]: match.to}
+                line = line_of(beside or column, column.steps, others, None, entries, some=False, slots=sure)
+                one = replace(one, line=line.text)
+            yield one
 
 
 def _records_at(column: Column, entry: Entry) -> list[tuple[str, Path]]:
@@ -172,7 +257,8 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
         else:
             said = {name for rule in rules for name in entry.named(rule)}
             contradicted = said and not any(said & one.held for one in several)
-            open_ += [replace(one, declared=" and ".join(sorted(said))) for one in several if contradicted]
+            left = several if contradicted else [one for one in several if one.beside]
+            open_ += [replace(one, declared=" and ".join(sorted(said))) for one in left]
     return open_, none
 
 
@@ -183,7 +269,7 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
     that chance can hit, such as 1 to 100 in two tables, say nothing.
     """
     order, found = {name: at for at, name in enumerate(entries)}, {}
-    numbers_of = cache(evidence.numbers_of)
+    bare_of = cache(evidence.bare_of)
     for column in columns:
         attribute, id_parts = entries[column.entry].model.id, entries[column.entry].id_parts
         own = (attribute, OWN_ID) if id_parts else (attribute,)
@@ -191,7 +277,7 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
             continue
         for match in column.matches:
             renewed = all(entries[name].model.renews_ids for name in (column.entry, match.to))
-            if match.to == column.entry or not renewed or not _are_the_same(column, match, numbers_of):
+            if match.to == column.entry or not renewed or not _are_the_same(column, match, bare_of):
                 continue
             values, share = column.values.total, len(match.hits) / len(column.values.codes)
             there, number = spelled((attribute,)), round(values * share)
@@ -207,7 +293,7 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
     return list(told.values())
 
 
-def _are_the_same(column: Column, match: Match, numbers_of: NumbersOf) -> bool:
+def _are_the_same(column: Column, match: Match, bare_of: BareOf) -> bool:
     number, hits = len(column.values.codes), column.values.codes[match.hits]
     if match.recognised >= MOST_IDS * number:
         return True
@@ -216,7 +302,7 @@ def _are_the_same(column: Column, match: Match, numbers_of: NumbersOf) -> bool:
     whole = hits[hits >= 0]  # ascending, as the codes are
     if len(whole) < MOST_IDS * len(hits):
         return True
-    ids, every = numbers_of(match.to)
+    ids, every = numbers_of(bare_of(match.to))
     between = every * int(((ids >= whole[0]) & (ids <= whole[-1])).sum())
     return bool((min(1.0, between / float(whole[-1] - whole[0] + 1)) ** len(whole)) < CHANCE)
 
@@ -233,12 +319,11 @@ def _occurrences(column: Column, match: Match) -> int:
     return round(column.values.total * counts[match.hits].sum() / kept) if kept else 0
 
 
-def _parents(
-    column: Column, entry: Entry, entries: Mapping[str, Entry], numbers_of: NumbersOf
-) -> list[tuple[Match, float]]:
+def _parents(column: Column, entry: Entry, entries: Mapping[str, Entry], bare_of: BareOf) -> list[tuple[Match, float]]:
     """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
     spoken = [step for step in column.path if isinstance(step, str)][-2:]
-    hinted = _hinted(entry, column.path)
+    slot = column.path[-1] if isinstance(column.path[-1], Slot) else None
+    hinted = _hinted(entry, column.path) if slot is None else set()
     scores = {m.to: 1.0 if m.to in hinted else names.support(spoken, m.to) for m in column.matches}
     ranked = sorted(column.matches, key=lambda m: (-len(m.hits), -scores[m.to], m.to))
     chosen, covered = [], np.empty(0, np.int64)
@@ -258,7 +343,7 @@ def _parents(
     named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
     if named.get(entry.name):
         named[entry.name] = not names.names_itself(spoken, entry.name)
-    rated = [(match, _unrecognised(column, match, named[match.to], numbers_of)) for match in ranked]
+    rated = [(match, confidence_of(column, match, named[match.to], bare_of)) for match in ranked]
     rated = sorted(rated, key=lambda pair: (-pair[1], -scores[pair[0].to], pair[0].to))
     rated = [pair for pair in rated if pair[1] >= LIKELY]
     if len(rated) > 1 and scores[rated[0][0].to] <= scores[rated[1][0].to]:  # no name tells them apart
@@ -277,47 +362,6 @@ def _hinted(entry: Entry, path: Path) -> set[str]:
     text = spelled(path)
     close = [other for other, steps in entry.paths.items() if steps != path and names.alike(other, text)]
     return {name for other in close for name in entry.named(other)}
-
-
-def _unrecognised(column: Column, match: Match, named: bool, numbers_of: NumbersOf) -> float:
-    """How sure it is that values are ids, where these ids look like other things, too."""
-    codes = column.values.codes
-    covered = len(match.hits) >= COVERED * len(codes) - 1
-    if not len(match.hits) or len(match.hits) < LIKELY * len(codes):
-        return 0.0
-    hits = codes[match.hits]
-    whole = hits[hits >= 0]
-    if len(whole) < len(hits):  # texts: nothing says what others there could be
-        if not covered:
-            return LIKELY if named and len(hits) >= ENOUGH else 0.0
-        return 0.95 if named else min(0.85, 0.35 + 0.1 * len(hits))
-    ids, every = numbers_of(match.to)
-    if not len(ids):
-        return 0.0
-    low, high = np.searchsorted(ids, [whole[0], whole[-1] + 1])
-    between = every * (high - low + (every > 1))  # of ids that are a part of all, one more may be there than is seen
-    density = min(1.0, float(between) / float(whole[-1] - whole[0] + 1))
-    by_chance = density ** len(whole)
-    if not covered and by_chance >= CHANCE:
-        return 0.0
-    share = len(whole) / (len(ids) * every)
-    is_sample = share >= SHARE or _distance(whole, ids) * len(whole) ** 0.5 < KOLMOGOROV
-    if by_chance < CHANCE:
-        return 0.98 if named else 0.92
-    if named and is_sample:
-        return 0.93
-    if any(names.names_a_measure(step) for step in column.steps[-1:] if isinstance(step, str)):
-        return 0.0
-    if is_sample and len(whole) >= ENOUGH:
-        return UNSURE
-    return round(min(0.75, 1 - by_chance), 2)
-
-
-def _distance(values: np.ndarray, ids: np.ndarray) -> float:
-    """The largest distance between the distribution of the values among the ids and an even one."""
-    ranks = (np.searchsorted(ids, values) + 0.5) / len(ids)
-    steps = np.arange(1, len(values) + 1) / len(values)
-    return float(max(np.abs(steps - ranks).max(), np.abs(steps - 1 / len(values) - ranks).max()))
 
 
 def _naming(columns: list[Column]) -> dict[tuple[str, Path, str], str]:

@@ -19,10 +19,12 @@ from ..mapping.model import Entry
 from ..mapping.text.paths import KEYS, VALUES, parse, spelled
 from ..run.spill import HashSet
 from .columns import Path, Reader, as_columns, leads_to
-from .evidence import PART, Column, Evidence, Ids, samples_of, steps_of
+from .confidence import COVERED
+from .evidence import PART, Column, Evidence, Ids, is_inside, samples_of, steps_of
 from .left_out import LeftOut
-from .references import COVERED, find_references
+from .references import find_references
 from .renewed import HASH_BYTES, Renewed, bare_code, hash_of
+from .text.slots import Seen, Slot, slots_of
 from .text.tokens import TEXT, as_number, is_recognisable, parts_of, unescaped, whole_part
 
 BITS_PER_ID = 128  # of the table that says of nearly every text that it is no id
@@ -66,7 +68,7 @@ class Survivors:
         )
         self._named = re.compile(around + whole_part(f"({name})"))
         self._codes = renewed.codes
-        self._evidence = Evidence([]) if renewed.codes else None
+        self._evidence = Evidence([], code_of=bare_code) if renewed.codes else None
         if self._evidence:
             self._evidence.ids |= {name: Ids(others=log) for name, log in renewed.codes.items()}
         # (entry, path) → entry → values that can be recognised; only where there are bare ids, too.
@@ -89,7 +91,8 @@ class Survivors:
                 codes = [int(s) | TEXT if n is None else n for s, n in zip(sums, numbers, strict=True)]
                 coded.setdefault((path, None), array("q")).extend(codes)
         if self._evidence:
-            self._evidence.take(entry, reader, coded, found.samples())
+            in_slots = [(path, seen) for raw, seen in found.slots() if (path := self._place(entry, raw)) is not None]
+            self._evidence.take(entry, reader, coded, found.samples(), in_slots)
         in_names: dict[Path, dict[str, str]] = defaultdict(dict)
         for raw, names in found.names():
             if (path := self._place(entry, raw)) is not None:
@@ -185,7 +188,7 @@ class Survivors:
             owners = [match.to for match in column.matches if match.to in among or (*place, match.to) in certain]
             for to in owners:
                 self._bare.setdefault(place, {})[to] = self._codes[to].frozen()
-            if not owners:
+            if not owners and not isinstance(column.path[-1], Slot):  # its parts are counted with all of the text's
                 hits = np.unique(np.concatenate([match.hits for match in column.matches]))
                 coincidences[place] += int(column.values.counts[hits].sum())
         return {entry for entry, _ in self._bare}, coincidences
@@ -194,7 +197,7 @@ class Survivors:
         """The entries of which a path holds ids that can be recognised and others; none where it holds other things, too."""
         recognised = self._recognised.get(place, Counter())
         matches = [match for match in column.matches if recognised[match.to]]
-        if not matches or column.path[-1] is PART:
+        if not matches or is_inside(column.path):
             return set()
         values = column.values
         ids = values.counts[np.unique(np.concatenate([match.hits for match in matches]))].sum() + recognised.total()
@@ -205,10 +208,13 @@ class Survivors:
         """The bare survivors of a page, after `bare`."""
         found = []
         for index, item in enumerate(items):
-            for raw, texts in _Texts(self._readers[entry], [item]).all():
+            read, seen = _Texts(self._readers[entry], [item]), set()
+            for raw, texts in (*read.all(), *((raw, seen.parts) for raw, seen in read.slots())):
                 if (path := self._place(entry, raw)) is None:
                     continue
                 place = spelled(steps_of(path))
+                texts = [text for text in texts if not isinstance(path[-1], Slot) or (place, text) not in seen]
+                seen |= {(place, text) for text in texts}
                 for to, codes in self._bare.get((entry, place), {}).items():
                     found += [
                         Survivor(index, place, to)
@@ -237,6 +243,12 @@ class _Texts:
         for path, texts in self._found.free.items():
             if parts := parts_of({*texts} if self._once else texts):
                 yield (*self._reader.collapse(path), PART), [*{*parts}] if self._once else parts
+
+    def slots(self) -> Iterator[tuple[Path, Seen]]:
+        """Path and what stands in a slot of the texts there."""
+        for path, texts in self._found.free.items():
+            for slot, seen in slots_of(texts).items():
+                yield (*self._reader.collapse(path), slot), seen
 
     def samples(self) -> dict[Path, list[str]]:
         """Some of the texts that are no JSON."""

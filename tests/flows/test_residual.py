@@ -88,6 +88,42 @@ def test_bare_ids_take_a_second_look_at_their_tables_alone(make):
     assert len(flow.listing("residual-ids")) == 24
 
 
+def test_short_ids_inside_a_key_are_seen_before_and_after(moto_world, tmp_path):
+    """01 gives the line, 04 the items; with the line in the mapping both are content."""
+    items = [{"PK": text(f"P#p{n}"), "SK": text("META")} for n in range(1, 9)]
+    items += [
+        {"PK": text(f"O#{UUIDS[n]}"), "SK": text(f"LINE#{line:03}#p{(3 * n + line) % 8 + 1}")}
+        for n in range(9)
+        for line in range(3)
+    ]
+    items += [{"PK": text(f"O#{UUIDS[n]}"), "SK": text("META")} for n in range(9)]
+    moto_world.build({"Shop": {"key": {"PK": "S", "SK": "S"}, "items": items}}, SOURCE)
+    side = f"source: Shop-{SOURCE}-{moto_world.suffix}, target: Shop-{TARGET}-{moto_world.suffix}, create: like_source"
+    entries = (
+        f'Products: {{{side}, where: {{PK: {{begins_with: "P#"}}}}, id: {{in: PK, as: "P#{{id}}"}}}}, '
+        f'Orders: {{{side}, where: {{PK: {{begins_with: "O#"}}, SK: META}}, id: {{in: PK, as: "O#{{id}}"}}}}, '
+        f'Lines: {{{side}, where: {{SK: {{begins_with: "LINE#"}}}}, id: null, references: {{PK: "O#{{Orders}}"'
+    )
+    flow = flow_of(f"{{{entries}}}}}}}", moto_world, tmp_path)
+    content = flow.analyze()
+    found = [(one["table"], one["path"], one["to"], one["found"], one["line"]) for one in content["undeclared"]]
+    line = 'SK: "LINE#{*}#{Products}"'
+    assert (content["verdict"], found) == ("REVIEW", [("Lines", "SK", "Products", 27, line)])
+    flow.create()
+    flow.migrate()
+    report = flow.validate()
+    assert (report["verdict"], left(report)) == ("REVIEW", {"Lines": {"SK": 27}})
+    new = moto_world.name("Shop", TARGET)
+    for item in moto_world.items(new):
+        moto_world.delete(new, {name: item[name] for name in ("PK", "SK")})
+    flow = flow_of(f"{{{entries}, {line}}}}}}}", moto_world, tmp_path, "the-second-run")
+    assert (flow.analyze()["verdict"], flow.migrate()["verdict"], flow.validate()["verdict"]) == (
+        "PASS",
+        "PASS",
+        "PASS",
+    )
+
+
 def test_a_path_that_holds_ids_of_both_kinds_counts_an_item_once(make):
     """What the second look adds is not counted again, nor listed twice."""
     ids = [*UUIDS[:18], "legacy"]

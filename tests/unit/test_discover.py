@@ -16,10 +16,12 @@ from support_schemas import RECOGNISABLE, UUIDS, Database, database, text
 
 from runbook_lib.discover import evidence
 from runbook_lib.discover.columns import MAX_NAMES, Reader, as_columns
+from runbook_lib.discover.confidence import LIKELY
 from runbook_lib.discover.evidence import Evidence, Values
-from runbook_lib.discover.references import LIKELY, Finding, find_references, undeclared
+from runbook_lib.discover.references import Finding, find_references, undeclared
 from runbook_lib.discover.text import names
-from runbook_lib.discover.text.tokens import is_recognisable, parts_of, token_spans, whole_part
+from runbook_lib.discover.text.slots import slots_of
+from runbook_lib.discover.text.tokens import is_recognisable, parts_of, token_spans, unescaped, whole_part
 from runbook_lib.mapping.model import Entry
 from runbook_lib.mapping.text import templates
 from runbook_lib.mapping.text.paths import EACH, JSON, KEYS, VALUES, spelled
@@ -683,6 +685,184 @@ def test_what_leads_to_a_path_declares_it():
     models = {"Rows": {"references": {"by{}": "Users", r"a\.b": "Users", "codes:split(,)[]": "Users"}}}
     items = {"Users": users, "Rows": rows}
     assert undeclared(findings_of(items, models), entries_of(list(items), models)) == ([], [])
+
+
+# short ids at one place of texts
+
+
+PRODUCTS = [f"p{n}" for n in range(1, 9)]
+WORDS = ["new", "open", "paid", "sent"]
+DAYS = [f"{n:02}" for n in range(1, 41)]
+
+
+def in_lines(texts: list[str], ids: list[str], rules: dict | None = None, page: int = 50) -> list[Finding]:
+    """What is undeclared in the keys of a single table's lines, where products have these ids."""
+    items = {
+        "Products": [{"PK": text(f"P#{one}"), "SK": text("META")} for one in ids],
+        "Orders": [{"id": text(one)} for one in UUIDS[:40]],
+        "Lines": [{"PK": text(f"L{n}x"), "SK": text(one)} for n, one in enumerate(texts)],
+    }
+    models = {"Products": {"id": {"in": "PK", "as": "P#{id}"}}, "Lines": {"id": None, "references": rules or {}}}
+    open_, _ = undeclared(findings_of(items, models, page), entries_of(list(items), models))
+    return [one for one in open_ if one.table == "Lines"]
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ("LINE#{n:03}#{id}", "LINE#{*}#{Products}"),
+        ("{id}#LINE#{n:03}", "{Products}#LINE#{*}"),
+        ("LINE#{id}#{n}", "LINE#{Products}#{*}"),
+        ("{n}#{word}#{id}", "{*}#{*}#{Products}"),
+        ("{n}#{word}#{id}#{n}", "{*}#{*}#{Products}#{*}"),
+        ("line/{n}/{id}", "line/{*}/{Products}"),
+        ("line_{n}_{id}", "line_{*}_{Products}"),
+        ("line-{n}-{id}", "line-{*}-{Products}"),
+        ("2024-01-1{n}T08:0{n}:00Z#{id}", "{*}#{Products}"),
+        ("{id}#{other}", "{Products}#{Products}"),
+        ("ORDER#{order}#{id}", "ORDER#{Orders}#{Products}"),
+        ("{id}", "Products"),
+    ],
+)
+def test_short_ids_at_one_place_of_a_key_are_a_finding(form, line):
+    """Wherever the place is, whatever separates it, and beside ids that can be recognised."""
+    texts = [
+        form.format(id=PRODUCTS[n % 8], other=PRODUCTS[n * 3 % 8], n=n % 7, word=WORDS[n % 4], order=UUIDS[n % 40])
+        for n in range(120)
+    ]
+    found = in_lines(texts, PRODUCTS)
+    (one,) = [one for one in found if one.to == "Products"]
+    assert (one.path, one.values, one.found) == ("SK", 120, 120)
+    assert parse_value(one.line) == {"SK": line}
+    assert one.is_certain
+    assert {one.line for one in found} == {one.line}
+    assert in_lines(texts, PRODUCTS, {"SK": line}) == []
+
+
+def test_two_short_ids_between_commas_are_a_list():
+    """As many as there are in other texts, too; what is at each place is seen, and one line says both."""
+    (one,) = in_lines([f"{PRODUCTS[n % 8]},{PRODUCTS[n * 3 % 8]}" for n in range(120)], PRODUCTS)
+    assert (one.line, one.is_certain) == ('"SK:split(,)[]": Products', True)
+
+
+def test_short_ids_are_seen_in_a_part_of_large_pages():
+    """Some of the texts are taken apart; how many hold ids is told of all of them."""
+    (one,) = in_lines([f"LINE#{n % 3}#p{n % 8 + 1}" for n in range(4_000)], PRODUCTS, page=2_000)
+    assert (one.line, one.values, one.found, one.is_certain) == ('SK: "LINE#{*}#{Products}"', 4_000, 4_000, True)
+    ids = [f"p{n}" for n in range(1, 6_001)]
+    (one,) = in_lines([f"LINE#{n % 3}#{ids[n * 7 % 6_000]}" for n in range(6_000)], ids, page=50)
+    assert (one.values, one.found, one.is_certain) == (6_000, 6_000, True)
+
+
+def test_short_ids_in_some_of_the_texts_are_a_finding():
+    """Others have another form, or the place holds what is no id; the line says what most texts have."""
+    for others in ("META", "LINE#7#none"):
+        texts = [others if n % 4 == 0 else f"LINE#{n % 3}#{PRODUCTS[n % 7]}" for n in range(120)]
+        (one,) = in_lines(texts, PRODUCTS)
+        assert (one.line, one.values, one.found, one.is_certain) == ('SK: "LINE#{*}#{Products}"', 120, 90, True)
+    texts = ["META" if n % 4 else f"LINE#{n % 3}#{PRODUCTS[n // 4 % 8]}" for n in range(120)]
+    texts = [one if n % 4 == 0 else f"META{'xyz'[n % 3] * (n % 9)}" for n, one in enumerate(texts)]
+    (one,) = in_lines(texts, PRODUCTS)
+    assert (one.line, one.values, one.found, one.is_certain) == (None, 120, 30, True)
+
+
+def test_short_ids_beside_what_a_rule_takes_are_undeclared():
+    """The line says both."""
+    texts = [f"ORDER#{UUIDS[n % 40]}#{PRODUCTS[n % 8]}" for n in range(120)]
+    (one,) = in_lines(texts, PRODUCTS, {"SK": "ORDER#{Orders}#{*}"})
+    assert (one.to, one.line, one.declared) == ("Products", 'SK: "ORDER#{Orders}#{Products}"', "Orders")
+    assert one.is_certain
+
+
+@pytest.mark.parametrize(
+    ("form", "ids"),
+    [
+        ("LINE#{counter}#x", [f"{n}" for n in range(1, 9)]),
+        ("LINE#{padded}#x{n}", [f"{n:03}" for n in range(1, 61)]),
+        ("STATE#{code}#x{n}", [f"{n}" for n in range(1, 9)]),
+        ("D#2024-{month}-{day}#x", DAYS),
+        ("D#2024#{month}#x", DAYS),
+        ("D#2024-01-01T{month}:{minute}:00Z#x", [f"{n:02}" for n in range(60)]),
+        ("{minute}.{day}", [f"{n}" for n in range(60)]),
+        ("KIND#LINE#x{n}", ["LINE", *PRODUCTS]),
+        ("{half}#{n}", PRODUCTS),
+        ("{name} {name}", PRODUCTS),
+        ("t-{n}/CUS-{counter}", [f"{n}" for n in range(1, 10)]),
+    ],
+)
+def test_what_else_stands_in_keys_is_no_finding(form, ids):
+    """Counters, codes, dates, times, decimals, words; what only half of the texts have of the ids."""
+    texts = [
+        form.format(
+            n=n, counter=n % 9 + 1, padded=f"{n % 9 + 1:03}", code=n % 4 + 1, month=f"{n % 12 + 1:02}", day=f"{n % 28 + 1:02}",
+            minute=f"{n * 7 % 60:02}", half=PRODUCTS[n % 8] if n % 2 else f"q{n % 8}", name=("Ann", "Bob", "Cy")[n % 3],
+        )
+        for n in range(240)
+    ]  # fmt: skip
+    assert in_lines(texts, ids) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "ids", "line"),
+    [
+        ("T#p{few}#x{n}", PRODUCTS, "T#{Products}#{*}"),
+        ("VERSION#v{some}#x{n}", [f"v{n}" for n in range(1, 10)], "VERSION#{Products}#{*}"),
+        ("T#v{some}#x{n}", [f"v{n}" for n in range(1, 200)], "T#{Products}#{*}"),
+        ("STATE#{word}#x{n}", [*WORDS, "lost"], "STATE#{Products}#{*}"),
+        ("LINE#{many}#x", [f"{n}" for n in range(1, 61)], "LINE#{Products}#x"),
+        ("DAY#{day}#x", DAYS, "DAY#{Products}#x"),
+    ],
+)
+def test_what_may_be_ids_or_not_is_a_note_with_the_line(form, ids, line):
+    """Few texts, a small part of the ids, a word for a measure before them, many numbers in a row."""
+    texts = [
+        form.format(n=n, few=n % 5 + 1, some=n % 9 + 1, word=WORDS[n % 4], many=n % 25 + 1, day=f"{n % 31 + 1:02}")
+        for n in range(240)
+    ]
+    (one,) = in_lines(texts, ids)
+    assert (parse_value(one.line), one.is_certain) == ({"SK": line}, False)
+
+
+def test_an_own_id_in_its_slot_is_no_finding_where_the_entries_come_later():
+    """As in a draft: what stands beside it is looked at all the same, with its own id taken out."""
+    ids = [f"o{n}" for n in range(1, 61)]
+    lines = [{"SK": text(f"{PRODUCTS[n % 8]}#{one}#{ids[n * 7 % 60]}")} for n, one in enumerate(ids)]
+    seen = Evidence(["table"])
+    seen.look("table", Reader(), lines, as_columns(lines))
+    names = ["Products", "Lines"]
+    entries = entries_of(names, {"Lines": {"id": {"in": "SK", "as": "{*}#{id}#{*}"}}})
+    held = {name: evidence.Ids() for name in names}
+    held["Products"].add(PRODUCTS)
+    held["Lines"].add(ids)
+    joined = seen.joined({"table": "Lines"}, held, entries)
+    found = find_references(joined.columns(), joined, entries)
+    assert [(one.path, one.to, one.found, one.is_certain) for one in found] == [
+        ("SK", "Lines", 60, True),
+        ("SK", "Products", 60, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [UUIDS[0], "2024-01-31", "2024-01-31T08:15:00.123Z", "08:15", "31/01/2024", "12.50", "10.0.0.7", "ORD-2024-7"],
+)
+def test_what_holds_no_bare_id_has_no_slots(closed):
+    """Alone, and beside what may hold some."""
+    assert {seen.parts[0] for seen in slots_of([f"{closed}#p2", f"{closed}#p3"]).values()} == {"p2"}
+    assert [seen.parts for seen in slots_of([closed]).values()] == [["ORD"]] * closed.startswith("ORD")
+
+
+SLOTS = st.lists(st.text(st.sampled_from("aB10-_#/.:% 2F\0é"), max_size=18), min_size=1, max_size=12)
+
+
+@settings(max_examples=300)
+@given(SLOTS)
+def test_what_stands_in_a_slot_is_where_the_slot_is(texts):
+    """In each text that has the form, in the order of the texts."""
+    for slot, seen in slots_of(texts).items():
+        spans = [(text, span) for text in texts if (span := slot.span(text))]
+        assert [*seen.parts] == [unescaped(text.replace("\0", " "))[slice(*span)] for text, span in spans]
+        assert seen.number == len(spans)
 
 
 # what the line says is so

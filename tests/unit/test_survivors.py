@@ -151,6 +151,30 @@ def test_bare_ids_are_survivors_among_ids_that_can_be_recognised():
     assert again == [(18, "owner", "Users"), *((19, path, "Users") for path in ("about", "empty", "owner"))]
 
 
+def test_bare_ids_at_one_place_of_texts_are_survivors_however_short():
+    """What separates them may be a hyphen. Two are enough where the text says whose they are, as in their own attribute."""
+    items = [
+        {
+            "PK": text(f"C#c{n % 2}"),
+            "SK": text(f"LINE#{n % 3}#p{n % 8}"),
+            "ref": text(f"line-{n % 3}-p{n % 8}"),
+            "tag": text("p1"),
+        }
+        for n in range(80)
+    ]
+    tables = """{"T": {"source": "t-old", "target": "T"},
+        "Customers": {"source": "c-old", "target": "C", "id": {"in": "PK", "as": "C#{id}"}}}"""
+    search = looking({"Products": [f"p{n}" for n in range(8)], "Customers": ["c0", "c1"]}, tables=tables)
+    assert search.look("T", items) == []
+    assert search.bare() == ({"T"}, {("T", "tag"): 80})
+    found = search.look_again("T", items)
+    assert sorted(found) == sorted(
+        Survivor(n, path, to)
+        for n in range(80)
+        for path, to in (("PK", "Customers"), ("SK", "Products"), ("ref", "Products"))
+    )
+
+
 def test_bare_texts_are_told_apart_from_numbers():
     """The id "07" is not the number 7."""
     items = [{"id": text(f"x{n}"), "customerId": {"N": str(n)}} for n in range(10)]

@@ -14,6 +14,7 @@ _MEASURES = frozenset(
     width year""".split()
 )
 _RATIOS = frozenset(("per", "by", "of"))
+_KEYS = frozenset("pk sk key gsi lsi partition sort hash range index".split())
 _SHORTEST = 3  # letters of a word that may stand for a longer one, as `cust` for Customers
 ALIKE = 0.8  # of two names, one of which is probably misspelt
 
@@ -36,6 +37,11 @@ def says_id(name: str) -> bool:
 def says_only_id(name: str) -> bool:
     """The same without words that say other things, too, such as `key` and `number`."""
     return words(name)[-1:] != [] and words(name)[-1] in _ONLY_IDS
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a name is that of a key and says nothing of what stands there: `SK`, `GSI1PK`, `sort_key`."""
+    return all(word in _KEYS or word.isdigit() for word in words(name))
 
 
 def means(steps: list[str], entry: str, *, many: bool) -> bool:

@@ -20,10 +20,12 @@ _WRITTEN = (
 )  # new ids as they may be written beside a reference
 _BEGUN = re.compile(r"(?:[^\W\d_]*[\W_]+)*")  # whole words without digits, and what separates them
 _LIST = re.compile(r"(\{[^{}]+\})(?:(\s*[,;]\s*)\1)(?:\2\1)*")  # ids of one entry, between commas
+_SEPARATED = re.compile(r"([\W_])")
 _LETTERS = re.compile(r"[^\W_]")
 _PLACED = 0xE000  # characters of nobody's, to tell the own ids of texts apart
 
 OwnerOf = Callable[[str, int, int], str | None]  # a text, and where a part stands in it → the entry whose id that is
+Span = tuple[int, int]  # where a part of a text begins and ends
 _Read = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # entries, their ids, what stands around these
 
 
@@ -52,14 +54,21 @@ class Shape(NamedTuple):
     all_ids: bool = True  # whether nearly all parts of the lists are ids
 
 
-def shape_of(texts: Iterable[str], owner_of: OwnerOf, *, lists: bool = False) -> Shape:
+def shape_of(
+    texts: Iterable[str],
+    owner_of: OwnerOf,
+    more: Callable[[str], list[Span]] = lambda _: [],
+    *,
+    lists: bool = False,
+) -> Shape:
     """The one template that nearly all texts follow; else what separates the ids in them; else templates with {*} in them.
 
-    `lists`: ids of one entry between commas are a list, even where all texts hold as many.
+    `more`: where else than between separators ids may stand in a text. `lists`: ids of one entry between commas are a list, even
+    where all texts hold as many.
     """
     texts = [*dict.fromkeys(texts)]
     inside = [text for text in texts if owner_of(text, 0, len(text)) is None]  # else the text is an id itself
-    read = {text: found for text in inside if (found := _read(text, owner_of))}
+    read = {text: found for text in inside if (found := _read(text, owner_of, more=more(text)))}
     exact: dict[str, list[str]] = defaultdict(list)
     for text, (owners, _, around) in read.items():
         exact[_joined(owners, [*map(_escaped, around)])].append(text)
@@ -68,9 +77,11 @@ def shape_of(texts: Iterable[str], owner_of: OwnerOf, *, lists: bool = False) ->
         OWN not in best and exact and len(exact[best]) >= AGREEING * len(inside) and _reads(best, exact[best], read)
     )
     varies = len({len(ids) for _, ids, _ in read.values()}) > 1
-    if is_one and not varies and not (lists and _LIST.fullmatch(best)):
-        return Shape([best])
-    if found := _list(texts, owner_of):
+    commas = _LIST.fullmatch(best) if lists and is_one and not varies else None
+    if is_one and not varies and not commas:
+        wider = _starred(read) if len(exact[best]) < len(inside) else []
+        return Shape(wider if len(wider) == 1 else [best])
+    if found := _list(texts, owner_of) or (Shape([], commas[2].strip()) if commas else None):
         return found
     starred = [] if is_one or len(read) < AGREEING * len(inside) else _starred(read)
     return Shape([best] if is_one else starred)
@@ -83,11 +94,15 @@ def _starred(read: Mapping[str, _Read]) -> list[str]:
     found, explained = [], 0
     for owners, several in sorted(alike.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:MOST]:
         places = range(len(owners) + 1)
-        gaps = [
-            _gap([_distinct(read[text][2][at], n) for n, text in enumerate(several)], at, places[-1]) for at in places
+        between = [[_distinct(read[text][2][at], n) for n, text in enumerate(several)] for at in places]
+        plain, fine = [_gap(gaps, at, places[-1]) for at, gaps in enumerate(between)], [*map(_fine_gap, between)]
+        fitting = [
+            pattern
+            for gaps in (plain, fine)
+            if None not in gaps and _reads(pattern := _joined(owners, gaps), several, read)
         ]
-        if None not in gaps and _reads(pattern := _joined(owners, gaps), several, read):
-            found.append(pattern)
+        if fitting:
+            found.append(fitting[0])
             explained += len(several)
     return found if explained >= AGREEING * len(read) else []
 
@@ -133,9 +148,9 @@ def names_entries(text: str) -> list[str] | None:
         return None
 
 
-def _read(text: str, owner_of: OwnerOf, most: int = LONG) -> _Read | None:
+def _read(text: str, owner_of: OwnerOf, most: int = LONG, more: Iterable[Span] = ()) -> _Read | None:
     owners, ids, around, end = [], [], [], 0
-    for start, stop in token_spans(text):
+    for start, stop in sorted({*token_spans(text), *more}, key=lambda span: (span[0], -span[1])):
         owner = owner_of(text, start, stop) if start >= end else None
         if owner:
             around.append(text[end:start])
@@ -189,6 +204,14 @@ def _gap(gaps: list[str], at: int, last: int) -> str | None:
     if (at > 0 and not before) or (at < last and not after):
         return None
     return _escaped(before) + "{*}" + _escaped(after)
+
+
+def _fine_gap(gaps: list[str]) -> str | None:
+    """The same, with all separators in it; None where they are not the same in all texts."""
+    pieces = [_SEPARATED.split(gap) for gap in gaps]
+    if any(some[1::2] != pieces[0][1::2] for some in pieces):
+        return None
+    return "".join("{*}" if len({*alike}) > 1 else _escaped(alike[0]) for alike in zip(*pieces, strict=True))
 
 
 def _escaped(text: str) -> str:

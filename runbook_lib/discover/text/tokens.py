@@ -12,18 +12,18 @@ def whole_part(pattern: str) -> str:
     return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
 
 
-_UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
-_UUIDS = re.compile(whole_part(_UUID))
+UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+_UUIDS = re.compile(whole_part(UUID))
 # A uuid; a prefix of two letters or more (or of one, with a separator) and then a digit; 8 characters with both kinds.
 _RECOGNISED = re.compile(
-    rf"{_UUID}|[A-Za-z]{{2,}}[-_.:#/|]?[0-9][^\s@]*|[A-Za-z][-_.:#/|][0-9][^\s@]*"
+    rf"{UUID}|[A-Za-z]{{2,}}[-_.:#/|]?[0-9][^\s@]*|[A-Za-z][-_.:#/|][0-9][^\s@]*"
     r"|(?=[^\s@]*[0-9])(?=[^\s@]*[A-Za-z])[^\s@]{8,}"
 )
 _DECIMAL = re.compile(r"[-+]?[0-9]+\.[0-9]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ][0-9:.,+Z-]*)?)?")
-_SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%." + bytes(range(1, 32)) + b"\x7f"
-_BREAKS = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
-_TOKENS = re.compile(rf"[^{re.escape(_SEPARATORS.decode())}\s]+")
+SEPARATORS = b"#|,;:/\\\"'`()[]{}<>=&?@!*+~^$%." + bytes(range(1, 32)) + b"\x7f"
+_BREAKS = bytes.maketrans(SEPARATORS, b" " * len(SEPARATORS))
+_TOKENS = re.compile(rf"[^{re.escape(SEPARATORS.decode())}\s]+")
 _MARKS = re.compile(r"[^\w\x00-\x7f]")
 _JOINTS = ".:#/|"  # between a prefix of letters and what makes an id of it: user:42
 _JOINT = re.compile(rf"[{_JOINTS}](?<=[A-Za-z].)(?=[A-Za-z_-]*[0-9])([0-9A-Za-z_-]*[0-9A-Za-z])")
@@ -72,7 +72,7 @@ def parts_of(texts: Iterable[str]) -> list[str]:
             continue
         parts = text.split() if blanks else ()
         found += parts
-        if "_" in text or ("-" in text and (blanks or not _is_uuid(text))):
+        if "_" in text or ("-" in text and (blanks or not is_uuid(text))):
             found += _inside(parts or [text])
     # Of long texts, most of which hold no id, each different word is looked at once.
     if long_texts and (words := {word for word in {*" ".join(long_texts).split()} if _like_id(word)}):
@@ -106,7 +106,8 @@ def _like_id(word: str) -> bool:
     return len(word) > 2 and not word.isalpha() and not word.isdigit() and bool(_DIGIT.search(word))
 
 
-def _is_uuid(text: str) -> bool:
+def is_uuid(text: str) -> bool:
+    """Whether a text is as long as a uuid, with hyphens where one has them."""
     return len(text) == _LONGEST and text[8:24:5] == "----"
 
 
@@ -123,7 +124,7 @@ def _joint_spans(text: str) -> Iterator[tuple[int, int]]:
                 break
             at -= 1
         stops = [stop]
-        if not _is_uuid(joint[1]):
+        if not is_uuid(joint[1]):
             stops += [one.start() for one in islice(_HYPHEN.finditer(text, end, stop), _MOST_PIECES)]
         for stop in stops:
             yield from ((start, stop) for start in starts)
@@ -136,7 +137,7 @@ def _inside(parts: list[str]) -> list[str]:
         if "_" in part
         or (
             "-" in part
-            and not _is_uuid(part)
+            and not is_uuid(part)
             and (len(part) > _TELLING + 1 or part.count("-") > 1)
             and _DIGIT.search(part)
         )
@@ -146,7 +147,7 @@ def _inside(parts: list[str]) -> list[str]:
 
 def _inner_spans(part: str) -> Iterable[tuple[int, int]]:
     """Where ids may stand between hyphens and underscores: uuids, one piece, and several behind letters (CUS-7)."""
-    if _is_uuid(part):
+    if is_uuid(part):
         return ()
     spans = [uuid.span() for uuid in _UUIDS.finditer(part)] if len(part) > _LONGEST else []
     rest = _UUIDS.sub("." * _LONGEST, part) if spans else part  # no part holds a dot

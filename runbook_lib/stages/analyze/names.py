@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...discover.confidence import CERTAIN
 from ...discover.profile import Profile
-from ...discover.references import CERTAIN
 from ...mapping.fields import feeding, field_of
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row

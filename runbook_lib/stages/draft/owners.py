@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ...discover.references import CHANCE
+from ...discover.confidence import CHANCE
 from ...mapping.text import templates
 from ...mapping.text.paths import escaped
 from .entries import Group

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...discover.confidence import CERTAIN, LIKELY
 from ...discover.evidence import Evidence
-from ...discover.references import CERTAIN, LIKELY, Finding
+from ...discover.references import Finding
 from ...mapping.model import Entry
 from ...mapping.text.paths import JSON, spelled
 from ...verdict import plural
@@ -65,6 +66,7 @@ def rules_of(
         if one.confidence >= LIKELY and len(one.path) <= LONGEST:
             table = entries[one.table].source
             in_key = table == entries[one.to].source and one.path in keys[one.table] and one.coverage >= COVERED
+            in_key = in_key and not one.in_slot  # what else stands in keys are counters and days
             by_path[one.table][one.path].append(
                 replace(one, confidence=max(one.confidence, CERTAIN)) if in_key else one
             )
