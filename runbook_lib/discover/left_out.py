@@ -5,6 +5,7 @@ A mapping says it of paths of the source. This follows them to where their value
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..mapping.fields import field_of
 from ..mapping.model import Entry, FieldRule
@@ -63,6 +64,10 @@ class LeftOut:
     made: frozenset[str] = frozenset()  # attributes that templates make of nothing else
     mixed: Mapping[str, Mixed] = field(default_factory=dict)  # attribute -> its template
 
+    def touches(self, path: str) -> bool:
+        """Whether not all that stands at a path of the target is looked at."""
+        return any(inside(path, one) is not None for one in (*self.paths, *map(escaped, (*self.made, *self.mixed))))
+
 
 def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
     """What is left out of an entry: ids that are kept, references to them, and `not_references`. `entries`: all."""
@@ -73,7 +78,7 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
     for name in [name for name, rule in fields.items() if rule.template is not None]:
         parts = _flat(name, fields)
         if len(parts) == 1 and not isinstance(parts[0], str):  # as good as a copy, with what stands inside
-            paths |= {escaped(name) + deeper for path in listed if (deeper := _inside(path, parts[0].name)) is not None}
+            paths |= {escaped(name) + deeper for path in listed if (deeper := inside(path, parts[0].name)) is not None}
             continue
         holes = templates.holes(parts)
         stays = tuple(None if hole.format else hole.name in listed for hole in holes)
@@ -82,6 +87,35 @@ def left_out(entry: Entry, entries: Mapping[str, Entry]) -> LeftOut:
         elif True in stays:
             made.add(name)
     return LeftOut(tuple(sorted(listed)), frozenset(paths), frozenset(made), mixed)
+
+
+class Places(NamedTuple):
+    """Where the values of one path of the source stand in the target."""
+
+    paths: set[str]  # as a mapping spells them
+    are_copies: bool  # all of them are the values as they are
+    are_known: bool = True  # False: a function of the user's may put them elsewhere
+
+    def hold(self, path: str) -> bool:
+        """Whether a path of the target is one of them, or lies inside one."""
+        return any(inside(path, place) is not None for place in self.paths)
+
+
+def places_of(entry: Entry, path: str) -> Places:
+    """Where the values of a source path stand in the entry's target items: in copies, in the rest, in what templates make."""
+    fields = entry.model.fields or {}
+    made = {
+        escaped(name)
+        for name, rule in fields.items()
+        if rule.template is not None
+        and any(not isinstance(part, str) and inside(path, part.name) is not None for part in _flat(name, fields))
+    }
+    derived = [
+        rule
+        for rule in fields.values()
+        if rule.source and rule.derives and inside(path, spelled(rule.steps)) is not None
+    ]
+    return Places({*_copies(entry, path)} | made, not made and not derived and not entry.code, not entry.code)
 
 
 def _listed(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
@@ -121,18 +155,18 @@ def _mixed(parts: templates.Parts, kept: set[str]) -> Mixed:
 def _copies(entry: Entry, path: str) -> Iterator[str]:
     """Where the values of a source path stand in the target as they are: in fields, and in the rest."""
     model = entry.model
-    if any(_inside(path, name) is not None for name in model.drop):
+    if any(inside(path, name) is not None for name in model.drop):
         in_rest = False
     elif model.fields is None:
         in_rest = True
     else:
-        rules = [(name, rule, _inside(path, spelled(rule.steps))) for name, rule in model.fields.items() if rule.source]
+        rules = [(name, rule, inside(path, spelled(rule.steps))) for name, rule in model.fields.items() if rule.source]
         copies = [(name, rule, deeper) for name, rule, deeper in rules if deeper is not None]
         yield from (escaped(name) + _converted(rule, deeper) for name, rule, deeper in copies)
         using_up = [rule for _, rule, _ in copies if rule.uses_up]
         in_rest = bool(model.rest) and (not using_up or any(rule.on_error == "rest" for rule in using_up))
     if in_rest:  # what the map of the rest holds in the source keeps its place there
-        is_own = model.fields is None or model.rest == "copy" or _inside(path, escaped(model.rest)) is not None
+        is_own = model.fields is None or model.rest == "copy" or inside(path, escaped(model.rest)) is not None
         yield path if is_own else f"{escaped(model.rest)}.{path}"
 
 
@@ -142,7 +176,7 @@ def _converted(rule: FieldRule, deeper: str) -> str:
     return deeper or ("[]" if rule.type == "list" else "")
 
 
-def _inside(path: str, attribute: str) -> str | None:
+def inside(path: str, attribute: str) -> str | None:
     """What a path says of the inside of an attribute; None where it is the path of another one."""
     deeper = path[len(attribute) :]
     return deeper if path.startswith(attribute) and (not deeper or deeper.startswith(_DEEPER)) else None

@@ -176,7 +176,7 @@ class Survivors:
 
         Call it after the last page.
         """
-        coincidences: Counter = Counter()
+        coincidences, in_slots = Counter(), Counter()
         if not self._evidence:
             return set(), coincidences
         columns = self._evidence.columns()
@@ -188,9 +188,14 @@ class Survivors:
             owners = [match.to for match in column.matches if match.to in among or (*place, match.to) in certain]
             for to in owners:
                 self._bare.setdefault(place, {})[to] = self._codes[to].frozen()
-            if not owners and not isinstance(column.path[-1], Slot):  # its parts are counted with all of the text's
+            if not owners:
                 hits = np.unique(np.concatenate([match.hits for match in column.matches]))
-                coincidences[place] += int(column.values.counts[hits].sum())
+                counted = in_slots if isinstance(column.path[-1], Slot) else coincidences
+                counted[place] += int(column.values.counts[hits].sum())
+        for place in (
+            in_slots.keys() - coincidences.keys() - self._bare.keys()
+        ):  # else they are among all parts of the texts
+            coincidences[place] = in_slots[place]
         return {entry for entry, _ in self._bare}, coincidences
 
     def _among_recognised(self, column: Column, place: tuple[str, str]) -> set[str]:

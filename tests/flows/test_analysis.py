@@ -453,20 +453,27 @@ def test_heavy_keys_are_named_and_alerts_are_the_open_checks(moto_world, tmp_pat
 
 
 def test_two_entries_with_the_same_ids_part_unless_one_refers_to_the_other(moto_world, tmp_path):
-    """01 says so, and what it advises keeps them together."""
+    """01 says so, 03 and 04 repeat it, and what 01 advises keeps them together."""
     ids = [f"usr_{n:05}" for n in range(20)]
     for name in ("Users", "Profiles"):
         moto_world.build({name: KEY | {"items": [{"id": {"S": one}} for one in ids]}}, SOURCE)
     create = "create: like_source"
-    content = flow_of(f"{{Users: {{{create}}}, Profiles: {{{create}}}}}", moto_world, tmp_path).analyze()
+    flow = flow_of(f"{{Users: {{{create}}}, Profiles: {{{create}}}}}", moto_world, tmp_path)
+    content = flow.analyze()
     message = "20 of 20 ids at id are ids of Users, too; each gets its own new one"
     assert (content["verdict"], checks(content, "ids")) == ("REVIEW", [("REVIEW", "Profiles", message)])
+    flow.create()
+    for report in (flow.migrate(), flow.validate()):
+        told = [alert["message"] for alert in report["alerts"] if alert["level"] == "REVIEW"]
+        assert (report["verdict"], told) == ("REVIEW", [f"the analysis found that {message}"])
+    for name in ("Users", "Profiles"):
+        for one in moto_world.items(moto_world.name(name, TARGET)):
+            moto_world.delete(moto_world.name(name, TARGET), one)
     mapping = f"{{Users: {{{create}}}, Profiles: {{id: null, references: {{id: Users}}, {create}}}}}"
     flow = flow_of(mapping, moto_world, tmp_path, "the-second-run")
     content = flow.analyze()
     assert (content["verdict"], checks(content, "ids")) == ("PASS", [])
-    flow.create()
-    flow.migrate()
+    assert [flow.migrate()["verdict"], flow.validate()["verdict"]] == ["PASS", "PASS"]
     users, profiles = (moto_world.items(moto_world.name(name, TARGET)) for name in ("Users", "Profiles"))
     new = {next(iter(one["id"].values())) for one in users}
     assert new == {next(iter(one["id"].values())) for one in profiles}

@@ -124,6 +124,53 @@ def test_short_ids_inside_a_key_are_seen_before_and_after(moto_world, tmp_path):
     )
 
 
+CUSTOMERS = [{"id": text(f"c{n}")} for n in range(1, 9)]
+OPEN = "the analysis found ids that no rule rewrites at g (Customers)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ("{id: {from: id}, x: {from: g, as: 'customer {value}'}}", None),
+        ("{id: {from: id}, x: {from: g}}", "x"),
+        ("{id: {from: id}, x: 'for {g}'}", "x"),
+        ("{id: {from: id}}", "more.g"),
+    ],
+)
+def test_what_01_leaves_to_decide_is_told_once(make, fields, shown):
+    """By 04's own look where that shows it, under whatever name it has in the target; else as 01 says it."""
+    orders = [{"id": text(f"O-{n}"), "g": text(f"customer c{n % 8 + 1}")} for n in range(24)]
+    drop = ", drop: [g]" if "'for" in fields else ""
+    flow = make(
+        f"{{Customers: {{}}, Orders: {{fields: {fields}, rest: more{drop}}}}}",
+        False,
+        Customers=CUSTOMERS,
+        Orders=orders,
+    )
+    assert [(one["path"], one["to"], one["confidence"] >= 0.9) for one in flow.analyze()["undeclared"]] == [
+        ("g", "Customers", True)
+    ]
+    assert OPEN in [alert["message"] for alert in flow.migrate()["alerts"]]
+    report = flow.validate()
+    told = [alert["message"] for alert in report["alerts"] if alert["level"] == "REVIEW"]
+    assert (report["verdict"], told) == (
+        "REVIEW",
+        [f"24 items with an id of the source left ({shown})" if shown else OPEN],
+    )
+    assert left(report) == ({"Orders": {shown: 24}} if shown else {})
+
+
+def test_04_does_not_repeat_what_it_sees_to_be_over(make, moto_world):
+    """The values are what they were in the source, and none of them is an id any more."""
+    orders = [{"id": text(f"O-{n}"), "customerRef": text(f"c{n % 8 + 1}")} for n in range(24)]
+    flow = make("{Customers: {}, Orders: {}}", False, Customers=CUSTOMERS, Orders=orders)
+    assert flow.analyze()["verdict"] == "REVIEW"
+    for one in orders:
+        moto_world.put(moto_world.name("Orders", SOURCE), one | {"customerRef": text("nobody")})
+    flow.migrate()
+    assert "the analysis found" not in str(flow.validate()["alerts"])
+
+
 def test_a_path_that_holds_ids_of_both_kinds_counts_an_item_once(make):
     """What the second look adds is not counted again, nor listed twice."""
     ids = [*UUIDS[:18], "legacy"]

@@ -3,15 +3,21 @@
 import pytest
 from compiled import mapping_of
 
-from runbook_lib.discover.left_out import LeftOut, Mixed, left_out
+from runbook_lib.discover.left_out import LeftOut, Mixed, left_out, places_of
+from runbook_lib.mapping.model import Entry
 
 
 def of_entry(body: str) -> LeftOut:
     """What is left out of the entry Orders. Kept keeps its ids, Users get new ones."""
+    entries = entries_of(body)
+    return left_out(entries["Orders"], entries)
+
+
+def entries_of(body: str) -> dict[str, Entry]:
+    """The entries, of which Orders has this body."""
     tables = f"{{Users: {{}}, Kept: {{id_format: keep}}, Orders: {body}}}"
     text = f'{{defaults: {{source: "{{table}}-old", target: "{{table}}-new"}}, tables: {tables}}}'
-    entries = mapping_of(text).entries
-    return left_out(entries["Orders"], entries)
+    return mapping_of(text).entries
 
 
 @pytest.mark.parametrize(
@@ -98,3 +104,22 @@ def test_a_template_of_both_kinds_is_told_apart_by_its_literals():
 def test_a_part_is_explained_where_it_can_stand_in_nothing_else(text, part, explained):
     """The template is `M-{kind}-{code}`, and code stays."""
     assert Mixed(("M-", "-", ""), (False, True)).explains(text, part) is explained
+
+
+@pytest.mark.parametrize(
+    ("body", "paths", "are_copies"),
+    [
+        ("{}", {"code"}, True),
+        ("{fields: {x: {from: code}}, rest: more}", {"x"}, True),
+        ("{fields: {x: {from: id}}, rest: more}", {"more.code"}, True),
+        ("{fields: {x: {from: code}, y: {from: code, as: 'C#{value}'}}}", {"x", "y"}, False),
+        ("{fields: {x: {from: code, type: number, on_error: rest}}, rest: more}", {"x", "more.code"}, False),
+        ("{fields: {x: 'M-{code}', y: '{x}-{id}', z: '{id}'}, rest: copy}", {"x", "y", "code"}, False),
+        ("{drop: [code]}", set(), True),
+    ],
+)
+def test_where_the_values_of_a_path_stand_in_the_target(body, paths, are_copies):
+    found = places_of(entries_of(body)["Orders"], "code")
+    assert (found.paths, found.are_copies, found.are_known) == (paths, are_copies, True)
+    assert all(found.hold(f"{path}:json.a") for path in paths)
+    assert not found.hold("codes")

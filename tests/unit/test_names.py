@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -310,13 +310,30 @@ def test_later_stages_repeat_what_is_left_to_decide():
             {"table": table, "path": path, "to": "B", "confidence": sure}
             for table, path, sure in (("A", "p", 0.9), ("A", "seen", 1.0), ("A", "low", 0.89), ("B", "p", 1.0))
         ],
+        "checks": [
+            {"table": table, "what": "ids", "level": level, "message": f"{level} of {table}"}
+            for table, level in (("A", REVIEW), ("A", "NOTE"), ("A", "OK"), ("B", REVIEW))
+        ],
     }
     assert [alert[:3] for alert in names.alerts_of_latest(analysis, plan("f"))] == [
         (REVIEW, "A", "the analysis found nothing for x (reference), y (reference)"),
         (REVIEW, "A", "the analysis found ids that no rule rewrites at p (B)"),
+        (REVIEW, "A", "the analysis found that REVIEW of A"),
     ]
+    told = names.alerts_of_latest(analysis, plan("f"), settled=lambda one: one["path"] == "p")
+    assert [alert.message.partition(" found ")[2] for alert in told] == [
+        "nothing for x (reference), y (reference)",
+        "that REVIEW of A",
+    ]
+    accepted = {
+        **entries,
+        "A": replace(entries["A"], model=entries["A"].model.model_copy(update={"not_references": ["id"]})),
+    }
+    seen = SimpleNamespace(entries=accepted, fingerprint="f")
+    told = names.alerts_of_latest(
+        {**analysis, "unmatched": [], "undeclared": []}, SimpleNamespace(mapping=seen, routes={"A": None})
+    )
+    assert told == []
     assert names.alerts_of_latest(analysis, plan("other")) == []
     assert names.alerts_of_latest(None, plan("f")) == []
-    assert Counter(alert.table for alert in names.alerts_of_latest({**analysis, "undeclared": []}, plan("f"))) == {
-        "A": 1
-    }
+    assert len(names.alerts_of_latest({**analysis, "undeclared": [], "checks": []}, plan("f"))) == 1

@@ -6,7 +6,7 @@ Once an item has it, a name is watched no longer, so a right mapping costs nothi
 import difflib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -305,11 +305,14 @@ def said(one: Unmatched) -> str:
     return one.name if one.suggestion is None else f"{one.name} (did you mean {one.suggestion}?)"
 
 
-def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, for_validation: bool = False) -> list[Alert]:
-    """What an analysis (the content of its JSON file) left to decide about names, conversions and undeclared references.
+def alerts_of_latest(
+    analysis: Mapping[str, Any] | None, plan: Plan, *, settled: Callable[[Mapping[str, Any]], bool] | None = None
+) -> list[Alert]:
+    """What an analysis (the content of its JSON file) left to decide about names, conversions, undeclared references and ids.
 
     For 03 and 04 of its run: one alert a table and kind. An analysis of another mapping says nothing; what the mapping
-    accepts by now is left out, and `for_validation` what 04 looks for itself: empty tables and undeclared references.
+    accepts by now is left out. 04 looks for empty tables itself, and gives `settled`: whether it has its own answer to a line
+    of `undeclared`.
     """
     if analysis is None or analysis["fingerprints"]["mapping"] != plan.mapping.fingerprint:
         return []
@@ -317,20 +320,29 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, for_vali
     names: dict[str, list[str]] = defaultdict(list)
     unfit: dict[str, list[str]] = defaultdict(list)
     ids: dict[str, list[str]] = defaultdict(list)
+    shared: dict[str, list[str]] = defaultdict(list)
     for table, about in analysis.get("tables", {}).items():
         for name, number in about["fell_back"].items() if table in plan.routes else ():
             if number == about["valued"][name] and name not in entries[table].model.accept.unmatched:
                 unfit[table].append(name)
     for one in analysis.get("unmatched", ()):
         place = one["table"], one["rule"], one["name"]
-        if one["rule"] == "empty" and for_validation:
+        if one["rule"] == "empty" and settled:
             continue
         if one["level"] == REVIEW and place[0] in plan.routes and not is_accepted(entries, *place):
             names[place[0]].append(f"{place[2]} ({place[1]})")
-    for one in () if for_validation else analysis.get("undeclared", ()):
+    for one in analysis.get("undeclared", ()):
         table, path = one["table"], one["path"]
-        if one["confidence"] >= CERTAIN and table in plan.routes and path not in entries[table].model.not_references:
+        if one["confidence"] < CERTAIN or table not in plan.routes or path in entries[table].model.not_references:
+            continue
+        if not (settled and settled(one)):
             ids[table].append(f"{path} ({one['to']})")
+    for check in analysis.get("checks", ()):
+        table = check["table"]
+        if check["what"] == "ids" and check["level"] == REVIEW and table in plan.routes:
+            model = entries[table].model
+            if spelled((model.id,)) not in model.not_references:
+                shared[table].append(check["message"])
     action = "See the analysis of this run: correct the mapping, or accept it there."
     return [
         Alert(REVIEW, table, f"{what} {', '.join(found)}", action)
@@ -338,6 +350,7 @@ def alerts_of_latest(analysis: Mapping[str, Any] | None, plan: Plan, *, for_vali
             ("the analysis found nothing for", names),
             ("the analysis found no value that converts for", unfit),
             ("the analysis found ids that no rule rewrites at", ids),
+            ("the analysis found that", shared),
         )
         for table, found in by_table.items()
     ]

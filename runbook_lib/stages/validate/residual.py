@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...discover.left_out import left_out
+from ...discover.left_out import left_out, places_of
 from ...discover.renewed import Renewed
 from ...discover.survivors import Survivor, Survivors
 from ...run.spill import Spool
@@ -31,6 +31,7 @@ class Left:
     values: int = 0
     by_entry: Counter = field(default_factory=Counter)  # items
     by_path: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # entry -> path -> items
+    owners: set[tuple[str, str, str | None]] = field(default_factory=set)  # entry, path, the entry whose ids are there
     lines: Spool = field(default_factory=Spool)
 
     def add(self, mine: Mine, found: list[Survivor], before: Collection[Survivor] = ()) -> None:
@@ -38,6 +39,7 @@ class Left:
         self.by_entry[mine.entry] += not before
         self.values += len(found)
         self.by_path[mine.entry].update({one.path for one in found} - {one.path for one in before})
+        self.owners |= {(mine.entry, one.path, one.to) for one in found}
         for one in sorted({*found} - {*before}):
             self.lines.append({"table": mine.entry, "key": mine.key, "path": one.path, "to": one.to})
 
@@ -91,6 +93,23 @@ class Residual:
             message = f"nobody looked for the ids of {', '.join(self.not_looked_for)}, which `--tables` left out"
             alerts.append(Alert("", "", message, _NOT_READ))
         return alerts
+
+    def settles(self, plan: Plan, one: Mapping[str, Any]) -> bool:
+        """Whether the search has its own answer to a line of the analysis' `undeclared`: it found ids there, or none.
+
+        None is an answer where the values stand in the target as they are, and were looked at.
+        """
+        table, to, entries = one["table"], one["to"], plan.mapping.entries
+        entry = entries[table]
+        places = places_of(entry, one["path"])
+        left = [(path, owner) for name, path, owner in self.ids.owners if name == table]
+        if any(places.hold(path) or (owner == to and not places.are_known) for path, owner in left):
+            return True
+        if "{" in one["path"] or not places.paths or not places.are_copies or to not in self.entries:
+            return False
+        aside = left_out(entry, entries)
+        doubtful = [path for name, path in self.coincidences if name == entry.target]
+        return not any(map(aside.touches, places.paths)) and not any(map(places.hold, doubtful))
 
 
 _IDS = (

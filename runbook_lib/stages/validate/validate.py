@@ -5,6 +5,7 @@ Read-only on both sides. It compares every item in both directions, with types, 
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 
 from ...journal.listings import write_listing
@@ -174,7 +175,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     analysis = run.latest_json("migration-analysis")
-    validation.alerts.extend(names.alerts_of_latest(analysis, plan, for_validation=True))
+    validation.alerts.extend(names.alerts_of_latest(analysis, plan, settled=partial(side.residual.settles, plan)))
     return validation
 
 
