@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(domain, mistake, tmp_path):
 @pytest.mark.parametrize(
     ("name", "group"),
     [
-        pytest.param(*one, id="-".join(one), marks=pytest.mark.slow if one == IN_WHOLE[0] else pytest.mark.long)
+        pytest.param(*one, id="-".join(one), marks=pytest.mark.long)
         for one in IN_WHOLE
     ],
 )

@@ -316,7 +316,7 @@ def test_edits_and_failures_at_random(seed, bench):
 
 
 @pytest.mark.parametrize(
-    "seed", [pytest.param(seed, marks=pytest.mark.slow if seed < 20 else pytest.mark.long) for seed in range(6, 100)]
+    "seed", [pytest.param(seed, marks=pytest.mark.slow if seed < 11 else pytest.mark.long) for seed in range(6, 100)]
 )
 def test_many_edits_and_failures_at_random(seed, bench):
     """Rows 46, 47, 48, 54: as above."""

@@ -23,7 +23,7 @@ from runbook_lib.run.files import json_seal
 from runbook_lib.stages.rollback.rollback import Undoing
 
 FILES = ["stage.jsonl", "Ports", "Ships"]
-WHOLE = pytest.param(1, marks=pytest.mark.slow)
+WHOLE = pytest.param(1, marks=pytest.mark.long)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def peak_of(stage, name, items, **about):
     return int(done.stdout) * 1024
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twice_the_items_need_no_more_memory(canned, tmp_path):
     """Row 74: pages are streamed; no stage holds what it has done. 6,000 and 12,000 items of 1 kB, each stage in its process."""
     from benchmarks.shapes import Case
@@ -201,7 +201,7 @@ def ticks_of(process):
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(88, marks=pytest.mark.slow), pytest.param(11, marks=pytest.mark.long)], ids="{} MB".format
+    "step", [pytest.param(176, marks=pytest.mark.slow), pytest.param(11, marks=pytest.mark.long)], ids="{} MB".format
 )
 def test_a_process_that_gets_no_more_memory_leaves_a_run_that_goes_on(step, canned, tmp_path):
     """Row 74: with a limit on what the process may map, from nothing at all to enough: it stops somewhere, in one sentence or not

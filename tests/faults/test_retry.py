@@ -307,7 +307,7 @@ def die_and_go_on(bench, number, *, roll_back):
 
 @pytest.mark.parametrize("roll_back", [False, True], ids=["on", "back"])
 @pytest.mark.parametrize(
-    "step", [STEP, pytest.param(5, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)]
+    "step", [STEP, pytest.param(11, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)]
 )
 def test_a_death_in_an_attempt_leaves_it_to_the_same_command(roll_back, step, bench):
     """At every call: an item that had landed without a word is found to be ours, and counts once."""

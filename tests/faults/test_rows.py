@@ -721,7 +721,7 @@ def kill_a_test(bench, number):
 
 
 @harness.by("puts", "batches")
-@pytest.mark.parametrize("step", [60, pytest.param(9, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [60, pytest.param(17, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.long)])
 def test_a_killed_test_of_a_few_leaves_nothing(step, bench):
     """Row 57, and rows 1 to 6 for 02: at every call, or some."""
     number = step % 7
@@ -737,7 +737,7 @@ def test_a_death_among_four_workers_and_two_segments(bench, tmp_path_factory):
     world, folder = worlds.World(bench.world.engine), tmp_path_factory.mktemp("wide")
     wide = harness.Bench(world, folder, bench.way, workers=4, segments=2)
     chance, point = random.Random(5), f"wire.{bench.way.point}.*"
-    for _ in range(15):
+    for _ in range(6):
         flow = wide.flow()
         number = chance.randint(1, 2 * INSERTED // bench.way.together)
         if killed(flow.migrate, f"{point}=kill@{number}"):

@@ -911,7 +911,7 @@ NAMES = [
 ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.lists(
         st.tuples(st.sampled_from(NAMES), st.sampled_from([*FORMS])), min_size=1, max_size=4, unique_by=lambda x: x[0]
