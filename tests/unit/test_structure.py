@@ -29,7 +29,7 @@ MOST_ARROWS = 37  # from one folder to another
 # draft know single tables (who owns the ids in keys, the draft asks by what discovery knows of chance), and every stage asks as
 # of which moment items have expired. Where a key of a mapping belongs is a module, too; discovery
 # looks at the slots of texts, and how sure a finding is has a module of its own.
-MOST_IMPORTS = 1199
+MOST_IMPORTS = 1194
 
 
 def modules() -> dict[str, Path]:
