@@ -86,10 +86,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(domain, mistake, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "group"),
-    [
-        pytest.param(*one, id="-".join(one), marks=pytest.mark.long)
-        for one in IN_WHOLE
-    ],
+    [pytest.param(*one, id="-".join(one), marks=pytest.mark.long) for one in IN_WHOLE],
 )
 def test_mistakes_are_found_in_the_whole_of_the_demos_data(whole, name, group, tmp_path):
     """Among all that the data themselves hold, which alone is found where the mapping is right; and 01 gives the lines."""

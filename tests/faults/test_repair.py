@@ -702,7 +702,9 @@ def held_back(bench):
 
 
 @pytest.mark.parametrize(("number", "lost"), [(2, PORTS), (3, PORTS - 3), (None, 1)])
-@pytest.mark.parametrize("step", [23, pytest.param(11, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "step", [23, pytest.param(11, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)]
+)
 def test_a_repaired_run_dies_and_goes_on_as_any_other(step, number, lost, bench):
     """A journal that was repaired is as good a start for failures as any other: at every call, on or back. What it inserts
     anew is its own, also rows of an intent that was given up."""

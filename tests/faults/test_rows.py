@@ -721,7 +721,9 @@ def kill_a_test(bench, number):
 
 
 @harness.by("puts", "batches")
-@pytest.mark.parametrize("step", [60, pytest.param(17, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "step", [60, pytest.param(17, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.long)]
+)
 def test_a_killed_test_of_a_few_leaves_nothing(step, bench):
     """Row 57, and rows 1 to 6 for 02: at every call, or some."""
     number = step % 7
