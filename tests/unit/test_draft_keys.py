@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support_draft import Source, draft_of, findings, rules
 from support_single_tables import KEY, KINDS, Single, n, order_ids, orders, s
@@ -370,6 +370,12 @@ SEGMENTS = st.sampled_from(
 )
 
 
+@example([(["ORDER"], ["ORDER"] * 4, "a")], "#")
+@example([(["ORDER"] * 2, ["ORDER"], "a"), (["ORDER"] * 2, ["ORDER"] * 2, "a"), (["ORDER"] * 2, ["a1"], "a")], "#")
+@example(
+    [(["ORDER"] * n, ["ORDER", *more, *["ORDER"] * n], "a") for n, more in ((1, []), (2, ["user"]), (3, []))],
+    "#",
+)
 @settings(max_examples=30)
 @given(
     st.lists(

@@ -116,7 +116,7 @@ def _better_whole(made: Draft) -> frozenset[str]:
         if isinstance(rule.rule, dict) and "to" not in rule.rule:
             continue
         parents = [made.entries[name] for name in rule.parents]
-        if owners.named_in(rule) == len(parents):
+        if references.named_in(rule) == len(parents):
             continue  # one text that holds an id of each
         (table, *others) = {parent.table.name for parent in parents}
         if len(parents) > 1 and not others and len(parents[0].table.key) == 1:
@@ -143,7 +143,7 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
     plain = {g.name: {part for part, _ in _key(seen, g)} - in_keys[g.name].read for g in groups}
     rules = references.rules_of(found, provisional, evidence, plain, whole=not most)
     shared = references.shared_ids(same_ids(columns, provisional, evidence))
-    rules_and_rest = {name: owners.with_keys(own, in_keys[name]) for name, own in rules.items()}
+    rules_and_rest = {name: owners.with_keys(own, in_keys[name], choices[name]) for name, own in rules.items()}
     of_table = Counter()
     for (table, _), place in seen.places.items():
         of_table[table] += place.items

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...dynamo.structure.description import Table
+from ...mapping.conditions import holds, read
 from ...mapping.text.paths import escaped
 from . import keys, types
 from .ids import Choice
@@ -108,6 +109,7 @@ class _Kind:
     place: Place
     name: str
     patterns: dict[str, str] = field(default_factory=dict)  # of the key's attributes
+    joined: list[dict[str, str]] = field(default_factory=list)  # those of its places
     said: str = ""
 
 
@@ -127,23 +129,37 @@ def _by_key(seen: Survey, table: str, places: dict[str, Place]) -> list[_Kind]:
     if "" in places or not 2 <= len(places) <= types.MOST:
         return []
     known = seen.patterns[table]
-    kinds = [_Kind({}, [value], place, "", known.patterns(value)) for value, place in _kept(places)]
+    kinds = [
+        _Kind({}, [value], place, "", known.patterns(value), [known.patterns(value)]) for value, place in _kept(places)
+    ]
     for value, place in sorted(places.items()):
         if not any(value in kind.values for kind in kinds):  # a stray goes with the kind whose conditions it meets
             like = [kind for kind in kinds if keys.covers(kind.patterns, known.patterns(value))]
             if like:
                 like[0].values.append(value)
+                like[0].joined.append(known.patterns(value))
                 like[0].place = _merged([like[0].place, place])
     while (pair := _told_apart(kinds)) is not None:
         one, other = pair
         kinds.remove(other)
         one.values += other.values
+        one.joined += other.joined
         one.place = _merged([one.place, other.place])
         one.patterns = keys.joined(one.patterns, other.patterns)
-    if any(not kind.where for kind in kinds):
+    if any(not kind.where for kind in kinds) or not _selects_each(kinds, known):
         return []
     _name(kinds)
     return kinds
+
+
+def _selects_each(kinds: list[_Kind], known: keys.Patterns) -> bool:
+    """Whether the conditions select each item that was looked at for its own kind, and for no other."""
+    selects = [holds(tuple(read(path, wanted) for path, wanted in kind.where.items())) for kind in kinds]
+    for item in known.sample:
+        value = known.label(item)
+        if [select(item) for select in selects] != [value in kind.values for kind in kinds]:
+            return False
+    return True
 
 
 def _told_apart(kinds: list[_Kind]) -> tuple[_Kind, _Kind] | None:
@@ -165,9 +181,11 @@ def _separate(one: _Kind, other: _Kind) -> bool:
             return True
     for mine, theirs in ((one, other), (other, one)):
         for name, text in keys.longer(mine.patterns, theirs.patterns):
-            said = mine.where.get(escaped(name), {})
-            if isinstance(said, dict) and "not" not in said:
-                mine.where[escaped(name)] = {**said, "not": {"begins_with": keys.asked(text)}}
+            said, is_all = mine.where.get(escaped(name), {}), keys.is_constant(theirs.patterns[name])
+            has_such = any(keys.begins(one[name], text, is_all=is_all) for one in mine.joined)
+            if isinstance(said, dict) and "not" not in said and not has_such:
+                text = keys.asked(text)
+                mine.where[escaped(name)] = {**said, "not": text if is_all else {"begins_with": text}}
                 return True
     return False
 

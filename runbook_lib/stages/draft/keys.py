@@ -53,7 +53,8 @@ class Patterns:
     """How the keys of one table are taken apart."""
 
     def __init__(self, key: Key, sample: list[dict]):
-        """Judged from some items."""
+        """Judged from some items, which it keeps."""
+        self.sample = sample
         self._names = [name for name, letter in key if letter == "S"]
         self._are_words: dict[tuple[str, str, str], bool] = {}
         for name in self._names:
@@ -321,6 +322,11 @@ def _covers(one: str, other: str) -> bool:
     if one.startswith(ORDERED):
         return other.startswith(ORDERED) or literal(other)[:1].isdigit()
     return one == other if is_constant(one) else other.startswith(literal(one))
+
+
+def begins(pattern: str, text: str, *, is_all: bool) -> bool:
+    """Whether keys of a pattern begin with a text, or are that text."""
+    return pattern == text if is_all else literal(pattern).startswith(text)
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ thing there is one owner; the others refer to it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import NamedTuple
 
 from ...discover.confidence import CHANCE
@@ -16,7 +17,7 @@ from ...mapping.text.paths import escaped
 from .entries import Group
 from .ids import PRESENT, Candidate, Choice, Overlap, overlap
 from .keys import VALUE, Spot, is_general
-from .references import Rule, of_key
+from .references import Rule, keep_apart, of_key, weight
 
 ROOT, UNIQUE, SHARED = 3, 2, 1  # how far the values at a spot are an item's own
 EQUAL = 0.95  # of the values of one spot that must be values of another one, for both to be one thing
@@ -26,7 +27,7 @@ SAMPLE = 0.3  # of an owner's ids that bare numbers must be, for them to be a sa
 SAID, CONTAINED = (
     0.5,
     0.9,
-)  # share of the values that must be ids, where the word before them says whose; where nothing does
+)  # share of the values that must be ids, where the word before them says whose; where none does
 
 
 class _Claim(NamedTuple):
@@ -335,10 +336,11 @@ def _rules(group: Group, name: str, spots: list[Spot], parts: Mapping[Spot, Part
         yield of_key(name, text, parents, counted, some is sure, why)
 
 
-def with_keys(rules: Iterable[Rule], in_key: InKeys) -> tuple[list[Rule], dict[str, int]]:
+def with_keys(rules: Iterable[Rule], in_key: InKeys, choice: Choice) -> tuple[list[Rule], dict[str, int]]:
     """All rules, and parts of the key, as a comment says them → different values there that are ids of nothing here.
 
-    `rules`: what was found whatever the key says. Of one path stays what is certain, and of that what names most entries.
+    `rules`: what was found whatever the key says. `choice`: its own id. Of one path stays what is certain,
+    and of that what names most entries; so of paths that lead to one value.
     """
     found: dict[str, list[Rule]] = defaultdict(list)
     of_keys: dict[str, list[Rule]] = defaultdict(list)
@@ -346,32 +348,22 @@ def with_keys(rules: Iterable[Rule], in_key: InKeys) -> tuple[list[Rule], dict[s
         for rule in several:
             of_path[rule.path].append(rule)
     for path, several in of_keys.items():
-        if max(map(_weight, several)) >= max(map(_weight, found[path]), default=(False, 0)):
+        if max(map(weight, several)) >= max(map(weight, found[path]), default=(False, 0)):
             found[path] = several
-    others = {path for path, several in found.items() if several is not of_keys[path] and _weight(several[0])[0]}
+    keep_apart(found, choice)
+    others = {path for path, several in found.items() if several is not of_keys[path] and weight(several[0])[0]}
     stays = {
         f'{name}: "{form}"': number for (name, form), number in in_key.stays.items() if escaped(name) not in others
     }
     return [rule for path in sorted(found) for rule in found[path]], stays
 
 
-def _weight(rule: Rule) -> tuple[bool, int]:
-    return not rule.ambiguous, named_in(rule)
-
-
-def named_in(rule: Rule) -> int:
-    """How many entries a rule that is a text names in it; 1 of another rule, 0 where there is none."""
-    if isinstance(rule.rule, str) and "{" in rule.rule:
-        return len(templates.entries(templates.parse(rule.rule)))
-    return int(rule.rule is not None)
-
-
 def _template(spots: list[Spot], parts: Mapping[Spot, Part]) -> str | None:
     """The key as a reference says it; None where an entry's name cannot stand in braces."""
-    holes = [f"{{{parts[spot].owners[0]}}}" if spot in parts else "{*}" for spot in spots]
-    text, at = "", iter(holes)
+    named = {_place(spot): f"{{{part.owners[0]}}}" for spot, part in parts.items()}
+    text, at = "", count()
     for part in templates.parse(spots[0].form):
-        text += part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else next(at)
+        text += part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else named.get(next(at), "{*}")
     try:
         named = [hole.name for hole in templates.entries(templates.parse(text))]
     except ValueError:

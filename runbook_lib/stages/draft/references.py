@@ -8,10 +8,13 @@ from typing import Any
 from ...discover.confidence import CERTAIN, LIKELY
 from ...discover.evidence import Evidence
 from ...discover.references import Finding
+from ...mapping.file.rules import takes_id
 from ...mapping.model import Entry
-from ...mapping.text.paths import JSON, spelled
+from ...mapping.text import templates
+from ...mapping.text.paths import JSON, meet, parse, spelled
 from ...verdict import plural
 from ...yaml_files import parse_value
+from .ids import Choice
 
 MAIN = 0.95  # of the ids at a path that must be of one entry, for the path to refer to it
 COVERED = 0.9  # of the values that must be ids; where fewer are, the others must stay as they are
@@ -201,3 +204,35 @@ def shared_ids(same: Iterable[Finding]) -> dict[str, list[Rule]]:
         why = f"{one.found:,} of {plural(one.values, 'id')} are ids of {one.to}, too; each gets its own"
         found[one.table].append(Rule(one.path, None, {one.to: one.found}, one.values, one.found, 1.0, True, why))
     return found
+
+
+def keep_apart(found: dict[str, list[Rule]], choice: Choice) -> None:
+    """Leaves to decide, in place, what a mapping may not say beside the id and the other rules."""
+    steps = {path: parse(path) for path in found}
+    kept = [(choice.attribute,)] if choice.attribute else []
+    for path in sorted(found, key=lambda path: (-max(map(named_in, found[path]), default=0), path)):
+        if any(rule.rule is not None and not rule.ambiguous for rule in found[path]):
+            others = (other for other in kept if other != steps[path] or _takes_id(found[path], choice))
+            if any(meet(steps[path], other) for other in others):
+                why = "what stands there is rewritten by another rule"
+                found[path] = [replace(rule, ambiguous=True, why=f"{rule.why}; {why}") for rule in found[path]]
+            else:
+                kept.append(steps[path])
+
+
+def _takes_id(several: list[Rule], choice: Choice) -> bool:
+    said = [place for one in several for place in (one.to if isinstance(one.rule, dict) else [one.rule])]
+    places = [templates.parse(place if "{" in place else f"{{{place}}}") for place in said]
+    return not choice.form or takes_id(tuple(places), templates.parse(choice.form))
+
+
+def weight(rule: Rule) -> tuple[bool, int]:
+    """How much a rule says: whether it is certain, and `named_in`."""
+    return not rule.ambiguous, named_in(rule)
+
+
+def named_in(rule: Rule) -> int:
+    """How many entries a rule that is a text names in it; 1 of another rule, 0 where there is none."""
+    if isinstance(rule.rule, str) and "{" in rule.rule:
+        return len(templates.entries(templates.parse(rule.rule)))
+    return int(rule.rule is not None)
