@@ -746,7 +746,7 @@ def test_two_short_ids_between_commas_are_a_list():
 
 
 def test_short_ids_are_seen_in_a_part_of_large_pages():
-    """Some of the texts are taken apart; how many hold ids is told of all of them."""
+    """Some of the texts are taken apart; the number of those that hold ids is of all."""
     (one,) = in_lines([f"LINE#{n % 3}#p{n % 8 + 1}" for n in range(4_000)], PRODUCTS, page=2_000)
     assert (one.line, one.values, one.found, one.is_certain) == ('SK: "LINE#{*}#{Products}"', 4_000, 4_000, True)
     ids = [f"p{n}" for n in range(1, 6_001)]

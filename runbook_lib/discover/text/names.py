@@ -40,7 +40,7 @@ def says_only_id(name: str) -> bool:
 
 
 def says_nothing(name: str) -> bool:
-    """Whether a name is that of a key and says nothing of what stands there: `SK`, `GSI1PK`, `sort_key`."""
+    """Whether a name belongs to a key and says nothing of what stands there: `SK`, `GSI1PK`, `sort_key`."""
     return all(word in _KEYS or word.isdigit() for word in words(name))
 
 

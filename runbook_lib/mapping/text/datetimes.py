@@ -66,7 +66,7 @@ def conversion(read: str, write: str) -> Callable[[dict], dict]:
 
 
 def default_as(value: dict, read: str, write: str) -> dict:
-    """A default as `write` writes it; it is given in that spelling, else in that of `read`. Raises ValueError for any other."""
+    """A default as `write` writes it; it is given so, or as `read` spells it. Raises ValueError for any other."""
     for spelt in (write, read):
         with suppress(ValueError):
             return conversion(spelt, write)(value)
