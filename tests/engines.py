@@ -24,7 +24,6 @@ from botocore.config import Config
 from runbook_lib.demo import server as demo_server
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK_MOTO = ROOT / "tests/quick_moto.py"
 MINISTACK = ROOT / ".venv-ministack/bin/ministack"
 # Once a minute its reaper deletes what has expired, in the middle of whatever test; tests decide themselves what goes, and when.
 MINISTACK_WITHOUT_REAPER = """
@@ -121,7 +120,7 @@ def running(name: str, *, path: Path | None = None) -> Iterator[Engine]:
 
 
 def _moto() -> tuple[subprocess.Popen, str]:
-    return demo_server.start(program=(str(QUICK_MOTO),))
+    return demo_server.start()
 
 
 def _start(name: str, scratch: Path, path: Path | None) -> tuple[subprocess.Popen, str]:

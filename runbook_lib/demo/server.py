@@ -15,15 +15,12 @@ import time
 from ..errors import Refused
 
 
-def start(
-    port: int = 0, *, detach: bool = False, program: tuple[str, ...] = ("-m", "runbook_lib.demo.server")
-) -> tuple[subprocess.Popen, str]:
+def start(port: int = 0, *, detach: bool = False) -> tuple[subprocess.Popen, str]:
     """Return the process of a new server and its endpoint URL, once it answers. Port 0 picks a free one.
 
-    `program` is what Python runs: this module, or a script that calls its `main`. Stop it with `process.kill()`: moto needs
-    many seconds to end politely. Raises Refused if it fails.
+    Stop it with `process.kill()`: moto needs many seconds to end politely. Raises Refused if it fails.
     """
-    command = [sys.executable, *program, str(port), *(["--detach"] if detach else [])]
+    command = [sys.executable, "-m", "runbook_lib.demo.server", str(port), *(["--detach"] if detach else [])]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -43,8 +40,9 @@ def start(
 
 def serve(port: int = 0) -> None:
     """Serve moto on 127.0.0.1 until the process ends; prints "ready PORT" when it listens. Never returns."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
+
+    from .quick_moto import application
 
     class Handler(WSGIRequestHandler):
         timeout = 5  # seconds that a silent client may hold up the others
@@ -53,9 +51,8 @@ def serve(port: int = 0) -> None:
             pass
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = DomainDispatcherApplication(create_backend_app)
     try:
-        server = make_server("127.0.0.1", port, application, threaded=False, request_handler=Handler)
+        server = make_server("127.0.0.1", port, application(), threaded=False, request_handler=Handler)
     except SystemExit:  # werkzeug has written to stderr that the port is taken
         sys.exit(1)
     log = server.log

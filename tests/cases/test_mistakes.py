@@ -57,7 +57,12 @@ def check(domain: corpus.Domain, folder, mistakes: list[dict]) -> None:
 
 @pytest.mark.parametrize(
     ("domain", "group"),
-    [pytest.param(*one, id="-".join(one), marks=() if one in QUICK else pytest.mark.slow) for one in GROUPS],
+    [
+        pytest.param(
+            *one, id="-".join(one), marks=() if one in QUICK else pytest.mark.slow if n % 2 else pytest.mark.long
+        )
+        for n, one in enumerate(GROUPS)
+    ],
     indirect=["domain"],
 )
 def test_mistakes_are_found_and_nothing_else(domain, group, tmp_path):

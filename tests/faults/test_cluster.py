@@ -455,7 +455,7 @@ def finished(ended):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_segment_that_kills_its_workers_is_given_up_and_the_others_end(sea, tmp_path, by_threads, monkeypatch):
     """Row 71. Three workers die; what does not depend on that segment is done; the run is resumable."""
     ended = flow(sea, tmp_path / "dask", engine="dask", segments=3)
@@ -497,7 +497,7 @@ def test_without_the_scheduler_the_run_is_interrupted_and_goes_on_later(sea, tmp
         assert outcome(sea, ended) == by_threads
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scheduler_that_comes_back_is_used_again(sea, tmp_path, by_threads):
     """Row 73. With other workers, as those of the old one may end with it."""
     with support_cluster.running(tmp_path / "cluster", 2) as found:

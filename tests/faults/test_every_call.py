@@ -16,7 +16,7 @@ from faults import harness
 from faults.harness import INSERTED, killed, stopped
 
 pytestmark = harness.by("puts", "batches", "ministack")
-STEP = 67
+STEP = 113
 
 
 class Fault(NamedTuple):
@@ -96,10 +96,10 @@ EVERY = pytest.mark.parametrize(
 
 
 def step_of(bench, every: bool) -> int:
-    """Every call; else every 13th in batches, and every 29th of the other ways, which are much like that."""
+    """Every call; else every 19th in batches, and every 41st of the other ways, which are much like that."""
     if every:
         return 1
-    return 13 if bench.way.point == "Statement" else 29
+    return 19 if bench.way.point == "Statement" else 41
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

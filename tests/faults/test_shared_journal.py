@@ -233,7 +233,7 @@ def test_a_last_fence_that_is_damaged_costs_no_item(sea, tmp_path, by_threads, h
     assert sea.content(worlds.TARGET) == {"Ports": [], "Ships": []}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_store_that_is_lost_at_any_moment_interrupts_and_the_run_goes_on(
     sea,  # noqa: F811
     tmp_path,

@@ -48,7 +48,7 @@ def under_faults(outputs, *words, points):
     return process.returncode, json.loads(process.stdout or "{}"), process.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(run, tmp_path):
     """Rows 15, 38: the kernel dies in the middle; then the notebook cannot be saved, then the index: each time exit code 3,
     no traceback; the journal knows better than the views, and the last command ends as the first should have."""

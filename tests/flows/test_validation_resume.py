@@ -166,7 +166,7 @@ def test_a_validation_killed_at_any_page_goes_on_and_counts_the_same(moment, flo
     ("first", "step"),
     [
         (5, 29),
-        *(pytest.param(n, 8, marks=pytest.mark.slow if n == 4 else pytest.mark.long) for n in range(1, 9)),
+        *(pytest.param(n, 8, marks=pytest.mark.long) for n in range(1, 9)),
     ],
 )
 def test_a_validation_killed_at_any_call_goes_on_and_counts_the_same(first, step, flow, whole):
