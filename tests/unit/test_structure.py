@@ -29,7 +29,7 @@ MOST_ARROWS = 37  # from one folder to another
 # draft know single tables (who owns the ids in keys, the draft asks by what discovery knows of chance), and every stage asks as
 # of which moment items have expired. Where a key of a mapping belongs is a module, too; discovery
 # looks at the slots of texts, and how sure a finding is has a module of its own. A draft looks whether its conditions select what
-# they were made from, and whether its rules may stand beside each other. The demo's server is the quick one of the tests.
+# they were made from, and whether its rules may stand beside each other. It asks discovery what a uuid is.
 MOST_IMPORTS = 1199
 
 

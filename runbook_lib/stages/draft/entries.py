@@ -109,7 +109,6 @@ class _Kind:
     place: Place
     name: str
     patterns: dict[str, str] = field(default_factory=dict)  # of the key's attributes
-    joined: list[dict[str, str]] = field(default_factory=list)  # those of its places
     said: str = ""
 
 
@@ -129,21 +128,17 @@ def _by_key(seen: Survey, table: str, places: dict[str, Place]) -> list[_Kind]:
     if "" in places or not 2 <= len(places) <= types.MOST:
         return []
     known = seen.patterns[table]
-    kinds = [
-        _Kind({}, [value], place, "", known.patterns(value), [known.patterns(value)]) for value, place in _kept(places)
-    ]
+    kinds = [_Kind({}, [value], place, "", known.patterns(value)) for value, place in _kept(places)]
     for value, place in sorted(places.items()):
         if not any(value in kind.values for kind in kinds):  # a stray goes with the kind whose conditions it meets
             like = [kind for kind in kinds if keys.covers(kind.patterns, known.patterns(value))]
             if like:
                 like[0].values.append(value)
-                like[0].joined.append(known.patterns(value))
                 like[0].place = _merged([like[0].place, place])
-    while (pair := _told_apart(kinds)) is not None:
+    while (pair := _told_apart(kinds, known)) is not None:
         one, other = pair
         kinds.remove(other)
         one.values += other.values
-        one.joined += other.joined
         one.place = _merged([one.place, other.place])
         one.patterns = keys.joined(one.patterns, other.patterns)
     if any(not kind.where for kind in kinds) or not _selects_each(kinds, known):
@@ -162,18 +157,18 @@ def _selects_each(kinds: list[_Kind], known: keys.Patterns) -> bool:
     return True
 
 
-def _told_apart(kinds: list[_Kind]) -> tuple[_Kind, _Kind] | None:
+def _told_apart(kinds: list[_Kind], known: keys.Patterns) -> tuple[_Kind, _Kind] | None:
     """Gives each kind its conditions. Returns two kinds that no condition tells apart, if there are such."""
     for kind in kinds:
         kind.where = keys.conditions(kind.patterns)
     for at, one in enumerate(kinds):
         for other in kinds[at + 1 :]:
-            if keys.may_both_hold(one.patterns, other.patterns) and not _separate(one, other):
+            if keys.may_both_hold(one.patterns, other.patterns) and not _separate(one, other, known):
                 return one, other
     return None
 
 
-def _separate(one: _Kind, other: _Kind) -> bool:
+def _separate(one: _Kind, other: _Kind, known: keys.Patterns) -> bool:
     for mine, theirs in ((one, other), (other, one)):
         if only := _only(mine.place, theirs.place):
             mine.where[escaped(only)] = {"exists": True}
@@ -182,7 +177,7 @@ def _separate(one: _Kind, other: _Kind) -> bool:
     for mine, theirs in ((one, other), (other, one)):
         for name, text in keys.longer(mine.patterns, theirs.patterns):
             said, is_all = mine.where.get(escaped(name), {}), keys.is_constant(theirs.patterns[name])
-            has_such = any(keys.begins(one[name], text, is_all=is_all) for one in mine.joined)
+            has_such = any(keys.begins(known.patterns(value)[name], text, is_all=is_all) for value in mine.values)
             if isinstance(said, dict) and "not" not in said and not has_such:
                 text = keys.asked(text)
                 mine.where[escaped(name)] = {**said, "not": text if is_all else {"begins_with": text}}

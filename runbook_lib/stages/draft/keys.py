@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ...discover.text import names
 from ...discover.text.patterns import common
+from ...discover.text.tokens import is_uuid
 from ...dynamo.structure.description import Key
 from ...mapping.text import templates
 from ...mapping.text.paths import escaped
@@ -150,7 +151,7 @@ _SEPARATORS = frozenset("#|:/_-")
 
 def pieces(text: str) -> list[str]:
     """The parts of a key's text, and what separates them. A date is one part, unless a hyphen follows; nothing is lost."""
-    if not any(sign in text for sign in "#|:/") and (loose := _LOOSE.fullmatch(text)) and not _is_uuid(text):
+    if not any(sign in text for sign in "#|:/") and (loose := _LOOSE.fullmatch(text)) and not is_uuid(text):
         return [*loose.groups()]
     found: list[str] = []
     for part in [one[0] for one in _PIECES.finditer(text)]:
@@ -161,10 +162,6 @@ def pieces(text: str) -> list[str]:
         else:
             found.append(part)
     return found
-
-
-def _is_uuid(text: str) -> bool:
-    return len(text) == 36 and text[8:24:5] == "----"
 
 
 def _are_words(place: _Place, several: list[tuple[dict, str]]) -> bool:
