@@ -6,8 +6,9 @@ drops, is unaccounted. A value that no rule changes is the same object in both i
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
-from operator import contains, eq, is_, itemgetter, ne
+from contextlib import suppress
+from itertools import chain
+from operator import eq, is_, itemgetter, ne
 
 from ..mapping.model import Entry, FieldRule, default_of, made_of
 from ..mapping.routes import Route, Row
@@ -21,6 +22,8 @@ from ..verdict import FAIL, REVIEW, Alert, plural
 # Exactly one of them for each item and attribute it has. An item that lacks the attribute counts where a default stands in.
 WORDS = ("copied", "rewritten", "converted", "transformed", "defaulted", "rest", "dropped", "unaccounted")
 _FIRST = {w: n for n, w in enumerate(("rewritten", "converted", "transformed", "copied", "defaulted", "rest"))}
+
+_TEXT = itemgetter("S")
 
 LedgerPage = dict[str, Counter]  # source attribute -> word -> items
 TYPED = 32  # rows of a page, at least, whose values' types are looked at
@@ -220,14 +223,11 @@ class Ledger:
             return {"rewritten": made} | ({stays: same} if same else {})
         if name in self._inside and not (rule and (rule.derives or rule.has_default)):
             places, cut = self._inside[name], name in self._cut
-            if (
-                places.are_all
-                and None not in new
-                and all(there)
-                and all(map(contains, chain(values, there), repeat("S")))
-            ):
-                made = sum(map(ne, values, there))
-            else:
+            made = None
+            if places.are_all and None not in new and None not in there:
+                with suppress(KeyError):  # one is no text
+                    made = sum(map(ne, map(_TEXT, values), map(_TEXT, there)))
+            if made is None:
                 looks = zip(values, there, new, strict=True)
                 made = sum([(cut or one is not None) and places.differ(value, now) for value, now, one in looks])
             return {"rewritten": made} | ({stays: same} if same else {}) if same + made == number else {}
