@@ -1,8 +1,8 @@
-"""`python -m benchmarks [compare|growth|start-up|engine|profile]`: prints figures, keeps them in outputs/benchmarks/."""
+"""`python -m benchmarks [compare|growth|stages|rules|…]`: prints figures, keeps them in outputs/benchmarks/."""
 
 import argparse
 
-from . import scenarios
+from . import rules, scenarios
 from .profiling import STAGES, TOP, profile
 from .report import MAIN, Report
 from .server import serving
@@ -61,6 +61,12 @@ def _engine(options: argparse.Namespace) -> None:
     report.close("engine")
 
 
+def _rules(options: argparse.Namespace) -> None:
+    report = Report()
+    rules.measure(report, options.repeat, options.names)
+    report.close("rules")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description="Measures the program beside boto3 and a floor."
@@ -91,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     added = part("engine", _engine, "on ministack")
     added.add_argument("--items", type=int, default=2_000)
     added.add_argument("--repeat", type=int, default=1)
+    added = part("rules", _rules, "what each rule of a mapping costs an item")
+    added.add_argument("names", nargs="*", metavar="RULE", help="such as 'reference inside text' (default: all)")
+    added.add_argument("--repeat", type=int, default=40)
     added = part("profile", profile, "the functions that take most CPU time")
     added.add_argument("--case", default=MAIN)
     added.add_argument("--stage", choices=STAGES, default="migrate")
