@@ -374,7 +374,11 @@ def entry(body):
             for word, said in {
                 "drop": "list the ",
                 "quarantine": "leave `rest` out",
+                "None": "leave `rest` out",
+                "null": "leave `rest` out",
                 "keep": "write copy.",
+                "Copy": "write copy.",
+                "ALL": "write copy.",
                 "*": "write copy.",
             }.items()
         ),

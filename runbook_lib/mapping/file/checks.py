@@ -27,12 +27,12 @@ _OPTIONS = {  # of fields and entries -> words that nobody writes into an attrib
 }
 
 
-_NO_MAPS = {  # words that are meant as an option of `rest` -> what to do
-    "quarantine": "leave `rest` out: then an attribute that no rule names quarantines its item",
-    "drop": "list the attributes under `drop`",
-    "ignore": "list the attributes under `drop`",
-    "keep": "write copy",
-    "*": "write copy",
+_NO_MAPS = {  # words that are meant as an option of `rest`, in small letters -> what to do
+    **dict.fromkeys(
+        ("quarantine", "none", "null"), "leave `rest` out: then an attribute that no rule names quarantines its item"
+    ),
+    **dict.fromkeys(("drop", "ignore"), "list the attributes under `drop`"),
+    **dict.fromkeys(("copy", "keep", "all", "*"), "write copy"),
 }
 
 
@@ -74,9 +74,10 @@ def check_fields(model: EntryModel) -> Mistakes:
         for mistake in (*_stray(name, rule), *_of_field(rule, model)):
             wrong = True
             yield mistake.within("fields", name)
-    if instead := _NO_MAPS.get(model.rest or ""):
+    rest = model.rest or ""
+    if rest != "copy" and (instead := _NO_MAPS.get(rest.casefold())):
         yield Mistake(("rest",), f"names the map for the rest, and {model.rest!r} looks like an option; {instead}")
-    elif "{" in (model.rest or ""):
+    elif "{" in rest:
         yield Mistake(("rest",), "is a name, taken as it is written; write one without { }")
     if model.rest in model.fields:
         yield Mistake(("rest",), f"{model.rest!r} is also a field; give one of them another name")
