@@ -240,6 +240,17 @@ def entry(body):
             "5: tables.Leads.id: two holes with nothing between them cannot be told apart; add the separator.",
         ),
         ('id_format: "CUS-{short"', f"5: tables.Leads.id_format: 'CUS-{{short' {FORMATS}"),
+        *(
+            (
+                f"id: {{in: PK, as: '{form}'}}\nid_format: '{id_format}'",
+                f"6: tables.Leads.id_format: '{text}' stands beside the id in `as`, and would stand there twice; write short.",
+            )
+            for form, id_format, text in (
+                ("CUS-{id}", "CUS-{short}", "CUS-"),
+                ("{*}#CUS-{id}#{*}", "S-{short}", "S-"),
+                ("{id}-EU", "{short}-EU", "-EU"),
+            )
+        ),
         ("id_format: CUS-short", "5: tables.Leads.id_format: 'CUS-short' is unknown; write CUS-{short}."),
         # references
         (
@@ -505,6 +516,8 @@ ONE, NULL = {"N": "1"}, {"NULL": True}
         ("id: null\nrest: a.b\nfields: {id: {from: id}}", {**ID, "x": ONE}, {**ID, "a.b": {"M": {"x": ONE}}}),
         ("id: null\ndrop: [a.b]", {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {}}, "a.b": ONE}),
         ('id: null\ndrop: ["a\\\\.b"]', {**ID, "a": {"M": {"b": ONE}}, "a.b": ONE}, {**ID, "a": {"M": {"b": ONE}}}),
+        # A format puts text round the id alone: what `as` has beside it is another text.
+        ("id: {in: PK, as: 'U#{id}'}\nid_format: 'U-{number15}'", {**ID, "PK": ONE}, {**ID, "PK": ONE}),
         # Null where it is written; an entry without rules is empty.
         ("id: null\nfields: {id: {from: id}, a: {value: ~}, b: {value: null}}", ID, {**ID, "a": NULL, "b": NULL}),
         # A default is written as any other value is; `write` may say a directive twice.

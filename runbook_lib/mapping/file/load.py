@@ -208,6 +208,7 @@ class _Reader:
         target = self._try(("target",), rules.table_name, "target", model.target, self._name, self._parameters) or ""
         steps, references_to = {}, {}
         id_parts = self._try(("id",), rules.id_parts, model.id_rule) or ()
+        self._try(("id_format",), rules.check_around, model.id_format, id_parts)
         for path, reference in model.references.items():
             place = ("references", path)
             steps[path] = self._try(place, paths.parse, path) or ("",)

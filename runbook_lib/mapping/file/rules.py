@@ -8,6 +8,7 @@ from typing import Any
 
 from ...parameters import Parameters
 from ...yaml_files import suggest
+from ..ids import FORMATS, around
 from ..model import EntryModel, IdInside, Reference
 from ..text import paths, templates
 
@@ -120,6 +121,18 @@ def id_parts(rule: Any) -> templates.Parts:
     if any(hole.format or hole.default is not None for hole in templates.holes(parts)):
         raise ValueError(f"`as: {rule.form}`: the holes take no format or default; write {{id}} alone")
     return parts
+
+
+def check_around(id_format: str, parts: templates.Parts) -> None:
+    """Raises ValueError where a format repeats the text that stands round the id (`parts`) anyway."""
+    if id_format in FORMATS or not parts:
+        return
+    name, *texts = around(id_format)
+    at = next(at for at, part in enumerate(parts) if isinstance(part, templates.Hole) and part.name == "id")
+    before, after = "".join(parts[at - 1 : at]), "".join(parts[at + 1 : at + 2])
+    for text, is_twice in zip(texts, (before.endswith(texts[0]), after.startswith(texts[1])), strict=True):
+        if text and is_twice:
+            raise ValueError(f"{text!r} stands beside the id in `as`, and would stand there twice; write {name}")
 
 
 def takes_id(places: tuple[templates.Parts, ...], own: templates.Parts) -> bool:
