@@ -187,6 +187,25 @@ def _meets(test: Comparison) -> Meets:
     return lambda value: value is not None and letter in value and compare(order(value), other)
 
 
+def telling(condition: Condition) -> Iterator[tuple[dict | None, Meets]]:
+    """What a condition says perhaps in vain: a value of a list, or None where it leaves something out by `not`; and which values
+    tell that it does not. `{exists: true, not: null}` is never in vain.
+    """
+    operands = [value for value in _operands(condition.tests) if "NULL" not in value]
+    if NOT in condition.words and (operands or _all(condition.tests)(None)):
+        meets = _all(condition.tests)
+        yield None, lambda value: not meets(value)
+    for test in _flat(condition.tests):
+        for value in test.values if test.word == EQUAL and len(test.values) > 1 else ():
+            yield value, _is_any((value,))
+
+
+def _flat(tests: tuple[Comparison, ...]) -> Iterator[Comparison]:
+    for test in tests:
+        yield test
+        yield from _flat(test.tests)
+
+
 def contradiction(conditions: Sequence[Condition]) -> tuple[int, int] | None:
     """The numbers of two conditions that no item meets: one wants a map of which the other says that it is none."""
     for inner, one in enumerate(conditions):

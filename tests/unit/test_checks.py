@@ -12,6 +12,7 @@ from runbook_lib.discover.references import Finding
 from runbook_lib.report import views
 from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import NOTE, Check, alerts_of
+from runbook_lib.stages.analyze.doubts import Doubts
 from runbook_lib.stages.analyze.findings import WELL, mapping_checks, undeclared_checks, walk_checks
 from runbook_lib.verdict import FAIL, REVIEW, Alert, worst
 
@@ -99,7 +100,8 @@ def test_a_text_that_is_the_name_of_an_attribute_is_a_note():
     text = "defaults: {source: s, target: t}\ntables: {A: {fields: {id: {from: id}, mail: email}, rest: copy}}"
     plan = SimpleNamespace(routes=routes_of(text), mapping=mapping_of(text), expiry=None)
     entry = EntryAnalysis(records=1, profile=profile_items([{"id": {"S": "1"}, "email": {"S": "x"}}]))
-    checks = mapping_checks(plan, Analysis({"A": entry}, {}, {}, {}, 1.0, [], {}))
+    doubts = Doubts(plan).found({"A": entry})
+    checks = mapping_checks(plan, Analysis({"A": entry}, {}, {}, {}, 1.0, [], {}, doubts=doubts))
     assert [(c.table, c.message, c.action) for c in checks if c.what == "names" and c.level == NOTE] == [
         (
             "A",

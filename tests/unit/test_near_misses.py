@@ -11,7 +11,7 @@ from runbook_lib.errors import MappingError, ParametersError
 from runbook_lib.mapping.file.checks import check_keys
 from runbook_lib.mapping.model import Keys
 from runbook_lib.parameters import build_parameters, load_parameters
-from runbook_lib.stages.analyze.names import doubtful
+from runbook_lib.stages.analyze.doubts import doubtful
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t'}\ntables:\n  Contacts: {}\n  Leads:\n"
 QUOTES = "put paths with [ ] { } or : in quotes, and text with { } or #."

@@ -62,6 +62,14 @@ class Unmatched(NamedTuple):
     accepted: bool  # the mapping says that this is right
 
 
+class Doubt(NamedTuple):
+    """What a mapping probably means otherwise: a note."""
+
+    table: str  # the entry
+    said: str
+    action: str
+
+
 @dataclass
 class SourceState:
     """One source table."""
@@ -127,6 +135,7 @@ class Analysis:
     checks: list[Check]  # the go/no-go list, complete
     listed: dict[str, Spool]  # quarantine, conflicts, unrouted: entries of the listing files
     unmatched: list[Unmatched] = field(default_factory=list)  # in the order of the mapping
+    doubts: list[Doubt] = field(default_factory=list)
     undeclared: list["Finding"] = field(default_factory=list)  # ids that no rule rewrites
     not_references: list["Finding"] = field(default_factory=list)  # the same, where the mapping says that they are none
     # Ids of an entry that are ids of another; both are renewed.

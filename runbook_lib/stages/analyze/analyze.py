@@ -37,6 +37,7 @@ from .costs import (
     slowest,
     writing_of,
 )
+from .doubts import Doubts
 from .findings import mapping_checks, undeclared_checks, walk_checks
 from .names import Names
 from .repeatable import check_repeatable
@@ -79,7 +80,7 @@ class Observer:
         naming = {n: {rule.named_by for rule in r.entry.model.references.values()} for n, r in plan.routes.items()}
         self.evidence = Evidence(plan.routes, naming, {name: route.entry for name, route in plan.routes.items()})
         self._remembered: dict[str, dict[str, bytes]] = defaultdict(dict)  # entry -> old id as text -> its hash
-        self.names = Names(plan)
+        self.names, self.doubts = Names(plan), Doubts(plan)
         self._ledgers = {name: Ledger(route.entry) for name, route in plan.routes.items()}
         self.sources = {
             table: SourceState(ttl=source.get("ttl"), ttl_known="ttl" in source)
@@ -116,6 +117,7 @@ class Observer:
             for entry, profile in profiles.items():
                 merge_into(self.tables[entry].profile, profile)
             self.names.look(routed, profiles, rows)
+            self.doubts.look(routed, profiles, rows)
             for spread in spreads:
                 self.spread.add(spread)
                 self._count_rows(rows[spread.entry], spread)
@@ -289,6 +291,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         [],
         dict(observer.listed),
         unmatched=observer.names.unmatched(observer.tables),
+        doubts=observer.doubts.found(observer.tables),
         undeclared=open_,
         not_references=none,
         shared_ids=same_ids(columns, entries, observer.evidence),

@@ -119,8 +119,7 @@ def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
         for one in sorted(unneeded):
             message = f"`accept: {{unmatched: […]}}` names {one}, and nothing of that name is unmatched"
             found.append(Check("source", name, "names", None, None, NOTE, "Correct it there, or remove it.", message))
-        doubts = names.doubtful(plan.routes[name].entry, table.profile, table.records) if table.records else ()
-        found += [Check("source", name, "names", None, None, NOTE, action, message) for message, action in doubts]
+    found += [Check("source", one.table, "names", None, None, NOTE, one.action, one.said) for one in analysis.doubts]
     found += [*_kept(plan, analysis), *_shared(plan, analysis)]
     found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]
     whats = {check.what for check in found}

@@ -15,9 +15,9 @@ from ...discover.profile import Profile
 from ...mapping.fields import feeding, field_of
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row
-from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, parse, spelled
+from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, spelled
 from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
-from ...verdict import REVIEW, Alert, plural
+from ...verdict import REVIEW, Alert
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from .analysis import EntryAnalysis, Unmatched
@@ -78,10 +78,10 @@ class _Name:
     def suggestion(self, attributes: Iterable[str]) -> str | None:
         """The nearest path that the items do have, else the nearest of their attributes."""
         for broken in sorted(self.beside, key=len, reverse=True):
-            if near := _nearest(broken, self.beside[broken]):
+            if near := nearest(broken, self.beside[broken]):
                 return near
         commonest = min(self.instead, key=lambda path: (-self.instead[path], path), default=None)
-        return commonest or _nearest(self.steps[0], attributes)
+        return commonest or nearest(self.steps[0], attributes)
 
 
 def _parsed(text: str) -> dict | None:
@@ -99,7 +99,7 @@ def _spelt(at: str, letter: str, content: Any) -> str:
     return f"{at}:json" if letter == "S" and content[:1] in ("[", "{") else at
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant: the same but for capitals, else a similar one."""
     known = sorted(known)
     same = [one for one in known if one.casefold() == name.casefold()]
@@ -177,7 +177,7 @@ class Names:
         around = self._around[entry.source]
         absent = [one.path[0] for one in entry.conditions if one.path[0] not in around]
         wanted = absent[0] if absent else next(iter(entry.model.where))
-        near = _nearest(wanted, around) if absent else None
+        near = nearest(wanted, around) if absent else None
         return Unmatched(
             entry.name, "where", wanted, 0, near, REVIEW, is_accepted(entries, entry.name, "where", wanted)
         )
@@ -228,47 +228,6 @@ def _add(names: set[str], items: list[dict]) -> None:
     """Adds the attributes of items, until there are MAX_ATTRIBUTES."""
     if len(names) < MAX_ATTRIBUTES:
         names.update(*map(dict.keys, items))
-
-
-def doubtful(entry: Entry, profile: Profile, items: int) -> Iterator[tuple[str, str]]:
-    """What an entry probably means otherwise, as its items are: what is said, and what to do. `items`: how many they are."""
-    for path, wanted in entry.model.where.items():
-        have = profile[path].types.total() if path in profile else items
-        if wanted == {"not": None} and have < items:
-            said = f"`where` takes {plural(items - have, 'item')} without {path}, because {{not: null}} does"
-            yield said, "To leave them out, write {exists: true, not: null}."
-    for name, rule in (entry.model.fields or {}).items():
-        path = _named(rule.text or "", profile)
-        if path and rule.has_default:
-            said = f"the default of {name} is the text {rule.text}, which is also the name of an attribute"
-            yield (
-                said,
-                "Nothing to do, if the text is meant: it is the same for every item. A template reads an attribute.",
-            )
-        elif path:
-            said = f"every item gets the text {rule.text} as {name}, which is also the name of an attribute"
-            yield (
-                said,
-                f'Nothing to do, if the text is meant; else write {{from: {path}}}, or "{{{path}}}" for its text.',
-            )
-        types = profile[rule.uses_up].types if rule.values and rule.uses_up in profile else {}
-        for letter, kind in (("N", "number"), ("BOOL", "boolean")):
-            for text, right in rule.misspelt(letter).items() if letter in types and "S" not in types else ():
-                yield f"`values` of {name}: no {kind} is compared as {text}", f'Write "{right}" there.'
-        if "*" in (rule.values or ()):
-            what = f"`values` of {name}: * stands for itself alone"
-            yield what, "For all other values give a default, and `on_error: default`."
-    for path in entry.model.not_references:
-        if not path.startswith("{") and parse(path)[0] not in profile:
-            yield f"no item has {path}, which is under `not_references`", "Correct it there, or remove it."
-
-
-def _named(text: str, profile: Profile) -> str:
-    """The path to the attribute whose name, or whose path into a map, a text is; "" where the items have none."""
-    if text in profile:
-        return escaped(text)
-    top, _, below = text.partition(".")
-    return text if below and " " not in text and top in profile and "M" in profile[top].types else ""
 
 
 def is_accepted(entries: Mapping[str, Entry], table: str, rule: str, name: str) -> bool:
