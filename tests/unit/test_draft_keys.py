@@ -293,6 +293,43 @@ def test_whose_items_hold_ids_of_others_only_is_said():
     assert (alone[:27], others) == ("No ids are renewed in log: ", draft.kept)
 
 
+@pytest.mark.parametrize("joint", "#/:|")
+def test_a_table_of_one_key_attribute_has_parts_whatever_stands_between_them(joint):
+    """The words stay where they are, and the settings stay with their user."""
+    users = [f"{number:08x}-0000-4000-8000-0000000000ab" for number in range(20)]
+    items = [{"pk": s(joint.join(("user", user))), "email": s("x")} for user in users]
+    items += [{"pk": s(joint.join(("user", user, "settings"))), "theme": s("dark")} for user in users]
+    draft = drafted(items, {"pk": "S"})
+    assert said_ids(draft) == {"user": {"in": "pk", "as": f"user{joint}{{id}}"}, "usersettings": None}
+    assert rules(draft) == {("usersettings", "pk"): f"user{joint}{{user}}{joint}settings"}
+
+
+@pytest.mark.parametrize("form", ["CUS-{}", "{}", "usr_{}x9k"])
+def test_a_key_that_is_the_id_has_no_parts(form):
+    """A prefix of the id belongs to it."""
+    items = [{"pk": s(form.format(f"{1000 + number}abcd")), "email": s("x")} for number in range(20)]
+    assert said_ids(drafted(items, {"pk": "S"})) == {"app": "pk"}
+
+
+def test_numbers_of_four_digits_are_years_only_if_they_can_be():
+    """Guests 9001 to 9029 are guests; what counts from 2001 to 2029 are years."""
+    for first, found in ((9001, {"in": "PK", "as": "guest#{id}"}), (2001, None)):
+        items = [{"PK": s(f"guest#{first + number}"), "SK": s("META")} for number in range(29)]
+        items += [{"PK": s(f"hotel#{number}h7k"), "SK": s("META"), "guest": n(first + number)} for number in range(20)]
+        assert said_ids(drafted(items))["guest"] == found
+
+
+def test_an_index_key_that_repeats_the_key_is_no_reference_to_the_item():
+    """The text of GSI1SK is that in SK: taken for an id, it would make a bare one of both, and the words would be gone."""
+    items = [{"PK": s(f"hotel#{number % 9}h7k"), "SK": s(f"booking#2024-05-{10 + number % 9}#{70000 + number}")}
+             for number in range(60)]  # fmt: skip
+    items = [{**item, "GSI1PK": s("guest#x"), "GSI1SK": item["SK"]} for item in items]
+    items += [{"PK": s(f"hotel#{number}h7k"), "SK": s("hotel")} for number in range(9)]
+    draft = drafted(items)
+    assert said_ids(draft) == {"booking": None, "hotel": {"in": "PK", "as": "hotel#{id}"}}
+    assert rules(draft) == {("booking", "PK"): "hotel#{hotel}"}
+
+
 def test_numbers_of_lines_and_moments_are_no_ids():
     """Although each is unique; years, dates, moments and mail addresses as well."""
     stamps = {

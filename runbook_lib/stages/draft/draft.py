@@ -224,10 +224,12 @@ def _referred(
     if not trials:
         return {}
     number: Counter = Counter()
+    keys = {g.name: {part for part, _ in _key(seen, g)} for g in groups}
     for column in seen.evidence.joined(labels, held, {}).columns():
         for match in column.matches:
             entry, attribute = trials[match.to]
-            if not column.named and (column.entry, column.path) != (entry, (attribute,)):
+            own = {attribute, *keys[entry]}  # the key of an index repeats the item's key
+            if not column.named and not (column.entry == entry and column.path[0] in own):
                 number[match.to] += len(match.hits)
     chosen = {}
     for trial, hits in number.most_common():

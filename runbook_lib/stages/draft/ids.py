@@ -13,7 +13,7 @@ from ...discover.text.tokens import is_recognisable
 from ...dynamo.structure.description import Key
 from ...run.spill import HashSet
 from ...values import text_of
-from .keys import is_time
+from .keys import Spot, is_time
 
 PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and of the ids that may come twice
 RECOGNISED = 0.9  # of the values, of a key with another name
@@ -200,14 +200,14 @@ def choose(entry: str, key: Key, items: int, candidates_: Mapping[Any, Candidate
         name = key[0][0]
         one = fitting.get(name)
         like = names.says_id(name) or (one and one.recognised >= RECOGNISED)
-        if one and (_is_exact(name) or (like and not _is_composed(one))):
+        if one and (_is_exact(name) or (like and not _is_composed(name, items, candidates_))):
             return Choice(name, FORMATS[one.letter], f"the key ({one.letter}), {_share(one)}")
     ranked = sorted(fitting, key=lambda name: (not _is_exact(name), -_speaks(name, entry), name))
     for name in ranked:
         if _is_exact(name) or _speaks(name, entry):
             one = fitting[name]
             return Choice(name, FORMATS[one.letter], f"unique in {items:,} items, {_share(one)}")
-    return Choice(None, "uuid", _none(key, found))
+    return Choice(None, "uuid", _none(key, items, candidates_))
 
 
 def borrowed(entry: str, choice: Choice, others: Mapping[str, float]) -> str | None:
@@ -247,8 +247,14 @@ def _speaks(name: str, entry: str) -> bool:
     return names.says_id(name) and names.support([name], entry) == 1.0
 
 
-def _is_composed(one: Candidate) -> bool:
-    return one.composed > one.letters.total() / 2
+def _is_composed(name: str, items: int, candidates_: Mapping[Any, Candidate]) -> bool:
+    """Whether a key has parts: signs that hardly stand in ids, or a word and a value behind another one."""
+    one = candidates_[name]
+    return one.composed > one.letters.total() / 2 or any(
+        spot.attribute == name and spot.is_part and held.letters.total() >= PRESENT * items
+        for spot, held in candidates_.items()
+        if isinstance(spot, Spot)
+    )
 
 
 def _share(one: Candidate) -> str:
@@ -258,10 +264,10 @@ def _share(one: Candidate) -> str:
     return f"{alike:,} of {one.letters.total():,} look like ids"
 
 
-def _none(key: Key, found: Mapping[str, Candidate]) -> str:
+def _none(key: Key, items: int, found: Mapping[Any, Candidate]) -> str:
     parts = " + ".join(name for name, _ in key)
     if len(key) > 1:
         return f"no attribute is unique and named like an id, and no part of the key {parts} is one of its own"
-    if key[0][0] in found and _is_composed(found[key[0][0]]):
+    if key[0][0] in found and _is_composed(key[0][0], items, found):
         return f"the key {parts} is composed of parts, of which none is an id of its own"
     return f"the key {parts} does not look like ids: it is copied"

@@ -33,7 +33,7 @@ _PIECES = re.compile(rf"({_TIME})|([#|:/])|([^#|:/]+)")
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d]|-)*")
 _LOOSE = re.compile(r"([^\W\d_]+)([_-])(?=[^\W_]*\d)(.+)", re.DOTALL)  # order_12, CUS-7
 _EPOCH = re.compile(r"1[0-9]{9}(?:[0-9]{3})?")
-_DATE = re.compile(rf"{_TIME}|[0-9]{{4}}|(?:19|20)[0-9]{{4,6}}|{_EPOCH.pattern}")
+_DATE = re.compile(rf"{_TIME}|(?:19|20)[0-9]{{2}}(?:[0-9]{{2,4}})?|{_EPOCH.pattern}")
 
 
 class Spot(NamedTuple):
@@ -43,6 +43,11 @@ class Spot(NamedTuple):
     form: str  # the key as a template, with {id} where the value stands; "{id}" where it is all of the key
     mark: str  # in small letters the word before it, or all words, if that one is general; without one VALUE and the attribute
     twin: bool  # the other part of the key holds the same value, or no value at all
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a word stands before the value, and between them what no id has: user/42, not CUS-7."""
+        return not self.mark.startswith(VALUE) and any(sign in self.form for sign in "#|:/")
 
 
 def is_time(text: str) -> bool:
