@@ -81,7 +81,7 @@ def compile_transform(entry: Entry, table_key: Collection[str]) -> Callable[[dic
         handed = given.copy()
         try:
             made = function(given)
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise Quarantine(label, _reason(problem, code)) from None
         if made.__class__ is not dict:
             found = "None" if made is None else f"a value of type {type(made).__name__}"
@@ -133,10 +133,10 @@ def _function(entry: Entry) -> Callable[[dict], Any]:
     if not code.defined:
         try:
             _execute(code)
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             code.defined.clear()
             said = " ".join(f"{type(problem).__name__}: {problem}".split())
-            raise MappingError(f"{place} cannot be executed: {_at('it', _line(problem, code))}: {said}.") from None
+            raise MappingError(f"{_at(place, _line(problem, code))}: {said}; correct the Python there.") from None
     if name not in code.defined:
         there = [one for one, value in code.defined.items() if callable(value) and not one.startswith("__")]
         raise MappingError(f"{place} has no function {name!r}{suggest(name, there)}")
@@ -192,7 +192,7 @@ def _at(what: str, line: int | None) -> str:
     return what if line is None else f"{what}, line {line}"
 
 
-def _reason(problem: Exception, code: Code) -> str:
+def _reason(problem: BaseException, code: Code) -> str:
     """Why an item is quarantined: the user's own words, or what happened where."""
     said = " ".join(str(problem).split())[:LONGEST] if isinstance(problem, ValueError) else ""
     if said and _is_raised(problem, code):
