@@ -184,7 +184,7 @@ def moment(read: str, value: dict) -> Fraction:
         if found is None or (more and more[1].strip("0")):
             raise Unfit
     else:
-        one_or_two = r"[0-9]{2}|[0-9](?![0-9])"
+        one_or_two = r"[0-9]{2}|(?<![0-9])[0-9](?![0-9])"
         forms = {"Y": "[0-9]{4}", "m": one_or_two, "d": one_or_two, "j": "[0-9]{3}"}
         pattern, names = "", []
         for piece in re.findall(r"%.|[^%]", read):

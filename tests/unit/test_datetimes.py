@@ -126,6 +126,8 @@ def test_conversions(read, write, value, made):
 @pytest.mark.parametrize(
     ("read", "value"),
     [
+        ("%Y%m%d", {"S": "2024111"}),  # 1 November, or 11 January
+        ("%d%m%Y", {"S": "1112024"}),
         ("epoch_seconds", {"S": "1e9"}),
         ("epoch_seconds", {"S": " 1"}),
         ("epoch_seconds", {"S": "2024-01-01"}),

@@ -21,8 +21,8 @@ SPELT = f"write {', '.join((*EPOCHS, ISO))} or a format such as '%d.%m.%Y'"
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _END = -62_135_596_800, 253_402_300_800  # of the years 1 to 9999
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
-_TWO, _ONE = "[0-9]{2}", "[0-9](?![0-9])"
-# Directive → the digits that it reads: of a day or a month also one, where no digit follows
+_TWO, _ONE = "[0-9]{2}", "(?<![0-9])[0-9](?![0-9])"
+# Directive → the digits that it reads: of a day or a month also one, where no digit stands beside it
 _WIDTHS = {"%Y": "[0-9]{4}", "%m": f"{_TWO}|{_ONE}", "%d": f"{_TWO}|{_ONE}", "%H": _TWO, "%M": _TWO, "%S": _TWO}
 _WIDTHS["%j"] = "[0-9]{3}"
 _DIRECTIVE, _DIRECTIVE_OR_TEXT = re.compile(r"%.?", re.DOTALL), re.compile(r"%.|[^%]+", re.DOTALL)
