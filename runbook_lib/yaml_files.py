@@ -27,6 +27,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:\{[^{}]*\}|[^}])*)
 _URL_LOGIN = re.compile(
     r"(?s)(?:[/\\]{2}|[\w.%+-]+:(?=\S)).*(?:@|%(?:25)*40|[\ufe6b\uff20])|([/\\]{2}.*)(?:[?#]|%3[Ff]).*"
 )
+_CURLY = frozenset("\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b")
 _LOST = re.compile(r"[ \t]*#")  # behind a value: a comment, which may be meant as text
 _FIXES = (  # what YAML says of a mistake -> what to do
     (r"'\\t'", "indent with spaces, not with tabs"),
@@ -126,6 +127,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_scalar(self, node):
         text = super().construct_scalar(node)
+        if node.style is None and text[:1] in _CURLY:  # a word processor makes them of straight ones
+            self.found.append(_refused(node, f"the quote {text[0]} is text to YAML; write a straight one, ' or \""))
         if _HALF.search(text):  # JSON writes one character outside the basic plane as the escapes of two halves
             try:
                 text = text.encode("utf-16", "surrogatepass").decode("utf-16")
@@ -162,10 +165,9 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     if ":" in node.value:  # see _plain_int
         return node.value
     try:
-        number = Decimal(node.value.replace("_", ""))
+        return Decimal(node.value.replace("_", ""))
     except InvalidOperation:
         return loader.construct_yaml_float(node)
-    return number
 
 
 def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:

@@ -135,6 +135,15 @@ def entry(body):
         ("rest: *", "5: expected alphabetic or numeric character, but found '\\n'; correct the YAML there."),
         ("rest: @x", "5: found character '@' that cannot start any token; put text that begins with a sign in quotes."),
         ("drop: ['a]", "6: found unexpected end of stream; close the quotes or brackets that are open."),
+        *(
+            (body, f"{5 + body.count(chr(10))}: the quote {sign} is text to YAML; write a straight one, ' or \".")
+            for body, sign in {
+                "fields: {a: \u201cLEAD\u201d}": "\u201c",
+                "where:\n  a: [x, \u2018LEAD\u2019]": "\u2018",
+                "drop:\n- \u201eb\u201c": "\u201e",
+                "references: {\u201ca\u201d: Contacts}": "\u201c",
+            }.items()
+        ),
         # words that YAML reads as true and false
         (
             "where: {country: NO}",
@@ -538,6 +547,12 @@ ONE, NULL = {"N": "1"}, {"NULL": True}
             {**ID, "a": {"L": [{"S": "{x}"}, {"S": '{"b": {"c": 1}}'}]}, "d": {"S": "{}{ {f}"}},
         ),
         ("id: null\nwhere: {a: '/{{id}}'}", {**ID, "a": {"S": "/{id}"}}, {**ID, "a": {"S": "/{id}"}}),
+        # Inside straight quotes any other stands for itself.
+        (
+            "id: null\nwhere: {a: '\u201cx\u201d'}",
+            {**ID, "a": {"S": "\u201cx\u201d"}},
+            {**ID, "a": {"S": "\u201cx\u201d"}},
+        ),
         # A list in `where` means any of its values; a time is text.
         ("id: null\nwhere: {a: [12:30, x]}", {**ID, "a": {"S": "12:30"}}, {**ID, "a": {"S": "12:30"}}),
         # Block style needs no quotes round [ ] and { } in a path.
