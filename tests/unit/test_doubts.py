@@ -10,6 +10,10 @@ HEAD = "defaults: {source: crm, target: '{table}', id: null, create: {key: {id: 
 KEEPS = "fields: {id: {from: id}, %s}\nrest: copy"
 
 
+def s(text: str) -> dict:
+    return {"S": text}
+
+
 def item(id_: str, **attributes) -> dict:
     return {"id": {"S": id_}, **{n: {"S": v} if isinstance(v, str) else v for n, v in attributes.items()}}
 
@@ -130,6 +134,27 @@ def test_items_that_two_entries_take_for_one_table():
     ]
     assert doubts(f"{fields}where: {{kind: {{begins_with: P}}}}", others=other) == []
     assert doubts(f"{fields}where: {{kind: LEAD}}", others=other.replace("Leads", "Elsewhere")) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "is_doubtful"),
+    [
+        ("V#{id}#{*}", "V#2024-05-{:02}#x{}", True),
+        ("V#{id}", "V#2024-05-{:02}T10:00:00Z#x{}", True),
+        ("V#{id}", "V#202405{:02}#x{}", True),
+        ("V#{*}#{id}", "V#2024-05-{:02}#x{}", False),
+        ("V#{id}", "V#20240{:03}{}", False),  # a number
+        ("V#{id}", "V#202405{:02}-1b2c-4d5e-8f90-0123456789{}", False),
+        ("V#{id}", "V#{:02}-2024-05-0{}", False),
+    ],
+)
+def test_ids_that_begin_with_dates(form, text, is_doubtful):
+    """A hole that takes the date as well gives the key another order."""
+    items = [{"id": s(text.format(day, 10 + day))} for day in range(1, 29)]
+    mapping = HEAD + f"  Visits: {{id: {{in: id, as: '{form}'}}}}\n  Kept: {{id_format: keep, id: id}}\n"
+    watching, tables = watched(Doubts, mapping, {"crm": items}, page=5)
+    found = [one.said for one in watching.found(tables) if "both select" not in one.said]
+    assert found == (["the ids begin with dates, and new ones are in no order of time"] if is_doubtful else [])
 
 
 def test_an_entry_that_selects_nothing_has_no_doubts():

@@ -22,6 +22,8 @@ from .names import nearest
 
 _MEANT, _TEXT_MEANT = "Nothing to do, if that is meant; else", "Nothing to do, if the text is meant"
 _SIGNED = re.compile(r"[{<$%]\s*([^\W\d][\w.-]*)")  # what other languages write for a hole
+SAMPLED, MOST = 200, 0.9  # ids of an entry that are looked at; share of them that makes a doubt
+_DATED = re.compile(r"(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:[0-2]\d|3[01])(?!\d)(?![0-9A-Fa-f]*-[0-9A-Fa-f]{4}-)")
 _RULE_WORDS = frozenset(field.alias or name for name, field in FieldRule.model_fields.items())
 _TYPED = frozenset("S N B BOOL NULL L M SS NS BS".split())  # what DynamoDB's JSON calls its types
 _RULES = ({"from"}, {"value"}, {"template"})  # words of which one makes a rule of a map
@@ -51,7 +53,8 @@ class Doubts:
             if route.entry.model.described:
                 self._of_target[route.entry.target] += _created(name, route.entry.model.described)
             sharing[route.entry.source, route.entry.target].append(name)
-        self._sharing = {name: key for key, names in sharing.items() if len(names) > 1 for name in names}
+        self._sharing = {name for names in sharing.values() if len(names) > 1 for name in names}
+        self._ids: dict[str, list[str]] = {n: [] for n, route in plan.routes.items() if route.entry.model.renews_ids}
         self._twice: Counter = Counter()  # two entries with one target table → items that both select
 
     def look(self, routed: Routed, _: Mapping[str, Profile], rows: Mapping[str, list[Row]]) -> None:
@@ -64,6 +67,9 @@ class Doubts:
             target = self._plan.routes[name].entry.target
             if watched := self._of_target[target]:
                 self._of_target[target] = [one for one in watched if not any(one.tells(row.item) for row in of_entry)]
+            ids = self._ids.get(name)
+            if ids is not None and len(ids) < SAMPLED:
+                ids += [row.old_id for row in of_entry[:SAMPLED]]
             if name in self._sharing:
                 for row in of_entry:
                     takers[target, id(row.source)].append(name)
@@ -76,6 +82,10 @@ class Doubts:
         for name, route in self._plan.routes.items():
             table = tables[name]
             own = [one.doubt(table.profile) for one in watched if one.entry == name]
+            ids = self._ids.get(name)
+            if ids and sum(map(bool, map(_DATED.match, ids))) >= MOST * len(ids):
+                said = "the ids begin with dates, and new ones are in no order of time"
+                own.append((said, f"{_MEANT} write {{*}} where the date stands, as in 'ORDER#{{*}}#{{id}}'."))
             for (one, other), number in self._twice.items():
                 if other == name:
                     said = f"{one} and {name} both select {plural(number, 'item')}, for one target table"
