@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -82,10 +82,7 @@ class Doubts:
         for name, route in self._plan.routes.items():
             table = tables[name]
             own = [one.doubt(table.profile) for one in watched if one.entry == name]
-            ids = self._ids.get(name)
-            if ids and sum(map(bool, map(_DATED.match, ids))) >= MOST * len(ids):
-                said = "the ids begin with dates, and new ones are in no order of time"
-                own.append((said, f"{_MEANT} write {{*}} where the date stands, as in 'ORDER#{{*}}#{{id}}'."))
+            own += _of_ids(route.entry, self._ids.get(name, ()))
             for (one, other), number in self._twice.items():
                 if other == name:
                     said = f"{one} and {name} both select {plural(number, 'item')}, for one target table"
@@ -93,6 +90,18 @@ class Doubts:
             if table.records:
                 found += [Doubt(name, *one) for one in (*own, *doubtful(route.entry, table.profile, table.records))]
         return found
+
+
+def _of_ids(entry: Entry, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Ids that are probably more than the id. `ids`: some of the entry's."""
+    before = templates.literals(entry.id_parts)[-2:-1] if entry.id_parts[-1:] == (templates.Hole("id"),) else []
+    sign = before[0][-1:] if before else ""
+    if ids and sum(map(bool, map(_DATED.match, ids))) >= MOST * len(ids):
+        said = "the ids begin with dates, and new ones are in no order of time"
+        yield said, f"{_MEANT} write {{*}} where the date stands, as in 'ORDER#{{*}}#{{id}}'."
+    elif ids and sign and not sign.isalnum() and sum(sign in one for one in ids) >= MOST * len(ids):
+        said = f"the ids hold {sign}, which stands before them in `as`, too"
+        yield said, f"{_MEANT} write {{*}} for each part that is not of the id, as in 'ORG#{{*}}#USER#{{id}}'."
 
 
 def _conditions(entry: Entry) -> Iterator[_Watch]:
