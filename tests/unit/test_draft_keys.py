@@ -311,6 +311,19 @@ def test_a_key_that_is_the_id_has_no_parts(form):
     assert said_ids(drafted(items, {"pk": "S"})) == {"app": "pk"}
 
 
+@pytest.mark.parametrize("joint", "_-")
+def test_a_few_prefixed_ids_have_no_digit_by_chance(joint):
+    """`usr_abcdef` is a user as `usr_abc7ef` is, and no kind of its own."""
+    users = [f"usr{joint}{'abcdefghijkl'[at % 12 :]}{'zy'[at % 2]}{'' if at in (5, 18) else at}q" for at in range(24)]
+    items = [{"PK": s(user), "SK": s("PROFILE"), "name": s("x")} for user in users]
+    items += [{"PK": s(user), "SK": s(f"FOLLOWS#{other}")} for user in users for other in users[:3]]
+    draft = drafted(items)
+    assert each_once(draft, items)
+    assert set(where(draft)) == {"follows", "usr"}
+    own = {"in": "PK", "as": "usr_{id}"} if joint == "_" else "PK"
+    assert said_ids(draft) == {"follows": None, "usr": own}
+
+
 def test_numbers_of_four_digits_are_years_only_if_they_can_be():
     """Guests 9001 to 9029 are guests; what counts from 2001 to 2029 are years."""
     for first, found in ((9001, {"in": "PK", "as": "guest#{id}"}), (2001, None)):

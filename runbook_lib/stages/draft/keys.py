@@ -32,6 +32,7 @@ _TIME = r"[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[T ][0-9:.]+(?:Z|[+-][0-9]{2}:?[0-9]{2
 _PIECES = re.compile(rf"({_TIME})|([#|:/])|([^#|:/]+)")
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d]|-)*")
 _LOOSE = re.compile(r"([^\W\d_]+)([_-])(?=[^\W_]*\d)(.+)", re.DOTALL)  # order_12, CUS-7
+_PREFIXED = re.compile(r"([^\W\d_]+)([_-])(.+)", re.DOTALL)  # order_abc, where others are order_12
 _EPOCH = re.compile(r"1[0-9]{9}(?:[0-9]{3})?")
 _DATE = re.compile(rf"{_TIME}|(?:19|20)[0-9]{{2}}(?:[0-9]{{2,4}})?|{_EPOCH.pattern}")
 
@@ -63,6 +64,7 @@ class Patterns:
         self.sample = sample
         self._names = [name for name, letter in key if letter == "S"]
         self._are_words: dict[tuple[str, str, str], bool] = {}
+        self._prefixes = {name: _prefixes(item.get(name, {}).get("S", "") for item in sample) for name in self._names}
         for name in self._names:
             self._learn(name, [item for item in sample if "S" in item.get(name, {})])
 
@@ -76,7 +78,11 @@ class Patterns:
 
     def pattern(self, name: str, text: str) -> str:
         """The text with ANY in the place of each value; a first one that is in the order of time or number is ORDERED."""
-        return _Mask(pieces(text), lambda place, word: self._decided(name, place, word)).run()
+        return self._mask(name, text).run()
+
+    def _mask(self, name: str, text: str) -> "_Mask":
+        parts = pieces(text, self._prefixes[name])
+        return _Mask(parts, lambda place, word: self._decided(name, place, word))
 
     def _decided(self, name: str, place: "_Place", word: str) -> bool:
         known = self._are_words.get((name, *place[:2]))
@@ -84,10 +90,7 @@ class Patterns:
 
     def _learn(self, name: str, items: list[dict]) -> None:
         """Decides place by place, from the left: what is before a place must be known."""
-        masks = [
-            (item, _Mask(pieces(item[name]["S"]), lambda place, word: self._decided(name, place, word)))
-            for item in items
-        ]
+        masks = [(item, self._mask(name, item[name]["S"])) for item in items]
         while masks:
             at: dict[_Place, list[tuple[dict, str]]] = defaultdict(list)
             for item, mask in masks:
@@ -154,10 +157,23 @@ class _Mask:
 _SEPARATORS = frozenset("#|:/_-")
 
 
-def pieces(text: str) -> list[str]:
-    """The parts of a key's text, and what separates them. A date is one part, unless a hyphen follows; nothing is lost."""
-    if not any(sign in text for sign in "#|:/") and (loose := _LOOSE.fullmatch(text)) and not is_uuid(text):
-        return [*loose.groups()]
+def _prefixes(texts: Iterable[str]) -> frozenset[str]:
+    """What several texts without a separator begin with, before a value with digits: `order_`. A few values have none by chance."""
+    found = Counter(parts[0] + parts[1] for text in texts if len(parts := pieces(text)) == 3 and parts[1] in "_-")
+    return frozenset(prefix for prefix, number in found.items() if number > 1)
+
+
+def pieces(text: str, prefixes: frozenset[str] = frozenset()) -> list[str]:
+    """The parts of a key's text, and what separates them. A date is one part, unless a hyphen follows; nothing is lost.
+
+    `prefixes`: before which a value stands, whatever it looks like.
+    """
+    if not any(sign in text for sign in "#|:/") and not is_uuid(text):
+        loose = _LOOSE.fullmatch(text)
+        if not loose and (known := _PREFIXED.fullmatch(text)) and known[1] + known[2] in prefixes:
+            loose = known
+        if loose:
+            return [*loose.groups()]
     found: list[str] = []
     for part in [one[0] for one in _PIECES.finditer(text)]:
         if found and len(part) > 1 and part[0] in "-_" and re.fullmatch(_TIME, found[-1]):
