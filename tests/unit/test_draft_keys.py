@@ -311,6 +311,18 @@ def test_a_key_that_is_the_id_has_no_parts(form):
     assert said_ids(drafted(items, {"pk": "S"})) == {"app": "pk"}
 
 
+def test_a_date_stays_between_underscores_too():
+    """RES_2024-05-01_r7 keeps its order; INV-2024-05-0007 is a number."""
+    items = [{"PK": s(f"GUEST_{at % 7}g"), "SK": s(f"RES_2024-05-{1 + at % 28:02}_r{at}")} for at in range(40)]
+    items += [{"PK": s(f"GUEST_{at}g"), "SK": s("META")} for at in range(7)]
+    assert said_ids(drafted(items)) == {
+        "res": {"in": "SK", "as": "RES_{*}_{id}"},
+        "guest": {"in": "PK", "as": "GUEST_{id}"},
+    }
+    invoices = [{"pk": s(f"INV-2024-05-{at:04}")} for at in range(40)]
+    assert said_ids(drafted(invoices, {"pk": "S"})) == {"app": "pk"}
+
+
 @pytest.mark.parametrize("joint", "_-")
 def test_a_few_prefixed_ids_have_no_digit_by_chance(joint):
     """`usr_abcdef` is a user as `usr_abc7ef` is, and no kind of its own."""

@@ -33,6 +33,7 @@ _PIECES = re.compile(rf"({_TIME})|([#|:/])|([^#|:/]+)")
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d]|-)*")
 _LOOSE = re.compile(r"([^\W\d_]+)([_-])(?=[^\W_]*\d)(.+)", re.DOTALL)  # order_12, CUS-7
 _PREFIXED = re.compile(r"([^\W\d_]+)([_-])(.+)", re.DOTALL)  # order_abc, where others are order_12
+_DATED = re.compile(rf"({_TIME})(_)(.+)", re.DOTALL)  # of RES_2024-05-01_x7
 _EPOCH = re.compile(r"1[0-9]{9}(?:[0-9]{3})?")
 _DATE = re.compile(rf"{_TIME}|(?:19|20)[0-9]{{2}}(?:[0-9]{{2,4}})?|{_EPOCH.pattern}")
 
@@ -158,7 +159,7 @@ _SEPARATORS = frozenset("#|:/_-")
 
 
 def _prefixes(texts: Iterable[str]) -> frozenset[str]:
-    """What several texts without a separator begin with, before a value with digits: `order_`. A few values have none by chance."""
+    """What several texts without a separator begin with, before a value: `order_`. A few values have no digit by chance."""
     found = Counter(parts[0] + parts[1] for text in texts if len(parts := pieces(text)) == 3 and parts[1] in "_-")
     return frozenset(prefix for prefix, number in found.items() if number > 1)
 
@@ -173,7 +174,8 @@ def pieces(text: str, prefixes: frozenset[str] = frozenset()) -> list[str]:
         if not loose and (known := _PREFIXED.fullmatch(text)) and known[1] + known[2] in prefixes:
             loose = known
         if loose:
-            return [*loose.groups()]
+            dated = _DATED.fullmatch(loose[3]) if loose[2] == "_" else None
+            return [loose[1], loose[2], *(dated.groups() if dated else [loose[3]])]
     found: list[str] = []
     for part in [one[0] for one in _PIECES.finditer(text)]:
         if found and len(part) > 1 and part[0] in "-_" and re.fullmatch(_TIME, found[-1]):
