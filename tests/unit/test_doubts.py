@@ -87,6 +87,8 @@ def test_a_part_of_where_with_an_effect(page):
                 ("<kind>", "<kind", "kind"),
             )
         ),
+        ('l: "{name}\\n"', "the text of l ends with a line break; "),  # as | and > make it
+        ('l: {value: "x\\n"}', "the text of l ends with a line break; "),
         ("l: {value: '{{name}}'}", "the text {name in l goes in as it stands"),
         # What is a rule, or DynamoDB's own JSON, elsewhere.
         ("l: {value: {from: name}}", "`value` of l is a map, and goes in as a map with the name from; "),

@@ -398,6 +398,7 @@ def entry(body):
                 "null": "leave `rest` out",
                 "keep": "write copy.",
                 "Copy": "write copy.",
+                " copy": "write copy.",
                 "ALL": "write copy.",
                 "*": "write copy.",
             }.items()
@@ -406,6 +407,11 @@ def entry(body):
             "fields: {a: b}\nrest: '{x}'",
             "6: tables.Leads.rest is a name, taken as it is written; write one without { }.",
         ),
+        (
+            "fields: {a: b}\nrest: 'custom '",
+            "6: tables.Leads.rest: names a map with a space beside it; write custom.",
+        ),
+        ("fields: {' a': b}", "5: tables.Leads.fields. a: names an attribute with a space beside it; write a."),
         ("fields: {'*': {from: b}}", "5: tables.Leads.fields.* is the name of one field, and "),
         (
             "fields: {a: '{b | new}'}",

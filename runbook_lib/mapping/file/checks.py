@@ -75,8 +75,10 @@ def check_fields(model: EntryModel) -> Mistakes:
             wrong = True
             yield mistake.within("fields", name)
     rest = model.rest or ""
-    if rest != "copy" and (instead := _NO_MAPS.get(rest.casefold())):
+    if rest != "copy" and (instead := _NO_MAPS.get(rest.strip().casefold())):
         yield Mistake(("rest",), f"names the map for the rest, and {model.rest!r} looks like an option; {instead}")
+    elif rest != rest.strip():
+        yield Mistake(("rest",), f"names a map with a space beside it; write {rest.strip()}")
     elif "{" in rest:
         yield Mistake(("rest",), "is a name, taken as it is written; write one without { }")
     if model.rest in model.fields:

@@ -54,6 +54,8 @@ def field_name(written: str) -> str:
         raise ValueError(
             f"is a path, and a field is one attribute; if its name holds these characters, write {plain!r}"
         )
+    if steps[0] != steps[0].strip():
+        raise ValueError(f"names an attribute with a space beside it; write {written.strip()}")
     return steps[0]
 
 

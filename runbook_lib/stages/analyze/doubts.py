@@ -166,6 +166,12 @@ def _of_texts(name: str, rule: FieldRule, profile: Profile) -> Iterator[tuple[st
     elif path:
         said = f"every item gets the text {rule.text} as {name}, which {named}"
         yield said, f'{_TEXT_MEANT}; else write {{from: {path}}}, or "{{{path}}}" for its text.'
+    if (rule.template or rule.text or "").endswith("\n"):
+        said = f"the text of {name} ends with a line break"
+        yield (
+            said,
+            "Nothing to do, if that is meant; else write |- instead of | (>- instead of >), or the text in quotes.",
+        )
     for hole in rule.holes:
         for text in (hole.default or "").split("|"):
             if _named(text, profile):
