@@ -124,6 +124,9 @@ def test_attributes_that_only_create_names():
     assert doubts(create % ("size", "gone, m")) == []
     made = "fields: {id: {from: id}, kind: K, at: {from: size}}\nrest: r\n"
     assert doubts(made + create % ("at", "r")) == []
+    assert (
+        doubts(create % ("expires", "nmae") + "\nfields: {id: {from: kind, values: {X: y}}}\nrest: r\ndrop: [id]") == []
+    )  # none is
 
 
 def test_items_that_two_entries_take_for_one_table():

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 from ...discover.profile import Profile
 from ...mapping.conditions import telling
@@ -77,10 +77,11 @@ class Doubts:
 
     def found(self, tables: Mapping[str, EntryAnalysis]) -> list[Doubt]:
         """All doubts, in the order of the mapping. Call it after the last page; `tables` are the results."""
-        watched = [one for several in (self._of_source, self._of_target) for own in several.values() for one in own]
+        of_source, of_target = ([*chain(*several.values())] for several in (self._of_source, self._of_target))
         found = []
         for name, route in self._plan.routes.items():
             table = tables[name]
+            watched = [*of_source, *(of_target if table.routed else ())]
             own = [one.doubt(table.profile) for one in watched if one.entry == name]
             own += _of_ids(route.entry, self._ids.get(name, ()))
             for (one, other), number in self._twice.items():
