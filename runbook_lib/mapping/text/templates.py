@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -25,16 +25,16 @@ _UTC_TIME = re.compile(
 _LIKE_A_HOLE = re.compile(r"(\{+)((?:\*|\w[\w.-]*)(?::%[^{}|]*)?(?:\|[^{}]*)?)(\}+)")
 REMEMBERED = 1000  # days
 ANY = "*"  # the name of a hole that stands for any text
-_DIRECTIVES = {
-    "%Y": lambda t: f"{t.year:04}",
-    "%m": lambda t: f"{t.month:02}",
-    "%d": lambda t: f"{t.day:02}",
-    "%H": lambda t: f"{t.hour:02}",
-    "%M": lambda t: f"{t.minute:02}",
-    "%S": lambda t: f"{t.second:02}",
-    "%j": lambda t: f"{t.timetuple().tm_yday:03}",
-    "%y": lambda t: f"{t.year % 100:02}",
-    "%%": lambda t: "%",
+_DIRECTIVES = {  # directive → the same for `str.format`, which takes a quarter of the time of a function for each
+    "%Y": "{0.year:04}",
+    "%m": "{0.month:02}",
+    "%d": "{0.day:02}",
+    "%H": "{0.hour:02}",
+    "%M": "{0.minute:02}",
+    "%S": "{0.second:02}",
+    "%j": "{0:%j}",
+    "%y": "{0:%y}",
+    "%%": "%",
 }
 
 
@@ -152,7 +152,12 @@ def read_iso(text: str) -> tuple[datetime, str] | None:
 
 def write_date(moment: datetime, date_format: str) -> str:
     """The moment, which is in UTC, as the format says; no fraction of a second."""
-    return re.sub(r"%.", lambda directive: _DIRECTIVES[directive[0]](moment), date_format)
+    return _form(date_format).format(moment)
+
+
+@lru_cache
+def _form(date_format: str) -> str:
+    return re.sub(r"%.|[{}]", lambda part: _DIRECTIVES.get(part[0], 2 * part[0]), date_format)
 
 
 def format_date(text: str, date_format: str) -> str | None:
