@@ -182,3 +182,20 @@ def test_the_memory_of_a_command_is_its_own_and_its_children_s(in_child, tmp_pat
     ballast = b"x" * 400_000_000
     _, _, memory = measure.spent([sys.executable, "-c", start])
     assert 60_000_000 < memory < 150_000_000 < len(ballast)
+
+
+def test_each_rule_of_the_mapping_has_its_cost(capsys):
+    """Each of them does something to the items that it is measured with: an item that none changes would cost nothing."""
+    from benchmarks import rules
+    from benchmarks.report import Report
+    from benchmarks.shapes import item_id
+
+    found = rules.rules(item_id(1, "00000000"))
+    for rule in found:
+        made = [side.rows()[0] for side in (rules.Side(rule, rule.entry), rules.Side(rule, rule.without))]
+        assert (made[0].item != made[1].item) is not rule.selects, rule.name
+        assert not made[0].unreadable, rule.name
+    report = Report()
+    rules.measure(report, 1, [found[0].name, found[-1].name])
+    assert [row.contender for row in report.rows.values()] == [found[0].name, found[-1].name]
+    assert found[-1].name in capsys.readouterr().out
