@@ -173,7 +173,8 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
 def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     # YAML 1.1 reads 012345670123 as an octal number, but an account or an environment is meant; and it reads 12:30 as 750
     # (base 60), but a time of day is meant.
-    is_octal = node.value[:1] == "0" and node.value.isdigit() and node.value != "0"
+    digits = node.value.lstrip("+-")
+    is_octal = digits[:1] == "0" and digits.isdigit() and digits != "0"
     is_text = is_octal or ":" in node.value or len(node.value) > MAX_DIGITS  # which Python would not write out
     return node.value if is_text else loader.construct_yaml_int(node)
 

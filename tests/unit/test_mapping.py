@@ -95,6 +95,18 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
         ),
         *(
             (
+                entry(f"references: {{'{path}': {{to: Contacts, dangling: null}}}}"),
+                f"tables.Leads.references.{path}: {text} cannot be null; write `dangling: remove`.",
+            )
+            for path, text in (
+                ("m{keys}", "a map's key"),
+                ("a:split(,)[]", "a part of a text"),
+                ("a:split(;)[]:split(,)[]", "a part of a text"),
+                ("j:json.a:split(,)[]", "a part of a text"),
+            )
+        ),
+        *(
+            (
                 entry(f"{CREATE}, references: {{GSI1SK: {{to: '{to}', dangling: null}}}}{fields}"),
                 "tables.Leads.references.GSI1SK: `dangling: null` makes GSI1SK null, a key of an index of the target, "
                 "which DynamoDB refuses; write `dangling: remove`, which leaves the attribute out.",
@@ -973,6 +985,12 @@ def test_a_time_of_day_is_text(time):
         .model
     )
     assert (model.where["a"], model.fields["x"].default) == (time, time)
+
+
+@pytest.mark.parametrize("digits", ["010", "-010", "+010", "089", "00"])
+def test_a_number_with_zeros_before_it_is_text(digits):
+    """YAML 1.1 reads 010 as 8, by eights."""
+    assert mapping_of(entry(f"where: {{a: {digits}}}")).entries["Leads"].model.where["a"] == digits
 
 
 def test_the_fingerprint_is_of_the_meaning():

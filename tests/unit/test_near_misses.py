@@ -156,6 +156,19 @@ def entry(body):
             "5: tables.Leads.fields.a.values.x: on without quotes means true; ",
         ),
         ("fields: {a: {from: a, default: yes}}", "5: tables.Leads.fields.a.default: yes without quotes means true; "),
+        # and numbers that it reads as text
+        *(
+            (
+                f"{body}: {written}}}}}",
+                f"5: tables.Leads.{at}: {written} without quotes is text; write the number out, or put ",
+            )
+            for written in ("1e3", "-1.5E3", ".5e10", "1_0e-2")
+            for body, at in (
+                ("fields: {a: {value", "fields.a.value"),
+                ("fields: {a: {from: a, default", "fields.a.default"),
+                ("where: {a: {gt", "where.a.gt"),
+            )
+        ),
         # where
         (
             "where: {a: [begins_with: x]}",

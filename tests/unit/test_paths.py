@@ -68,14 +68,15 @@ def test_paths_that_meet():
 
 
 names = texts.filter(bool)
-steps = names | st.sampled_from([EACH, JSON, VALUES]) | st.just((Split(","), EACH))
+parts = (Split(","), EACH)
+steps = names | st.sampled_from([EACH, JSON, VALUES, (*parts, JSON), (*parts, *parts, JSON)])
 
 
-@given(names, st.lists(steps, max_size=4), st.booleans())
-def test_whatever_an_attribute_is_called_a_path_can_name_it(name, more, ends_with_keys):
+@given(names, st.lists(steps, max_size=4), st.sampled_from([(), (KEYS,), parts]))
+def test_whatever_an_attribute_is_called_a_path_can_name_it(name, more, last):
     """Also where its name is made of the characters of paths."""
     flat = [one for step in more for one in (step if type(step) is tuple else (step,))]
-    path = (name, *flat, *([KEYS] if ends_with_keys else []))
+    path = (name, *flat, *last)
     assert parse(spelled(path)) == path
 
 
@@ -96,6 +97,7 @@ def test_whatever_an_attribute_is_called_a_path_can_name_it(name, more, ends_wit
         ("a{b}", "is not a path; write a.b for maps"),
         ("a{keys}.b", "nothing follows {keys}"),
         ("a{keys}[]", "nothing follows {keys}"),
+        *((f"a:split(,)[]{more}", "only :json or :split") for more in (".b", "[]", "{}", "{keys}")),
         ("a:split(,)", r"write :split\(,\)\[\] with the separator"),
         ("a:split()[]", r"write :split\(,\)\[\] with the separator"),
         ("a:split[]", r"write :split\(,\)\[\] with the separator"),

@@ -5,6 +5,7 @@ Mistakes in a file raise one MappingError that states all of them: file, line, e
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
@@ -34,6 +35,8 @@ from .checks import (
 )
 from .hints import hint
 
+# JSON reads numbers there, and YAML reads some of them as text
+_POWER_OF_TEN = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+")
 _KEYS = {field.alias or name for name, field in EntryModel.model_fields.items()}  # of an entry
 
 
@@ -133,10 +136,14 @@ def _misplaced(content: dict[str, Any]) -> Mistakes:
 
 
 def _ambiguous(written: Written) -> Mistakes:
-    """Words that YAML reads as true or false, where a value of any type may stand and text may be meant."""
+    """Words that YAML reads as true or false, and numbers that it reads as text, where a value of any type may stand."""
     for place, node in written.scalars():
         inside = place[2:] if place[:1] == ("tables",) else place[1:]
         typed = inside[:1] in (("where",), ("queries",)) or inside[2:3] in (("default",), ("value",), ("values",))
+        if typed and node.style is None and node.tag.endswith(":str") and _POWER_OF_TEN.fullmatch(node.value):
+            yield Mistake(
+                place, f"{node.value} without quotes is text; write the number out, or put the text in quotes"
+            )
         if (
             typed
             and place[-1] != "exists"
@@ -222,8 +229,8 @@ class _Reader:
                 self._say(
                     place, "takes the id apart, which is always rewritten; write a template, as in 'ORG#{Orgs}#{*}'"
                 )
-            if paths.KEYS in steps[path] and reference.dangling == "null":
-                self._say(place, "a map's key cannot be null; write `dangling: remove`")
+            if reference.dangling == "null" and (text := paths.text_at_end(steps[path])):
+                self._say(place, f"{text} cannot be null; write `dangling: remove`")
         pairs = [(one, other) for one, other in combinations(steps, 2) if paths.meet(steps[one], steps[other])]
         for path, other in pairs:
             if {model.references[path].dangling, model.references[other].dangling} != {"keep"}:

@@ -6,6 +6,7 @@ backslash makes the next character plain: ``a\.b`` is one attribute.
 """
 
 import re
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -58,6 +59,8 @@ def parse(path: str) -> Steps:
             raise ValueError(f"is not a path; it begins with the name of an attribute; {HELP}")
         if steps and steps[-1] is KEYS:
             raise ValueError("is not a path; nothing follows {keys}, which are text")
+        if _is_part(steps) and not (found["json"] or found["split"]):
+            raise ValueError("is not a path; only :json or :split(,)[] follows the parts of a text, which are text")
         if is_name:
             steps.append(_ESCAPED.sub(r"\1", found["name"]))
         elif found["split"]:
@@ -101,6 +104,17 @@ def meet(one: Steps, other: Steps) -> bool:
             continue
         return all(ends is None or ends is JSON or isinstance(ends, Split) for ends in (step, beside))
     return True
+
+
+def text_at_end(steps: Steps) -> str:
+    """What a path leads to, where that is text whatever stands there; "" where a value of any type may."""
+    if steps[-1] is KEYS:
+        return "a map's key"
+    return "a part of a text" if _is_part(steps) else ""
+
+
+def _is_part(steps: Sequence[Any]) -> bool:
+    return len(steps) > 1 and isinstance(steps[-2], Split)
 
 
 def spelled(steps: Steps) -> str:
