@@ -282,7 +282,10 @@ class Ledger:
                 and ((rule.derives and name in self._inside) or there == made_of(rule, derive, new))
             )
         ):
-            return "rewritten"
+            # A reference that `dangling` has taken away leaves the place to the field's default.
+            is_gone = new is not None and (not new or is_empty(new))
+            is_default = is_gone and rule and rule.has_default and there == default_of(rule)
+            return "defaulted" if is_default else "rewritten"
         was = self._renewed(value, row) if name == self._id else value
         if derive and there == made_of(rule, derive, was):
             return "converted" if was is value else "rewritten"

@@ -268,6 +268,22 @@ def test_a_value_that_is_found_nowhere_is_unaccounted(text, name, value, beside)
     assert all(sum(counts.values()) == 1 + beside for counts in found.values())
 
 
+@pytest.mark.parametrize("dangling", ["remove", "'null'"])
+def test_the_default_stands_for_a_reference_that_was_taken_away(dangling):
+    """One that stays is rewritten, also where another of its list goes."""
+    text = (
+        HEAD
+        + f"""
+  A:
+    references: {{p: {{to: A, dangling: {dangling}}}, "l[]": {{to: A, dangling: remove}}}}
+    fields: {{id: {{from: id}}, parent: {{from: p, default: none}}, list: {{from: l, default: [none]}}}}
+"""
+    )
+    source = [{"p": {"S": p}, "l": {"L": [{"S": p}, {"S": "gone"}]}} for p in ("i0", "gone")]
+    found = counted(text, *source, {}, exists=lambda entry, old: old == {"S": "i0"})
+    assert found["p"] == found["l"] == {"rewritten": 1, "defaulted": 2}
+
+
 def test_only_the_default_itself_stands_for_an_empty_value():
     """Anything else in its place does not come from the item."""
     rows, of = rows_of(SPLIT, [{"id": {"S": "i"}, "n": {"S": ""}}, {"id": {"S": "j"}}])
