@@ -377,7 +377,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command("repair", _repair, "keep a damaged journal's records before the first break, set the rest aside")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
-    command("demo", _demo, "run both migrations on made-up data in an embedded DynamoDB")
+    command("demo", _demo, "run four migrations of made-up data in an embedded DynamoDB")
     command("lab", _lab, "open JupyterLab on the same made-up data")
     return parser
 

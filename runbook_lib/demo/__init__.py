@@ -1,1 +1,1 @@
-"""The embedded world: a DynamoDB server with made-up data for both migrations."""
+"""The embedded world: a DynamoDB server with made-up data for four migrations."""
