@@ -173,9 +173,7 @@ def _exact_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
 def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     # YAML 1.1 reads 012345670123 as an octal number, but an account or an environment is meant; and it reads 12:30 as 750
     # (base 60), but a time of day is meant.
-    digits = node.value.lstrip("+-")
-    is_octal = digits[:1] == "0" and digits.isdigit() and digits != "0"
-    is_text = is_octal or ":" in node.value or len(node.value) > MAX_DIGITS  # which Python would not write out
+    is_text = re.fullmatch(r"[-+]?0\d+|.*:.*", node.value) or len(node.value) > MAX_DIGITS  # which Python cannot write
     return node.value if is_text else loader.construct_yaml_int(node)
 
 
@@ -376,7 +374,8 @@ def _short(value: Any) -> str:
 def suggest(name: str, known: list[str]) -> str:
     """`; did you mean 'x'?`, or the list of known names."""
     folded = {one.casefold(): one for one in reversed(known)}
-    if close := difflib.get_close_matches(name.casefold(), folded, 1, 0.6):
+    begun = [one for one in folded if name and one.startswith(name.casefold())]
+    if close := begun if len(begun) == 1 else difflib.get_close_matches(name.casefold(), folded, 1, 0.6):
         return f"; did you mean {folded[close[0]]!r}?"
     return f"; known are {', '.join(sorted(known))}." if known else "; remove it."
 

@@ -61,6 +61,10 @@ FIELDS = CREATE + ", fields: {PK: LEAD, SK: '{id}', GSI1PK: x}, rest: r"
             "tables.Leads.source: 'a b' is not a table name; use letters, digits, '_', '-' and '.', 255 at most.",
         ),
         (entry("source: '{tabel}'"), "tables.Leads.source: unknown hole {tabel}; did you mean 'table'?"),
+        (
+            entry("source: '{source.env}'"),
+            "tables.Leads.source: unknown hole {source.env}; did you mean 'source.environment'?",
+        ),
         (entry("source: '{table:%Y}'"), re.compile(r"tables\.Leads\.source: unknown hole \{table\}.*")),
         (
             entry("source: '{source.region}-x'"),
