@@ -29,11 +29,11 @@ def shipped(name: str) -> dict:
 
 
 def unmatched(
-    mapping: dict | str, items: dict[str, list[dict]], keys: dict | None = None, page: int = 100
+    mapping: dict | str, items: dict[str, list[dict]], keys: dict | None = None, page: int = 100, watcher=Names
 ) -> list[Unmatched]:
     """What matches nothing. `items`: source table → its items, which come in pages of `page`."""
     text = mapping if isinstance(mapping, str) else json.dumps(mapping, default=str)
-    watching, tables = watched(Names, text, items, keys, page)
+    watching, tables = watched(watcher, text, items, keys, page)
     return watching.unmatched(tables)
 
 
@@ -177,6 +177,26 @@ def test_an_index_is_judged_over_all_entries_of_its_table():
     found = unmatched(text, {"t": items})
     assert [one[:4] for one in found] == [("A", "index", "b", 2), ("B", "query", "z", 1)]
     assert unmatched(text, {"t": [{**item, "b": {"S": "x"}, "z": {"N": "1"}} for item in items]}) == []
+
+
+def like_the_sources(plan):
+    """Names, where what the mapping says under `create` is what its sources are."""
+    plan.routes = {
+        name: replace(route, entry=replace(route.entry, like_source=True)) for name, route in plan.routes.items()
+    }
+    return Names(plan)
+
+
+def test_an_index_that_is_as_empty_in_the_source_is_a_note():
+    """Where its table is to be like the source's. One that the rules empty is for the reader to decide."""
+    text = TWO + "  A: {drop: [b]}\n"
+    item = {"id": {"S": "1"}, "a": {"S": "x"}}
+    found = unmatched(text, {"t": [item]}, watcher=like_the_sources)
+    assert [(one.rule, one.name, one.level) for one in found] == [("drop", "b", ""), ("index", "b", "")]
+    assert names.alerts(found)[1].action == "Nothing to do: the index is the source's, and as empty there."
+    found = unmatched(text, {"t": [item | {"b": {"S": "x"}}]}, watcher=like_the_sources)
+    assert [(one.name, one.level) for one in found] == [("b", REVIEW)]
+    assert ("b", REVIEW) in [(one.name, one.level) for one in unmatched(text, {"t": [item]})]
 
 
 def test_what_the_mapping_accepts_stays_listed():

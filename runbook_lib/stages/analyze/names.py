@@ -7,7 +7,7 @@ import difflib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...discover.confidence import CERTAIN
@@ -157,6 +157,10 @@ class Names:
                 own = [one for one in self._of_target[target] if one.entry == name]
                 queries = [one for one in own if one.rule == "query" and records]
                 indexes = [one for one in own if one.rule == "index"]
+                if route.entry.like_source and not route.entry.model.fields:
+                    # What no item of the source has either is no mistake of the mapping.
+                    had = {attribute for table in sharing for attribute in table.profile}
+                    indexes = [one if one.name in had else replace(one, level="") for one in indexes]
                 found += self._told(queries, self._made[target], records)
                 found += self._told(indexes, self._made[target], sum(table.records for table in sharing))
         return found
@@ -256,6 +260,8 @@ def _alert(table: str, rule: str, level: str, accepted: bool, members: list[Unma
     else:
         message = f"no item has the {_SAID.get(rule, rule)} {named}"
         action = "Correct the name in the mapping, or list it under `accept: {unmatched: […]}` of the entry."
+        if rule == "index" and not level:
+            action = "Nothing to do: the index is the source's, and as empty there."
     return Alert("", table, message, "The mapping accepts it.") if accepted else Alert(level, table, message, action)
 
 
