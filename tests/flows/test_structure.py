@@ -272,7 +272,7 @@ def test_like_source_of_two_sources_for_one_target(moto_world, tmp_path):
     moto_world.build({"other": {"key": {"pk": "S", "sk": "S"}}}, SOURCE)
     target = moto_world.name("orders", TARGET)
     entry = f"id: null, create: like_source, target: {target}"
-    with pytest.raises(MappingError, match=r"tables\.other\.create is not the one of orders"):
+    with pytest.raises(MappingError, match=r"tables\.other\.create: like_source makes another table than in orders"):
         flow_of(f"{{orders: {{{entry}}}, other: {{{entry}}}}}", moto_world, tmp_path).analyze()
 
 

@@ -1167,7 +1167,8 @@ def test_like_source_is_checked_once_it_is_resolved():
     other = Create(key={"id": "S"}, indexes={"byC": {"b": "S"}})
     with pytest.raises(MappingError, match=r"tables\.A\.queries\.q: index 'byB' is unknown"):
         with_creates(mapping, {"A": other, "B": other})
-    with pytest.raises(MappingError, match=r"tables\.B\.create is not the one of A, but both write to t"):
+    says = r"tables\.B\.create: like_source makes another table than in A, and both write to t; describe the table in both\."
+    with pytest.raises(MappingError, match=says):
         with_creates(mapping, {"A": like, "B": other})
 
 

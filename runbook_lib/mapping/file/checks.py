@@ -281,7 +281,8 @@ def check_creates(entries: Mapping[str, Entry]) -> Mistakes:
     for entry in entries.values():
         other = made.setdefault(entry.target, entry)
         if other.model.create != entry.model.create:
-            yield Mistake(
-                ("tables", entry.name, "create"),
-                f"is not the one of {other.name}, but both write to {entry.target}; make them the same",
-            )
+            said, mend = f"is not the one of {other.name}, but both write to {entry.target}", "make them the same"
+            if other.like_source and entry.like_source:  # they are the same in the file
+                said = f"{LIKE_SOURCE} makes another table than in {other.name}, and both write to {entry.target}"
+                mend = "describe the table in both"
+            yield Mistake(("tables", entry.name, "create"), f"{said}; {mend}")
