@@ -258,6 +258,10 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             said = {name for rule in rules for name in entry.named(rule)}
             contradicted = said and not any(said & one.held for one in several)
             left = several if contradicted else [one for one in several if one.beside]
+            if not left and said and said.isdisjoint(one.to for one in several):  # ids of both: does the name speak?
+                spoken = [step for step in steps if isinstance(step, str)]
+                left = [one for one in several if names.means(spoken, one.to, many=not isinstance(steps[-1], str))]
+                left = [replace(one, confidence=min(one.confidence, UNSURE)) for one in left]
             open_ += [replace(one, declared=" and ".join(sorted(said))) for one in left]
     return open_, none
 

@@ -534,6 +534,19 @@ def test_a_rule_that_names_the_wrong_entry_is_contradicted():
     assert (found.path, found.to, found.declared) == ("orgId", "Orgs", "Users")
 
 
+def test_a_rule_against_which_only_the_name_speaks_is_a_note():
+    """The values are ids of both entries; where the name speaks for the declared one, or for none, there is nothing to say."""
+    items = {
+        "Users": [{"id": {"N": str(one)}} for one in range(1, 31)],
+        "Contacts": [{"id": {"N": str(one)}} for one in range(1, 41)],
+        "Rows": [{"id": text(f"R{n}"), "contactId": {"N": str(n)}, "by": {"N": str(n)}} for n in range(1, 31)],
+    }
+    for declared, said in (("Users", [("contactId", "Contacts", "Users", False)]), ("Contacts", [])):
+        models = {"Rows": {"references": {"contactId": declared, "by": "Users"}}}
+        found, _ = undeclared(findings_of(items, models), entries_of(list(items), models))
+        assert [(one.path, one.to, one.declared, one.is_certain) for one in found] == said
+
+
 def test_a_misspelt_rule_speaks_for_the_attribute_it_means():
     """One value of one is enough then, although `c1` looks like many things."""
     items = {"c": [{"id": text("c1")}], "r": [{"id": text("r1"), "contactId": text("c1")}]}
