@@ -18,7 +18,7 @@ from .model import ASKING, Entry, NamedBy
 from .text import templates
 from .walkers import GONE, LINK_BYTES, NULL, Found, Path, Rewrite, left, walkers
 
-REMEMBERED = 5000  # ids of each parent
+REMEMBERED = 200  # ids of each parent
 NO_KEY = "no key"
 
 
