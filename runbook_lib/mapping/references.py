@@ -18,7 +18,7 @@ from .model import ASKING, Entry, NamedBy
 from .text import templates
 from .walkers import GONE, LINK_BYTES, NULL, Found, Path, Rewrite, left, walkers
 
-REMEMBERED = 200  # ids of each parent
+REMEMBERED = 200  # ids of each parent: they stay in the processor's cache, where 5,000 cost more than they save
 NO_KEY = "no key"
 
 
@@ -122,8 +122,7 @@ def _leaf(path: str, entry: Entry, rule_path: str, parents: Parents) -> Rewrite:
 def _place_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
     if len(parts) == 1 and isinstance(parts[0], templates.Hole):
         return _id_leaf(path, parts[0].name, dangling, parents)
-    leaf = (_one_id_leaf if len(templates.entries(parts)) == 1 else _text_leaf)(path, parts, dangling, parents)
-    return leaf if dangling in ASKING else _remembering_leaf(leaf)
+    return (_one_id_leaf if len(templates.entries(parts)) == 1 else _text_leaf)(path, parts, dangling, parents)
 
 
 def own_parts(entry: Entry) -> templates.Parts:
@@ -302,27 +301,6 @@ def _text_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parent
         return {"S": write([one["S"] for one in new])}
 
     return leaf
-
-
-def _remembering_leaf(leaf: Rewrite) -> Rewrite:
-    """A leaf that goes by the value alone, and reads no text twice: the items of a partition share its key."""
-    known: dict[str, tuple[dict, list[Found]]] = {}
-
-    def remembering_leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
-        text = value.get("S")
-        if text in known:
-            new, ids = known[text]
-            found += ids
-            return new
-        before, left = len(found), len(unreadable)
-        new = leaf(value, item, found, unreadable)
-        if text and len(unreadable) == left:
-            if len(known) >= REMEMBERED:
-                known.clear()
-            known[text] = new, found[before:]
-        return new
-
-    return remembering_leaf
 
 
 def _as_it_is(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
