@@ -268,7 +268,8 @@ def _holder(parts: templates.Parts, parents: Parents) -> Callable[[dict], bool |
 def _one_id_leaf(path: str, parts: templates.Parts, dangling: str, parents: Parents) -> Rewrite:
     """`_text_leaf` where the template holds one id: nearly all do, and this takes half the time."""
     find, (hole,) = templates.finder(parts), templates.entries(parts)
-    id_leaf = _id_leaf(path, hole.name, dangling, parents)
+    parent, id_leaf = hole.name, _id_leaf(path, hole.name, dangling, parents)
+    known = {} if dangling in ASKING else remembering(parents, parent)[0]
 
     def leaf(value: dict, item: dict, found: list[Found], unreadable: list[str]) -> dict:
         text = value.get("S")
@@ -276,7 +277,12 @@ def _one_id_leaf(path: str, parts: templates.Parts, dangling: str, parents: Pare
         if place is None:
             return left(value, path, unreadable)
         start, end = place
-        new = id_leaf({"S": text[start:end]}, item, found, unreadable)
+        old = text[start:end]
+        if pair := known.get(old):  # what `id_leaf` would do, without a call
+            new, link = pair
+            found.append(_found((path, parent, {"S": old}, new, link)))
+        else:
+            new = id_leaf({"S": old}, item, found, unreadable)
         return {"S": text[:start] + new["S"] + text[end:]} if "S" in new else new
 
     return leaf
