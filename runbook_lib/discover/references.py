@@ -21,7 +21,7 @@ from ..mapping.text.paths import VALUES, spelled
 from ..yaml_files import scalar
 from .columns import Path, leads_to
 from .confidence import CERTAIN, CHANCE, COVERED, LIKELY, UNSURE, BareOf, confidence_of, numbers_of
-from .evidence import OWN_ID, PART, Column, Evidence, Match
+from .evidence import OWN_ID, PART, Column, Evidence, Match, steps_of
 from .lines import Line, leaves_out, line_of, says_whose
 from .text import names
 from .text.patterns import as_reference
@@ -259,9 +259,8 @@ def undeclared(findings: Iterable[Finding], entries: Mapping[str, Entry]) -> tup
             contradicted = said and not any(said & one.held for one in several)
             left = several if contradicted else [one for one in several if one.beside]
             if not left and said and said.isdisjoint(one.to for one in several):  # ids of both: does the name speak?
-                spoken = [step for step in steps if isinstance(step, str)]
-                left = [one for one in several if names.means(spoken, one.to, many=not isinstance(steps[-1], str))]
-                left = [replace(one, confidence=min(one.confidence, UNSURE)) for one in left]
+                named = [one for one in several if _is_named(steps, one.to)]
+                left = [replace(one, confidence=min(one.confidence, UNSURE)) for one in named]
             open_ += [replace(one, declared=" and ".join(sorted(said))) for one in left]
     return open_, none
 
@@ -317,6 +316,16 @@ def _read_by_fields(entry: Entry) -> set[str]:
     return feeding(fields, fields)[1]
 
 
+def _spoken(path: Path) -> list[str]:
+    """The names of a path that may speak for an entry: the last, and the one above it."""
+    return [step for step in path if isinstance(step, str)][-2:]
+
+
+def _is_named(path: Path, entry: str) -> bool:
+    """Whether a path is named as a reference to the entry would be."""
+    return names.means(_spoken(path), entry, many=not isinstance(steps_of(path)[-1], str))
+
+
 def _occurrences(column: Column, match: Match) -> int:
     counts = column.values.counts
     kept = counts.sum()
@@ -325,7 +334,7 @@ def _occurrences(column: Column, match: Match) -> int:
 
 def _parents(column: Column, entry: Entry, entries: Mapping[str, Entry], bare_of: BareOf) -> list[tuple[Match, float]]:
     """The entries whose ids a column holds, each with the confidence; together they explain all of its ids once."""
-    spoken = [step for step in column.path if isinstance(step, str)][-2:]
+    spoken = _spoken(column.path)
     slot = column.path[-1] if isinstance(column.path[-1], Slot) else None
     hinted = _hinted(entry, column.path) if slot is None else set()
     scores = {m.to: 1.0 if m.to in hinted else names.support(spoken, m.to) for m in column.matches}
@@ -343,8 +352,7 @@ def _parents(column: Column, entry: Entry, entries: Mapping[str, Entry], bare_of
     chosen += [(m, SAID) for m in ranked if m.to not in told and says_whose(column, m, entries)]
     if chosen:
         return chosen
-    many = not isinstance(column.steps[-1], str)
-    named = {m.to: m.to in hinted or names.means(spoken, m.to, many=many) for m in column.matches}
+    named = {m.to: m.to in hinted or _is_named(column.path, m.to) for m in column.matches}
     if named.get(entry.name):
         named[entry.name] = not names.names_itself(spoken, entry.name)
     rated = [(match, confidence_of(column, match, named[match.to], bare_of)) for match in ranked]
