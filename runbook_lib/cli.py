@@ -10,7 +10,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import Refused, RunbookError, lines_of
@@ -116,93 +116,13 @@ def _rollback(options: argparse.Namespace) -> int:
     return _finish(options, commands.run_rollback(options))
 
 
-def _status(options: argparse.Namespace) -> int:
-    from .parameters import outputs_folder
-    from .report.status import status, status_of_all
-    from .run.folder import check_run_id, open_run
+def _folder(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        from . import folder_commands
 
-    outputs = outputs_folder(options.outputs)
-    if options.of:
-        found = status(open_run(outputs, check_run_id(options.of)))
-        print(json.dumps(found.as_json()) if options.json else found.text())
-        return 0
-    found = status_of_all(outputs)
-    if options.json:
-        print(json.dumps({"runs": [one.as_json() for one in found]}))
-    else:
-        print("\n".join(one.text().splitlines()[0] for one in found) or f"No runs in {outputs}.")
-    return 0
+        return getattr(folder_commands, f"run_{name}")(options)
 
-
-def _stop(options: argparse.Namespace) -> int:
-    from .parameters import outputs_folder
-    from .run.folder import check_run_id, open_run
-    from .walk.control import request_stop
-
-    run, asked = open_run(outputs_folder(options.outputs), check_run_id(options.of)), options.words[0]  # stop or pause
-    holder = run.holder()
-    if holder is None:
-        raise Refused(f"nothing is writing run {run.id}; there is nothing to {asked}.")
-    request_stop(run)
-    told = f"asked {holder} to {asked}; it ends after its current page"
-    print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else visible(told))
-    return 0
-
-
-def _tune(options: argparse.Namespace) -> int:
-    from .commands import override
-    from .parameters import outputs_folder
-    from .run.folder import check_run_id, open_run
-    from .walk.control import request_tuning
-
-    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
-    settings = override(options.settings)
-    holder = run.holder()
-    if holder is None:
-        raise Refused(f"nothing is writing run {run.id}; set the limits in its next command: -p KEY=VALUE.")
-    asked = request_tuning(run, settings)
-    told = f"asked {holder}: " + ", ".join(f"{k}={'no limit' if v is None else v}" for k, v in asked.items())
-    print(json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else visible(told))
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from .journal.audit import verify
-    from .parameters import outputs_folder
-    from .run.folder import check_run_id, open_run
-
-    found = verify(open_run(outputs_folder(options.outputs), check_run_id(options.of)), options.head)
-    if options.json:
-        print(json.dumps(vars(found)))
-    else:
-        allowed = [f"{line} (an execution that has begun and not ended may do that)" for line in found.growth]
-        for line in (*found.repairs, *found.readable, *allowed, *found.problems):
-            print(visible(line))
-        word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
-        print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
-    return int(bool(found.problems))
-
-
-def _repair(options: argparse.Namespace) -> int:
-    from .journal.repair import examine, repair
-    from .parameters import outputs_folder
-    from .run.folder import check_run_id, open_run
-
-    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
-    found = (repair if options.execute else examine)(run)
-    if options.json:
-        print(json.dumps({"run_id": run.id, "repaired": options.execute and found.needed, "files": found.files()}))
-        return 0
-    for name, sentence in found.files().items():
-        print(visible(f"{name}: {sentence}"))
-    if not found.needed:
-        told = "nothing to repair"
-    elif options.execute:
-        told = "repaired; the damaged files are kept in `damaged`. Resume the run, or roll it back"
-    else:
-        told = "can be repaired, with --execute; nothing was changed"
-    print(f"{run.id}: {told}.")
-    return 0
+    return run
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -362,19 +282,19 @@ def _parser() -> argparse.ArgumentParser:
         "--delete-tables", type=_tables, default=[], metavar="A,B", help="then delete these created tables"
     )
     _writing(added)
-    added = command("status", _status, "show what a run is doing or did; without RUN_ID list all runs")
+    added = command("status", _folder("status"), "show what a run is doing or did; without RUN_ID list all runs")
     added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run's ID")
-    added = command("stop", _stop, "ask a run to stop after its current page; you can resume it", "pause")
+    added = command("stop", _folder("stop"), "ask a run to stop after its current page; you can resume it", "pause")
     added.add_argument("of", metavar="RUN_ID", help="the run to stop")
-    added = command("tune", _tune, "change the limits of a running migration or validation")
+    added = command("tune", _folder("tune"), "change the limits of a running migration or validation")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")
-    added = command("verify", _verify, "prove that a run's folder is untouched, or name what changed")
+    added = command("verify", _folder("verify"), "prove that a run's folder is untouched, or name what changed")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument(
         "--head", default="", metavar="HASH", help="a head that a command printed: the chain must hold it"
     )
-    added = command("repair", _repair, "keep a damaged journal's records before the first break, set the rest aside")
+    added = command("repair", _folder("repair"), "keep a damaged journal's records before the first break")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
     command("demo", _demo, "run four migrations of made-up data in an embedded DynamoDB")

@@ -12,7 +12,7 @@ from ..journal.checkpoint import read_checkpoint
 from ..mapping.file.load import load_mapping
 from ..notebook.execute import Execution, execute
 from ..parameters import Parameters, load_parameters, project_root, resolve_path
-from ..report.status import write_index
+from ..report.runs.index import write_index
 from ..run.folder import Run, own_folder
 from ..stages.selection import select_run
 from ..verdict import PASS, REVIEW, STOPPED

@@ -1,49 +1,28 @@
-"""What a notebook imports. `begin` returns a `Book`; each of its steps does one thing and returns one result.
-
-The verdict stands at the top from the first moment ("NOT FINISHED") and is updated in place when the notebook ends,
-is refused, or fails. Without `execute` the steps that write show what they would do and return None.
-"""
+"""What 01 to 04 import. `begin` returns a `Book`; each of its steps does one thing and returns one result."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..errors import Refused, RunbookError
-from ..journal import audit
-from ..journal.snapshot import Snapshot
-from ..parameters import build_parameters
-from ..process import is_headless
-from ..report import json_analysis, views
+from ..errors import Refused
+from ..report import json_analysis
 from ..report import json_report as report
 from ..report.drawing import html
-from ..run.folder import Run
 from ..stages import expiry
 from ..stages.analyze.analysis import Analysis
-from ..stages.execution import explained
 from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
-from ..stages.rollback.restore import Restored
-from ..stages.rollback.rollback import Undoing
-from ..stages.rollback.undo import Preview, Undone
-from ..stages.selection import mapping_for, select_run
 from ..stages.test.canary import Canary, Created, collect
 from ..stages.validate.validate import Validation
-from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, plural, worst
-from ..walk import control
-from ..walk.guard import confirm
+from ..verdict import plural
 from ..walk.plan import Plan, open_plan
-from .display import Banner, Chosen, dropdown, interactive, on_error, show, show_frame
-from .execute import RESULT
-from .parameters_cell import COMMON, OWN, check_names, typed
-from .progress import Progress, telling
-from .steps import Done, Steps, refused_as
-
-BANNER = "runbook-verdict"
-STAYS = (
-    "Nothing was rolled back: what arrived stays in the target, and the journal knows it. Resume, or undo it with 05."
-)
+from . import display
+from .base_book import BaseBook
+from .display import Chosen, dropdown
+from .progress import Progress
+from .steps import refused_as
 
 
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
@@ -56,69 +35,8 @@ def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
     return book
 
 
-class Book:
-    """One execution of one notebook."""
-
-    def __init__(self, stage: str):
-        """Shows the banner; `begin` does the rest."""
-        self.stage = stage
-        self.run: Run | None = None
-        self.execute = False
-        self._undoing: Undoing | None = None
-        self._restored: Restored | None = None
-        self._alerts: list[Alert] = []
-        self._verdict: str | None = None  # given by the step, else the worst of the alerts
-        self._headline = ""
-        self._facts: list[tuple[str, str]] = []
-        self._steps: list[str] = []  # that would be done, without execute
-        self._file: str | None = None
-        self._content: dict[str, Any] | None = None
-        self._exit_code: int | None = None
-        self._journals: list[Snapshot] = []  # as the steps left them
-        self._confirmed = False
-        self._banner = Banner(BANNER)
-        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
-        on_error(self._stopped)
-
-    def _open(self, namespace: Mapping[str, Any]) -> None:
-        declared = COMMON | OWN[self.stage]
-        check_names(declared)
-        values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
-        content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}
-        self.parameters = build_parameters(content)
-        self._values, self.execute = values, bool(values.get("execute"))
-        if self.stage == "05_rollback":
-            try:
-                self._undoing = Undoing(
-                    values["checkpoint"], values["outputs"], self.parameters, values["accept_changed"]
-                )
-            except Refused:
-                if values["checkpoint"] or self.execute:
-                    raise
-                self._headline = "There is nothing to roll back: no run of these parameters has a checkpoint."
-                return
-            self.run, self.parameters = self._undoing.checkpoint.run, self._undoing.checkpoint.parameters
-        else:
-            self.run = select_run(
-                self.stage,
-                self.parameters,
-                mapping_for(self.stage, self.parameters),
-                outputs=values["outputs"] or "outputs",
-                run_id=values["run_id"],
-                tables=values.get("tables"),
-                migrated=bool(values.get("retry_failed") or values.get("delta")),
-            )
-        given = {name: values[name] for name in ("break_lock", "accept_drift", "accept_changed") if name in values}
-        self._work = Steps(self.run, self.parameters.lease, watch=Progress, **given)
-        if not is_headless():  # the command did it before it started this kernel
-            control.clear(self.run)
-        audit.begin(self.run, self.stage)
-        self.run.logger().info("%s begins", self.stage)
-        sides = map(_side_name, (self.parameters.source, self.parameters.target))
-        self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
-        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
-
-    # steps of 01 to 04
+class Book(BaseBook):
+    """One execution of 01, 02, 03 or 04."""
 
     @refused_as(Refused)
     def plan(self) -> Plan:
@@ -135,18 +53,6 @@ class Book:
         )
         self._done(done, headline)
         return analysis
-
-    def confirm(self, action: str, *, always: bool = True) -> None:
-        """Shows how the user confirmed the writing. Raises Refused where nobody did. Asks nothing without execute."""
-        if not self.execute:
-            self.show(html.note, "execute is False: what follows shows the plan and writes nothing.")
-            return
-        ask = input if interactive() else None
-        needed = always or self.parameters.target.production
-        line = confirm(self.parameters.target, self._values["confirm"], action, needed=needed, ask=ask)
-        self._confirmed = True
-        self.run.logger().info("%s: %s", action, line)
-        self.show(html.note, f"{action}: {line}.")
 
     def create_tables(self, plan: Plan) -> list[Created] | None:
         """Creates the missing target tables. Writes to the target's account, with execute."""
@@ -247,148 +153,11 @@ class Book:
         self._done(done, done.result.headline())
         return done.result
 
-    # steps of 05
-
-    def preview(self) -> Preview:
-        """The items that the rollback would look at, from the journal alone. Read-only."""
-        if self._undoing is None:
-            return Preview({}, {})
-        self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
-        preview = self._undoing.preview(self._values["delete_tables"], self._values["restore_from"])
-        for entry, number in preview.entries.items() if not self.execute else ():
-            self._planned([f"delete {plural(number, 'item')} of {entry} where unchanged"])
-        for entry, number in preview.unknown.items() if not self.execute else ():
-            unknown = f"{plural(number, 'item')} of {entry} announced without a result"
-            self._planned([f"look up {unknown}, and delete what is there and equal"])
-        return preview
-
-    def undo(self) -> Undone | None:
-        """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
-        if not self._may_write():
-            self._planned([])
-            return None
-        done = self._work.undo(self._undoing)
-        self._done_rollback(done, done.result)
-        return done.result
-
-    def restore(self, undone: Undone | None) -> Restored | None:
-        """Restores what `restore_from` names: into a new table, or, from a restored one, what the target lacks. With execute."""
-        name = self._values["restore_from"]
-        if undone is None or not name:
-            self._planned([self._undoing.wanted(name).plan()] if name and self._undoing else [])
-            return None
-        if interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
-            raise Refused("the restore was not confirmed; nothing was restored.")
-        with telling() as tell:
-            done = self._work.restore(self._undoing, undone, self._undoing.wanted(name), tell)
-        self._restored = done.result
-        self._done_rollback(done, undone)
-        return self._restored
-
-    def delete_tables(self, undone: Undone | None) -> list[Any] | None:
-        """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
-        names = self._values["delete_tables"]
-        if undone is None or not names:
-            self._planned([f"delete table {name} when it is empty" for name in names])
-            return None
-        if interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
-            raise Refused("the deletion was not confirmed; no table was deleted.")
-        done = self._work.delete_tables(self._undoing, undone, names, self._restored)
-        self._done_rollback(done, undone)
-        return done.result
-
-    def _done_rollback(self, done: Done, undone: Undone) -> None:
-        headline = (
-            f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
-            f"{undone.not_found:,} not found."
-        )
-        self._done(done, headline)
-        self._exit_code = int(any(alert.level for alert in done.alerts))
-
-    # showing
-
-    def show(self, view: Callable[..., str], *results: Any) -> None:
-        """Displays a view of the steps' results, or why there is none."""
-        without = "Not requested: nothing was done here." if self.execute else "Nothing to show: execute is False."
-        show(view, *results, without=without)
-
-    show_frame = staticmethod(show_frame)
-
     def choose_table(self, plan: Plan) -> Any:
         """A dropdown of the entries, set to the parameter; its value is the test's entry. In batch it is only text."""
         chosen = self._values["table"]
         static = html.note(f"Entry to test: {chosen or 'none, only the tables are created'}.")
-        if not interactive():
+        if not display.interactive():
             self.show(lambda: static)
             return Chosen(chosen)
         return dropdown("Test", [("none", ""), *((name, name) for name in plan.routes)], chosen, static)
-
-    def finish(self) -> None:
-        """Updates the verdict at the top and shows the open items here."""
-        if self._content is None:
-            self._verdict, self._exit_code = PLANNED, 0
-            self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
-        verdict = self._verdict or worst(self._alerts)
-        code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
-        self._show_banner(verdict, self._headline, code)
-        if self.run is None:
-            return
-        if self._content is not None and self._content["held_back"]:
-            self.show(views.held_back, self._content["held_back"])
-        self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
-        self.run.logger().info("%s ends: %s", self.stage, verdict)
-        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals)
-
-    # inside
-
-    def _may_write(self) -> bool:
-        if self.execute and not self._confirmed:
-            raise Refused("the confirmation cell was not run; run the cells in order.")
-        return self.execute
-
-    def _planned(self, steps: list[str], *, show: bool = True) -> None:
-        self._steps = [*self._steps, *steps]
-        if steps and show:
-            self.show(html.note, "Would " + "; ".join(steps) + ".")
-
-    def _done(self, done: Done, headline: str) -> None:
-        accepted = "".join(f" Accepted: {sentence}." for sentence in self._work.accepted)
-        self._content, self._file, self._headline = done.content, done.path.name, headline + accepted
-        self._alerts = list(done.alerts)
-        self._verdict = done.content["verdict"]
-        self._journals = [done.journal] if done.journal else self._journals
-
-    def _show_banner(self, verdict: str, headline: str, exit_code: int, resume: str | None = "") -> None:
-        open_items = views.alerts(self._alerts) if self._content is not None else ""
-        if resume and self.stage == "03_migrate":
-            open_items = html.note(STAYS)
-        self._banner.show(
-            {
-                "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
-                "text/plain": f"{self.stage}: {verdict}. {headline}",
-                RESULT: {
-                    "stage": self.stage,
-                    "verdict": verdict,
-                    "exit_code": exit_code,
-                    "headline": headline,
-                    "resume": resume,  # its last sentence; None where the same command is not the way on
-                    "run_id": self.run.id if self.run else None,
-                    "file": self._file,
-                    "plan": self._steps,
-                },
-            }
-        )
-
-    def _stopped(self, error: BaseException) -> None:
-        """Shows in the banner why a cell stopped the notebook."""
-        error, resume = explained(error, self.run, self.stage)
-        if isinstance(error, RunbookError):
-            self._show_banner(ended_by(error), str(error), error.exit_code, resume)
-        else:
-            self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", EXIT_BUG)
-        if self.run:
-            self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
-
-
-def _side_name(side: Any) -> str:
-    return side.environment + (f" ({side.region})" if side.region else "")

@@ -9,7 +9,7 @@ from ..stages import execution
 from ..stages.draft.draft import Draft, Sources, check_free, draft, write_mapping
 from ..stages.draft.survey import open_sources
 from ..verdict import plural
-from .book import Book
+from .base_book import BaseBook
 from .progress import Progress
 from .steps import Done, refused_as
 
@@ -27,7 +27,7 @@ def begin(namespace: Mapping[str, Any]) -> "DraftBook":
     return book
 
 
-class DraftBook(Book):
+class DraftBook(BaseBook):
     """One execution of 00_draft. Its steps only read the source; the last one writes the mapping file."""
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..parameters import project_root
 from ..process import headless, papermill_with, stop_before_interrupting
-from ..report.status import write_index
+from ..report.runs.index import write_index
 from ..run.files import write_atomically
 from ..run.folder import Run
 from ..stages.execution import resume_hint

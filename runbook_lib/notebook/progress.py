@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ..report import views
 from ..report.drawing.html import note
-from ..report.work import DONE, WAITING
+from ..report.runs.progress import DONE, WAITING, progress
 from ..run.folder import Run
 from ..walk import control
 from ..walk.insert import OnPage
@@ -51,13 +50,13 @@ class Progress:
         from IPython.display import HTML, display
 
         self._html = HTML
-        self._handle = display(HTML(views.progress(self._rows())), display_id=True)
+        self._handle = display(HTML(progress(self._rows())), display_id=True)
         self._follow(self._show)
         return self.add
 
     def __exit__(self, *exception) -> None:
         self._follow()
-        self._handle.update(self._html(views.progress(self._rows(ended=exception[0] is None))))
+        self._handle.update(self._html(progress(self._rows(ended=exception[0] is None))))
 
     def add(self, table: str, counts: Counter) -> None:
         """Counts a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""
@@ -77,7 +76,7 @@ class Progress:
         with self._lock:
             if time.monotonic() - self._last >= EVERY:
                 self._last = time.monotonic()
-                self._handle.update(self._html(views.progress(self._rows(), self._plan.limiter.slowed())))
+                self._handle.update(self._html(progress(self._rows(), self._plan.limiter.slowed())))
 
     def _rows(self, ended: bool = False) -> list[tuple]:
         rows = []

@@ -17,6 +17,8 @@ from .analysis import costs, overview, profile, profile_html, quarantine, refere
 from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
 from .figures import types
 from .mapping import drift, ledger, undeclared, unmatched
+from .runs.files import files, reproduce
+from .runs.progress import progress
 from .samples import samples
 from .validation import differences, differences_html, patterns, residual, validation
 from .work import (
@@ -25,13 +27,10 @@ from .work import (
     counts,
     created,
     deletions,
-    files,
     held_back,
     migration,
     plan,
     preview,
-    progress,
-    reproduce,
     restored,
     undone,
 )

@@ -1,15 +1,10 @@
 """What was done, as HTML: tables created, a test, a migration and its progress, an undo."""
 
-import json
-import shlex
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ..mapping.model import Mapping
-from ..run.folder import Run
 from ..stages.migrate.migrate import Migration
 from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, NOT_CARRIED_OVER, Restored
@@ -32,22 +27,11 @@ from .drawing.html import (
     note,
     number,
     table,
-    with_code,
 )
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
 KEPT = 20  # items that an undo left alone that are listed
-DONE, WAITING = "done", "waiting"  # states of a table in `progress` that share a line
-Progress = tuple[str, int, int | None, float, float | None, str]  # table, done, total, per second, seconds left, state
-COMMANDS = {
-    "00_draft": "draft",
-    "01_analyze": "analyze",
-    "02_test": "test",
-    "03_migrate": "migrate",
-    "04_validate": "validate",
-    "05_rollback": "rollback",
-}
 
 
 def created(tables: Sequence[Created]) -> Html:
@@ -222,49 +206,6 @@ def held_back(found: Sequence[dict]) -> Html:
     return heading("What slowed it down") + note(lead) + held
 
 
-def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Html:
-    """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
-
-    Tables in state DONE or WAITING share one line each. A total is an estimate; `done` may exceed it. `slowed` says what
-    slows the run down.
-    """
-    finished = [row for row in rows if row[5] == DONE]
-    waiting = [row for row in rows if row[5] == WAITING]
-    active = [row for row in rows if row[5] not in (DONE, WAITING)]
-    items = sum(row[1] for row in rows)
-    head = f"{len(finished)} of {len(rows)} tables finished, {items:,} items"
-    rate = sum(row[3] for row in active)
-    if rate:
-        head += f", {rate:,.0f} a second"
-    blocks = [Html('<div style="font-weight:600;margin:2px 0 4px 0">{}</div>').format(head)]
-    cells = []
-    for name, done, total, speed, left, state in active:
-        until = None if left is None else duration(left)
-        cells.append([name, _bar(done, total), _of(done, total), f"{speed:,.0f}/s", until, state])
-    if cells:
-        blocks.append(table(["table", "", "items", "rate", "left", "state"], cells, align="llrrrw"))
-    if finished:
-        blocks.append(_line("✓ finished", [f"{row[0]} {row[1]:,}" for row in finished]))
-    if waiting:
-        blocks.append(_line("waiting", [row[0] for row in waiting]))
-    blocks += [_line("slowed", [reason]) for reason in slowed]
-    return Html("").join(blocks)
-
-
-def _bar(done: int, total: int | None) -> Html:
-    known = "" if total is None else Html(' max="{}" value="{}"').format(max(total, 1), min(done, total))
-    return Html('<progress style="width:180px;height:12px;vertical-align:middle"{}></progress>').format(known)
-
-
-def _of(done: int, total: int | None) -> Html:
-    return Html("{:,} {}").format(done, "" if total is None else muted(f"of {total:,}"))
-
-
-def _line(label: str, names: list[str]) -> Html:
-    said = muted(f"{len(names)}: {', '.join(names)}")
-    return Html('<div style="margin:2px 0"><b>{}</b> {}</div>').format(label, said)
-
-
 def plan(result: Plan) -> Html:
     """Which entry goes from where to where, parents first."""
     levels = result.mapping.levels()
@@ -318,73 +259,3 @@ def deletions(results: Sequence[TableDeletion]) -> Html:
         for result in results
     ]
     return table(["table", "", "why"], rows, align="llw")
-
-
-def files(run: Run) -> Html:
-    """The files in the run's folder, with their meaning."""
-    meaning = {
-        "mapping-draft": "what 00 drafted, with its evidence",
-        "migration-analysis": "what 01 found",
-        "plan": "what 01 saw; 03 compares with it",
-        "migration-checkpoint": "what 05 needs to roll back",
-        "migration-report": "figures of a stage and those before it",
-        "id-map": "old id and new id of every item",
-        "quarantine": "items not written because a value does not fit",
-        "conflicts": "items whose target key another item has",
-        "unrouted": "items that no entry selects",
-        "dangling": "references that name no item",
-        "unreadable": "values at reference paths that cannot be read as ids",
-        "failed": "items that could not be written",
-        "residual-ids": "ids of the source that 04 found in the target",
-        "residual-environment": "places where 04 found the source environment's name",
-        "differences": "first items that 04 found missing, different or extra",
-        "drift": "items that changed on either side since the migration",
-        "restore-conflicts": "items that differ in the restored table",
-        "kept": "items that a rollback left alone",
-        "run.log": "what happened, step by step",
-        "audit": "the chain of hashes that `runbook verify` checks",
-    }
-    rows = []
-    for path in sorted(run.folder.iterdir()):
-        about = next((text for start, text in meaning.items() if path.name.startswith(start)), None)
-        if about and path.is_file():
-            stage = _stage_of(path) if path.name.startswith("migration-checkpoint") else ""
-            rows.append([mono(path.name), with_code(about + stage), number(path.stat().st_size)])
-    return table(["file", "what it is", "bytes"], rows, align="lwr", caption=f"outputs: {run.id}")
-
-
-def _stage_of(checkpoint: Path) -> str:
-    """What a checkpoint rolls back; "" where it cannot be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return {"test": " the tests", "migrate": " the migration"}[json.loads(checkpoint.read_bytes())["stage"]]
-    return ""
-
-
-def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Html:
-    """How to do the same from a terminal."""
-    creating = stage == "02_test" and not values["table"]
-    command = f"runbook {'create-tables' if creating else COMMANDS[stage]}"
-    if stage == "05_rollback":
-        command += " --checkpoint FILE"
-    else:
-        command += f" PARAMS --run-id {run.id}"
-    if stage == "02_test" and values["table"]:
-        command += f" {values['table']} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
-    if values.get("tables"):
-        command += f" --tables {','.join(values['tables'])}"
-    if values.get("retry_failed"):
-        command += " --retry-failed"
-    if values.get("delta"):
-        command += " --delta"
-    if stage == "00_draft":
-        command += f" --pattern {shlex.quote(values['pattern'])}" if values["pattern"] else ""
-        command += f" --items {values['items']}" if values["items"] else ""
-        command += " --force" if values["force"] else ""
-    if values.get("restore_from"):
-        command += f" --restore-from {shlex.quote(values['restore_from'])}"
-    if values.get("delete_tables"):
-        command += f" --delete-tables {','.join(values['delete_tables'])}"
-    if "execute" in values:
-        command += " --execute --confirm ENVIRONMENT"
-    body = note(mono(command)) + (note(f"The figures of this notebook as data: {file}") if file else "")
-    return details("How to do the same from a terminal", body)

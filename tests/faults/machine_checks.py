@@ -21,7 +21,7 @@ from support_flows import counts_of
 from support_memory import Memory, Place
 
 from runbook_lib.journal import audit
-from runbook_lib.report.status import status
+from runbook_lib.report.runs.status import status
 from runbook_lib.run.folder import Run
 from runbook_lib.stages.migrate.drift import DELETED, UNSELECTED
 from runbook_lib.values import digest

@@ -23,7 +23,7 @@ from runbook_lib.journal import audit, repair
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
-from runbook_lib.report.status import status
+from runbook_lib.report.runs.status import status
 from runbook_lib.values import digest
 
 STAGE, NAMES = "stage.jsonl", ("stage.jsonl", "Ports", "Ships")

@@ -23,7 +23,7 @@ from runbook_lib.journal import log as journal
 from runbook_lib.journal.repair import repair, told
 from runbook_lib.journal.stage import Stage
 from runbook_lib.parameters import Limits
-from runbook_lib.report.status import status
+from runbook_lib.report.runs.status import status
 from runbook_lib.walk.workers import dask as cluster
 from runbook_lib.walk.workers import engines, shared_journal
 from runbook_lib.walk.workers import object_log as shared_log

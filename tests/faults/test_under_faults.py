@@ -119,6 +119,6 @@ def test_a_fault_in_the_program_has_an_exit_code_of_its_own(monkeypatch, capsys)
     def faulty(options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_status", faulty)
+    monkeypatch.setattr("runbook_lib.folder_commands.run_status", faulty)
     assert cli.main(["status"]) == 70
     assert "Traceback" in capsys.readouterr().err

@@ -15,7 +15,8 @@ from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, Refused
 from runbook_lib.journal import stage
 from runbook_lib.mapping.file.load import load_mapping
-from runbook_lib.report.status import status, status_of_all, write_index
+from runbook_lib.report.runs.index import write_index
+from runbook_lib.report.runs.status import status, status_of_all
 from runbook_lib.run import folder as runs
 from runbook_lib.run.folder import run_json
 from runbook_lib.stages import execution

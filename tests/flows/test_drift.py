@@ -10,7 +10,7 @@ from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import DynamoError, Interrupted, Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
-from runbook_lib.report.status import status
+from runbook_lib.report.runs.status import status
 from runbook_lib.stages.migrate.delta import catch_up
 from runbook_lib.walk import control
 

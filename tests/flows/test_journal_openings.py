@@ -21,12 +21,14 @@ from support_crashes import in_child, small_pages
 from support_flows import flow_of
 
 from runbook_lib.dynamo.transport import Transport
+from runbook_lib.errors import RunbookError
 from runbook_lib.failpoints import arm
 from runbook_lib.journal import audit, intents
 from runbook_lib.journal.stage import Stage
 from runbook_lib.notebook import book as notebook
+from runbook_lib.notebook import rollback_book
 from runbook_lib.notebook.execute import conclude
-from runbook_lib.report.status import status
+from runbook_lib.report.runs.status import status
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 OPENINGS, PARSES = 7, 2  # one of the openings is the audit chain's, before anything else
@@ -55,7 +57,8 @@ class Commands:
             common["checkpoint"] = str(flow.checkpoint())
             del common["run_id"]
         IPython.display.display = lambda *_, **__: SimpleNamespace(update=lambda _: None)  # nobody looks
-        book = notebook.begin(stage, common | writing | parameters)
+        values = common | writing | parameters
+        book = rollback_book.begin(values) if stage == "05_rollback" else notebook.begin(stage, values)
         try:
             if stage == "05_rollback":
                 book.preview()
@@ -68,7 +71,7 @@ class Commands:
                     book.confirm("migration")
                 getattr(book, stage[3:])(plan)
             book.finish()
-        except notebook.RunbookError as problem:
+        except RunbookError as problem:
             conclude(flow.run(), stage, over=problem.exit_code == 2)
             return problem.exit_code
         conclude(flow.run(), stage)

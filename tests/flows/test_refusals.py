@@ -24,7 +24,7 @@ from runbook_lib.dynamo import session
 from runbook_lib.errors import Refused
 from runbook_lib.parameters import load_parameters
 from runbook_lib.process import outlive_readers
-from runbook_lib.report.status import write_index
+from runbook_lib.report.runs.index import write_index
 from runbook_lib.run.files import json_seal, lock_file
 from runbook_lib.run.folder import open_run, runs
 

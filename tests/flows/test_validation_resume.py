@@ -22,7 +22,7 @@ from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.report import views
-from runbook_lib.report.status import status
+from runbook_lib.report.runs.status import status
 from runbook_lib.stages.validate import journal as validation_journal
 from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk import control

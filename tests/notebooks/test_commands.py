@@ -10,7 +10,7 @@ from support_notebooks import run
 from runbook_lib.cli import main
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Interrupted
-from runbook_lib.notebook.book import STAYS
+from runbook_lib.notebook.base_book import STAYS
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.run.files import json_seal
 
@@ -199,6 +199,7 @@ def test_steps_that_were_not_asked_for_say_so(shop, capsys):
 
 def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
     """A second process that waits for the run does not write the same lists at the same time."""
+    from runbook_lib.notebook import base_book, rollback_book
     from runbook_lib.notebook import book as notebook
     from runbook_lib.parameters import load_parameters
     from runbook_lib.report import json_report as report
@@ -224,7 +225,7 @@ def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(notebook, "Progress", NoProgress)  # it needs a kernel to show itself in
+    monkeypatch.setattr(base_book, "Progress", NoProgress)  # it needs a kernel to show itself in
     for name in ("write_test", "write_migration", "write_validation", "write_rollback"):
         watched(name)
     common = {**parameters.model_dump(mode="json"), "outputs": str(shop.outputs), "run_id": "the-only-run"}
@@ -243,7 +244,11 @@ def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
     validating = book("04_validate", tables=[])
     validating.validate(validating.plan())
     checkpoint = str(next(shop.outputs.glob("*/migration-checkpoint-*.json")))
-    book("05_rollback", checkpoint=checkpoint, restore_from="", delete_tables=[]).undo()
+    undoing = rollback_book.begin(
+        {**common, **confirmed, "checkpoint": checkpoint, "restore_from": "", "delete_tables": []}
+    )
+    undoing.confirm("rollback")
+    undoing.undo()
     assert len(seen) == 4
     assert all(seen.values()), seen
 

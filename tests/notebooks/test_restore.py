@@ -86,15 +86,16 @@ def test_a_time_is_restored(shop, run, migrated):
 
 def test_in_jupyterlab_a_restore_is_asked_for_once_more(shop, run, migrated, monkeypatch):
     """Another answer than RESTORE refuses it; the undo is done by then, and nothing is restored."""
-    from runbook_lib.notebook import book as notebook
+    from runbook_lib.notebook import display
+    from runbook_lib.notebook import rollback_book as notebook
 
     name = f"Customers-{shop.name}prod"
     arn = json.loads(migrated.read_text())["backups"][name]["arn"]
     answers = iter(["no", "RESTORE"])
-    monkeypatch.setattr(notebook, "interactive", lambda: True)
+    monkeypatch.setattr(display, "interactive", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: next(answers))
     content = {"checkpoint": str(migrated), "restore_from": arn, "execute": True, "confirm": f"{shop.name}prod"}
-    book = notebook.begin("05_rollback", {"mapping": "unused", **content, **_sides(migrated)})
+    book = notebook.begin({"mapping": "unused", **content, **_sides(migrated)})
     book.preview()
     book.confirm("rollback")
     undone = book.undo()

@@ -14,7 +14,7 @@ PROJECT = PYPROJECT["project"]
 RUNTIME, TEST = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
 BUILD = PYPROJECT["build-system"]["requires"]
 CONDA_NAMES = {"matplotlib": "matplotlib-base"}  # without the Qt window, which notebooks never open
-PIP_ONLY = {"playwright"}  # comes with `pip: -e .[test]`
+PIP_ONLY = {"parliament", "playwright"}  # comes with `pip: -e .[test]`
 LOCKS = ["requirements.lock", "requirements-ministack.lock", "tests/engines/package-lock.json"]
 
 
@@ -34,7 +34,7 @@ def test_conda_users_get_the_same_packages():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, pip = environment["dependencies"]
     assert pip == {"pip": ["-e .[test]"]}
-    wanted = dict(split(requirement) for requirement in [*RUNTIME, *TEST, *BUILD])
+    wanted = dict(split(requirement) for requirement in [*RUNTIME, *BUILD, *TEST])
     wanted = {CONDA_NAMES.get(name, name): wanted[name] for name in wanted.keys() - PIP_ONLY}
     wanted |= {"python": PROJECT["requires-python"], "pip": ""}
     assert dict(split(requirement) for requirement in conda) == wanted

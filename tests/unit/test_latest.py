@@ -12,7 +12,8 @@ from runbook_lib import process
 from runbook_lib.errors import Refused
 from runbook_lib.journal import audit
 from runbook_lib.report.json_report import _seconds
-from runbook_lib.report.status import status, write_index
+from runbook_lib.report.runs.index import write_index
+from runbook_lib.report.runs.status import status
 from runbook_lib.run import folder as runs
 from runbook_lib.run.folder import Run, about_of, new_run, open_run
 

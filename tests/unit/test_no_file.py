@@ -7,7 +7,8 @@ import pytest
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
-from runbook_lib.report.status import status_of_all, write_index
+from runbook_lib.report.runs.index import write_index
+from runbook_lib.report.runs.status import status_of_all
 from runbook_lib.run import files, lease_file
 from runbook_lib.run.files import file_sha256, make_folder
 from runbook_lib.run.folder import Run, numbering, open_run

@@ -1,0 +1,82 @@
+"""The commands about a run's folder: they execute no notebook, and return their exit code."""
+
+import argparse
+import json
+
+from .commands import override
+from .errors import Refused
+from .journal.audit import verify
+from .journal.repair import examine, repair
+from .parameters import outputs_folder
+from .process import visible
+from .report.runs.status import status, status_of_all
+from .run.folder import check_run_id, open_run
+from .walk.control import request_stop, request_tuning
+
+
+def run_status(options: argparse.Namespace) -> int:
+    outputs = outputs_folder(options.outputs)
+    if options.of:
+        found = status(open_run(outputs, check_run_id(options.of)))
+        print(json.dumps(found.as_json()) if options.json else found.text())
+        return 0
+    found = status_of_all(outputs)
+    if options.json:
+        print(json.dumps({"runs": [one.as_json() for one in found]}))
+    else:
+        print("\n".join(one.text().splitlines()[0] for one in found) or f"No runs in {outputs}.")
+    return 0
+
+
+def run_stop(options: argparse.Namespace) -> int:
+    run, asked = open_run(outputs_folder(options.outputs), check_run_id(options.of)), options.words[0]  # stop or pause
+    holder = run.holder()
+    if holder is None:
+        raise Refused(f"nothing is writing run {run.id}; there is nothing to {asked}.")
+    request_stop(run)
+    told = f"asked {holder} to {asked}; it ends after its current page"
+    print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else visible(told))
+    return 0
+
+
+def run_tune(options: argparse.Namespace) -> int:
+    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+    settings = override(options.settings)
+    holder = run.holder()
+    if holder is None:
+        raise Refused(f"nothing is writing run {run.id}; set the limits in its next command: -p KEY=VALUE.")
+    asked = request_tuning(run, settings)
+    told = f"asked {holder}: " + ", ".join(f"{k}={'no limit' if v is None else v}" for k, v in asked.items())
+    print(json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else visible(told))
+    return 0
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    found = verify(open_run(outputs_folder(options.outputs), check_run_id(options.of)), options.head)
+    if options.json:
+        print(json.dumps(vars(found)))
+    else:
+        allowed = [f"{line} (an execution that has begun and not ended may do that)" for line in found.growth]
+        for line in (*found.repairs, *found.readable, *allowed, *found.problems):
+            print(visible(line))
+        word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
+        print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
+    return int(bool(found.problems))
+
+
+def run_repair(options: argparse.Namespace) -> int:
+    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+    found = (repair if options.execute else examine)(run)
+    if options.json:
+        print(json.dumps({"run_id": run.id, "repaired": options.execute and found.needed, "files": found.files()}))
+        return 0
+    for name, sentence in found.files().items():
+        print(visible(f"{name}: {sentence}"))
+    if not found.needed:
+        told = "nothing to repair"
+    elif options.execute:
+        told = "repaired; the damaged files are kept in `damaged`. Resume the run, or roll it back"
+    else:
+        told = "can be repaired, with --execute; nothing was changed"
+    print(f"{run.id}: {told}.")
+    return 0

@@ -1,0 +1,179 @@
+"""What every notebook's book has: the run, the confirmation, what is shown, the verdict at the top.
+
+The verdict stands at the top from the first moment ("NOT FINISHED") and is updated in place when the notebook ends,
+is refused, or fails. Without `execute` the steps that write show what they would do and return None.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import Refused, RunbookError
+from ..journal import audit
+from ..journal.snapshot import Snapshot
+from ..parameters import build_parameters
+from ..process import is_headless
+from ..report import views
+from ..report.drawing import html
+from ..run.folder import Run
+from ..stages.execution import explained
+from ..stages.selection import mapping_for, select_run
+from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, worst
+from ..walk import control
+from ..walk.guard import confirm
+from . import display
+from .display import Banner, on_error, show, show_frame
+from .execute import RESULT
+from .parameters_cell import COMMON, OWN, check_names, typed
+from .progress import Progress
+from .steps import Done, Steps
+
+BANNER = "runbook-verdict"
+STAYS = (
+    "Nothing was rolled back: what arrived stays in the target, and the journal knows it. Resume, or undo it with 05."
+)
+
+
+class BaseBook:
+    """One execution of one notebook: its run, its confirmation, what it shows, its verdict. The steps are its subclasses'."""
+
+    def __init__(self, stage: str):
+        """Shows the banner; `begin` does the rest."""
+        self.stage = stage
+        self.run: Run | None = None
+        self.execute = False
+        self._alerts: list[Alert] = []
+        self._verdict: str | None = None  # given by the step, else the worst of the alerts
+        self._headline = ""
+        self._facts: list[tuple[str, str]] = []
+        self._steps: list[str] = []  # that would be done, without execute
+        self._file: str | None = None
+        self._content: dict[str, Any] | None = None
+        self._exit_code: int | None = None
+        self._journals: list[Snapshot] = []  # as the steps left them
+        self._confirmed = False
+        self._banner = Banner(BANNER)
+        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
+        on_error(self._stopped)
+
+    def _open(self, namespace: Mapping[str, Any]) -> None:
+        declared = COMMON | OWN[self.stage]
+        check_names(declared)
+        values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
+        content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}
+        self.parameters = build_parameters(content)
+        self._values, self.execute = values, bool(values.get("execute"))
+        if not self._choose(values):
+            return
+        given = {name: values[name] for name in ("break_lock", "accept_drift", "accept_changed") if name in values}
+        self._work = Steps(self.run, self.parameters.lease, watch=Progress, **given)
+        if not is_headless():  # the command did it before it started this kernel
+            control.clear(self.run)
+        audit.begin(self.run, self.stage)
+        self.run.logger().info("%s begins", self.stage)
+        sides = map(_side_name, (self.parameters.source, self.parameters.target))
+        self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
+        self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
+
+    def _choose(self, values: dict[str, Any]) -> bool:
+        """Sets the run. False where there is none, and nothing to do."""
+        self.run = select_run(
+            self.stage,
+            self.parameters,
+            mapping_for(self.stage, self.parameters),
+            outputs=values["outputs"] or "outputs",
+            run_id=values["run_id"],
+            tables=values.get("tables"),
+            migrated=bool(values.get("retry_failed") or values.get("delta")),
+        )
+        return True
+
+    def confirm(self, action: str, *, always: bool = True) -> None:
+        """Shows how the user confirmed the writing. Raises Refused where nobody did. Asks nothing without execute."""
+        if not self.execute:
+            self.show(html.note, "execute is False: what follows shows the plan and writes nothing.")
+            return
+        ask = input if display.interactive() else None
+        needed = always or self.parameters.target.production
+        line = confirm(self.parameters.target, self._values["confirm"], action, needed=needed, ask=ask)
+        self._confirmed = True
+        self.run.logger().info("%s: %s", action, line)
+        self.show(html.note, f"{action}: {line}.")
+
+    # showing
+
+    def show(self, view: Callable[..., str], *results: Any) -> None:
+        """Displays a view of the steps' results, or why there is none."""
+        without = "Not requested: nothing was done here." if self.execute else "Nothing to show: execute is False."
+        show(view, *results, without=without)
+
+    show_frame = staticmethod(show_frame)
+
+    def finish(self) -> None:
+        """Updates the verdict at the top and shows the open items here."""
+        if self._content is None:
+            self._verdict, self._exit_code = PLANNED, 0
+            self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
+        verdict = self._verdict or worst(self._alerts)
+        code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
+        self._show_banner(verdict, self._headline, code)
+        if self.run is None:
+            return
+        if self._content is not None and self._content["held_back"]:
+            self.show(views.held_back, self._content["held_back"])
+        self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
+        self.run.logger().info("%s ends: %s", self.stage, verdict)
+        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals)
+
+    # inside
+
+    def _may_write(self) -> bool:
+        if self.execute and not self._confirmed:
+            raise Refused("the confirmation cell was not run; run the cells in order.")
+        return self.execute
+
+    def _planned(self, steps: list[str], *, show: bool = True) -> None:
+        self._steps = [*self._steps, *steps]
+        if steps and show:
+            self.show(html.note, "Would " + "; ".join(steps) + ".")
+
+    def _done(self, done: Done, headline: str) -> None:
+        accepted = "".join(f" Accepted: {sentence}." for sentence in self._work.accepted)
+        self._content, self._file, self._headline = done.content, done.path.name, headline + accepted
+        self._alerts = list(done.alerts)
+        self._verdict = done.content["verdict"]
+        self._journals = [done.journal] if done.journal else self._journals
+
+    def _show_banner(self, verdict: str, headline: str, exit_code: int, resume: str | None = "") -> None:
+        open_items = views.alerts(self._alerts) if self._content is not None else ""
+        if resume and self.stage == "03_migrate":
+            open_items = html.note(STAYS)
+        self._banner.show(
+            {
+                "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
+                "text/plain": f"{self.stage}: {verdict}. {headline}",
+                RESULT: {
+                    "stage": self.stage,
+                    "verdict": verdict,
+                    "exit_code": exit_code,
+                    "headline": headline,
+                    "resume": resume,  # its last sentence; None where the same command is not the way on
+                    "run_id": self.run.id if self.run else None,
+                    "file": self._file,
+                    "plan": self._steps,
+                },
+            }
+        )
+
+    def _stopped(self, error: BaseException) -> None:
+        """Shows in the banner why a cell stopped the notebook."""
+        error, resume = explained(error, self.run, self.stage)
+        if isinstance(error, RunbookError):
+            self._show_banner(ended_by(error), str(error), error.exit_code, resume)
+        else:
+            self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", EXIT_BUG)
+        if self.run:
+            self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
+
+
+def _side_name(side: Any) -> str:
+    return side.environment + (f" ({side.region})" if side.region else "")

@@ -1,0 +1,100 @@
+"""What 05_rollback imports: `begin` returns a `RollbackBook`, a book whose run is the one that a checkpoint names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import Refused
+from ..stages.rollback.restore import Restored
+from ..stages.rollback.rollback import Undoing
+from ..stages.rollback.undo import Preview, Undone
+from ..verdict import plural
+from . import display
+from .base_book import BaseBook
+from .progress import telling
+from .steps import Done
+
+STAGE = "05_rollback"
+
+
+def begin(namespace: Mapping[str, Any]) -> "RollbackBook":
+    """The book for 05, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
+
+    Shows the banner. Raises as `book.begin`; Refused where the checkpoint cannot be read.
+    """
+    book = RollbackBook(STAGE)
+    book._open(namespace)
+    return book
+
+
+class RollbackBook(BaseBook):
+    """One execution of 05_rollback."""
+
+    _undoing: Undoing | None = None
+    _restored: Restored | None = None
+
+    def _choose(self, values: dict[str, Any]) -> bool:
+        try:
+            self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters, values["accept_changed"])
+        except Refused:
+            if values["checkpoint"] or self.execute:
+                raise
+            self._headline = "There is nothing to roll back: no run of these parameters has a checkpoint."
+            return False
+        self.run, self.parameters = self._undoing.checkpoint.run, self._undoing.checkpoint.parameters
+        return True
+
+    def preview(self) -> Preview:
+        """The items that the rollback would look at, from the journal alone. Read-only."""
+        if self._undoing is None:
+            return Preview({}, {})
+        self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
+        preview = self._undoing.preview(self._values["delete_tables"], self._values["restore_from"])
+        for entry, number in preview.entries.items() if not self.execute else ():
+            self._planned([f"delete {plural(number, 'item')} of {entry} where unchanged"])
+        for entry, number in preview.unknown.items() if not self.execute else ():
+            unknown = f"{plural(number, 'item')} of {entry} announced without a result"
+            self._planned([f"look up {unknown}, and delete what is there and equal"])
+        return preview
+
+    def undo(self) -> Undone | None:
+        """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
+        if not self._may_write():
+            self._planned([])
+            return None
+        done = self._work.undo(self._undoing)
+        self._done_rollback(done, done.result)
+        return done.result
+
+    def restore(self, undone: Undone | None) -> Restored | None:
+        """Restores what `restore_from` names: into a new table, or, from a restored one, what the target lacks. With execute."""
+        name = self._values["restore_from"]
+        if undone is None or not name:
+            self._planned([self._undoing.wanted(name).plan()] if name and self._undoing else [])
+            return None
+        if display.interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
+            raise Refused("the restore was not confirmed; nothing was restored.")
+        with telling() as tell:
+            done = self._work.restore(self._undoing, undone, self._undoing.wanted(name), tell)
+        self._restored = done.result
+        self._done_rollback(done, undone)
+        return self._restored
+
+    def delete_tables(self, undone: Undone | None) -> list[Any] | None:
+        """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
+        names = self._values["delete_tables"]
+        if undone is None or not names:
+            self._planned([f"delete table {name} when it is empty" for name in names])
+            return None
+        if display.interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
+            raise Refused("the deletion was not confirmed; no table was deleted.")
+        done = self._work.delete_tables(self._undoing, undone, names, self._restored)
+        self._done_rollback(done, undone)
+        return done.result
+
+    def _done_rollback(self, done: Done, undone: Undone) -> None:
+        headline = (
+            f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
+            f"{undone.not_found:,} not found."
+        )
+        self._done(done, headline)
+        self._exit_code = int(any(alert.level for alert in done.alerts))

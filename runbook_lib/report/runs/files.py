@@ -1,0 +1,89 @@
+"""The files of a run, and the command that does what a notebook did, as HTML."""
+
+import json
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ...run.folder import Run
+from ..drawing.html import Html, details, mono, note, number, table, with_code
+
+COMMANDS = {
+    "00_draft": "draft",
+    "01_analyze": "analyze",
+    "02_test": "test",
+    "03_migrate": "migrate",
+    "04_validate": "validate",
+    "05_rollback": "rollback",
+}
+
+
+def files(run: Run) -> Html:
+    """The files in the run's folder, with their meaning."""
+    meaning = {
+        "mapping-draft": "what 00 drafted, with its evidence",
+        "migration-analysis": "what 01 found",
+        "plan": "what 01 saw; 03 compares with it",
+        "migration-checkpoint": "what 05 needs to roll back",
+        "migration-report": "figures of a stage and those before it",
+        "id-map": "old id and new id of every item",
+        "quarantine": "items not written because a value does not fit",
+        "conflicts": "items whose target key another item has",
+        "unrouted": "items that no entry selects",
+        "dangling": "references that name no item",
+        "unreadable": "values at reference paths that cannot be read as ids",
+        "failed": "items that could not be written",
+        "residual-ids": "ids of the source that 04 found in the target",
+        "residual-environment": "places where 04 found the source environment's name",
+        "differences": "first items that 04 found missing, different or extra",
+        "drift": "items that changed on either side since the migration",
+        "restore-conflicts": "items that differ in the restored table",
+        "kept": "items that a rollback left alone",
+        "run.log": "what happened, step by step",
+        "audit": "the chain of hashes that `runbook verify` checks",
+    }
+    rows = []
+    for path in sorted(run.folder.iterdir()):
+        about = next((text for start, text in meaning.items() if path.name.startswith(start)), None)
+        if about and path.is_file():
+            stage = _stage_of(path) if path.name.startswith("migration-checkpoint") else ""
+            rows.append([mono(path.name), with_code(about + stage), number(path.stat().st_size)])
+    return table(["file", "what it is", "bytes"], rows, align="lwr", caption=f"outputs: {run.id}")
+
+
+def _stage_of(checkpoint: Path) -> str:
+    """What a checkpoint rolls back; "" where it cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return {"test": " the tests", "migrate": " the migration"}[json.loads(checkpoint.read_bytes())["stage"]]
+    return ""
+
+
+def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Html:
+    """How to do the same from a terminal."""
+    creating = stage == "02_test" and not values["table"]
+    command = f"runbook {'create-tables' if creating else COMMANDS[stage]}"
+    if stage == "05_rollback":
+        command += " --checkpoint FILE"
+    else:
+        command += f" PARAMS --run-id {run.id}"
+    if stage == "02_test" and values["table"]:
+        command += f" {values['table']} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
+    if values.get("tables"):
+        command += f" --tables {','.join(values['tables'])}"
+    if values.get("retry_failed"):
+        command += " --retry-failed"
+    if values.get("delta"):
+        command += " --delta"
+    if stage == "00_draft":
+        command += f" --pattern {shlex.quote(values['pattern'])}" if values["pattern"] else ""
+        command += f" --items {values['items']}" if values["items"] else ""
+        command += " --force" if values["force"] else ""
+    if values.get("restore_from"):
+        command += f" --restore-from {shlex.quote(values['restore_from'])}"
+    if values.get("delete_tables"):
+        command += f" --delete-tables {','.join(values['delete_tables'])}"
+    if "execute" in values:
+        command += " --execute --confirm ENVIRONMENT"
+    body = note(mono(command)) + (note(f"The figures of this notebook as data: {file}") if file else "")
+    return details("How to do the same from a terminal", body)
