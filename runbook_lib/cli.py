@@ -116,6 +116,12 @@ def _rollback(options: argparse.Namespace) -> int:
     return _finish(options, commands.run_rollback(options))
 
 
+def _iam(options: argparse.Namespace) -> int:
+    from . import commands
+
+    return commands.run_iam(options)
+
+
 def _folder(name: str) -> Callable[[argparse.Namespace], int]:
     def run(options: argparse.Namespace) -> int:
         from . import folder_commands
@@ -232,12 +238,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def stage(name: str, function, summary: str, *, writes: bool) -> argparse.ArgumentParser:
         added = command(name, function, summary)
-        added.add_argument("params", metavar="PARAMS", help="parameters file, such as parameters/env_copy.yaml")
+        _reading(added)
         added.add_argument(
             "--run-id", type=_run_id, metavar="ID", help="the run to start or resume (8 to 64 of a-z, 0-9, -)"
-        )
-        added.add_argument(
-            "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="override a key of PARAMS, dotted"
         )
         if writes:
             _writing(added)
@@ -297,9 +300,21 @@ def _parser() -> argparse.ArgumentParser:
     added = command("repair", _folder("repair"), "keep a damaged journal's records before the first break")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")
+    added = command("iam", _iam, "print the IAM policy with the rights that a stage needs on these tables")
+    _reading(added)
+    added.add_argument("of", metavar="STAGE", help="draft, analyze, test, create-tables, migrate, validate, …")
+    added.add_argument("--side", choices=("source", "target"), help="only what this side's principal needs")
+    added.add_argument("--pattern", default="", metavar="P", help="of draft: how names are built")
     command("demo", _demo, "run four migrations of made-up data in an embedded DynamoDB")
     command("lab", _lab, "open JupyterLab on the same made-up data")
     return parser
+
+
+def _reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("params", metavar="PARAMS", help="parameters file, such as parameters/env_copy.yaml")
+    parser.add_argument(
+        "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="override a key of PARAMS, dotted"
+    )
 
 
 def _writing(parser: argparse.ArgumentParser) -> None:

@@ -1,15 +1,21 @@
 """What the commands that execute notebooks have in common: parameters, run, confirmation, papermill."""
 
 import argparse
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from .dynamo.session import check_endpoints, place_of
 from .errors import Refused
 from .journal.checkpoint import read_checkpoint
 from .mapping.file.load import load_mapping
 from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
+from .process import visible
 from .run.folder import Run
+from .stages import policy
+from .stages.draft.tables import wildcard
 from .stages.execution import resumable, resume_hint
 from .stages.selection import DRAFT, mapping_for, select_run
 from .verdict import ROLLED_BACK
@@ -76,6 +82,24 @@ def run_rollback(options: argparse.Namespace) -> Execution:
     }
     options.outputs, options.run_id = str(checkpoint.run.folder.parent), checkpoint.run.id
     return _execute(options, "05_rollback", checkpoint.run, checkpoint.parameters, own)
+
+
+def run_iam(options: argparse.Namespace) -> int:
+    """The policy document of a stage on stdout, what it cannot say on stderr. Reads files; asks STS for undeclared accounts."""
+    sides = policy.sides_of(options.of, options.side)
+    parameters = load_parameters(options.params, override(options.set))
+    drafts = options.of == "draft"
+    if options.pattern and not drafts:
+        raise Refused("--pattern belongs to the stage draft; the other stages take their tables from the mapping.")
+    mapping = mapping_for(DRAFT if drafts else options.of, parameters)
+    check_endpoints(parameters.source, parameters.target)
+    places = {side: place_of(getattr(parameters, side), side) for side in sides}
+    drafted = wildcard(parameters, options.pattern) if drafts else ""
+    found = policy.policy_of(options.of, parameters, mapping, places, side=options.side, drafted=drafted)
+    print(json.dumps(found.document, indent=2))
+    for note in found.notes:
+        print(visible(note), file=sys.stderr)
+    return 0
 
 
 def _select(

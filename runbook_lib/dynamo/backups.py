@@ -12,6 +12,7 @@ from functools import partial
 
 from ..errors import DynamoError, Interrupted
 from . import tables
+from .errors import table_name
 from .session import Connection
 from .tables import Table
 
@@ -22,6 +23,7 @@ BUSY = frozenset(
     "LimitExceededException ContinuousBackupsUnavailableException TableInUseException BackupInUseException "
     "ResourceInUseException".split()
 )
+KEPT = 231  # characters of a table's name in that of a restored one
 LOOK = 30.0  # seconds between two words about a table that is being restored
 
 
@@ -41,6 +43,11 @@ class Backup:
     arn: str
     status: str  # CREATING, AVAILABLE or DELETED
     items: int
+
+
+def restored_name(table: str, end: str) -> str:
+    """The name of a table that `table`, by name or ARN, is restored into; `end` tells one restore from another."""
+    return f"{table_name(table)[:KEPT]}-restored-{end}"
 
 
 def recovery(connection: Connection, table: str, otherwise: str = "") -> Recovery:

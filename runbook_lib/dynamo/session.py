@@ -6,18 +6,17 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any
-from urllib.parse import urlsplit
+from functools import partial
+from typing import Any, NamedTuple
 
 from ..errors import Interrupted, Refused, RunbookError
 from ..parameters import LOGIN, Side, has_login
 from ..yaml_files import shown
+from .aws.mfa import mention_codes, wants_code
+from .aws.partitions import is_aws, partition_of
 from .items import Wire
 from .rate_limiter import RateLimiter
 
-# A host name before its partition's end.
-_SERVICE = re.compile(r"(.+\.)?(dynamodb|ddb|sts)(-fips)?(\.[a-z]+(-[a-z]+)+-\d+)?(\.vpce)?")
 CACHE = "~/.aws/cli/cache"  # the AWS CLI's, of sessions of assumed roles
 SESSION_NAME = 64  # characters, at most, of a role session's name
 _MEND = "set AWS_PROFILE, the side's `profile`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -59,27 +58,8 @@ def connect(
     Raises Refused: no credentials, no region, an unknown profile, a role that cannot be assumed, a declared account that
     STS does not confirm, a profile that wants an MFA code (`sign_in` asks for it).
     """
-    from botocore.config import Config
-
     with _refusals(label):
-        login = Login(
-            label, side.profile, side.region, role_arn or side.role_arn, external_id=side.external_id, run_id=run_id
-        )
-        client = login.session.create_client(
-            "dynamodb",
-            region_name=login.region,
-            endpoint_url=side.endpoint_url,
-            config=Config(
-                retries={"mode": "standard", "max_attempts": 5},
-                user_agent_extra="runbook",
-                connect_timeout=5,
-                read_timeout=30,
-                max_pool_connections=workers,
-                # The data path has one endpoint. With "required", botocore refuses every call of one that has no account.
-                account_id_endpoint_mode="disabled",
-            ),
-        )
-        login.use_endpoint(client.meta.endpoint_url, given=bool(side.endpoint_url))
+        login, client = _log_in(side, label, workers, role_arn or side.role_arn, run_id)
         login.check(side.account)
     open_wire = partial(
         Wire,
@@ -96,38 +76,75 @@ def connect(
     return Connection(label, side.environment, *place, wire, client, open_wire, limiter, login.who)
 
 
+class Place(NamedTuple):
+    """Where a side's tables are, as their ARNs say it."""
+
+    partition: str
+    region: str
+    account: str | None  # None: nobody says it
+
+
+def place_of(side: Side, label: str) -> Place:
+    """Return where the side's tables are: the account as declared, else of the side's role, else as STS tells it. Read-only.
+
+    Asks STS as `connect` does, and nobody for a code. Raises Refused without a region, or for an unknown profile.
+    """
+    with _refusals(label):
+        region = _region(label, _session(label, side.profile, side.region))
+    account = side.account or next(filter(None, map(_account_of, (side.role_arn, _eraser(side)))), None)
+    if account is None and not side.role_arn:
+        with suppress(RunbookError), _refusals(label):  # without credentials there is nobody to ask
+            login, _ = _log_in(side, label, 1, None, "")
+            login.check(None)
+            account = login.account
+    return Place(partition_of(region), region, account)
+
+
+def _account_of(role_arn: str | None) -> str | None:
+    found = re.fullmatch(r"arn:[^:]+:iam::(\d+):role/.+", role_arn or "")
+    return found and found[1]
+
+
+def _eraser(side: Side) -> str | None:
+    """The role that deletes in the same account, of the target."""
+    return getattr(side, "rollback_role_arn", None)
+
+
+def _log_in(side: Side, label: str, workers: int, role_arn: str | None, run_id: str) -> tuple["Login", Any]:
+    """The side's credentials, and boto3's client for DynamoDB. Raises Refused, or what botocore raises."""
+    from botocore.config import Config
+
+    login = Login(label, side.profile, side.region, role_arn, external_id=side.external_id, run_id=run_id)
+    client = login.session.create_client(
+        "dynamodb",
+        region_name=login.region,
+        endpoint_url=side.endpoint_url,
+        config=Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            user_agent_extra="runbook",
+            connect_timeout=5,
+            read_timeout=30,
+            max_pool_connections=workers,
+            # The data path has one endpoint. With "required", botocore refuses every call of one that has no account.
+            account_id_endpoint_mode="disabled",
+        ),
+    )
+    login.use_endpoint(client.meta.endpoint_url, given=bool(side.endpoint_url))
+    return login, client
+
+
 def sign_in(side: Side, label: str, ask: Callable[[str], str] | None) -> None:
     """Asks for the MFA code that the side's profile wants, if it wants one, and keeps the session that it gives.
 
     Where the AWS CLI keeps such sessions, so that each asks only when the other's has expired. `ask` puts a question to a
     person; "" is no answer. Raises Refused: there is nobody to ask, or STS does not take the code.
     """
-    if not _mention_codes():  # most users: no need to load botocore
+    if not mention_codes():  # most users: no need to load botocore
         return
     with _refusals(label):
         session = _session(label, side.profile, side.region, ask)
-        if _wants_code(session) and (keys := _had(label, session.get_credentials)):
+        if wants_code(session) and (keys := _had(label, session.get_credentials)):
             _had(label, keys.get_frozen_credentials)
-
-
-def is_aws(endpoint_url: str) -> bool:
-    """Return whether the endpoint is AWS's own, in any partition, by any way: dual stack, FIPS, VPC endpoint, account.
-
-    Customers have machines and load balancers whose names end like that, too: a name must be of DynamoDB or STS.
-    """
-    host = (urlsplit(endpoint_url).hostname or "").rstrip(".")
-    return any(host.endswith(end) and _SERVICE.fullmatch(host.removesuffix(end)) for end in _ends())
-
-
-@cache
-def _ends() -> frozenset[str]:
-    """How the names of AWS's hosts end, by botocore's data on partitions."""
-    from botocore.loaders import create_loader
-
-    outputs = [one["outputs"] for one in create_loader().load_data("partitions")["partitions"]]
-    return frozenset(
-        f".{one[name]}" for one in outputs for name in ("dnsSuffix", "dualStackDnsSuffix") if one.get(name)
-    )
 
 
 def check_endpoints(*sides: Side) -> None:
@@ -165,9 +182,7 @@ class Login:
         self._checked: str | None = None  # the access key whose account is known to be right
         self.account: str | None = None
         self.session = self._load()
-        self.region = self.session.get_config_variable("region")
-        if not self.region:
-            raise Refused(f"{label}: no region; set {label}.region in the parameters, or AWS_REGION.")
+        self.region = _region(label, self.session)
         self._credentials = _had(label, self.session.get_credentials)
         if self._credentials is None:
             raise Refused(f"{label}: no AWS credentials were found; {_MEND}.")
@@ -318,7 +333,7 @@ def _session(label: str, profile: str | None, region: str | None, ask: Callable[
         raise Refused(f"endpoint_url in the AWS configuration file contains {LOGIN}.")
     if region := region or os.environ.get("AWS_REGION"):
         session.set_config_variable("region", region)
-    if _wants_code(session):
+    if wants_code(session):
         name = session.get_config_variable("profile") or "default"
 
         def prompt(question: str) -> str:
@@ -336,25 +351,10 @@ def _session(label: str, profile: str | None, region: str | None, ask: Callable[
     return session
 
 
-def _wants_code(session: Any) -> bool:
-    """Whether the session's profile, or one that it takes its credentials from, names an MFA device."""
-    profiles = dict(session.full_config.get("profiles", {}))
-    name = session.get_config_variable("profile") or "default"
-    while about := profiles.pop(name, None):  # once each: a profile may name itself
-        if "mfa_serial" in about:
-            return True
-        name = about.get("source_profile")
-    return False
-
-
-def _mention_codes() -> bool:
-    """Whether the AWS configuration names an MFA device anywhere."""
-    places = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
-    for variable, default in places.items():
-        with suppress(OSError), open(os.path.expanduser(os.environ.get(variable) or default), "rb") as file:
-            if b"mfa_serial" in file.read():
-                return True
-    return False
+def _region(label: str, session: Any) -> str:
+    if region := session.get_config_variable("region"):
+        return region
+    raise Refused(f"{label}: no region; set {label}.region in the parameters, or AWS_REGION.")
 
 
 def _had(label: str, get: Callable[[], Any]) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 from ..errors import Again, Denied, DynamoError, Interrupted, NotAvailable, Refused
 from ..mapping.create import Create
 from . import errors as faults
+from .aws.partitions import is_aws
 from .errors import note_active
-from .session import Connection, is_aws
+from .session import Connection
 from .structure.creation import create_request, planned
 from .structure.description import Table, as_json, table_of
 from .structure.differences import lacking, sentence

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from ..dynamo.aws.partitions import is_aws
 from ..dynamo.errors import table_name
-from ..dynamo.session import Connection, is_aws, sign_in
+from ..dynamo.session import Connection, sign_in
 from ..dynamo.structure.description import Table
 from ..errors import Refused
 from ..mapping.model import Entry

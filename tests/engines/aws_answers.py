@@ -49,37 +49,52 @@ SLOW = {
 }
 
 
-def iam(proxy: Any, policy: Any, role: str = "runbook", session: str = "runbook") -> Callable:
-    """Only what a policy allows: a document or its statements, read at each request. Conditions and Not… are not known."""
+def iam(proxy: Any, policy: Any, role: str = "runbook", session: str = "runbook", account: str = ACCOUNT) -> Callable:
+    """Only what a policy allows: a document or its statements, read at each request. Conditions and Not… are not known.
 
-    def denied(action: str, resource: str) -> str | None:
-        effects = {
-            statement["Effect"]
-            for statement in (policy["Statement"] if isinstance(policy, dict) else policy)
+    `{"AccessKeys": {key: policy}}` has one for each access key. `proxy.used` gets pairs: the action that a request needed,
+    and the Sid of each statement that allowed it; `proxy.denied` the sentences of what was refused.
+    """
+    proxy.used, proxy.denied = set(), []
+
+    def of(call: Call) -> list:
+        document = policy["AccessKeys"][call.access_key()] if "AccessKeys" in policy else policy
+        return document["Statement"] if isinstance(document, dict) else document
+
+    def denied(call: Call, action: str, resource: str) -> str | None:
+        fitting = [
+            statement
+            for statement in of(call)
             if any(fnmatchcase(action.lower(), one.lower()) for one in listed(statement["Action"]))
             and any(fnmatchcase(resource, one) for one in listed(statement["Resource"]))
-        }
+        ]
+        effects = {statement["Effect"] for statement in fitting}
         if effects == {"Allow"}:
+            with proxy.lock:
+                proxy.used |= {(action, statement.get("Sid", "")) for statement in fitting}
             return None
         proxy.met("iam")
         why = "with an explicit deny in an identity-based policy"
         why = why if effects else f"because no identity-based policy allows the {action} action"
-        user = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}"
-        return f"User: {user} is not authorized to perform: {action} on resource: {resource} {why}"
+        user = f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
+        proxy.denied.append(f"User: {user} is not authorized to perform: {action} on resource: {resource} {why}")
+        return proxy.denied[-1]
 
     def statement(call: Call, place: Place) -> dict | None:
-        sentence = denied(f"dynamodb:PartiQL{place.verb.title()}", call.arn(place.table, place.index))
+        sentence = denied(call, f"dynamodb:PartiQL{place.verb.title()}", call.arn(place.table, place.index, account))
         return sentence and failed("AccessDenied", sentence)
 
     def on(call: Call, go: Go) -> Reply:
         if call.operation == BATCH:
             return but(call, go, partial(statement, call))
-        resources = {call.arn(place.table, place.index) for place in call.places()}
-        resources |= {call.arn(call.body[n]) for n in ("SourceTableName", "TargetTableName") if n in call.body}
+        resources = {call.arn(place.table, place.index, account) for place in call.places()}
+        resources |= {
+            call.arn(call.body[n], account=account) for n in ("SourceTableName", "TargetTableName") if n in call.body
+        }
         resources |= {call.body[n] for n in ("ResourceArn", "TableArn", "BackupArn") if n in call.body}
         for action in [call.operation] + ["TagResource"] * bool(call.body.get("Tags")):
-            for resource in sorted(resources) or [call.arn("*")]:
-                if sentence := denied(f"dynamodb:{action}", resource):
+            for resource in sorted(resources) or [call.arn("*", account=account)]:
+                if sentence := denied(call, f"dynamodb:{action}", resource):
                     return refusal("AccessDeniedException", None, CORAL, Message=sentence)
         return go(call)
 

@@ -29,11 +29,15 @@ class Call:
     body: dict[str, Any]
     headers: dict[str, str]
 
-    def arn(self, table: str, index: str | None = None) -> str:
+    def access_key(self) -> str:
+        """Whose signature it has."""
+        return re.search(r"Credential=([^/]*)/", self.headers["authorization"])[1]
+
+    def arn(self, table: str, index: str | None = None, account: str = ACCOUNT) -> str:
         """The ARN of a table or index, of the region that the request is signed for."""
         scope = re.search(r"Credential=[^/]*/\d+/([^/]+)/", self.headers.get("authorization", ""))
         end = f"/index/{index}" if index else ""
-        return f"arn:aws:dynamodb:{scope[1] if scope else 'us-east-1'}:{ACCOUNT}:table/{table}{end}"
+        return f"arn:aws:dynamodb:{scope[1] if scope else 'us-east-1'}:{account}:table/{table}{end}"
 
     def places(self) -> Iterator["Place"]:
         """Every table, index or item that the request names, in its order."""

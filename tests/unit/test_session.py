@@ -23,6 +23,7 @@ from botocore.session import Session
 from botocore.utils import ContainerMetadataFetcher
 
 from runbook_lib.dynamo import session
+from runbook_lib.dynamo.aws import mfa, partitions
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.walk import guard
 
@@ -167,7 +168,7 @@ def test_a_missing_ca_bundle_is_refused(monkeypatch):
 )
 def test_is_aws(url, aws):
     """By botocore's partitions and the service before their ends; not by what else stands in the name."""
-    assert session.is_aws(url) is aws
+    assert partitions.is_aws(url) is aws
 
 
 PARTITIONS = ("aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc")
@@ -176,9 +177,9 @@ PARTITIONS = ("aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e"
 def test_every_partition_of_botocore_is_aws():
     """Whatever endpoint botocore makes for DynamoDB in any region: standard, FIPS, dual stack, of an account, of a VPC."""
     loader, made = create_loader(), defaultdict(set)
-    partitions = loader.load_data("partitions")
-    of = EndpointProvider(loader.load_service_model("dynamodb", "endpoint-rule-set-1"), partitions).resolve_endpoint
-    for partition in partitions["partitions"]:
+    known = loader.load_data("partitions")
+    of = EndpointProvider(loader.load_service_model("dynamodb", "endpoint-rule-set-1"), known).resolve_endpoint
+    for partition in known["partitions"]:
         for region in partition["regions"]:
             if region.endswith("-global"):  # stands for services without regions
                 continue
@@ -190,8 +191,8 @@ def test_every_partition_of_botocore_is_aws():
     assert {name: urls for name, urls in made.items() if len(urls) < 5} == {}
     assert "https://111111111111.ddb.us-gov-west-1.api.aws" in made["aws-us-gov"]
     every = set().union(*made.values())
-    assert [url for url in sorted(every) if not session.is_aws(url)] == []
-    assert [url for url in sorted(every) if session.is_aws(url + ".example.org")] == []
+    assert [url for url in sorted(every) if not partitions.is_aws(url)] == []
+    assert [url for url in sorted(every) if partitions.is_aws(url + ".example.org")] == []
 
 
 @pytest.mark.parametrize("mode", ["required", "preferred"])
@@ -458,7 +459,7 @@ def test_no_code_is_refused(sts, careful, monkeypatch, capsys):
 def test_a_profile_that_names_itself_is_looked_at_once(configure):
     """A role in an account of the keys beside it; without a device it wants no code."""
     configure(f"[profile work]\naws_access_key_id=k\naws_secret_access_key=s\nrole_arn={ROLE}\nsource_profile=work\n")
-    assert not session._wants_code(Session(profile="work"))
+    assert not mfa.wants_code(Session(profile="work"))
 
 
 def test_nobody_to_ask_is_refused(sts, careful):

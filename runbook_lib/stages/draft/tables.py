@@ -47,6 +47,15 @@ def find_names(source: Connection, parameters: Parameters, pattern: str) -> Name
     return _derived(found, side.environment)
 
 
+def wildcard(parameters: Parameters, pattern: str) -> str:
+    """The name, `*` for what varies in it, of the tables that `find_names` may find. Raises Refused as that does. Pure."""
+    side = parameters.source
+    if not pattern:
+        return f"*{side.environment}*"
+    parts = ("*" if isinstance(part, templates.Hole) and part.name == "table" else part for part in _parsed(pattern))
+    return "".join(_value(part, side, pattern) if isinstance(part, templates.Hole) else part for part in parts)
+
+
 def _by_pattern(source: Connection, parameters: Parameters, pattern: str, own: str | None) -> Names:
     matching = _regex(pattern, parameters.source)
     target = pattern.replace("{source.", "{target.")

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...dynamo import backups, tables
+from ...dynamo.aws.partitions import is_aws
 from ...dynamo.errors import MaybeOurs, table_name
-from ...dynamo.session import Connection, is_aws
+from ...dynamo.session import Connection
 from ...errors import DynamoError, Interrupted, Refused
 from ...journal.checkpoint import Checkpoint
 from ...journal.listings import entry_of, write_listing
@@ -33,7 +34,6 @@ START_DEADLINE = 300.0  # seconds for DynamoDB to accept a restore
 DEADLINE = 43_200.0  # seconds for a restored table to become active; DynamoDB needs minutes to many hours
 CONFLICTS = "restore-conflicts"
 BATCH = 100
-KEPT = 231  # characters of a table's name in that of a restored one
 NAMED = 5  # attributes that a listing names
 _ARN = re.compile(r"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/([^/]+)/backup/[^/]+")
 _RESTORED = re.compile(r"(.+)-restored-\d{14}")
@@ -95,7 +95,7 @@ def wanted(text: str, checkpoint: Checkpoint) -> Wanted:
         match = _RESTORED.fullmatch(backup)
         # The name of a restored table holds only the beginning of a long one.
         known = {about["target"] for about in checkpoint.entries.values()}
-        meant = [name for name in known if match and table_name(name)[:KEPT] == match[1]]
+        meant = [name for name in known if match and table_name(name)[: backups.KEPT] == match[1]]
         if match is None or len(meant) > 1:
             raise Refused(f"{text}: its name does not say which table it was restored from; write '{text}>TABLE'.")
         table = meant[0] if meant else match[1]
@@ -200,7 +200,7 @@ def _begun(stage: Stage, found: Wanted, target: Connection) -> str | None:
 def _new_name(table: str, target: Connection) -> str:
     """`<table>-restored-<time>`, a name that no table has."""
     while True:
-        name = f"{table_name(table)[:KEPT]}-restored-{now():%Y%m%d%H%M%S}"
+        name = backups.restored_name(table, f"{now():%Y%m%d%H%M%S}")
         if tables.describe(target, name) is None:
             return name
 

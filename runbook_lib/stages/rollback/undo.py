@@ -318,7 +318,7 @@ class _UndoFile:
 
     def _exists(self, table: str) -> bool:
         try:
-            self._wire.scan_page(table, limit=1)
+            self._wire.call("DescribeTable", {"TableName": table})
         except DynamoError as problem:
             if not problem.not_found:
                 raise
