@@ -88,7 +88,9 @@ class Yard:
         self.proxy.used.clear()
         step()
         assert self.proxy.denied == [], stages
-        for action, sid in self.proxy.used:
+        for action, sid in (
+            self.proxy.used if len(stages) == 1 else ()
+        ):  # else the other one's policy may have allowed it
             stage, kind = sid.split()
             self.used[stage].add((kind, action.removeprefix("dynamodb:")))
 

@@ -1,5 +1,6 @@
 """What a command says of a run that ended badly: why, and what a rollback would do."""
 
+import json
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import pytest
 from aws_shaped import Proxy
 from support_crashes import KILLED, in_child
 from support_notebooks import run
+from support_wire import reply
 
 from runbook_lib import failpoints
 from runbook_lib.cli import main
@@ -15,24 +17,40 @@ from runbook_lib.cli import main
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
-def test_a_failure_whose_undo_failed_too_is_said_on_the_terminal(shop, capsys, monkeypatch):
-    """What is denied on which table to whom, and the command that takes the inserts back, as it must be typed."""
+ROLE = "arn:aws:iam::123456789012:role/eraser"
+
+
+class WithoutRoles(Proxy):
+    """Nobody may assume a role."""
+
+    def answer(self, headers, raw):
+        if b"Action=AssumeRole" in raw:
+            content = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+            return reply(None, 403, raw=content)
+        return super().answer(headers, raw)
+
+
+@pytest.mark.parametrize("role", ["", ROLE])
+def test_a_failure_that_may_not_be_undone_is_said_on_the_terminal(shop, capsys, monkeypatch, role):
+    """With the policy of `migrate` alone: what is missing, and the command that takes the inserts back, as it must be typed."""
     target, engine = f"{shop.name}prod", os.environ["AWS_ENDPOINT_URL"]
     run(shop, capsys, "create-tables", "--execute", "--confirm", target)
-    lacks = [
-        (["dynamodb:PutItem", "dynamodb:PartiQLInsert"], f"*:table/Orders-{target}"),
-        (["dynamodb:DeleteItem"], "*"),
-    ]
-    policy = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
-    policy += [{"Effect": "Deny", "Action": actions, "Resource": where} for actions, where in lacks]
-    proxy = Proxy(engine, iam={"policy": policy, "role": "mover"})
+    given = ["-p", f"target.rollback_role_arn={role}", "-p", "target.backup=waived"]
+    assert main(["iam", str(shop.params), "migrate", *given]) == 0
+    said = capsys.readouterr()
+    assert ("The automatic undo also needs the policy of `rollback`" in said.err) is (role == "")
+    lacks = ["dynamodb:PutItem", "dynamodb:PartiQLInsert"], f"*:table/Orders-{target}"
+    policy = json.loads(said.out)["Statement"] + [{"Effect": "Deny", "Action": lacks[0], "Resource": lacks[1]}]
+    proxy = WithoutRoles(engine, iam={"policy": policy, "role": "mover"})
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    words = ["--execute", "--confirm", target, "--outputs", str(shop.outputs), "--run-id", "the-only-run"]
+    words = [*given, "--execute", "--confirm", target, "--outputs", str(shop.outputs), "--run-id", "the-only-run"]
     assert main(["migrate", str(shop.params), *words]) == 1
     headline = capsys.readouterr().out.splitlines()[0]
     assert headline.startswith("03_migrate: FAIL. 6 of 26 items inserted, 0 already there. Failed: Orders: ")
-    for action, table in (("PutItem", "Orders"), ("DeleteItem", "Customers")):
-        assert re.search(rf"allow dynamodb:{action} on \S*{table}-{target} for \S*assumed-role/mover", headline)
+    assert re.search(rf"allow dynamodb:PutItem on \S*Orders-{target} for \S*assumed-role/mover", headline)
+    eraser = "target: AssumeRole was refused .AccessDenied.; check the role"
+    undo = eraser if role else rf"allow dynamodb:DeleteItem on \S*Customers-{target} for \S*assumed-role/mover"
+    assert re.search(undo, headline)
     command = headline.rpartition(" Then take it back with: runbook ")[2]
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine)
     proxy.close()

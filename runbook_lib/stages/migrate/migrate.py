@@ -160,8 +160,8 @@ def _take_back(stage: Stage, plan: Plan, path: Path, failure: str) -> tuple[str,
     rest = shlex.join(["runbook", "rollback", "--checkpoint", str(path), *confirmed])
     try:
         return failure, undo(checkpoint_of(stage, plan))
-    except (Interrupted, KeyboardInterrupt, DynamoError) as problem:
-        if isinstance(problem, DynamoError) and problem.denied:
+    except (Interrupted, KeyboardInterrupt, DynamoError, Refused) as problem:
+        if isinstance(problem, Refused) or (isinstance(problem, DynamoError) and problem.denied):
             return f"{failure} What was inserted is still there: {problem} Then take it back with: {rest}", None
         raise Interrupted(
             f"the migration failed, and its rollback was interrupted ({problem or 'by hand'})",
