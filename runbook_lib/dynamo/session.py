@@ -87,10 +87,10 @@ class Place(NamedTuple):
 def place_of(side: Side, label: str) -> Place:
     """Return where the side's tables are: the account as declared, else of the side's role, else as STS tells it. Read-only.
 
-    Asks STS as `connect` does, and nobody for a code. Raises Refused without a region, or for an unknown profile.
+    Asks STS as `connect` does, where it has to, and nobody for a code. Raises Refused without a region.
     """
     with _refusals(label):
-        region = _region(label, _session(label, side.profile, side.region))
+        region = side.region or _region(label, _session(label, side.profile, None))
     account = side.account or next(filter(None, map(_account_of, (side.role_arn, _eraser(side)))), None)
     if account is None and not side.role_arn:
         with suppress(RunbookError), _refusals(label):  # without credentials there is nobody to ask

@@ -67,7 +67,7 @@ IN_BUCKET = When("with `limits.journal` in S3", lambda given, _: (given.limits.j
 CALLS_STS = Right(CALLER, "sts:GetCallerIdentity")
 SETTINGS = "DescribeTimeToLive DescribeContinuousBackups"
 BACKS_UP = (
-    Right(TARGET, "DescribeContinuousBackups CreateBackup", BACKED_UP),
+    Right(TARGET, "CreateBackup", BACKED_UP),
     Right(BACKUP, "DescribeBackup", BACKED_UP),
 )
 LEASES = Right(LEASE, "DescribeTable GetItem PutItem", LEASED)
@@ -92,7 +92,7 @@ LOOKS = Right(TARGET, "Scan")  # whether a table is empty
 MIGRATES = (
     *INSERTS,
     Right(SOURCE, SETTINGS),  # to compare with what 01 saw
-    Right(TARGET, SETTINGS),
+    Right(TARGET, SETTINGS),  # and to know which tables need a backup
     *BACKS_UP,
     *KEEPS_JOURNAL,
 )
