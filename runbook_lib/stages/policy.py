@@ -20,10 +20,8 @@ from .rights import STAGES, Right
 SIDES = ("source", "target")
 VERSION = "2012-10-17"  # of IAM's policy language
 NO_ACCOUNT = "ACCOUNT_ID"
-MANAGED, INLINE = (
-    6_144,
-    10_240,
-)  # characters of a managed policy, and of all inline policies of a role, without white space
+# IAM's limits in characters, which do not count white space: of a managed policy, and of all inline policies of a role.
+MANAGED, INLINE = 6_144, 10_240
 _OF_SOURCE, _OF_BOTH = (rights.SOURCE, rights.LIST), (rights.CALLER,)
 _ANY = (rights.LIST, rights.CALLER)  # DynamoDB and STS know no resource for these
 
@@ -59,12 +57,12 @@ def policy_of(
     places: Names[str, Place],
     *,
     side: str | None = None,
-    drafted: str = "*",
+    drafted: str = "",
 ) -> Policy:
     """Return the policy of a stage, for one side's principal or (None) for one that works on both.
 
-    `places` says where each side's tables are. `drafted` is the name, with wildcards, of the tables that a draft reads;
-    its mapping has no entries yet. Raises Refused where the stage asks nothing of the side.
+    `places` says where each side's tables are. `drafted` is the name, with wildcards, of the tables that a draft reads:
+    it has no mapping yet. Raises Refused where the stage asks nothing of the side.
     """
     asked = sides_of(stage, side)
     made = _Maker(parameters, mapping, places, drafted)
@@ -109,11 +107,10 @@ class _Maker:
             rights.RESTORED: lambda entry: [self._table("target", restored_name(entry.target, "*"))],
         }
         if resources := kinds.get(right.on):
+            if self._drafted:
+                return {self._table("source", self._drafted)}
             chosen = [entry for entry in self._entries if right.when is None or right.when.holds(given, entry)]
-            drafted = right.on == rights.SOURCE and not self._entries
-            return {one for e in chosen for one in resources(e)} | (
-                {self._table("source", self._drafted)} if drafted else set()
-            )
+            return {one for entry in chosen for one in resources(entry)}
         if right.when is not None and not right.when.holds(given, None):
             return set()
         if right.on in _ANY:
@@ -170,7 +167,9 @@ def _notes(stage: str, parameters: Parameters, places: Names[str, Place], used: 
         profile, role = who[label]
         if role:
             by = f"profile {profile}" if profile else "the credentials that boto3 finds"
-            found.append(f"The {label}'s policy is for {role}; {by} also need sts:AssumeRole on it.")
+            found.append(
+                f"The {label}'s policy is for {role}. To assume it is a right of its own, sts:AssumeRole, for {by}."
+            )
     if "target" in used:
         found += _of_target(stage, parameters)
     return found
@@ -180,7 +179,8 @@ def _of_target(stage: str, parameters: Parameters) -> list[str]:
     target, found = parameters.target, []
     eraser = target.rollback_role_arn
     if eraser and stage in ("test", "migrate", "delta"):
-        found.append(f"{eraser} does what deletes: give it the policy of `rollback`.")
+        assumed = " The credentials behind it need sts:AssumeRole on both roles." if target.role_arn else ""
+        found.append(f"{eraser} does what deletes: give it the policy of `rollback`.{assumed}")
     elif stage == "migrate":
         found.append(
             "The automatic undo also needs the policy of `rollback`. Without it, a migration that fails leaves its items, "

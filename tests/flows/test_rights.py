@@ -76,7 +76,7 @@ class Yard:
         given = self.flow.parameters
         mapping = Mapping("", {}, False, "") if stage == "draft" else load_mapping(given)
         places = {one: place_of(getattr(given, one), one) for one in policy.sides_of(stage, side)}
-        drafted = wildcard(given, pattern)
+        drafted = wildcard(given, pattern) if stage == "draft" else ""
         return policy.policy_of(stage, given, mapping, places, side=side, drafted=drafted).document
 
     def run(self, stages, step, pattern=""):
