@@ -287,6 +287,9 @@ def _parser() -> argparse.ArgumentParser:
     _writing(added)
     added = command("status", _folder("status"), "show what a run is doing or did; without RUN_ID list all runs")
     added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run's ID")
+    added.add_argument(
+        "--watch", action="store_true", help="a line at once and every 2 seconds while the run is at work"
+    )
     added = command("stop", _folder("stop"), "ask a run to stop after its current page; you can resume it", "pause")
     added.add_argument("of", metavar="RUN_ID", help="the run to stop")
     added = command("tune", _folder("tune"), "change the limits of a running migration or validation")

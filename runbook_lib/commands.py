@@ -13,6 +13,7 @@ from .mapping.file.load import load_mapping
 from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .process import visible
+from .report.runs.terminal import following
 from .run.folder import Run
 from .stages import policy
 from .stages.draft.tables import wildcard
@@ -158,7 +159,7 @@ def _execute(
         "outputs": str(run.folder.parent),
     }
     with resumable(run, resume_hint(run, stage)), run.saving():
-        return execute(stage, run, {**common, **own})
+        return execute(stage, run, {**common, **own}, following)
 
 
 def override(settings: list[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import time
+from pathlib import Path
 
 from .commands import override
 from .errors import Refused
@@ -9,13 +11,19 @@ from .journal.audit import verify
 from .journal.repair import examine, repair
 from .parameters import outputs_folder
 from .process import visible
-from .report.runs.status import status, status_of_all
-from .run.folder import check_run_id, open_run
+from .report.runs.progress import line
+from .report.runs.status import figures, status, status_of_all, watch
+from .run.folder import Run, check_run_id, open_run, runs
+from .run.progress_file import StageProgress, at_work
 from .walk.control import request_stop, request_tuning
+
+WATCH_EVERY = 2.0  # seconds between two lines of `status --watch`
 
 
 def run_status(options: argparse.Namespace) -> int:
     outputs = outputs_folder(options.outputs)
+    if options.watch:
+        return _watch(options, outputs)
     if options.of:
         found = status(open_run(outputs, check_run_id(options.of)))
         print(json.dumps(found.as_json()) if options.json else found.text())
@@ -25,6 +33,29 @@ def run_status(options: argparse.Namespace) -> int:
         print(json.dumps({"runs": [one.as_json() for one in found]}))
     else:
         print("\n".join(one.text().splitlines()[0] for one in found) or f"No runs in {outputs}.")
+    return 0
+
+
+def _watch(options: argparse.Namespace, outputs: Path) -> int:
+    """Prints a line at once and every WATCH_EVERY seconds until nothing goes on in the run, then how it stands."""
+    if options.of:
+        chosen = [open_run(outputs, check_run_id(options.of))]
+    elif not (chosen := [run for run in runs(outputs) if at_work(run) or run.holder()]):
+        raise Refused(f"nothing is at work on a run in {outputs}; `runbook status` lists the runs there.")
+
+    def tell(run: Run, now: StageProgress) -> None:
+        if options.json:
+            print(json.dumps({"run_id": run.id, "progress": figures(now)}), flush=True)
+        else:
+            print(f"{run.id} {line(now)}" if len(chosen) > 1 else line(now), flush=True)
+
+    try:
+        watch(chosen, tell, lambda: time.sleep(WATCH_EVERY))
+        for run in chosen:
+            found = status(run)
+            print(json.dumps(found.as_json()) if options.json else found.text(), flush=True)
+    except KeyboardInterrupt:  # whoever watches has seen enough; the run goes on
+        pass
     return 0
 
 

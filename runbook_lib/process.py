@@ -152,16 +152,21 @@ class _Outliving:
     It escapes what does not print, except line breaks: whoever prints a line sees to those in it, with `visible`.
     """
 
-    def __init__(self, stream: TextIO):
-        self._stream, self.problem = stream, None  # `problem`: why something was lost that somebody may still wait for
+    def __init__(self, stream: TextIO, *, escaping: bool = True):
+        self._stream, self._escaping = stream, escaping
+        self.problem: OSError | None = None  # why something was lost that somebody may still wait for
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         """Writes text; gives its length."""
-        self._do(self._stream.write, visible(text, "\n\t"))
+        self._do(self._stream.write, visible(text, "\n\t") if self._escaping else text)
         return len(text)
+
+    def steering(self) -> "_Outliving":
+        """The same stream for a display that steers the terminal: it escapes nothing, so that display sees to all names."""
+        return _Outliving(self._stream, escaping=False)
 
     def flush(self) -> None:
         """Writes what was held back."""

@@ -88,7 +88,7 @@ class Flow:
             steps = Steps(run, lease, accept_changed=self.accept_changed)
             done = steps.undo(undoing)
             if restore_from:
-                done = steps.restore(undoing, done.result, undoing.wanted(restore_from), lambda told: None)
+                done = steps.restore(undoing, done.result, undoing.wanted(restore_from))
             return done.content
 
     @contextmanager

@@ -83,6 +83,7 @@ class Batches:
         keys: Sequence[Hashable] | None = None,
         sizes: Sequence[int] | None = None,
         values: Sequence[bytes | None] | None = None,
+        answered: Callable[[int], object] = lambda rows: None,
     ) -> list[Outcome]:
         """As Wire.insert_many."""
         found: list[Any] = [None] * len(items)
@@ -105,7 +106,7 @@ class Batches:
         tasks += [partial(put, [index]) for index in singles]
         owners = [[index for index, _ in batch] for batch in batches] + [[index] for index in singles]
         began, used = time.perf_counter(), time.process_time()
-        for index, outcome in self._concurrently(tasks, owners, [] if unsent is None else unsent):
+        for index, outcome in self._concurrently(tasks, owners, [] if unsent is None else unsent, answered):
             found[index] = outcome
         if len(tasks) > 1:
             self._adapt((time.process_time() - used) / max(time.perf_counter() - began, 1e-6))
@@ -215,7 +216,11 @@ class Batches:
         return done + _left(partial(put, [index for index, _ in singles]), sent=True)
 
     def _concurrently(
-        self, tasks: list[Callable[[], Numbered]], owners: list[list[int]], unsent: list[int]
+        self,
+        tasks: list[Callable[[], Numbered]],
+        owners: list[list[int]],
+        unsent: list[int],
+        answered: Callable[[int], object],
     ) -> Numbered:
         """The outcomes of all tasks. Once one has raised, no other starts; when those that run have ended, it raises.
 
@@ -229,6 +234,7 @@ class Batches:
             while not failed.is_set() and (number := next(left, None)) is not None:
                 try:
                     done += tasks[number]()
+                    answered(len(owners[number]))
                 except BaseException as problem:
                     failed.set()
                     if isinstance(problem, NotSent):

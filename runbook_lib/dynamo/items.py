@@ -5,7 +5,7 @@ the endpoint does not recover within the attempts, or the credentials are not ac
 DynamoError for a refusal that no retry can change.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Unpack
 
 from ..errors import Again, ConditionFailed
@@ -178,6 +178,7 @@ class Wire(Requests):
         keys: Sequence[Hashable] | None = None,
         sizes: Sequence[int] | None = None,
         values: Sequence[bytes | None] | None = None,
+        answered: Callable[[int], object] = lambda rows: None,
     ) -> list[Outcome]:
         """Return for each item None when it was inserted, the item that has its key already, or why it cannot be written.
 
@@ -189,10 +190,11 @@ class Wire(Requests):
 
         `keys` tell equal keys apart from others, and `sizes` are the items' bytes as JSON, about: where the caller knows
         them, they need not be worked out again. `values` are each item's values in the order of its names, serialized, or None.
+        `answered` hears of each request, once it is settled, how many items it was about; any thread calls it.
         """
         assert not self._read_only, f"{self.label} is only read, never written"
         self._key_schemas.setdefault(table, list(key_names))
-        return self._batches.insert(table, items, key_names, unsent, keys, sizes, values)
+        return self._batches.insert(table, items, key_names, unsent, keys, sizes, values, answered)
 
     def _key_names(self, table: str) -> list[str]:
         if table not in self._key_schemas:

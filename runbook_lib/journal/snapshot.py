@@ -1,7 +1,7 @@
 """A stage's journal as one reading found it: handed on to whoever asks, so that no file is read twice for one answer."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,16 @@ class Snapshot:
             for entry, seen in file.seen.items():
                 found[entry].add(seen.ledger, seen.types)
         return dict(found)
+
+    def items(self, entries: Collection[str]) -> Counter:
+        """Source table → items that the passes of these entries have gone through."""
+        found: Counter = Counter()
+        for file in self.files:
+            if not {*entries}.isdisjoint(file.begin["entries"]):
+                for counted in file.counted.values():
+                    scanned = sum(numbers["scanned"] for numbers in counted.entries.values())
+                    found[file.begin["table"]] += scanned + counted.unrouted
+        return found
 
     def singly(self) -> dict[str, Counter]:
         """Entry → why single requests inserted, not batches → items; entries of which all went in batches are not in it."""

@@ -134,7 +134,7 @@ class Book(BaseBook):
         if self._values["retry_failed"]:
             raise Refused("delta and retry_failed cannot run together; run one after the other.")
         if not self._may_write():
-            with Progress(self.run, plan, "compared") as on_page:
+            with Progress(self.run, plan, self.stage) as on_page:
                 self._planned(catch_up(self.run, plan, on_page, write=False).drift.steps())
             return None
         done = self._work.migrate(plan, catch_up)

@@ -46,7 +46,7 @@ class DraftBook(BaseBook):
     def draft(self, sources: Sources) -> Draft:
         """Reads the tables, drafts the mapping and writes it to the file that the parameters name."""
         path = self.parameters.mapping_path()
-        with Progress(self.run, sources.plan, "read") as on_page:
+        with Progress(self.run, sources.plan, STAGE) as on_page:
             drafted = draft(self.parameters, sources, on_page, self._values["items"] or None)
         alerts = draft_alerts(drafted)
         with self.run.saving():

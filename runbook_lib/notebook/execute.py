@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..process import headless, papermill_with, stop_before_interrupting
 from ..report.runs.index import write_index
 from ..run.files import write_atomically
 from ..run.folder import Run
+from ..run.progress_file import clear
 from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
@@ -47,8 +48,25 @@ def notebook_path(stage: str) -> Path:
     raise Refused(f"notebooks/{stage}.ipynb is missing; run from the project's folder.")
 
 
-def execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
-    """Runs a stage's notebook with these parameters. Writes the executed copy and its HTML into the run's folder."""
+def execute(
+    stage: str,
+    run: Run,
+    parameters: dict[str, Any],
+    following: Callable[[Run, str], AbstractContextManager] = lambda run, stage: nullcontext(),
+) -> Execution:
+    """Runs a stage's notebook with these parameters. Writes the executed copy and its HTML into the run's folder.
+
+    `following` makes the block around all that, which shows how far the stage is.
+    """
+    clear(run, stage)
+    try:
+        with following(run, stage):
+            return _execute(stage, run, parameters)
+    finally:
+        clear(run, stage)  # the kernel leaves its last figures to who shows them
+
+
+def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     papermill = papermill_with(write_atomically)
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config

@@ -1,94 +1,147 @@
-"""Live progress in a notebook: a line per table, updated in place."""
+"""Live progress of a stage: shown in the notebook, published for the command and for `status`, and written to the run's log."""
 
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 
-from ..report.drawing.html import note
-from ..report.runs.progress import DONE, WAITING, progress
+from ..process import is_headless
+from ..report.runs.progress import line, progress
 from ..run.folder import Run
+from ..run.progress_file import FINISHED, STOPPED, Published, StageProgress
+from ..stages.rollback.rollback import Undoing
+from ..verdict import plural
 from ..walk import control
 from ..walk.insert import OnPage
 from ..walk.plan import Plan
 
 EVERY = 0.5  # seconds between two updates
-
-
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """A block with a function that shows a line of text in place of the previous one."""
-    from IPython.display import HTML, DisplayHandle
-
-    handle = DisplayHandle()
-    handle.display(HTML(""))
-    shown = [0.0]
-
-    def tell(line: str) -> None:
-        if time.monotonic() - shown[0] >= EVERY:
-            shown[0] = time.monotonic()
-            handle.update(HTML(note(line)))
-
-    yield tell
+AGAIN = (
+    10.0  # seconds between two lines of the log about requests that were tried again, and of calm that end a slow-down
+)
+_FIGURES = re.compile(r"\b(to|for) [\d:.,]+")  # what changes in a line about one and the same slow-down
 
 
 class Progress:
-    """A `with` block that shows how far each source table is, and gives `add`, to be called from any thread."""
+    """A `with` block in which a stage works: the notebook shows how far it is, and so can everybody else.
 
-    def __init__(self, run: Run, plan: Plan, verb: str):
-        """`verb`: what happens to the items, such as "read"."""
-        self._run, self._plan, self._verb = run, plan, verb
-        self._done: Counter = Counter()
-        self._began: dict[str, float] = {}
-        self._lock = threading.Lock()
-        self._last = 0.0
-        self._tuning = control.Tuning(run, plan)
+    Gives `add`, to be called from any thread when a page is done.
+    """
+
+    def __init__(self, run: Run, work: Plan | Undoing, stage: str):
+        """`work` counts its items itself: see walk/progress.py."""
+        self._run, self._work, self._stage = run, work, stage
+        self._tuning = control.Tuning(run, work) if isinstance(work, Plan) else None  # a rollback keeps its limits
+        self._published = Published(run, stage)
+        self._log = _Log(run, work)
+        self._over, self._busy, self._last, self._shown = threading.Event(), threading.Lock(), 0.0, ""
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="progress")
 
     def __enter__(self) -> OnPage:
-        from IPython.display import HTML, display
-
-        self._html = HTML
-        self._handle = display(HTML(progress(self._rows())), display_id=True)
-        self._follow(self._show)
+        self._work.meter.start()
+        self._display()
+        if isinstance(self._work, Plan):
+            stop = partial(control.check_wait, self._run)
+            self._work.limiter.follow_waits(self._run.logger().warning, stop, self._show)
+        self._thread.start()
         return self.add
 
     def __exit__(self, *exception) -> None:
-        self._follow()
-        self._handle.update(self._html(progress(self._rows(ended=exception[0] is None))))
+        self._over.set()
+        self._thread.join()
+        if isinstance(self._work, Plan):
+            self._work.limiter.follow_waits(self._run.logger().warning)
+        last = self._work.meter.look(self._stage, FINISHED if exception[0] is None else STOPPED)
+        self._log.end(last)
+        self._update(last)
+        self._published.end(last if is_headless() else None)
 
     def add(self, table: str, counts: Counter) -> None:
-        """Counts a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""
+        """Notes a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""
+        self._log.page(table, counts)
         control.check(self._run)
-        self._tuning.apply()
-        self._plan.target.wire.check_guards()
-        with self._lock:
-            self._began.setdefault(table, time.monotonic())
-            self._done[table] += counts["scanned"] or sum(counts.values())
+        if self._tuning:
+            self._tuning.apply()
+            self._work.target.wire.check_guards()
         self._show()
 
-    def _follow(self, *show: Callable[[], None]) -> None:
-        stop = partial(control.check_wait, self._run)
-        self._plan.limiter.follow_waits(self._run.logger().warning, stop, *show)
+    def _display(self) -> None:
+        from IPython.display import HTML, display
+
+        self._html = HTML
+        self._handle = display(HTML(""), display_id=True)
+
+    def _watch(self) -> None:
+        while not self._over.wait(EVERY):
+            self._show()
 
     def _show(self) -> None:
-        with self._lock:
-            if time.monotonic() - self._last >= EVERY:
-                self._last = time.monotonic()
-                self._handle.update(self._html(progress(self._rows(), self._plan.limiter.slowed())))
+        """Shows and publishes how far it is, where that was not done just now. The work goes on whatever becomes of it."""
+        if time.monotonic() - self._last < EVERY or not self._busy.acquire(blocking=False):
+            return
+        try:
+            self._last = time.monotonic()
+            with suppress(Exception):
+                now = self._work.meter.look(self._stage)
+                self._log.look(now)
+                self._published.write(now)
+                self._update(now)
+        finally:
+            self._busy.release()
 
-    def _rows(self, ended: bool = False) -> list[tuple]:
-        rows = []
-        for table in self._plan.by_source():
-            done, began = self._done[table], self._began.get(table)
-            total = max(self._plan.source_tables[table].items, done) or None
-            rate = done / max(time.monotonic() - began, 0.001) if began else 0.0
-            if ended or (total and done >= total):
-                rows.append((table, done, done, 0.0, None, DONE))
-            elif began is None:
-                rows.append((table, done, total, 0.0, None, WAITING))
-            else:
-                left = (total - done) / rate if total and rate else None
-                rows.append((table, done, total, rate, left, f"being {self._verb}"))
-        return rows
+    def _update(self, now: StageProgress) -> None:
+        content = progress(now, self._run.id)
+        if content != self._shown:
+            self._shown = content
+            self._handle.update(self._html(content))
+
+
+class _Log:
+    """What the run's log says of a stage that works: names and counts, codes and reasons, no values."""
+
+    def __init__(self, run: Run, work: Plan | Undoing):
+        self._logger, self._work = run.logger(), work
+        self._slow: dict[
+            str, tuple[float, str]
+        ] = {}  # what slows it down, without figures → when that was seen last, and how
+        self._seen: Counter = Counter()  # reason → requests tried again that the log knows of
+        self._looked = time.monotonic()
+
+    def page(self, table: str, counts: Mapping[str, int]) -> None:
+        """A page, or a batch of an undo, is done."""
+        told = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number)
+        self._logger.info("%s: a page is done: %s", table, told or "nothing in it")
+
+    def look(self, now: StageProgress) -> None:
+        """Notes what slows the stage down, or does so no longer, and how many requests were tried again."""
+        moment = time.monotonic()
+        for why in now.slowed:
+            known = _FIGURES.sub(r"\1 …", why)
+            if known not in self._slow:
+                self._logger.warning("slowed: %s", why)
+            self._slow[known] = moment, why
+        for known in [known for known, (at, _) in self._slow.items() if moment - at >= AGAIN]:
+            self._logger.info("no longer slowed: %s", self._slow.pop(known)[1])
+        if moment - self._looked >= AGAIN:
+            self._looked = moment
+            self._tell_retries()
+
+    def end(self, last: StageProgress) -> None:
+        """Notes how far it came."""
+        self._tell_retries()
+        for _, why in self._slow.values():
+            self._logger.info("no longer slowed: %s", why)
+        if last.tables:
+            self._logger.info("%s", line(last))
+
+    def _tell_retries(self) -> None:
+        sides = [self._work.source, self._work.target] if isinstance(self._work, Plan) else [self._work.target()]
+        retries: Counter = Counter()
+        for wire in {id(side.wire): side.wire for side in sides}.values():
+            retries.update(dict(wire.retries))
+        for reason, number in (retries - self._seen).items():
+            self._logger.warning("%s tried again: %s", plural(number, "request"), reason)
+        self._seen = retries

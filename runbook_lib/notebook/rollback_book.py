@@ -10,7 +10,6 @@ from ..stages.rollback.undo import Preview, Undone
 from ..verdict import plural
 from . import display
 from .base_book import BaseBook
-from .progress import telling
 from .steps import Done
 
 STAGE = "05_rollback"
@@ -73,8 +72,7 @@ class RollbackBook(BaseBook):
             return None
         if display.interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
             raise Refused("the restore was not confirmed; nothing was restored.")
-        with telling() as tell:
-            done = self._work.restore(self._undoing, undone, self._undoing.wanted(name), tell)
+        done = self._work.restore(self._undoing, undone, self._undoing.wanted(name))
         self._restored = done.result
         self._done_rollback(done, undone)
         return self._restored

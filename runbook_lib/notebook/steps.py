@@ -21,7 +21,6 @@ from ..run.folder import Run
 from ..run.locks import hold_targets
 from ..stages import execution, expiry
 from ..stages.analyze.analyze import analyze
-from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.rollback.drop_tables import TableDeletion
 from ..stages.rollback.restore import COPY, Restored, Wanted
@@ -34,10 +33,12 @@ from ..verdict import REVIEW, Alert
 from ..walk.insert import OnPage
 from ..walk.plan import Plan, recall_new_tables
 
-Watch = Callable[[Run, Plan, str], AbstractContextManager[OnPage | None]]
+Watch = Callable[[Run, Plan | Undoing, str], AbstractContextManager[OnPage | None]]  # of a run's work in a stage
+
+CONCLUDING = "writing the report"
 
 
-def unwatched(run: Run, plan: Plan, verb: str) -> AbstractContextManager[OnPage | None]:
+def unwatched(run: Run, work: Plan | Undoing, stage: str) -> AbstractContextManager[OnPage | None]:
     """Follows no page."""
     return nullcontext()
 
@@ -103,10 +104,11 @@ class Steps:
     def analyze(self, plan: Plan) -> Done:
         """01. Reads both sides; writes the analysis into the run's folder."""
         plan = expiry.as_of(self.run, plan, renew=True)
-        with self.watch(self.run, plan, "read") as on_page:
+        with self.watch(self.run, plan, "01_analyze") as on_page:
             analysis = analyze(plan, on_page)
-        execution.done(self.run, "01_analyze")
-        return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
+            plan.meter.do(CONCLUDING)
+            execution.done(self.run, "01_analyze")
+            return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
 
     @refused_as(Refused)
     def create_tables(self, plan: Plan, *, last: bool = True) -> Done:
@@ -114,7 +116,7 @@ class Steps:
 
         Writes to the target's account and the run's folder.
         """
-        with self.run.lock("02_test"):
+        with self.run.lock("02_test"), self.watch(self.run, plan, "02_test"):
             self._enter("02_test")
             created = create_tables(self.run, plan)
             if not last:
@@ -127,7 +129,8 @@ class Steps:
     @refused_as(Refused)
     def test(self, plan: Plan, table: str, limit: int, *, keep: bool, created: Sequence[Created] = ()) -> Done:
         """02, the items. Writes to the target and the run's folder."""
-        with self.writing("02_test", plan.target, plan.targets()):
+        with self.writing("02_test", plan.target, plan.targets()), self.watch(self.run, plan, "02_test"):
+            plan.meter.do(f"inserting items of {table} with what they refer to, comparing, undoing")
             canary = run_canary(self.run, plan, table, limit, keep=keep)
             execution.done(self.run, "02_test", canary.journal)
             alerts = report.canary_alerts(canary) + created_notes(created)
@@ -137,10 +140,12 @@ class Steps:
 
     def migrate(self, plan: Plan, work: Callable[..., Migration] = migrate) -> Done:
         """03: `work` is migrate, retry_failed or catch_up. Writes to the target and the run's folder."""
-        verb = "compared" if work is catch_up else "migrated"
-        with self.writing("03_migrate", plan.target, plan.targets()):
-            with self.watch(self.run, plan, verb) as on_page:
-                migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
+        with (
+            self.writing("03_migrate", plan.target, plan.targets()),
+            self.watch(self.run, plan, "03_migrate") as on_page,
+        ):
+            migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
+            plan.meter.do(CONCLUDING)
             execution.done(self.run, "03_migrate", migration.journal)
             content, path = report.write_migration(self.run, plan, migration)
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
@@ -155,46 +160,59 @@ class Steps:
     @refused_as(Refused)
     def plan_repair(self, plan: Plan, word: str) -> list[str]:
         """What `repair` would do, as sentences. Reads both sides."""
-        with self.watch(self.run, plan, "looked up") as on_page:
+        with self.watch(self.run, plan, "04_validate") as on_page:
             return repair(self.run, plan, on_page, word=word, write=False).steps()
 
     @refused_as(Interrupted)
     def repair(self, plan: Plan, word: str = MISSING) -> Done:
         """04 that first inserts what is missing. Writes to the target, to 03's journal and report, and as 04."""
         with self.writing("04_validate", plan.target, plan.targets()):
-            with self.watch(self.run, plan, "repaired") as on_page:
+            with self.watch(self.run, plan, "04_validate") as on_page:
                 repaired = repair(self.run, plan, on_page, word=word)
-            execution.done(self.run, "03_migrate", repaired.migration.journal)
-            report.write_migration(self.run, plan, repaired.migration)
+                plan.meter.do(CONCLUDING)
+                execution.done(self.run, "03_migrate", repaired.migration.journal)
+                report.write_migration(self.run, plan, repaired.migration)
             execution.done(self.run, "03_migrate", repaired.migration.journal)  # 04's report continues a recorded one
             return self._compare(plan, repaired)
 
     def _compare(self, plan: Plan, repaired: Repaired | None = None) -> Done:
-        with self.watch(self.run, plan, "compared") as on_page:
+        with self.watch(self.run, plan, "04_validate") as on_page:
             validation = validate(self.run, plan, on_page)
-        if repaired:
-            validation.alerts.extend(repaired.alerts())
-        for sentence in execution.not_as_left(self.run, validation.migrated):
-            action = "See `runbook verify`; no command writes to the target until it is as it was, or you accept it."
-            validation.alerts.append(Alert(REVIEW, "", f"the run's folder is not as it was left: {sentence}", action))
-        written = report.write_validation(self.run, plan, validation, repaired)
+            plan.meter.do(CONCLUDING)
+            if repaired:
+                validation.alerts.extend(repaired.alerts())
+            for sentence in execution.not_as_left(self.run, validation.migrated):
+                action = (
+                    "See `runbook verify`; no command writes to the target until it is as it was, or you accept it."
+                )
+                message = f"the run's folder is not as it was left: {sentence}"
+                validation.alerts.append(Alert(REVIEW, "", message, action))
+            written = report.write_validation(self.run, plan, validation, repaired)
         return Done(validation, *written, validation.alerts, validation.migrated)
 
     @refused_as(Interrupted)
     def undo(self, undoing: Undoing) -> Done:
         """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""
-        with self.writing("05_rollback", undoing.target(), undoing.tables()):
+        with (
+            self.writing("05_rollback", undoing.target(), undoing.tables()),
+            self.watch(self.run, undoing, "05_rollback"),
+        ):
             undone = undoing.undo()
+            undoing.meter.do(CONCLUDING)
             execution.done(self.run, "05_rollback", undone.journal)
             return self._concluded(undoing, undone)
 
     @refused_as(Interrupted)
-    def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted, tell: Callable[[str], None]) -> Done:
+    def restore(self, undoing: Undoing, undone: Undone, wanted: Wanted) -> Done:
         """05, the restore; its result is the `Restored`. Writes to the target's account, the run and its journal."""
         tables = {wanted.table: undoing.tables()[wanted.table]} if wanted.kind == COPY else {}
-        with self.writing("05_rollback", undoing.target(), tables):
+        with (
+            self.writing("05_rollback", undoing.target(), tables),
+            self.watch(self.run, undoing, "05_rollback"),
+        ):
             execution.done(self.run, "05_rollback")  # it lists as it goes
-            restored = undoing.restore(wanted, tell)
+            restored = undoing.restore(wanted)
+            undoing.meter.do(CONCLUDING)
             return self._concluded(undoing, undone, restored=restored)._replace(result=restored)
 
     @refused_as(Interrupted)
@@ -217,6 +235,6 @@ class Steps:
         deleted = [deletion.table for deletion in deletions if deletion.deleted]
         stage = undoing.checkpoint.stage
         written = report.write_rollback(
-            self.run, undoing.sides(), undone, deleted, alerts, stage, restored, undoing.limiter
+            self.run, undoing.sides(), undone, deleted, alerts, stage, restored, undoing.meter
         )
         return Done(undone, *written, alerts, undone.journal)

@@ -30,6 +30,7 @@ from ..stages.validate.validate import Validation
 from ..verdict import FAIL, REVIEW, ROLLED_BACK, Alert, alerts_of_counts, plural, worst
 from ..walk import ledger
 from ..walk.plan import Plan
+from ..walk.progress import Meter
 from .samples import key_tag
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ def write_test(
             "undone": canary.undone.deleted if canary.undone else 0,
             "verdict": worst(alerts),
         }
-    return _write(run, plan.sides(), plan.limiter, "test", sections, alerts)
+    return _write(run, plan.sides(), plan.meter, "test", sections, alerts)
 
 
 def canary_alerts(canary: Canary) -> list[Alert]:
@@ -138,7 +139,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
     if migration.undone:
         write_listing(run.folder, "kept", migration.undone.kept)
     verdict = ROLLED_BACK if migration.state.rolled_back else None
-    return _write(run, plan.sides(), plan.limiter, "migrate", sections, alerts, verdict, journal)
+    return _write(run, plan.sides(), plan.meter, "migrate", sections, alerts, verdict, journal)
 
 
 def migration_alerts(
@@ -222,7 +223,7 @@ def write_validation(
         "tables": {name: vars(table) for name, table in validation.tables.items()},
         "verdict": worst(validation.alerts),
     }
-    written = _write(run, plan.sides(), plan.limiter, "validate", sections, validation.alerts, migrated=migrated)
+    written = _write(run, plan.sides(), plan.meter, "validate", sections, validation.alerts, migrated=migrated)
     validation_journal.end(run)
     return written
 
@@ -245,7 +246,7 @@ def write_rollback(
     alerts: list[Alert],
     stage: str,
     restored: Restored | None = None,
-    limiter: RateLimiter | None = None,
+    meter: Meter | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Writes the report of 05, and `kept.jsonl` with what was left alone."""
     write_listing(run.folder, "kept", undone.kept)
@@ -256,7 +257,7 @@ def write_rollback(
     }
     if restored:
         sections["restore"] = restored.as_json()
-    return _write(run, sides, limiter, "rollback", sections, alerts, ROLLED_BACK, migrated)
+    return _write(run, sides, meter or Meter(), "rollback", sections, alerts, ROLLED_BACK, migrated)
 
 
 def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
@@ -293,18 +294,18 @@ def alerts_as_json(alerts: list[Alert]) -> list[dict[str, str]]:
     return [{**alert._asdict(), "level": alert.level or "NOTE"} for alert in alerts]
 
 
-def held_back(limiter: RateLimiter | None) -> list[dict[str, Any]]:
+def held_back(limiter: RateLimiter) -> list[dict[str, Any]]:
     """What slowed this execution down: side and table ("" for all), reason, and seconds."""
     return [
         {"table": found.name, "reason": found.reason, "refused": found.refused, "seconds": round(found.seconds, 1)}
-        for found in (limiter.slowdowns() if limiter else ())
+        for found in limiter.slowdowns()
     ]
 
 
 def _write(
     run: Run,
     sides: dict[str, Any],
-    limiter: RateLimiter | None,
+    meter: Meter,
     stage: str,
     sections: dict[str, Any],
     alerts: list[Alert],
@@ -323,7 +324,8 @@ def _write(
         "created": iso(now()),
         "migration": {"run_id": run.id, **_times(run, migrated), **sides},
         **sections,
-        "held_back": held_back(limiter),
+        "held_back": held_back(meter.limiter),
+        "throughput": meter.throughput(),
         "verdict": verdict or worst(alerts),
         "alerts": alerts_as_json(alerts),
     }

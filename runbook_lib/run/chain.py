@@ -48,6 +48,7 @@ _IN_ITSELF = (
     ".lock",
     ".stop",
     ".tune",
+    ".progress.*",
     ".lease*",
     ".job-*",
     "*.zip",

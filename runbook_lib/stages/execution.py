@@ -11,6 +11,7 @@ from ..journal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..run.folder import Run, numbering, runs
+from ..verdict import plural
 from ..walk.plan import Plan
 from ..walk.workers.shared_journal import settle
 from . import sealed
@@ -154,13 +155,17 @@ def look_at_targets(stage: Stage, plan: Plan) -> dict[str, bool]:
     return empty
 
 
-def begin(stage: Stage, plan: Plan, chosen: list[str]) -> Path:
-    """Records a new execution and, at the first, writes the checkpoint. Returns the checkpoint's path."""
+def begin(stage: Stage, plan: Plan, chosen: list[str], earlier: int = 0) -> Path:
+    """Records a new execution and, at the first, writes the checkpoint. Returns the checkpoint's path.
+
+    `earlier`: items that earlier executions have gone through, for the log.
+    """
     with numbering(stage.run.folder.parent):
         about = {"expiry": plan.expiry.as_json()} if plan.expiry else {}
         stage.record("execution", entries=chosen, turn=_next_turn(stage.run), **stage.identity(plan.identity), **about)
     path = ensure_checkpoint(stage, plan)
-    stage.run.logger().info("%s: execution %d, %d entries", stage.name, stage.executions(), len(chosen))
+    told = f"resumed, {plural(earlier, 'item')} from before; " if stage.executions() > 1 else ""
+    stage.run.logger().info("%s: execution %d, %s%d entries", stage.name, stage.executions(), told, len(chosen))
     return path
 
 

@@ -14,8 +14,7 @@ from ..parameters import Limits
 from ..run.files import read_json, remove_file, write_atomically
 from ..run.folder import Run, iso, now
 from ..yaml_files import suggest
-from .budgets import budgets_of, tables_of
-from .plan import Plan
+from .plan import Plan, budgets_of, tables_of
 
 STOP, TUNE = ".stop", ".tune"
 KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")

@@ -12,12 +12,14 @@ from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNR
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
+from ..run.progress_file import READING, WRITING
 from ..values import digest, serialize
 from .ledger import Ledgers
 from .plan import Plan
 from .walk import Routed, digests_there
 
 OnPage = Callable[[str, Counter], None]
+Answered = Callable[[int], object]  # hears of a request that was answered about how many rows it was
 
 
 class Instead(NamedTuple):
@@ -78,7 +80,9 @@ class Inserter:
         run is to stop for it, or a table is lost.
         """
         page = routed.page
-        counts, _ = self._settle(routed, page.number, page.start, page.last, [], routed.rows)
+        items = self._plan.meter.page(page.table, len(page.items), WRITING)
+        counts, _ = self._settle(routed, page.number, page.start, page.last, [], routed.rows, answered=items.answered)
+        items.end(READING)
         if self._on_page:
             self._on_page(page.table, sum((Counter(c) for c in counts.values()), Counter()))
 
@@ -88,6 +92,7 @@ class Inserter:
         instead: list[Instead],
         still: Sequence[tuple[JournalRow, str]] = (),
         first: Sequence[Row] = (),
+        answered: Answered = lambda rows: None,
     ) -> str:
         """Writes to the target: rows of items that were looked at before, or that came later. Raises as a page does.
 
@@ -96,9 +101,9 @@ class Inserter:
         `routed.page` names table and segment, no more. `instead` is what earlier intents of the same segment said of
         these items, and no longer holds when this has its outcome; until then it does. `still` are rows of items that
         cannot be tried, with the reason: they are failed. `first` are those of the page's rows that no outcome counted
-        yet as rows: the ledger takes no others.
+        yet as rows: the ledger takes no others. `answered` hears of each request how many rows it was about.
         """
-        return self._settle(routed, None, None, None, instead, first, still)[1]
+        return self._settle(routed, None, None, None, instead, first, still, answered=answered)[1]
 
     def log(self, table: str, segment: int) -> Log:
         """The segment's journal file, for what else is to be recorded there between two pages."""
@@ -113,6 +118,8 @@ class Inserter:
         instead: list[Instead],
         first: Sequence[Row],
         still: Sequence[tuple[JournalRow, str]] = (),
+        *,
+        answered: Answered,
     ) -> tuple[dict[str, Counter], str]:
         """Writes intent, inserts and outcome. Returns the additional counts (entry → counts), and a letter for each row."""
         log, unknown, _ = self._hold(routed.page.table, routed.page.segment)
@@ -145,7 +152,7 @@ class Inserter:
             unsent: list[int] = []
             unanswered: list[int] = []
             try:
-                outcome, errors, lost = self._insert(routed.rows, there, present, sent, unsent, unanswered)
+                outcome, errors, lost = self._insert(routed.rows, there, present, sent, unsent, unanswered, answered)
             finally:
                 if unsent:  # so that another operator's equal items are not taken for ours when this is resumed
                     log.append("unsent", n=n, execution=self._execution, rows=unsent)
@@ -241,6 +248,7 @@ class Inserter:
         sent: list[bool],
         unsent: list[int],
         unanswered: list[int],
+        answered: Answered,
     ) -> tuple[str, dict[str, str], str | None]:
         """One letter a row, the reasons of those that failed, and a sentence where a table is lost or may not be written.
 
@@ -258,7 +266,7 @@ class Inserter:
                 outcome[index] = ALREADY_THERE if present[index] else INSERTED
                 unanswered += [] if present[index] else [index]
         errors, lost = {}, None
-        for target, found, index in self._write(rows, absent, unsent):
+        for target, found, index in self._write(rows, absent, unsent, answered):
             if found is None:
                 outcome[index] = INSERTED
             elif isinstance(found, DynamoError):
@@ -277,7 +285,7 @@ class Inserter:
         return "".join(outcome), errors, lost
 
     def _write(
-        self, rows: list[Row], absent: dict[str, list[int]], unsent: list[int]
+        self, rows: list[Row], absent: dict[str, list[int]], unsent: list[int], answered: Answered
     ) -> Iterator[tuple[str, dict | DynamoError | None, int]]:
         """(target table, what `insert_many` says, row number). Writes to the target; `unsent` as in `_insert`."""
         left = dict(absent)
@@ -297,6 +305,7 @@ class Inserter:
                     keys=[rows[i].key_hash if by_value else serialize(rows[i].key) for i in indexes],
                     sizes=[len(rows[index].raw) for index in indexes],
                     values=[rows[index].values for index in indexes],
+                    answered=answered,
                 )
             except BaseException:
                 unsent += [indexes[number] for number in held_back]

@@ -1,29 +1,33 @@
 """A plan: parameters and mapping set against the real tables, with every route compiled. Read-only."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from ..dynamo import session, tables
-from ..dynamo.rate_limiter import RateLimiter
+from ..dynamo.rate_limiter import ALL, READ, WRITE, Budgets, RateLimiter
 from ..dynamo.session import Connection
 from ..dynamo.structure.creation import like
 from ..dynamo.tables import Table
-from ..errors import Refused
+from ..errors import ParametersError, Refused
 from ..mapping import levels as graph
 from ..mapping.create import LIKE_SOURCE, Create
 from ..mapping.file.load import check_all_keys, load_mapping, with_creates
 from ..mapping.model import Entry, Keys, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
-from ..parameters import Parameters
+from ..parameters import Limits, Parameters
 from ..run.fingerprints import Identity, identity_of
+from ..run.progress_file import READING
 from ..run.spill import HashSet
-from .budgets import budgets_of, tables_of
+from ..yaml_files import suggest
 from .guard import check_endpoint, check_engine, check_lease, check_names, check_same_table
+from .progress import Meter
 
 SKIP = "skip"  # of `expired`
+EACH = "*"  # in `limits.tables`: every table that is not named
 SEGMENT_BYTES = 100_000_000  # a table gets one scan segment for each of these, up to the number of workers
 
 
@@ -59,6 +63,11 @@ class Plan:
     limiter: RateLimiter  # of both sides
     known: HashSet | None = None  # hashed ids of the source, where the routes ask whether an item exists
     expiry: Expiry | None = None  # where an entry says `expired: skip`, once `as_of` was called
+    meter: Meter = None  # what the stage has done so far; one for all plans that are made of this one
+
+    def __post_init__(self) -> None:
+        if self.meter is None:
+            object.__setattr__(self, "meter", Meter(self.limiter))
 
     def by_source(self) -> dict[str, list[Route]]:
         """Source table → routes that read it, in mapping order."""
@@ -81,6 +90,34 @@ class Plan:
         for route in self.routes.values():
             parents[route.entry.source] |= {entries[name].source for name in route.entry.parents()}
         return parents
+
+    def count(
+        self,
+        state: str = READING,
+        *,
+        earlier: Dict[str, int] | None = None,
+        left: Collection[str] | None = None,
+        execution: int = 1,
+        most: int | None = None,
+    ) -> None:
+        """Tells the meter that the items of the chosen entries' source tables come now; `state` is what is done with them.
+
+        `earlier`: source table → items that earlier executions have done; `left`: the tables that are not finished (default:
+        all); `most`: how many items of each table are looked at. The number of a table's items is DynamoDB's estimate.
+        """
+        by_source = self.by_source()
+        numbers = {table: self.source_tables[table].items for table in by_source}
+        self.meter.begin(
+            {table: number if most is None else min(most, number) for table, number in numbers.items()},
+            state,
+            earlier=earlier,
+            finished=[table for table in by_source if left is not None and table not in left],
+            places={
+                table: [f"source {table}", *(f"target {route.entry.target}" for route in routes)]
+                for table, routes in by_source.items()
+            },
+            execution=execution,
+        )
 
     def levels(self) -> dict[str, int]:
         """Source table → level; parents first. Entries that share a table share its level."""
@@ -244,6 +281,34 @@ def open_plan(
     routes = _compile(mapping, shapes, parameters)
     chosen_routes = {name: routes[name] for name in entries}
     return Plan(parameters, mapping, source, target, source_tables, target_tables, chosen_routes, routes, limiter)
+
+
+def tables_of(entries: Dict[str, Entry]) -> dict[str, tuple[str, str]]:
+    """Entry → source table, target table."""
+    return {name: (entry.source, entry.target) for name, entry in entries.items()}
+
+
+def budgets_of(limits: Limits, tables: Dict[str, tuple[str, str]]) -> Budgets:
+    """The budgets of a run; `tables` is entry → source table, target table.
+
+    An entry's read units hold for its source table and for its target table, each; its write units for its target
+    table. Of several entries of one table the lowest holds. Raises ParametersError for a name that is not an entry.
+    """
+    units = {}
+    for kind, of_all in ((READ, limits.read_units), (WRITE, limits.write_units)):
+        if of_all is not None:
+            units[ALL, kind] = of_all
+    for name in sorted(limits.tables.keys() - tables.keys() - {EACH}):
+        raise ParametersError(f"limits.tables: no entry {name!r}{suggest(name, [*tables, EACH])}")
+    for name, (source, target) in tables.items():
+        own = limits.tables.get(name) or limits.tables.get(EACH)
+        if own is None:
+            continue
+        places = [(f"source {source}", READ, own.read_units), (f"target {target}", READ, own.read_units)]
+        for side_table, kind, allowed in [*places, (f"target {target}", WRITE, own.write_units)]:
+            if allowed is not None:
+                units[side_table, kind] = min(allowed, units.get((side_table, kind), allowed))
+    return Budgets(units)
 
 
 def recall_new_tables(created: Iterable[tuple[tuple[str, str], str, float]]) -> None:

@@ -20,6 +20,7 @@ from ..process import collect_rarely
 from ..values import digest, key_text, serialize_values
 from .plan import Plan
 from .pool import SegmentPool
+from .progress import Meter
 
 LARGE_PAGES = 4  # of tables of several pages, at most, in memory at a time: see pool.py
 SMALL_BYTES = 1_000_000  # a table of one page
@@ -139,18 +140,21 @@ def walk(
     attributes: dict[str, list[str]] | None = None,
     route: Router | None = None,
     most: int | None = None,
+    counted: bool = False,
 ) -> None:
     """Calls `step` with every page of the plan's source tables. Reads the source; `step` does the rest.
 
     `resume` has the positions from which segments resume, `attributes` the attributes to read of each table's items
     (default: all), `route` the function that routes a page (default: `route_items`); `most` is how many items of each
-    segment are read at most. The first exception, from reading or
-    from the step, stops every segment after its current page, and is raised.
+    segment are read at most. The plan's meter hears which tables are finished where the walk is the one that is `counted`. The
+    first exception, from reading or from the step, stops every segment after its current page, and is raised.
     """
-    stop = threading.Event()
+    stop, meter = threading.Event(), plan.meter if counted else None
     workers = plan.parameters.limits.workers
 
     def work(segment: Segment, between_pages: Callable[[], object] = lambda: None) -> None:
+        if meter:
+            meter.move(segment.table)
         segment.walk(
             segment.position,
             step,
@@ -172,7 +176,7 @@ def walk(
                 return small.submit(work, segment)
             return large.submit(work, segment, large.between_pages)
 
-        in_order(plan, found, start, stop.set)
+        in_order(plan, found, start, stop.set, meter)
 
 
 @dataclass(frozen=True)
@@ -239,9 +243,13 @@ def segments_of(
 
 
 def in_order(
-    plan: Plan, segments: list[Segment], start: Callable[[Segment], Future], stop: Callable[[], object]
+    plan: Plan,
+    segments: list[Segment],
+    start: Callable[[Segment], Future],
+    stop: Callable[[], object],
+    meter: Meter | None = None,
 ) -> None:
-    """Starts every segment once the tables that its own refers to are walked; waits for all.
+    """Starts every segment once the tables that its own refers to are walked; waits for all. `meter` hears of each table.
 
     Tables that refer to each other in a circle do not wait for one another. The first exception of a segment calls
     `stop`, and is raised when those that run have ended; Stuck is raised when the others have come as far as they can.
@@ -251,10 +259,15 @@ def in_order(
     running: dict[Future, str] = {}
     open_tables = {table for table, found in waiting.items() if found}
     stuck: dict[str, Stuck] = {}
+    meter = meter or Meter()
+    for table in waiting.keys() - open_tables:
+        meter.finish(table)
     try:
         while open_tables:
-            for table in [table for table in waiting if not (_before(table, parents, levels) & open_tables)]:
+            blocked = {table: _before(table, parents, levels) & open_tables for table in waiting}
+            for table in [table for table, others in blocked.items() if not others]:
                 running |= {start(segment): table for segment in waiting.pop(table)}
+            meter.wait(blocked)
             if not running:
                 raise next(iter(stuck.values()))
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -264,7 +277,10 @@ def in_order(
                 except Stuck as problem:
                     stuck[running[future]] = problem
                 running.pop(future)
+            before = open_tables
             open_tables = {*running.values(), *stuck} | {table for table, found in waiting.items() if found}
+            for table in before - open_tables:
+                meter.finish(table)
     finally:  # all done, or an exception there, or Ctrl-C here: the others end with the page they are at
         stop()
         with plan.limiter.ending():  # and wait for no table that accepts nothing

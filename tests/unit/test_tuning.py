@@ -15,7 +15,7 @@ from runbook_lib.errors import ParametersError, Refused
 from runbook_lib.parameters import Limits
 from runbook_lib.run.folder import open_run
 from runbook_lib.walk import control
-from runbook_lib.walk.budgets import budgets_of
+from runbook_lib.walk.plan import budgets_of
 
 ABOUT = {"fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
 

@@ -23,6 +23,7 @@ from runbook_lib.report.drawing.reference_map import draw_map
 from runbook_lib.report.json_analysis import left_open
 from runbook_lib.report.samples import changes, key_tag
 from runbook_lib.run.folder import Run
+from runbook_lib.run.progress_file import StageProgress, TableProgress
 from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import Check, from_alert
 from runbook_lib.stages.migrate.migrate import Migration
@@ -53,8 +54,10 @@ HOSTILE = [
     "right\u202eleft\x00\x1b[31m\n",
 ]
 SECRET = "Quokka Zanzibar 4711"  # no part of it may be seen anywhere
-TAGS = set("div span b table thead tbody tfoot tr th td details summary progress img".split())
-ATTRIBUTES = {"style", "open", "max", "value", "alt", "width", "src"}
+TAGS = set("div span b table thead tbody tfoot tr th td details summary img".split())
+ATTRIBUTES = {"style", "open", "alt", "width", "src", "role"} | {
+    f"aria-{name}" for name in ("label", "valuemin", "valuemax", "valuenow", "valuetext")
+}
 # What JupyterLab 4.6 keeps of inline styles in an untrusted output, as far as used here; the last two groups it drops.
 KEPT = set(
     "align-items background border border-bottom border-collapse border-left border-radius border-right border-top "
@@ -259,7 +262,16 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "preview": views.preview(Preview({name: 3}, {name: 2})),
         "undone": views.undone(undone),
         "progress": views.progress(
-            [(name, 1, 2, 3.0, 4.0, name), (name, 2, 2, 0, None, "done"), (name, 0, None, 0, None, "waiting")]
+            StageProgress(
+                name,
+                (
+                    TableProgress(name, 1, 2, 3.0, name, slowed=(name,)),
+                    TableProgress(name, 2, 2, 0.0, "finished"),
+                    TableProgress(name, 0, None, 0.0, "waiting", after=(name,)),
+                ),
+                slowed=(name,),
+            ),
+            name,
         ),
         "held back": views.held_back([{"table": name, "reason": name, "refused": 1, "seconds": 2.0}]),
         "validation": views.validation(validation),
@@ -751,16 +763,39 @@ def test_what_held_a_stage_back_is_told_with_its_reason():
     ] * 5
 
 
-def test_progress_tells_the_finished_in_one_line():
-    rows = [(f"T{number}", 10, 10, 0.0, None, "done") for number in range(30)]
-    rows += [("Busy", 5, 4, 12.0, 60.0, "throttled: 40 units a second"), ("New", 3, None, 1.0, None, "reading")]
-    rows += [("Later", 0, 9, 0.0, None, "waiting")]
-    checked = Checker(views.progress(rows))
-    assert "30 of 33 tables finished, 308 items, 13 a second" in checked.words
-    assert checked.seen["progress"] == 2
-    assert checked.seen["progress value"] == 1  # without a total there is nothing to fill
-    assert "throttled: 40 units a second" in checked.words
-    assert "waiting 1: Later" in checked.words
+def test_progress_has_a_bar_for_each_table_that_is_worked_on_and_folds_the_others():
+    tables = [TableProgress(f"T{number}", 10, 10, 0.0, "finished") for number in range(30)]
+    tables += [TableProgress("Busy", 3, 4, 12.0, "writing", slowed=("target Busy: slowed",))]
+    tables += [
+        TableProgress("New", 3, None, 1.0, "reading"),
+        TableProgress("Later", 0, 9, 0.0, "waiting", after=("Busy",)),
+    ]
+    shown = views.progress(
+        StageProgress("03_migrate", tuple(tables), 13.0, 2, 300, slowed=("target Busy: slowed",)), "run-id"
+    )
+    checked = Checker(shown)
+    assert "306 items" in checked.words
+    assert "of 319" not in checked.words  # more have come than DynamoDB had counted
+    assert "30 of 33 tables · 13 items/s" in checked.words
+    assert checked.seen["div role"] == 3  # all, and two tables
+    assert checked.seen["div aria-valuenow"] == 1  # without a total there is nothing to fill
+    assert "3 of 4" in checked.words
+    assert checked.words.count("slowed: target Busy: slowed") == 1
+    assert "waiting: Later (after Busy)" in checked.words
+    assert checked.seen["details"] == 1
+    assert "✓ 30 tables, 300 items finished" in checked.words
+    assert "this is execution 2; 300 items from before" in checked.words
+    assert "runbook status run-id --watch" in checked.words
+
+
+def test_progress_that_has_ended_says_how():
+    tables = (TableProgress("T", 1_500, 1_500, 0.0, "finished"), TableProgress("U", 5, 9, 0.0, "reading"))
+    stopped = Checker(views.progress(StageProgress("03_migrate", tables, ended="stopped"))).words
+    assert "stopped at 1,505 of 1,509 items" in stopped
+    assert "items/s" not in stopped
+    assert "Tab closed" not in stopped
+    finished = Checker(views.progress(StageProgress("03_migrate", tables[:1], seconds=29.0, ended="finished"))).words
+    assert finished.startswith("1 table, 1,500 items, 29 s")
 
 
 def test_nothing_made_or_to_undo_is_said():

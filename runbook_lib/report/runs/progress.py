@@ -1,51 +1,160 @@
-"""How far a stage is, as HTML."""
+"""How far a stage is: as the one line that command, log and status share, and as HTML."""
 
-from collections.abc import Sequence
+from ...process import visible
+from ...run.progress_file import FINISHED, WAITING, StageProgress, TableProgress
+from ...verdict import plural
+from ..drawing.html import ACCENT, Html, details, duration, mono, muted
 
-from ..drawing.html import Html, duration, muted, table
-
-DONE, WAITING = "done", "waiting"  # states of a table in `progress` that share a line
-Progress = tuple[str, int, int | None, float, float | None, str]  # table, done, total, per second, seconds left, state
-
-
-def progress(rows: Sequence[Progress], slowed: Sequence[str] = ()) -> Html:
-    """(table, done, total or None, items per second, seconds left or None, state) a table, as it stands now.
-
-    Tables in state DONE or WAITING share one line each. A total is an estimate; `done` may exceed it. `slowed` says what
-    slows the run down.
-    """
-    finished = [row for row in rows if row[5] == DONE]
-    waiting = [row for row in rows if row[5] == WAITING]
-    active = [row for row in rows if row[5] not in (DONE, WAITING)]
-    items = sum(row[1] for row in rows)
-    head = f"{len(finished)} of {len(rows)} tables finished, {items:,} items"
-    rate = sum(row[3] for row in active)
-    if rate:
-        head += f", {rate:,.0f} a second"
-    blocks = [Html('<div style="font-weight:600;margin:2px 0 4px 0">{}</div>').format(head)]
-    cells = []
-    for name, done, total, speed, left, state in active:
-        until = None if left is None else duration(left)
-        cells.append([name, _bar(done, total), _of(done, total), f"{speed:,.0f}/s", until, state])
-    if cells:
-        blocks.append(table(["table", "", "items", "rate", "left", "state"], cells, align="llrrrw"))
-    if finished:
-        blocks.append(_line("✓ finished", [f"{row[0]} {row[1]:,}" for row in finished]))
-    if waiting:
-        blocks.append(_line("waiting", [row[0] for row in waiting]))
-    blocks += [_line("slowed", [reason]) for reason in slowed]
-    return Html("").join(blocks)
+FEW = 2  # tables that wait, and are named in sight
+SLOW = "#b26a00"  # of what is slowed down; its words say so, too
+_EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
+_TABLE = '<div style="overflow-x:auto"><table style="border-collapse:collapse;width:100%;margin:8px 0">{}</table></div>'
+_TRACK = "height:8px;background:#8884;border-radius:4px"
 
 
-def _bar(done: int, total: int | None) -> Html:
-    known = "" if total is None else Html(' max="{}" value="{}"').format(max(total, 1), min(done, total))
-    return Html('<progress style="width:180px;height:12px;vertical-align:middle"{}></progress>').format(known)
+def line(now: StageProgress) -> str:
+    """How far a stage is in one line, for a terminal: every name in it is escaped."""
+    return visible(f"{now.stage}: {_told(now)}")
 
 
-def _of(done: int, total: int | None) -> Html:
-    return Html("{:,} {}").format(done, "" if total is None else muted(f"of {total:,}"))
+def _told(now: StageProgress) -> str:
+    """The line without its stage."""
+    if not now.tables:
+        return now.doing or now.ended or "starting"
+    if now.ended == FINISHED:
+        return f"{plural(len(now.tables), 'table')}, {plural(now.done, 'item')}, {duration(now.seconds)}"
+    parts = [_items(now), f"{len(now.finished):,} of {len(now.tables):,} tables"]
+    if now.ended:
+        return f"{now.ended} at {', '.join(parts)}"
+    if now.doing:
+        parts.append(now.doing)
+    else:
+        parts.append(f"{now.rate:,.0f} items/s")
+        parts += [] if now.left is None else [f"{clock(now.left)} left"]
+    return ", ".join([*parts, *(["slowed: " + "; ".join(now.slowed)] if now.slowed else [])])
 
 
-def _line(label: str, names: list[str]) -> Html:
-    said = muted(f"{len(names)}: {', '.join(names)}")
-    return Html('<div style="margin:2px 0"><b>{}</b> {}</div>').format(label, said)
+def _items(now: StageProgress) -> str:
+    """The form is the same for one item as for many: scripts read this line."""
+    return f"{now.done:,} items" if now.total is None else f"{now.done:,} of {now.total:,} items"
+
+
+def clock(seconds: float) -> str:
+    """`0:46`, `1:02:46`: minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def active(now: StageProgress) -> list[TableProgress]:
+    """The tables that are worked on."""
+    return [table for table in now.tables if table.state not in (FINISHED, WAITING)]
+
+
+def waiting(now: StageProgress) -> list[TableProgress]:
+    """The tables whose turn has not come."""
+    return [table for table in now.tables if table.state == WAITING]
+
+
+def amount(table: TableProgress) -> str:
+    """`960 of 1,500`; without a total that does not hold."""
+    return f"{table.done:,} of {table.total:,}" if table.total else f"{table.done:,}"
+
+
+def finished(now: StageProgress) -> str:
+    """`5 tables, 3,022 items`: what is finished."""
+    return f"{plural(len(now.finished), 'table')}, {plural(sum(table.done for table in now.finished), 'item')}"
+
+
+def progress(now: StageProgress, run_id: str = "") -> Html:
+    """How far a stage is as it is shown in place: totals, a bar for each table that is worked on, the others folded."""
+    if not now.tables:
+        return muted(f"{now.doing}…") if now.doing and not now.ended else Html("")
+    if now.ended == FINISHED:
+        return Html('<div style="font-weight:600">{}</div>{}').format(_told(now), _names("all tables", now.finished))
+    blocks = [_top(now), _bar(now.stage, now.done, now.total, slowed=bool(now.slowed))]
+    if not now.ended:
+        blocks += [
+            Html('<div style="color:{};margin:4px 0">{}</div>').format(SLOW, f"slowed: {why}") for why in _general(now)
+        ]
+        if rows := Html("").join(_row(table) for table in active(now)):
+            blocks.append(Html(_TABLE).format(rows))
+    if now.finished:
+        blocks.append(_names(f"✓ {finished(now)} finished", now.finished))
+    if left := waiting(now):
+        told = f"waiting: {_listed(left)}" if len(left) <= FEW else ""
+        blocks.append(_line(told) if told else _names(f"{plural(len(left), 'table')} waiting", left))
+    if now.execution > 1 and now.earlier:
+        before = f"this is execution {now.execution}; {plural(now.earlier, 'item')} from before"
+        blocks.append(_line(before))
+    if run_id and not now.ended:
+        blocks.append(
+            Html('<div style="margin:4px 0">{} {}</div>').format(
+                muted("Tab closed? In a terminal:"), mono(f"runbook status {run_id} --watch")
+            )
+        )
+    return Html('<div style="max-width:820px">{}</div>').format(Html("").join(blocks))
+
+
+def _top(now: StageProgress) -> Html:
+    items, parts = _items(now), [f"{len(now.finished):,} of {len(now.tables):,} tables"]
+    if now.ended:
+        items = f"{now.ended} at {items}"
+    elif now.doing:
+        parts.append(now.doing)
+    else:
+        parts.append(f"{now.rate:,.0f} items/s")
+        parts += [] if now.left is None else [f"{clock(now.left)} left"]
+    return Html(
+        '<div style="display:flex;flex-wrap:wrap;justify-content:space-between;margin:2px 0"><b>{}</b>{}</div>'
+    ).format(items, muted(" · ".join([*parts, f"since {now.since[11:19]} UTC"])))
+
+
+def _row(table: TableProgress) -> Html:
+    why = "; ".join(table.slowed)
+    state = Html('<span style="color:{}">{}</span>').format(SLOW, f"slowed: {why}") if why else muted(table.state)
+    cell = "padding:4px 10px 4px 0;text-align:{};border-bottom:1px solid #8884"
+    cells = [
+        (cell.format("left"), table.name),
+        (cell.format("left") + ";width:34%", _bar(table.name, table.done, table.total, slowed=bool(why))),
+        (cell.format("right") + ";white-space:nowrap", amount(table)),
+        (cell.format("right") + ";white-space:nowrap", f"{table.rate:,.0f} items/s"),
+        (cell.format("left"), state),
+    ]
+    return Html("<tr>{}</tr>").format(Html("").join(Html('<td style="{}">{}</td>').format(*one) for one in cells))
+
+
+def _bar(name: str, done: int, total: int | None, *, slowed: bool) -> Html:
+    """A bar; without a total that holds it is a full line of no value."""
+    colour = SLOW if slowed else ACCENT
+    if not total:
+        return Html('<div role="progressbar" aria-label="{}" aria-valuetext="{}" style="{}"></div>').format(
+            name, f"{done:,} items", _TRACK
+        )
+    share = min(100, 100 * done // total)
+    return Html(
+        '<div role="progressbar" aria-label="{}" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{}" style="{}">'
+        '<div style="width:{}%;height:8px;border-radius:4px;background:{};{}"></div></div>'
+    ).format(name, share, _TRACK, share, colour, _EXACT)
+
+
+def _general(now: StageProgress) -> list[str]:
+    """What slows the stage as a whole, or a table without a row of its own."""
+    told = {why for table in now.tables for why in table.slowed}
+    return [line for line in now.slowed if line not in told]
+
+
+def _names(summary: str, tables: list[TableProgress]) -> Html:
+    """The tables behind one line."""
+    return details(summary, muted(_listed(tables)))
+
+
+def _listed(tables: list[TableProgress]) -> str:
+    return ", ".join(
+        table.name + (f" (after {', '.join(table.after)})" if table.after else f" {table.done:,}" if table.done else "")
+        for table in tables
+    )
+
+
+def _line(text: str) -> Html:
+    return Html('<div style="margin:4px 0">{}</div>').format(muted(text))

@@ -1,5 +1,6 @@
 """What a run is doing or did, read from its journal alone; works while another process writes it."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from ...journal.snapshot import COUNTED, Snapshot, State, state_of
 from ...journal.stage import Stage
 from ...process import visible
 from ...run.folder import Run, about_of, runs
+from ...run.progress_file import StageProgress, at_work
 from ...stages.validate import journal as validation_journal
 from ...verdict import PASS, REVIEW
+from .progress import line
 
 _FIGURES = (*COUNTED, "unrouted")
 UNKNOWN = "run.json is missing, damaged or of another run; restore it from a copy"
@@ -32,15 +35,18 @@ class RunStatus:
     repaired: str | None = None  # what repairs of the migration's journal lost
     elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
     problem: str | None = None  # why the run or its `run.json` cannot be read
+    progress: StageProgress | None = None  # of what goes on now
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain data."""
-        return vars(self)
+        return {**vars(self), "progress": self.progress and figures(self.progress)}
 
     def text(self) -> str:
         """The status as lines for a terminal."""
         word = self.state + (", repaired" if self.repaired else "")
         lines = [f"{self.run_id}: {word}" + (f", written by {self.holder}" if self.holder else "")]
+        if self.progress:
+            lines.append(line(self.progress))
         if self.problem:
             lines[0] += f"; {self.problem}"
         if self.verdict:
@@ -82,7 +88,32 @@ def status(run: Run) -> RunStatus:
         repair.told(migrate) or None,
         next((event["url"] for event in migrate.unsettled() if not holder), None),
         None if about_of(run) else UNKNOWN,
+        next(iter(at_work(run)), None),
     )
+
+
+def figures(now: StageProgress) -> dict[str, Any]:
+    """How far a stage is, as plain data, with the line that a terminal shows."""
+    return {**now.as_json(), "line": line(now)}
+
+
+def watch(runs: Sequence[Run], tell: Callable[[Run, StageProgress], object], pause: Callable[[], object]) -> None:
+    """Tells how far each of the runs is, again and again, until nothing goes on in any of them. Read-only.
+
+    `pause` waits between two looks. Between the stages of one command there is a moment in which nothing is at work, so a
+    run that was at work is left only when two looks found nothing.
+    """
+    quiet = dict.fromkeys(runs, 1)
+    while quiet:
+        for run in list(quiet):
+            found, holder = at_work(run), run.holder()
+            quiet[run] = 0 if found or holder else quiet[run] + 1
+            if found or holder:
+                tell(run, found[0] if found else StageProgress(run.id, doing=f"written by {holder}"))
+            elif quiet[run] > 1:
+                del quiet[run]
+        if quiet:
+            pause()
 
 
 def status_of_all(outputs: Path) -> list[RunStatus]:

@@ -146,6 +146,7 @@ class Observer:
             for row in routed.rows:
                 if len(samples := self.tables[row.entry].samples) < SAMPLES:
                     samples.append((row.source, row))
+        self._plan.meter.add(routed.page.table, len(routed.page.items))
         if self._on_page:
             self._on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
 
@@ -272,11 +273,14 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
     compares those under the same keys.
     """
     started, prices = time.monotonic(), price_list()
+    plan.meter.do("looking at the tables")
     targets = {route.entry.target: _target_state(plan, route.entry.name) for route in plan.routes.values()}
     plan, winners = prepare(plan, refuse=False)
     structures = read_structures(plan)
     observer = Observer(plan, targets, structures, on_page)
-    walk(plan, observer, winners=winners)
+    plan.count()
+    walk(plan, observer, winners=winners, counted=True)
+    plan.meter.do("looking for what the mapping does not say")
     observer.close()
     entries, columns = plan.mapping.entries, observer.evidence.columns()
     open_, none = undeclared(find_references(columns, observer.evidence, entries), entries)

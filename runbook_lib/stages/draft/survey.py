@@ -23,8 +23,7 @@ from ...mapping.file.load import mapping_of
 from ...mapping.model import Mapping as TableMapping
 from ...mapping.routes import Shape, compile_route, parents_of
 from ...parameters import Limits, Parameters
-from ...walk.budgets import budgets_of, tables_of
-from ...walk.plan import Plan
+from ...walk.plan import Plan, budgets_of, tables_of
 from ...walk.walk import SMALL_BYTES, Page, walk
 from . import ids, types
 from .ids import Candidate
@@ -110,7 +109,8 @@ def survey(plan: Plan, found: Names, on_page: Callable[[str, Counter], None] | N
     """Reads every table once, or at most `most` items of each, after a sample of it. Read-only."""
     samples = {table: sample(plan, table, most) for table in plan.by_source()}
     surveyor = Surveyor(plan, found, samples, on_page)
-    walk(plan, surveyor, route=_unrouted, segments=dict.fromkeys(samples, 1) if most else None, most=most)
+    plan.count(most=most)
+    walk(plan, surveyor, counted=True, route=_unrouted, segments=dict.fromkeys(samples, 1) if most else None, most=most)
     ttl = {table: _ttl(plan, table) for table in samples}
     return Survey(
         plan, found, ttl, surveyor.type_attributes, surveyor.patterns, surveyor.places, surveyor.evidence, most
@@ -148,7 +148,7 @@ class Surveyor:
         on_page: Callable[[str, Counter], None] | None,
     ):
         """`samples`: table → items, which say what to look at; they are not counted."""
-        self._on_page, self._lock = on_page, threading.Lock()
+        self._meter, self._on_page, self._lock = plan.meter, on_page, threading.Lock()
         self._readers = {table: Reader() for table in samples}
         self.places: dict[tuple[str, str], Place] = defaultdict(Place)
         self.type_attributes: dict[str, str | None] = {}
@@ -176,6 +176,7 @@ class Surveyor:
             groups[self._kind(page.table, value)] += items
         for value, items in groups.items():
             self._look(page.table, value, items)
+        self._meter.add(page.table, len(page.items))
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 

@@ -89,6 +89,7 @@ def _take(stage: Stage, plan: Plan, waiting: list[str], begun: dict[str, str]) -
     reasons: dict[str, str] = {}
     for pause in tables.pauses(DEADLINE):
         control.check(stage.run)
+        plan.meter.do(f"taking backups, {len(waiting) + len(begun)} to come")
         for name in list(waiting):
             if len(begun) >= IN_FLIGHT:
                 break

@@ -22,6 +22,7 @@ from ...run.folder import Run
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
 from ...walk.preread import prepare
+from ...walk.progress import PageCount
 from ...walk.walk import Routed, walk
 from .. import expiry, sealed
 from ..execution import check_can_write, ensure_checkpoint, resumable
@@ -105,11 +106,12 @@ def walk_again(
             if write:
                 ensure_checkpoint(stage, plan)
                 begin(plan)
+            plan.count("comparing")
             for together in passes_by_walk(passes):
                 chosen = plan.choose([entry for one in together for entry in one.entries])
                 segments = {one.table: one.segments for one in together}
                 with step(chosen, lookup, segments) as work:
-                    walk(chosen, work, winners=winners, segments=segments)
+                    walk(chosen, work, winners=winners, segments=segments, counted=True)
                     work.conclude()
         if write:
             end()
@@ -156,6 +158,7 @@ class SecondWalk:
     def __call__(self, routed: Routed) -> None:
         """Brings the target up to date with one page. Writes to the target and the journal."""
         page = routed.page
+        counted = self._plan.meter.page(page.table, len(page.items))
         met = list(met_of(routed))
         said = self._lookup.find([one.item_hash for one in met], self._files)
         selected = self._selected_now(routed, met)
@@ -168,7 +171,8 @@ class SecondWalk:
                 for change in changes:
                     self._counts["changed" if change.said else "added"] += 1
                 now = [change for change in changes if not self._waits(change)]
-                self._bring(now, selected)
+                self._bring(now, selected, counted=counted)
+        counted.end()
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 
@@ -229,9 +233,17 @@ class SecondWalk:
             return True
         return False
 
-    def _bring(self, changes: list[Change], selected: Sequence[Said] = (), *, room: bool = False) -> None:
-        """Brings changes to the target, as Replacer does, and tells all of them."""
+    def _bring(
+        self,
+        changes: list[Change],
+        selected: Sequence[Said] = (),
+        *,
+        room: bool = False,
+        counted: PageCount | None = None,
+    ) -> None:
+        """Brings changes to the target, as Replacer does, and tells all of them; `counted` hears of each request."""
         if self._write:
+            self._replacer.answered = counted.answered if counted else lambda rows: None
             letters = self._replacer.bring(changes, selected, room=room)
         else:
             letters = [INSERTED if change.write and not change.met.letter else "" for change in changes]

@@ -24,7 +24,8 @@ from ..execution import (
     look_at_targets,
     resumable,
 )
-from ..rollback.undo import Undone, disclaim, undo
+from ..rollback.disclaim import disclaim
+from ..rollback.undo import Undone, undo
 from ..sealed import Held
 from . import backup_gate
 from .drift import Drift
@@ -83,12 +84,15 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: boo
             stage.record("end")
         return migration_of(stage, ensure_checkpoint(stage, plan), wrote_nothing=True)
     chosen = sorted({entry for passes in walks for one in passes for entry in one.entries})
+    whole = plan
     plan, winners, was_empty = ready_to_insert(stage, plan.choose(chosen), accept_drift)
     failure, undone = None, None
     try:
         with resumable(run):
-            path = begin(stage, plan, chosen)
+            earlier = before.items(whole.routes)
+            path = begin(stage, plan, chosen, earlier.total())
             execution = stage.executions()
+            whole.count(earlier=earlier, left={one.table for passes in walks for one in passes}, execution=execution)
             for passes in walks:
                 chosen_plan = plan.choose([entry for one in passes for entry in one.entries])
                 segments = {one.table: one.segments for one in passes}
@@ -121,8 +125,10 @@ def ready_to_insert(stage: Stage, plan: Plan, accept_drift: bool) -> tuple[Plan,
     """
     try:
         sealed.hold(stage, plan, accepted=accept_drift)
+        plan.meter.do("looking for target keys that several items have")
         plan, winners = prepare(plan)
         backup_gate.ensure(stage, plan)
+        plan.meter.do("looking at the target tables")
         disclaim(stage, plan)
         return plan, winners, look_at_targets(stage, plan)
     except DynamoError as problem:
@@ -159,7 +165,7 @@ def _take_back(stage: Stage, plan: Plan, path: Path, failure: str) -> tuple[str,
     confirmed = ["--execute", "--confirm", plan.parameters.target.environment]
     rest = shlex.join(["runbook", "rollback", "--checkpoint", str(path), *confirmed])
     try:
-        return failure, undo(checkpoint_of(stage, plan))
+        return failure, undo(checkpoint_of(stage, plan), meter=plan.meter)
     except (Interrupted, KeyboardInterrupt, DynamoError, Refused) as problem:
         if isinstance(problem, Refused) or (isinstance(problem, DynamoError) and problem.denied):
             return f"{failure} What was inserted is still there: {problem} Then take it back with: {rest}", None

@@ -25,9 +25,10 @@ from ...journal.lookup import OPEN, Lookup, Said
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...values import key_hash
-from ...walk.insert import Inserter, Instead
+from ...walk.insert import Answered, Inserter, Instead
 from ...walk.plan import Plan
-from ..rollback.undo import connect, delete_unchanged, disclaim
+from ..rollback.disclaim import disclaim
+from ..rollback.undo import connect, delete_unchanged
 from .changes import HELD, UNWRITTEN, Change, Copy, Home, first_rows, routed_of
 
 Place = tuple[str, bytes]  # a target table, and the hash of a key
@@ -51,6 +52,7 @@ class Replacer:
         self._insert = Inserter(plan, stage, stage.executions(), unread, segments=segments, stop_on_failure=False)
         self._pool = ThreadPoolExecutor(plan.parameters.limits.workers, thread_name_prefix="delta")
         self._eraser: Wire | None = None
+        self.answered: Answered = lambda rows: None  # hears of each request that inserts
 
     def close(self) -> None:
         """Ends the threads and closes the journal files."""
@@ -213,7 +215,10 @@ class Replacer:
         log = self._insert.log(*home)
         end = log.stat().st_size
         found = self._insert.again(
-            routed_of(*home, [change.met for change in changes]), instead, first=first_rows(changes)
+            routed_of(*home, [change.met for change in changes]),
+            instead,
+            first=first_rows(changes),
+            answered=self.answered,
         )
         letters |= {id(change): letter for change, letter in zip(with_row, found, strict=True)}
         at_stake = [

@@ -14,6 +14,7 @@ from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
 from ...journal.table_file import TableFile
 from ...run.folder import Run
+from ...run.progress_file import WRITING
 from ...values import key_text
 from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
@@ -70,13 +71,21 @@ def _retry(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool)
     try:
         with resumable(run):
             levels = plan.choose(list(plan.all_routes)).levels()  # parents first
+            numbers: Counter = Counter()
+            for file, rows in files:
+                numbers[file.begin["table"]] += len(rows)
+            plan.meter.begin(numbers)
             for file, rows in sorted(files, key=lambda one: (levels[one[0].begin["table"]], one[0].path)):
                 _retry_file(stage, plan, file.begin, rows, was_empty, winners, on_page)
+                numbers[file.begin["table"]] -= len(rows)
+                if not numbers[file.begin["table"]]:
+                    plan.meter.finish(file.begin["table"])
     except (Failed, DynamoError) as problem:
         failure = str(problem)
         run.logger().error("failed: %s", failure)
     left = _failed(stage.read(), list(plan.routes)).total()
     stage.record("retried", items=number, left=left)
+    run.logger().info("%s: %d failed items retried, %d still failed", stage.name, number, left)
     return migration_of(stage, stage.checkpoint(), failure=failure)
 
 
@@ -116,7 +125,9 @@ def _retry_file(
             items = plan.source.wire.get_many(table, [row.source_key for row, _ in batch])
             page = Page(table, begin["segment"], 0, None, None, [item for item in items if item is not None])
             routed, still = _route(plan, page, [row for row, _ in batch], items, winners)
-            insert.again(routed, [instead for _, instead in batch], still)
+            counted = plan.meter.page(table, len(batch), WRITING)
+            insert.again(routed, [instead for _, instead in batch], still, answered=counted.answered)
+            counted.end()
             if on_page:
                 on_page(table, Counter(scanned=len(batch)))
 

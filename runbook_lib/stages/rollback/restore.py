@@ -24,6 +24,7 @@ from ...journal.stage import Stage
 from ...run.folder import iso, now
 from ...values import digest, equal
 from ...verdict import REVIEW, Alert, plural
+from ...walk.progress import Meter
 
 BACKUP, POINT_IN_TIME, COPY = "backup", "point_in_time", "copy"
 NOT_CARRIED_OVER = (
@@ -126,16 +127,21 @@ def check(found: Wanted, target: Connection) -> None:
 
 
 def restore(
-    checkpoint: Checkpoint, found: Wanted, target: Connection, look: Callable[[str], None] = lambda told: None
+    checkpoint: Checkpoint,
+    found: Wanted,
+    target: Connection,
+    look: Callable[[str], None] = lambda told: None,
+    meter: Meter | None = None,
 ) -> Restored:
     """Restores into a new table and waits for it, or copies back. Writes to the target's account, journal and folder.
 
-    Calls `look` with a progress line after each page or poll; it may raise to stop. Raises Refused, and Interrupted: the
+    Calls `look` with what it does at each poll, and with "" after each page; it may raise to stop. `meter` counts what is
+    copied. Raises Refused, and Interrupted: the
     same command resumes.
     """
     with checkpoint.run.saving(), _refusals(), Stage(checkpoint.run, "restore") as stage:
         if found.kind == COPY:
-            return _copy(checkpoint, found, target, stage, look)
+            return _copy(checkpoint, found, target, stage, look, meter or Meter())
         table = _begun(stage, found, target)
         if table is None:
             table = _new_name(found.table, target)
@@ -206,9 +212,20 @@ def _new_name(table: str, target: Connection) -> str:
 
 
 def _copy(
-    checkpoint: Checkpoint, found: Wanted, target: Connection, stage: Stage, look: Callable[[str], None]
+    checkpoint: Checkpoint,
+    found: Wanted,
+    target: Connection,
+    stage: Stage,
+    look: Callable[[str], None],
+    meter: Meter,
 ) -> Restored:
     key = _key(found, target)
+    meter.begin({found.backup: tables.describe(target, found.backup).items}, "copying")
+    meter.move(found.backup)
+
+    def settled() -> None:
+        meter.add(found.backup, 1)
+
     entries = [name for name, about in checkpoint.entries.items() if about["target"] == found.table]
     label = entries[0] if len(entries) == 1 else found.table
     counts: Counter = Counter()
@@ -218,13 +235,16 @@ def _copy(
         def conflicts() -> Iterator[dict[str, Any]]:
             for items in target.wire.scan_pages(found.backup):
                 batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
-                for number, different in pool.map(lambda batch: _settle(target, found.table, key, batch), batches):
+                for number, different in pool.map(
+                    lambda batch: _settle(target, found.table, key, batch, settled), batches
+                ):
                     counts.update(number)
                     yield from (entry_of(label, *one) for one in different)
-                look(f"{counts.total():,} items of {found.backup} looked at, {counts['inserted']:,} copied")
+                look("")
 
         try:
             write_listing(checkpoint.run.folder, CONFLICTS, conflicts())
+            meter.finish(found.backup)
         except DynamoError as problem:
             raise Interrupted(str(problem)) from None
     stage.record("copied", source=found.backup, table=found.table, counts=counts)
@@ -232,13 +252,19 @@ def _copy(
     return Restored(found.text, COPY, found.table, counts.total(), **counts)
 
 
-def _settle(target: Connection, table: str, key: list[str], items: list[dict]) -> tuple[Counter, list[tuple]]:
-    """Inserts the items that are absent. Returns counts, and key, attribute and reason of those that differ."""
+def _settle(
+    target: Connection, table: str, key: list[str], items: list[dict], settled: Callable[[], object]
+) -> tuple[Counter, list[tuple]]:
+    """Inserts the items that are absent, and calls `settled` after each item.
+
+    Returns counts, and key, attribute and reason of those that differ.
+    """
     counts: Counter = Counter()
     different = []
     keys = [{name: item[name] for name in key} for item in items]
     for item, at, there in zip(items, keys, target.wire.get_many(table, keys), strict=True):
         there = there or target.wire.put_new(table, item, key[0])
+        settled()
         if there is None or digest(there) == digest(item):
             # Where an attempt was not answered, what is there now is what that attempt inserted.
             counts["inserted" if there is None or isinstance(there, MaybeOurs) else "equal"] += 1

@@ -1,6 +1,6 @@
 """05_rollback, step by step: find the checkpoint, connect, undo, conclude."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
 
@@ -16,6 +16,7 @@ from ...run.folder import run_json, runs
 from ...verdict import REVIEW, Alert, plural
 from ...walk import control
 from ...walk.guard import check_endpoint
+from ...walk.progress import Meter
 from ..selection import latest_checkpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables
@@ -48,6 +49,7 @@ class Undoing:
         self._tables: dict[str, str | None] | None = None
         self._made_again: tuple[str, ...] | None = None
         self.limiter = limiter_of(self.checkpoint)
+        self.meter = Meter(self.limiter)
 
     def target(self) -> Connection:
         """The target, opened with the rollback role where one is given. Raises Refused."""
@@ -102,7 +104,14 @@ class Undoing:
 
         run = self.checkpoint.run
         self.limiter.follow_waits(run.logger().warning, lambda: control.check_wait(run))
-        undone = undo(self.checkpoint, self.target(), known=self.journal, on_page=check, made_again=self._made_again)
+        undone = undo(
+            self.checkpoint,
+            self.target(),
+            known=self.journal,
+            on_page=check,
+            made_again=self._made_again,
+            meter=self.meter,
+        )
         self.journal = undone.journal
         return undone
 
@@ -114,15 +123,15 @@ class Undoing:
         """What `restore_from` means for this checkpoint. Raises Refused."""
         return restore.wanted(restore_from, self.checkpoint)
 
-    def restore(self, wanted: Wanted, tell: Callable[[str], None]) -> Restored:
+    def restore(self, wanted: Wanted) -> Restored:
         """Restores into a new table, or copies a restored table back. Writes to the target's account, run and journal."""
 
         def look(told: str) -> None:
             control.check(self.checkpoint.run)
             self.target().wire.check_guards()
-            tell(told)
+            self.meter.do(told)
 
-        return restore.restore(self.checkpoint, wanted, self.target(), look)
+        return restore.restore(self.checkpoint, wanted, self.target(), look, self.meter)
 
     def sides(self) -> dict[str, Any]:
         """Source and target as the report names them."""

@@ -4,11 +4,9 @@ It deletes an item only if the journal says that this run inserted it, the store
 delete's own condition still holds. An item that was edited since stays and is listed.
 """
 
-import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,9 +14,8 @@ from ...dynamo import session, tables
 from ...dynamo.items import Wire
 from ...dynamo.rate_limiter import RateLimiter
 from ...dynamo.session import Connection
-from ...errors import ConditionFailed, DynamoError, Interrupted, Refused
-from ...journal import audit
-from ...journal.checkpoint import Checkpoint, read_checkpoint
+from ...errors import ConditionFailed, DynamoError, Interrupted
+from ...journal.checkpoint import Checkpoint
 from ...journal.intents import Intent, JournalRow
 from ...journal.log import (
     ALREADY_THERE,
@@ -31,14 +28,13 @@ from ...journal.log import (
     NOT_FOUND,
     Log,
 )
-from ...journal.snapshot import Snapshot, state_of
+from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
 from ...journal.table_file import TableFile, place_of
 from ...parameters import Parameters
-from ...run.folder import runs
 from ...values import SCALARS, digest
-from ...walk.budgets import budgets_of
-from ...walk.plan import Plan
+from ...walk.plan import budgets_of
+from ...walk.progress import Meter
 from ...walk.workers.shared_journal import settle
 from .kept import listed
 
@@ -95,12 +91,14 @@ def undo(
     execution: int | None = None,
     on_page: Callable[[str, Counter], None] | None = None,
     made_again: tuple[str, ...] | None = None,
+    meter: Meter | None = None,
 ) -> Undone:
     """Deletes what the stage (or one execution of it) inserted. Writes to the target and to the stage's journal.
 
     Children go before parents. Without `target` it connects with `target.rollback_role_arn`. Resumable: it does not touch undone
     items again, and looks at kept items again. It reads the source only to list what differs in kept items; nothing else
     depends on that. `known` is an earlier reading of the stage's journal; `made_again` what `identities` says.
+    `meter` counts the items, entry by entry.
     """
     stage = checkpoint.stage_journal()
     parameters = checkpoint.parameters
@@ -108,7 +106,7 @@ def undo(
     with stage.run.saving(), stage:
         stage.read(known)
         others = identities(target, stage, stage.targets())[1] if made_again is None else made_again
-        kept = _undo(checkpoint, stage, target, others, execution, on_page)
+        kept = _undo(checkpoint, stage, target, others, execution, on_page, meter or Meter())
         lines = listed(checkpoint, kept, target.wire)
     after = stage.read()
     counts, letters = after.state(execution).undone, after.letters(execution)
@@ -135,59 +133,6 @@ def identities(target: Connection, stage: Stage, names: Iterable[str]) -> tuple[
     return there, tuple(others)
 
 
-def disclaim(stage: Stage, plan: Plan) -> None:
-    """Ends the claims of executions that were cut off to what they announced for the plan's tables and what has not arrived.
-
-    Those of this run's other stage, and of the other runs in its folder. To be called before this stage inserts: equal items
-    under the same keys would count as theirs once they are resumed or rolled back. Writes to their journals.
-    """
-    for run in runs(stage.run.folder.parent):
-        for other in (Stage(run, name) for name in ("test", "migrate")):
-            if other.folder != stage.folder and other.exists():
-                with suppress(Refused, OSError):  # whoever needs that journal is told what is wrong with it
-                    _disclaim(other, plan)
-
-
-def _disclaim(other: Stage, plan: Plan) -> None:
-    state, path = state_of(other.events()), other.checkpoint()
-    if path is None or (state.finished and not state.catching_up) or state.rolled_back or other.unsettled():
-        return
-    checkpoint, names = read_checkpoint(path), set(plan.target_names())
-    targets = {name: about["target"] for name, about in checkpoint.entries.items() if about["target"] in names}
-    if checkpoint.sides["target"] != plan.sides()["target"] or not targets:
-        return
-    journal, folder = other.read(), other.run.folder
-    files = [file for file in journal.files if file.maybe_landed]
-    if not files or not os.access(folder / audit.FILE, os.W_OK):  # nothing to end, or another user's
-        return
-    names = {str(file.path.relative_to(folder)) for file in files}
-    names -= {one.name for one in audit.check(other.run, [journal], accepts=lambda found: True)}
-    audit.append(other.run, audit.DISCLAIM, names, journals=[journal])
-    for file in files:
-        log, file = other.hold(file)
-        with closing(log):
-            for intent in file.intents(only={row.n for row in file.cut_off}, file=log.reader()):
-                if gone := _absent(intent, plan.target.wire, targets):
-                    rows = {str(index): MADE_ROOM for index in gone}
-                    log.append("undone", n=intent.n, execution=intent.execution, rows=rows, counts={})
-    audit.append(other.run, audit.DISCLAIM)
-
-
-def _absent(intent: Intent, wire: Wire, targets: dict[str, str]) -> list[int]:
-    """The rows of an open intent that may have landed and have not, of entries with these target tables."""
-    if intent.outcome is not None:
-        return []
-    by_table: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(intent.rows):
-        if not row.present and index not in intent.undone and row.entry in targets:
-            by_table[targets[row.entry]].append(index)
-    gone = []
-    for table, indexes in by_table.items():
-        items = wire.get_many(table, [intent.rows[index].key for index in indexes])
-        gone += [index for index, item in zip(indexes, items, strict=True) if item is None]
-    return gone
-
-
 def connect(parameters: Parameters, limiter: RateLimiter, run_id: str) -> Connection:
     """The target, opened for the run with the rollback role where one is given. Read-only. Raises Refused."""
     workers, side = parameters.limits.workers, parameters.target
@@ -209,13 +154,17 @@ def _undo(
     others: Collection[str],
     execution: int | None,
     on_page: Callable[[str, Counter], None] | None,
+    meter: Meter,
 ) -> list[JournalRow]:
     """Undoes; returns the rows that were kept."""
     settle(stage)
     before = stage.read()  # every file to its end: damage is found before the first delete
     before.check_complete()
+    left, state = _to_undo(before.files), before.state()
+    done = {name: counts["inserted"] - left[name] for name, counts in state.tables.items() if state.rolling_back}
     if execution is None:
         stage.record("rollback")
+    meter.begin(left + Counter(done), "undoing", earlier=+Counter(done), execution=len(before.events("rollback")) + 1)
     kept: list[JournalRow] = []
     levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
@@ -223,7 +172,7 @@ def _undo(
             table = file.begin["table"]
             log, file = stage.hold(file)
             try:
-                undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept, others)
+                undo_file = _UndoFile(checkpoint, target.wire, pool, log, kept, others, meter)
                 for intent, indexes in _candidates(file, file.intents(file=log.reader()), execution):
                     for at in range(0, len(indexes), BATCH):
                         counts = undo_file.batch(intent, indexes[at : at + BATCH])
@@ -231,9 +180,18 @@ def _undo(
                             on_page(table, counts)
             finally:
                 log.close()
+            left -= _to_undo([file])
+            for entry in file.begin["entries"]:
+                if not left[entry]:
+                    meter.finish(entry)
     if execution is None:
         stage.record("rolled_back")
     return kept
+
+
+def _to_undo(files: Iterable[TableFile]) -> Counter:
+    """Entry → items of these journal files that an undo looks at."""
+    return sum((file.standing.entries + file.unknown() for file in files), Counter())
 
 
 def _candidates(
@@ -271,7 +229,9 @@ class _UndoFile:
         log: Log,
         kept: list[JournalRow],
         others: Collection[str],
+        meter: Meter,
     ):
+        self._meter = meter
         self._entries, self._workers = checkpoint.entries, checkpoint.parameters.limits.workers
         self._wire, self._pool, self._log, self._kept, self._others = wire, pool, log, kept, others
 
@@ -279,6 +239,8 @@ class _UndoFile:
         """Reads the rows' items and deletes those that are ours and unchanged. Returns counts by state."""
         there: dict[int, dict | None] = {}
         by_table: dict[str, list[int]] = defaultdict(list)
+        for entry in {intent.rows[index].entry for index in indexes}:
+            self._meter.move(entry)
         for index in indexes:
             by_table[self._table(intent.rows[index])].append(index)
         for table, places in by_table.items():
@@ -289,6 +251,8 @@ class _UndoFile:
             self._wire.check_guards()
             self._log.append("undo", n=intent.n, execution=intent.execution, rows=list(mine))
         states = {index: _without_delete(intent, index, item) for index, item in there.items() if index not in mine}
+        for index in states:
+            self._meter.add(intent.rows[index].entry, 1)
         states = dict(sorted((states | self._delete(intent.rows, mine)).items()))
         counts = Counter(states.values())
         # An item that was kept before is already counted.
@@ -339,6 +303,7 @@ class _UndoFile:
                     row = rows[index]
                     deleted = delete_unchanged(self._wire, self._table(row), row, item)
                     states[index] = DELETED if deleted else KEPT_EDITED
+                    self._meter.add(row.entry, 1)
             finally:
                 deque(left, maxlen=0)
 

@@ -23,7 +23,8 @@ from ...walk.structure import wanted_ttl
 from ...walk.walk import Page, Routed, Winners, route_items
 from .. import expiry
 from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
-from ..rollback.undo import Undone, disclaim, undo
+from ..rollback.disclaim import disclaim
+from ..rollback.undo import Undone, undo
 
 MAX_ITEMS = 1_000
 FROM_CHECKPOINT = "Roll back from the checkpoint of this test."
@@ -112,11 +113,13 @@ def create_tables(run: Run, plan: Plan) -> list[Created]:
         for entry in missing:  # intent first: a table whose creation was never confirmed is still known as ours
             about = {"entry": entry.name, "table": entry.target}
             stage.record("creating", **about)
+            plan.meter.do(f"creating table {entry.target}")
             unanswered = partial(stage.record, "unanswered", **about)
             tables.create(plan.target, entry.target, entry.model.create, unanswered)
             stage.record("made", **about)
         for entry in [*unfinished, *missing]:
             started = time.monotonic()
+            plan.meter.do(f"waiting for table {entry.target} to become active")
             made = tables.wait_active(plan.target, entry.target)
             notes = _settle(plan, entry)
             about = {"entry": entry.name, "table": entry.target, "identity": made.identity}

@@ -107,6 +107,7 @@ class FillIn(SecondWalk):
     def __call__(self, routed: Routed) -> None:
         """Inserts the page's missing items. Writes to the target and the journal."""
         page = routed.page
+        counted = self._plan.meter.page(page.table, len(page.items))
         met = [one for one in met_of(routed) if not one.letter]
         held = self._replacer.held([one.thing for one in met])
         there = {one.item_hash: held[self._replacer.place(one.thing)] is not None for one in met}
@@ -129,7 +130,8 @@ class FillIn(SecondWalk):
                     changes.append(Change(one, said.get(one.item_hash, []), vanished=gone, write=True))
             if changes:
                 selected = self._selected_now(routed, [change.met for change in changes])
-                self._bring(changes, selected)
+                self._bring(changes, selected, counted=counted)
+        counted.end()
         if self._on_page:
             self._on_page(page.table, Counter(scanned=len(page.items)))
 

@@ -104,14 +104,20 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         page.differences = page.differences[: max(0, totals.room())]
         journal.append(routed.page, page)
         totals.add(page)
+        plan.meter.add(routed.page.table, len(routed.page.items))
         if on_page:
             on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
 
     def look() -> None:
         control.check(run)
 
+    earlier: Counter = Counter()
+    for name, table in totals.tables.items():
+        earlier[plan.mapping.entries[name].source] += table.scanned
     with journal, origins:
-        walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments)
+        plan.count("comparing", earlier=earlier)
+        walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments, counted=True)
+        plan.meter.do("looking through the target tables for items that nothing expects")
         parents = {parent for _, _, parent in totals.asked if parent}
         side = look_at_target(prepared, totals.expected, totals.held, parents, totals.renewed, MAX_SHOWN, look)
         drift = origins.of_extra(side.extra, totals.notes)
@@ -120,6 +126,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         for place, asked in totals.asked.items()
         if len(left := asked.without(totals.held[place[2]] if place[2] else HashLog(LINK_BYTES)))
     }
+    plan.meter.do("looking references up in the target")
     listed = references.find(
         prepared,
         dangling,
@@ -140,6 +147,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         lost[entry][path] += len(left)
         totals.tables[entry].dangling += len(left)
     proofs = []
+    plan.meter.do("running the queries")
     for pattern in patterns:
         look()
         foreign = [keys[pattern.table] for keys in (side.extra, conflicts, side.others) if pattern.table in keys]

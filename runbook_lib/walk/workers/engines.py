@@ -49,7 +49,7 @@ def insert(
         with Inserter(
             plan, stage, execution, was_empty, segments=segments, stop_on_failure=stop_on_failure, on_page=on_page
         ) as step:
-            walk(plan, step, winners=winners, resume=resume, segments=segments, route=route_to_insert)
+            walk(plan, step, winners=winners, resume=resume, segments=segments, route=route_to_insert, counted=True)
         return
     left = segments_of(plan, winners, resume, segments)
     if not left:
@@ -106,6 +106,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker],
 
     def work(segment: Segment) -> None:
         worker, strikes = free.get(), 0
+        plan.meter.move(segment.table)
         try:
             while not stop.is_set():
                 users = Counter(used for table, _ in left.copy() for used in touched[table])  # that may be at a table
@@ -123,6 +124,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker],
                 strikes = strikes if not found.counts else 0
                 plan.limiter.elsewhere[worker] = found.slowed
                 plan.limiter.add_slowdowns(found.slowdowns, len(workers))
+                plan.meter.add(segment.table, found.counts["scanned"])
                 if on_page and found.counts:
                     on_page(segment.table, found.counts)
                 found.raise_problem()
@@ -134,7 +136,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker],
             free.put(worker)
 
     with ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool:
-        in_order(plan, segments, lambda segment: pool.submit(work, segment), stop.set)
+        in_order(plan, segments, lambda segment: pool.submit(work, segment), stop.set, plan.meter)
 
 
 def _touched(table: str, routes: list[Route]) -> list[str]:
