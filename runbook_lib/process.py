@@ -107,6 +107,11 @@ def is_headless() -> bool:
     return bool(os.environ.get(HEADLESS))
 
 
+def has_command() -> bool:
+    """Whether a command started this process, and waits for what its notebook leaves."""
+    return "@" in os.environ.get(HEADLESS, "")
+
+
 def executor() -> str:
     """Who executes notebooks here: `<pid>@<host>` of the command, in the kernels that it starts as well, or of this process."""
     given = os.environ.get(HEADLESS, "")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
-from ..process import is_headless
+from ..process import has_command
 from ..report.runs.progress import line, progress
 from ..run.folder import Run
 from ..run.progress_file import FINISHED, STOPPED, Published, StageProgress
@@ -57,7 +57,7 @@ class Progress:
         last = self._work.meter.look(self._stage, FINISHED if exception[0] is None else STOPPED)
         self._log.end(last)
         self._update(last)
-        self._published.end(last if is_headless() else None)
+        self._published.end(last if has_command() else None)
 
     def add(self, table: str, counts: Counter) -> None:
         """Notes a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""

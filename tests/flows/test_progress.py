@@ -1,0 +1,237 @@
+"""What a stage says of itself while it works: every request counts, earlier executions too, and none says a value."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import support_worlds as worlds
+from support_crashes import small_pages
+from support_flows import flow_of
+
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.dynamo.requests import Requests
+from runbook_lib.errors import DynamoError, Interrupted
+from runbook_lib.journal import audit
+from runbook_lib.notebook import progress
+from runbook_lib.notebook.progress import Progress
+from runbook_lib.report.runs.progress import line
+from runbook_lib.report.runs.status import status
+from runbook_lib.run.progress_file import FINISHED, at_work
+from runbook_lib.stages.migrate.delta import catch_up
+from runbook_lib.stages.migrate.migrate import migrate
+from runbook_lib.stages.migrate.retry_failed import retry_failed
+from runbook_lib.stages.rollback import undo
+from runbook_lib.stages.rollback.rollback import Undoing
+from runbook_lib.stages.validate.validate import validate
+
+SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
+MAPPING = "{Ports: {}, Ships: {references: {portId: Ports}, create: {key: {id: S}}}}"
+CANARY = "quokka"
+
+
+class Shown:
+    """What a notebook's cell shows, in the place of IPython's handle."""
+
+    def __init__(self):
+        self.pages = []
+
+    def update(self, html):
+        self.pages.append(html.data)
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    cell = Shown()
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr("IPython.display.display", lambda *shown, display_id: cell)
+    monkeypatch.setattr(progress.Progress, "_watch", lambda self: None)  # nothing but what the work itself calls
+    return cell
+
+
+@pytest.fixture
+def flow(moto_world, tmp_path, monkeypatch):
+    """Six ports and thirteen ships, in pages of four."""
+    small_pages(monkeypatch)
+    monkeypatch.setattr(Wire, "_back_off", lambda *_: None)
+    key = {"key": {"id": "S"}}
+    ports = [{"id": {"S": f"{CANARY}-p{n}"}, CANARY: {"S": CANARY}} for n in range(6)]
+    ships = [
+        {"id": {"S": f"{CANARY}-s{n}"}, "portId": {"S": f"{CANARY}-p{n % 7}"}, "m": {"M": {CANARY: {"S": CANARY}}}}
+        for n in range(13)
+    ]
+    moto_world.build({"Ports": key | {"items": ports}, "Ships": key | {"items": ships}}, SOURCE)
+    moto_world.build({"Ports": key | {"items": []}, "Ships": key | {"items": []}}, TARGET)
+    return flow_of(MAPPING, moto_world, tmp_path)
+
+
+def figures(work, stage="03_migrate"):
+    """Table → items done, of all."""
+    return {one.name.partition("-")[0]: (one.done, one.total) for one in work.meter.look(stage).tables}
+
+
+def stopped(work, flow, plan, pages):
+    """What the meter says when a work is interrupted after so many pages."""
+    left = iter(range(pages - 1))
+
+    def on_page(table, counts):
+        if next(left, None) is None:
+            raise Interrupted("stop was requested; the current page is complete.")
+
+    with pytest.raises(Interrupted):
+        work(flow.run(), plan, on_page)
+    return plan.meter.look("03_migrate")
+
+
+def test_a_page_counts_while_it_is_written(flow, monkeypatch):
+    """Not only when it is done: a first page may take minutes."""
+    plan, seen = flow._plan(["Ports"]), []
+    put = Wire.put_new
+
+    def looking(*arguments, **named):
+        seen.append(plan.meter.look("03_migrate").done)
+        return put(*arguments, **named)
+
+    monkeypatch.setattr(Wire, "put_new", looking)
+    plan.target.wire._batches._at_once = plan.target.wire._batches._workers = 1  # one request after the other
+    migrate(flow.run(), plan)
+    assert seen == [0, 1, 2, 3, 4, 5]
+    assert figures(plan) == {"Ports": (6, 6)}
+
+
+def test_a_resumed_run_counts_on(flow):
+    plan = flow._plan()
+    first = stopped(migrate, flow, plan, 3)
+    assert (first.done, first.total, first.earlier, first.execution) == (10, 19, 0, 1)
+    again, seen = flow._plan(), []
+    migrate(flow.run(), again, lambda *_: seen.append(again.meter.look("03_migrate")))
+    assert (seen[0].done, seen[0].earlier, seen[0].execution) == (14, 10, 2)
+    assert [table.before for table in seen[0].tables] == [True, False]
+    last = again.meter.look("03_migrate", FINISHED)
+    assert figures(again) == {"Ports": (6, 6), "Ships": (13, 13)}
+    assert line(last).startswith("03_migrate: 2 tables, 19 items, ")
+    logged = (flow.run().folder / "run.log").read_text()
+    assert "migrate: execution 2, resumed, 10 items from before; 1 entries" in logged
+
+
+def test_children_wait_for_their_parents(flow):
+    plan, seen = flow._plan(), []
+    migrate(flow.run(), plan, lambda *_: seen.append(plan.meter.look("03_migrate")))
+    first = {table.name.partition("-")[0]: table for table in seen[0].tables}
+    assert first["Ports"].state == "reading"
+    assert first["Ships"].state == "waiting"
+    assert [name.partition("-")[0] for name in first["Ships"].after] == ["Ports"]
+
+
+def test_a_resumed_validation_and_a_resumed_rollback_count_on(flow, monkeypatch):
+    flow.migrate()
+    plan = flow._plan()
+    audit.begin(flow.run(), "04_validate")
+    assert stopped(validate, flow, plan, 2).done == 6
+    again = flow._plan()
+    validate(flow.run(), again)
+    assert figures(again) == {"Ports": (6, 6), "Ships": (13, 13)}
+    assert again.meter.look("04_validate").earlier == 6
+    undoing, taken = Undoing(str(flow.checkpoint()), str(flow.outputs), flow.parameters, True), []
+
+    def until_third():
+        taken.append(1)
+        if len(taken) == 3:
+            raise Interrupted("stop was requested.")
+
+    with monkeypatch.context() as patch:
+        batch = undo._UndoFile.batch
+        patch.setattr(undo._UndoFile, "batch", lambda self, *given: (until_third(), batch(self, *given))[1])
+        with pytest.raises(Interrupted):
+            undoing.undo()
+    at = undoing.meter.look("05_rollback")
+    assert (at.done, at.total) == (8, 19)
+    again = Undoing(str(flow.checkpoint()), str(flow.outputs), flow.parameters, True)
+    again.undo()
+    assert figures(again) == {"Ports": (6, 6), "Ships": (13, 13)}
+    last = again.meter.look("05_rollback")
+    assert (last.earlier, last.execution, len(last.finished)) == (8, 2, 2)
+
+
+def test_every_report_has_the_series(flow):
+    """Its items are those that the stage has gone through."""
+    for report in (flow.analyze(), flow.migrate(), flow.validate(), flow.rollback()):
+        assert sum(point["items"] for point in report["throughput"]) == 19
+        assert {"at", "seconds", "items", "throttled", "held_back"} == report["throughput"][0].keys()
+
+
+def test_a_retry_and_a_delta_count_requests(flow, moto_world, tmp_path, monkeypatch):
+    """The second ship of a batch finds the first one counted."""
+    flow = flow_of(MAPPING, moto_world, tmp_path, on_failure="keep")
+    put, fails, looks, plans = Wire.put_new, True, [], []
+
+    def failing(self, table, item, *arguments, **named):
+        if fails and "Ships" in table:
+            raise DynamoError("no", code="ValidationException")
+        if plans:
+            looks.append(plans[-1].meter.look("03_migrate").done)
+        return put(self, table, item, *arguments, **named)
+
+    monkeypatch.setattr(Wire, "put_new", failing)
+    flow.migrate()
+    fails = False
+    for work, more, done in (
+        (retry_failed, {}, {"Ships": (13, 13)}),
+        (catch_up, {"n": {"N": "1"}}, {"Ships": (14, 14)}),
+    ):
+        if more:
+            for number in range(3):
+                moto_world.put(moto_world.name("Ships", SOURCE), {"id": {"S": f"{CANARY}-s{number}"}, **more})
+            moto_world.put(moto_world.name("Ships", SOURCE), {"id": {"S": "new"}})
+        plans.append(flow._plan())
+        plans[-1].target.wire._batches._at_once = plans[-1].target.wire._batches._workers = 1
+        looks.clear()
+        work(flow.run(), plans[-1])
+        assert figures(plans[-1]).items() >= done.items()
+        assert len(set(looks)) > 1
+
+
+@pytest.mark.parametrize("end", ["finished", "stopped"])
+def test_a_notebook_shows_publishes_and_logs_no_value(end, flow, cell, monkeypatch):
+    """The same figures everywhere; afterwards no file is left, and the last display is true."""
+    lines = []
+    steps = replace(flow.steps(), watch=Progress)
+    plan = flow._plan()
+    call = Requests.call
+
+    def looking(self, operation, *arguments, **named):
+        if operation == "PutItem":
+            found = at_work(flow.run())
+            lines.extend(map(line, found))
+            if found and end == "stopped" and found[0].done >= 6:
+                raise Interrupted("cut off.")
+        return call(self, operation, *arguments, **named)
+
+    monkeypatch.setattr(Requests, "call", looking)
+    if end == "finished":
+        steps.migrate(plan)
+        assert "2 tables, 19 items, " in cell.pages[-1]
+    else:
+        with pytest.raises(Interrupted):
+            steps.migrate(plan)
+        assert "stopped at 6 of 19 items" in cell.pages[-1]
+        assert "role=" in cell.pages[-1]
+    assert any(told.startswith("03_migrate: 6 of 19 items, 0 of 2 tables, ") for told in lines)  # as of the last page
+    folder = flow.run().folder
+    assert not list(folder.glob(".progress*"))
+    assert status(flow.run()).progress is None
+    logged = (folder / "run.log").read_text()
+    assert "a page is done: 4 scanned, 4 inserted" in logged
+    assert CANARY not in logged + "".join(cell.pages) + "".join(lines)
+    assert all(len(told) < 300 for told in logged.splitlines())
+
+
+def test_a_status_names_what_goes_on(flow, cell):
+    with Progress(flow.run(), plan := flow._plan(), "03_migrate") as on_page:
+        plan.count(earlier={}, execution=1)
+        plan.meter.add(next(iter(plan.by_source())), 3)
+        on_page("Ports", {"scanned": 3})
+        found = status(flow.run())
+        assert found.text().splitlines()[1].startswith("03_migrate: 3 of 19 items, 0 of 2 tables, ")
+        told = json.loads(json.dumps(found.as_json()))["progress"]
+    assert (told["stage"], told["items"], told["of"], told["tables_finished"]) == ("03_migrate", 3, 19, 0)
+    assert told["line"].startswith("03_migrate: 3 of 19 items")
