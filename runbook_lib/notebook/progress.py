@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
+from ..errors import Interrupted
 from ..process import has_command
 from ..report.runs.progress import line, progress
 from ..run.folder import Run
@@ -41,7 +42,7 @@ class Progress:
         self._thread = threading.Thread(target=self._watch, daemon=True, name="progress")
 
     def __enter__(self) -> OnPage:
-        self._work.meter.start()
+        self._work.meter.start(anew=isinstance(self._work, Plan))  # the steps of a rollback are one series
         self._display()
         if isinstance(self._work, Plan):
             stop = partial(control.check_wait, self._run)
@@ -55,14 +56,19 @@ class Progress:
         if isinstance(self._work, Plan):
             self._work.limiter.follow_waits(self._run.logger().warning)
         last = self._work.meter.look(self._stage, FINISHED if exception[0] is None else STOPPED)
-        self._log.end(last)
-        self._update(last)
+        with suppress(Exception):  # the work is done
+            self._log.end(last)
+            self._update(last)
         self._published.end(last if has_command() else None)
 
     def add(self, table: str, counts: Counter) -> None:
         """Notes a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""
         self._log.page(table, counts)
-        control.check(self._run)
+        try:
+            control.check(self._run)
+        except Interrupted:
+            self._log.stop()
+            raise
         if self._tuning:
             self._tuning.apply()
             self._work.target.wire.check_guards()
@@ -75,7 +81,7 @@ class Progress:
         self._handle = display(HTML(""), display_id=True)
 
     def _watch(self) -> None:
-        while not self._over.wait(EVERY):
+        while not self._over.wait(max(EVERY, 0.05)):
             self._show()
 
     def _show(self) -> None:
@@ -108,12 +114,18 @@ class _Log:
             str, tuple[float, str]
         ] = {}  # what slows it down, without figures → when that was seen last, and how
         self._seen: Counter = Counter()  # reason → requests tried again that the log knows of
-        self._looked = time.monotonic()
+        self._looked, self._stopping = time.monotonic(), False
 
     def page(self, table: str, counts: Mapping[str, int]) -> None:
         """A page, or a batch of an undo, is done."""
         told = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number)
         self._logger.info("%s: a page is done: %s", table, told or "nothing in it")
+
+    def stop(self) -> None:
+        """Somebody has asked the run to stop."""
+        if not self._stopping:
+            self._stopping = True
+            self._logger.warning("a stop was requested; what is under way is finished first")
 
     def look(self, now: StageProgress) -> None:
         """Notes what slows the stage down, or does so no longer, and how many requests were tried again."""

@@ -195,9 +195,9 @@ class Steps:
         """05. Deletes from the target what the checkpoint's stage inserted; writes to the journal and the run's folder."""
         with (
             self.writing("05_rollback", undoing.target(), undoing.tables()),
-            self.watch(self.run, undoing, "05_rollback"),
+            self.watch(self.run, undoing, "05_rollback") as on_page,
         ):
-            undone = undoing.undo()
+            undone = undoing.undo(on_page)
             undoing.meter.do(CONCLUDING)
             execution.done(self.run, "05_rollback", undone.journal)
             return self._concluded(undoing, undone)
@@ -220,7 +220,8 @@ class Steps:
         self, undoing: Undoing, undone: Undone, names: list[str], restored: Restored | None = None
     ) -> Done:
         """05, the tables; its result are the `TableDeletion`s. Writes to the target's account and the run's folder."""
-        with self.run.lock("05_rollback"):
+        with self.run.lock("05_rollback"), self.watch(self.run, undoing, "05_rollback"):
+            undoing.meter.do("deleting tables")
             deletions = undoing.delete_tables(names)
             return self._concluded(undoing, undone, deletions, restored)._replace(result=deletions)
 

@@ -20,22 +20,11 @@ from .folder import Run
 FILE = ".progress."  # and the stage
 COMMAND = "command"  # stands for the stage where a command holds the file, from its first moment to its last
 MAX_BYTES = 5_000_000  # of a file
-READING, WRITING, WAITING, FINISHED = (
-    "reading",
-    "writing",
-    "waiting",
-    "finished",
-)  # states of a table; a stage may name others
+# States of a table; a stage may name others.
+READING, WRITING, UNDOING, WAITING, FINISHED = "reading", "writing", "undoing", "waiting", "finished"
 STOPPED = "stopped"  # of a stage that did not finish
-UNUSABLE = (
-    OSError,
-    Refused,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-)  # what a foreign file may raise
+# What reading a file that the program did not write may raise.
+UNUSABLE = (OSError, Refused, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -59,6 +48,7 @@ class StageProgress:
     stage: str
     tables: tuple[TableProgress, ...] = ()
     rate: float = 0.0  # items a second, lately
+    state: str = READING  # what is done with the items
     execution: int = 1  # of the run's stage
     earlier: int = 0  # items that earlier executions have done
     doing: str = ""  # what it does where it does not go through items

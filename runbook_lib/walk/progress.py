@@ -43,16 +43,18 @@ class Meter:
         self._fresh: Counter = Counter()  # since the last sample
         self._window: deque[tuple[float, Counter]] = deque()  # since when, and what was counted from then on
         self._sampled = self._mark = self._began
-        self._points: list[dict[str, float]] = []
+        self._points: list[dict[str, Any]] = []
         self._every, self._items = 1.0, 0  # seconds of a point; items of the one that is not over
         self._pressure = self._held()
 
-    def start(self) -> None:
-        """The stage begins: time and series start anew."""
+    def start(self, *, anew: bool = True) -> None:
+        """A step of the stage begins: its time starts, and, where the series is to start `anew`, that too."""
         with self._lock:
+            points = [] if anew else self._points
             self._estimates, self._done, self._states, self._waiting = {}, Counter(), {}, {}
-            self._execution, self._earlier, self._doing = 1, 0, ""
+            self._state, self._execution, self._earlier, self._doing = READING, 1, 0, ""
             self._start()
+            self._points = points
 
     # what the work tells
 
@@ -131,6 +133,7 @@ class Meter:
                 stage,
                 tables,
                 0.0 if ended else counted.total() / seconds,
+                self._state,
                 self._execution,
                 self._earlier,
                 "" if ended else self._doing,
@@ -147,7 +150,7 @@ class Meter:
             self._close(self._sampled)
             return [
                 {
-                    "at": iso(self._since + timedelta(seconds=point["at"])),
+                    "at": iso(point["at"]),
                     "seconds": round(point["seconds"], 1),
                     "items": int(point["items"]),
                     "throttled": int(point["throttled"]),
@@ -186,7 +189,7 @@ class Meter:
         self._pressure = refused, held - max(0.0, waited - seconds)
         self._points.append(
             {
-                "at": self._mark - self._began,
+                "at": self._since + timedelta(seconds=self._mark - self._began),
                 "seconds": seconds,
                 "items": self._items,
                 "throttled": throttled,

@@ -77,7 +77,9 @@ class Operator(Flow):
         if self.on_page is None:
             return super().rollback(stage, restore_from)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Undoing, "undo", lambda self_: undo(self_.checkpoint, self_.target(), on_page=self.on_page))
+            patch.setattr(
+                Undoing, "undo", lambda self_, *_: undo(self_.checkpoint, self_.target(), on_page=self.on_page)
+            )
             return super().rollback(stage, restore_from)
 
 

@@ -235,3 +235,37 @@ def test_a_status_names_what_goes_on(flow, cell):
         told = json.loads(json.dumps(found.as_json()))["progress"]
     assert (told["stage"], told["items"], told["of"], told["tables_finished"]) == ("03_migrate", 3, 19, 0)
     assert told["line"].startswith("03_migrate: 3 of 19 items")
+
+
+def test_a_failed_migration_says_that_it_takes_back(flow, cell, monkeypatch):
+    """And what it took back, request by request; the log names each batch."""
+    lines, put, delete = [], Wire.put_new, Wire.delete_if
+
+    def failing(self, table, item, *arguments, **named):
+        if "Ships" in table:
+            raise DynamoError("no", code="ValidationException")
+        return put(self, table, item, *arguments, **named)
+
+    def looking(self, *arguments):
+        lines.append(line(plan.meter.look("03_migrate")))
+        return delete(self, *arguments)
+
+    monkeypatch.setattr(Wire, "put_new", failing)
+    monkeypatch.setattr(Wire, "delete_if", looking)
+    plan = flow._plan()
+    report = replace(flow.steps(), watch=Progress).migrate(plan).content
+    assert report["verdict"] == "ROLLED_BACK"
+    assert lines[0].startswith("03_migrate, undoing: 0 of 6 items, 0 of 1 tables, ")
+    assert figures(plan) == {"Ports": (6, 6)}
+    assert "undoing: 1 table, 6 items, " in (flow.run().folder / "run.log").read_text()
+
+
+def test_a_rollback_logs_each_batch_and_its_report_has_one_series(flow, cell):
+    flow.migrate()
+    undoing = Undoing(str(flow.checkpoint()), str(flow.outputs), flow.parameters, True)
+    steps = replace(flow.steps(), watch=Progress)
+    done = steps.undo(undoing)
+    deleted = steps.delete_tables(undoing, done.result, [])
+    assert sum(point["items"] for point in deleted.content["throughput"]) == 19
+    assert (flow.run().folder / "run.log").read_text().count("Ships") >= 4
+    assert any("2 tables, 19 items, " in page for page in cell.pages)

@@ -771,7 +771,8 @@ def test_progress_has_a_bar_for_each_table_that_is_worked_on_and_folds_the_other
         TableProgress("Later", 0, 9, 0.0, "waiting", after=("Busy",)),
     ]
     shown = views.progress(
-        StageProgress("03_migrate", tuple(tables), 13.0, 2, 300, slowed=("target Busy: slowed",)), "run-id"
+        StageProgress("03_migrate", tuple(tables), 13.0, execution=2, earlier=300, slowed=("target Busy: slowed",)),
+        "run-id",
     )
     checked = Checker(shown)
     assert "306 items" in checked.words

@@ -1,20 +1,20 @@
 """How far a stage is: as the one line that command, log and status share, and as HTML."""
 
 from ...process import visible
-from ...run.progress_file import FINISHED, WAITING, StageProgress, TableProgress
+from ...run.progress_file import FINISHED, UNDOING, WAITING, StageProgress, TableProgress
 from ...verdict import plural
 from ..drawing.html import ACCENT, Html, details, duration, mono, muted
 
 FEW = 2  # tables that wait, and are named in sight
 SLOW = "#b26a00"  # of what is slowed down; its words say so, too
 _EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
-_TABLE = '<div style="overflow-x:auto"><table style="border-collapse:collapse;width:100%;margin:8px 0">{}</table></div>'
 _TRACK = "height:8px;background:#8884;border-radius:4px"
 
 
 def line(now: StageProgress) -> str:
     """How far a stage is in one line, for a terminal: every name in it is escaped."""
-    return visible(f"{now.stage}: {_told(now)}")
+    stage = f"{now.stage}, undoing" if now.state == UNDOING and now.stage != "05_rollback" else now.stage
+    return visible(f"{stage}: {_told(now)}")
 
 
 def _told(now: StageProgress) -> str:
@@ -78,15 +78,16 @@ def progress(now: StageProgress, run_id: str = "") -> Html:
             Html('<div style="color:{};margin:4px 0">{}</div>').format(SLOW, f"slowed: {why}") for why in _general(now)
         ]
         if rows := Html("").join(_row(table) for table in active(now)):
-            blocks.append(Html(_TABLE).format(rows))
+            grid = Html('<table style="border-collapse:collapse;width:100%;margin:8px 0">{}</table>').format(rows)
+            blocks.append(Html('<div style="overflow-x:auto">{}</div>').format(grid))
     if now.finished:
         blocks.append(_names(f"✓ {finished(now)} finished", now.finished))
     if left := waiting(now):
         told = f"waiting: {_listed(left)}" if len(left) <= FEW else ""
         blocks.append(_line(told) if told else _names(f"{plural(len(left), 'table')} waiting", left))
-    if now.execution > 1 and now.earlier:
-        before = f"this is execution {now.execution}; {plural(now.earlier, 'item')} from before"
-        blocks.append(_line(before))
+    if now.earlier:
+        which = f"this is execution {now.execution}; " if now.execution > 1 else ""
+        blocks.append(_line(f"{which}{plural(now.earlier, 'item')} from before"))
     if run_id and not now.ended:
         blocks.append(
             Html('<div style="margin:4px 0">{} {}</div>').format(

@@ -1,5 +1,6 @@
 """05_rollback, step by step: find the checkpoint, connect, undo, conclude."""
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
@@ -16,6 +17,7 @@ from ...run.folder import run_json, runs
 from ...verdict import REVIEW, Alert, plural
 from ...walk import control
 from ...walk.guard import check_endpoint
+from ...walk.insert import OnPage
 from ...walk.progress import Meter
 from ..selection import latest_checkpoint
 from . import restore
@@ -95,10 +97,12 @@ class Undoing:
             self._tables, self._made_again = there, others
         return self._tables
 
-    def undo(self) -> Undone:
-        """Deletes what the stage inserted. Writes to the target and the journal."""
+    def undo(self, on_page: OnPage | None = None) -> Undone:
+        """Deletes what the stage inserted; calls `on_page` after each batch. Writes to the target and the journal."""
 
-        def check(*_: object) -> None:
+        def check(entry: str, counts: Counter) -> None:
+            if on_page:
+                on_page(entry, counts)
             control.check(self.checkpoint.run)
             self.target().wire.check_guards()
 

@@ -32,6 +32,7 @@ from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
 from ...journal.table_file import TableFile, place_of
 from ...parameters import Parameters
+from ...run.progress_file import UNDOING
 from ...values import SCALARS, digest
 from ...walk.plan import budgets_of
 from ...walk.progress import Meter
@@ -164,7 +165,7 @@ def _undo(
     done = {name: counts["inserted"] - left[name] for name, counts in state.tables.items() if state.rolling_back}
     if execution is None:
         stage.record("rollback")
-    meter.begin(left + Counter(done), "undoing", earlier=+Counter(done), execution=len(before.events("rollback")) + 1)
+    meter.begin(left + Counter(done), UNDOING, earlier=+Counter(done), execution=len(before.events("rollback")) + 1)
     kept: list[JournalRow] = []
     levels = {about["source"]: about["level"] for about in checkpoint.entries.values()}
     with ThreadPoolExecutor(checkpoint.parameters.limits.workers, thread_name_prefix="undo") as pool:
