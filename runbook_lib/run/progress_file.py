@@ -152,7 +152,7 @@ class Published:
             clear(self._run, self._stage)
         if self._held:
             self._held.close()
-        self._held = None
+        self._held, self._written = None, ""
 
 
 def clear(run: Run, stage: str) -> None:
@@ -185,7 +185,7 @@ def _read(path: Path) -> tuple[StageProgress | None, bool]:
     """What a file says, and whether a process that is there holds it. Nothing where it cannot be what the program wrote."""
     for _ in range(5):
         with (
-            suppress(OSError, Refused, ValueError, TypeError, KeyError, AttributeError, RecursionError),
+            suppress(*UNUSABLE),
             open_to_read(path) as file,
         ):
             try:

@@ -80,6 +80,7 @@ class Meter:
             self._states = {table: FINISHED if table in finished else WAITING for table in tables}
             self._state, self._waiting, self._before = state, {}, frozenset(finished)
             self._execution, self._earlier, self._doing = execution, self._done.total(), ""
+            self._items += self._fresh.total()  # of what the stage did before
             self._fresh.clear()
             self._window.clear()
 

@@ -8,6 +8,8 @@ import support_worlds as worlds
 from support_crashes import small_pages
 from support_flows import flow_of
 
+from runbook_lib import folder_commands
+from runbook_lib.cli import main
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.requests import Requests
 from runbook_lib.errors import DynamoError, Interrupted
@@ -16,7 +18,7 @@ from runbook_lib.notebook import progress
 from runbook_lib.notebook.progress import Progress
 from runbook_lib.report.runs.progress import line
 from runbook_lib.report.runs.status import status
-from runbook_lib.run.progress_file import FINISHED, at_work
+from runbook_lib.run.progress_file import FINISHED, Published, StageProgress, TableProgress, at_work
 from runbook_lib.stages.migrate.delta import catch_up
 from runbook_lib.stages.migrate.migrate import migrate
 from runbook_lib.stages.migrate.retry_failed import retry_failed
@@ -269,3 +271,39 @@ def test_a_rollback_logs_each_batch_and_its_report_has_one_series(flow, cell):
     assert sum(point["items"] for point in deleted.content["throughput"]) == 19
     assert (flow.run().folder / "run.log").read_text().count("Ships") >= 4
     assert any("2 tables, 19 items, " in page for page in cell.pages)
+
+
+def test_status_can_be_watched_and_ends_with_the_run(flow, monkeypatch, capsys):
+    """The first line at once, the status at the end; nothing at work: the status at once; Ctrl-C ends the watching alone."""
+    flow.migrate()
+    words, pauses = ["status", flow.run_id, "--watch", "--outputs", str(flow.outputs)], []
+    table = TableProgress("Ships", 12, 50, 4.0, "writing")
+    published = Published(flow.run(), "03_migrate")
+    published.write(StageProgress("03_migrate", (table,), 4.0))
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        published.end()
+
+    monkeypatch.setattr(folder_commands.time, "sleep", sleep)
+    assert main(words) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "03_migrate: 12 of 50 items, 0 of 1 tables, 4 items/s, 0:10 left"
+    assert told[1] == f"{flow.run_id}: complete"
+    assert pauses == [2.0, 2.0]
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{flow.run_id}: complete"
+    assert pauses == [2.0, 2.0]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["progress"] is None
+    published.write(StageProgress("03_migrate", (table,), 4.0))
+    assert main(["status", "--outputs", str(flow.outputs), flow.run_id]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == told[0]
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder_commands.time, "sleep", interrupt)
+    assert main(["status", "--watch", "--outputs", str(flow.outputs)]) == 0
+    assert capsys.readouterr().out.splitlines() == told[:1]
+    published.end()

@@ -187,6 +187,24 @@ def test_the_series_is_bounded_and_loses_nothing(time):
     assert moments[-1] <= BEGAN + timedelta(seconds=5_000)
 
 
+def test_the_series_goes_on_when_the_stage_does_something_else(meter, time):
+    """A failed migration takes back what it inserted; the steps of a rollback are one series."""
+    meter.begin({"A": 10})
+    meter.add("A", 4)
+    time.now = 0.2
+    meter.begin({"A": 4}, "undoing")
+    meter.add("A", 4)
+    time.now = 5
+    meter.sample()
+    meter.start(anew=False)
+    time.now = 9
+    points = meter.throughput()
+    assert sum(point["items"] for point in points) == 8
+    assert [point["at"] for point in points] == ["2026-11-28T19:36:02Z"] * 2  # the wall clock of this test stands still
+    meter.start()
+    assert meter.throughput() == []
+
+
 # the line
 
 
