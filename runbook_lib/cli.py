@@ -300,6 +300,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--head", default="", metavar="HASH", help="a head that a command printed: the chain must hold it"
     )
+    added = command("bundle", _folder("bundle"), "write a run's pages and reports to one zip file to send")
+    added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added = command("repair", _folder("repair"), "keep a damaged journal's records before the first break")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("--execute", action="store_true", help="write; without it the plan is shown")

@@ -4,6 +4,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+import sys
 
 from .commands import override
 from .errors import Refused
@@ -93,6 +94,24 @@ def run_verify(options: argparse.Namespace) -> int:
         word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
         print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
     return int(bool(found.problems))
+
+
+def run_bundle(options: argparse.Namespace) -> int:
+    from .report.runs.bundle import write_bundle
+    from .report.runs.index import write_index
+
+    outputs = outputs_folder(options.outputs)
+    run = open_run(outputs, check_run_id(options.of))
+    with run.saving():
+        found = write_bundle(run)
+        write_index(run.folder.parent)
+    for sentence in found.left_out:
+        print(visible(f"left out: {sentence}"), file=sys.stderr)
+    if options.json:
+        print(json.dumps({**vars(found), "path": str(found.path), "run_id": run.id}))
+    else:
+        print(visible(f"{found.path}: {len(found.files)} files, {found.size:,} bytes"))
+    return 0
 
 
 def run_repair(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """PASS, REVIEW, FAIL, ROLLED_BACK: what a stage's figures mean, and the alerts that say why. Pure."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -20,6 +21,52 @@ class Alert(NamedTuple):
     table: str
     message: str
     action: str
+
+
+_COUNTED = re.compile(r"([\d,]+) (.*?\b(?:item|conflict|reference|value|key))s?\b(.*)", re.DOTALL)
+_PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
+
+
+class AlertGroup(NamedTuple):
+    """Open items that differ in table, number and paths alone: one decision settles them."""
+
+    level: str
+    action: str
+    members: list[Alert]
+
+    @property
+    def message(self) -> str:
+        """What was found: of one alert as it says it, of several with their sum."""
+        if len(self.members) == 1:
+            return self.members[0].message
+        return _kind(self.members[0].message).replace("#", f"{sum(map(counted, self.members)):,}", 1)
+
+
+def grouped(alerts: Iterable[Alert]) -> list[AlertGroup]:
+    """The alerts in groups, worst first."""
+    groups: dict[tuple[str, str, str], list[Alert]] = {}
+    for alert in alerts:
+        groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
+    found = [AlertGroup(level, action, members) for (level, _, action), members in groups.items()]
+    return sorted(found, key=lambda group: (FAIL, REVIEW, "").index(group.level))
+
+
+def counted(alert: Alert) -> int:
+    """How many items or values an alert is about; 0 where its message does not say."""
+    found = _COUNTED.fullmatch(alert.message)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def paths_in(alert: Alert) -> str:
+    """The paths that an alert's message names; "" where it names none."""
+    found = _PATHS.search(alert.message)
+    return (found[1] or found[2]) if found else ""
+
+
+def _kind(message: str) -> str:
+    """The message without its number and paths, the same for every table."""
+    found = _COUNTED.fullmatch(message)
+    return f"# {found[2]}s{_PATHS.sub('', found[3])}" if found else message
 
 
 def worst(alerts: Iterable[Alert]) -> str:

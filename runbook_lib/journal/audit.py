@@ -33,6 +33,7 @@ from ..run.chain import (
     OVER,
     REPORT,  # noqa: F401 (audit.REPORT)
     SAVING,
+    STOP_NOTHING,
     WORK,
     Chain,
     Finding,
@@ -92,7 +93,7 @@ class _There(NamedTuple):
 
 
 def begin(run: Run, stage: str) -> None:
-    """Adds a record that a notebook's execution begins, unless its command did; it reads no journal. Writes to `audit.jsonl`."""
+    """Adds a record that an execution begins, unless its command did; it reads no journal. Writes to `audit.jsonl`."""
     may = begins_with(stage)
     with run.saving(), _held(run) as (file, chain):
         if {*may} <= {*chain.open.get(_key(stage), ())}:
@@ -131,27 +132,27 @@ def append(
     repaired: Repaired | None = None,
     journals: Iterable[Snapshot] = (),
     own: Collection[str] = (),
+    outcome: dict[str, Any] | None = None,
 ) -> str:
     """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`.
 
     `may` is what this execution may do from here on; None: what it might before, because it was interrupted, and workers
     may still write for it. `own` are the names of its notebook and pages, which it has just written. A journal file that
-    stands as one of `journals` has it is not read again.
+    stands as one of `journals` has it is not read again. `outcome`: what stage and run have come to, in counts and words.
     """
     with run.saving(), _held(run) as (file, chain):
         there = _look(run.folder, chain, _seen(run.folder, journals), trusted=True)
-        during, opened, more = {_key(stage): begins_with(stage), **chain.open}, chain.open, {}
-        if may == OVER:
-            opened = chain.open_after(_key(stage))
-        elif may:
+        more, during = {"outcome": outcome} if outcome else {}, {_key(stage): begins_with(stage), **chain.open}
+        opened = chain.open_after(_key(stage)) if may == OVER else chain.open
+        if may:
             opened = {**opened, _key(stage): [*may]}
         if repaired:
             during["repair"] = [*repaired.files, *(f"journal/{name}/stage.jsonl" for name in repaired.events)]
-            more = {"repaired": repaired.files, "events": repaired.events}
+            more |= {"repaired": repaired.files, "events": repaired.events}
         others = {who: can for who, can in opened.items() if who != _key(stage)}
 
         def unfinished(name: str) -> bool:
-            return bool(may) or (name not in own and is_allowed(others, name, Kind.ADDED))
+            return name not in own and (bool(may) or is_allowed(others, name, Kind.ADDED))
 
         state = _state(run, chain, there, _wrong(_compare(chain, there, during)) - {*own}, unfinished)
         if opened:
@@ -251,10 +252,8 @@ def _state(
 
 
 def verify(run: Run, head: str = "") -> Verification:
-    """The folder against its chain, which must hold the record with the hash `head`, if one is given. Read-only.
-
-    Raises Refused where there is no chain.
-    """
+    """The folder against its chain, which must hold the record with the hash `head`, if one is given. Read-only. Raises Refused
+    where there is no chain."""
     path = run.folder / FILE
     if not (path.exists() or path.is_symlink()):
         raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was removed.")
@@ -275,8 +274,8 @@ def check(
 ) -> list[Finding]:
     """What is not as the chain has it and nobody may have done. Refused where that is more than it `accepts`. Read-only.
 
-    A journal file that `journals` holds, read with `journal_heads`, is not read again. What files of `elsewhere` lack can
-    still be fetched. The journals of 04 stop nothing: it sets damaged ones aside.
+    A journal file that `journals` holds is not read again. What files of `elsewhere` lack can still be fetched. The journals
+    of 04 and the summary stop nothing: they are made anew.
     """
     chain = read_chain(run)
     found = _compare(chain, _look(run.folder, chain, _seen(run.folder, journals)), chain.open)
@@ -284,7 +283,7 @@ def check(
 
 
 def _refusing(run: Run, found: Iterable[Finding], accepts: Accepts, elsewhere: Elsewhere) -> list[Finding]:
-    found = [one for one in found if not (one.allowed or one.name.startswith(COMPARISONS))]
+    found = [one for one in found if not (one.allowed or one.name.startswith(STOP_NOTHING))]
     found = [one for one in found if one.kind not in (Kind.REMOVED, Kind.SHORT) or one.name not in elsewhere()]
     if wrong := [one for one in found if not (accepts and accepts(one))]:
         more = f" (and {len(wrong) - 1} more: `runbook verify {run.id}`)" if wrong[1:] else ""

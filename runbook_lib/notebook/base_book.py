@@ -4,7 +4,9 @@ The verdict stands at the top from the first moment ("NOT FINISHED") and is upda
 is refused, or fails. Without `execute` the steps that write show what they would do and return None.
 """
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..errors import Refused, RunbookError
@@ -14,6 +16,8 @@ from ..parameters import build_parameters
 from ..process import is_headless
 from ..report import views
 from ..report.drawing import html
+from ..report.runs.summary import write_summary
+from ..run.chain import JOURNALS, SUMMARY
 from ..run.folder import Run
 from ..stages.execution import explained
 from ..stages.selection import mapping_for, select_run
@@ -69,6 +73,10 @@ class BaseBook:
         if not is_headless():  # the command did it before it started this kernel
             control.clear(self.run)
         audit.begin(self.run, self.stage)
+        if not is_headless() and self.execute and self.stage in JOURNALS:
+            write_summary(
+                self.run, writing=self.stage
+            )  # whatever becomes of this kernel: no verdict of before outlives it
         self.run.logger().info("%s begins", self.stage)
         sides = map(_side_name, (self.parameters.source, self.parameters.target))
         self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
@@ -109,22 +117,32 @@ class BaseBook:
     show_frame = staticmethod(show_frame)
 
     def finish(self) -> None:
-        """Updates the verdict at the top and shows the open items here."""
+        """Updates the verdict at the top, shows it and the open items here, and writes what is left to write of this run."""
         if self._content is None:
             self._verdict, self._exit_code = PLANNED, 0
             self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
         verdict = self._verdict or worst(self._alerts)
         code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
         self._show_banner(verdict, self._headline, code)
+        self.show(lambda: views.ending(verdict, self._headline, self._alerts, self._summary()))
         if self.run is None:
             return
         if self._content is not None and self._content["held_back"]:
             self.show(views.held_back, self._content["held_back"])
         self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
         self.run.logger().info("%s ends: %s", self.stage, verdict)
-        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals)
+        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, outcome={"stage_verdict": verdict})
+        if not is_headless():  # else the command writes it, with the way to the report that it makes
+            outcome = write_summary(self.run, self._journals).as_outcome(verdict)
+            audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], outcome=outcome)
 
     # inside
+
+    def _summary(self) -> str | None:
+        """The way to the run's summary from the notebook: an executed copy lies beside it."""
+        if self.run is None:
+            return None
+        return SUMMARY if is_headless() else os.path.relpath(self.run.folder / SUMMARY)
 
     def _may_write(self) -> bool:
         if self.execute and not self._confirmed:
@@ -173,6 +191,9 @@ class BaseBook:
             self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", EXIT_BUG)
         if self.run:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
+            if not is_headless():
+                with suppress(OSError):  # what stopped the notebook may be a full disk
+                    write_summary(self.run)
 
 
 def _side_name(side: Any) -> str:

@@ -14,7 +14,9 @@ from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..parameters import project_root
 from ..process import headless, papermill_with, stop_before_interrupting
-from ..report.runs.index import write_index
+from ..report.runs.index import Ended, write_index
+from ..report.runs.summary import write_summary
+from ..run.chain import JOURNALS, SUMMARY
 from ..run.files import write_atomically
 from ..run.folder import Run
 from ..run.progress_file import clear
@@ -77,6 +79,8 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
 
     control.clear(run)
     audit.begin(run, stage)
+    if stage in JOURNALS and parameters.get("execute"):
+        write_summary(run, writing=stage)  # whatever becomes of this process: no verdict of before outlives it
     copy = _own_copy(run, stage)
     problem, traceback = None, None
     try:
@@ -102,7 +106,8 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
     over = result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG)
-    head = conclude(run, stage, over=over, own=[path.name for path in (copy, html) if path])
+    own = [path.name for path in (copy, html) if path]
+    head = conclude(run, stage, over=over, own=own, verdict=_word(result, problem, traceback))
     if problem is None:
         return Execution(copy, html, result["exit_code"], result, head=head)
     if (
@@ -118,23 +123,40 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, head)
 
 
-def conclude(run: Run, stage: str, *, over: bool = True, own: Collection[str] = ()) -> str:
-    """Writes the index page of all runs, and the audit record of what a notebook left; gives the record's hash. Raises Refused.
+def conclude(run: Run, stage: str, *, over: bool = True, own: Collection[str] = (), verdict: str | None = None) -> str:
+    """Writes the run's summary, the index of all runs, and the audit record of what a notebook left; gives the record's hash.
 
-    `own` are the names of the files that it wrote. Where the execution is not `over` but was interrupted, workers may
-    still write for it, and so may whoever tells of an index that cannot be written. The run's journals are read once for both.
+    `own` are the names of the files that it wrote, `verdict` is its own. Where the execution is not `over` but was
+    interrupted, workers may still write for it, and so may whoever tells of a page that cannot be written. The run's journals
+    are read once for all three. Raises Refused.
     """
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
+    damage = ""
     for name in ("test", "migrate"):
-        with suppress(Refused):  # the audit and the index say so, as far as they need it
+        try:
             journals.append(Stage(run, name).read(heads=heads))
+        except Refused as problem:  # the audit and the summary say so
+            damage = str(problem)
     try:
-        write_index(run.folder.parent, journals)
+        written = write_summary(run, journals, damage=damage)
+        copy = next((name for name in own if name.endswith(".ipynb")), "")
+        write_index(run.folder.parent, Ended(run.id, copy, verdict, written))
     except BaseException:
-        audit.append(run, stage, None, journals=journals)
+        audit.append(run, stage, None, journals=journals, own=[SUMMARY])
         raise
-    return audit.append(run, stage, audit.OVER if over else None, journals=journals, own=own)
+    outcome = written.as_outcome(verdict, copy)
+    return audit.append(
+        run, stage, audit.OVER if over else None, journals=journals, own=[*own, SUMMARY], outcome=outcome
+    )
+
+
+def _word(result: dict[str, Any], problem: str | None, traceback: str | None) -> str:
+    """The verdict of an execution, also where its kernel could not say one."""
+    said = result.get("verdict", NOT_FINISHED)
+    if problem is None or said != NOT_FINISHED:
+        return said
+    return INTERRUPTED if traceback is None else BUG
 
 
 def _own_copy(run: Run, stage: str) -> Path:

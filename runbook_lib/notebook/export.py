@@ -1,14 +1,19 @@
 """An executed notebook as HTML that needs no network: with code for engineers, without for readers of the report."""
 
 import copy
+import re
 from functools import cache
 from pathlib import Path
 
+from ..run.chain import SUMMARY
 from ..run.files import write_atomically
 
 TEMPLATES = Path(__file__).with_name("html_template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
+_LINK = re.compile(
+    rf'href="[./]*(?:[^"<> ]*/)?{re.escape(SUMMARY)}"'
+)  # by hand, a notebook lies elsewhere than its copy
 NOT_REACHED = "The notebook stopped here. What comes after it was not reached: see the verdict at the top."
 
 
@@ -23,7 +28,7 @@ def export(notebook: Path) -> tuple[Path, Path]:
     for path, with_code in zip(paths, (False, True), strict=True):
         shown = content if with_code else report
         body, _ = _exporter(with_code).from_notebook_node(shown, {"metadata": {"name": notebook.stem}})
-        write_atomically(path, body.encode())
+        write_atomically(path, _LINK.sub(f'href="{SUMMARY}"', body).encode())
     return paths
 
 

@@ -1,18 +1,17 @@
 """What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
 
-Of any result: alerts. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
+Of any result: alerts, ending. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
 reference_map, references, types, profile, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
 done: created, canary, migration, counts, ledger, drift, progress, held_back, preview, undone, restored, deletions. Of a
 Validation: validation, differences, differences_html, residual, patterns.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.checks import Check, alerts_of
-from ..verdict import FAIL, REVIEW, Alert
+from ..verdict import FAIL, REVIEW, Alert, counted, grouped, paths_in
 from .analysis import costs, overview, profile, profile_html, quarantine, reference_map, references, targets
 from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
 from .figures import types
@@ -47,6 +46,7 @@ __all__ = [
     "differences",
     "differences_html",
     "drift",
+    "ending",
     "files",
     "held_back",
     "ledger",
@@ -74,29 +74,28 @@ __all__ = [
 
 STATES = {FAIL: ("stop", "bad"), REVIEW: ("look", "look"), "": ("note", "quiet")}  # level of an alert -> word, tone
 NAMED = 6  # tables that are named in an alert; more unfold
-_COUNTED = re.compile(r"([\d,]+) (.*?\b(?:item|conflict|reference|value|key))s?\b(.*)", re.DOTALL)
-_PATHS = re.compile(r" \(([^()]*)\)| at (.*?)(?= not readable)")
 
 
 def alerts(open_items: Iterable[Alert]) -> Html:
     """The open items, worst first: what, where, what to do. Equal items of several tables share a row."""
-    groups = _grouped(open_items)
+    groups = grouped(open_items)
     if not groups:
         return note("Nothing open.", "good")
     rows, marks = [], []
-    for level, action, members in groups:
-        rows.append([badge(level) if level else chip("note"), _message(members), _where(members), with_code(action)])
-        marks.append({FAIL: "bad", REVIEW: "look"}.get(level, "quiet"))
+    for one in groups:
+        word = badge(one.level) if one.level else chip("note")
+        rows.append([word, one.message, _where(one.members), with_code(one.action)])
+        marks.append({FAIL: "bad", REVIEW: "look"}.get(one.level, "quiet"))
     return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
 
 
-def _grouped(open_items: Iterable[Alert]) -> list[tuple[str, str, list[Alert]]]:
-    """Level, action, and the alerts that differ in table, number and paths alone; worst first."""
-    groups: dict[tuple[str, str, str], list[Alert]] = {}
-    for alert in open_items:
-        groups.setdefault((alert.level, _kind(alert.message), alert.action), []).append(alert)
-    found = [(level, action, members) for (level, _, action), members in groups.items()]
-    return sorted(found, key=lambda group: (FAIL, REVIEW, "").index(group[0]))
+def ending(verdict: str, headline: str, open_items: Iterable[Alert], summary: str | None) -> Html:
+    """The end of a notebook: its verdict again, what is to decide, and the way to the page to send (a link, relative)."""
+    to_decide = [alert for alert in open_items if alert.level]
+    link = Html('The run on one page, to print and to send: <a href="{0}">{0}</a>.').format(summary) if summary else ""
+    return Html('<div style="margin:4px 0 10px 0">{} {}</div>{}{}').format(
+        badge(verdict), with_code(headline), alerts(to_decide) if to_decide else "", note(link) if link else ""
+    )
 
 
 def decision(analysis: Analysis) -> Html:
@@ -106,10 +105,10 @@ def decision(analysis: Analysis) -> Html:
     for check in analysis.checks:
         by_what.setdefault(check.what, []).append(check)
     for what, checks in by_what.items():
-        for level, action, members in _grouped(alerts_of(checks)):
-            word, tone = STATES[level]
-            levels[level] += 1
-            rows.append([chip(word, tone), what, _message(members), _where(members), with_code(action)])
+        for one in grouped(alerts_of(checks)):
+            word, tone = STATES[one.level]
+            levels[one.level] += 1
+            rows.append([chip(word, tone), what, one.message, _where(one.members), with_code(one.action)])
             marks.append(tone)
         if fine := list(dict.fromkeys(check.message for check in checks if not check.level)):
             said = fine[0] if len(fine) == 1 else f"{len(fine)} tables, nothing amiss"
@@ -133,33 +132,13 @@ def _say(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def _kind(message: str) -> str:
-    """The message without its number and paths, the same for every table."""
-    counted = _COUNTED.fullmatch(message)
-    if not counted:
-        return message
-    return f"# {counted[2]}s{_PATHS.sub('', counted[3])}"
-
-
-def _message(members: list[Alert]) -> str:
-    if len(members) == 1:
-        return members[0].message
-    total = sum(_number(alert.message) for alert in members)
-    return _kind(members[0].message).replace("#", f"{total:,}", 1)
-
-
-def _number(message: str) -> int:
-    counted = _COUNTED.fullmatch(message)
-    return int(counted[1].replace(",", "")) if counted else 0
-
-
 def _where(members: list[Alert]) -> Html:
     if len(members) == 1:
         return Html.escape(members[0].table or muted("the whole migration"))
     parts = []
     for alert in members:
-        number, paths = _number(alert.message), _PATHS.search(alert.message)
+        number, paths = counted(alert), paths_in(alert)
         count = f" {number:,}" if number else ""
-        parts.append(Html("").join([alert.table, count, muted(f" ({paths[1] or paths[2]})") if paths else ""]))
+        parts.append(Html("").join([alert.table, count, muted(f" ({paths})") if paths else ""]))
     each = Html(" · ").join(parts)
     return each if len(parts) <= NAMED else details(f"{len(parts)} tables", each)

@@ -20,6 +20,7 @@ from .files import file_sha256, json_seal
 from .folder import CHAIN, Run
 
 FILE, LOG = CHAIN, "run.log"
+SUMMARY = "summary.html"  # of the whole run: every execution writes it anew
 DISCLAIM = "disclaim"  # another run's execution, which ends claims in this run's journals
 
 # What an execution that has begun may do to the folder.
@@ -55,6 +56,7 @@ _IN_ITSELF = (
 )  # in the run's folder alone, of program and people
 _PRIVATE = (".jsonl", "id-map.parquet", "plan.json")  # they may hold keys; the program lets nobody else read them
 COMPARISONS = ("journal/validate", "set-aside/")  # 04 removes its earlier journals, and sets damaged ones aside
+STOP_NOTHING = (*COMPARISONS, SUMMARY)  # what is not as it was left there keeps nobody from writing to the target
 
 
 class Kind(StrEnum):
@@ -166,6 +168,8 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
         for pattern in _RESULTS_OF.get(stage, ()):
             if fnmatchcase(name, pattern) and (kind == Kind.ADDED or "*" not in pattern):
                 return True
+    if _NOTEBOOK in can and name == SUMMARY:
+        return anew
     return _NOTEBOOK in can and kind == Kind.ADDED and name.startswith(stage) and name.endswith((".ipynb", ".html"))
 
 

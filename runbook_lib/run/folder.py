@@ -82,23 +82,19 @@ class Run:
         """The run's `<kind>-<timestamp>.json`, the latest last. Read-only."""
         return self.in_order(path for path in self.folder.glob(f"{kind}-*.json") if _moment(kind, path.name))
 
-    def latest_json(self, kind: str) -> dict[str, Any] | None:
-        """The latest `<kind>-<timestamp>.json` of this run, or None. Raises Refused where it is gone, or not what was written.
+    def standing_files(self, kind: str) -> list[Path]:
+        """The run's `<kind>-<timestamp>.json` that decide something, the latest last; they may be gone. Read-only.
 
         Where the run has an audit chain, a file that no record of it names decides nothing: nobody knows whose it is.
         """
         known = self._first_records(standing=True)
         names = known if (self.folder / CHAIN).exists() else os.listdir(self.folder)
-        paths = self.in_order(self.folder / name for name in names if _moment(kind, name))
-        try:
-            content = read_json(paths[-1]) if paths else None
-        except FileNotFoundError:
-            raise Refused(f"{paths[-1]} was removed; restore it from a copy.") from None
-        except (OSError, ValueError):
-            content = paths
-        if isinstance(content, list):
-            raise Refused(f"{paths[-1]} is damaged; restore it from a copy.")
-        return content
+        return self.in_order(self.folder / name for name in names if _moment(kind, name))
+
+    def latest_json(self, kind: str) -> dict[str, Any] | None:
+        """The latest of `standing_files`, or None. Raises as `own_json`."""
+        paths = self.standing_files(kind)
+        return own_json(paths[-1]) if paths else None
 
     def in_order(self, paths: Iterable[Path]) -> list[Path]:
         """Files of the run's folder, the latest last. Read-only.
@@ -215,6 +211,15 @@ def _holder(file) -> str:
     if not isinstance(held, dict) or not {"pid", "host", "stage", "since"} <= held.keys():
         return "another process"
     return f"process {held['pid']} on {held['host']} ({held['stage']}, since {held['since']})"
+
+
+def own_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that the program wrote. Raises Refused where it is gone, or not what was written."""
+    with suppress(OSError, ValueError):
+        if isinstance(content := read_json(path), dict):
+            return content
+    state = "is damaged" if os.path.lexists(path) else "was removed"
+    raise Refused(f"{path} {state}; restore it from a copy.")
 
 
 def _moment(kind: str, name: str) -> datetime | None:
@@ -339,8 +344,7 @@ def runs(outputs: str | Path, fingerprint: str | None = None) -> list[Run]:
     """All runs in a folder, or those of one migration, the latest first. Read-only.
 
     By number; those of earlier versions, which have none, come last, by `created`. What `about_of` cannot tell comes first,
-    and is Refused where the runs of one migration are asked for. A copy of a run beside it is no run. Refused where
-    `outputs` is no folder.
+    and is Refused where the runs of one migration are asked for. A copy of a run is none. Refused where `outputs` is no folder.
     """
     folder, found = resolve_path(outputs), []
     try:

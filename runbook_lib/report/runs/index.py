@@ -1,61 +1,159 @@
-"""The index of the runs in a folder: a page that works from the file system."""
+"""The index of the runs in a folder: a page that works from the file system.
 
-from collections.abc import Iterable, Mapping
+Of a run whose last execution ended, what it came to stands in the last record of its audit chain; then no report and no
+journal is read. Whoever changes a run adds a record first. Of another run the reports and the events of 03 are read.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import Refused
-from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
+from ...run.chain import SUMMARY
 from ...run.files import write_atomically
 from ...run.folder import Run, about_of, runs
-from ..drawing.html import Html
-from .status import UNKNOWN, stage_line, standing_verdict
-
-_STYLE = Html(
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1f2933}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .6rem;border-bottom:1px solid #d9e2ec;"
-    "vertical-align:top}th{font-weight:600;color:#52606d}a{color:#0b5394;text-decoration:none}a:hover{text-decoration:"
-    "underline}small{color:#52606d}.PASS{color:#1b7f3b}.REVIEW{color:#9a6700}.FAIL{color:#b42318}.ROLLED_BACK{color:#475467}"
-    "b{font-weight:650}"
-)
+from ...verdict import NOT_FINISHED
+from ..drawing.html import duration
+from .bundle import summary_in
+from .executions import Execution, History, history
+from .outcome import DAMAGED, outcome_of
+from .pages import clipped, render
+from .status import UNKNOWN
+from .summary import TONES, Written, readable
 
 
-def write_index(outputs: Path, journals: Iterable[Snapshot] = ()) -> Path:
-    """Writes the index of the runs in a folder; returns its path. What stands as in `journals` is not read again."""
-    seen = {journal.folder: journal for journal in journals}
-    page = Html(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Runs</title>"
-        "<style>{}</style><h1>Runs</h1><p>Newest first. A name opens the report without code.</p>"
-        "<table><thead><tr><th>Run<th>From → to<th>Verdict<th>Stages</tr></thead>"
-        "<tbody>{}</tbody></table></html>"
-    ).format(
-        _STYLE,
-        Html("").join(_row(run, seen) for run in runs(outputs)) or Html("<tr><td colspan=4>No runs yet.</td></tr>"),
+class Ended(NamedTuple):
+    """An execution that has just ended, and is in no record yet."""
+
+    run_id: str
+    copy: str  # its executed notebook; "" where there is none
+    verdict: str | None
+    written: Written  # what the run has come to
+
+
+class Link(NamedTuple):
+    """One execution, as the index shows it."""
+
+    name: str
+    page: str | None  # in the run's folder
+    verdict: str | None
+    tone: str
+    took: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run, as the index shows it."""
+
+    run_id: str
+    created: str
+    places: Sequence[str]
+    mapping: str
+    verdict: str
+    tone: str
+    headline: str
+    problem: str
+    links: Sequence[Link]
+    summary: str | None
+    bundle: tuple[str, str] | None
+    empty: bool  # whether nothing was executed in it
+
+
+def write_index(outputs: Path, ended: Ended | None = None) -> Path:
+    """Writes `index.html` of the runs in a folder; returns its path. `ended` is not looked up again. Raises OSError."""
+    rows = [_row(run, ended if ended and ended.run_id == run.id else None) for run in runs(outputs)]
+    page = render("index.html.j2", rows=[r for r in rows if not r.empty], empty=[r for r in rows if r.empty])
+    write_atomically(outputs / "index.html", page)
+    return outputs / "index.html"
+
+
+def _row(run: Run, ended: Ended | None) -> Row:
+    known, names = about_of(run), frozenset(os.listdir(run.folder))
+    places = (
+        [clipped(known[side]["environment"], 60) for side in ("source", "target") if side in known] if known else []
     )
-    path = outputs / "index.html"
-    write_atomically(path, page.encode())
-    return path
-
-
-def _row(run: Run, seen: Mapping[Path, Snapshot]) -> Html:
-    known = about_of(run) or {"created": "", "mapping": UNKNOWN}
-    paths: list[Path] = []
+    links: list[Link] = []
+    past = History()
+    verdict, headline, problem = DAMAGED, "", "" if known else UNKNOWN
     try:
-        paths = run.in_order(run.folder.glob("0*.ipynb"))
-        test, migrated = (Stage(run, name).read(seen.get(run.journal(name))) for name in ("test", "migrate"))
-        verdict, stages = standing_verdict(run, migrated) or "–", [stage_line(test), stage_line(migrated)]
-    except Refused as problem:  # the affair of that run alone
-        verdict, stages = "–", [str(problem)]
-    places = [known[side]["environment"] for side in ("source", "target") if side in known]
-    links = Html(" · ").join(_link(run, path) for path in paths) or "–"
-    lines = Html("<br>").join(line for line in stages if line)
-    return Html(
-        "<tr><td><b>{}</b><br><small>{}</small></td><td>{}<br><small>{}</small></td>"
-        "<td><b class='{}'>{}</b></td><td>{}<br><small>{}</small></td></tr>"
-    ).format(run.id, known["created"], " → ".join(places), known["mapping"], verdict, verdict, links, lines)
+        past = history(run)
+        verdict, headline = _outcome(run, past, ended)
+        links = _links(run, past, names, ended)
+        broken = "audit.jsonl holds a line that is no record" if past.damaged else ""
+        problem = problem or broken or (past.not_as_left(run.folder) if not ended else None) or ""
+    except (
+        Refused,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+    ) as found:  # the affair of that run alone
+        problem = problem or _said(found, run)
+    if problem and verdict == DAMAGED:
+        headline = ""
+    return Row(
+        run.id,
+        readable(known["created"]) if known else "",
+        places,
+        known["mapping"] if known else "",
+        verdict,
+        TONES.get(verdict, "none"),
+        headline,
+        f"{problem}; see runbook verify" if problem and problem != UNKNOWN else problem,
+        links,
+        SUMMARY if SUMMARY in names else None,
+        _bundle(run, past) if not ended else None,
+        not (links or problem or "journal" in names),
+    )
 
 
-def _link(run: Run, notebook: Path) -> Html:
-    page = notebook.with_suffix(".html")
-    target = page if page.exists() else notebook
-    return Html('<a href="{}/{}">{}</a>').format(run.id, target.name, notebook.stem)
+def _said(problem: Exception, run: Run) -> str:
+    if isinstance(problem, Refused):
+        return str(problem).replace(f"{run.folder}/", "")
+    return "a file of this run does not hold what the program writes"
+
+
+def _outcome(run: Run, past: History, ended: Ended | None) -> tuple[str, str]:
+    """The run's verdict as it stands, and the sentence with it."""
+    if ended:
+        return ended.written.verdict, ended.written.headline
+    if past.outcome and "headline" in past.outcome and not past.damaged:
+        return past.outcome["verdict"], past.outcome["headline"]
+    found = outcome_of(run, Stage(run, "migrate").events())
+    if (writing := past.writing()) and found.verdict != NOT_FINISHED:
+        return NOT_FINISHED, f"{writing.stage} has begun and not ended"
+    return found.verdict, found.headline
+
+
+def _links(run: Run, past: History, names: frozenset[str], ended: Ended | None) -> list[Link]:
+    """Each executed copy, and each execution that left none, as by hand; the latest last."""
+    told = {one.copy: one for one in past.executions if one.copy}
+    if ended and past.executions:  # in no record yet
+        told[ended.copy] = replace(past.executions[-1], copy=ended.copy, verdict=ended.verdict)
+    copies = run.in_order(run.folder / name for name in names if name[:1] == "0" and name.endswith(".ipynb"))
+    found = []
+    for path in copies:
+        page = path.with_suffix(".html").name
+        found.append(_link(path.stem, page if page in names else path.name, told.get(path.name)))
+    began = {(one.stage, one.began) for one in told.values()}
+    bare = [one for one in past.executions if one.verdict and not one.copy and (one.stage, one.began) not in began]
+    return found + [_link(f"{one.stage} by hand", None, one) for one in bare]
+
+
+def _link(name: str, page: str | None, one: Execution | None) -> Link:
+    verdict = one.verdict if one else None
+    took = duration(one.seconds) if one and one.seconds is not None else ""
+    return Link(name, page, verdict, TONES.get(verdict or "", "none"), took)
+
+
+def _bundle(run: Run, past: History) -> tuple[str, str] | None:
+    """The name of the run's zip file and what to call it; None where there is none."""
+    path = run.folder.with_name(f"{run.id}.zip")
+    if not path.is_file():
+        return None
+    current = past.files.get(SUMMARY)
+    return path.name, "zip" if current and summary_in(path) == current else "zip of an earlier state"

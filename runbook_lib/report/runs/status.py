@@ -14,7 +14,8 @@ from ...process import visible
 from ...run.folder import Run, about_of, runs
 from ...run.progress_file import StageProgress, at_work
 from ...stages.validate import journal as validation_journal
-from ...verdict import PASS, REVIEW
+from ...verdict import NOT_FINISHED
+from .outcome import NOTHING, outcome_of
 from .progress import line
 
 _FIGURES = (*COUNTED, "unrouted")
@@ -132,30 +133,9 @@ def _status_or_why(run: Run) -> RunStatus:
 
 
 def standing_verdict(run: Run, migrated: Snapshot) -> str | None:
-    """The verdict of the newest report or analysis. Read-only.
-
-    None where that is PASS or REVIEW but a migration, a delta or a rollback has started since and not ended.
-    """
-    report = run.latest_json("migration-report") or run.latest_json("migration-analysis") or {}
-    verdict = report.get("verdict")
-    begins = ("execution", "delta", "rollback")
-    last = None
-    for event in migrated.events(*begins, "end", "delta_end", "rolled_back"):
-        last = event["kind"]
-    return None if last in begins and verdict in (PASS, REVIEW) else verdict
-
-
-def stage_line(journal: Snapshot) -> str:
-    """A stage in one line, or "" where it never began."""
-    if not journal.began:
-        return ""
-    state = journal.state()
-    counts = ", ".join(
-        f"{sum(table[key] for table in state.tables.values()):,} {key.replace('_', ' ')}"
-        for key in COUNTED
-        if any(table[key] for table in state.tables.values())
-    )
-    return f"{journal.stage}: {_stage_word(state)}" + (f" ({counts})" if counts else "")
+    """The verdict of the newest report, analysis or draft, where it still stands: see `outcome_of`. Read-only."""
+    verdict = outcome_of(run, migrated).verdict
+    return None if verdict in (NOT_FINISHED, NOTHING) else verdict
 
 
 def _word(run: Run, migrated: Snapshot, state: State | None, holder: str | None) -> str:

@@ -14,7 +14,7 @@ from ...walk.structure import NOT_AVAILABLE, Structures, planned_of, read_struct
 from .checks import NOTE, Check
 
 SETTINGS = ("ttl", "stream", "recovery", "protection")  # what `create` may ask for beside the shape
-_CALLED = {
+CALLED = {
     "ttl": "TTL",
     "stream": "the stream",
     "recovery": "point-in-time recovery",
@@ -137,7 +137,7 @@ class _Table:
         if not message and one.what in SHAPE:
             message = sentence(one)
         elif not message:
-            message = f"{_CALLED[one.what]} is {_text(one.found)}, not {_text(one.wanted)}"
+            message = f"{CALLED[one.what]} is {_text(one.found)}, not {_text(one.wanted)}"
         found, wanted = ({one.name: one.found}, {one.name: one.wanted}) if one.name else (one.found, one.wanted)
         check = Check("target", self._name, one.what, found, wanted, level, action, message)
         self.checks.setdefault((one.what, one.name), check)
@@ -167,7 +167,7 @@ def _without_safeguards(plan: Plan, structures: Structures, checks: list[Check])
             name for name in existing if (structures.target[name] or {}).get(what) is False and name not in said
         )
         if bare:
-            message = f"{_CALLED[what]} is off in {len(bare):,} of {plural(len(existing), 'production table')}"
+            message = f"{CALLED[what]} is off in {len(bare):,} of {plural(len(existing), 'production table')}"
             yield Check("target", bare[0] if len(bare) == 1 else "", what, bare, None, NOTE, _LOST[what], message)
 
 
@@ -179,7 +179,7 @@ def _unknown(structures: Structures) -> Iterator[Check]:
             grouped.setdefault((side, what, why.reason), []).append(why.sentence)
     for (side, what, reason), sentences in grouped.items():
         action = "Nothing to do: the endpoint has no such call." if reason == NOT_AVAILABLE else sentences[0]
-        yield Check(side, "", what, reason, None, NOTE, action, f"{_CALLED[what]} of the {side}'s tables: {reason}")
+        yield Check(side, "", what, reason, None, NOTE, action, f"{CALLED[what]} of the {side}'s tables: {reason}")
 
 
 def _text(value: Any) -> str:
