@@ -115,12 +115,15 @@ def widest(outputs):
         "capacity",
     )
     alerts += [alert(0, "NOTE", names[3], f"{what} is off, not on") for what in settings]
-    run = open_run(outputs, "a" * 64, ABOUT)
+    side = {"environment": "E" * 70, "region": "ap-southeast-2", "account": "123456789012"}
+    sides = {"source": side, "target": side}
+    run = open_run(outputs, "a" * 64, {**ABOUT, **sides})
     skew = [{"what": "skew", "level": "NOTE", "table": name} for name in names[:2]]
-    add(run, "00_draft", "mapping-draft", {**analysis(names), **SIDES}, "00_draft")
-    add(run, "01_analyze", "migration-analysis", analysis(names, alerts, 10**9, checks=skew), "01_analyze")
+    add(run, "00_draft", "mapping-draft", analysis(names), "00_draft")
+    add(run, "01_analyze", "migration-analysis", analysis(names, alerts, 10**9, checks=skew, **sides), "01_analyze")
     before = checkpoint(names[:2], "one-table")
     more = {
+        "migration": sides,
         "tables_created": [{"entry": n, "table": n} for n in names[:2]],
         "backups": {
             n: {"kind": kind} for n, kind in zip(names, ("point_in_time", "on_demand", "waived"), strict=False)

@@ -9,7 +9,7 @@ from ...verdict import plural
 from .outcome import Outcome
 from .pages import clipped
 
-SHOWN, LONGEST = 2, 60  # names in one line, and the letters of each; where there are more, their number says enough
+SHOWN, LONGEST = 2, 44  # names in one line, and the letters of each; where there are more, their number says enough
 SETTINGS = ("ttl", "stream", "recovery", "protection", "replica", "encryption", "class")
 MONEY = ("billing", "capacity")
 

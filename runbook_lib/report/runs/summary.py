@@ -21,7 +21,7 @@ from .outcome import DAMAGED, NOTHING, Outcome, outcome_of
 from .pages import clipped, render
 
 BARS, NAMED = 6, 3  # entries with a bar of their own; tables that a decision names
-LINES, ROW = 36.0, 1.4  # for bars, decisions and checklist together; what a row takes more than its text, or a bar
+LINES, ROW = 35.0, 1.4  # for bars, decisions and checklist together; what a row takes more than its text, or a bar
 WIDE, HALF = 105, 44  # letters in a line of the sheet, and of one of its two wide columns
 MOST = 190  # letters of a sentence
 TONES = {PASS: "pass", REVIEW: "review", FAIL: "fail", DAMAGED: "fail", ROLLED_BACK: "back"}
@@ -151,7 +151,7 @@ def _where(group: AlertGroup) -> str:
     """The tables of a group, those with most first; with their numbers where there are several."""
     members = sorted(group.members, key=lambda alert: (-counted(alert), alert.table))
     names = [
-        clipped(alert.table, 60) + (f" {counted(alert):,}" if members[1:] and counted(alert) else "")
+        clipped(alert.table, 44) + (f" {counted(alert):,}" if members[1:] and counted(alert) else "")
         for alert in members
     ]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -179,7 +179,7 @@ def _sides(about: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
         one = known.get(side) or about.get(side)
         if isinstance(one, dict):
             places = [one.get("region"), f"account {one['account']}" if one.get("account") else None]
-            found.append(clipped(one["environment"], 60) + "".join(f", {place}" for place in places if place))
+            found.append(clipped(one["environment"], 44) + "".join(f", {place}" for place in places if place))
     return found
 
 
