@@ -32,6 +32,12 @@ def test_each_stage_leaves_its_own_sentence_and_verdict(run):
     """Until 04 has compared, the page says that nothing is proved."""
     assert write_summary(run).headline == "No stage has come to a result yet"
     said = [add(run, "01_analyze", "migration-analysis", analysis(alerts=[alert(), alert(1)]))]
+    assert "read would arrive open" in shown(run)
+    test = report("test", records=3, test={"items": 3, "equal": 3, "kept": False})
+    assert add(run, "02_test", "migration-report", test).headline.startswith(
+        "3 items tested, 3 equal; nothing was migrated yet"
+    )
+    assert "Orders 100 100 · " in shown(run)  # the numbers of a test are not those of the run
     said.append(add(run, "03_migrate", "migration-report", report("migrate", left=2)))
     assert "Not proved yet" in shown(run)
     said.append(add(run, "04_validate", "migration-report", report("validate", left=2, alerts=[alert()])))
@@ -156,6 +162,18 @@ def test_a_damaged_folder_gives_a_page_that_says_so(damage, tmp_path):
     assert "This run's folder cannot be read" in shown(run)
     assert str(tmp_path) not in shown(run)
     assert "PASS" not in shown(run)
+
+
+@pytest.mark.parametrize(
+    "about", [{"source": {"environment": 7}}, {"target": [], "mapping": {"a": 1}}, {"source": None}]
+)
+def test_a_run_json_of_another_kind_gives_a_page_too(about, tmp_path):
+    """It is sealed by nobody."""
+    run = migrated(tmp_path)
+    (run.folder / "run.json").write_text(json.dumps({**ABOUT, "run_id": run.id, "number": 1, **about}))
+    assert write_summary(run).verdict == "REVIEW"
+    run.json_files("migration-report")[-1].unlink()
+    assert write_summary(run).verdict == "DAMAGED"
 
 
 def test_a_folder_in_its_place_stops_nothing(tmp_path):

@@ -124,11 +124,11 @@ def _values(run: Run, found: Outcome, past: History) -> dict[str, Any]:
         "decisions": shown,
         "more_decisions": plural(more, "more open item, see", "more open items, see") if more > 0 else "",
         "bars": bars,
-        "arrived": "arrived, taken back" if found.rolled_back else "arrived" if report else "would arrive",
+        "arrived": "arrived, taken back" if found.rolled_back else "arrived" if _is_migrated(found) else "would arrive",
         "no_entry": report.get("totals", results.get("01_analyze", {}).get("totals", {})).get("unrouted", 0),
         "day_after": todo,
         "equal": _equal(found),
-        "mapping": about.get("mapping"),
+        "mapping": str(about.get("mapping") or ""),
         "mapping_sha256": _mapping_sha256(results, checkpoint),
         "head": past.head,
         "report": _page(run, past, found.stage) if found.stage else None,
@@ -177,7 +177,7 @@ def _sides(about: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
     found = []
     for side in ("source", "target"):
         one = known.get(side) or about.get(side)
-        if isinstance(one, dict):
+        if isinstance(one, dict) and isinstance(one.get("environment"), str):
             places = [one.get("region"), f"account {one['account']}" if one.get("account") else None]
             found.append(clipped(one["environment"], 44) + "".join(f", {place}" for place in places if place))
     return found
@@ -282,7 +282,7 @@ def _bars(found: Outcome) -> list[Bar]:
     """The largest entries, and the rest in one line."""
     report, analysis = found.report, found.results.get("01_analyze", {})
     counts: list[tuple[str, int, int, int]] = []
-    if found.results.keys() & {"03_migrate", "04_validate", "05_rollback"}:
+    if _is_migrated(found):
         checked = report.get("validation", {}).get("tables", {}) if found.proved else {}
         for name, one in report["tables"].items():
             wrong = sum(checked.get(name, {}).get(key, 0) for key in ("missing", "different"))
@@ -301,6 +301,11 @@ def _bars(found: Outcome) -> list[Bar]:
     if rest:
         bars.append(Bar(f"{len(rest):,} more entries", *(sum(one[at] for one in rest) for at in (1, 2, 3)), 0, 0))
     return bars
+
+
+def _is_migrated(found: Outcome) -> bool:
+    """Whether 03 has come to a result, so that the counts of the latest report are its own."""
+    return "03_migrate" in found.results or "04_validate" in found.results
 
 
 def _equal(found: Outcome) -> str | None:
