@@ -73,10 +73,8 @@ class BaseBook:
         if not is_headless():  # the command did it before it started this kernel
             control.clear(self.run)
         audit.begin(self.run, self.stage)
-        if not is_headless() and self.execute and self.stage in JOURNALS:
-            write_summary(
-                self.run, writing=self.stage
-            )  # whatever becomes of this kernel: no verdict of before outlives it
+        if not is_headless() and self.execute and self.stage in JOURNALS:  # no verdict of before outlives this kernel
+            write_summary(self.run, writing=self.stage)
         self.run.logger().info("%s begins", self.stage)
         sides = map(_side_name, (self.parameters.source, self.parameters.target))
         self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]

@@ -11,9 +11,7 @@ from ..run.files import write_atomically
 TEMPLATES = Path(__file__).with_name("html_template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
-_LINK = re.compile(
-    rf'href="[./]*(?:[^"<> ]*/)?{re.escape(SUMMARY)}"'
-)  # by hand, a notebook lies elsewhere than its copy
+_LINK = re.compile(rf'href="(?:[^"<> ]*/)?{re.escape(SUMMARY)}"')  # a notebook by hand lies elsewhere than its copy
 NOT_REACHED = "The notebook stopped here. What comes after it was not reached: see the verdict at the top."
 
 
