@@ -2,9 +2,9 @@
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
-import sys
 
 from .commands import override
 from .errors import Refused

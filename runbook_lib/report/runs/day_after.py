@@ -6,8 +6,8 @@ from typing import Any
 
 from ...stages.analyze.structure import CALLED
 from ...verdict import plural
+from ..drawing.templates import clipped
 from .outcome import Outcome
-from .pages import clipped
 
 SHOWN, LONGEST = 2, 44  # names in one line, and the letters of each; where there are more, their number says enough
 SETTINGS = ("ttl", "stream", "recovery", "protection", "replica", "encryption", "class")

@@ -17,10 +17,10 @@ from ...run.files import write_atomically
 from ...run.folder import Run, about_of, runs
 from ...verdict import NOT_FINISHED
 from ..drawing.html import duration
+from ..drawing.templates import clipped, render
 from .bundle import summary_in
 from .executions import Execution, History, history
 from .outcome import DAMAGED, outcome_of
-from .pages import clipped, render
 from .status import UNKNOWN
 from .summary import TONES, Written, readable
 

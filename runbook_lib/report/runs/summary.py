@@ -14,11 +14,11 @@ from ...run.files import write_atomically
 from ...run.folder import Run, about_of, own_json
 from ...verdict import FAIL, NOT_FINISHED, PASS, PLANNED, REVIEW, ROLLED_BACK, AlertGroup, counted, plural
 from ..drawing.html import duration
+from ..drawing.templates import clipped, render
 from .day_after import day_after
 from .executions import STAGES, History, history
 from .files import COMMANDS
 from .outcome import DAMAGED, NOTHING, Outcome, outcome_of
-from .pages import clipped, render
 
 BARS, NAMED = 6, 3  # entries with a bar of their own; tables that a decision names
 LINES, ROW = 35.0, 1.4  # for bars, decisions and checklist together; what a row takes more than its text, or a bar

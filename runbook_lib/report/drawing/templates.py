@@ -1,4 +1,4 @@
-"""Whole pages from the templates in this folder: every value is escaped, nothing is loaded from elsewhere."""
+"""Whole pages from the templates in `report/runs`: every value is escaped, nothing is loaded from elsewhere."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..drawing.html import Html, with_code
+from .html import Html, with_code
 
 SCRIPT = "filter.js.j2"  # the only script of any of them
 
@@ -33,7 +33,7 @@ def _environment():
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parents[1] / "runs"),
         autoescape=True,
         finalize=lambda value: value if isinstance(value, Markup) else Html.escape(value),
         undefined=StrictUndefined,
