@@ -109,10 +109,19 @@ class BaseBook:
 
     def show(self, view: Callable[..., str], *results: Any) -> None:
         """Displays a view of the steps' results, or why there is none."""
-        without = "Not requested: nothing was done here." if self.execute else "Nothing to show: execute is False."
-        show(view, *results, without=without)
+        show(view, *results, without=self._without())
 
-    show_frame = staticmethod(show_frame)
+    def show_frame(self, query: Callable[..., Any], *results: Any, empty: str = "") -> None:
+        """Displays the DataFrame that `query` makes of the steps' results, or why there is none; `empty`: without rows."""
+        show_frame(query, *results, without=self._without(), empty=empty)
+
+    def _without(self) -> str:
+        return "Not requested: nothing was done here." if self.execute else "Nothing to show: execute is False."
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """The content of the report that the last step wrote; None where none has."""
+        return self._content
 
     def finish(self) -> None:
         """Updates the verdict at the top, shows it and the open items here, and writes what is left to write of this run."""

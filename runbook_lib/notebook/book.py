@@ -8,14 +8,14 @@ from ..errors import Refused
 from ..report import json_analysis
 from ..report import json_report as report
 from ..report.drawing import html
+from ..report.frames import AnalysisFrames, BackupFrames, CanaryFrames, CreatedFrames, MigrationFrames, ValidationFrames
 from ..stages import expiry
 from ..stages.analyze.analysis import Analysis
 from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
-from ..stages.test.canary import Canary, Created, collect
-from ..stages.validate.validate import Validation
+from ..stages.test.canary import Canary, collect
 from ..verdict import plural
 from ..walk.plan import Plan, open_plan
 from . import display
@@ -43,7 +43,7 @@ class Book(BaseBook):
         """The plan: parameters and mapping matched with the real tables. Read-only."""
         return open_plan(self.parameters, chosen=self._values.get("tables") or None, run_id=self.run.id)
 
-    def analyze(self, plan: Plan) -> Analysis:
+    def analyze(self, plan: Plan) -> AnalysisFrames:
         """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
         done = self._work.analyze(plan)
         analysis: Analysis = done.result
@@ -52,9 +52,9 @@ class Book(BaseBook):
             f"{analysis.relationships:,} references; {json_analysis.left_open(plan, done.content['totals'], analysis.alerts)}."
         )
         self._done(done, headline)
-        return analysis
+        return AnalysisFrames(analysis)
 
-    def create_tables(self, plan: Plan) -> list[Created] | None:
+    def create_tables(self, plan: Plan) -> CreatedFrames | None:
         """Creates the missing target tables. Writes to the target's account, with execute."""
         if not self._may_write():
             missing = [(entry.name, entry.target) for entry in plan.missing_targets()]
@@ -64,10 +64,10 @@ class Book(BaseBook):
         self._created = done.result
         if done.content:
             self._done(done, f"{plural(len(done.result), 'table')} created; every target table exists.")
-        return done.result
+        return CreatedFrames(done.result)
 
     @refused_as(Refused)
-    def canary(self, table: str | None = None) -> Canary | None:
+    def canary(self, table: str | None = None) -> CanaryFrames | None:
         """Inserts a few items of one entry with what they refer to, compares and undoes them. Writes to the target."""
         table = table or self._values["table"]
         limit, keep = self._values["limit"], self._values["keep"]
@@ -88,18 +88,18 @@ class Book(BaseBook):
         end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
         headline = f"{plural(len(canary.closure.rows), 'item')} compared, {inserted:,} of them inserted; {end}."
         self._done(done, headline)
-        return canary
+        return CanaryFrames(canary)
 
     @refused_as(Refused)
-    def backups(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """Target table → its backup before the first insert; {} where the target is not production. Read-only."""
+    def backups(self, plan: Plan) -> BackupFrames:
+        """The backup of each target table before the first insert; none where the target is not production. Read-only."""
         found = backup_gate.outlook(self.run, plan)
         if not self.execute:
             wanted = {table: about["kind"] for table, about in found.items() if not about.get("arn")}  # else taken
             self._planned([backup_gate.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
-        return found
+        return BackupFrames(found)
 
-    def migrate(self, plan: Plan) -> Migration | None:
+    def migrate(self, plan: Plan) -> MigrationFrames | None:
         """Starts or resumes the migration. Writes to the target and the run's folder, with execute."""
         again = bool(self._values["retry_failed"])
         if self._values["delta"]:
@@ -127,9 +127,9 @@ class Book(BaseBook):
             before = "" if migration.undone else f"{headline} "
             headline = f"{before}Failed: {migration.failure}{report.taken_back(migration)}"
         self._done(done, headline)
-        return migration
+        return MigrationFrames(migration, done.content)
 
-    def _catch_up(self, plan: Plan) -> Migration | None:
+    def _catch_up(self, plan: Plan) -> MigrationFrames | None:
         """Brings the target up to date with the source; without execute it only counts the changes."""
         if self._values["retry_failed"]:
             raise Refused("delta and retry_failed cannot run together; run one after the other.")
@@ -139,9 +139,9 @@ class Book(BaseBook):
             return None
         done = self._work.migrate(plan, catch_up)
         self._done(done, done.result.drift.headline())
-        return done.result
+        return MigrationFrames(done.result, done.content)
 
-    def validate(self, plan: Plan) -> Validation | None:
+    def validate(self, plan: Plan) -> ValidationFrames | None:
         """Starts or resumes the comparison of both sides; writes the report. With `repair` it first inserts what is missing."""
         word = self._values["repair"]
         if word and not self._confirmed:
@@ -151,7 +151,7 @@ class Book(BaseBook):
             return None
         done = self._work.repair(plan, word) if word else self._work.validate(plan)
         self._done(done, done.result.headline())
-        return done.result
+        return ValidationFrames(done.result, done.content)
 
     def choose_table(self, plan: Plan) -> Any:
         """A dropdown of the entries, set to the parameter; its value is the test's entry. In batch it is only text."""

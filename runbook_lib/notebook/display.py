@@ -5,6 +5,7 @@ from typing import Any
 
 from ..process import is_headless
 from ..report.drawing import html
+from ..report.frames import inner
 
 FRAME_ROWS = 50  # of a DataFrame that are shown
 
@@ -23,13 +24,24 @@ def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
 
     if any(result is None for result in results):
         view, results = html.note, (without,)
-    display(HTML(view(*results)))
+    if shown := view(*map(inner, results)):
+        display(HTML(shown))
 
 
-def show_frame(view: Callable[..., Any], *results: Any) -> None:
-    """Displays a view that returns a DataFrame, escaped; nothing where it has no rows, or a step returned no result."""
-    if all(result is not None for result in results) and len(frame := view(*results)):
-        show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0))
+def show_frame(query: Callable[..., Any], *results: Any, without: str = "", empty: str = "") -> None:
+    """Displays the DataFrame that a query makes of steps' results, escaped, its first FRAME_ROWS rows.
+
+    Shows the sentence `empty` where it has no rows, `without` where a step returned no result; nothing where they are "".
+    """
+    if any(result is None for result in results):
+        frame, said = (), without
+    else:
+        frame = query(*results)
+        said = f"{FRAME_ROWS} of {len(frame):,} rows" if len(frame) > FRAME_ROWS else "" if len(frame) else empty
+    if len(frame):
+        show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0, na_rep="–"))
+    if said:
+        show(html.note, said)
 
 
 class Chosen:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Refused
+from ..report.draft.frames import DraftFrames
 from ..report.draft.json_draft import draft_alerts, write_draft
 from ..stages import execution
-from ..stages.draft.draft import Draft, Sources, check_free, draft, write_mapping
+from ..stages.draft.draft import Sources, check_free, draft, write_mapping
 from ..stages.draft.survey import open_sources
 from ..verdict import plural
 from .base_book import BaseBook
@@ -43,7 +44,7 @@ class DraftBook(BaseBook):
         return Sources(names, plan)
 
     @refused_as(Refused)
-    def draft(self, sources: Sources) -> Draft:
+    def draft(self, sources: Sources) -> DraftFrames:
         """Reads the tables, drafts the mapping and writes it to the file that the parameters name."""
         path = self.parameters.mapping_path()
         with Progress(self.run, sources.plan, STAGE) as on_page:
@@ -61,4 +62,4 @@ class DraftBook(BaseBook):
             f"{drafted.kept and ' '}{drafted.kept}"
         )
         self._done(done, headline)
-        return drafted
+        return DraftFrames(drafted)

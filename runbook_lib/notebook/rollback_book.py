@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Refused
+from ..report.frames import DeletionFrames, PreviewFrames, RestoredFrames, UndoneFrames
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
@@ -42,10 +43,10 @@ class RollbackBook(BaseBook):
         self.run, self.parameters = self._undoing.checkpoint.run, self._undoing.checkpoint.parameters
         return True
 
-    def preview(self) -> Preview:
+    def preview(self) -> PreviewFrames:
         """The items that the rollback would look at, from the journal alone. Read-only."""
         if self._undoing is None:
-            return Preview({}, {})
+            return PreviewFrames(Preview({}, {}))
         self._facts.append(("checkpoint", self._undoing.checkpoint.path.name))
         preview = self._undoing.preview(self._values["delete_tables"], self._values["restore_from"])
         for entry, number in preview.entries.items() if not self.execute else ():
@@ -53,18 +54,18 @@ class RollbackBook(BaseBook):
         for entry, number in preview.unknown.items() if not self.execute else ():
             unknown = f"{plural(number, 'item')} of {entry} announced without a result"
             self._planned([f"look up {unknown}, and delete what is there and equal"])
-        return preview
+        return PreviewFrames(preview)
 
-    def undo(self) -> Undone | None:
+    def undo(self) -> UndoneFrames | None:
         """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
         if not self._may_write():
             self._planned([])
             return None
         done = self._work.undo(self._undoing)
         self._done_rollback(done, done.result)
-        return done.result
+        return UndoneFrames(done.result)
 
-    def restore(self, undone: Undone | None) -> Restored | None:
+    def restore(self, undone: UndoneFrames | None) -> RestoredFrames | None:
         """Restores what `restore_from` names: into a new table, or, from a restored one, what the target lacks. With execute."""
         name = self._values["restore_from"]
         if undone is None or not name:
@@ -72,12 +73,12 @@ class RollbackBook(BaseBook):
             return None
         if display.interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
             raise Refused("the restore was not confirmed; nothing was restored.")
-        done = self._work.restore(self._undoing, undone, self._undoing.wanted(name))
+        done = self._work.restore(self._undoing, undone.result, self._undoing.wanted(name))
         self._restored = done.result
-        self._done_rollback(done, undone)
-        return self._restored
+        self._done_rollback(done, undone.result)
+        return RestoredFrames(done.result)
 
-    def delete_tables(self, undone: Undone | None) -> list[Any] | None:
+    def delete_tables(self, undone: UndoneFrames | None) -> DeletionFrames | None:
         """Deletes the tables named in the parameters that this run created and that are empty now. With execute."""
         names = self._values["delete_tables"]
         if undone is None or not names:
@@ -85,9 +86,9 @@ class RollbackBook(BaseBook):
             return None
         if display.interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
             raise Refused("the deletion was not confirmed; no table was deleted.")
-        done = self._work.delete_tables(self._undoing, undone, names, self._restored)
-        self._done_rollback(done, undone)
-        return done.result
+        done = self._work.delete_tables(self._undoing, undone.result, names, self._restored)
+        self._done_rollback(done, undone.result)
+        return DeletionFrames(done.result)
 
     def _done_rollback(self, done: Done, undone: Undone) -> None:
         headline = (

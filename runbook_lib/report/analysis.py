@@ -1,27 +1,20 @@
-"""An analysis as HTML and DataFrames: contents, references, and the outlook for each item."""
+"""An analysis as HTML: contents, references, and the outlook for each item."""
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..discover.distinct import ERROR, KEPT
-from ..discover.profile import AttributeProfile
 from ..stages.analyze.analysis import Analysis, EntryAnalysis
 from ..verdict import FAIL
 from .drawing.html import ACCENT, LINE, Html, chip, details, flagged, muted, note, number, quiet, size, table
 from .drawing.reference_map import draw_map
+from .frames import AnalysisFrames
 
 if TYPE_CHECKING:
     import pandas
 
 OPEN = 2  # entries that are unfolded in a profile
 Edge = tuple[str, str | None, int, int]  # child, parent (None: none could be told), references, dangling
-
-
-def ordered(analysis: Analysis, entries: Iterable[str] | None = None) -> list[tuple[str, EntryAnalysis]]:
-    """The entries by level and name, parents first."""
-    names = analysis.tables if entries is None else set(entries) & analysis.tables.keys()
-    return [(n, analysis.tables[n]) for n in sorted(names, key=lambda n: (analysis.levels.get(n, 0), n))]
 
 
 def conflicts(entry: EntryAnalysis) -> int:
@@ -48,7 +41,7 @@ def overview(analysis: Analysis) -> Html:
             t.write_units,
             size(t.bytes),
         ]
-        for name, t in ordered(analysis)
+        for name, t in analysis.ordered()
     ]
     foot = [
         "",
@@ -76,66 +69,22 @@ def level(analysis: Analysis, name: str) -> Html:
     return quiet(str(analysis.levels.get(name, "")))
 
 
-def profile(analysis: Analysis) -> "pandas.DataFrame":
-    """One row an attribute: types, presence, different values and lengths."""
-    import pandas
-
-    rows = [
-        {
-            "entry": name,
-            "attribute": attribute,
-            "items": profile.types.total(),
-            "present %": round(100 * profile.types.total() / entry.records, 1) if entry.records else 0.0,
-            "types": types(profile),
-            "empty": profile.empty,
-            "distinct": profile.distinct.count,
-            "shortest": profile.shortest,
-            "longest": profile.longest,
-            "mixed": is_mixed(profile),
-        }
-        for name, entry in ordered(analysis)
-        for attribute, profile in _attributes(entry)
-    ]
-    columns = ["entry", "attribute", "items", "present %", "types", "empty", "distinct", "shortest", "longest", "mixed"]
-    return pandas.DataFrame(rows, columns=columns).astype({"shortest": "Int64", "longest": "Int64"})
-
-
-def types(profile: AttributeProfile) -> str:
-    """`S 120 · NULL 3`, the most frequent first."""
-    return " · ".join(f"{letter} {count:,}" for letter, count in profile.types.most_common())
-
-
-def is_mixed(profile: AttributeProfile) -> bool:
-    """Whether an attribute has more than one type, not counting null."""
-    return len(profile.types.keys() - {"NULL"}) > 1
-
-
-def _attributes(entry: EntryAnalysis) -> list[tuple[str, AttributeProfile]]:
-    """The most present first."""
-    return sorted(entry.profile.items(), key=lambda place: (-place[1].types.total(), place[0]))
-
-
 def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Html:
     """A row an entry, then every entry's attributes behind a line that unfolds."""
-    chosen = ordered(analysis, entries)
+    chosen = analysis.ordered(entries)
+    attributes = AnalysisFrames(analysis).attributes
+    attributes["partly"] = attributes["share"] < 1
+    sums = attributes.groupby("entry")[["mixed", "partly", "empty"]].sum()
     rows = []
     for name, t in chosen:
         special = {x for a in t.profile.values() for x in a.types} & {"SS", "NS", "BS", "B"}
-        rows.append(
-            [
-                level(analysis, name),
-                name,
-                t.records,
-                len(t.profile),
-                flagged(sum(map(is_mixed, t.profile.values()))),
-                number(sum(1 for a in t.profile.values() if a.types.total() < t.records)),
-                sum(a.empty for a in t.profile.values()),
-                " ".join(sorted(special)) or quiet("·"),
-            ]
-        )
-    profiles = [profile for _, t in chosen for profile in t.profile.values()]
-    sums = (sum(t.records for _, t in chosen), len(profiles), sum(map(is_mixed, profiles)))
-    foot = ["", f"{len(rows)} in all", *sums, *[""] * 3]
+        mixed, partly, empty = map(int, sums.loc[name]) if t.profile else (0, 0, 0)
+        counts = [t.records, len(t.profile), flagged(mixed), number(partly), empty]
+        rows.append([level(analysis, name), name, *counts, " ".join(sorted(special)) or quiet("·")])
+    names = [name for name, _ in chosen]
+    shown = attributes[attributes["entry"].isin(names)]
+    counts = sum(t.records for _, t in chosen), len(shown), int(shown["mixed"].sum())
+    foot = ["", f"{len(rows)} in all", *counts, *[""] * 3]
     columns = ["level", "entry", "records", "attributes"]
     columns += ["of mixed type", "not in every item", "empty values", "sets, binary"]
     blocks = [table(columns, rows, align="clrrrrrl", foot=foot)]
@@ -143,67 +92,56 @@ def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Ht
     blocks.append(note(muted(lead)))
     opened = 0
     for name, t in chosen:
-        mixed = sum(map(is_mixed, t.profile.values()))
+        mine = shown[shown["entry"] == name]
+        mixed = int(mine["mixed"].sum())
         unfold = bool(mixed) and opened < OPEN
         opened += unfold
-        said = f"{len(t.profile):,} attributes in {t.records:,} items"
+        said = f"{len(mine):,} attributes in {t.records:,} items"
         flag = chip(f"{mixed} of mixed type", "look") if mixed else ""
         title = Html("<b>{}</b> {} {}").format(name, muted(said), flag)
-        blocks.append(details(title, _attribute_table(t), open=unfold))
+        blocks.append(details(title, _attribute_table(mine), open=unfold))
     return Html("").join(blocks)
 
 
-def _attribute_table(entry: EntryAnalysis) -> Html:
+def _attribute_table(attributes: "pandas.DataFrame") -> Html:
     rows, marks = [], []
-    for name, profile in _attributes(entry):
-        marks.append("look" if is_mixed(profile) else None)
-        rows.append(
-            [
-                name,
-                profile.types.total(),
-                _share(profile.types.total(), entry.records),
-                chip(types(profile), "look") if is_mixed(profile) else types(profile),
-                profile.empty,
-                _distinct(profile),
-                _lengths(profile),
-            ]
-        )
+    for one in attributes.itertuples():
+        marks.append("look" if one.mixed else None)
+        kinds, lengths = chip(one.types, "look") if one.mixed else one.types, _lengths(one.shortest, one.longest)
+        rows.append([one.attribute, one.items, _share(one.share), kinds, one.empty, _distinct(one), lengths])
     return table(
         ["attribute", "items", "present", "types", "empty", "distinct", "length"], rows, align="lrrlrrr", marks=marks
     )
 
 
-def _distinct(profile: AttributeProfile) -> Html:
+def _distinct(attribute: Any) -> Html:
     """The number of different values: quiet where all differ, with ≈ where it is an estimate."""
-    found, items = profile.distinct, profile.types.total()
-    if found.exact:
-        return quiet(f"{found.count:,}") if found.count == items else f"{found.count:,}"
-    return f"≈ {min(found.count, items):,}"
+    if not attribute.exact:
+        return f"≈ {attribute.distinct:,}"
+    return quiet(f"{attribute.distinct:,}") if attribute.distinct == attribute.items else f"{attribute.distinct:,}"
 
 
-def _share(part: int, whole: int) -> Html:
+def _share(share: float) -> Html:
     """A percentage with a small bar; quiet at 100 %."""
-    if part >= whole:
+    if share >= 1:
         return quiet("100 %")
-    percent = 100 * part / whole
+    percent = 100 * share
     full = max(2, round(percent * 0.4))
     style = f"width:{40 - full}px;background:{LINE};border-left:{full}px solid {ACCENT}"
     bar = Html('<span style="display:inline-block;height:6px;margin:0 6px 1px 0;{}"></span>').format(style)
     return bar + ("<1 %" if percent < 1 else f"{percent:.0f} %")
 
 
-def _lengths(profile: AttributeProfile) -> Html | str:
-    if profile.longest is None:
+def _lengths(shortest: Any, longest: Any) -> Html | str:
+    if not isinstance(longest, int):  # pandas.NA
         return quiet("–")
-    if profile.shortest == profile.longest:
-        return f"{profile.longest:,}"
-    return f"{profile.shortest:,} – {profile.longest:,}"
+    return f"{longest:,}" if shortest == longest else f"{shortest:,} – {longest:,}"
 
 
 def references(analysis: Analysis) -> Html:
     """One row for each entry, path and parent."""
     rows, marks = [], []
-    for name, t in ordered(analysis):
+    for name, t in analysis.ordered():
         for path in sorted({*t.references, *t.dangling, *t.unreadable}):
             parents = {parent: count for (p, parent), count in t.parents.items() if p == path}
             open_ = t.dangling[path], t.unreadable[path]
@@ -231,15 +169,13 @@ def reference_map(analysis: Analysis) -> Html:
 
 def edges(analysis: Analysis) -> list[Edge]:
     """(child, parent, references, dangling) for the map; parent None: a path to several tables."""
-    found: Counter = Counter()
-    dangling: Counter = Counter()
-    for name, t in analysis.tables.items():
-        for (_, parent), count in t.parents.items():
-            found[name, parent] += count
-        for path, count in t.dangling.items():
-            parents = [parent for p, parent in t.parents if p == path]
-            dangling[name, parents[0] if len(parents) == 1 else None] += count
-    return [(child, parent, found[child, parent], dangling[child, parent]) for child, parent in {**found, **dangling}]
+    found = AnalysisFrames(analysis).references
+    found = found[found["to"].notna() | (found["dangling"] > 0)]
+    sums = found.groupby(["entry", "to"], dropna=False, sort=False)[["references", "dangling"]].sum()
+    return [
+        (child, parent if isinstance(parent, str) else None, int(references), int(dangling))
+        for (child, parent), references, dangling in sums.itertuples()
+    ]
 
 
 def targets(analysis: Analysis) -> Html:
@@ -266,13 +202,13 @@ def quarantine(analysis: Analysis) -> Html:
     """The items that would not be written, by reason: quarantined, in conflict, expired, unrouted."""
     rows = [
         [name, attribute or muted("the whole item"), reason, count]
-        for name, t in ordered(analysis)
+        for name, t in analysis.ordered()
         for (attribute, reason), count in sorted(t.reasons.items())
     ]
-    for name, t in ordered(analysis):
+    for name, t in analysis.ordered():
         held = {"another source item makes the same key": t.losers, "the target's item is different": t.different_there}
         rows += [[name, muted("the key"), f"conflict: {why}", count] for why, count in held.items() if count]
-    rows += [[n, muted("the whole item"), "expired: left out", t.skipped] for n, t in ordered(analysis) if t.skipped]
+    rows += [[n, muted("the whole item"), "expired: left out", t.skipped] for n, t in analysis.ordered() if t.skipped]
     rows += [[source, muted("the whole item"), "no entry selects it", n] for source, n in analysis.unrouted.items()]
     if not rows:
         return note("Every item would be written.", "good")

@@ -16,7 +16,6 @@ from ..mapping.walkers import GONE, NULL, Found
 from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from ..verdict import plural
-from .analysis import ordered
 from .drawing.html import MONO, Html, chip, details, mono, muted, note, quiet, table
 
 ID_CHARACTERS = 8  # of a newly made id that are shown
@@ -284,7 +283,7 @@ def _type(value: dict) -> Html:
 def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: Mapping | None = None) -> Html:
     """Before and after of sample items, per entry. With `mapping` (plan.mapping) it names the rules exactly."""
     shown = {}
-    for name, analyzed in ordered(analysis, entries):
+    for name, analyzed in analysis.ordered(entries):
         entry = mapping.entries.get(name) if mapping else None
         if found := [(row, changes(item, row, entry)) for item, row in analyzed.samples]:
             shown[name] = found

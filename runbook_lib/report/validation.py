@@ -1,14 +1,9 @@
-"""A validation as HTML and DataFrames: what was compared, what differs and why, which queries work."""
-
-from typing import TYPE_CHECKING
+"""A validation as HTML: what was compared, what differs and why, which queries work."""
 
 from ..stages.validate.validate import Validation
 from ..verdict import plural
 from .drawing.html import TICK, Html, chip, details, flagged, heading, muted, note, quiet, table, with_code
 from .samples import key_tag
-
-if TYPE_CHECKING:
-    import pandas
 
 CAUSES = 50  # rows of the differences by cause
 RARE = (
@@ -85,14 +80,6 @@ def _sentence(result: Validation) -> Html:
     )
     said += f" The oldest comparison is of {result.oldest}." if result.oldest else ""
     return note(said, "bad" if missing or different else "look" if conflicts or extra else "good")
-
-
-def differences(result: Validation) -> "pandas.DataFrame":
-    """One row per difference: types, never values; the target key as a hash."""
-    import pandas
-
-    rows = [(d.table, d.kind, d.attribute, d.expected, d.found, key_tag(d.key)) for d in result.differences]
-    return pandas.DataFrame(rows, columns=["table", "kind", "attribute", "expected type", "found type", "key"])
 
 
 def differences_html(result: Validation) -> Html:

@@ -1,9 +1,9 @@
 """What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
 
 Of any result: alerts, ending. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
-reference_map, references, types, profile, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
+reference_map, references, types, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
 done: created, canary, migration, counts, ledger, drift, progress, held_back, preview, undone, restored, deletions. Of a
-Validation: validation, differences, differences_html, residual, patterns.
+Validation: validation, differences_html, residual, patterns.
 """
 
 from collections import Counter
@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.checks import Check, alerts_of
 from ..verdict import FAIL, REVIEW, Alert, counted, grouped, paths_in
-from .analysis import costs, overview, profile, profile_html, quarantine, reference_map, references, targets
+from .analysis import costs, overview, profile_html, quarantine, reference_map, references, targets
 from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
 from .figures import types
 from .mapping import drift, ledger, undeclared, unmatched
 from .runs.files import files, reproduce
 from .runs.progress import progress
 from .samples import samples
-from .validation import differences, differences_html, patterns, residual, validation
+from .validation import differences_html, patterns, residual, validation
 from .work import (
     backups,
     canary,
@@ -43,7 +43,6 @@ __all__ = [
     "created",
     "decision",
     "deletions",
-    "differences",
     "differences_html",
     "drift",
     "ending",
@@ -55,7 +54,6 @@ __all__ = [
     "patterns",
     "plan",
     "preview",
-    "profile",
     "profile_html",
     "progress",
     "quarantine",

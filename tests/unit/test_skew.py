@@ -64,7 +64,7 @@ def test_few_values_are_counted_exactly(found):
         heavy.add(one)
         naive += one
     assert (heavy.total, heavy.distinct) == (naive.total(), len(naive))
-    assert heavy.largest == (min(naive, key=lambda v: (-naive[v], v)), max(naive.values())) if naive else ("", 0)
+    assert heavy.top[0] == (min(naive, key=lambda v: (-naive[v], v)), max(naive.values())) if naive else ("", 0)
 
 
 @given(pages)
@@ -79,7 +79,7 @@ def test_beyond_that_a_count_is_too_small_by_a_bounded_part(found):
             heavy.add(one)
             naive += one
             assert len(heavy._units) <= 4
-        value, units = heavy.largest
+        value, units = heavy.top[0]
     most = max(naive.values(), default=0)
     assert most - naive.total() / 5 <= units <= most
     assert units <= naive[value]
@@ -92,8 +92,8 @@ def test_memory_stays_bounded_and_the_heavy_value_is_found():
     for page in range(100):
         heavy.add({"heavy": 100} | {f"{page} {number}": 1 for number in range(900)})
         assert len(heavy._units) <= skew.KEPT
-    assert heavy.largest[0] == "heavy"
-    assert 10_000 - heavy.total / skew.KEPT <= heavy.largest[1] <= 10_000
+    assert heavy.top[0][0] == "heavy"
+    assert 10_000 - heavy.total / skew.KEPT <= heavy.top[0][1] <= 10_000
     assert abs(heavy.distinct / 90_001 - 1) < 0.3  # an estimate with a standard error of 6 %
 
 
@@ -103,7 +103,7 @@ def test_values_that_came_first_do_not_keep_a_heavy_one_out():
     heavy.add({f"v{number}": 2 for number in range(skew.KEPT)})
     for _ in range(3_000):
         heavy.add({"heavy": 1})
-    assert heavy.largest == ("heavy", 2_998)
+    assert heavy.top[0] == ("heavy", 2_998)
 
 
 def test_a_partition_of_an_index_takes_what_is_projected():
@@ -138,7 +138,7 @@ def test_a_partition_key_of_several_attributes_is_divided_by_all_of_them():
 def test_a_constant_key_is_one_partition():
     """And its months are counted; the index has a key of its own, made by another template."""
     use = walk(spread_of(), [leads(50), leads(90)])
-    assert use["PK"] == Use(1, 140, 140, "LEAD", True, "LEAD#{at:%Y-%m}", 14)
+    assert use["PK"] == Use(1, 140, 140, "LEAD", True, "LEAD#{at:%Y-%m}", 14, (("LEAD", 140),))
     assert (use["G"].distinct, use["G"].hot, use["G"].rule, use["G"].constant) == (2, 104, "STATUS#{status}", False)
 
 
@@ -187,7 +187,7 @@ def test_a_key_without_sort_key_spreads_by_itself():
     """No two items share it: only the size of one counts."""
     text = 'defaults: {source: t, target: "{table}-t", id: id}\ntables: {Leads: {}}\n'
     spread = Spread(SimpleNamespace(routes=routes_of(text), target_tables={"Leads-t": None}))
-    assert walk(spread, [leads(5), leads(3, x={"S": "x" * 1024})]) == {"id": Use(8, 11, 2)}
+    assert walk(spread, [leads(5), leads(3, x={"S": "x" * 1024})]) == {"id": Use(8, 11, 2, top=(("", 2),))}
 
 
 def use(hot: int, units: int = 0, **more) -> dict:

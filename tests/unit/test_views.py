@@ -20,6 +20,7 @@ from runbook_lib.report import figures, views
 from runbook_lib.report.analysis import edges
 from runbook_lib.report.drawing import html
 from runbook_lib.report.drawing.reference_map import draw_map
+from runbook_lib.report.frames import AnalysisFrames, ValidationFrames
 from runbook_lib.report.json_analysis import left_open
 from runbook_lib.report.samples import changes, key_tag
 from runbook_lib.run.folder import Run
@@ -281,7 +282,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "counts": figures.counts({name: counts}),
         "types": figures.types(analysis),
     }
-    frames = [views.profile(analysis), views.differences(validation)]
+    frames = [AnalysisFrames(analysis).attributes, ValidationFrames(validation).differences]
     assert "<script" not in "".join(frame._repr_html_() for frame in frames)
     return {**shown, "frames": html.Html.escape("".join(frame.to_csv() for frame in frames))}
 
@@ -504,27 +505,18 @@ def test_the_files_of_a_run_are_told_apart(tmp_path):
 
 def test_profile_has_a_row_an_attribute():
     items = [{"id": {"S": "a"}, "n": {"N": "1"}}, {"id": {"S": "bcd"}, "n": {"S": ""}, "x": {"NULL": True}}]
-    frame = views.profile(analysis_of({"T": EntryAnalysis(records=2, profile=profile_items(items))}))
-    assert frame.columns.tolist() == [
-        "entry",
-        "attribute",
-        "items",
-        "present %",
-        "types",
-        "empty",
-        "distinct",
-        "shortest",
-        "longest",
-        "mixed",
-    ]
-    rows = {row["attribute"]: row for row in frame.to_dict("records")}
+    analysis = analysis_of({"T": EntryAnalysis(records=2, profile=profile_items(items))})
+    rows = {row["attribute"]: row for row in AnalysisFrames(analysis).attributes.to_dict("records")}
     assert [rows["id"][c] for c in ("types", "distinct", "shortest", "longest", "mixed")] == ["S 2", 2, 1, 3, False]
     assert [rows["n"][c] for c in ("types", "empty", "mixed")] == ["N 1 · S 1", 1, True]
-    assert [rows["x"][c] for c in ("present %", "empty", "mixed")] == [50.0, 1, False]
+    assert [rows["x"][c] for c in ("share", "empty", "mixed")] == [0.5, 1, False]
+    words = Checker(views.profile_html(analysis)).words
+    assert "n2100 %N 1 · S 1120 – 0" not in words  # lengths are of texts, not of numbers
+    assert "x150 %NULL 111" in words
 
 
 def test_profile_of_nothing():
-    assert views.profile(analysis_of({})).empty
+    assert AnalysisFrames(analysis_of({})).attributes.empty
     assert Checker(views.profile_html(analysis_of({"T": EntryAnalysis()}))).seen["details"] == 1
 
 
@@ -558,6 +550,7 @@ def test_references_of_a_path_to_several_tables_unfold():
 def test_edges_for_the_map():
     """A dangling reference belongs to the path's one parent, or to none that could be told."""
     entry = EntryAnalysis(
+        references=Counter({"recordId": 5, "contactId": 2, "other": 5}),
         dangling=Counter({"recordId": 3, "contactId": 1}),
         parents=Counter({("recordId", "A"): 3, ("recordId", "B"): 2, ("contactId", "A"): 2, ("other", "A"): 5}),
     )
@@ -720,8 +713,7 @@ def test_differences_are_grouped_by_cause():
     assert "nameS another valuecopied1" in checked.words
     assert f"#{key_tag(key)}" in checked.words
     assert "`" not in checked.words
-    frame = views.differences(validation)
-    assert frame.columns.tolist() == ["table", "kind", "attribute", "expected type", "found type", "key"]
+    frame = ValidationFrames(validation).differences
     assert frame["key"].str.fullmatch("[0-9a-f]{6}").all()
     assert "No item is missing" in views.differences_html(Validation({}, {}, 0, [], [], []))
 

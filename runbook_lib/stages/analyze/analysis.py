@@ -1,6 +1,7 @@
 """What an analysis found, for reports and views."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,7 @@ class EntryAnalysis:
     different_there: int = 0  # the target holds something else under the key
     collisions: int = 0  # target keys that two rows share although the mapping rules that out
     bytes: int = 0
+    sizes: Counter = field(default_factory=Counter)  # n -> items of at most 2^n bytes, and more than half of that
     write_units: int = 0  # indexes included
     table_units: int = 0  # write units without indexes
     index_units: Counter = field(default_factory=Counter)  # index -> write units
@@ -148,11 +150,15 @@ class Analysis:
     prices: Prices = NO_PRICES
     structures: Structures | None = None  # of both sides' tables, when it began
 
+    def ordered(self, entries: Iterable[str] | None = None) -> list[tuple[str, EntryAnalysis]]:
+        """All entries, or these of them, by level and name: parents first."""
+        names = self.tables if entries is None else set(entries) & self.tables.keys()
+        return [(n, self.tables[n]) for n in sorted(names, key=lambda n: (self.levels.get(n, 0), n))]
+
     @property
     def ledgers(self) -> dict[str, dict[str, Counter]]:
         """Entry → what became of its source attributes; parents first."""
-        names = sorted(self.tables, key=lambda name: (self.levels.get(name, 0), name))
-        return {name: self.tables[name].ledger for name in names}
+        return {name: table.ledger for name, table in self.ordered()}
 
     @property
     def alerts(self) -> list[Alert]:

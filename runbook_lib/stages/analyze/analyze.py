@@ -179,6 +179,7 @@ class Observer:
         table = self.tables[entry]
         table.routed += len(rows)
         table.bytes += sum(sizes)
+        table.sizes.update([(one - 1).bit_length() for one in sizes])
         table.read_units += sum([-(-one // READ_UNIT) for one in sizes])
         table.table_units += sum(units)
         table.write_units += sum(units) + measured.index_units.total()

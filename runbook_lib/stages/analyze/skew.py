@@ -24,6 +24,7 @@ PARTITION_WRITES = 1_000  # write units a second that one partition takes
 PARTITION_READS = 3_000  # read units
 LONG = 600.0  # seconds for one partition from which on it is worth a decision before the migration
 SMALL = 10_000  # write units of one value, ten seconds of a partition, below which only the design counts
+TOP = 5  # values of a partition key that are told apart
 FEW = 100  # write units below which no design matters
 DATES = 4  # attributes of an entry whose months are counted
 MAX_MONTHS = 600
@@ -63,10 +64,9 @@ class Heavy:
         return self._distinct.count if self._distinct else len(self._units)
 
     @property
-    def largest(self) -> tuple[str, int]:
-        """The heaviest value and its units; of equal ones the first by name, and 0 units where none stands out."""
-        value, minus = min(((v, -n) for v, n in self._units.items()), key=lambda one: one[::-1], default=("", 0))
-        return value, -minus
+    def top(self) -> tuple[tuple[str, int], ...]:
+        """The heaviest values and their units, at most TOP; of equal ones the first by name, and "" where none stands out."""
+        return tuple(sorted(self._units.items(), key=lambda one: (-one[1], one[0]))[:TOP]) or (("", 0),)
 
 
 def _pruned(units: Mapping[str, int]) -> Mapping[str, int]:
@@ -94,8 +94,8 @@ class _Each(Heavy):
         return self._items
 
     @property
-    def largest(self) -> tuple[str, int]:
-        return "", self._most
+    def top(self) -> tuple[tuple[str, int], ...]:
+        return (("", self._most),)
 
 
 class TargetIndex(NamedTuple):
@@ -131,6 +131,7 @@ class Use(NamedTuple):
     constant: bool = False  # whether that template has no hole
     proposal: str = ""  # the template with a month added; "" where no date lends itself
     months: int = 0  # into how many values the proposal would divide
+    top: tuple[tuple[str, int], ...] = ()  # its heaviest values and their units; "" where no two items share one
 
     @property
     def share(self) -> float:
@@ -298,8 +299,8 @@ class Spread:
         """Target table → partition key attribute → its use."""
         skew: Skew = {}
         for (target, attribute), heavy in sorted(self._heavy.items()):
-            value, hot = heavy.largest
-            use = Use(heavy.distinct, heavy.total, hot)
+            value, hot = heavy.top[0]
+            use = Use(heavy.distinct, heavy.total, hot, top=heavy.top)
             made = [
                 (name, rule)
                 for name, route in self._plan.routes.items()

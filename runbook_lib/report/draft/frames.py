@@ -1,0 +1,24 @@
+"""The figures of a draft as pandas DataFrames."""
+
+from ...stages.draft.draft import Draft
+from ..frames import COUNT, FLAG, NUMBER, TEXT, Frames, Rows, frame
+
+
+class DraftFrames(Frames):
+    """A drafted mapping."""
+
+    result: Draft
+
+    @frame(entry=TEXT, table=TEXT, items=COUNT, id=TEXT, keeps_ids=FLAG, references=COUNT, to_decide=COUNT)
+    def entries(self) -> Rows:
+        """One row an entry."""
+        for one in self.result.entries.values():
+            open_ = sum(rule.ambiguous for rule in one.rules)
+            certain = len(one.rules) - open_
+            yield one.name, one.table.name, one.items, one.id.attribute, one.keeps_ids, certain, open_
+
+    @frame(entry=TEXT, path=TEXT, to=TEXT, values=COUNT, found=COUNT, coverage=NUMBER, ambiguous=FLAG, why=TEXT)
+    def references(self) -> Rows:
+        """One row a path, those that are certain and those that need a decision."""
+        for name, one in (*self.result.rules(ambiguous=False), *self.result.rules(ambiguous=True)):
+            yield name, one.path, ", ".join(one.parents), one.values, one.found, one.coverage, one.ambiguous, one.why
