@@ -119,9 +119,9 @@ class BaseBook:
         return "Not requested: nothing was done here." if self.execute else "Nothing to show: execute is False."
 
     @property
-    def report(self) -> dict[str, Any] | None:
-        """The content of the report that the last step wrote; None where none has."""
-        return self._content
+    def report(self) -> dict[str, Any]:
+        """The content of the report that the last step wrote; {} where none has."""
+        return self._content or {}
 
     def finish(self) -> None:
         """Updates the verdict at the top, shows it and the open items here, and writes what is left to write of this run."""

@@ -1,9 +1,9 @@
 """What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
 
 Of any result: alerts, ending. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
-reference_map, references, types, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger. Of what was
-done: created, canary, migration, counts, ledger, drift, progress, held_back, preview, undone, restored, deletions. Of a
-Validation: validation, differences_html, residual, patterns.
+reference_map, references, types, sizes, spread, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger.
+Of what was done: created, canary, migration, counts, ledger, drift, progress, held_back, preview, undone, restored,
+deletions. Of a Validation: validation, causes, differences_html, residual, patterns. Of a report: throughput.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from ..stages.analyze.checks import Check, alerts_of
 from ..verdict import FAIL, REVIEW, Alert, counted, grouped, paths_in
 from .analysis import costs, overview, profile_html, quarantine, reference_map, references, targets
 from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
-from .figures import types
+from .figures import causes, sizes, spread, throughput, types
 from .mapping import drift, ledger, undeclared, unmatched
 from .runs.files import files, reproduce
 from .runs.progress import progress
@@ -38,6 +38,7 @@ __all__ = [
     "alerts",
     "backups",
     "canary",
+    "causes",
     "costs",
     "counts",
     "created",
@@ -62,7 +63,10 @@ __all__ = [
     "reproduce", "residual",
     "restored",
     "samples",
+    "sizes",
+    "spread",
     "targets",
+    "throughput",
     "types",
     "undeclared",
     "undone",

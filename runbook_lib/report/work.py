@@ -105,8 +105,8 @@ def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Html:
 
 
 def counts(result: Migration) -> Html:
-    """The bars of a migration: where each entry's items went."""
-    return figures.counts(result.state.tables)
+    """Where the items of a migration went: all of them as a flow, and each entry's as bars."""
+    return figures.flow(result) + figures.counts(result.state.tables)
 
 
 def migration(result: Migration) -> Html:

@@ -11,22 +11,32 @@ from types import SimpleNamespace
 
 import pytest
 from compiled import mapping_of, routes_of
+from support_results import analysis_of, migration_of, state_of
 
 from runbook_lib.discover.profile import AttributeProfile, profile_items
-from runbook_lib.journal.snapshot import State
+from runbook_lib.discover.references import Finding
 from runbook_lib.mapping.routes import Row
 from runbook_lib.mapping.walkers import Found
 from runbook_lib.report import figures, views
 from runbook_lib.report.analysis import edges
 from runbook_lib.report.drawing import html
 from runbook_lib.report.drawing.reference_map import draw_map
-from runbook_lib.report.frames import AnalysisFrames, ValidationFrames
+from runbook_lib.report.frames import (
+    AnalysisFrames,
+    CanaryFrames,
+    CreatedFrames,
+    MigrationFrames,
+    PreviewFrames,
+    UndoneFrames,
+    ValidationFrames,
+)
 from runbook_lib.report.json_analysis import left_open
 from runbook_lib.report.samples import changes, key_tag
 from runbook_lib.run.folder import Run
 from runbook_lib.run.progress_file import StageProgress, TableProgress
-from runbook_lib.stages.analyze.analysis import Analysis, Cost, EntryAnalysis, Prices, TargetState, Unmatched
+from runbook_lib.stages.analyze.analysis import Cost, EntryAnalysis, Prices, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import Check, from_alert
+from runbook_lib.stages.analyze.skew import Use
 from runbook_lib.stages.migrate.migrate import Migration
 from runbook_lib.stages.rollback.undo import Preview, Undone
 from runbook_lib.stages.sealed import Deviation, Held
@@ -120,41 +130,6 @@ def row_of(source: dict, item: dict, entry: str = "Contacts", **more) -> Row:
     return Row(entry=entry, source=source, item=item, raw=b"", digest="", **values)
 
 
-def analysis_of(tables: dict[str, EntryAnalysis], **more) -> Analysis:
-    """An analysis with what is given, all else empty."""
-    values = {
-        "levels": dict.fromkeys(tables, 1),
-        "targets": {},
-        "unrouted": {},
-        "seconds": 1.0,
-        "checks": [],
-        "listed": {},
-        **more,
-    }
-    return Analysis(tables=tables, **values)
-
-
-def state_of(tables: dict[str, dict], **more) -> State:
-    """A stage that ended."""
-    values = {
-        "unrouted": 0,
-        "executions": 1,
-        "started": "2025-01-01T00:00:00Z",
-        "ended": None,
-        "finished": True,
-        "rolled_back": False,
-        "rolling_back": False,
-        "undone": Counter(),
-        **more,
-    }
-    return State(tables={name: Counter(counts) for name, counts in tables.items()}, **values)
-
-
-def migration_of(tables: dict[str, dict], **more) -> Migration:
-    """A migration that ended so."""
-    return Migration(state_of(tables, **more), None, False, None)
-
-
 def filled(name: str, attribute: str, value: str) -> dict[str, str]:
     """Every view of results in which tables, attributes and reasons have these names, and items this value."""
     item = {
@@ -194,6 +169,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         parents=Counter({(attribute, name): 3, (attribute, "Other"): 2}),
         profile=profile_items([item, target]),
         samples=[(item, row)],
+        sizes=Counter({9: 2, 11: 1}),
         ledger={attribute: Counter(copied=2, unaccounted=1), "id": Counter(rewritten=3)},
     )
     alerts = [
@@ -237,10 +213,17 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         ],
         alerts,
         groups=[
-            DifferenceGroup(name, attribute, "different", "S", "N", f"fields.{attribute}: template {name}", 1, name)
+            DifferenceGroup(name, attribute, "different", "S", "N", f"fields.{attribute}: template {name}", 1, name),
+            DifferenceGroup(name, "", "missing", "", "", "", 1, name),
         ],
     )
+    undeclared = Finding(name, attribute, name, 4, 3, 0.9, f"{attribute}: {name}")
+    analysis.undeclared.append(undeclared)
+    analysis.skew[name] = {attribute: Use(3, 900, 800, top=((value, 800), ("other", 90)))}
+    validation.residual.ids.by_path[name][attribute] += 1
     held = Held(name, False, [Deviation("target", name, what, attribute, name, [name]) for what in ("ttl", "type")])
+    throughput = [{"at": f"2025-01-01T00:00:0{n}Z", "seconds": 1.0, "items": n, "throttled": n} for n in range(4)]
+    report = {"throughput": throughput, "held_back": [{"table": name, "reason": name, "refused": 1, "seconds": 2.0}]}
     edges = [(name, name, 3, 1), (name, None, 0, 2), (f"{name}2", name, 4, 1)]
     shown = {
         "banner": html.banner(name, REVIEW, name, [(name, name), (name, 3)]),
@@ -279,10 +262,24 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "differences_html": views.differences_html(validation),
         "patterns": views.patterns(validation),
         "map": draw_map({name: 1, f"{name}2": 2, f"{name}3": 2}, edges, {name: 3}),
-        "counts": figures.counts({name: counts}),
+        "counts": views.counts(Migration(state, None, False, None)),
         "types": figures.types(analysis),
+        "sizes": views.sizes(analysis),
+        "spread": views.spread(analysis),
+        "causes": views.causes(validation),
+        "throughput": views.throughput(report),
     }
-    frames = [AnalysisFrames(analysis).attributes, ValidationFrames(validation).differences]
+    faces = [
+        AnalysisFrames(analysis),
+        MigrationFrames(Migration(state, None, False, None, held=held), report),
+        ValidationFrames(validation, report),
+        CanaryFrames(Canary(name, 2, closure, state, pairs, undone)),
+        CreatedFrames([Created(name, name, 1.5)]),
+        PreviewFrames(Preview({name: 3}, {name: 2})),
+        UndoneFrames(undone),
+    ]
+    frames = [getattr(face, which) for face in faces for which in face.names()]
+    assert sum(frame.empty for frame in frames) == 2  # of a migration without a journal that was no delta
     assert "<script" not in "".join(frame._repr_html_() for frame in frames)
     return {**shown, "frames": html.Html.escape("".join(frame.to_csv() for frame in frames))}
 
@@ -294,7 +291,9 @@ def test_names_and_reasons_are_escaped_everywhere(words):
     """Hostile table names, attribute names and reasons are text, never markup, and nothing in them stays invisible."""
     for view, markup in filled(words, words, words).items():
         checked = Checker(markup)
-        assert view in ("counts", "types", "frames") or html.visible(words).strip() in checked.words, view
+        assert (
+            view in ("counts", "types", "sizes", "spread", "frames") or html.visible(words).strip() in checked.words
+        ), view
         assert not set(checked.words) & set("\u202e\x00\x1b"), view
 
 

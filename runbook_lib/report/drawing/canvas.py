@@ -7,6 +7,7 @@ ground of their own, so that they look the same in every theme and in print.
 import base64
 import io
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -101,8 +102,15 @@ class Canvas:
             PathPatch(Path(points, codes), fc="none", ec=colour, lw=width, zorder=order, capstyle="round")
         )
 
-    def image(self, alt: str) -> Html:
-        """The `<img>`."""
+    def area(self, points: list[tuple[float, float]], codes: list[int], fill: str, order: int = 1) -> None:
+        """What a path of matplotlib's codes encloses."""
+        from matplotlib.patches import PathPatch
+        from matplotlib.path import Path
+
+        self.axes.add_patch(PathPatch(Path(points, codes), fc=fill, ec="none", zorder=order))
+
+    def image(self, alt: str, colours: int = COLOURS) -> Html:
+        """The `<img>`, its PNG of at most so many colours."""
         from PIL import Image
 
         drawn = io.BytesIO()
@@ -110,11 +118,20 @@ class Canvas:
             warnings.simplefilter("ignore")  # a character the font lacks is drawn as a box; that needs no warning
             self.figure.savefig(drawn, format="png")
         small = io.BytesIO()
-        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         data = base64.b64encode(small.getvalue()).decode()
         style = f"max-width:100%;height:auto;box-sizing:border-box;border:1px solid {LINE};border-radius:6px;background:#ffffff"
         img = Html('<img alt="{}" width="{:.0f}" style="{}" src="data:image/png;base64,{}">')
         return img.format(alt, self.width, style, data)
+
+
+def fitted(words: object, width: float, size: float = SIZE) -> str:
+    """The words, or as many of their characters as fit, with … at the end."""
+    shown = visible(words)
+    if text_width(shown, size) <= width:
+        return shown
+    over = bisect_right(range(len(shown)), width, key=lambda n: text_width(f"{shown[:n]}…", size))
+    return f"{shown[: max(0, over - 1)]}…"
 
 
 def text_width(words: object, size: float = SIZE) -> float:
