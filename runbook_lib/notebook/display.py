@@ -5,7 +5,7 @@ from typing import Any
 
 from ..process import is_headless
 from ..report.drawing import html
-from ..report.frames import inner
+from ..report.frames import as_table, inner
 
 FRAME_ROWS = 50  # of a DataFrame that are shown
 
@@ -29,18 +29,15 @@ def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
 
 
 def show_frame(query: Callable[..., Any], *results: Any, without: str = "", empty: str = "") -> None:
-    """Displays the DataFrame that a query makes of steps' results, escaped, its first FRAME_ROWS rows.
+    """Displays the DataFrame or Series that a query makes of steps' results, its first FRAME_ROWS rows.
 
     Shows the sentence `empty` where it has no rows, `without` where a step returned no result; nothing where they are "".
     """
-    if any(result is None for result in results):
-        frame, said = (), without
-    else:
-        frame = query(*results)
-        said = f"{FRAME_ROWS} of {len(frame):,} rows" if len(frame) > FRAME_ROWS else "" if len(frame) else empty
+    is_done = all(result is not None for result in results)
+    frame = query(*results) if is_done else ()
     if len(frame):
-        show(lambda: frame.head(FRAME_ROWS).to_html(index=False, escape=True, border=0, na_rep="–"))
-    if said:
+        show(as_table, frame, FRAME_ROWS)
+    elif said := empty if is_done else without:
         show(html.note, said)
 
 

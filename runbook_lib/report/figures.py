@@ -9,7 +9,7 @@ from typing import Any
 
 from ..discover.profile import Profile
 from ..stages.analyze.analysis import Analysis
-from ..stages.analyze.skew import FEW, PARTITION_WRITES
+from ..stages.analyze.skew import FEW, PARTITION_WRITES, SMALL
 from ..stages.migrate.migrate import Migration
 from ..stages.validate.validate import Validation
 from ..verdict import plural
@@ -68,7 +68,7 @@ def flow(result: Migration) -> Html:
         ((part, number),) = went.items()
         return note(f"All {number:,} items that were scanned: {parts[part][0]}.", "bad" if part == "failed" else "good")
     arrived = went.get("inserted", 0) + went.get("already_there", 0)
-    said = [f"{number:,} {parts[part][0]}" for part, number in went.items()]
+    said = [f"{parts[part][0]} {number:,}" for part, number in went.items()]
     top, gap, left, right = 14, 8, 130, 300
     height = max(110, 26 * len(went) - gap)
     scale = height / total
@@ -83,10 +83,10 @@ def flow(result: Migration) -> Html:
         y, colour = at + (max(thick, 18) - thick) / 2, parts[part][1]
         _band(canvas, (left, begin, scale * number), (right, y, thick), colour)
         canvas.box(right, y, 10, thick, fill=colour)
-        label = f"{number:,} {parts[part][0]} ({_percent(number / total)})"
+        label = f"{parts[part][0]} {number:,} ({_percent(number / total)})"
         canvas.text(right + 18, y + thick / 2, label, size=WORD, colour=RED if part == "failed" else INK)
         begin += scale * number
-    tone = "bad" if went.get("failed") else "look" if arrived < total else "good"
+    tone = "bad" if went.get("failed") else "look" if went.keys() & {"conflicts", "quarantined"} else "good"
     sentence = f"{arrived:,} of {total:,} items ({_percent(arrived / total)}) arrived or were there already."
     return note(sentence, tone) + canvas.image(f"Of {total:,} items scanned: {', '.join(said)}.", FEW_COLOURS)
 
@@ -110,7 +110,8 @@ def throughput(report: Mapping[str, Any]) -> Html:
         return Html("")
     rates, mean = [one["items"] / one["seconds"] for one in points], items / seconds
     held = _held_back(report.get("held_back") or (), points, seconds)
-    top, bottom, left = 16, 136, 84
+    best, usual = f"{max(rates):,.0f}/s", f"avg {mean:,.0f}/s"
+    top, bottom, left = 16, 136, EDGE + 8 + max(text_width(best, WORD), text_width(usual, WORD))
     across, up = (WIDE - EDGE - left) / seconds, (bottom - top) / max(rates)
     ends = [left + across * at for at in accumulate((one["seconds"] for one in points), initial=0.0)]
     canvas = Canvas(WIDE, 196 if held.amber else 176)
@@ -120,9 +121,9 @@ def throughput(report: Mapping[str, Any]) -> Html:
     canvas.area([*course, (ends[-1], bottom), (left, bottom)], [1, *[2] * len(course), 79], _shade(0.45))
     canvas.line([(left, bottom), (WIDE - EDGE, bottom)], [1, 2], GREY, 0.8)
     canvas.line([(left, bottom - up * mean), (WIDE - EDGE, bottom - up * mean)], [1, 2], INK, 0.8, order=2)
-    canvas.text(left - 8, top, f"{max(rates):,.0f}/s", ha="right", size=WORD, colour=GREY)
+    canvas.text(left - 8, top, best, ha="right", size=WORD, colour=GREY)
     if up * mean > 16 and up * (max(rates) - mean) > 16:
-        canvas.text(left - 8, bottom - up * mean, f"avg {mean:,.0f}/s", ha="right", size=WORD)
+        canvas.text(left - 8, bottom - up * mean, usual, ha="right", size=WORD)
     canvas.text(left - 8, bottom, "0", ha="right", size=WORD, colour=GREY)
     for number in held.amber:
         canvas.box(ends[number], bottom + 3, max(1.0, ends[number + 1] - ends[number]), 7, fill=HELD)
@@ -191,7 +192,7 @@ def sizes(analysis: Analysis) -> Html:
     canvas.text(EDGE, bottom + 32, "number of items of at most this size", size=WORD, colour=GREY)
     most = _bytes(min(int(found.index.max()), LIMIT))
     sentence = (
-        f"{_percent(single / total)} of {plural(total, 'item')} take one write unit (at most 1 KB); the largest are of at most "
+        f"{_percent(single / total)} of {plural(total, 'item')} take one write unit (at most 1 KB); the largest fits into "
         f"{most}, and the limit is 400 KB."
     )
     alt = ", ".join(f"{number:,} of at most {_bytes(2**power)}" for power, number in bars.items() if number)
@@ -228,7 +229,8 @@ def spread(analysis: Analysis) -> Html:
     foot = "the heaviest value by its code, the next ones, all others"
     canvas.text(left, 14 + high * len(rows) + 10, foot, size=10.5, colour=GREY)
     alt = "; ".join(f"{key} of {table}: {_percent(use.share)} under the heaviest value" for table, key, use in rows)
-    return note(sentence, "look") + canvas.image(f"Partition keys: {alt}.", FEW_COLOURS)
+    tone = "look" if heavy[0][2].hot >= SMALL else "quiet"
+    return note(sentence, tone) + canvas.image(f"Partition keys: {alt}.", FEW_COLOURS)
 
 
 def causes(result: Validation) -> Html:
@@ -242,7 +244,8 @@ def causes(result: Validation) -> Html:
     sums = found.groupby("table")["items"].sum().sort_values(ascending=False, kind="stable")
     alike = found[(found[CAUSE] == first[CAUSE]).all(axis=1)]
     where = first["table"] if len(alike) == 1 else plural(len(alike), "table")
-    most = f"{_percent(int(alike['items'].sum()) / total)} have one cause: {_cause(first)}, in {where}"
+    share = int(alike["items"].sum()) / total
+    most = f"{_percent(share) if share < 1 else 'all'} have one cause: {_cause(first)}, in {where}"
     sentence = note(f"{plural(total, 'difference')} in {plural(len(sums), 'table')}; {most}.", tone)
     if len(found) == 1:
         return sentence
@@ -275,7 +278,7 @@ def causes(result: Validation) -> Html:
 
 def _cause(group: Any) -> str:
     if not group["attribute"]:
-        return f"items {group['kind']}"
+        return f"{group['kind']} items"
     types = f"{group['expected']} → {group['found']}" if group["expected"] != group["found"] else "another value"
     return f"{group['attribute']}, {types}"
 

@@ -17,6 +17,7 @@ from ..stages.sealed import said
 from ..stages.test.canary import Canary, Created
 from ..stages.validate.validate import Validation
 from ..walk.ledger import WORDS
+from .drawing.html import Html, table
 from .samples import key_tag, tag
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TEXT, COUNT, NUMBER, FLAG, TIME = "str", "int64", "float64", "bool", "datetime64[ns, UTC]"
 MAYBE = "Int64"  # a count that can be missing
+LONG = 40  # characters of a text, above which its column may wrap
 Rows = Iterable[Sequence[Any]]
 
 
@@ -73,6 +75,24 @@ class Frames:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} with the DataFrames {', '.join(self.names())}"
+
+
+def as_table(frame: "pandas.DataFrame | pandas.Series", limit: int) -> Html:
+    """A DataFrame or Series as a table like the others, its index only where it has a name."""
+    frame = frame.to_frame() if frame.ndim == 1 else frame
+    frame = frame.reset_index() if any(frame.index.names) else frame
+    shown = frame.head(limit).astype(object)
+    rows = [[_cell(value) for value in row] for row in shown.where(shown.notna(), None).to_numpy().tolist()]
+    longest = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
+    kinds = [
+        "r" if dtype.kind in "iuf" else "w" if most > LONG else "l"
+        for dtype, most in zip(frame.dtypes, longest, strict=True)
+    ]
+    return table([str(name) for name in frame.columns], rows, align="".join(kinds), limit=limit, total=len(frame))
+
+
+def _cell(value: object) -> object:
+    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
 def inner(result: Any) -> Any:
@@ -164,11 +184,11 @@ class AnalysisFrames(Frames):
     @frame(table=TEXT, key=TEXT, values=COUNT, write_units=COUNT, heaviest=COUNT, share=NUMBER, code=TEXT)
     def partitions(self) -> Rows:
         """One row a partition key of a target table or an index: how much is written under its heaviest value."""
-        for table, keys in self.result.skew.items():
+        for target, keys in self.result.skew.items():
             for key, use in keys.items():
                 value = use.top[0][0] if use.top else ""
                 code = tag({"S": value}) if value else None
-                yield table, key, use.distinct, use.units, use.hot, use.share, code
+                yield target, key, use.distinct, use.units, use.hot, use.share, code
 
     @frame(stage=TEXT, read_units=COUNT, write_units=COUNT, usd=NUMBER)
     def costs(self) -> Rows:

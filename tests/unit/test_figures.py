@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support_results import analysis_of, migration_of
 
 from runbook_lib.discover.profile import AttributeProfile
 from runbook_lib.mapping.levels import levels
@@ -21,6 +23,9 @@ from runbook_lib.report import figures
 from runbook_lib.report.drawing import canvas
 from runbook_lib.report.drawing.reference_map import GAP, _Map, draw_map, lay_out
 from runbook_lib.stages.analyze.analysis import EntryAnalysis
+from runbook_lib.stages.analyze.skew import Use
+from runbook_lib.stages.validate.groups import DifferenceGroup
+from runbook_lib.stages.validate.validate import Validation
 
 # The 35 tables of an environment copy, and what refers to what.
 PARENTS = {
@@ -238,3 +243,117 @@ def test_pyplot_and_its_state_are_not_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+POINTS = [{"at": "2025-01-01T00:00:00Z", "seconds": 2.0, "items": n, "throttled": n // 200} for n in (100, 300, 200, 0)]
+HELD = [{"table": "target T", "reason": "limits.write_units", "refused": 0, "seconds": 2.0}]
+USES = {
+    "T": {"PK": Use(2, 20_000, 15_000, top=(("secret", 15_000), ("b", 5_000))), "id": Use(9_000, 9_000, 1)},
+    "U": {"GSI1PK": Use(40, 1_000, 120, top=(("a", 120),))},
+}
+GROUPS = [
+    DifferenceGroup("T", "", "missing", "", "", "", 30, ""),
+    *(DifferenceGroup(f"T{n}", "at", "different", "S", "N", "copied", 20, "") for n in range(20)),
+]
+
+
+def sentence_of(markup: str) -> str:
+    return re.sub(r"<[^>]+>", "", markup)
+
+
+def validation_of(groups: list) -> Validation:
+    return Validation({}, {}, 0, [], [], [], groups=groups)
+
+
+def with_points() -> dict[str, Callable[[], str]]:
+    """Every figure with a sentence, where there is something to see."""
+    sizes = analysis_of(
+        {"T": EntryAnalysis(sizes=Counter({3: 1, 10: 90, 11: 9})), "U": EntryAnalysis(sizes=Counter({19: 1}))}
+    )
+    counts = {"scanned": 100, "inserted": 90, "conflicts": 7, "failed": 3}
+    return {
+        "throughput": lambda: figures.throughput({"throughput": POINTS, "held_back": HELD}),
+        "flow": lambda: figures.flow(migration_of({"T": counts, "U": {"scanned": 1, "inserted": 1}})),
+        "sizes": lambda: figures.sizes(sizes),
+        "spread": lambda: figures.spread(analysis_of({}, skew=USES)),
+        "causes": lambda: figures.causes(validation_of(GROUPS)),
+    }
+
+
+def test_figures_with_a_point_say_it_and_stay_small():
+    """The same input gives the same bytes; the picture has an alternative text with figures, and its own width at most."""
+    for name, draw in with_points().items():
+        markup = draw()
+        assert markup == draw(), name
+        assert len(markup) < 40_000, name
+        assert image_of(markup).size[0] == 2 * figures.WIDE, name
+        assert re.search(r"\d", alt_of(markup)), name
+        assert "secret" not in markup
+
+
+def test_the_sentences_say_the_point():
+    said = {name: sentence_of(draw()) for name, draw in with_points().items()}
+    assert said == {
+        "throughput": "75 items/s on average over 8.0 s, 150 at best; held back for 2.0 s (25 % of the time) by "
+        "limits.write_units of target T.",
+        "flow": "91 of 101 items (90 %) arrived or were there already.",
+        "sizes": "90 % of 101 items take one write unit (at most 1 KB); the largest fits into 400 KB, and the limit is 400 KB.",
+        "spread": "One value of PK takes 75 % of the write units of T (15,000); a partition takes 1,000 a second, so at least "
+        "15 s.",
+        "causes": "430 differences in 21 tables; 93 % have one cause: at, S → N, in 20 tables.",
+    }
+    unheld = [{**point, "throttled": 0} for point in POINTS]
+    assert sentence_of(figures.throughput({"throughput": unheld})).endswith("nothing held it back.")
+    assert sentence_of(figures.throughput({"throughput": POINTS})).endswith("held back in 2 of 4 stretches of time.")
+
+
+def test_where_all_is_well_there_is_a_sentence_and_no_picture():
+    sentences = (
+        figures.flow(migration_of({"T": {"scanned": 5, "inserted": 5}})),
+        figures.flow(migration_of({})),
+        figures.sizes(analysis_of({"T": EntryAnalysis(sizes=Counter({10: 5}))})),
+        figures.sizes(analysis_of({})),
+        figures.spread(analysis_of({}, skew={"T": {"id": Use(9_000, 9_000, 1), "PK": Use(1, 99, 99)}})),
+        figures.spread(analysis_of({})),
+        figures.causes(validation_of(GROUPS[:1])),
+    )
+    for markup in sentences:
+        assert "<img" not in markup
+        assert sentence_of(markup).endswith(".")
+    for report in ({}, {"throughput": POINTS[:2]}, {"throughput": [{**point, "items": 0} for point in POINTS]}):
+        assert figures.throughput(report) == ""
+    assert figures.causes(validation_of([])) == ""
+
+
+def test_the_least_part_of_a_flow_has_its_pixels_in_its_colour():
+    """One failed item of a million, although the picture has few colours."""
+    picture = image_of(figures.flow(migration_of({"T": {"scanned": 10**6, "inserted": 10**6 - 1, "failed": 1}})))
+    wanted = bytes.fromhex(figures.PARTS["failed"][1][1:])
+    near = [
+        count
+        for count, colour in picture.convert("RGB").getcolors(1 << 24)
+        if sum(abs(a - b) for a, b in zip(colour, wanted, strict=True)) < 24
+    ]
+    assert sum(near) > 60
+
+
+@pytest.mark.parametrize("name", [*STRANGE, "X" * 255])
+def test_no_text_of_a_figure_leaves_it(name, monkeypatch):
+    """However long a table's or an attribute's name is."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    drawn = []
+    whole = canvas.Canvas.image
+    monkeypatch.setattr(canvas.Canvas, "image", lambda self, *about: drawn.append(self) or whole(self, *about))
+    figures.spread(analysis_of({}, skew={name: {f"{name} + {name}": USES["T"]["PK"]}}))
+    figures.causes(validation_of([*GROUPS, DifferenceGroup(name, name, "different", "S", "N", "", 10**9, "")]))
+    figures.flow(migration_of({name: {"scanned": 10**9 + 1, "inserted": 10**9, "conflicts": 1}}))
+    figures.throughput({"throughput": [{**POINTS[0], "items": 10**6 * n} for n in range(1, 4)]})
+    assert len(drawn) == 4
+    for one in drawn:
+        renderer = FigureCanvasAgg(one.figure).get_renderer()
+        for text in one.axes.texts:
+            with warnings.catch_warnings(action="ignore"):  # of characters that the font lacks
+                box = text.get_window_extent(renderer)
+            assert 0 <= box.x0 <= box.x1 <= one.figure.bbox.x1, text.get_text()
+            assert 0 <= box.y0 <= box.y1 <= one.figure.bbox.y1, text.get_text()
