@@ -223,8 +223,8 @@ def spread(analysis: Analysis) -> Html:
             canvas.box(x, y + 17, max(width, 1.0), 13, fill=HELD if place == 0 else PALE, edge="white")
             x += width
         canvas.box(x, y + 17, max(0.0, left + bar - x), 13, fill="#e9ecef")
-        code = f" under #{tag({'S': use.top[0][0]})}" if use.top and use.top[0][0] else ""
-        said = f"{_percent(use.share)}{code}, 1 of {use.distinct:,}"
+        code = f"#{tag({'S': use.top[0][0]})}, " if use.top and use.top[0][0] else ""
+        said = f"{_percent(use.share)} under {code}one of {plural(use.distinct, 'value')}"
         canvas.text(left + bar + 12, y + 24, said, size=WORD, colour=GREY)
     foot = "the heaviest value by its code, the next ones, all others"
     canvas.text(left, 14 + high * len(rows) + 10, foot, size=10.5, colour=GREY)

@@ -308,7 +308,7 @@ class ValidationFrames(_Paced):
 
     @frame(table=TEXT, kind=TEXT, attribute=TEXT, expected=TEXT, found=TEXT, key=TEXT)
     def differences(self) -> Rows:
-        """One row a difference: only the first ones, as `differences.jsonl` has them."""
+        """One row a difference: only the first 1,000, as `differences.jsonl` has them. `causes` counts all."""
         for one in self.result.differences:
             yield one.table, one.kind, one.attribute, one.expected, one.found, key_tag(one.key)
 

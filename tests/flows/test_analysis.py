@@ -16,6 +16,7 @@ from runbook_lib.dynamo.requests import Requests
 from runbook_lib.dynamo.structure.description import Units
 from runbook_lib.errors import DynamoError, Refused
 from runbook_lib.report import views
+from runbook_lib.report.frames import AnalysisFrames
 from runbook_lib.stages.analyze import costs
 from runbook_lib.stages.analyze.analyze import _scan_units, analyze
 from runbook_lib.values import size
@@ -35,6 +36,15 @@ def item(number: int, bytes_: int, **more) -> dict:
 def checks(content: dict, what: str) -> list[tuple]:
     """Level, table and sentence of the checks of one kind."""
     return [(c["level"], c["table"].partition("-")[0], c["message"]) for c in content["checks"] if c["what"] == what]
+
+
+def test_sizes_of_items_as_they_will_be_written(moto_world, tmp_path):
+    """An item of exactly 1 KB, one write unit, counts below that edge."""
+    moto_world.build({"Notes": KEY | {"items": [item(0, 1024), item(1, 1025), item(2, 20)]}}, SOURCE)
+    moto_world.build({"Notes": KEY}, TARGET)
+    flow = flow_of("{Notes: {id_format: keep}}", moto_world, tmp_path)
+    sizes = AnalysisFrames(analyze(open_plan(flow.parameters))).sizes
+    assert sizes.values.tolist() == [["Notes", 32, 1], ["Notes", 1024, 1], ["Notes", 2048, 1]]
 
 
 def test_units_and_money_of_every_stage(moto_world, tmp_path):

@@ -104,8 +104,8 @@ def test_in_jupyterlab_a_restore_is_asked_for_once_more(shop, run, migrated, mon
     pages = shop.client.get_paginator("list_tables").paginate()
     assert not [name for page in pages for name in page["TableNames"] if f"{shop.name}prod-restored" in name]
     restored = book.restore(undone)
-    assert shop.client.scan(TableName=restored.table)["Items"] == [RESIDENT]
-    shop.client.delete_table(TableName=restored.table)
+    assert shop.client.scan(TableName=restored.result.table)["Items"] == [RESIDENT]
+    shop.client.delete_table(TableName=restored.result.table)
 
 
 def _sides(checkpoint):
