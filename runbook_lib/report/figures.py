@@ -109,12 +109,12 @@ def throughput(report: Mapping[str, Any]) -> Html:
     if len(points) < POINTS or not items:
         return Html("")
     rates, mean = [one["items"] / one["seconds"] for one in points], items / seconds
-    held = _held_back(report.get("held_back") or (), points, seconds)
+    why, slow = _slow(report.get("held_back") or (), points)
     best, usual = f"{max(rates):,.0f}/s", f"avg {mean:,.0f}/s"
     top, bottom, left = 16, 136, EDGE + 8 + max(text_width(best, WORD), text_width(usual, WORD))
     across, up = (WIDE - EDGE - left) / seconds, (bottom - top) / max(rates)
     ends = [left + across * at for at in accumulate((one["seconds"] for one in points), initial=0.0)]
-    canvas = Canvas(WIDE, 196 if held.amber else 176)
+    canvas = Canvas(WIDE, 196 if slow else 176)
     course = [(left, bottom)]
     for number, rate in enumerate(rates):
         course += [(ends[number], bottom - up * rate), (ends[number + 1], bottom - up * rate)]
@@ -125,33 +125,29 @@ def throughput(report: Mapping[str, Any]) -> Html:
     if up * mean > 16 and up * (max(rates) - mean) > 16:
         canvas.text(left - 8, bottom - up * mean, usual, ha="right", size=WORD)
     canvas.text(left - 8, bottom, "0", ha="right", size=WORD, colour=GREY)
-    for number in held.amber:
+    for number in slow:
         canvas.box(ends[number], bottom + 3, max(1.0, ends[number + 1] - ends[number]), 7, fill=HELD)
     canvas.text(left, 158, "0 s", size=WORD, colour=GREY)
     canvas.text(WIDE - EDGE, 158, f"{duration(seconds)} of work", size=WORD, colour=GREY, ha="right")
-    if held.amber:
+    if slow:
         canvas.box(left, 175, 11, 11, fill=HELD, round_=2)
         canvas.text(left + 18, 181, "requests waited or were refused", size=WORD, colour=GREY)
-    sentence = f"{mean:,.0f} items/s on average over {duration(seconds)}, {max(rates):,.0f} at best; {held.said}."
+    sentence = f"{mean:,.0f} items/s on average over {duration(seconds)}, {max(rates):,.0f} at best; {why}."
     few = ", ".join(f"{rate:,.0f}" for rate in rates[:: max(1, -(-len(rates) // 10))])
     return note(sentence) + canvas.image(f"Items a second over time: {few}. {sentence}", FEW_COLOURS)
 
 
-class _Held:
-    def __init__(self, said: str, amber: Sequence[int]):
-        self.said, self.amber = said, amber
-
-
-def _held_back(found: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]], seconds: float) -> _Held:
-    """Why it was slow, as words, and in which stretches."""
-    amber = [number for number, one in enumerate(points) if one["throttled"]]
+def _slow(found: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]]) -> tuple[str, list[int]]:
+    """Why it was slow, as words, and the places of the stretches in which it was. `found`: `held_back` of the report."""
+    slow = [number for number, one in enumerate(points) if one["throttled"] or one.get("held_back")]
     longest = max(found, key=lambda one: one["seconds"], default=None)
     if longest is None or not longest["seconds"]:
-        part = f"requests were held back in {len(amber):,} of {len(points):,} stretches of time"
-        return _Held(part if amber else "nothing held it back", amber)
+        part = f"requests were held back in {len(slow):,} of {len(points):,} stretches of time"
+        return part if slow else "nothing held it back", slow
     of = f" of {longest['table']}" if longest["table"] else ""
-    share = f" ({_percent(longest['seconds'] / seconds)} of the time)" if longest["seconds"] <= seconds else ""
-    return _Held(f"held back for {duration(longest['seconds'])}{share} by {longest['reason']}{of}", amber)
+    share = longest["seconds"] / sum(one["seconds"] for one in points)
+    part = f" ({_percent(share)} of the time)" if share <= 1 else ""
+    return f"held back for {duration(longest['seconds'])}{part} by {longest['reason']}{of}", slow
 
 
 def sizes(analysis: Analysis) -> Html:
@@ -213,7 +209,7 @@ def spread(analysis: Analysis) -> Html:
         f"One value of {key} takes {_percent(use.share)} of the write units of {table} ({use.hot:,}); a partition takes "
         f"{PARTITION_WRITES:,} a second, so at least {duration(use.seconds)}."
     )
-    rows, high, left, bar = heavy[:MOST], 40, 12, 260
+    rows, high, left, bar = heavy[:MOST], 40, 12, 200
     canvas = Canvas(WIDE, 14 + high * len(rows) + 26)
     for number, (table, key, use) in enumerate(rows):
         y, x = 14 + high * number, float(left)
@@ -243,12 +239,12 @@ def causes(result: Validation) -> Html:
     tone = "bad" if {"missing", "different"} & set(found["kind"]) else "look"
     sums = found.groupby("table")["items"].sum().sort_values(ascending=False, kind="stable")
     alike = found[(found[CAUSE] == first[CAUSE]).all(axis=1)]
+    said = f"{plural(total, 'difference')} in {plural(len(sums), 'table')}"
+    if len(alike) == len(found):
+        return note(f"{said}, of one cause: {_cause(first)}.", tone)
     where = first["table"] if len(alike) == 1 else plural(len(alike), "table")
-    share = int(alike["items"].sum()) / total
-    most = f"{_percent(share) if share < 1 else 'all'} have one cause: {_cause(first)}, in {where}"
-    sentence = note(f"{plural(total, 'difference')} in {plural(len(sums), 'table')}; {most}.", tone)
-    if len(found) == 1:
-        return sentence
+    share = _percent(int(alike["items"].sum()) / total)
+    sentence = note(f"{said}; {share} have one cause: {_cause(first)}, in {where}.", tone)
     kinds = found.pivot_table(index="table", columns="kind", values="items", aggfunc="sum", fill_value=0)
     shown, high, left, bar = list(sums.index[:MOST]), 40, 12, 200
     used = [kind for kind in KINDS if kind in kinds]

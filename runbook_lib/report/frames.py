@@ -246,12 +246,12 @@ class BackupFrames(Frames):
 class _Paced(Frames):
     """A stage that reads every page, with its pace by its report."""
 
-    @frame(at=TIME, seconds=NUMBER, items=COUNT, throttled=COUNT, per_second=NUMBER)
+    @frame(at=TIME, seconds=NUMBER, items=COUNT, throttled=COUNT, held_back=NUMBER, per_second=NUMBER)
     def throughput(self) -> Rows:
         """One row for each stretch of time, at most 240."""
         for one in self.report.get("throughput") or ():
             per_second = one["items"] / one["seconds"] if one["seconds"] else 0.0
-            yield one["at"], one["seconds"], one["items"], one["throttled"], per_second
+            yield one["at"], one["seconds"], one["items"], one["throttled"], one.get("held_back", 0.0), per_second
 
     @frame(table=TEXT, reason=TEXT, refused=COUNT, seconds=NUMBER)
     def held_back(self) -> Rows:

@@ -106,7 +106,7 @@ def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Html:
 
 def counts(result: Migration) -> Html:
     """Where the items of a migration went: all of them as a flow, and each entry's as bars."""
-    return figures.flow(result) + figures.counts(result.state.tables)
+    return figures.flow(result) + Html("<div>{}</div>").format(figures.counts(result.state.tables))
 
 
 def migration(result: Migration) -> Html:

@@ -305,6 +305,8 @@ def test_the_sentences_say_the_point():
     unheld = [{**point, "throttled": 0} for point in POINTS]
     assert sentence_of(figures.throughput({"throughput": unheld})).endswith("nothing held it back.")
     assert sentence_of(figures.throughput({"throughput": POINTS})).endswith("held back in 2 of 4 stretches of time.")
+    waited = [{**point, "held_back": 1.5} for point in unheld]
+    assert sentence_of(figures.throughput({"throughput": waited})).endswith("held back in 4 of 4 stretches of time.")
 
 
 def test_where_all_is_well_there_is_a_sentence_and_no_picture():
@@ -316,6 +318,7 @@ def test_where_all_is_well_there_is_a_sentence_and_no_picture():
         figures.spread(analysis_of({}, skew={"T": {"id": Use(9_000, 9_000, 1), "PK": Use(1, 99, 99)}})),
         figures.spread(analysis_of({})),
         figures.causes(validation_of(GROUPS[:1])),
+        figures.causes(validation_of(GROUPS[1:])),
     )
     for markup in sentences:
         assert "<img" not in markup
@@ -345,7 +348,7 @@ def test_no_text_of_a_figure_leaves_it(name, monkeypatch):
     drawn = []
     whole = canvas.Canvas.image
     monkeypatch.setattr(canvas.Canvas, "image", lambda self, *about: drawn.append(self) or whole(self, *about))
-    figures.spread(analysis_of({}, skew={name: {f"{name} + {name}": USES["T"]["PK"]}}))
+    figures.spread(analysis_of({}, skew={name: {f"{name} + {name}": USES["T"]["PK"]._replace(distinct=10**9)}}))
     figures.causes(validation_of([*GROUPS, DifferenceGroup(name, name, "different", "S", "N", "", 10**9, "")]))
     figures.flow(migration_of({name: {"scanned": 10**9 + 1, "inserted": 10**9, "conflicts": 1}}))
     figures.throughput({"throughput": [{**POINTS[0], "items": 10**6 * n} for n in range(1, 4)]})

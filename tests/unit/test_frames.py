@@ -39,7 +39,7 @@ EMPTY = {
     "deletions": frames.DeletionFrames([]),
 }
 POINTS = [
-    {"at": "2025-01-01T00:00:00Z", "seconds": 2.0, "items": 10, "throttled": 0},
+    {"at": "2025-01-01T00:00:00Z", "seconds": 2.0, "items": 10, "throttled": 0, "held_back": 0.5},
     {"at": "2025-01-01T00:00:02.500000+00:00", "seconds": 0.0, "items": 0, "throttled": 3},
 ]
 
@@ -85,6 +85,7 @@ def test_filled_frames_have_the_same_dtypes():
     attributes = filled["analysis"][0].attributes.set_index("attribute")
     assert attributes.loc["n", "longest"] is pandas.NA
     assert filled["migration"][0].throughput["per_second"].tolist() == [5.0, 0.0]
+    assert filled["migration"][0].throughput["held_back"].tolist() == [0.5, 0.0]
     assert filled["migration"][0].throughput["at"].dt.microsecond.tolist() == [0, 500_000]
 
 
