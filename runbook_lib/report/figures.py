@@ -64,9 +64,9 @@ def flow(result: Migration) -> Html:
     went = {part: number for part in parts if (number := int(counts[part].sum()))}
     if not total:
         return note("No item was scanned.")
+    tone = "bad" if went.get("failed") else "look" if went.keys() & {"conflicts", "quarantined"} else "good"
     if len(went) == 1:
-        ((part, number),) = went.items()
-        return note(f"All {number:,} items that were scanned: {parts[part][0]}.", "bad" if part == "failed" else "good")
+        return note(f"{plural(total, 'item')} scanned, all {parts[next(iter(went))][0]}.", tone)
     arrived = went.get("inserted", 0) + went.get("already_there", 0)
     said = [f"{parts[part][0]} {number:,}" for part, number in went.items()]
     top, gap, left, right = 14, 8, 130, 300
@@ -86,7 +86,6 @@ def flow(result: Migration) -> Html:
         label = f"{parts[part][0]} {number:,} ({_percent(number / total)})"
         canvas.text(right + 18, y + thick / 2, label, size=WORD, colour=RED if part == "failed" else INK)
         begin += scale * number
-    tone = "bad" if went.get("failed") else "look" if went.keys() & {"conflicts", "quarantined"} else "good"
     sentence = f"{arrived:,} of {total:,} items ({_percent(arrived / total)}) arrived or were there already."
     return note(sentence, tone) + canvas.image(f"Of {total:,} items scanned: {', '.join(said)}.", FEW_COLOURS)
 
@@ -202,14 +201,14 @@ def spread(analysis: Analysis) -> Html:
         return note("No item would be written.")
     heavy = sorted((one for one in uses if one[2].hot >= FEW and one[2].share >= HEAVY), key=lambda one: -one[2].hot)
     if not heavy:
-        said = f"under no value of a partition key are both {FEW} write units and {HEAVY:.0%} of them all"
+        said = f"under no value of a partition key are both {FEW} write units and {_percent(HEAVY)} of them all"
         return note(f"What is written spreads well over the partitions: {said}.", "good")
     table, key, use = heavy[0]
     sentence = (
         f"One value of {key} takes {_percent(use.share)} of the write units of {table} ({use.hot:,}); a partition takes "
         f"{PARTITION_WRITES:,} a second, so at least {duration(use.seconds)}."
     )
-    rows, high, left, bar = heavy[:MOST], 40, 12, 200
+    rows, high, left, bar = heavy[:MOST], 40, EDGE, 200
     canvas = Canvas(WIDE, 14 + high * len(rows) + 26)
     for number, (table, key, use) in enumerate(rows):
         y, x = 14 + high * number, float(left)
@@ -221,7 +220,7 @@ def spread(analysis: Analysis) -> Html:
         canvas.box(x, y + 17, max(0.0, left + bar - x), 13, fill="#e9ecef")
         code = f"#{tag({'S': use.top[0][0]})}, " if use.top and use.top[0][0] else ""
         said = f"{_percent(use.share)} under {code}one of {plural(use.distinct, 'value')}"
-        canvas.text(left + bar + 12, y + 24, said, size=WORD, colour=GREY)
+        canvas.text(left + bar + EDGE, y + 24, fitted(said, WIDE - 3 * EDGE - bar, WORD), size=WORD, colour=GREY)
     foot = "the heaviest value by its code, the next ones, all others"
     canvas.text(left, 14 + high * len(rows) + 10, foot, size=10.5, colour=GREY)
     alt = "; ".join(f"{key} of {table}: {_percent(use.share)} under the heaviest value" for table, key, use in rows)
@@ -246,7 +245,7 @@ def causes(result: Validation) -> Html:
     share = _percent(int(alike["items"].sum()) / total)
     sentence = note(f"{said}; {share} have one cause: {_cause(first)}, in {where}.", tone)
     kinds = found.pivot_table(index="table", columns="kind", values="items", aggfunc="sum", fill_value=0)
-    shown, high, left, bar = list(sums.index[:MOST]), 40, 12, 200
+    shown, high, left, bar = list(sums.index[:MOST]), 40, EDGE, 200
     used = [kind for kind in KINDS if kind in kinds]
     more = f"and {int(sums[MOST:].sum()):,} in {plural(len(sums) - MOST, 'other table')}" if len(sums) > MOST else ""
     canvas = Canvas(WIDE, 34 + high * len(shown) + (24 if more else 4))
@@ -291,10 +290,9 @@ def _bytes(number: int) -> str:
 
 
 def _short(number: int) -> str:
-    for unit, of in (("m", 10**6), ("k", 10**4)):
-        if number >= of:
-            return f"{number / (10**6 if unit == 'm' else 1000):,.{0 if unit == 'k' else 1}f}{unit}"
-    return f"{number:,}"
+    if number >= 10**6:
+        return f"{number / 10**6:,.1f}m"
+    return f"{number / 1000:,.0f}k" if number >= 10**4 else f"{number:,}"
 
 
 def types(analysis: Analysis) -> Html:

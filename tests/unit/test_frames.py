@@ -1,9 +1,12 @@
 """A step's figures as DataFrames: the columns and dtypes that the documentation lists, filled or empty, and each one's sums."""
 
+import json
 import re
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +24,8 @@ from runbook_lib.stages.rollback.drop_tables import TableDeletion
 from runbook_lib.stages.rollback.restore import Restored
 from runbook_lib.stages.rollback.undo import Preview, Undone
 from runbook_lib.stages.test.canary import Canary, Closure, Created
-from runbook_lib.stages.validate.validate import Validation
+from runbook_lib.stages.validate.groups import DifferenceGroup
+from runbook_lib.stages.validate.validate import EntryValidation, Validation
 from runbook_lib.verdict import plural
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dataframes.md"
@@ -179,3 +183,47 @@ def test_no_face_hides_a_frame_behind_a_field():
         assert not {"result", "report"} & set(face.names())
         assert isinstance(frames.inner(face), type(face.result))
     assert isinstance(frames.inner(SimpleNamespace(result=1)), SimpleNamespace)  # a thing of another kind stays
+
+
+def queries() -> dict[str, tuple[str, str]]:
+    """Result → the cell's source, and the notebook, of the section "Your own look"."""
+    found = {}
+    for path in sorted(PAGE.parents[1].glob("notebooks/*.ipynb")):
+        cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]]
+        for heading, code in pairwise(cells):
+            if heading.startswith("## Your own look"):
+                found[path.stem[3:]] = code, heading
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"), [("analyze", "analysis"), ("migrate", "migration"), ("validate", "validation")]
+)
+def test_the_query_of_a_notebook_runs_on_any_result(stage, name, shown):
+    """On what a step found, on nothing, and where the step was not done."""
+    code, heading = queries()[stage]
+    assert f"`{name}`" in heading
+    counts = {"scanned": 4, "inserted": 2, "conflicts": 1, "expired": 1}
+    cause = DifferenceGroup("A", "n", "different", "N", "S", "copied", 3, "")
+    profile = profile_items([{"id": {"S": "a"}, "n": {"N": "1"}}, {"id": {"N": "1"}}])
+    filled = {
+        "analysis": frames.AnalysisFrames(analysis_of({"A": EntryAnalysis(records=20, profile=profile)})),
+        "migration": frames.MigrationFrames(migration_of({"A": counts, "B": {}, "C": {"scanned": 1, "failed": 1}})),
+        "validation": frames.ValidationFrames(
+            Validation({"A": EntryValidation(4, 4, 1), "B": EntryValidation()}, {}, 0, [], [], [], groups=[cause])
+        ),
+    }
+    book = SimpleNamespace(show_frame=partial(display.show_frame, without="Not done."))
+    for result in (filled[name], EMPTY[name], None):
+        exec(code, {"book": book, name: result})
+    words = re.sub(r"<[^>]+>", " ", shown[0]).split()
+    assert (
+        " ".join(words)
+        == {
+            "analysis": "entry attribute items share types mixed empty distinct exact shortest longest "
+            "A n 1 0.05 N 1 no · 1 yes – – A id 2 0.1 S 1 · N 1 yes · 2 yes 1 1",
+            "migration": "entry scanned absent share A 4 1 0.25 C 1 1 1 B · · –",
+            "validation": "entry checked share kind attribute items A 4 0.25 different n 3 B · – – – –",
+        }[name]
+    )
+    assert "Not done." in shown[-1]

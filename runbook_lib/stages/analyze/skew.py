@@ -131,7 +131,7 @@ class Use(NamedTuple):
     constant: bool = False  # whether that template has no hole
     proposal: str = ""  # the template with a month added; "" where no date lends itself
     months: int = 0  # into how many values the proposal would divide
-    top: tuple[tuple[str, int], ...] = ()  # its heaviest values and their units; "" where no two items share one
+    top: tuple[tuple[str, int], ...] = ()  # its heaviest values, never shown, and their units; "": none is shared
 
     @property
     def share(self) -> float:
