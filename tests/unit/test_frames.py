@@ -20,6 +20,8 @@ from runbook_lib.report import frames
 from runbook_lib.report.draft.frames import DraftFrames
 from runbook_lib.stages.analyze.analysis import EntryAnalysis
 from runbook_lib.stages.draft.draft import Draft
+from runbook_lib.stages.draft.entries import Drafted
+from runbook_lib.stages.draft.references import Rule
 from runbook_lib.stages.rollback.drop_tables import TableDeletion
 from runbook_lib.stages.rollback.restore import Restored
 from runbook_lib.stages.rollback.undo import Preview, Undone
@@ -75,7 +77,11 @@ def test_filled_frames_have_the_same_dtypes():
     entry = EntryAnalysis(records=1, profile=profile, unreadable=Counter(x=2), references=Counter(x=1))
     report = {"throughput": POINTS, "held_back": [{"table": "", "reason": "limit", "refused": 0, "seconds": 1.0}]}
     kept = [{"table": "T", "key": {"id": {"S": "a"}}, "reason": "edited", "differences": []}]
+    rules = [Rule("ref", "A", {"A": 3, "B": 1}, 5, 4, 0.9, ambiguous, "why") for ambiguous in (True, False, False)]
+    named = SimpleNamespace(name="t", attribute="id", key=(("id", "S"),))
+    drafted = Drafted("E", named, {}, 7, 7, named, rules, {}, {}, None)
     filled = {
+        "draft": (DraftFrames(Draft("", None, {"E": drafted}, [], None)), ("entries", "references")),
         "analysis": (frames.AnalysisFrames(analysis_of({"T": entry})), ("tables", "attributes", "references")),
         "created": (frames.CreatedFrames([Created("T", "t", 1)]), ("tables",)),
         "migration": (frames.MigrationFrames(migration_of({"T": {}}), report), ("counts", "throughput", "held_back")),
@@ -86,6 +92,9 @@ def test_filled_frames_have_the_same_dtypes():
         for which in names:
             assert len(getattr(face, which))
             assert dtypes(getattr(face, which)) == documented()[f"{name}.{which}"], which
+    assert filled["draft"][0].entries.values.tolist() == [["E", "t", 7, "id", False, 2, 1]]
+    assert filled["draft"][0].references["ambiguous"].tolist() == [False, False, True]
+    assert set(filled["draft"][0].references["to"]) == {"A, B"}
     attributes = filled["analysis"][0].attributes.set_index("attribute")
     assert attributes.loc["n", "longest"] is pandas.NA
     assert filled["migration"][0].throughput["per_second"].tolist() == [5.0, 0.0]
