@@ -26,7 +26,7 @@ from ..walk import control
 from ..walk.guard import confirm
 from . import display
 from .display import Banner, on_error, show, show_frame
-from .execute import RESULT
+from .export import RESULT
 from .parameters_cell import COMMON, OWN, check_names, typed
 from .progress import Progress
 from .steps import Done, Steps

@@ -23,9 +23,8 @@ from ..run.progress_file import clear
 from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
-from .export import export
+from .export import export, result_of
 
-RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as IPython writes it
 
 
@@ -175,10 +174,4 @@ def _result(copy: Path) -> dict[str, Any]:
     """The banner's data; empty where the notebook has no banner yet."""
     import nbformat
 
-    if not copy.exists():
-        return {}
-    for cell in nbformat.read(copy, 4).cells:
-        for output in cell.get("outputs", []):
-            if RESULT in output.get("data", {}):
-                return output["data"][RESULT]
-    return {}
+    return result_of(nbformat.read(copy, 4)) if copy.exists() else {}

@@ -3,16 +3,24 @@
 import copy
 import re
 from functools import cache
+from html import unescape
 from pathlib import Path
+from typing import Any
 
+from ..report.drawing import page
 from ..run.chain import SUMMARY
 from ..run.files import write_atomically
 
 TEMPLATES = Path(__file__).with_name("html_template")
+RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
+ABOUT = "about"  # tag of the cell that says what a notebook changes, needs and leaves: in a report it comes last
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
 _LINK = re.compile(rf'href="(?:[^"<> ]*/)?{re.escape(SUMMARY)}"')  # a notebook by hand lies elsewhere than its copy
 NOT_REACHED = "The notebook stopped here. What comes after it was not reached: see the verdict at the top."
+_HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link".*?</a></h2>', re.DOTALL)
+_TAG = re.compile(r"<[^>]+>")
+_ANCHOR = re.compile(r'<a class="anchor-link" href="#[^"]*">[^<]*</a>')
 
 
 def export(notebook: Path) -> tuple[Path, Path]:
@@ -21,12 +29,15 @@ def export(notebook: Path) -> tuple[Path, Path]:
 
     content = nbformat.read(notebook, 4)
     _drop_widgets(content)
+    title = _title(content, notebook.stem)
     report = _reached(content)
     paths = (notebook.with_suffix(".html"), notebook.with_name(f"{notebook.stem}-code.html"))
     for path, with_code in zip(paths, (False, True), strict=True):
         shown = content if with_code else report
-        body, _ = _exporter(with_code).from_notebook_node(shown, {"metadata": {"name": notebook.stem}})
-        write_atomically(path, _LINK.sub(f'href="{SUMMARY}"', body).encode())
+        cells, _ = _exporter(with_code).from_notebook_node(shown)
+        contents = [(name, unescape(_TAG.sub("", heading))) for name, heading in _HEADING.findall(cells)]
+        body = _LINK.sub(f'href="{SUMMARY}"', _ANCHOR.sub("", cells))
+        write_atomically(path, page.document(title, body, contents=contents).encode())
     return paths
 
 
@@ -40,10 +51,24 @@ def _exporter(with_code: bool):
     config.HTMLExporter.exclude_input_prompt = True
     config.HTMLExporter.exclude_output_prompt = True
     config.HTMLExporter.embed_images = True
-    config.HTMLExporter.theme = "light"
     config.CoalesceStreamsPreprocessor.enabled = True
     config.RegexRemovePreprocessor.enabled = True  # empty cells
     return HTMLExporter(config=config, template_name="runbook", extra_template_basedirs=[str(TEMPLATES)])
+
+
+def result_of(content) -> dict[str, Any]:
+    """The data of an executed notebook's banner; empty where it has no banner yet."""
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            if RESULT in output.get("data", {}):
+                return output["data"][RESULT]
+    return {}
+
+
+def _title(content, name: str) -> str:
+    """Stage, verdict and run, for a tab or a list of files."""
+    result = result_of(content)
+    return " · ".join(str(part) for part in (name, result.get("verdict"), result.get("run_id")) if part)
 
 
 def _drop_widgets(content) -> None:
@@ -68,9 +93,13 @@ def _reached(content):
     for cell in cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace(".ipynb)", ".html)")
+    about = [cell for cell in cells if ABOUT in cell.metadata.get("tags", ())]
+    cells = [cell for cell in cells if cell not in about]
     code = [at for at, cell in enumerate(cells) if cell.cell_type == "code" and cell.source]
     last = max((at for at in code if cells[at].execution_count or cells[at].outputs), default=-1)
     if code and last < code[-1]:
         cells = [*cells[: last + 1], nbformat.v4.new_markdown_cell(NOT_REACHED)]
-    report.cells = cells
+    for cell in about:
+        cell.source = f"## About this notebook\n\n{cell.source}"
+    report.cells = [*cells, *about]
     return report

@@ -65,15 +65,15 @@ HOSTILE = [
     "right\u202eleft\x00\x1b[31m\n",
 ]
 SECRET = "Quokka Zanzibar 4711"  # no part of it may be seen anywhere
-TAGS = set("div span b table thead tbody tfoot tr th td details summary img".split())
-ATTRIBUTES = {"style", "open", "alt", "width", "src", "role"} | {
+TAGS = set("div span b h3 table thead tbody tfoot tr th td details summary img".split())
+ATTRIBUTES = set("style open alt width src class scope role tabindex data-sort".split()) | {
     f"aria-{name}" for name in ("label", "valuemin", "valuemax", "valuenow", "valuetext")
 }
 # What JupyterLab 4.6 keeps of inline styles in an untrusted output, as far as used here; the last two groups it drops.
 KEPT = set(
     "align-items background border border-bottom border-collapse border-left border-radius border-right border-top "
     "box-sizing color cursor display flex-wrap font-family font-size font-weight gap height justify-content "
-    "letter-spacing line-height margin max-width min-width opacity overflow-x padding page-break-inside table-layout "
+    "letter-spacing line-height margin max-width min-width opacity overflow-wrap overflow-x padding page-break-inside table-layout "
     "text-align vertical-align white-space width".split()
 )
 DROPPED = set("font-variant-numeric print-color-adjust -webkit-print-color-adjust".split())

@@ -1,8 +1,8 @@
 """HTML for notebook outputs: escaping, and the blocks from which every view is built. Pure, light to import.
 
 Styles are inline, because JupyterLab strips `<style>` from untrusted outputs, and plain, because it keeps only some inline
-styles. Elements with a background also set their colour; all others inherit, so the
-same output is legible in the light and the dark theme, in the exported file, and in print.
+styles. Elements with a background also set their colour; all others inherit, faint ones with an opacity, so the
+same output is legible in JupyterLab's light and dark theme. `page` gives the colours used here a dark one in what is exported.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,8 @@ from ...verdict import FAIL, PASS, REVIEW, ROLLED_BACK
 
 ACCENT = "#2f6fb3"
 LINE = "#8884"
-MUTED = "opacity:.65"
+MUTED = "opacity:.75"
+QUIET = "opacity:.65"  # less than that is not legible
 MONO = "font-family:monospace;font-size:.95em"
 _EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
 SOLID = {  # verdict -> background and text of its badge
@@ -36,6 +37,7 @@ _ALIGN = {
     "r": "right;white-space:nowrap",
     "c": "center;white-space:nowrap",
     "w": "left;white-space:normal;min-width:14em",  # sentences, which may wrap
+    "v": "left;white-space:normal;min-width:9em",  # values, which may break anywhere
 }
 
 
@@ -48,9 +50,6 @@ class Html(Markup):
         return value if isinstance(value, cls) else super().escape(visible(value))
 
 
-TICK = Html('<span style="color:#1b9a55;font-weight:700">✓</span>')
-
-
 def visible(value: object) -> str:
     """The value as text without hidden characters: what does not print, such as a change of direction, shows as �."""
     return "".join(c if c.isprintable() else "�" for c in str(value))
@@ -58,7 +57,7 @@ def visible(value: object) -> str:
 
 def quiet(value: object) -> Html:
     """The value in a quiet colour."""
-    return _tag("span", "opacity:.45", value)
+    return _tag("span", QUIET, value)
 
 
 def muted(value: object) -> Html:
@@ -66,9 +65,14 @@ def muted(value: object) -> Html:
     return _tag("span", MUTED, value)
 
 
-def mono(value: object) -> Html:
-    """The value in a typewriter face, spaces kept."""
-    return _tag("span", f"{MONO};white-space:pre", value)
+def mono(value: object, *, breaks: bool = False) -> Html:
+    """The value in a typewriter face, spaces kept. With `breaks` it may go on in the next line, anywhere."""
+    return _tag("span", f"{MONO};white-space:{'pre-wrap;overflow-wrap:anywhere' if breaks else 'pre'}", value)
+
+
+def sorted_by(value: object, worth: float) -> Html:
+    """The value, which a column is sorted by as a number that its text does not say."""
+    return Html('<span data-sort="{:g}">{}</span>').format(worth, value)
 
 
 def number(value: int) -> Html:
@@ -88,7 +92,8 @@ def size(value: int) -> Html:
         if amount < 1024 or unit == "TB":
             break
         amount /= 1024
-    return Html.escape(f"{amount:,.{0 if amount >= 100 or unit == 'B' else 1}f} {unit}") if value else quiet("·")
+    said = f"{amount:,.{0 if amount >= 100 or unit == 'B' else 1}f} {unit}"
+    return sorted_by(said, value) if value else quiet("·")
 
 
 def duration(seconds: float) -> str:
@@ -122,8 +127,10 @@ def with_code(sentence: str) -> Html:
     return Html("").join(_tag("span", MONO, piece) if number % 2 else piece for number, piece in enumerate(pieces))
 
 
-def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = ()) -> Html:
-    """The top of a notebook: the stage, its verdict, one sentence, and a few figures."""
+def banner(
+    stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, object]] = (), *, means: str = ""
+) -> Html:
+    """The top of a notebook: the stage, its verdict and what it means, one sentence, and a few figures."""
     colour = SOLID.get(verdict, NO_VERDICT)[0]
     figures = [
         _tag(
@@ -136,14 +143,19 @@ def banner(stage: str, verdict: str, headline: str, facts: Sequence[tuple[str, o
         for said in (f"{value:,}" if isinstance(value, int) else value,)
     ]
     style = f"border:1px solid {LINE};border-left:8px solid {colour};border-radius:6px;padding:14px 20px"
-    above = _tag("div", f"{MUTED};font-weight:600", stage), _tag("div", "", badge(verdict))
+    meaning = _tag("span", "margin:0 0 0 10px", means) if means else ""
     return _tag(
         "div",
         f"{style};margin:4px 0 12px 0;font-family:system-ui,sans-serif;page-break-inside:avoid",
-        _tag("div", "display:flex;justify-content:space-between;align-items:center;gap:16px", *above),
         _tag(
             "div",
-            "font-size:1.4em;font-weight:600;line-height:1.3;margin:6px 0 0 0",
+            "display:flex;flex-wrap:wrap;justify-content:space-between;gap:2px 16px;line-height:1.6",
+            _tag("div", "", badge(verdict), meaning),
+            _tag("div", f"{MUTED};font-weight:600", stage),
+        ),
+        _tag(
+            "div",
+            "font-size:1.4em;font-weight:600;line-height:1.3;margin:8px 0 0 0",
             Html("<br>").join(map(with_code, lines_of(headline))),
         ),
         _tag("div", "display:flex;flex-wrap:wrap;gap:10px 36px;margin:14px 0 0 0", *figures) if facts else "",
@@ -158,7 +170,7 @@ def note(message: object, tone: str = "quiet") -> Html:
 
 def heading(title: object) -> Html:
     """A small heading within an output."""
-    return _tag("div", "font-weight:600;margin:14px 0 4px 0", title)
+    return _tag("h3", "font-size:1em;line-height:1.35;font-weight:600;margin:14px 0 4px 0", title)
 
 
 def details(summary: object, body: object, *, open: bool = False) -> Html:
@@ -181,41 +193,51 @@ def table(
     foot: Sequence[object] | None = None,
     marks: Sequence[str | None] = (),
 ) -> Html:
-    """A table that scrolls sideways rather than break.
+    """A table that scrolls sideways rather than break. In an exported page it can be sorted, and filtered where it is long.
 
-    `align` has a letter a column: l, r, c, or w for sentences that may wrap. Cells are escaped unless Html; an int gets
-    thousands separators and a zero a quiet dot. The first `limit` rows are shown, and said to be so many of `total`
-    (default: of the rows given). `foot` is a row of totals; `marks` gives rows a tone for a bar at their left.
+    `align` has a letter a column: l, r, c, w for sentences that may wrap, or v for values. Cells are escaped unless Html; an
+    int gets thousands separators and a zero a quiet dot. The first `limit` rows are shown, and said to be so many of `total`
+    (default: of the rows given). `foot` is a row of totals; `marks` gives rows a tone for a bar at their left. A screen
+    reader gives the table's name as the caption, else as its columns.
     """
 
-    def line(cell: str, values: Sequence[object], style: str, border: str) -> Html:
+    def line(cell: str, values: Sequence[object], style: str, border: str, scope: Html = Html("")) -> Html:
         styles = (f"padding:3px 10px;text-align:{_ALIGN[letter]}{style}" for letter in align)
-        return _tag("tr", border, *(_tag(cell, *pair) for pair in zip(styles, values, strict=True)))
+        cells = (_tag(cell, *pair, attributes=scope) for pair in zip(styles, values, strict=True))
+        return _tag("tr", border, *cells)
 
     rows = list(rows)
     total = len(rows) if total is None else total
     shown = rows if limit is None else rows[:limit]
-    top = ";vertical-align:top" if "w" in align else ""
+    top = ";vertical-align:top" if {"w", "v"} & set(align) else ""
     bars = [f";border-left:4px solid {TINTS[tone][2]}" if tone else "" for tone in marks] + [""] * len(shown)
     lines = [
         line("td", row, top, f"border-bottom:1px solid {LINE}{bar}") for row, bar in zip(shown, bars, strict=False)
     ]
-    head = line("th", columns, ";font-weight:600;opacity:.75", f"border-bottom:2px solid {LINE};background:transparent")
+    under = f"border-bottom:2px solid {LINE};background:transparent"
+    head = line("th", columns, f";font-weight:600;{MUTED}", under, Html('scope="col"'))
     parts = [_tag("thead", "", head), _tag("tbody", "", *lines)]
     if foot is not None:
         parts.append(_tag("tfoot", "", line("td", foot, ";font-weight:600", f"border-top:2px solid {LINE}")))
     style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:13px;line-height:1.35"
     style += ";font-variant-numeric:tabular-nums"
-    body = _tag("div", "overflow-x:auto", _tag("table", style, *parts))
+    name = caption or "Table: " + ", ".join(column for column in columns if column)
+    inside = _tag("table", style, *parts, attributes=Html('aria-label="{}"').format(name))
+    # it scrolls, so that the keyboard has to reach it
+    kind = "rb-box rb-words" if align.count("w") > 1 else "rb-box"
+    box = Html('class="{}" role="group" aria-label="{}" tabindex="0"').format(kind, name)
+    body = _tag("div", "overflow-x:auto", inside, attributes=box)
     above = "" if caption is None else heading(caption)
     below = _tag("div", f"{MUTED};margin:4px 0", f"{len(shown):,} of {total:,} shown") if len(shown) < total else ""
     return _tag("div", "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0", above, body, below)
 
 
-def _tag(name: str, style: str, *content: object) -> Html:
+def _tag(name: str, style: str, *content: object, attributes: Html = Html("")) -> Html:
     """An element. None in it is a dash, an int has separators, a bool is yes or no; what is not Html is escaped."""
     inside = Html("").join(map(_content, content))
-    return Html("<{0}{1}>{2}</{0}>").format(name, Html(' style="{}"').format(style) if style else "", inside)
+    given = Html(" {}").format(attributes) if attributes else attributes
+    given += Html(' style="{}"').format(style) if style else ""
+    return Html("<{0}{1}>{2}</{0}>").format(name, given, inside)
 
 
 def _content(value: object) -> object:
@@ -224,3 +246,6 @@ def _content(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return number(value) if isinstance(value, int) else value
+
+
+TICK = chip("✓", "good")
