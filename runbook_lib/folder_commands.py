@@ -16,6 +16,7 @@ from .report.runs.progress import line
 from .report.runs.status import figures, status, status_of_all, watch
 from .run.folder import Run, check_run_id, open_run, runs
 from .run.progress_file import StageProgress, at_work
+from .verdict import plural
 from .walk.control import request_stop, request_tuning
 
 WATCH_EVERY = 2.0  # seconds between two lines of `status --watch`
@@ -92,7 +93,9 @@ def run_verify(options: argparse.Namespace) -> int:
         for line in (*found.repairs, *found.readable, *allowed, *found.problems):
             print(visible(line))
         word = "NOT as it was left" if found.problems else "grew, as it may" if found.growth else "untouched"
-        print(f"{options.of}: {word}; {found.files} files, {found.records} records, head {found.head}")
+        print(
+            f"{options.of}: {word}; {plural(found.files, 'file')}, {plural(found.records, 'record')}, head {found.head}"
+        )
     return int(bool(found.problems))
 
 

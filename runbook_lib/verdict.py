@@ -11,6 +11,38 @@ PLANNED = "PLAN"  # of a notebook without `execute`
 REFUSED, INTERRUPTED = "REFUSED", "INTERRUPTED"  # of one that stopped early
 STOPPED, BUG = "STOPPED", "BUG"  # by a fault in the program: said by the notebook; by what executes it
 NOT_FINISHED = "NOT FINISHED"  # of a notebook that has not reached its last cell
+_MEANS = {  # stage -> verdict -> what it means
+    "00_draft": {
+        PASS: "Nothing in the mapping file is ambiguous.",
+        REVIEW: "The mapping file is written and loads; some of it needs a decision.",
+    },
+    "01_analyze": {
+        PASS: "Nothing speaks against the migration.",
+        REVIEW: "The migration can run; first decide about the items below.",
+        FAIL: "The migration would be refused or fail.",
+    },
+    "02_test": {
+        PASS: "What was tested works.",
+        REVIEW: "The test ran; look at the items below.",
+        FAIL: "The test items did not arrive as they should. Do not migrate yet.",
+    },
+    "03_migrate": {
+        PASS: "The target has everything that the mapping selects.",
+        REVIEW: "The migration is through; decide about the items below.",
+        FAIL: "The migration did not succeed.",
+    },
+    "04_validate": {
+        PASS: "The target is what the mapping makes of the source.",
+        REVIEW: "No migrated item is missing or different; decide about the items below.",
+        FAIL: "The target is not what the mapping makes of the source.",
+    },
+    "05_rollback": {ROLLED_BACK: "What this run inserted and nobody changed is deleted again."},
+}
+_ENDED = {
+    PLANNED: "A dry run: nothing was written.",
+    REFUSED: "Put this right, then run it again.",
+    INTERRUPTED: "The journal knows how far it came.",
+}
 EXIT_REFUSED, EXIT_INTERRUPTED, EXIT_BUG = Refused.exit_code, Interrupted.exit_code, 70  # beside 0 and 1: see cli
 
 
@@ -73,6 +105,11 @@ def worst(alerts: Iterable[Alert]) -> str:
     """The verdict of the worst alert; PASS without alerts."""
     levels = {alert.level for alert in alerts}
     return FAIL if FAIL in levels else REVIEW if REVIEW in levels else PASS
+
+
+def meaning(stage: str, verdict: str) -> str:
+    """What a stage's verdict means, in one sentence; "" where the headline says all."""
+    return _MEANS.get(stage, {}).get(verdict) or _ENDED.get(verdict, "")
 
 
 def ended_by(problem: RunbookError) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-MAX_CELLS = 25
+MAX_CELLS = 30
 NOTEBOOK_METADATA = {"kernelspec", "language_info"}
 RUN_METADATA = {"papermill", "execution", "ExecuteTime", "collapsed", "scrolled"}
 FORBIDDEN = {

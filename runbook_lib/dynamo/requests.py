@@ -12,7 +12,7 @@ import orjson
 
 from ..errors import Again, ConditionFailed, DynamoError, Expired, Interrupted, NotSent
 from . import errors as faults
-from .rate_limiter import READ_UNIT, WRITE_UNIT, RateLimiter
+from .rate_limiter import READ_UNIT, WRITE_UNIT, RateLimiter, Slowdown
 
 ATTEMPTS = 10
 PATIENCE = 3  # times as many attempts where the table refuses only a part of what it is sent
@@ -217,6 +217,8 @@ class Requests:
         log.debug("%s: attempt %d: %s", faults.where(self.label, operation, table), attempt, again.reason)
         if again.overload:
             self.limiter.refused(side_table, again.reason, share)
+        else:
+            self.limiter.add_slowdowns([Slowdown(side_table, again.reason, refused=1)], 1)
 
     def _back_off(self, attempt: int, share: float = 1.0) -> None:
         """Waits before the next attempt; for less where only a share of the last one was refused."""

@@ -21,20 +21,16 @@ from ..run.chain import JOURNALS, SUMMARY
 from ..run.folder import Run
 from ..stages.execution import explained
 from ..stages.selection import mapping_for, select_run
-from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, worst
+from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, plural, worst
 from ..walk import control
 from ..walk.guard import confirm
 from . import display
 from .display import Banner, on_error, show, show_frame
-from .export import RESULT
 from .parameters_cell import COMMON, OWN, check_names, typed
 from .progress import Progress
 from .steps import Done, Steps
 
 BANNER = "runbook-verdict"
-STAYS = (
-    "Nothing was rolled back: what arrived stays in the target, and the journal knows it. Resume, or undo it with 05."
-)
 
 
 class BaseBook:
@@ -127,7 +123,8 @@ class BaseBook:
         """Updates the verdict at the top, shows it and the open items here, and writes what is left to write of this run."""
         if self._content is None:
             self._verdict, self._exit_code = PLANNED, 0
-            self._headline = self._headline or "Nothing was written: execute is False. The plan is below."
+            planned = f"It would do {plural(len(self._steps), 'thing')}." if self._steps else "There is nothing to do."
+            self._headline = self._headline or f"Nothing was written: execute is False. {planned}"
         verdict = self._verdict or worst(self._alerts)
         code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
         self._show_banner(verdict, self._headline, code)
@@ -159,7 +156,7 @@ class BaseBook:
     def _planned(self, steps: list[str], *, show: bool = True) -> None:
         self._steps = [*self._steps, *steps]
         if steps and show:
-            self.show(html.note, "Would " + "; ".join(steps) + ".")
+            self.show(views.planned, steps)
 
     def _done(self, done: Done, headline: str) -> None:
         accepted = "".join(f" Accepted: {sentence}." for sentence in self._work.accepted)
@@ -169,25 +166,24 @@ class BaseBook:
         self._journals = [done.journal] if done.journal else self._journals
 
     def _show_banner(self, verdict: str, headline: str, exit_code: int, resume: str | None = "") -> None:
-        open_items = views.alerts(self._alerts) if self._content is not None else ""
-        if resume and self.stage == "03_migrate":
-            open_items = html.note(STAYS)
-        self._banner.show(
-            {
-                "text/html": html.banner(self.stage, verdict, headline, self._facts) + open_items,
-                "text/plain": f"{self.stage}: {verdict}. {headline}",
-                RESULT: {
-                    "stage": self.stage,
-                    "verdict": verdict,
-                    "exit_code": exit_code,
-                    "headline": headline,
-                    "resume": resume,  # its last sentence; None where the same command is not the way on
-                    "run_id": self.run.id if self.run else None,
-                    "file": self._file,
-                    "plan": self._steps,
-                },
-            }
-        )
+        open_items = None
+        if self._content is not None:
+            listed = self.stage == "01_analyze"
+            open_items = views.alerts(self._alerts, notes_are_listed=listed, accepted=bool(self._work.accepted))
+        elif verdict == PLANNED and self._steps:
+            open_items = views.planned(self._steps)
+        result = {
+            "stage": self.stage,
+            "verdict": verdict,
+            "exit_code": exit_code,
+            "headline": headline,
+            "resume": resume,  # its last sentence; None where the same command is not the way on
+            "run_id": self.run.id if self.run else None,
+            "file": self._file,
+            "plan": self._steps,
+            "facts": self._facts,
+        }
+        self._banner.show(display.banner(result, open_items))
 
     def _stopped(self, error: BaseException) -> None:
         """Shows in the banner why a cell stopped the notebook."""

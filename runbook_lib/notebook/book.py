@@ -24,6 +24,13 @@ from .display import Chosen, dropdown
 from .progress import Progress
 from .steps import refused_as
 
+LEFT = {  # items that did not arrive -> how the headline names them
+    "conflicts": "in conflict",
+    "quarantined": "quarantined",
+    "failed": "still failed",
+    "expired": "expired and left out",
+}
+
 
 def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
     """The book for a stage, from the values that the parameters cell and papermill left in `namespace` (`globals()`).
@@ -47,9 +54,10 @@ class Book(BaseBook):
         """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
         done = self._work.analyze(plan)
         analysis: Analysis = done.result
+        left = json_analysis.left_open(plan, done.content["totals"], analysis.alerts)
         headline = (
-            f"{analysis.records:,} records in {plural(len(analysis.tables), 'table')}, "
-            f"{analysis.relationships:,} references; {json_analysis.left_open(plan, done.content['totals'], analysis.alerts)}."
+            f"{plural(analysis.records, 'record')} in {plural(len(analysis.tables), 'table')}, "
+            f"{plural(analysis.relationships, 'reference')}; {left}."
         )
         self._done(done, headline)
         return AnalysisFrames(analysis)
@@ -118,10 +126,18 @@ class Book(BaseBook):
         totals = done.content["totals"]
         nothing = "no item had failed" if again else "this run was complete"
         first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
-        left = f", {totals['failed']:,} still failed" if again and totals["failed"] else ""
+        left = "".join(
+            f", {totals[key]:,} {words}"
+            for key, words in LEFT.items()
+            if totals.get(key) and (again or key != "failed")
+        )
+        unrouted = totals["unrouted"]
+        beside = (
+            f" No entry selects {unrouted:,} more of the {totals['scanned'] + unrouted:,} read." if unrouted else ""
+        )
         headline = (
-            f"{first}{totals['inserted']:,} of {totals['scanned']:,} items inserted, "
-            f"{totals['already_there']:,} already there{left}."
+            f"{first}{totals['inserted']:,} of {plural(totals['scanned'], 'item')} inserted, "
+            f"{totals['already_there']:,} already there{left}.{beside}"
         )
         if migration.failure:  # its last words may be a command to copy
             before = "" if migration.undone else f"{headline} "

@@ -1,11 +1,13 @@
 """The notebook's front end: what a cell displays, the verdict at the top, and whether a person can answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..process import is_headless
 from ..report.drawing import html
 from ..report.frames import as_table, inner
+from ..verdict import meaning
+from .export import RESULT
 
 FRAME_ROWS = 50  # of a DataFrame that are shown
 
@@ -58,6 +60,27 @@ def dropdown(label: str, options: Sequence[tuple[str, str]], chosen: str, static
     bundle["text/html"] = static
     display(bundle, raw=True)
     return widget
+
+
+STAYS = (
+    "Nothing was rolled back: what arrived stays in the target, and the journal knows it. Resume, or undo it with 05."
+)
+
+
+def banner(result: Mapping[str, Any], below: html.Html | None = None) -> dict[str, Any]:
+    """The verdict as a bundle, MIME type → content, from the data that it carries; `below`: HTML under it.
+
+    Where 03 stopped and can be resumed, it says that nothing was rolled back.
+    """
+    stage, verdict, headline = (result[name] for name in ("stage", "verdict", "headline"))
+    if result["resume"] and stage == "03_migrate":
+        below = html.note(STAYS)
+    shown = html.banner(stage, verdict, headline, result["facts"], means=meaning(stage, verdict))
+    return {
+        "text/html": shown if below is None else shown + below,
+        "text/plain": f"{stage}: {verdict}. {headline}",
+        RESULT: dict(result),
+    }
 
 
 class Banner:

@@ -23,7 +23,9 @@ from ..run.progress_file import clear
 from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
-from .export import export, result_of
+from .display import banner
+from .export import RESULT as RESULT
+from .export import export, result_of, set_result
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as IPython writes it
 
@@ -102,23 +104,21 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "interrupted by hand"
     except DeadKernelError:
         problem = "the notebook's kernel died"
-    html = export(copy)[0] if copy.exists() else None
     result = _result(copy)
+    told = bool(result) and result["verdict"] != NOT_FINISHED  # a problem that the notebook handled itself
+    if problem and traceback is None and not told:
+        result = _say_interrupted(copy, run, stage, problem)
+        told = True
+    html = export(copy)[0] if copy.exists() else None
     over = result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG)
     own = [path.name for path in (copy, html) if path]
     head = conclude(run, stage, over=over, own=own, verdict=_word(result, problem, traceback))
     if problem is None:
         return Execution(copy, html, result["exit_code"], result, head=head)
-    if (
-        result and result["verdict"] != NOT_FINISHED
-    ):  # a refusal, a failure or an interruption that the notebook handled
+    if told:
         return Execution(
             copy, html, result["exit_code"], result, traceback if result["exit_code"] == EXIT_BUG else None, head
         )
-    if traceback is None:
-        resume = resume_hint(run, stage)
-        more = {"verdict": INTERRUPTED, "headline": f"{problem}. {resume}", "resume": resume}
-        return Execution(copy, html, EXIT_INTERRUPTED, {**result, **more}, head=head)
     return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, head)
 
 
@@ -168,6 +168,22 @@ def _own_copy(run: Run, stage: str) -> Path:
         except FileExistsError:
             continue
         return copy
+
+
+def _say_interrupted(copy: Path, run: Run, stage: str, problem: str) -> dict[str, Any]:
+    """The banner's data of a notebook whose kernel ended: interrupted, and how to resume. Writes it into the executed copy."""
+    import nbformat
+
+    notebook = nbformat.read(copy, 4) if copy.exists() else None
+    resume = resume_hint(run, stage)
+    known = {"stage": stage, "run_id": run.id, "file": None, "plan": [], "facts": [["run", run.id]]}
+    headline = f"{problem}. {resume}"
+    more = {"verdict": INTERRUPTED, "exit_code": EXIT_INTERRUPTED, "headline": headline, "resume": resume}
+    result = {**known, **(result_of(notebook) if notebook else {}), **more}
+    if notebook:
+        set_result(notebook, banner(result))
+        write_atomically(copy, nbformat.writes(notebook).encode())
+    return result
 
 
 def _result(copy: Path) -> dict[str, Any]:

@@ -65,6 +65,21 @@ def result_of(content) -> dict[str, Any]:
     return {}
 
 
+def set_result(content, bundle: dict[str, Any]) -> None:
+    """Replaces an executed notebook's banner; where it has none yet, the cell that would show it does."""
+    import nbformat
+
+    shown = nbformat.v4.new_output("display_data", data=bundle)
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    for cell in code:
+        for at, output in enumerate(cell.outputs):
+            if RESULT in output.get("data", {}):
+                cell.outputs[at] = shown
+                return
+    first = next((cell for cell in code if "plumbing" in cell.metadata.get("tags", ())), code[0])
+    first.outputs.append(shown)
+
+
 def _title(content, name: str) -> str:
     """Stage, verdict and run, for a tab or a list of files."""
     result = result_of(content)

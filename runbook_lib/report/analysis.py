@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..discover.distinct import ERROR, KEPT
 from ..stages.analyze.analysis import Analysis, EntryAnalysis
-from ..verdict import FAIL
-from .drawing.html import ACCENT, LINE, Html, chip, details, flagged, muted, note, number, quiet, size, table
+from ..verdict import FAIL, plural
+from .drawing.html import ACCENT, LINE, Html, chip, details, flagged, muted, note, number, quiet, size, sorted_by, table
 from .drawing.reference_map import draw_map
 from .frames import AnalysisFrames
 
@@ -96,7 +96,7 @@ def profile_html(analysis: Analysis, entries: Iterable[str] | None = None) -> Ht
         mixed = int(mine["mixed"].sum())
         unfold = bool(mixed) and opened < OPEN
         opened += unfold
-        said = f"{len(mine):,} attributes in {t.records:,} items"
+        said = f"{plural(len(mine), 'attribute')} in {plural(t.records, 'item')}"
         flag = chip(f"{mixed} of mixed type", "look") if mixed else ""
         title = Html("<b>{}</b> {} {}").format(name, muted(said), flag)
         blocks.append(details(title, _attribute_table(mine), open=unfold))
@@ -129,13 +129,15 @@ def _share(share: float) -> Html:
     full = max(2, round(percent * 0.4))
     style = f"width:{40 - full}px;background:{LINE};border-left:{full}px solid {ACCENT}"
     bar = Html('<span style="display:inline-block;height:6px;margin:0 6px 1px 0;{}"></span>').format(style)
-    return bar + ("<1 %" if percent < 1 else f"{percent:.0f} %")
+    return sorted_by(bar + ("<1 %" if percent < 1 else f"{percent:.0f} %"), percent)
 
 
 def _lengths(shortest: Any, longest: Any) -> Html | str:
     if not isinstance(longest, int):  # pandas.NA
         return quiet("–")
-    return f"{longest:,}" if shortest == longest else f"{shortest:,} – {longest:,}"
+    if shortest == longest:
+        return f"{longest:,}"
+    return sorted_by(f"{shortest:,} – {longest:,}", longest)
 
 
 def references(analysis: Analysis) -> Html:
@@ -195,7 +197,7 @@ def targets(analysis: Analysis) -> Html:
             ]
         )
         marks.append("bad" if name in refused or state.differences else None)
-    return table(["target table", "", "contents", "structure", "stream"], rows, align="lllwl", marks=marks)
+    return table(["target table", "state", "contents", "structure", "stream"], rows, align="lllwl", marks=marks)
 
 
 def quarantine(analysis: Analysis) -> Html:

@@ -34,8 +34,9 @@ def ledger(result: Analysis | Migration) -> Html:
     lost = sum(counts.get("unaccounted", 0) for counts in sums.values())
     values = sum(sum(counts.values()) for counts in sums.values())
     said = f"{plural(lost, 'value')} of {values:,} neither in the target nor dropped." if lost else ""
-    said = said or f"All {values:,} values are accounted for: looked for in the target items, not taken from the rules."
-    title = f"What became of the attribute values of {len(names)} entries"
+    whole = f"All {values:,} values are" if values != 1 else "The only value is"
+    said = said or f"{whole} accounted for: looked for in the target items, not taken from the rules."
+    title = f"What became of the attribute values of {plural(len(names), 'entry', 'entries')}"
     folds = [_attributes(name, entries[name], sums[name]) for name in names]
     return Html("").join(
         [note(said, "bad" if lost else "good"), stacked(names, sums, used, title, "no values"), *folds]
@@ -50,7 +51,7 @@ def _attributes(name: str, found: Mapping[str, Counter], sums: Mapping[str, int]
         cells = [flagged(counts[word], "bad") if word == "unaccounted" else counts[word] for word in words]
         rows.append([attribute, _bar(counts), *cells])
         marks.append("bad" if counts["unaccounted"] else None)
-    columns = ["source attribute", "", *(WORDS[word][0] for word in words)]
+    columns = ["source attribute", "shares", *(WORDS[word][0] for word in words)]
     foot = ["in all", "", *(sums[word] for word in words)]
     title = Html("<b>{}</b> {}").format(name, muted(plural(len(rows), "attribute")))
     body = table(columns, rows, align="ll" + "r" * len(words), foot=foot, marks=marks)
@@ -77,7 +78,7 @@ def drift(result: Migration) -> Html:
         cells = [one.side, one.table, one.what, one.name or quiet("–"), said(one.planned), said(one.found)]
         rows.append([chip("accepted" if held.accepted else "look", tone), *cells])
         marks.append(tone)
-    return table(["", "side", "table", "what", "name", "planned", "found"], rows, align="cllllww", marks=marks)
+    return table(["state", "side", "table", "what", "name", "planned", "found"], rows, align="cllllww", marks=marks)
 
 
 def unmatched(analysis: Analysis) -> Html:
@@ -89,7 +90,7 @@ def unmatched(analysis: Analysis) -> Html:
         state = chip("accepted") if one.accepted else chip("REVIEW", "look") if _is_open(one) else chip("note")
         rows.append([state, one.table, one.rule, one.name, one.suggestion or quiet("–"), one.items])
         marks.append("look" if _is_open(one) else None)
-    return table(["", "entry", "rule", "no item has", "did you mean", "items"], rows, align="clllwr", marks=marks)
+    return table(["state", "entry", "rule", "no item has", "did you mean", "items"], rows, align="clllwr", marks=marks)
 
 
 def _is_open(one: Unmatched) -> bool:
@@ -108,7 +109,7 @@ def undeclared(analysis: Analysis) -> Html:
     for one in analysis.not_references:
         rows.append([chip("accepted", "good"), *_cells(one), muted("the mapping says that it is none")])
         marks.append(None)
-    columns = ["", "entry", "path", "ids of", "values", "of them ids", "coverage", "to paste under references"]
+    columns = ["state", "entry", "path", "ids of", "values", "of them ids", "coverage", "to paste under references"]
     return table(columns, rows, align="clllrrrw", marks=marks)
 
 

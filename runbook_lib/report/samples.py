@@ -16,7 +16,7 @@ from ..mapping.walkers import GONE, NULL, Found
 from ..stages.analyze.analysis import Analysis
 from ..values import SCALARS, canonical, equal, is_empty, key_hash, serialize, text_of
 from ..verdict import plural
-from .drawing.html import MONO, Html, chip, details, mono, muted, note, quiet, table
+from .drawing.html import MONO, QUIET, Html, chip, details, mono, muted, note, quiet, table
 
 ID_CHARACTERS = 8  # of a newly made id that are shown
 OPEN = 2  # entries whose samples are unfolded: those in which most happened
@@ -243,7 +243,7 @@ def changes_table(found: list[Change], sides: tuple[str, str] = ("before", "afte
     body = Html("")
     if changed:
         marks = [TONES[change.kind] for change in changed]
-        body = table(["attribute", *sides, "what happened"], rows, align="lllw", marks=marks)
+        body = table(["attribute", *sides, "what happened"], rows, align="lvvw", marks=marks)
     if same:
         line = f"{plural(len(same), 'attribute')} copied unchanged"
         body += details(muted(line), ", ".join(same))
@@ -254,7 +254,7 @@ def _what(change: Change) -> Html:
     by = "made by template "
     template = change.what.removeprefix(by) if change.kind == "made" and change.what.startswith(by) else ""
     if template:
-        return Html("{} {}").format(chip(by.strip(), TONES[change.kind]), mono(template))
+        return Html("{} {}").format(chip(by.strip(), TONES[change.kind]), mono(template, breaks=True))
     return chip(change.what, TONES[change.kind])
 
 
@@ -263,7 +263,7 @@ def _after(change: Change) -> Html:
         return muted("the same")
     if change.shown is None or change.after is None:
         return masked(change.after)
-    return _type(change.after) + mono(change.shown)
+    return _type(change.after) + mono(change.shown, breaks=True)
 
 
 def masked(value: dict | None) -> Html:
@@ -271,13 +271,13 @@ def masked(value: dict | None) -> Html:
     if value is None:
         return quiet("–")
     plain = any(value.get(letter) for letter in ("S", "N"))
-    content = mono(value_shape(value)) if plain else muted(value_shape(value))
-    hashed = Html(' <span style="{};opacity:.45">#{}</span>').format(MONO, tag(value))
+    content = mono(value_shape(value), breaks=True) if plain else muted(value_shape(value))
+    hashed = Html(' <span style="{};{}">#{}</span>').format(MONO, QUIET, tag(value))
     return _type(value) + content + hashed
 
 
 def _type(value: dict) -> Html:
-    return Html('<span style="opacity:.6;font-size:.85em">{}</span> ').format(next(iter(value)))
+    return Html('<span style="{};font-size:.93em">{}</span> ').format(QUIET, next(iter(value)))
 
 
 def samples(analysis: Analysis, entries: Iterable[str] | None = None, mapping: Mapping | None = None) -> Html:

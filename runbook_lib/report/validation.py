@@ -36,7 +36,7 @@ def validation(result: Validation) -> Html:
         rows.append([entry, *cells, chip("✗", "bad") if wrong else tick])
         marks.append("bad" if wrong else None)
     foot = [f"{len(rows)} in all", *(result.total(name) for name in names), ""]
-    columns = ("entry", *names, "")
+    columns = ("entry", *names, "sound")
     blocks = [_sentence(result), table(columns, rows, align="l" + "r" * len(names) + "c", foot=foot, marks=marks)]
     if result.earlier_pages:
         earlier = plural(result.earlier_pages, "page")
@@ -126,10 +126,11 @@ def patterns(result: Validation) -> Html:
         marks.append("bad" if proof.problem else "look" if proof.vacuous else None)
     vacuous = sum(proof.vacuous for proof in result.patterns)
     proved = sum(proof.problem is None for proof in result.patterns) - vacuous
-    said = f"{proved:,} of {len(rows):,} queries returned exactly what they should, in order, through all pages."
+    of = plural(len(rows), "query", "queries")
+    said = f"{proved:,} of {of} returned exactly what they should, in order, through all pages."
     said += f" {plural(vacuous, 'query', 'queries')} found nothing to return." if vacuous else ""
     line = note(said, "good" if proved == len(rows) else "look" if proved + vacuous == len(rows) else "bad")
-    columns = ("entry", "pattern", "index", "expected", "returned", "pages", "of other origin", "")
+    columns = ("entry", "pattern", "index", "expected", "returned", "pages", "of other origin", "result")
     return line + table(columns, rows, align="lllrrrrw", marks=marks)
 
 

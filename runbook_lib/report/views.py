@@ -1,17 +1,18 @@
 """What the notebooks show: each view takes a step's result. All is escaped, and no value of an item is ever shown.
 
-Of any result: alerts, ending. Of a Plan: plan, backups, files, reproduce. Of an Analysis: decision, costs, overview,
-reference_map, references, types, sizes, spread, profile_html, samples, targets, quarantine, unmatched, undeclared, ledger.
-Of what was done: created, canary, migration, counts, ledger, drift, progress, held_back, preview, undone, restored,
-deletions. Of a Validation: validation, causes, differences_html, residual, patterns. Of a report: throughput.
+Of any result: alerts, ending. Of the steps of a dry run: planned. Of a Plan: plan, backups, files, reproduce. Of an
+Analysis: decision, costs, overview, reference_map, references, types, sizes, spread, profile_html, samples, targets,
+quarantine, unmatched, undeclared, ledger. Of what was done: created, canary, migration, counts, ledger, drift, progress,
+held_back, preview, undone, restored, deletions. Of a Validation: validation, causes, differences_html, residual,
+patterns. Of a report: throughput.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..stages.analyze.analysis import Analysis
 from ..stages.analyze.checks import Check, alerts_of
-from ..verdict import FAIL, REVIEW, Alert, counted, grouped, paths_in
+from ..verdict import FAIL, REVIEW, Alert, AlertGroup, counted, grouped, paths_in, plural
 from .analysis import costs, overview, profile_html, quarantine, reference_map, references, targets
 from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
 from .figures import causes, sizes, spread, throughput, types
@@ -54,6 +55,7 @@ __all__ = [
     "overview",
     "patterns",
     "plan",
+    "planned",
     "preview",
     "profile_html",
     "progress",
@@ -78,17 +80,39 @@ STATES = {FAIL: ("stop", "bad"), REVIEW: ("look", "look"), "": ("note", "quiet")
 NAMED = 6  # tables that are named in an alert; more unfold
 
 
-def alerts(open_items: Iterable[Alert]) -> Html:
-    """The open items, worst first: what, where, what to do. Equal items of several tables share a row."""
+def alerts(open_items: Iterable[Alert], *, notes_are_listed: bool = False, accepted: bool = False) -> Html:
+    """What asks for a decision, worst first: what, where, what to do; equal items of several tables share a row.
+
+    Notes ask for none: one line that unfolds, or says that they are listed below. `accepted`: somebody accepted something.
+    """
     groups = grouped(open_items)
-    if not groups:
-        return note("Nothing open.", "good")
+    asking, notes = ([group for group in groups if bool(group.level) is asks] for asks in (True, False))
+    shown = _alerts(asking) if asking else Html("")
+    if not asking:
+        shown = note(
+            "Nothing is open besides what was accepted." if accepted else "Nothing asks for a decision.", "good"
+        )
+    if not notes:
+        return shown
+    line = f"{plural(len(notes), 'note')}, nothing to decide"
+    return shown + (note(muted(f"{line}: see the list below.")) if notes_are_listed else details(line, _alerts(notes)))
+
+
+def _alerts(groups: Sequence[AlertGroup]) -> Html:
     rows, marks = [], []
     for one in groups:
         word = badge(one.level) if one.level else chip("note")
         rows.append([word, one.message, _where(one.members), with_code(one.action)])
         marks.append({FAIL: "bad", REVIEW: "look"}.get(one.level, "quiet"))
-    return table(["", "what", "where", "what to do"], rows, align="lwww", marks=marks)
+    return table(["level", "what", "where", "what to do"], rows, align="lwww", marks=marks)
+
+
+def planned(steps: Sequence[str]) -> Html:
+    """What a notebook without `execute` would do."""
+    if len(steps) <= NAMED:
+        return note(f"Would {'; '.join(steps)}.")
+    each = Html("").join(Html("<div>{}</div>").format(step) for step in steps)
+    return details(f"Would do {len(steps):,} things, such as: {steps[0]}", each)
 
 
 def ending(verdict: str, headline: str, open_items: Iterable[Alert], summary: str | None) -> Html:
@@ -127,7 +151,7 @@ def decision(analysis: Analysis) -> Html:
     else:
         word, why, tone = "Go.", "Nothing speaks against the migration.", "good"
     line = note(Html("<b>{}</b> {}").format(word, why), tone)
-    return line + table(["", "check", "what was found", "where", "what to do"], rows, align="clwww", marks=marks)
+    return line + table(["says", "check", "what was found", "where", "what to do"], rows, align="clwww", marks=marks)
 
 
 def _say(count: int, one: str, many: str) -> str:

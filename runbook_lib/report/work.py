@@ -26,11 +26,14 @@ from .drawing.html import (
     muted,
     note,
     number,
+    quiet,
+    sorted_by,
     table,
 )
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
+FEW = 6  # backups that are listed; more unfold
 KEPT = 20  # items that an undo left alone that are listed
 
 
@@ -38,7 +41,7 @@ def created(tables: Sequence[Created]) -> Html:
     """The target tables that were created."""
     if not tables:
         return note("Every target table exists; none was created.", "good")
-    rows = [[made.entry, made.table, duration(made.seconds)] for made in tables]
+    rows = [[made.entry, made.table, sorted_by(duration(made.seconds), made.seconds)] for made in tables]
     return table(["entry", "created table", "until active"], rows, align="llr")
 
 
@@ -99,7 +102,7 @@ def _pair(pair: Pair, mapping: Mapping | None, open_: bool) -> Html:
         wanted, found = pair.row.item, pair.found
         names = sorted(n for n in wanted.keys() | found.keys() if not equal(wanted.get(n), found.get(n)))
         rows = [[name, masked(wanted.get(name)), masked(found.get(name))] for name in names]
-        differs = table(["attribute", "should be", "is"], rows, align="lll", caption="Not as expected")
+        differs = table(["attribute", "should be", "is"], rows, align="lvv", caption="Not as expected")
         body = differs + body
     return details(title, body, open=open_)
 
@@ -129,7 +132,7 @@ def migration(result: Migration) -> Html:
     totals = list(sums.values())
     foot = [f"{len(rows)} in all", *totals, _tick(totals[0] - sum(totals[1:]))]
     equation = (
-        f"{totals[0]:,} scanned = {totals[1]:,} inserted + {totals[2]:,} already there + {totals[3]:,} conflicts "
+        f"{totals[0]:,} scanned = {totals[1]:,} inserted + {totals[2]:,} already there + {plural(totals[3], 'conflict')} "
         f"+ {totals[4]:,} quarantined + {totals[5]:,} failed"
     ) + (f" + {totals[6]:,} expired" if rare else "")
     off = totals[0] - sum(totals[1:])
@@ -140,7 +143,8 @@ def migration(result: Migration) -> Html:
     for reason, items in singly.items():
         line += note(muted(f"{plural(items, 'item')} inserted by single requests, not in batches: {reason}."))
     if state.unrouted:
-        line += note(f"{plural(state.unrouted, 'source item')} that no entry selects.", "look")
+        read = f"{plural(totals[0] + state.unrouted, 'source item')} read"
+        line += note(f"{read}; no entry selects {state.unrouted:,} of them, which are not counted here.", "look")
     if state.rolled_back or state.rolling_back:
         left = f"{state.undone['kept_edited']:,} kept, {state.undone['not_found']:,} not found"
         how = "Rolled back" if state.rolled_back else "The undo started and is not complete"
@@ -194,15 +198,20 @@ def _changes(differences: Sequence[dict]) -> str:
 
 
 def held_back(found: Sequence[dict]) -> Html:
-    """What slowed a stage down, from its report, longest first; empty where nothing did."""
+    """What slowed a stage down or failed and was tried again, from its report, longest first; empty where nothing did."""
     if not found:
         return Html("")
     rows = [
-        [one["table"] or "all tables", one["reason"], flagged(one["refused"]), duration(one["seconds"])]
+        [
+            one["table"] or "all tables",
+            one["reason"],
+            flagged(one["refused"]),
+            sorted_by(duration(one["seconds"]), one["seconds"]) if one["seconds"] else quiet("·"),
+        ]
         for one in found
     ]
-    lead = "Requests waited; nothing is lost. Time during which at least one request waited:"
-    held = table(["table", "because of", "refused", "for"], rows, align="lwrr")
+    lead = "Requests waited or were sent again; nothing is lost. Waited: the time in which at least one request did."
+    held = table(["table", "because of", "sent again", "waited"], rows, align="lwrr")
     return heading("What slowed it down") + note(lead) + held
 
 
@@ -226,18 +235,21 @@ def _state(target: Any) -> Html:
 def backups(found: dict[str, dict[str, Any]]) -> Html:
     """The backup of each target table before the first insert."""
     if not found:
-        return note("The target is not production, or has no table yet, so it needs no backup.")
+        return note("No backup is needed: the target is not marked as production, or none of its tables exists yet.")
     says = {
         "point_in_time": ("good", "point-in-time recovery is on"),
         "on_demand": ("good", "an on-demand backup is taken before the first insert"),
         "waived": ("look", "none: target.backup says waived"),
         "not_available": ("look", "none: not available here, because the engine has no backups"),
     }
-    rows = []
+    rows, kinds = [], Counter()
     for name, about in found.items():
         tone, words = says[about["kind"]]
+        kinds[words] += 1
         rows.append([mono(name), chip(about["kind"].replace("_", " "), tone), about["arn"] or words])
-    return table(["target table", "backup", ""], rows, align="llw")
+    listed = table(["target table", "backup", "what it is"], rows, align="llw")
+    said = "; ".join(f"{plural(count, 'table')}: {words}" for words, count in kinds.items())
+    return details(said, listed) if len(rows) > FEW else listed
 
 
 def restored(result: Restored) -> Html:
@@ -249,6 +261,7 @@ def restored(result: Restored) -> Html:
         return body + note("Nothing that the target held was overwritten or deleted.")
     line = note(f"{result.source} was restored into the new table {result.table}, {plural(result.items, 'item')}.")
     lacks = f"A restore is not an undo: the old table is unchanged. The new one lacks: {', '.join(NOT_CARRIED_OVER)}."
+    lacks += " AWS restores into the table class Standard, whatever the class of the old one."
     return line + note(lacks, "look")
 
 
@@ -258,4 +271,4 @@ def deletions(results: Sequence[TableDeletion]) -> Html:
         [mono(result.table), chip("deleted", "good") if result.deleted else chip("left", "look"), result.reason]
         for result in results
     ]
-    return table(["table", "", "why"], rows, align="llw")
+    return table(["table", "result", "why"], rows, align="llw")

@@ -14,6 +14,7 @@ from ..journal.table_file import Place, Position
 from ..mapping.routes import Row
 from ..run.progress_file import READING, WRITING
 from ..values import digest, serialize
+from ..verdict import plural
 from .ledger import Ledgers
 from .plan import Plan
 from .walk import Routed, digests_there
@@ -203,7 +204,9 @@ class Inserter:
         if FAILED in outcome and self._stop_on_failure:
             index = outcome.index(FAILED)
             row = routed.rows[index]
-            raise Failed(f"{row.entry}: {outcome.count(FAILED)} items cannot be written: {errors[str(index)]}.")
+            raise Failed(
+                f"{row.entry}: {plural(outcome.count(FAILED), 'item')} cannot be written: {errors[str(index)]}."
+            )
 
     def _hold(self, table: str, segment: int) -> _OpenLog:
         with self._lock:

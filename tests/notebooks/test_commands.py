@@ -10,7 +10,7 @@ from support_notebooks import run
 from runbook_lib.cli import main
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Interrupted
-from runbook_lib.notebook.base_book import STAYS
+from runbook_lib.notebook.display import STAYS
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.run.files import json_seal
 

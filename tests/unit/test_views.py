@@ -73,8 +73,8 @@ ATTRIBUTES = set("style open alt width src class scope role tabindex data-sort".
 KEPT = set(
     "align-items background border border-bottom border-collapse border-left border-radius border-right border-top "
     "box-sizing color cursor display flex-wrap font-family font-size font-weight gap height justify-content "
-    "letter-spacing line-height margin max-width min-width opacity overflow-wrap overflow-x padding page-break-inside table-layout "
-    "text-align vertical-align white-space width".split()
+    "letter-spacing line-height margin max-width min-width opacity overflow-wrap overflow-x padding page-break-inside "
+    "table-layout text-align vertical-align white-space width".split()
 )
 DROPPED = set("font-variant-numeric print-color-adjust -webkit-print-color-adjust".split())
 

@@ -6,6 +6,7 @@ from ...mapping import levels as graph
 from ...stages.draft.draft import Draft, Sources
 from ...stages.draft.references import Rule
 from ...stages.draft.text import structure
+from ...verdict import plural
 from ..drawing.html import Html, chip, mono, muted, note, quiet, table
 from ..drawing.reference_map import draw_map
 
@@ -16,7 +17,7 @@ def sources(found: Sources) -> Html:
         [entry, name, found.plan.source_tables[name].items, found.plan.source_tables[name].size_bytes]
         for entry, name in found.names.tables.items()
     ]
-    foot = ["in all", f"{len(rows)} tables", sum(row[2] for row in rows), sum(row[3] for row in rows)]
+    foot = ["in all", plural(len(rows), "table"), sum(row[2] for row in rows), sum(row[3] for row in rows)]
     columns = ["entry", "source table", "items, about", "bytes, about"]
     said = Html("Names are built as {}").format(mono(found.names.source)) if found.names.source else ""
     return (note(said) if said else Html("")) + table(columns, rows, align="llrr", foot=foot)
@@ -35,7 +36,7 @@ def entries(draft: Draft) -> Html:
     columns = ["entry", "source table", "items that", "items", "id", "why", "the target will have"]
     shown = table(columns, rows, align="lllrlww", marks=marks)
     left = sum(one.items for one in draft.unrouted)
-    return shown + note(f"{left:,} items are of no kind that has an entry.", "look") if left else shown
+    return shown + note(f"{plural(left, 'item')} of no kind that has an entry.", "look") if left else shown
 
 
 def _words(said: Any) -> str:

@@ -50,6 +50,9 @@ class Html(Markup):
         return value if isinstance(value, cls) else super().escape(visible(value))
 
 
+_NONE = Html("")
+
+
 def visible(value: object) -> str:
     """The value as text without hidden characters: what does not print, such as a change of direction, shows as �."""
     return "".join(c if c.isprintable() else "�" for c in str(value))
@@ -201,7 +204,7 @@ def table(
     reader gives the table's name as the caption, else as its columns.
     """
 
-    def line(cell: str, values: Sequence[object], style: str, border: str, scope: Html = Html("")) -> Html:
+    def line(cell: str, values: Sequence[object], style: str, border: str, scope: Html = _NONE) -> Html:
         styles = (f"padding:3px 10px;text-align:{_ALIGN[letter]}{style}" for letter in align)
         cells = (_tag(cell, *pair, attributes=scope) for pair in zip(styles, values, strict=True))
         return _tag("tr", border, *cells)
@@ -232,7 +235,7 @@ def table(
     return _tag("div", "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0", above, body, below)
 
 
-def _tag(name: str, style: str, *content: object, attributes: Html = Html("")) -> Html:
+def _tag(name: str, style: str, *content: object, attributes: Html = _NONE) -> Html:
     """An element. None in it is a dash, an int has separators, a bool is yes or no; what is not Html is escaped."""
     inside = Html("").join(map(_content, content))
     given = Html(" {}").format(attributes) if attributes else attributes

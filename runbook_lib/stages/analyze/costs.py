@@ -290,11 +290,19 @@ def cost_checks(plan: Plan, analysis: Analysis, migrate: Demand) -> list[Check]:
     checks.append(Check("", "", "cost", usd, None, NOTE if doubts else "", action, "; ".join([message, *doubts])))
     reading, writing = analysis.reading, analysis.writing
     message = (
-        f"about {analysis.estimated_seconds:,.0f} seconds: {reading.seconds:,.0f} to read, bounded by {reading.reason}; "
-        f"{writing.seconds:,.0f} to write, bounded by {writing.reason}"
+        f"{lasts(analysis.estimated_seconds)}: {lasts(reading.seconds)} to read, bounded by {reading.reason}; "
+        f"{lasts(writing.seconds)} to write, bounded by {writing.reason}"
     )
     checks.append(Check("", "", "duration", round(analysis.estimated_seconds, 1), None, "", "", message))
     return checks
+
+
+def lasts(seconds: float) -> str:
+    """`under a second`, `about 40 seconds`, `about 12 minutes`, `about 3 hours`."""
+    if seconds < 1:
+        return "under a second"
+    unit, noun = (1, "second") if seconds < 120 else (60, "minute") if seconds < 7_200 else (3_600, "hour")
+    return f"about {plural(round(seconds / unit), noun)}"
 
 
 def money(usd: float) -> str:

@@ -15,7 +15,7 @@ from ...mapping.create import ALL, KEYS_ONLY
 from ...mapping.routes import Key, Route, Row
 from ...mapping.text import templates
 from ...values import size
-from ...verdict import REVIEW
+from ...verdict import REVIEW, plural
 from ...walk.plan import Plan
 from .checks import NOTE, Check
 
@@ -384,7 +384,7 @@ def _fact(attribute: str, use: Use) -> str:
     who = f"{attribute}: {use.rule}" if use.rule else f"one value of {attribute}"
     if use.rule and not use.constant:
         who = f"one value of {who}"
-    least = f", so at least {use.seconds:,.0f} seconds" if use.hot >= SMALL else ""
+    least = f", so at least {plural(round(use.seconds), 'second')}" if use.hot >= SMALL else ""
     share = "100" if use.hot == use.units else f"{100 * use.share:.0f}"
     return (
         f"{who} puts {share} % of the write units into one partition, which takes {PARTITION_WRITES:,} a second{least}"

@@ -13,6 +13,7 @@ from ...discover.text.tokens import is_recognisable
 from ...dynamo.structure.description import Key
 from ...run.spill import HashSet
 from ...values import text_of
+from ...verdict import plural
 from .keys import Spot, is_time
 
 PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and of the ids that may come twice
@@ -206,7 +207,7 @@ def choose(entry: str, key: Key, items: int, candidates_: Mapping[Any, Candidate
     for name in ranked:
         if _is_exact(name) or _speaks(name, entry):
             one = fitting[name]
-            return Choice(name, FORMATS[one.letter], f"unique in {items:,} items, {_share(one)}")
+            return Choice(name, FORMATS[one.letter], f"unique in {plural(items, 'item')}, {_share(one)}")
     return Choice(None, "uuid", _none(key, items, candidates_))
 
 

@@ -55,7 +55,7 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
     if own:
         lines += [f"    source: {scalar(own[0])}", f"    target: {scalar(own[1])}"]
     if entry.where:
-        said = f"{entry.items:,} of {entry.of_table:,} items"
+        said = f"{entry.items:,} of {plural(entry.of_table, 'item')}"
         lines.append(_with(f"    where: {_said(entry.where)}", said))
     choice = entry.id
     lines.append(_with(f"    id: {_said(choice.rule) if choice.attribute else 'null'}", choice.why))

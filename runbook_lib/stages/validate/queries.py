@@ -13,6 +13,7 @@ from ...mapping.create import ALL, KEYS_ONLY
 from ...mapping.model import Entry
 from ...run.spill import HashLog
 from ...values import key_hash, order
+from ...verdict import plural
 from ...walk.plan import Plan
 from ...yaml_files import suggest
 
@@ -202,11 +203,11 @@ def _run(wire: Wire, pattern: Pattern, expected: HashLog, foreign: list[Containe
     missing, twice = len(expected.without(returned)), len(returned.duplicates())
     problem = None
     if missing:
-        problem = f"{missing} items that satisfy it are not returned"
+        problem = f"not returned: {plural(missing, 'item')} that it should return"
     elif unexpected:
-        problem = f"{unexpected} items are returned unexpectedly"
+        problem = f"returned unexpectedly: {plural(unexpected, 'item')}"
     elif twice:
-        problem = f"{twice} items are returned twice"
+        problem = f"returned twice: {plural(twice, 'item')}"
     elif not ordered:
         problem = f"the results are not in order of {', '.join(pattern.sort_key)}"
     return PatternProof(

@@ -68,7 +68,7 @@ class Validation:
     def headline(self) -> str:
         """The result as a sentence."""
         return (
-            f"{self.total('equal'):,} of {self.total('checked'):,} items equal to what the mapping makes of the source; "
+            f"{self.total('equal'):,} of {plural(self.total('checked'), 'item')} equal to what the mapping makes of the source; "
             f"{self.total('missing'):,} missing, {self.total('different'):,} different, {sum(self.extra.values()):,} extra, "
             f"{self.total('dangling'):,} dangling, {self.total('unreadable'):,} unreadable, "
             f"{self.residual.ids.items:,} with ids of the source left."
