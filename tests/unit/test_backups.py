@@ -212,7 +212,7 @@ def test_the_views_say_what_stands_behind_a_table_and_what_a_restore_is_not():
     assert page.count("<tr") == len(kinds) + 1
     assert "T&lt;waived&gt;" in page
     assert set(backup_gate.PLANNED) == set(kinds)
-    assert "so it needs no backup" in work.backups({})
+    assert "No backup is needed" in work.backups({})
     page = work.restored(restore.Restored(ARN, restore.BACKUP, "T-restored-20261122030000", 3))
     for words in ("A restore is not an undo", "T-restored-20261122030000", "3 items", *restore.NOT_CARRIED_OVER):
         assert words in page

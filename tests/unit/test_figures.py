@@ -83,7 +83,7 @@ def test_a_figure_is_an_image_of_twice_the_pixels_that_shrinks_with_the_page():
 def test_tables_without_references_stand_below_the_map():
     markup = draw_map(LEVELS, EDGES, RECORDS)
     below = markup.partition("</div>")[2]
-    assert "16 without references:" in below
+    assert "16 entries without references" in below
     assert all(name in below for name in ALONE)
     assert not any(name in alt_of(markup) for name in ALONE)
 

@@ -47,7 +47,7 @@ def test_a_clean_notebook_has_no_problem(clean, tmp_path):
         (lambda n: n.metadata.kernelspec.update(name="other"), "does not name the kernel python3"),
         (lambda n: n.cells[1].metadata.update(tags=[]), "has 0 cells tagged 'parameters'"),
         (lambda n: n.cells.insert(1, new_code_cell("1")), "has its parameters not in the first code cell"),
-        (lambda n: n.cells.extend(new_code_cell("1") for _ in range(23)), "has 26 cells"),
+        (lambda n: n.cells.extend(new_code_cell("1") for _ in range(28)), "has 31 cells"),
         (lambda n: n.cells[0].update(source="# Something else"), "does not begin with a heading"),
         (lambda n: n.cells[2].update(source="def f():\n    pass"), "cell 3 defines a function"),
         (lambda n: n.cells[2].update(source="for x in []:\n    pass"), "cell 3 has a loop"),

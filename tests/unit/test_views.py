@@ -48,10 +48,12 @@ from runbook_lib.verdict import (
     FAIL,
     NOT_FINISHED,
     PASS,
+    PLANNED,
     REVIEW,
     ROLLED_BACK,
     Alert,
     dangling_alert,
+    meaning,
     unrouted_alert,
 )
 
@@ -434,7 +436,7 @@ def test_the_headline_of_a_dry_run_counts_what_is_open():
 
 
 def test_alerts_without_any():
-    assert Checker(views.alerts([])).words == "Nothing open."
+    assert Checker(views.alerts([])).words == "Nothing asks for a decision."
 
 
 def test_the_same_alert_of_many_tables_is_one_row():
@@ -447,10 +449,59 @@ def test_the_same_alert_of_many_tables_is_one_row():
     assert checked.seen["tr"] == 2
     assert "3 dangling references: the item does not exist" in checked.words
     assert "Requests 2 (agentContactId, addressId) · Quotes 1 (requestId)" in checked.words
-    notes = [Alert("", f"T{number}", "already holds items", "Nothing to do.") for number in range(35)]
-    checked = Checker(views.alerts(notes))
+    many = [Alert(REVIEW, f"T{number}", "holds items", "Look.") for number in range(35)]
+    checked = Checker(views.alerts(many))
     assert "35 tables" in checked.words
     assert checked.seen["details"] == 1
+
+
+def test_notes_stand_behind_a_line_and_decisions_do_not():
+    """A note asks for nothing; where a list below has the notes, the line says so and holds none."""
+    notes = [Alert("", f"T{number}", f"note {number}", "Nothing to do.") for number in range(2)]
+    asking = [Alert(REVIEW, "A", "3 items differ", "Look.")]
+    checked = Checker(views.alerts([*notes, *asking]))
+    assert checked.words.index("3 items differ") < checked.words.index("2 notes, nothing to decide")
+    assert "note 1" in checked.words
+    assert "Nothing asks" not in checked.words
+    listed = Checker(views.alerts(notes, notes_are_listed=True))
+    assert listed.words == "Nothing asks for a decision.2 notes, nothing to decide: see the list below."
+
+
+def test_what_was_accepted_is_not_called_nothing():
+    """Nobody accepts what is not there."""
+    assert Checker(views.alerts([], accepted=True)).words == "Nothing is open besides what was accepted."
+
+
+def test_a_long_plan_unfolds():
+    """Of a few steps each is said; of many, how many they are."""
+    assert Checker(views.planned(["create A", "create B"])).words == "Would create A; create B."
+    shown = Checker(views.planned([f"create T{number}" for number in range(35)]))
+    assert "Would do 35 things, such as: create T0" in shown.words
+    assert (shown.seen["details"], "create T34" in shown.words) == (1, True)
+
+
+def test_many_backups_of_a_kind_are_one_line():
+    """The table of them unfolds."""
+    found = {f"T{number}": {"kind": "point_in_time", "arn": None} for number in range(35)}
+    shown = Checker(views.backups(found))
+    assert shown.words.startswith("35 tables: point-in-time recovery is on")
+    assert shown.seen["details"] == 1
+
+
+def test_a_verdict_is_explained_beside_it():
+    """By stage; a dry run and what was refused too. A word without a meaning says nothing."""
+    for stage in ("00_draft", "01_analyze", "02_test", "03_migrate", "04_validate"):
+        said = meaning(stage, PASS)
+        assert said.endswith(".")
+        assert said in Checker(html.banner(stage, PASS, "All is well", means=said)).words
+    assert meaning("05_rollback", ROLLED_BACK) != meaning("05_rollback", PLANNED) != ""
+    assert meaning("03_migrate", NOT_FINISHED) == ""
+
+
+def test_a_column_is_sorted_by_what_its_text_does_not_say():
+    """Sizes, shares and ranges carry their number."""
+    assert 'data-sort="1536"' in html.size(1536)
+    assert 'data-sort="90"' in html.sorted_by(html.duration(90), 90)
 
 
 def test_alerts_that_differ_in_more_than_numbers_stay_apart():
@@ -691,7 +742,7 @@ def test_samples_collapse_what_is_copied():
 def test_a_migration_adds_up_or_says_by_how_much_it_does_not():
     good = {"scanned": 10, "inserted": 7, "already_there": 1, "conflicts": 1, "quarantined": 1, "failed": 0}
     words = Checker(views.migration(migration_of({"A": good}))).words
-    assert "10 scanned = 7 inserted + 1 already there + 1 conflicts + 1 quarantined + 0 failed ✓" in words
+    assert "10 scanned = 7 inserted + 1 already there + 1 conflict + 1 quarantined + 0 failed ✓" in words
     assert "✗" not in words
     assert "✗ +2" in Checker(views.migration(migration_of({"A": good | {"scanned": 12}}))).words
     rolled_back = views.migration(migration_of({"A": good}, rolled_back=True, undone=Counter(deleted=6, kept_edited=1)))

@@ -51,6 +51,7 @@ class Html(Markup):
 
 
 _NONE = Html("")
+_MONO = Html('class="rb-mono"')
 
 
 def visible(value: object) -> str:
@@ -70,7 +71,8 @@ def muted(value: object) -> Html:
 
 def mono(value: object, *, breaks: bool = False) -> Html:
     """The value in a typewriter face, spaces kept. With `breaks` it may go on in the next line, anywhere."""
-    return _tag("span", f"{MONO};white-space:{'pre-wrap;overflow-wrap:anywhere' if breaks else 'pre'}", value)
+    style = f"{MONO};white-space:{'pre-wrap;overflow-wrap:anywhere' if breaks else 'pre'}"
+    return _tag("span", style, value, attributes=_MONO)
 
 
 def sorted_by(value: object, worth: float) -> Html:
@@ -139,7 +141,7 @@ def banner(
         _tag(
             "div",
             "",
-            _tag("div", f"{MUTED};font-size:.85em", label),
+            _tag("div", f"{MUTED};font-size:.9em", label),
             _tag("div", "font-weight:600;font-size:1.05em", said),
         )
         for label, value in facts

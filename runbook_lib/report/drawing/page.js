@@ -1,6 +1,6 @@
 // Sorts and filters tables, and says which of them are wider than the page. Without it the page is complete.
 "use strict";
-const ROWS_TO_FILTER = 12;
+const ROWS_TO_SORT = 5, ROWS_TO_FILTER = 12;
 
 function worth(cell) {
   const marked = cell && cell.querySelector("[data-sort]");
@@ -63,7 +63,7 @@ function filterable(table, box) {
 const boxes = document.querySelectorAll(".rb-box");
 for (const box of boxes) {
   const table = box.querySelector("table"), count = table.tHead ? table.tBodies[0].rows.length : 0;
-  if (count > 1) sortable(table);
+  if (count >= ROWS_TO_SORT) sortable(table);
   if (count > ROWS_TO_FILTER) filterable(table, box);
 }
 

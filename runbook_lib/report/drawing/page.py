@@ -76,7 +76,7 @@ def _classes(body: str) -> tuple[str, str]:
 
     def named(found: re.Match) -> str:
         tag, style = found[1], found[2]
-        name = names.setdefault(style, f"s{len(names)}")
+        name = names.setdefault(style, f"x{len(names)}")  # no class of a highlighter
         if has := _CLASS.search(tag):
             return f'{tag[: has.start()]} class="{has[1]} {name}"{tag[has.end() :]}'
         return f'{tag} class="{name}"'

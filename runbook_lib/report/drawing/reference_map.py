@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from ...verdict import plural
 from .canvas import GREY, INK, RED, Canvas, text_width
-from .html import ACCENT, Html, muted, note
+from .html import ACCENT, Html, details, muted, note
 
 MARGIN, CURVE, PORT, PAD, BASE = 16.0, 46.0, 15.0, 10.0, 36.0
 LABEL, STUB, BULGE, ARROW = 10.0, 14.0, 26.0, 6.0
@@ -16,6 +17,7 @@ MOVETO, LINETO, CURVE4 = 1, 2, 4  # matplotlib's path codes
 Edge = tuple[str, str | None]
 Counts = Mapping[Edge, tuple[int, int]]  # (child, parent) -> references, dangling
 SWEEPS = 24
+FEW = 6  # entries without references that are named; more unfold
 GAP = 12.0  # between boxes of a column
 LANE = 6.0  # height of a passing line
 
@@ -43,7 +45,8 @@ def draw_map(
     below = Html("")
     if alone:
         names = Html(" · ").join(Html("{} <b>{:,}</b>").format(name, records.get(name, 0)) for name in alone)
-        below = note(Html("{} {}").format(muted(f"{len(alone)} without references:"), names))
+        said = f"{plural(len(alone), 'entry', 'entries')} without references"
+        below = details(said, names) if len(alone) > FEW else note(Html("{} {}").format(muted(f"{said}:"), names))
     if not known:
         return below or note("No tables.")
     return Html("<div>{}</div>{}").format(_Map(levels, known, records).image(), below)
