@@ -12,6 +12,7 @@ from runbook_lib.discover.references import Finding
 from runbook_lib.report import views
 from runbook_lib.stages.analyze.analysis import Analysis, EntryAnalysis, SourceState, TargetState, Unmatched
 from runbook_lib.stages.analyze.checks import NOTE, Check, alerts_of
+from runbook_lib.stages.analyze.costs import lasts
 from runbook_lib.stages.analyze.doubts import Doubts
 from runbook_lib.stages.analyze.findings import WELL, mapping_checks, undeclared_checks, walk_checks
 from runbook_lib.verdict import FAIL, REVIEW, Alert, worst
@@ -263,3 +264,19 @@ def test_values_without_a_line_to_paste(confidence, said):
         SimpleNamespace(undeclared=[Finding("Posts", "pair", "Users", 9, 9, confidence, None)])
     )
     assert check.action.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "under a second"),
+        (0.99, "under a second"),
+        (1.2, "about 1 second"),
+        (40, "about 40 seconds"),
+        (150, "about 2 minutes"),
+        (10_000, "about 3 hours"),
+    ],
+)
+def test_a_duration_is_said_as_people_say_it(seconds, said):
+    """Never "about 0 seconds" or "1 seconds"."""
+    assert lasts(seconds) == said

@@ -165,11 +165,12 @@ def test_throttling_slows_that_table_and_names_the_index(stub):
 
 
 def test_lost_connections_do_not_slow(stub):
-    """A lost reply is retried but says nothing about load."""
+    """A lost reply is retried but says nothing about load. The report says that the request was sent again."""
     stub.script = [HANG_UP, GOOD]
     limiter = RateLimiter()
     limiter.refused = lambda *_: pytest.fail("slowed")
     make(stub, limiter=limiter).get("T", {"id": {"S": "a"}})
+    assert [(one.name, one.refused, one.seconds) for one in limiter.slowdowns()] == [("target T", 1, 0.0)]
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "SerializationException", "ValidationException"])
