@@ -269,7 +269,7 @@ def test_what_a_rule_stopped_is_not_resumed(shop, capsys):
     words = ["migrate", *CONFIRMED, f"{shop.name}prod", "-p", "limits.on_failure=keep", "--run-id"]
     code, failed = run(shop, capsys, *words, "the-first-run")
     assert (code, failed["verdict"]) == (1, "FAIL")
-    assert " items inserted, 0 already there. Failed: Customers: " in failed["headline"]
+    assert " items inserted, 0 already there, 1 quarantined. Failed: Customers: " in failed["headline"]
     code, refused = run(shop, capsys, *words, "the-first-run")
     assert code == 2
     assert "start a new run" in refused["error"]
