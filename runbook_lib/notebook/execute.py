@@ -24,7 +24,6 @@ from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
 from .display import banner
-from .export import RESULT as RESULT
 from .export import export, result_of, set_result
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as IPython writes it
