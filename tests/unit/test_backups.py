@@ -214,7 +214,8 @@ def test_the_views_say_what_stands_behind_a_table_and_what_a_restore_is_not():
     assert set(backup_gate.PLANNED) == set(kinds)
     assert "No backup is needed" in work.backups({})
     page = work.restored(restore.Restored(ARN, restore.BACKUP, "T-restored-20261122030000", 3))
-    for words in ("A restore is not an undo", "T-restored-20261122030000", "3 items", "table class Standard", *restore.NOT_CARRIED_OVER):
+    said = "A restore is not an undo", "T-restored-20261122030000", "3 items", "table class Standard"
+    for words in (*said, *restore.NOT_CARRIED_OVER):
         assert words in page
     page = work.restored(restore.Restored("T-restored-1", restore.COPY, "T", 3, 1, 1, 1))
     assert "into T" in page
