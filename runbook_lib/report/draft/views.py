@@ -101,6 +101,6 @@ def reference_map(draft: Draft) -> Html:
 
 def text(draft: Draft) -> Html:
     """The mapping file."""
-    return Html('<pre style="white-space:pre;overflow-x:auto;font-size:12px;line-height:1.35">{}</pre>').format(
-        draft.text
-    )
+    # it scrolls, so that the keyboard has to reach it
+    start = Html('<pre tabindex="0" role="group" aria-label="The mapping file" style="white-space:pre;overflow-x:auto;')
+    return start + Html('font-size:12px;line-height:1.35">{}</pre>').format(draft.text)
