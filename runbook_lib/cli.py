@@ -74,14 +74,13 @@ def _test(options: argparse.Namespace) -> int:
     from . import commands
 
     own = {"table": options.table, "limit": options.limit, "keep": options.keep}
-    action = f"test {options.table}"
-    return _finish(options, commands.run_writing_stage(options, "02_test", own, action, always=False))
+    return _finish(options, commands.run_writing_stage(options, "02_test", own, always=False))
 
 
 def _create_tables(options: argparse.Namespace) -> int:
     from . import commands
 
-    return _finish(options, commands.run_writing_stage(options, "02_test", {}, "create-tables", always=False))
+    return _finish(options, commands.run_writing_stage(options, "02_test", {}, always=False))
 
 
 def _migrate(options: argparse.Namespace) -> int:
@@ -89,7 +88,7 @@ def _migrate(options: argparse.Namespace) -> int:
 
     own = {"tables": options.tables, "retry_failed": options.retry_failed, "delta": options.delta}
     own["accept_drift"] = options.accept_drift
-    return _finish(options, commands.run_writing_stage(options, "03_migrate", own, "migrate"))
+    return _finish(options, commands.run_writing_stage(options, "03_migrate", own))
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -98,7 +97,7 @@ def _validate(options: argparse.Namespace) -> int:
     own = {"tables": options.tables}
     if options.repair:
         own["repair"] = options.repair
-        return _finish(options, commands.run_writing_stage(options, "04_validate", own, "repair"))
+        return _finish(options, commands.run_writing_stage(options, "04_validate", own))
     if options.execute:
         raise Refused("--execute belongs to --repair; a validation without it only reads.")
     return _finish(options, commands.run_stage(options, "04_validate", own))
@@ -263,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         "--delta", action="store_true", help="apply to the target what the source has changed since a finished run"
     )
     _accepting(added)
+    _beginning(added)
     added = stage("validate", _validate, "compare both sides, item by item (reads only without --repair)", writes=True)
     _choosing(added)
     added.add_argument(
@@ -272,7 +272,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("missing", "deleted"),
         help="first insert what is missing; with `deleted` also what was deleted in the target since",
     )
-    _accepting(stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True))
+    added = stage("full-migration", _full_migration, "create-tables, migrate and validate in sequence", writes=True)
+    _accepting(added)
+    _beginning(added)
     added = command("rollback", _rollback, "delete what a stage inserted and nobody has changed since")
     added.add_argument("--checkpoint", required=True, metavar="FILE", help="migration-checkpoint-*.json of the run")
     added.add_argument(
@@ -285,6 +287,8 @@ def _parser() -> argparse.ArgumentParser:
         "--delete-tables", type=_tables, default=[], metavar="A,B", help="then delete these created tables"
     )
     _writing(added)
+    added.add_argument("--confirm-restore", default="", metavar="BACKUP", help="the same as --restore-from")
+    added.add_argument("--confirm-delete", type=_tables, default=[], metavar="A,B", help="the same as --delete-tables")
     added = command("status", _folder("status"), "show what a run is doing or did; without RUN_ID list all runs")
     added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run's ID")
     added.add_argument(
@@ -331,6 +335,10 @@ def _writing(parser: argparse.ArgumentParser) -> None:
 
 def _accepting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept-drift", action="store_true", help="go on where tables are not as `analyze` saw them")
+
+
+def _beginning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--new", action="store_true", help="begin another run, although the latest one is complete")
 
 
 def _choosing(parser: argparse.ArgumentParser) -> None:

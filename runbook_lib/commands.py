@@ -3,32 +3,39 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .dynamo.session import check_endpoints, place_of
 from .errors import Refused
-from .journal.checkpoint import read_checkpoint
-from .mapping.file.load import load_mapping
+from .journal.checkpoint import Checkpoint, read_checkpoint
+from .mapping.model import Mapping as MigrationMapping
 from .notebook.execute import Execution, execute
 from .parameters import Parameters, Target, load_parameters, outputs_folder
 from .process import visible
 from .report.runs.terminal import following
 from .run.folder import Run
-from .stages import policy
+from .stages import confirmation, policy
 from .stages.draft.tables import wildcard
 from .stages.execution import resumable, resume_hint
-from .stages.selection import DRAFT, mapping_for, select_run
+from .stages.rollback import confirmation as asked
+from .stages.rollback import restore
+from .stages.rollback.drop_tables import resolve_tables
+from .stages.rollback.undo import preview
+from .stages.selection import DRAFT, find_run, is_complete, mapping_for, select_run
 from .verdict import ROLLED_BACK
 from .walk.guard import ask_for_codes, confirm, terminal
 from .yaml_files import parse_value, shown
+
+EMPTY: Mapping[str, Any] = {}
 
 
 def run_stage(options: argparse.Namespace, stage: str, own: dict[str, Any]) -> Execution:
     """One stage's notebook, executed."""
     parameters = load_parameters(options.params, override(options.set))
-    run = _select(options, stage, parameters, own.get("tables"), own.get("table"))
-    return _execute(options, stage, run, parameters, own)
+    return _execute(options, stage, _select(options, stage, parameters, own), parameters, own)
 
 
 def run_draft(options: argparse.Namespace) -> Execution:
@@ -42,21 +49,23 @@ def run_draft(options: argparse.Namespace) -> Execution:
 
 
 def run_writing_stage(
-    options: argparse.Namespace, stage: str, own: dict[str, Any], action: str, *, always: bool = True
+    options: argparse.Namespace, stage: str, own: dict[str, Any], *, always: bool = True
 ) -> Execution:
     """One stage's notebook, executed after its confirmation. Refused where that is missing or wrong."""
     parameters = load_parameters(options.params, override(options.set))
-    _check_names(parameters, own)
-    given = _confirmed(options, parameters.target, action, always=always)
-    again = own.get("retry_failed", False) or own.get("delta", False)
-    run = _select(options, stage, parameters, own.get("tables"), own.get("table"), migrated=again)
+    given = _confirmed(options, parameters.target, partial(_words, options, stage, parameters, own), always=always)
+    run = _select(options, stage, parameters, own)
     return _execute(options, stage, run, parameters, {**own, **_writing(options, given)})
 
 
 def full_migration(options: argparse.Namespace) -> list[Execution]:
     """02 (tables only), 03 and 04 in one run; stops where a stage is refused, interrupted or rolled back."""
     parameters = load_parameters(options.params, override(options.set))
-    given = _confirmed(options, parameters.target, "full-migration", always=True)
+
+    def words() -> str:
+        return f"{confirmation.creating(None)} and {_words(options, '03_migrate', parameters, {})}"
+
+    given = _confirmed(options, parameters.target, words, always=True)
     run = _select(options, "03_migrate", parameters)
     own = _writing(options, given)
     done = [_execute(options, "02_test", run, parameters, own)]
@@ -74,12 +83,13 @@ def run_rollback(options: argparse.Namespace) -> Execution:
     """05, executed for a checkpoint."""
     path = Path(options.checkpoint).absolute()
     checkpoint = read_checkpoint(path)
-    given = _confirmed(options, checkpoint.parameters.target, "rollback", always=True)
     own = {
         "checkpoint": str(path),
         "restore_from": options.restore_from,
         "delete_tables": options.delete_tables,
-        **_writing(options, given),
+        **_writing(options, _confirm_rollback(options, checkpoint)),
+        "confirm_restore": options.restore_from if options.execute else "",
+        "confirm_delete": options.delete_tables if options.execute else [],
     }
     options.outputs, options.run_id = str(checkpoint.run.folder.parent), checkpoint.run.id
     return _execute(options, "05_rollback", checkpoint.run, checkpoint.parameters, own)
@@ -103,35 +113,64 @@ def run_iam(options: argparse.Namespace) -> int:
     return 0
 
 
-def _select(
-    options: argparse.Namespace,
-    stage: str,
-    parameters: Parameters,
-    tables: list[str] | None = None,
-    table: str | None = None,
-    *,
-    migrated: bool = False,
-) -> Run:
+def _confirm_rollback(options: argparse.Namespace, checkpoint: Checkpoint) -> str:
+    """The confirmation of an undo, after that of what follows it. Refused where one is missing or wrong, or cannot be done."""
+    wanted = restore.wanted(options.restore_from, checkpoint) if options.restore_from else None
+    resolve_tables(checkpoint, options.delete_tables)
+    if not options.execute:
+        return ""
+    target, ask = checkpoint.parameters.target, terminal()
+
+    def words() -> str:
+        if options.confirm or not ask:  # nobody sees the numbers, for which the journal is read
+            return f"delete what run {checkpoint.run.id} inserted into {confirmation.place(target)}"
+        return asked.undoing(checkpoint, preview(checkpoint.stage_journal().read()))
+
+    given = _confirmed(options, target, words, always=True)
+    asked.confirm_restore(wanted, options.confirm_restore, ask)
+    asked.confirm_delete(options.delete_tables, options.confirm_delete, target, ask)
+    return given
+
+
+def _select(options: argparse.Namespace, stage: str, parameters: Parameters, own: Mapping[str, Any] = EMPTY) -> Run:
+    return select_run(*_about(options, stage, parameters, own), **_chosen(options, own), name=Path(options.params).stem)
+
+
+def _about(
+    options: argparse.Namespace, stage: str, parameters: Parameters, own: Mapping[str, Any]
+) -> tuple[str, Parameters, MigrationMapping]:
+    """What decides about the run, the mapping included. Refused where the command names an entry that it has not."""
     mapping = mapping_for(stage, parameters)
-    mapping.check_names([*(tables or []), *([table] if table else [])])
-    return select_run(
-        stage,
-        parameters,
-        mapping,
-        outputs=outputs_folder(options.outputs),
-        run_id=options.run_id,
-        name=Path(options.params).stem,
-        tables=tables,
-        migrated=migrated,
-    )
-
-
-def _check_names(parameters: Parameters, own: dict[str, Any]) -> None:
-    """Before anybody is asked to confirm something that does not exist."""
-    mapping = load_mapping(parameters)
-    mapping.check_names([*own.get("tables", []), *([own["table"]] if own.get("table") else [])])
+    mapping.check_names([*own.get("tables", ()), *([own["table"]] if own.get("table") else [])])
     if own.get("limit", 1) < 1:
         raise Refused(f"--limit {own['limit']}: test at least one item.")
+    return stage, parameters, mapping
+
+
+def _chosen(options: argparse.Namespace, own: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "outputs": outputs_folder(options.outputs),
+        "run_id": options.run_id,
+        "tables": own.get("tables"),
+        "migrated": bool(own.get("retry_failed") or own.get("delta")),
+        "new": getattr(options, "new", False),
+    }
+
+
+def _words(options: argparse.Namespace, stage: str, parameters: Parameters, own: Mapping[str, Any]) -> str:
+    """What a stage would do, as far as mapping and run's folder know. Refused where it could not begin. Read-only."""
+    about, target = _about(options, stage, parameters, own), parameters.target
+    entries = [entry for name, entry in about[2].entries.items() if name in (own.get("tables") or about[2].entries)]
+    if stage == "02_test":
+        return confirmation.testing(
+            target, None, own.get("table", ""), own.get("limit", 1), keep=own.get("keep", False)
+        )
+    if stage == "04_validate":
+        return confirmation.repairing(entries, target)
+    run = find_run(*about, **_chosen(options, own))
+    again = next((word for word in ("retry_failed", "delta") if own.get(word)), "")
+    complete = run is not None and is_complete(run, [entry.name for entry in entries])
+    return confirmation.migrating(run, entries, target, complete=complete, again=again)
 
 
 def _writing(options: argparse.Namespace, confirmed: str) -> dict[str, Any]:
@@ -139,12 +178,13 @@ def _writing(options: argparse.Namespace, confirmed: str) -> dict[str, Any]:
     return {"confirm": confirmed, **{name: getattr(options, name) for name in names}}
 
 
-def _confirmed(options: argparse.Namespace, target: Target, action: str, *, always: bool) -> str:
-    """What to hand to the notebook as its confirmation."""
+def _confirmed(options: argparse.Namespace, target: Target, words: Callable[[], str], *, always: bool) -> str:
+    """What to hand to the notebook as its confirmation. `words` gives what the command would do."""
     if not options.execute:
         return ""
     needed = always or target.production
-    confirm(target, options.confirm, action, needed=needed, ask=terminal())
+    what = words()  # refused where it names what does not exist, before anybody is asked
+    confirm(target, options.confirm, what, needed=needed, ask=terminal())
     return target.environment if needed else ""
 
 

@@ -16,7 +16,6 @@ import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -39,6 +38,7 @@ from ..run.chain import (
     Finding,
     Kind,
     Special,
+    Verification,
     at_first,
     begins_with,
     is_allowed,
@@ -57,19 +57,6 @@ from .table_file import Head, read_head
 
 Heads = dict[str, list[tuple[int, str]]]
 Accepts, Elsewhere = Callable[[Finding], bool] | None, Callable[[], Collection[str]]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What comparing a run's folder with its audit chain found. The lists hold a sentence for each thing."""
-
-    records: int
-    files: int
-    head: str  # hash of the last record: keep it elsewhere to prove the chain itself
-    problems: list[str]
-    growth: list[str]  # what an execution that has begun and not ended may have done
-    readable: list[str]  # what others can read now: no file is another one for that
-    repairs: list[str]  # what was repaired, or accepted by a rollback: no problem any more
 
 
 class Repaired(NamedTuple):
@@ -104,8 +91,12 @@ def begin(run: Run, stage: str) -> None:
         _add(run, file, chain, stage, {**known, "open": {**chain.open, _key(stage): may}})
 
 
-def enter(run: Run, stage: str, *, accepts: Accepts = None, elsewhere: Elsewhere = set) -> list[str]:
+def enter(
+    run: Run, stage: str, *, accepts: Accepts = None, elsewhere: Elsewhere = set, confirmed: Sequence[str] = ()
+) -> list[str]:
     """Checks the folder as `check` does, and adds a record that the stage's work begins; gives what was accepted.
+
+    The record says what was `confirmed`, and how.
 
     The caller holds the run, so others that hold it are over, or wait. Raises Refused. Writes to `audit.jsonl`.
     """
@@ -118,6 +109,7 @@ def enter(run: Run, stage: str, *, accepts: Accepts = None, elsewhere: Elsewhere
             for who, can in chain.open.items()
         }
         more = {"accepted": {one.name: one.told for one in found}} if found else {}
+        more |= {"confirmed": [*confirmed]} if confirmed else {}
         state = _state(run, chain, there, _wrong(all_found) - {one.name for one in found}, lambda name: True)
         more["wrong"] = {name: sha256 for name, sha256 in chain.wrong.items() if name not in more.get("accepted", ())}
         _add(run, file, chain, stage, {**state, **more, "open": {**opened, _key(stage): [*WORK]}})

@@ -86,20 +86,29 @@ class BaseBook:
             run_id=values["run_id"],
             tables=values.get("tables"),
             migrated=bool(values.get("retry_failed") or values.get("delta")),
+            new=bool(values.get("new")),
         )
         return True
 
-    def confirm(self, action: str, *, always: bool = True) -> None:
-        """Shows how the user confirmed the writing. Raises Refused where nobody did. Asks nothing without execute."""
+    def _confirm(self, what: str, *, always: bool = True) -> None:
+        """Shows how the user confirmed to do `what`. Raises Refused where nobody did. Asks nothing without execute."""
         if not self.execute:
             self.show(html.note, "execute is False: what follows shows the plan and writes nothing.")
             return
-        ask = input if display.interactive() else None
         needed = always or self.parameters.target.production
-        line = confirm(self.parameters.target, self._values["confirm"], action, needed=needed, ask=ask)
+        line = confirm(self.parameters.target, self._values["confirm"], what, needed=needed, ask=self._ask())
         self._confirmed = True
-        self.run.logger().info("%s: %s", action, line)
-        self.show(html.note, f"{action}: {line}.")
+        self._tell(f"{what}: {line}")
+
+    def _ask(self) -> Callable[[str], str] | None:
+        return input if display.interactive() else None
+
+    def _tell(self, confirmed: str) -> None:
+        """Shows and records what was confirmed, and how."""
+        if confirmed:
+            self._work.confirmed.append(confirmed)
+            self.run.logger().info("confirmed: %s", confirmed)
+            self.show(html.note, f"{confirmed[0].upper()}{confirmed[1:]}.")
 
     # showing
 

@@ -5,16 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Refused
+from ..mapping.model import Entry
 from ..report import json_analysis
 from ..report import json_report as report
 from ..report.drawing import html
 from ..report.frames import AnalysisFrames, BackupFrames, CanaryFrames, CreatedFrames, MigrationFrames, ValidationFrames
-from ..stages import expiry
+from ..stages import confirmation, expiry
 from ..stages.analyze.analysis import Analysis
 from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
+from ..stages.selection import is_complete
 from ..stages.test.canary import Canary, collect
 from ..verdict import plural
 from ..walk.plan import Plan, open_plan
@@ -107,6 +109,25 @@ class Book(BaseBook):
             self._planned([backup_gate.PLANNED[kind].format(table) for table, kind in wanted.items()], show=False)
         return BackupFrames(found)
 
+    def confirm(self, plan: Plan, table: str | None = None) -> None:
+        """Shows how the user confirmed what follows. Raises Refused where nobody did. Asks nothing without execute.
+
+        `table` is the entry that 02 is to test, where it was chosen in the notebook.
+        """
+        values, target = self._values, self.parameters.target
+        if self.stage == "02_test":
+            about = {"limit": values["limit"], "keep": values["keep"]}
+            what = confirmation.testing(target, len(plan.missing_targets()), table or values["table"], **about)
+            self._confirm(what, always=False)
+            return
+        counts = {name: found.items for name, found in plan.source_tables.items()}
+        again = next((word for word in ("retry_failed", "delta") if values[word]), "")
+        about = {"complete": self._is_complete(plan), "again": again}
+        self._confirm(confirmation.migrating(self.run, _entries(plan), target, counts, **about))
+
+    def _is_complete(self, plan: Plan) -> bool:
+        return is_complete(self.run, [entry.name for entry in _entries(plan)])
+
     def migrate(self, plan: Plan) -> MigrationFrames | None:
         """Starts or resumes the migration. Writes to the target and the run's folder, with execute."""
         again = bool(self._values["retry_failed"])
@@ -117,14 +138,20 @@ class Book(BaseBook):
             steps = [f"retry {plural(number, 'failed item')} of {entry}" for entry, number in waiting.items()]
             self._planned(steps or ["retry nothing: no item failed"])
             return None
+        if not self.execute and self._is_complete(plan):
+            self._planned([f"write nothing: run {self.run.id} is complete; `new` begins another one"])
+            return None
         if not self.execute:
-            entries = [route.entry for route in plan.routes.values()]
-            self._planned([f"insert {entry.name} from {entry.source} into {entry.target}" for entry in entries])
+            self._planned([f"insert {one.name} from {one.source} into {one.target}" for one in _entries(plan)])
             return None
         done = self._work.migrate(plan, retry_failed if again else migrate)
         migration: Migration = done.result
         totals = done.content["totals"]
-        nothing = "no item had failed" if again else "this run was complete"
+        nothing = (
+            "no item had failed"
+            if again
+            else "this run was complete (`delta` applies later changes, `new` begins another run)"
+        )
         first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
         left = "".join(
             f", {totals[key]:,} {words}"
@@ -161,7 +188,7 @@ class Book(BaseBook):
         """Starts or resumes the comparison of both sides; writes the report. With `repair` it first inserts what is missing."""
         word = self._values["repair"]
         if word and not self._confirmed:
-            self.confirm("repair")
+            self._confirm(confirmation.repairing(_entries(plan), self.parameters.target))
         if word and not self._may_write():
             self._planned(self._work.plan_repair(plan, word))
             return None
@@ -177,3 +204,7 @@ class Book(BaseBook):
             self.show(lambda: static)
             return Chosen(chosen)
         return dropdown("Test", [("none", ""), *((name, name) for name in plan.routes)], chosen, static)
+
+
+def _entries(plan: Plan) -> list[Entry]:
+    return [route.entry for route in plan.routes.values()]

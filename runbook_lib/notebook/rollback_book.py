@@ -5,6 +5,7 @@ from typing import Any
 
 from ..errors import Refused
 from ..report.frames import DeletionFrames, PreviewFrames, RestoredFrames, UndoneFrames
+from ..stages.rollback import confirmation
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
@@ -56,6 +57,29 @@ class RollbackBook(BaseBook):
             self._planned([f"look up {unknown}, and delete what is there and equal"])
         return PreviewFrames(preview)
 
+    def confirm(self, preview: PreviewFrames) -> None:
+        """Shows how the user confirmed the undo and what follows it. Raises Refused where nobody did.
+
+        Asks nothing without execute.
+        A person at the keyboard is asked for the restore and the deletion when their cells are reached.
+        """
+        what = confirmation.undoing(self._undoing.checkpoint, preview.result) if self._undoing else ""
+        if self.execute and self._undoing:
+            for confirm in (self._confirm_restore, self._confirm_delete):
+                confirm(later=display.interactive())
+        self._confirm(what)
+
+    def _confirm_restore(self, *, later: bool = False) -> None:
+        name, given = self._values["restore_from"], self._values["confirm_restore"]
+        if given or not later:
+            wanted = self._undoing.wanted(name) if name else None
+            self._tell(confirmation.confirm_restore(wanted, given, self._ask()))
+
+    def _confirm_delete(self, *, later: bool = False) -> None:
+        names, given = self._values["delete_tables"], self._values["confirm_delete"]
+        if given or not later:
+            self._tell(confirmation.confirm_delete(names, given, self.parameters.target, self._ask()))
+
     def undo(self) -> UndoneFrames | None:
         """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
         if not self._may_write():
@@ -71,8 +95,8 @@ class RollbackBook(BaseBook):
         if undone is None or not name:
             self._planned([self._undoing.wanted(name).plan()] if name and self._undoing else [])
             return None
-        if display.interactive() and input(f"Restore from {name}? Type RESTORE to confirm: ").strip() != "RESTORE":
-            raise Refused("the restore was not confirmed; nothing was restored.")
+        if not self._values["confirm_restore"]:
+            self._confirm_restore()
         done = self._work.restore(self._undoing, undone.result, self._undoing.wanted(name))
         self._restored = done.result
         self._done_rollback(done, undone.result)
@@ -84,8 +108,8 @@ class RollbackBook(BaseBook):
         if undone is None or not names:
             self._planned([f"delete table {name} when it is empty" for name in names])
             return None
-        if display.interactive() and input(f"Delete {', '.join(names)}? Type DELETE to confirm: ").strip() != "DELETE":
-            raise Refused("the deletion was not confirmed; no table was deleted.")
+        if not self._values["confirm_delete"]:
+            self._confirm_delete()
         done = self._work.delete_tables(self._undoing, undone.result, names, self._restored)
         self._done_rollback(done, undone.result)
         return DeletionFrames(done.result)

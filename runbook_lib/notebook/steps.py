@@ -82,6 +82,7 @@ class Steps:
     accept_drift: bool = False
     watch: Watch = unwatched
     accept_changed: bool = False
+    confirmed: list[str] = field(default_factory=list)  # what the user confirmed, and how, as sentences
     accepted: list[str] = field(default_factory=list)  # what was not as it was left in the run's folder
 
     def __post_init__(self) -> None:
@@ -98,7 +99,8 @@ class Steps:
             yield
 
     def _enter(self, notebook: str) -> None:
-        self.accepted.extend(execution.enter(self.run, notebook, accept_changed=self.accept_changed))
+        accepted = execution.enter(self.run, notebook, accept_changed=self.accept_changed, confirmed=self.confirmed)
+        self.accepted.extend(accepted)
 
     @refused_as(Refused)
     def analyze(self, plan: Plan) -> Done:

@@ -84,6 +84,19 @@ class Special(str):
     """What a file is that is no file of its own: "a symlink", …"""
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What comparing a run's folder with its audit chain found. The lists hold a sentence for each thing."""
+
+    records: int
+    files: int
+    head: str  # hash of the last record: keep it elsewhere to prove the chain itself
+    problems: list[str]
+    growth: list[str]  # what an execution that has begun and not ended may have done
+    readable: list[str]  # what others can read now: no file is another one for that
+    repairs: list[str]  # what was repaired, or accepted by a rollback: no problem any more
+
+
 def names(folder: Path) -> Iterator[str]:
     """Every file in the folder, from it on, and every folder without files, with a / behind it."""
     left = [""]
@@ -197,6 +210,7 @@ class _Record(BaseModel):
     events: dict[str, int] = {}
     repaired: dict[str, str] = {}
     accepted: dict[str, str] = {}
+    confirmed: list[str] = []
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What the stages share around an execution: checking that it may write, starting it, and saying how to resume it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,11 +62,12 @@ def explained(error: BaseException, run: Run | None, stage: str) -> tuple[BaseEx
     return error, error.hint if error.hint == resume else None
 
 
-def enter(run: Run, notebook: str, *, accept_changed: bool = False) -> list[str]:
+def enter(run: Run, notebook: str, *, accept_changed: bool = False, confirmed: Sequence[str] = ()) -> list[str]:
     """Checks the run's folder before a notebook writes to the target; gives what was accepted, as sentences.
 
     The caller holds the run. Raises Refused where the folder is not as it was left, unless `accept_changed`. A checkpoint that
-    is gone or cannot be read stops no 02 and 03: they write another one. Writes to the audit chain and the run's log.
+    is gone or cannot be read stops no 02 and 03: they write another one.
+    Writes to the audit chain, with what was `confirmed`, and to the run's log.
     """
     if notebook == "03_migrate":
         sealed.read_plan(run)  # it says best what is wrong with the plan
@@ -78,7 +79,7 @@ def enter(run: Run, notebook: str, *, accept_changed: bool = False) -> list[str]
         return {name for stage in AUDITED for name in Stage(run, stage).elsewhere()}
 
     with run.saving():
-        accepted = audit.enter(run, notebook, accepts=accepts, elsewhere=elsewhere)
+        accepted = audit.enter(run, notebook, accepts=accepts, elsewhere=elsewhere, confirmed=confirmed)
     for sentence in accepted:
         run.logger().warning("accepted: %s", sentence)
     return accepted

@@ -1,5 +1,6 @@
 """Which run a stage belongs to: the one named, the latest of the same migration, or a new one."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ..dynamo.session import check_endpoints
@@ -10,6 +11,7 @@ from ..journal.stage import Stage
 from ..mapping.file.load import load_mapping
 from ..mapping.model import Mapping
 from ..parameters import Parameters
+from ..run.fingerprints import Identity, identity_of
 from ..run.folder import Run, new_run, open_run, run_json, runs
 
 DRAFT = "00_draft"  # it makes the mapping file
@@ -31,26 +33,55 @@ def select_run(
     name: str | None = None,
     tables: list[str] | None = None,
     migrated: bool = False,
+    new: bool = False,
 ) -> Run:
     """The run for a stage; made where there is none. Writes a new run's folder.
 
-    A run that is named is taken as it is. Else 00 and 01 begin a new one, and the others take the latest of the same
-    migration: unless it was rolled back, or (03) is complete for the chosen tables, so that there is something to do.
-    With `migrated` it is the latest that has migrated, in whatever state; Refused where there is none, or not the named.
+    A run that is named is taken as it is. With `new` it is another one. Else 00 and 01 begin a new one, and the others take
+    the latest of the same migration, unless it was rolled back. 03 takes none that was only tested, and one that is complete
+    only if it could be resumed. With `migrated` it is the latest that has migrated, in whatever state. Refused where there is
+    none, or not the named.
     """
-    check_endpoints(parameters.source, parameters.target)  # before a folder is made that would hold a password
     about = run_json(parameters, mapping, name or Path(parameters.mapping).stem)
-    if migrated:
-        found = open_run(outputs, run_id) if run_id else _latest("04_validate", outputs, about["fingerprint"])
-        if found is None:
-            raise Refused(f"no run of these parameters in {outputs}; migrate first.")
-        run_id = found.id
+    chosen = {"outputs": outputs, "run_id": run_id, "tables": tables, "migrated": migrated, "new": new}
+    found = find_run(stage, parameters, mapping, **chosen)
+    if found is None and migrated:
+        raise Refused(f"no run {run_id or 'of these parameters'} in {outputs}; migrate first.")
     if run_id:
         return open_run(outputs, run_id, about)
-    found = _latest(stage, outputs, about["fingerprint"]) if stage not in FIRST else None
-    if found is None or _is_over(found, stage, tables or list(mapping.entries)):
-        return new_run(outputs, about)
-    return found
+    return found or new_run(outputs, about)
+
+
+def find_run(
+    stage: str,
+    parameters: Parameters,
+    mapping: Mapping,
+    *,
+    outputs: str = "outputs",
+    run_id: str | None = None,
+    tables: list[str] | None = None,
+    migrated: bool = False,
+    new: bool = False,
+) -> Run | None:
+    """The run that `select_run` takes, None where it would begin one. Refused where that is refused. Read-only."""
+    check_endpoints(parameters.source, parameters.target)  # before a folder is made that would hold a password
+    if new and (run_id or migrated):
+        with_it = "the ID of a run" if run_id else "a run that has migrated"
+        raise Refused(f"`new` begins another run, and this goes on with {with_it}; choose one of them.")
+    about = run_json(parameters, mapping, "")
+    if run_id:
+        there = any(run.id == run_id for run in runs(outputs))
+        return open_run(outputs, run_id, about) if there else None
+    if new or stage in FIRST:
+        return None
+    found = _latest("04_validate" if migrated else stage, outputs, about["fingerprint"])
+    if (
+        found is None
+        or migrated
+        or not _is_over(found, stage, identity_of(mapping, parameters), tables or mapping.entries)
+    ):
+        return found
+    return None
 
 
 def _latest(stage: str, outputs: str, fingerprint: str) -> Run | None:
@@ -78,12 +109,30 @@ def latest_checkpoint(outputs: str, fingerprint: str) -> tuple[Path, Snapshot]:
     raise Refused("no run of these parameters has a checkpoint, so there is nothing to roll back.")
 
 
-def _is_over(run: Run, stage: str, tables: list[str]) -> bool:
+def is_complete(run: Run, tables: Collection[str]) -> bool:
+    """Whether the run has migrated all of these entries, so that 03 has nothing to write. Read-only."""
     migrated = Stage(run, "migrate")
-    if stage == "04_validate" or not migrated.exists():
+    if not migrated.exists():
         return False
+    begun = {entry for event in migrated.events("execution") for entry in event["entries"]}
+    return state_of(migrated.events()).finished and set(tables) <= begun
+
+
+def _is_over(run: Run, stage: str, identity: Identity, tables: Collection[str]) -> bool:
+    """Whether a stage that finds this run as the latest begins another one."""
+    migrated = Stage(run, "migrate")
+    if stage == "04_validate":
+        return False
+    if not migrated.exists():
+        analyzed = run.json_files("migration-analysis")
+        return stage == "03_migrate" and Stage(run, "test").exists() and not analyzed
     state = state_of(migrated.events())
     if state.rolled_back or state.rolling_back:
         return True
-    begun = {entry for event in migrated.events("execution") for entry in event["entries"]}
-    return stage == "03_migrate" and state.finished and set(tables) <= begun
+    if stage != "03_migrate" or not is_complete(run, tables):
+        return False
+    try:  # of another mapping it has nothing to report
+        migrated.check_identity(identity)
+    except Refused:
+        return True
+    return False

@@ -1,5 +1,6 @@
 """May this run write? Checks that refuse before the first request that changes anything."""
 
+import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping
 from getpass import getpass
@@ -149,9 +150,9 @@ def _address(connection: Connection) -> tuple:
 
 
 def confirm(
-    target: Target, given: str | None, action: str, *, needed: bool = True, ask: Callable[[str], str] | None = None
+    target: Target, given: str | None, what: str, *, needed: bool = True, ask: Callable[[str], str] | None = None
 ) -> str:
-    """A line saying how the action was confirmed. Refused where it was not.
+    """A line saying how it was confirmed to do `what`, a phrase such as "insert 8 items into …". Refused where it was not.
 
     `given` is what `--confirm` or the notebook's parameter says: the target environment, whole. Where it is empty, `ask`
     (a function that puts a question to the person at the keyboard) is used twice; without it the answer is no.
@@ -159,16 +160,44 @@ def confirm(
     name = target.environment
     if given:
         if given != name:
-            raise Refused(f"confirmation {given!r} is not the target environment; {action} needs --confirm {name}.")
+            raise Refused(f"confirmation {given!r} is not the target environment; to {what} needs --confirm {name}.")
         return f"confirmed for {name} by parameter"
     if not needed:
         return f"no confirmation needed: {name} is not production"
     if ask is None:
-        raise Refused(f"{action} writes to {name} and needs --confirm {name}.")
-    for question in (f"{action} in {name}. Type the environment to confirm: ", f"Once more, {name}, to be sure: "):
+        raise Refused(f"to {what} needs --confirm {name}.")
+    first = f"{what[0].upper()}{what[1:]}? Type the environment to confirm: "
+    for question in (first, f"Once more, {name}, to be sure: "):
         if ask(question).strip() != name:
             raise Refused(f"the answer was not {name}; nothing was written.")
     return f"confirmed for {name} twice at the keyboard"
+
+
+def confirm_step(
+    wanted: Collection[str],
+    given: Collection[str],
+    option: str,
+    what: str,
+    word: str,
+    ask: Callable[[str], str] | None = None,
+) -> str:
+    """A line saying how a further step of a rollback was confirmed; "" where none is `wanted`. Refused where it was not.
+
+    `wanted` is what the step names (a backup, tables), `given` what `option` names: the same, in any order. Where that is
+    empty, `ask` puts the question `what`, to be answered with `word`; without it the answer is no.
+    """
+    if given and {*given} != {*wanted}:
+        of = f"what this rollback would do is: {what}" if wanted else "this rollback has no such step"
+        raise Refused(f"{option} {','.join(given)} does not fit: {of}.")
+    if not wanted:
+        return ""
+    if given:
+        return "confirmed by parameter"
+    if ask is None:
+        raise Refused(f"to {what} needs its own confirmation: {option} {shlex.quote(','.join(wanted))}.")
+    if ask(f"{what[0].upper()}{what[1:]}? Type {word} to confirm: ").strip() != word:
+        raise Refused(f"the answer was not {word}; this was not done: {what}.")
+    return "confirmed at the keyboard"
 
 
 def ask_for_codes(parameters: Parameters, *labels: str) -> None:

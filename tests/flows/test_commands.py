@@ -71,7 +71,15 @@ def test_a_clean_migration_from_the_dry_run_to_the_last_deleted_table(world, tmp
         for path in folder.glob("migration-checkpoint-*.json")
         if json.loads(path.read_text())["stage"] == "migrate"
     )
-    back = ("rollback", "--checkpoint", checkpoint, "--delete-tables", "Lines,Customers")
+    back = (
+        "rollback",
+        "--checkpoint",
+        checkpoint,
+        "--delete-tables",
+        "Lines,Customers",
+        "--confirm-delete",
+        "Customers,Lines",
+    )
     assert runbook(*back)[0] == 0
     assert world.content(TARGET) == wanted
     stranger = {"PK": {"S": "ORDER#9"}, "SK": {"S": "HEAD"}}

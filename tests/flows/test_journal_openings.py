@@ -61,14 +61,13 @@ class Commands:
         book = rollback_book.begin(values) if stage == "05_rollback" else notebook.begin(stage, values)
         try:
             if stage == "05_rollback":
-                book.preview()
-                book.confirm("rollback")
+                book.confirm(book.preview())
                 book.undo()
             else:
                 plan = book.plan()
                 if stage == "03_migrate":
                     book.backups(plan)
-                    book.confirm("migration")
+                    book.confirm(plan)
                 getattr(book, stage[3:])(plan)
             book.finish()
         except RunbookError as problem:

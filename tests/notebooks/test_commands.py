@@ -64,7 +64,17 @@ def test_the_five_stages_in_sequence(shop, capsys, monkeypatch):
     verify = ["verify", checkpoint.parent.name, "--outputs", str(shop.outputs)]
     assert main([*verify, "--head", migrated["audit_head"]]) == 0
     assert "untouched" in capsys.readouterr().out
-    rollback = ["rollback", "--checkpoint", str(checkpoint), *CONFIRMED, target, "--delete-tables", "Orders"]
+    rollback = [
+        "rollback",
+        "--checkpoint",
+        str(checkpoint),
+        *CONFIRMED,
+        target,
+        "--delete-tables",
+        "Orders",
+        "--confirm-delete",
+        "Orders",
+    ]
     written = checkpoint.read_bytes()
     content = json.loads(written)
     content["entries"]["Orders"]["target"] = content["entries"]["Customers"]["target"]
@@ -118,17 +128,28 @@ def test_without_execute_the_plan_is_shown_and_nothing_written(shop, capsys, com
 
 
 def test_a_second_migration_inserts_nothing_and_says_so(shop, capsys):
-    """Without a run id a complete migration begins a new run, in which everything is already there."""
+    """It reports the complete run; with `new`, or an ID of its own, it begins another, in which everything is already there."""
     target = f"{shop.name}prod"
     run(shop, capsys, "create-tables", *CONFIRMED, target)
     _, first = run(shop, capsys, "migrate", *CONFIRMED, target)
     before = shop.items("Orders", "prod")
-    _, second = run(shop, capsys, "migrate", *CONFIRMED, target)
-    assert second["run_id"] != first["run_id"]
-    assert (second["totals"]["inserted"], second["totals"]["already_there"]) == (0, 26)
-    _, again = run(shop, capsys, "migrate", *CONFIRMED, target, "--run-id", first["run_id"])
-    assert again["totals"] == first["totals"]
+    code, planned = run(shop, capsys, "migrate")
+    assert (code, planned["plan"]) == (
+        0,
+        [f"write nothing: run {first['run_id']} is complete; `new` begins another one"],
+    )
+    _, again = run(shop, capsys, "migrate", *CONFIRMED, target)
+    assert (again["run_id"], again["totals"]) == (first["run_id"], first["totals"])
     assert "Nothing was written" in again["headline"]
+    for words in (["--new"], ["--run-id", "a-run-of-its-own"]):
+        _, second = run(shop, capsys, "migrate", *CONFIRMED, target, *words)
+        assert second["run_id"] != first["run_id"]
+        assert (second["totals"]["inserted"], second["totals"]["already_there"]) == (0, 26)
+    code, refused = run(shop, capsys, "migrate", *CONFIRMED, target, "--new", "--run-id", first["run_id"])
+    assert (code, refused["error"]) == (
+        2,
+        "`new` begins another run, and this goes on with the ID of a run; choose one of them.",
+    )
     assert shop.items("Orders", "prod") == before
 
 
@@ -234,7 +255,7 @@ def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
     def book(stage, **own):
         opened = notebook.begin(stage, {**common, **confirmed, **own})
         if stage != "04_validate":
-            opened.confirm("writing")
+            opened.confirm(opened.plan())
         return opened
 
     tables = book("02_test", table="", limit=1, keep=False)
@@ -247,7 +268,7 @@ def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
     undoing = rollback_book.begin(
         {**common, **confirmed, "checkpoint": checkpoint, "restore_from": "", "delete_tables": []}
     )
-    undoing.confirm("rollback")
+    undoing.confirm(undoing.preview())
     undoing.undo()
     assert len(seen) == 4
     assert all(seen.values()), seen

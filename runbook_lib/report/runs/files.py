@@ -85,5 +85,8 @@ def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) ->
         command += f" --delete-tables {','.join(values['delete_tables'])}"
     if "execute" in values:
         command += " --execute --confirm ENVIRONMENT"
+    for option, name in (("--confirm-restore", "restore_from"), ("--confirm-delete", "delete_tables")):
+        if given := values.get(name):
+            command += f" {option} {shlex.quote(given if isinstance(given, str) else ','.join(given))}"
     body = note(mono(command)) + (note(f"The figures of this notebook as data: {file}") if file else "")
     return details("How to do the same from a terminal", body)
