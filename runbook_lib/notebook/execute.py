@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..parameters import project_root
 from ..process import headless, papermill_with, stop_before_interrupting
 from ..report.runs.index import Ended, write_index
 from ..report.runs.summary import write_summary
-from ..run.chain import JOURNALS, SUMMARY
+from ..run.chain import CREATED, JOURNALS, SUMMARY
 from ..run.files import write_atomically
 from ..run.folder import Run
 from ..run.progress_file import clear
@@ -81,7 +81,7 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     audit.begin(run, stage)
     if stage in JOURNALS and parameters.get("execute"):
         write_summary(run, writing=stage)  # whatever becomes of this process: no verdict of before outlives it
-    copy = _own_copy(run, stage)
+    copy = _own_copy(run, stage, copy_name(stage, parameters))
     problem, traceback = None, None
     try:
         with stop_before_interrupting(stop), headless():
@@ -157,10 +157,15 @@ def _word(result: dict[str, Any], problem: str | None, traceback: str | None) ->
     return INTERRUPTED if traceback is None else BUG
 
 
-def _own_copy(run: Run, stage: str) -> Path:
+def copy_name(stage: str, parameters: Mapping[str, Any]) -> str:
+    """What the executed copy of a stage is called: by what it did with these parameters. Pure."""
+    return CREATED if stage == "02_test" and not parameters.get("table") else stage
+
+
+def _own_copy(run: Run, stage: str, name: str) -> Path:
     """A new copy of a stage's notebook in the run's folder, not yet executed. No two executions get the same one."""
     while True:
-        copy = run.folder / f"{run.free_name(stage)}.ipynb"
+        copy = run.folder / f"{run.free_name(name)}.ipynb"
         try:
             with copy.open("xb") as file:
                 file.write(notebook_path(stage).read_bytes())

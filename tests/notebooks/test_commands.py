@@ -112,6 +112,20 @@ def test_full_migration_creates_migrates_and_validates(shop, capsys):
     assert len(shop.items("Orders", "prod")) == 20
 
 
+def test_executed_copies_are_named_for_what_they_did(shop, capsys):
+    """Tables are not a test. Both words of 02 count on their own, and the chain lets 02 leave either."""
+    target, words = f"{shop.name}prod", ["--run-id", "the-only-run"]
+    run(shop, capsys, "full-migration", *CONFIRMED, target, *words)
+    run(shop, capsys, "test", "Orders", *CONFIRMED, target, *words)
+    run(shop, capsys, "create-tables", *words)
+    folder = shop.outputs / "the-only-run"
+    copies = ["02_create_tables", "02_create_tables-2", "02_test", "03_migrate", "04_validate"]
+    assert sorted(path.stem for path in folder.glob("*.ipynb")) == copies
+    assert main(["verify", "the-only-run", "--outputs", str(shop.outputs)]) == 0
+    links = [f'href="the-only-run/{name}.html"' for name in copies]
+    assert all(link in (shop.outputs / "index.html").read_text() for link in links)
+
+
 @pytest.mark.parametrize("command", ["migrate", "full-migration", "create-tables"])
 def test_without_execute_the_plan_is_shown_and_nothing_written(shop, capsys, command):
     """A writing command without --execute exits 0, says what it would do, and touches nothing."""
