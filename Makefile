@@ -28,7 +28,7 @@ endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab test test-slow test-long test-all soak engines bench bench-growth lint format lock clean
+.PHONY: help install demo lab test test-slow test-long test-all soak engines bench bench-growth lint format notebooks lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ lint: install ## check code, notebooks and their hygiene
 format: install ## format code and notebooks
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
+
+notebooks: install ## after a change of the notebooks: release them (their digests go into the package)
+	@$(BIN)/python tests/check_notebooks.py --release
 
 lock: ## renew every lock (needs the package registries)
 	@$(PYTHON) -m venv .venv-lock

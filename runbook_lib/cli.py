@@ -169,6 +169,8 @@ def _resume(options: argparse.Namespace, execution: Any) -> str:
 
 
 def _tell(execution: Any, lines: Any) -> None:
+    from .run.released import DIFFERS
+
     result = execution.result
     headline = f"{execution.notebook.stem}: {result.get('verdict', STOPPED)}. {result.get('headline', '')}"
     if execution.exit_code in (EXIT_REFUSED, EXIT_INTERRUPTED):
@@ -179,6 +181,8 @@ def _tell(execution: Any, lines: Any) -> None:
     else:
         for line in (headline, *(f"  would {step}" for step in result.get("plan", []))):
             print(visible(line), file=lines)
+    if execution.released is False:
+        print(f"{execution.notebook.stem}: {DIFFERS}.", file=sys.stderr)
     if result.get("file"):
         print(visible(f"  figures   {execution.notebook.parent / result['file']}"), file=lines)
     for word, what in (("notebook", execution.notebook), ("report", execution.html), ("audit", execution.head)):

@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any, TextIO
 
 COLLECT_EVERY = 200_000  # new objects: two or three pages
-HEADLESS = "RUNBOOK_HEADLESS"
+HEADLESS, NOTEBOOK = "RUNBOOK_HEADLESS", "RUNBOOK_NOTEBOOK"
 
 lock_patience = 10.0  # seconds to wait for the lock of a file: a kernel can outlive its killed command by one
 
@@ -91,15 +91,21 @@ def stop_before_interrupting(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def headless() -> Iterator[None]:
-    """A block whose kernels know, by an environment variable that they inherit, that nobody is there to answer."""
-    before = os.environ.get(HEADLESS)
-    os.environ[HEADLESS] = executor()
+def headless(notebook: Path) -> Iterator[None]:
+    """A block whose kernels know, by environment variables that they inherit, that nobody is there to answer.
+
+    They know the file of their notebook likewise.
+    """
+    before = {name: os.environ.get(name) for name in (HEADLESS, NOTEBOOK)}
+    os.environ.update({HEADLESS: executor(), NOTEBOOK: str(notebook)})
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[HEADLESS]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def is_headless() -> bool:
@@ -110,6 +116,16 @@ def is_headless() -> bool:
 def has_command() -> bool:
     """Whether a command started this process, and waits for what its notebook leaves."""
     return "@" in os.environ.get(HEADLESS, "")
+
+
+def notebook_file(*, interactive: bool) -> Path | None:
+    """The file of the notebook that this kernel executes; None where nobody said so.
+
+    By the command that executes it, else, where a person is at a front end, by JupyterLab. A kernel that papermill
+    starts from JupyterLab inherits the name of another notebook.
+    """
+    name = os.environ.get(NOTEBOOK) if is_headless() else os.environ.get("JPY_SESSION_NAME") if interactive else None
+    return Path(name) if name else None
 
 
 def executor() -> str:

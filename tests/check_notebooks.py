@@ -1,6 +1,7 @@
 """Checks committed notebooks: `python tests/check_notebooks.py [NOTEBOOK ...]` (default: all in notebooks/).
 
 Prints one line for each problem and exits 1, or says how many are clean. Read-only.
+`--release` writes their digests into the package instead: after a change of a notebook.
 """
 
 import ast
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import nbformat
+
+from runbook_lib.run import released
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 MAX_CELLS = 30
@@ -96,10 +99,26 @@ def _cells(notebook) -> list[str]:
     return found
 
 
+def unreleased() -> list[str]:
+    """Return the stages whose notebook is not the one that `released.json` knows. Read-only."""
+    found = {path.stem: released.digest(path) for path in FOLDER.glob("*.ipynb")}
+    return sorted(stage for stage, _ in found.items() ^ released.released().items())
+
+
+def release() -> None:
+    """Write the digests of the committed notebooks into the package."""
+    found = {path.stem: released.digest(path) for path in sorted(FOLDER.glob("*.ipynb"))}
+    released.RELEASED.write_text(json.dumps(found, indent=2) + "\n")
+
+
 def main(arguments: list[str]) -> int:
-    """Return the exit code: 0 all clean, 1 problems, which are printed."""
+    """Return the exit code: 0 all clean, 1 problems, which are printed. `--release` writes their digests instead."""
+    if arguments == ["--release"]:
+        release()
+        return 0
     paths = [Path(name) for name in arguments] or sorted(FOLDER.glob("*.ipynb"))
     lines = [f"{path.name} {problem}" for path in paths for problem in problems(path)]
+    lines += [f"{stage}.ipynb is not the released one: run `make notebooks`" for stage in dict.fromkeys(unreleased())]
     print("\n".join(lines) or f"{len(paths)} notebooks clean")
     return 1 if lines else 0
 

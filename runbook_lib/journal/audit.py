@@ -52,6 +52,7 @@ from ..run.chain import (
 from ..run.files import file_sha256, json_seal, lock_file, write_atomically
 from ..run.fingerprints import code_fingerprint
 from ..run.folder import Run, iso, now
+from ..run.released import Notebook
 from .snapshot import Snapshot
 from .table_file import Head, read_head
 
@@ -125,12 +126,14 @@ def append(
     journals: Iterable[Snapshot] = (),
     own: Collection[str] = (),
     outcome: dict[str, Any] | None = None,
+    notebook: Notebook | None = None,
 ) -> str:
     """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`.
 
     `may` is what this execution may do from here on; None: what it might before, because it was interrupted, and workers
-    may still write for it. `own` are the names of its notebook and pages, which it has just written. A journal file that
-    stands as one of `journals` has it is not read again. `outcome`: what stage and run have come to, in counts and words.
+    may still write for it. `own` are the names of its notebook and pages, which it has just written; `notebook` is what
+    was executed. A journal file that stands as one of `journals` has it is not read again. `outcome`: what stage and run
+    have come to, in counts and words.
     """
     with run.saving(), _held(run) as (file, chain):
         there = _look(run.folder, chain, _seen(run.folder, journals), trusted=True)
@@ -141,6 +144,7 @@ def append(
         if repaired:
             during["repair"] = [*repaired.files, *(f"journal/{name}/stage.jsonl" for name in repaired.events)]
             more |= {"repaired": repaired.files, "events": repaired.events}
+        more |= {"notebook": notebook._asdict()} if notebook else {}
         others = {who: can for who, can in opened.items() if who != _key(stage)}
 
         def unfinished(name: str) -> bool:

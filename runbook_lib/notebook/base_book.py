@@ -13,12 +13,13 @@ from ..errors import Refused, RunbookError
 from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..parameters import build_parameters
-from ..process import is_headless
+from ..process import is_headless, notebook_file
 from ..report import views
 from ..report.drawing import html
 from ..report.runs.summary import write_summary
 from ..run.chain import JOURNALS, SUMMARY
 from ..run.folder import Run
+from ..run.released import NOTE, UNKNOWN, Notebook, look
 from ..stages.execution import explained
 from ..stages.selection import mapping_for, select_run
 from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, plural, worst
@@ -51,6 +52,7 @@ class BaseBook:
         self._exit_code: int | None = None
         self._journals: list[Snapshot] = []  # as the steps left them
         self._confirmed = False
+        self._notebook = UNKNOWN
         self._banner = Banner(BANNER)
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
         on_error(self._stopped)
@@ -64,8 +66,9 @@ class BaseBook:
         self._values, self.execute = values, bool(values.get("execute"))
         if not self._choose(values):
             return
+        self._notebook = self._look()
         given = {name: values[name] for name in ("break_lock", "accept_drift", "accept_changed") if name in values}
-        self._work = Steps(self.run, self.parameters.lease, watch=Progress, **given)
+        self._work = Steps(self.run, self.parameters.lease, watch=Progress, notes=self._notebook.notes(), **given)
         if not is_headless():  # the command did it before it started this kernel
             control.clear(self.run)
         audit.begin(self.run, self.stage)
@@ -134,6 +137,7 @@ class BaseBook:
             self._verdict, self._exit_code = PLANNED, 0
             planned = f"It would do {plural(len(self._steps), 'thing')}." if self._steps else "There is nothing to do."
             self._headline = self._headline or f"Nothing was written: execute is False. {planned}"
+        self._notebook = self._look() if self.run else UNKNOWN
         verdict = self._verdict or worst(self._alerts)
         code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
         self._show_banner(verdict, self._headline, code)
@@ -144,12 +148,17 @@ class BaseBook:
             self.show(views.held_back, self._content["held_back"])
         self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
         self.run.logger().info("%s ends: %s", self.stage, verdict)
-        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, outcome={"stage_verdict": verdict})
+        more = {"outcome": {"stage_verdict": verdict}, "notebook": self._notebook}
+        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, **more)
         if not is_headless():  # else the command writes it, with the way to the report that it makes
-            outcome = write_summary(self.run, self._journals).as_outcome(verdict)
-            audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], outcome=outcome)
+            more["outcome"] = write_summary(self.run, self._journals).as_outcome(verdict)
+            audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], **more)
 
     # inside
+
+    def _look(self) -> Notebook:
+        """What is known of the notebook that is executed, as far as its cells have run."""
+        return look(self.stage, notebook_file(interactive=display.interactive()), display.executed())
 
     def _summary(self) -> str | None:
         """The way to the run's summary from the notebook: an executed copy lies beside it."""
@@ -170,7 +179,7 @@ class BaseBook:
     def _done(self, done: Done, headline: str) -> None:
         accepted = "".join(f" Accepted: {sentence}." for sentence in self._work.accepted)
         self._content, self._file, self._headline = done.content, done.path.name, headline + accepted
-        self._alerts = list(done.alerts)
+        self._alerts = [alert for alert in done.alerts if alert != NOTE]  # the banner says it
         self._verdict = done.content["verdict"]
         self._journals = [done.journal] if done.journal else self._journals
 
@@ -191,6 +200,7 @@ class BaseBook:
             "file": self._file,
             "plan": self._steps,
             "facts": self._facts,
+            "released": self._notebook.released,
         }
         self._banner.show(display.banner(result, open_items))
 

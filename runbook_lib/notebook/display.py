@@ -6,6 +6,7 @@ from typing import Any
 from ..process import is_headless
 from ..report.drawing import html
 from ..report.frames import as_table, inner
+from ..run.released import DIFFERS
 from ..verdict import meaning
 from .export import RESULT
 
@@ -18,6 +19,14 @@ def interactive() -> bool:
 
     kernel = getattr(get_ipython(), "kernel", None)
     return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not is_headless()
+
+
+def executed() -> list[str]:
+    """The sources of the cells that have run in this kernel, this one included; [] where there is no kernel."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return list(shell.user_ns.get("In", ())) if shell else []
 
 
 def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
@@ -75,6 +84,8 @@ def banner(result: Mapping[str, Any], below: html.Html | None = None) -> dict[st
     stage, verdict, headline = (result[name] for name in ("stage", "verdict", "headline"))
     if result["resume"] and stage == "03_migrate":
         below = html.note(STAYS)
+    if result.get("released") is False:
+        below = html.note(f"{DIFFERS[0].upper()}{DIFFERS[1:]}.", "look") + (below or "")
     shown = html.banner(stage, verdict, headline, result["facts"], means=meaning(stage, verdict))
     return {
         "text/html": shown if below is None else shown + below,

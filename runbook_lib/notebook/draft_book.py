@@ -49,7 +49,7 @@ class DraftBook(BaseBook):
         path = self.parameters.mapping_path()
         with Progress(self.run, sources.plan, STAGE) as on_page:
             drafted = draft(self.parameters, sources, on_page, self._values["items"] or None)
-        alerts = draft_alerts(drafted)
+        alerts = [*draft_alerts(drafted), *self._notebook.notes()]
         with self.run.saving():
             kept = write_mapping(path, drafted.text, force=self._values["force"])
         execution.done(self.run, STAGE)

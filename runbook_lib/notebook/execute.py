@@ -20,6 +20,7 @@ from ..run.chain import CREATED, JOURNALS, SUMMARY
 from ..run.files import write_atomically
 from ..run.folder import Run
 from ..run.progress_file import clear
+from ..run.released import UNKNOWN, Notebook, look
 from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
@@ -39,6 +40,7 @@ class Execution:
     result: dict[str, Any]  # verdict, exit_code, headline, file, ...; what the banner says
     traceback: str | None = None  # of a bug
     head: str = ""  # hash of the last record of the audit chain
+    released: bool | None = None  # whether the notebook is as it was released
 
 
 def notebook_path(stage: str) -> Path:
@@ -84,9 +86,9 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     copy = _own_copy(run, stage, copy_name(stage, parameters))
     problem, traceback = None, None
     try:
-        with stop_before_interrupting(stop), headless():
+        with stop_before_interrupting(stop), headless(copy):
             papermill.execute_notebook(
-                str(notebook_path(stage)),
+                str(copy),  # not the released one, which may have changed since
                 str(copy),
                 parameters=parameters,
                 kernel_name="python3",
@@ -110,23 +112,32 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         told = True
     html = export(copy)[0] if copy.exists() else None
     over = result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG)
-    own = [path.name for path in (copy, html) if path]
-    head = conclude(run, stage, over=over, own=own, verdict=_word(result, problem, traceback))
+    own, notebook = [path.name for path in (copy, html) if path], look(stage, copy)
+    word = _word(result, problem, traceback)
+    head = conclude(run, stage, over=over, own=own, verdict=word, notebook=notebook)
+    about = {"head": head, "released": notebook.released}
     if problem is None:
-        return Execution(copy, html, result["exit_code"], result, head=head)
+        return Execution(copy, html, result["exit_code"], result, **about)
     if told:
-        return Execution(
-            copy, html, result["exit_code"], result, traceback if result["exit_code"] == EXIT_BUG else None, head
-        )
-    return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, head)
+        bug = result["exit_code"] == EXIT_BUG
+        return Execution(copy, html, result["exit_code"], result, traceback if bug else None, **about)
+    return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, **about)
 
 
-def conclude(run: Run, stage: str, *, over: bool = True, own: Collection[str] = (), verdict: str | None = None) -> str:
+def conclude(
+    run: Run,
+    stage: str,
+    *,
+    over: bool = True,
+    own: Collection[str] = (),
+    verdict: str | None = None,
+    notebook: Notebook = UNKNOWN,
+) -> str:
     """Writes the run's summary, the index of all runs, and the audit record of what a notebook left; gives the record's hash.
 
-    `own` are the names of the files that it wrote, `verdict` is its own. Where the execution is not `over` but was
-    interrupted, workers may still write for it, and so may whoever tells of a page that cannot be written. The run's journals
-    are read once for all three. Raises Refused.
+    `own` are the names of the files that it wrote, `verdict` is its own, `notebook` is what was executed. Where the
+    execution is not `over` but was interrupted, workers may still write for it, and so may whoever tells of a page that
+    cannot be written. The run's journals are read once for all three. Raises Refused.
     """
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
@@ -141,12 +152,11 @@ def conclude(run: Run, stage: str, *, over: bool = True, own: Collection[str] = 
         copy = next((name for name in own if name.endswith(".ipynb")), "")
         write_index(run.folder.parent, Ended(run.id, copy, verdict, written))
     except BaseException:
-        audit.append(run, stage, None, journals=journals, own=[SUMMARY])
+        audit.append(run, stage, None, journals=journals, own=[SUMMARY], notebook=notebook)
         raise
-    outcome = written.as_outcome(verdict, copy)
-    return audit.append(
-        run, stage, audit.OVER if over else None, journals=journals, own=[*own, SUMMARY], outcome=outcome
-    )
+    outcome, may = written.as_outcome(verdict, copy), audit.OVER if over else None
+    more = {"own": [*own, SUMMARY], "outcome": outcome, "notebook": notebook}
+    return audit.append(run, stage, may, journals=journals, **more)
 
 
 def _word(result: dict[str, Any], problem: str | None, traceback: str | None) -> str:

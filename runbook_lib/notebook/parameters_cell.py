@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import ParametersError
 from ..yaml_files import shown, suggest
+from .display import executed
 
 COMMON = {
     "mapping": str,
@@ -48,10 +49,7 @@ def typed(name: str, value: Any, wanted: type) -> Any:
 
 def check_names(declared: Mapping[str, type]) -> None:
     """Raises ParametersError for an unknown parameter. papermill only warns, and a misspelt name would run for real."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    for cell in shell.user_ns.get("In", []) if shell else []:
+    for cell in executed():
         for name in _assigned(cell):
             if name not in declared:
                 raise ParametersError(f"{name} is not a parameter of this notebook{suggest(name, list(declared))}")

@@ -83,6 +83,7 @@ class Steps:
     watch: Watch = unwatched
     accept_changed: bool = False
     confirmed: list[str] = field(default_factory=list)  # what the user confirmed, and how, as sentences
+    notes: Sequence[Alert] = ()  # for every report
     accepted: list[str] = field(default_factory=list)  # what was not as it was left in the run's folder
 
     def __post_init__(self) -> None:
@@ -110,7 +111,8 @@ class Steps:
             analysis = analyze(plan, on_page)
             plan.meter.do(CONCLUDING)
             execution.done(self.run, "01_analyze")
-            return Done(analysis, *json_analysis.write_analysis(self.run, plan, analysis), analysis.alerts)
+            written = json_analysis.write_analysis(self.run, plan, analysis, self.notes)
+            return Done(analysis, *written, analysis.alerts)
 
     @refused_as(Refused)
     def create_tables(self, plan: Plan, *, last: bool = True) -> Done:
@@ -125,7 +127,7 @@ class Steps:
                 return Done(created)
             execution.done(self.run, "02_test")
             alerts = [Alert("", c.table, f"created for {c.entry}", "Nothing to do.") for c in created]
-            alerts += created_notes(created)
+            alerts += [*created_notes(created), *self.notes]
             return Done(created, *report.write_test(self.run, plan, created, None, alerts), alerts)
 
     @refused_as(Refused)
@@ -135,7 +137,7 @@ class Steps:
             plan.meter.do(f"inserting items of {table} with what they refer to, comparing, undoing")
             canary = run_canary(self.run, plan, table, limit, keep=keep)
             execution.done(self.run, "02_test", canary.journal)
-            alerts = report.canary_alerts(canary) + created_notes(created)
+            alerts = [*report.canary_alerts(canary), *created_notes(created), *self.notes]
             return Done(
                 canary, *report.write_test(self.run, plan, list(created), canary, alerts), alerts, canary.journal
             )
@@ -149,7 +151,7 @@ class Steps:
             migration = work(self.run, plan, on_page, accept_drift=self.accept_drift)
             plan.meter.do(CONCLUDING)
             execution.done(self.run, "03_migrate", migration.journal)
-            content, path = report.write_migration(self.run, plan, migration)
+            content, path = report.write_migration(self.run, plan, migration, self.notes)
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
         return Done(migration, content, path, alerts, migration.journal)
 
@@ -189,6 +191,7 @@ class Steps:
                 )
                 message = f"the run's folder is not as it was left: {sentence}"
                 validation.alerts.append(Alert(REVIEW, "", message, action))
+            validation.alerts.extend(self.notes)
             written = report.write_validation(self.run, plan, validation, repaired)
         return Done(validation, *written, validation.alerts, validation.migrated)
 
@@ -234,7 +237,7 @@ class Steps:
         deletions: Sequence[TableDeletion] = (),
         restored: Restored | None = None,
     ) -> Done:
-        alerts = undoing.alerts(undone, list(deletions), restored)
+        alerts = [*undoing.alerts(undone, list(deletions), restored), *self.notes]
         deleted = [deletion.table for deletion in deletions if deletion.deleted]
         stage = undoing.checkpoint.stage
         written = report.write_rollback(

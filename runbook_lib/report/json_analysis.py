@@ -16,8 +16,13 @@ from .json_report import SCHEMA, alerts_as_json, held_back, saved
 
 
 @saved
-def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, Any], Path]:
-    """Writes `migration-analysis-<timestamp>.json`, `plan.json` and the listings of the dry run. Gives content and path."""
+def write_analysis(
+    run: Run, plan: Plan, analysis: Analysis, notes: Sequence[Alert] = ()
+) -> tuple[dict[str, Any], Path]:
+    """Writes `migration-analysis-<timestamp>.json`, `plan.json` and the listings of the dry run. Gives content and path.
+
+    `notes` stand among its alerts.
+    """
     for name in ("quarantine", "conflicts", "unrouted", "dangling", "unreadable"):
         write_listing(run.folder, name, analysis.listed.get(name, []))
     sealed.write_plan(run, plan, analysis.structures, {name: _sealed(one) for name, one in analysis.tables.items()})
@@ -93,7 +98,7 @@ def write_analysis(run: Run, plan: Plan, analysis: Analysis) -> tuple[dict[str, 
         "throughput": plan.meter.throughput(),
         "verdict": worst(analysis.alerts),
         "checks": [{**check._asdict(), "level": check.level or "OK"} for check in analysis.checks],
-        "alerts": alerts_as_json(analysis.alerts),
+        "alerts": alerts_as_json([*analysis.alerts, *notes]),
     }
     return content, run.write_json("migration-analysis", content)
 

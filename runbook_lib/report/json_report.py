@@ -99,8 +99,10 @@ def canary_alerts(canary: Canary) -> list[Alert]:
 
 
 @saved
-def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[str, Any], Path]:
-    """Writes the report of 03, the listings and the id map."""
+def write_migration(
+    run: Run, plan: Plan, migration: Migration, notes: Sequence[Alert] = ()
+) -> tuple[dict[str, Any], Path]:
+    """Writes the report of 03, with `notes` among its alerts, the listings and the id map."""
     stage = Stage(run, "migrate")
     journal = stage.read(migration.journal)
     written = write_lists(run.folder, journal, plan.mapping.entries)
@@ -116,7 +118,7 @@ def write_migration(run: Run, plan: Plan, migration: Migration) -> tuple[dict[st
         alerts.append(Alert("", "", message, action))
     alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
     as_of = expiry.recorded(journal.events("execution"))
-    alerts += expiry.alerts(plan.mapping.entries, journal.entries(), as_of)
+    alerts += [*expiry.alerts(plan.mapping.entries, journal.entries(), as_of), *notes]
     sections = {
         **_counted(counts, migration.state.unrouted, journal),
         "relationships": written.relationships,

@@ -214,6 +214,7 @@ class _Record(BaseModel):
     repaired: dict[str, str] = {}
     accepted: dict[str, str] = {}
     confirmed: list[str] = []
+    notebook: dict[str, Any] = {}
 
 
 @dataclass

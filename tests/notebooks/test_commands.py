@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support_notebooks import run
+from support_notebooks import command, run
 
 from runbook_lib.cli import main
 from runbook_lib.dynamo import session
 from runbook_lib.errors import Interrupted
+from runbook_lib.notebook import execute
 from runbook_lib.notebook.display import STAYS
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.run.files import json_seal
+from runbook_lib.run.released import digest
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -110,6 +112,28 @@ def test_full_migration_creates_migrates_and_validates(shop, capsys):
     code, result = run(shop, capsys, "full-migration", *CONFIRMED, f"{shop.name}prod")
     assert (code, result["stage"], result["validation"]["missing"]) == (1, "validate", 0)
     assert len(shop.items("Orders", "prod")) == 20
+
+
+def test_a_notebook_that_differs_from_the_released_one_says_so(shop, capsys, monkeypatch, tmp_path):
+    """Banner, report, stderr and audit record; the digest is of the copy that was executed."""
+    released = execute.notebook_path("01_analyze")
+    code, result, said = command(capsys, "analyze", shop.params, "--outputs", shop.outputs)
+    assert (result["released"], "differs from" in said) == (True, False)
+    mine = tmp_path / "01_analyze.ipynb"
+    content = json.loads(released.read_text())
+    content["cells"][0]["source"] = ["# 01 Analyze, my own"]
+    mine.write_text(json.dumps(content))
+    monkeypatch.setattr(execute, "notebook_path", lambda stage: mine)
+    code, result, said = command(capsys, "analyze", shop.params, "--outputs", shop.outputs)
+    assert (code, result["released"]) == (1, False)
+    assert "01_analyze: this notebook differs from the released one.\n" in said
+    assert "this notebook differs from the released one" in [alert["message"] for alert in result["alerts"]]
+    copy = Path(result["notebook"])
+    assert copy.read_text().count("This notebook differs from the released one.") == 1
+    records = [json.loads(line) for line in (copy.parent / "audit.jsonl").read_text().splitlines()]
+    about = {"name": "01_analyze.ipynb", "source_sha256": digest(copy), "released": False}
+    assert [record["notebook"] for record in records if "notebook" in record] == [about, about]
+    assert digest(mine) == digest(copy) != digest(released)
 
 
 def test_executed_copies_are_named_for_what_they_did(shop, capsys):

@@ -19,6 +19,11 @@ def test_a_committed_notebook_is_clean(name):
     assert check_notebooks.problems(check_notebooks.FOLDER / f"{name}.ipynb") == []
 
 
+def test_the_committed_notebooks_are_the_released_ones():
+    """After a change of a notebook: `make notebooks`."""
+    assert check_notebooks.unreleased() == []
+
+
 @pytest.fixture
 def clean():
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
