@@ -215,6 +215,15 @@ def _tables(text: str) -> list[str]:
     return names
 
 
+def _program(text: str) -> str:
+    from .parameters import check_program
+
+    try:
+        return check_program(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
 def _run_id(text: str) -> str:
     from .run.folder import check_run_id
 
@@ -293,6 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     _writing(added)
     added.add_argument("--confirm-restore", default="", metavar="BACKUP", help="the same as --restore-from")
     added.add_argument("--confirm-delete", type=_tables, default=[], metavar="A,B", help="the same as --delete-tables")
+    added.add_argument("--notify", type=_program, metavar="COMMAND", help="as `notify` in PARAMS")
     added = command("status", _folder("status"), "show what a run is doing or did; without RUN_ID list all runs")
     added.add_argument("of", nargs="?", metavar="RUN_ID", help="the run's ID")
     added.add_argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .dynamo.session import check_endpoints, place_of
-from .errors import Refused
+from .errors import Refused, RunbookError
 from .journal.checkpoint import Checkpoint, read_checkpoint
 from .mapping.model import Mapping as MigrationMapping
 from .notebook.execute import Execution, execute
@@ -20,12 +20,13 @@ from .run.folder import Run
 from .stages import confirmation, policy
 from .stages.draft.tables import wildcard
 from .stages.execution import resumable, resume_hint
+from .stages.notify import Notifier
 from .stages.rollback import confirmation as asked
 from .stages.rollback import restore
 from .stages.rollback.drop_tables import resolve_tables
 from .stages.rollback.undo import preview
 from .stages.selection import DRAFT, find_run, is_complete, mapping_for, select_run
-from .verdict import ROLLED_BACK
+from .verdict import ROLLED_BACK, STOPPED, ended_by
 from .walk.guard import ask_for_codes, confirm, terminal
 from .yaml_files import parse_value, shown
 
@@ -92,7 +93,7 @@ def run_rollback(options: argparse.Namespace) -> Execution:
         "confirm_delete": options.delete_tables if options.execute else [],
     }
     options.outputs, options.run_id = str(checkpoint.run.folder.parent), checkpoint.run.id
-    return _execute(options, "05_rollback", checkpoint.run, checkpoint.parameters, own)
+    return _execute(options, "05_rollback", checkpoint.run, checkpoint.parameters, own, options.notify)
 
 
 def run_iam(options: argparse.Namespace) -> int:
@@ -189,17 +190,32 @@ def _confirmed(options: argparse.Namespace, target: Target, words: Callable[[], 
 
 
 def _execute(
-    options: argparse.Namespace, stage: str, run: Run, parameters: Parameters, own: dict[str, Any]
+    options: argparse.Namespace,
+    stage: str,
+    run: Run,
+    parameters: Parameters,
+    own: dict[str, Any],
+    notify: str | None = None,
 ) -> Execution:
     # The kernel has no terminal. Draft and rollback work without the other side.
     ask_for_codes(parameters, *{DRAFT: ["source"], "05_rollback": ["target"]}.get(stage, ["source", "target"]))
     common = {
-        **parameters.model_dump(mode="json"),
+        **parameters.model_dump(mode="json", exclude={"notify"}),  # the kernel tells nobody
         "run_id": run.id,
         "outputs": str(run.folder.parent),
     }
-    with resumable(run, resume_hint(run, stage)), run.saving():
-        return execute(stage, run, {**common, **own}, following)
+    notifier = Notifier(notify or parameters.notify, run, stage, parameters.source, parameters.target)
+    notifier.begin()
+    try:
+        with resumable(run, resume_hint(run, stage)), run.saving():
+            execution = execute(stage, run, {**common, **own}, following)
+    except RunbookError as problem:
+        notifier.over(ended_by(problem), problem.exit_code, str(problem))
+        raise
+    result = execution.result
+    about = {"html": execution.html, "head": execution.head}
+    notifier.over(result.get("verdict", STOPPED), execution.exit_code, result.get("headline", ""), **about)
+    return execution
 
 
 def override(settings: list[str]) -> dict[str, Any]:
@@ -207,7 +223,7 @@ def override(settings: list[str]) -> dict[str, Any]:
     found = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits", "lease"):
+        if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits", "lease", "notify"):
             raise Refused(f"-p {shown(setting)}: set a key of PARAMS, such as limits.workers=16.")
         found[key] = parse_value(value)
     return found

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from datetime import date as date_type
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -137,6 +138,17 @@ class PriceList(Strict):
     regions: dict[str, UnitPrices] = Field(min_length=1)
 
 
+def check_program(text: str) -> str:
+    """The text, a program with its arguments. Raises ValueError where it is none. Pure."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise ValueError("has a quote that is not closed; quote its words as in a shell") from None
+    if not (words and words[0]):
+        raise ValueError("names no program; write PROGRAM ARGUMENT …, or leave it out")
+    return text
+
+
 class Parameters(Strict):
     """Exactly the parameters that all notebooks share."""
 
@@ -145,6 +157,11 @@ class Parameters(Strict):
     target: Target
     limits: Limits = Limits()
     lease: LeaseSettings | None = None
+    notify: str | None = None  # a program with its arguments; it stands in a file of the user's, never in a checkpoint
+
+    _unset = field_validator("notify", mode="before")(_none_for_empty)
+
+    _program = field_validator("notify")(lambda value: value and check_program(value))
 
     def mapping_path(self) -> Path:
         """The mapping file, relative paths taken from the project folder."""

@@ -69,7 +69,7 @@ def write_checkpoint(checkpoint: Checkpoint, stage: Stage) -> Path:
         "stage": checkpoint.stage,
         "created": iso(now()),
         "journal": f"journal/{checkpoint.stage}",
-        "parameters": checkpoint.parameters.model_dump(),
+        "parameters": checkpoint.parameters.model_dump(exclude={"notify"}),
         **checkpoint.sides,
         "mapping": checkpoint.mapping,
         "entries": checkpoint.entries,
@@ -98,7 +98,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     run = Run(content["run_id"], folder)
     if folder.name != run.id or not run.journal(content["stage"]).is_dir():
         raise Refused(f"{path} belongs to run {run.id}, whose folder and journal are not here; move it back there.")
-    parameters = build_parameters(content["parameters"], path.name)
+    # Whoever rolls back from somebody else's checkpoint must not run a command that it brings.
+    parameters = build_parameters({**content["parameters"], "notify": None}, path.name)
     return Checkpoint(
         run,
         content["stage"],

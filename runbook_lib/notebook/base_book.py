@@ -21,6 +21,7 @@ from ..run.chain import JOURNALS, SUMMARY
 from ..run.folder import Run
 from ..run.released import NOTE, UNKNOWN, Notebook, look
 from ..stages.execution import explained
+from ..stages.notify import Notifier
 from ..stages.selection import mapping_for, select_run
 from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, plural, worst
 from ..walk import control
@@ -53,6 +54,7 @@ class BaseBook:
         self._journals: list[Snapshot] = []  # as the steps left them
         self._confirmed = False
         self._notebook = UNKNOWN
+        self._notifier: Notifier | None = None
         self._banner = Banner(BANNER)
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
         on_error(self._stopped)
@@ -61,7 +63,9 @@ class BaseBook:
         declared = COMMON | OWN[self.stage]
         check_names(declared)
         values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
-        content = {name: values[name] for name in ("mapping", "source", "target", "limits", "lease") if values[name]}
+        content = {
+            name: values[name] for name in ("mapping", "source", "target", "limits", "lease", "notify") if values[name]
+        }
         self.parameters = build_parameters(content)
         self._values, self.execute = values, bool(values.get("execute"))
         if not self._choose(values):
@@ -78,6 +82,10 @@ class BaseBook:
         sides = map(_side_name, (self.parameters.source, self.parameters.target))
         self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
+        if not is_headless():  # else the command tells
+            sides = self.parameters.source, self.parameters.target
+            self._notifier = Notifier(values["notify"], self.run, self.stage, *sides)
+            self._notifier.begin()
 
     def _choose(self, values: dict[str, Any]) -> bool:
         """Sets the run. False where there is none, and nothing to do."""
@@ -149,10 +157,12 @@ class BaseBook:
         self.show(lambda: views.reproduce(self.stage, self.run, self._file, self._values))  # a plan has no file
         self.run.logger().info("%s ends: %s", self.stage, verdict)
         more = {"outcome": {"stage_verdict": verdict}, "notebook": self._notebook}
-        audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, **more)
+        head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, **more)
         if not is_headless():  # else the command writes it, with the way to the report that it makes
             more["outcome"] = write_summary(self.run, self._journals).as_outcome(verdict)
-            audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], **more)
+            head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], **more)
+        if self._notifier:
+            self._notifier.over(verdict, code, self._headline, head=head)
 
     # inside
 
@@ -208,9 +218,13 @@ class BaseBook:
         """Shows in the banner why a cell stopped the notebook."""
         error, resume = explained(error, self.run, self.stage)
         if isinstance(error, RunbookError):
-            self._show_banner(ended_by(error), str(error), error.exit_code, resume)
+            verdict, code, headline = ended_by(error), error.exit_code, str(error)
         else:
-            self._show_banner(STOPPED, f"A bug in the program: {type(error).__name__}. See the cell below.", EXIT_BUG)
+            verdict, code = STOPPED, EXIT_BUG
+            headline = f"A bug in the program: {type(error).__name__}. See the cell below."
+        self._show_banner(verdict, headline, code, resume)
+        if self._notifier:
+            self._notifier.over(verdict, code, headline)
         if self.run:
             self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
             if not is_headless():

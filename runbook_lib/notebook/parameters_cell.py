@@ -14,6 +14,7 @@ COMMON = {
     "target": dict,
     "limits": dict,
     "lease": dict,
+    "notify": str,
     "run_id": str,
     "outputs": str,
 }

@@ -23,7 +23,7 @@ def test_test_migration_and_rollback_hold_the_lease_one_after_the_other(shop, ca
         AttributeDefinitions=[{"AttributeName": "of", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    with_lease = ("-p", f"lease.table={leases}", "-p", "lease.seconds=20")
+    with_lease = ("-p", f"lease.table={leases}", "-p", "lease.seconds=20", "--run-id", "the-only-run")
     assert run(shop, capsys, "test", str(shop.params), "Orders", *with_lease)[0] == 0
     code, migrated, _ = run(shop, capsys, "migrate", str(shop.params), *with_lease)
     assert (code, migrated["totals"]["inserted"]) == (1, 26)

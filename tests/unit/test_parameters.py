@@ -94,7 +94,7 @@ def test_a_file(load):
         (
             GOOD,
             {"execute": True},
-            re.compile(r"execute: unknown key; known are lease, limits, mapping, source, target\."),
+            re.compile(r"execute: unknown key; known are lease, limits, mapping, notify, source, target\."),
         ),
         (
             GOOD,
