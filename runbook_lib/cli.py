@@ -7,15 +7,17 @@
 import argparse
 import contextlib
 import json
+import re
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from .errors import Refused, RunbookError, lines_of
 from .process import outlive_readers, visible
-from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, REFUSED, STOPPED
+from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, PLANNED, REFUSED, STOPPED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -181,6 +183,8 @@ def _tell(execution: Any, lines: Any) -> None:
     else:
         for line in (headline, *(f"  would {step}" for step in result.get("plan", []))):
             print(visible(line), file=lines)
+        if result.get("verdict") == PLANNED and "plan" in result:
+            print("  to do it, add --execute", file=lines)
     if execution.released is False:
         print(f"{execution.notebook.stem}: {DIFFERS}.", file=sys.stderr)
     if result.get("file"):
@@ -234,6 +238,9 @@ class _Parser(argparse.ArgumentParser):
     """A mistake in the command line is a refusal like any other: one sentence, exit code 2, and JSON if requested."""
 
     def error(self, message: str):
+        if match := re.search(r"argument COMMAND: invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            near = get_close_matches(match[1], re.findall(r"'([^']+)'", match[2]), 1)
+            message = f"no command {match[1]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         raise Refused(f"{message}; see `{self.prog} --help`.")
 
 

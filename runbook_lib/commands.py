@@ -25,10 +25,10 @@ from .stages.rollback import confirmation as asked
 from .stages.rollback import restore
 from .stages.rollback.drop_tables import resolve_tables
 from .stages.rollback.undo import preview
-from .stages.selection import DRAFT, find_run, is_complete, mapping_for, select_run
+from .stages.selection import DRAFT, checkpoint_file, find_run, is_complete, mapping_for, select_run
 from .verdict import ROLLED_BACK, STOPPED, ended_by
 from .walk.guard import ask_for_codes, confirm, terminal
-from .yaml_files import parse_value, shown
+from .yaml_files import parse_value, shown, suggest
 
 EMPTY: Mapping[str, Any] = {}
 
@@ -82,7 +82,7 @@ def full_migration(options: argparse.Namespace) -> list[Execution]:
 
 def run_rollback(options: argparse.Namespace) -> Execution:
     """05, executed for a checkpoint."""
-    path = Path(options.checkpoint).absolute()
+    path = checkpoint_file(options.checkpoint, outputs_folder(options.outputs))
     checkpoint = read_checkpoint(path)
     own = {
         "checkpoint": str(path),
@@ -223,7 +223,13 @@ def override(settings: list[str]) -> dict[str, Any]:
     found = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or key.partition(".")[0] not in ("mapping", "source", "target", "limits", "lease", "notify"):
-            raise Refused(f"-p {shown(setting)}: set a key of PARAMS, such as limits.workers=16.")
+        if not equals:
+            raise Refused(f"-p {shown(setting)}: write KEY=VALUE, such as limits.workers=16.")
+        if (group := key.partition(".")[0]) in ("execute", "confirm", "tables", "run_id", "outputs"):
+            raise Refused(
+                f"-p {shown(setting)}: {group} is no key of PARAMS but an option: --{group.replace('_', '-')}."
+            )
+        if group not in Parameters.model_fields:
+            raise Refused(f"-p {shown(setting)}: no key of PARAMS{suggest(group, list(Parameters.model_fields))}")
         found[key] = parse_value(value)
     return found

@@ -92,7 +92,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except FileNotFoundError:
         raise Refused(f"{path}: no such checkpoint; look in the run's folder, outputs/<run_id>/.") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        raise Refused(f"{path} is damaged or not a checkpoint; restore it from a copy.") from None
+        named = (
+            "restore it from a copy"
+            if path.name.startswith("migration-checkpoint-")
+            else "give migration-checkpoint-*.json"
+        )
+        raise Refused(f"{path} is damaged or not a checkpoint; {named}.") from None
     check_schema(path, content["schema"], SCHEMA)
     folder = path.resolve().parent
     run = Run(content["run_id"], folder)

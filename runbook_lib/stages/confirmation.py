@@ -43,7 +43,7 @@ def migrating(
     if again == "delta":
         return f"insert added items and replace the copies of changed ones in {where}"
     if run and complete:
-        return f"write nothing into {place(target)}, because run {run.id} is complete"
+        return f"report run {run.id}, which is complete, and write nothing into {place(target)}"
     rest = "the rest of " if run and Stage(run, "migrate").exists() else ""
     return f"insert {rest}{_items(run, entries, counts)} into {where}"
 

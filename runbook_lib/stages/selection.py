@@ -91,6 +91,21 @@ def _latest(stage: str, outputs: str, fingerprint: str) -> Run | None:
     return next(iter(migrated or known), None)
 
 
+def checkpoint_file(text: str, outputs: str) -> Path:
+    """The path that is meant by the name of a checkpoint. Refused, naming its files, where that is a run or its folder. Read-only."""
+    path = Path(text).absolute()
+    run = next((run for run in runs(outputs) if run.id == text and not path.is_file()), None)
+    folder = run.folder if run else path
+    if not folder.is_dir():
+        return path
+    found = {name: Stage(Run(folder.name, folder), name).checkpoint() for name in ("migrate", "test")}
+    words = {"migrate": "the migration", "test": "the tests"}
+    files = " or ".join(f"--checkpoint {file} ({words[name]})" for name, file in found.items() if file)
+    if not files:
+        raise Refused(f"{text} holds no checkpoint: nothing was inserted there, so there is nothing to roll back.")
+    raise Refused(f"{text} is a folder of a run, not a checkpoint; give {files}.")
+
+
 def latest_checkpoint(outputs: str, fingerprint: str) -> tuple[Path, Snapshot]:
     """The checkpoint of the latest run whose inserts still stand, 03's before 02's; else of the latest that has one.
 

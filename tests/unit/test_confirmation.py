@@ -47,7 +47,7 @@ def test_a_migration_names_what_its_analysis_would_insert(run):
         stage.record("execution", entries=["Customers"])
     assert confirmation.migrating(run, ENTRIES, LIVE) == f"insert the rest of 7,992 items into 2 tables of {PLACE}"
     done = confirmation.migrating(run, ENTRIES, LIVE, complete=True)
-    assert done == f"write nothing into {PLACE}, because run the-first-run is complete"
+    assert done == f"report run the-first-run, which is complete, and write nothing into {PLACE}"
 
 
 def test_counts_of_dynamodb_are_no_more_than_about():

@@ -19,7 +19,7 @@ from ...walk import control
 from ...walk.guard import check_endpoint
 from ...walk.insert import OnPage
 from ...walk.progress import Meter
-from ..selection import latest_checkpoint
+from ..selection import checkpoint_file, latest_checkpoint
 from . import restore
 from .drop_tables import TableDeletion, delete_tables, resolve_tables
 from .restore import Restored, Wanted
@@ -38,7 +38,7 @@ class Undoing:
         if not path:
             about = run_json(parameters, load_mapping(parameters), "")
             path, known = latest_checkpoint(outputs or "outputs", about["fingerprint"])
-        self.checkpoint: Checkpoint = read_checkpoint(path)
+        self.checkpoint: Checkpoint = read_checkpoint(checkpoint_file(str(path), outputs or "outputs"))
         run = self.checkpoint.run
         heads = audit.journal_heads(run)
         self._stage = self.checkpoint.stage_journal()

@@ -10,11 +10,12 @@ from ...mapping.text.paths import Steps
 from ...values import ABSENT
 
 MAX_GROUPS = 1_000
+UNFINISHED = "Resume 03, which is not complete: runbook migrate PARAMS --run-id ID --execute --confirm ENVIRONMENT."
 OTHERS = "…"  # stands for the attributes of a table beyond those
 ACTIONS = {  # by kind; a different attribute has its own
-    "missing": "Resume 03; or insert them: runbook validate PARAMS --repair --execute --confirm ENVIRONMENT.",
     "expired": "Nothing to do: the target has let them expire.",
     "accepted": "Nothing to do: the mapping accepts it.",
+    "missing": "Insert them: runbook validate PARAMS --repair --execute --confirm ENVIRONMENT.",
     "extra": "Nothing touched them: find out whose they are.",
 }
 
@@ -47,13 +48,19 @@ class DifferenceGroup:
         return dict(vars(self))
 
 
-def explained(groups: Mapping[Group, int], entries: Mapping[str, Entry]) -> list[DifferenceGroup]:
-    """The groups, the largest first. Pure."""
+def explained(
+    groups: Mapping[Group, int], entries: Mapping[str, Entry], *, complete: bool = True
+) -> list[DifferenceGroup]:
+    """The groups, the largest first. `complete`: whether the migration was. Pure."""
     found = []
     for group, items in groups.items():
         is_one = group.attribute not in ("", OTHERS) and group.table in entries
         rule = rule_of(entries[group.table], group.attribute) if is_one else ""
-        found.append(DifferenceGroup(*group, rule, items, _action(group, rule)))
+        found.append(
+            DifferenceGroup(
+                *group, rule, items, UNFINISHED if group.kind == "missing" and not complete else _action(group, rule)
+            )
+        )
     return sorted(found, key=lambda one: (-one.items, one.table, one.kind, one.attribute, one.expected, one.found))
 
 
@@ -91,7 +98,9 @@ def _of_copy(entry: Entry, place: Steps) -> str:
     return f"reference {', '.join(paths)}" if paths else "copied"
 
 
-def _action(group: Group, rule: str) -> str:
+def _action(group: Group, rule: str, complete: bool) -> str:
+    if group.kind == "missing" and not complete:
+        return UNFINISHED
     if group.kind in ACTIONS:
         return ACTIONS[group.kind]
     if group.expected == ABSENT:

@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from ...journal.listings import write_listing
 from ...journal.log import CONFLICT
-from ...journal.snapshot import Snapshot
+from ...journal.snapshot import Snapshot, state_of
 from ...journal.stage import Stage
 from ...mapping.routes import Row
 from ...mapping.walkers import LINK_BYTES
@@ -32,7 +32,7 @@ from ..analyze.structure import structure_checks
 from ..execution import done, resumable
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
-from .groups import DifferenceGroup, Group, explained
+from .groups import UNFINISHED, DifferenceGroup, Group, explained
 from .origins import FIGURES, Origins
 from .origins import alerts as alerts_of_drift
 from .queries import Pattern, PatternProof, compile_patterns, prove
@@ -163,7 +163,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         earlier_pages=journal.pages,
         again_pages=journal.again,
         oldest=totals.oldest,
-        groups=explained(totals.groups, plan.mapping.entries),
+        groups=explained(totals.groups, plan.mapping.entries, complete=_is_complete(migrated)),
         drift=drift,
         migrated=migrated,
         residual=side.residual,
@@ -238,9 +238,10 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
     alerts = [
         Alert(FAIL, "", sentence, "Correct the table, or the mapping's `create`.") for sentence in validation.structure
     ]
+    complete = validation.migrated is None or _is_complete(validation.migrated)
     for name, table in validation.tables.items():
         if table.missing:
-            action = "Resume 03 if it is not complete; else `runbook validate PARAMS --repair` lists them by cause."
+            action = "`runbook validate PARAMS --repair` lists them by cause." if complete else UNFINISHED
             alerts.append(Alert(FAIL, name, f"{plural(table.missing, 'item')} missing in the target", action))
         if table.missing and plan.routes[name].entry.target in blind:
             message = "missing items may have expired: DescribeTimeToLive is not available here"
@@ -271,6 +272,12 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
                 Alert(FAIL, proof.entry, f"query {proof.name}: {proof.problem}", "Check indexes and templates.")
             )
     return alerts
+
+
+def _is_complete(migrated: Snapshot) -> bool:
+    """Whether there is nothing to resume: 03 has ended, or never began in this run."""
+    state = state_of(migrated.events())
+    return state.finished or state.rolled_back or not migrated.began
 
 
 def _listed(plan: Plan, entry: str) -> str:
