@@ -240,7 +240,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         if match := re.search(r"argument COMMAND: invalid choice: '([^']*)' \(choose from (.*)\)", message):
             near = get_close_matches(match[1], re.findall(r"'([^']+)'", match[2]), 1)
-            message = f"no command {match[1]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            message = f"no command {match[1]!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
         raise Refused(f"{message}; see `{self.prog} --help`.")
 
 

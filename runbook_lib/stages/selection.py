@@ -92,9 +92,9 @@ def _latest(stage: str, outputs: str, fingerprint: str) -> Run | None:
 
 
 def checkpoint_file(text: str, outputs: str) -> Path:
-    """The path that is meant by the name of a checkpoint. Refused, naming its files, where that is a run or its folder. Read-only."""
+    """The path of a checkpoint that somebody names. Refused, naming its files, where that is a run or its folder. Read-only."""
     path = Path(text).absolute()
-    run = next((run for run in runs(outputs) if run.id == text and not path.is_file()), None)
+    run = None if path.exists() else next((run for run in runs(outputs) if run.id == text), None)
     folder = run.folder if run else path
     if not folder.is_dir():
         return path

@@ -273,7 +273,7 @@ def test_a_checkpoint_that_is_not_what_it_was_is_refused(shop, moto_world, tmp_p
     bad.unlink()
     os.mkfifo(bad)  # nobody ever writes to it
     for path in (bad, Path("/dev/zero"), good.parent):
-        refuse(path, "damaged or not a checkpoint")
+        refuse(path, "not a checkpoint")
     bad.unlink()
     for place in (tmp_path / good.name, other / good.name):
         shutil.copy(good, place)
@@ -393,6 +393,10 @@ def unread(monkeypatch):
         (["status", "--json"], 0),
         (["status", "the-first-run"], 0),
         (["status", "no-such-run", "--json"], 2),
+        (["verify", "the-first-run"], 2),
+        (["repair", "the-first-run"], 0),
+        (["stop", "the-first-run"], 2),
+        (["rollback", "--checkpoint", "the-first-run"], 2),
         (["no-such-command"], 2),
     ],
 )

@@ -56,11 +56,7 @@ def explained(
     for group, items in groups.items():
         is_one = group.attribute not in ("", OTHERS) and group.table in entries
         rule = rule_of(entries[group.table], group.attribute) if is_one else ""
-        found.append(
-            DifferenceGroup(
-                *group, rule, items, UNFINISHED if group.kind == "missing" and not complete else _action(group, rule)
-            )
-        )
+        found.append(DifferenceGroup(*group, rule, items, _action(group, rule, complete)))
     return sorted(found, key=lambda one: (-one.items, one.table, one.kind, one.attribute, one.expected, one.found))
 
 
