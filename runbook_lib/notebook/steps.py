@@ -18,7 +18,7 @@ from ..parameters import LeaseSettings
 from ..report import json_analysis
 from ..report import json_report as report
 from ..run.folder import Run
-from ..run.locks import hold_targets
+from ..run.locks.locks import hold_targets
 from ..stages import execution, expiry
 from ..stages.analyze.analyze import analyze
 from ..stages.migrate.migrate import Migration, migrate

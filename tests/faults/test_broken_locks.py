@@ -8,7 +8,7 @@ from faults.harness import INSERTED, PORTS, SOURCE, TARGET
 from runbook_lib.dynamo import requests
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Interrupted, NotSent
-from runbook_lib.run import locks
+from runbook_lib.run.locks import locks
 from runbook_lib.stages.validate.repair import ALL
 from runbook_lib.walk.workers import engines
 from runbook_lib.walk.workers import worker as units

@@ -24,9 +24,9 @@ from runbook_lib.dynamo.requests import guarded
 from runbook_lib.dynamo.transport import Transport
 from runbook_lib.errors import Again, Interrupted, NotSent, Refused
 from runbook_lib.parameters import LeaseSettings
-from runbook_lib.run import lease as leases
-from runbook_lib.run import lease_file as lease_cell
-from runbook_lib.run import locks
+from runbook_lib.run.locks import lease as leases
+from runbook_lib.run.locks import lease_file as lease_cell
+from runbook_lib.run.locks import locks
 from runbook_lib.walk.workers import engines
 from runbook_lib.walk.workers import worker as units
 

@@ -48,7 +48,7 @@ from support_memory import URL, Memory, in_place
 from runbook_lib import process
 from runbook_lib.journal import checkpoint, stage
 from runbook_lib.run import folder as runs
-from runbook_lib.run import locks
+from runbook_lib.run.locks import locks
 from runbook_lib.stages.migrate import replace
 from runbook_lib.stages.rollback import undo as rollback
 from runbook_lib.walk import control, walk

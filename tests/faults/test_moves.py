@@ -22,7 +22,7 @@ from support_memory import URL, Memory, in_place, key_text
 from runbook_lib import failpoints
 from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
-from runbook_lib.run import locks
+from runbook_lib.run.locks import locks
 from runbook_lib.stages.migrate.delta import catch_up
 
 SOURCE, TARGET = "Beads-dev-mem", "Hooks-prod-mem"

@@ -31,7 +31,7 @@ from runbook_lib.journal import audit
 from runbook_lib.journal import log as journal
 from runbook_lib.journal.intents import intents
 from runbook_lib.run import folder as runs
-from runbook_lib.run import locks
+from runbook_lib.run.locks import locks
 from runbook_lib.walk import control
 
 PREFIX = "com.amazonaws.dynamodb.v20120810#"

@@ -316,7 +316,7 @@ def test_a_budget_bounds_the_duration(moto_world, tmp_path):
         content = flow_of("{Notes: {}}", moto_world, tmp_path, run_id, **limits).analyze()
         assert 100 <= content["estimated_duration_seconds"] < 200
         ((_, _, said),) = checks(content, "duration")
-        assert "100 to write, bounded by limits." in said
+        assert "100 seconds to write, bounded by limits." in said
 
 
 def test_what_bounds_the_duration_is_named(moto_world, tmp_path):

@@ -12,7 +12,7 @@ from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
-from runbook_lib.run import locks
+from runbook_lib.run.locks import locks
 from runbook_lib.stages.validate.repair import ALL, MISSING
 
 SOURCE, TARGET = "Ships-dev-mem", "Ships-prod-mem"

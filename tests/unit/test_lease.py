@@ -18,10 +18,10 @@ from runbook_lib import parameters
 from runbook_lib.dynamo import session, transport
 from runbook_lib.dynamo.requests import guarded
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, NotSent, ParametersError, Refused
-from runbook_lib.run import lease as leases
-from runbook_lib.run import lease_file as lease_cell
 from runbook_lib.run.folder import Run
-from runbook_lib.run.lease_table import LeaseTable, Record
+from runbook_lib.run.locks import lease as leases
+from runbook_lib.run.locks import lease_file as lease_cell
+from runbook_lib.run.locks.lease_table import LeaseTable, Record
 from runbook_lib.walk.guard import check_lease
 
 SETTINGS = parameters.LeaseSettings(table="Leases", seconds=60)

@@ -16,15 +16,15 @@ import pytest
 from runbook_lib import process
 from runbook_lib.dynamo.requests import Requests
 from runbook_lib.errors import Interrupted, Refused
-from runbook_lib.run import locks
 from runbook_lib.run.folder import Run
+from runbook_lib.run.locks import locks
 
 TARGET = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1:1")
 WIRE = Requests("http://127.0.0.1:1", "r", None)
 HOLDER = """
 import sys, time, pathlib
 from types import SimpleNamespace
-from runbook_lib.run import locks
+from runbook_lib.run.locks import locks
 from runbook_lib.run.folder import Run
 locks.FOLDER = pathlib.Path(sys.argv[1])
 target = SimpleNamespace(account="1", region="r", endpoint_url="http://127.0.0.1:1")

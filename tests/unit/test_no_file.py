@@ -9,9 +9,10 @@ from runbook_lib.journal.log import Log
 from runbook_lib.journal.stage import Stage
 from runbook_lib.report.runs.index import write_index
 from runbook_lib.report.runs.status import status_of_all
-from runbook_lib.run import files, lease_file
+from runbook_lib.run import files
 from runbook_lib.run.files import file_sha256, make_folder
 from runbook_lib.run.folder import Run, numbering, open_run
+from runbook_lib.run.locks import lease_file
 from runbook_lib.walk import control
 
 ABOUT = {"fingerprint": "f", "created": "2026-01-01T00:00:00Z", "mapping": "m.yaml"}

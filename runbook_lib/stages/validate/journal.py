@@ -28,7 +28,7 @@ from ...journal.table_file import Position
 from ...run.files import make_folder
 from ...run.fingerprints import sources_fingerprint
 from ...run.folder import Run, iso, now
-from ...run.lease_file import machine, running_time
+from ...run.locks.lease_file import machine, running_time
 from ...walk.plan import Plan
 from ...walk.walk import Page
 from .compare import Compared, Totals

@@ -15,9 +15,9 @@ from ...journal.stage import Stage
 from ...journal.table_file import Position
 from ...mapping.routes import Route
 from ...process import end_with_parent
-from ...run import locks
 from ...run.files import Unfinished
-from ...run.lease_file import machine
+from ...run.locks import locks
+from ...run.locks.lease_file import machine
 from ..insert import Inserter, OnPage
 from ..plan import Plan
 from ..walk import Segment, Winners, in_order, route_to_insert, segments_of, walk

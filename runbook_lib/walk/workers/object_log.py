@@ -15,7 +15,7 @@ import orjson
 
 from ...errors import Damaged, Interrupted
 from ...journal.log import LINK, kind_of, line_of, lines, link_of, number_of
-from ...run.lease_file import running_time
+from ...run.locks.lease_file import running_time
 from .object_store import Blob, Store, number_name
 
 GUARD = 5.0  # seconds for which a worker relies on what it has seen

@@ -36,8 +36,8 @@ from ...journal.table_file import TableFile, read_table_file
 from ...run.files import make_folder, open_file, open_to_read
 from ...run.fingerprints import Identity
 from ...run.folder import Run
-from ...run.lease import LONGEST_REQUEST
-from ...run.lease_file import running_time
+from ...run.locks.lease import LONGEST_REQUEST
+from ...run.locks.lease_file import running_time
 from ...run.spill import HashSet
 from ..plan import Plan
 from ..walk import Segment

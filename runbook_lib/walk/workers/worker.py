@@ -20,10 +20,10 @@ from ...journal.stage import Stage, created_tables
 from ...journal.table_file import Position
 from ...mapping.file.load import load_mapping
 from ...parameters import build_parameters
-from ...run import lease_file as lease_cell
-from ...run import locks
 from ...run.fingerprints import identity_of
 from ...run.folder import Run
+from ...run.locks import lease_file as lease_cell
+from ...run.locks import locks
 from ...run.spill import HashSet
 from .. import control
 from ..insert import Inserter

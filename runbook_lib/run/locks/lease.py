@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .. import process
-from ..dynamo import tables
-from ..dynamo.requests import guarded
-from ..dynamo.session import Connection
-from ..errors import DynamoError, Interrupted, Refused
-from ..parameters import LeaseSettings
-from .folder import Run, iso, now
+from ... import process
+from ...dynamo import tables
+from ...dynamo.requests import guarded
+from ...dynamo.session import Connection
+from ...errors import DynamoError, Interrupted, Refused
+from ...parameters import LeaseSettings
+from ..folder import Run, iso, now
 from .lease_file import Cell, machine, running_time
 from .lease_table import LeaseTable, Record
 

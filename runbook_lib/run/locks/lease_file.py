@@ -15,9 +15,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import Interrupted, Refused
-from .files import open_file, remove_file
-from .folder import Run
+from ...errors import Interrupted, Refused
+from ..files import open_file, remove_file
+from ..folder import Run
 
 FILE = ".lease"
 _FORM = struct.Struct("=16sd")  # machine, moment

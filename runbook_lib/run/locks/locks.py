@@ -19,15 +19,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from .. import process
-from ..dynamo.requests import guarded
-from ..dynamo.session import Connection
-from ..errors import Interrupted, Refused
-from ..parameters import LeaseSettings
-from . import files
+from ... import process
+from ...dynamo.requests import guarded
+from ...dynamo.session import Connection
+from ...errors import Interrupted, Refused
+from ...parameters import LeaseSettings
+from .. import files
+from ..files import read_holder, still_ours, write_holder
+from ..folder import Run, iso, now
 from . import lease as leases
-from .files import read_holder, still_ours, write_holder
-from .folder import Run, iso, now
 
 PLACES = ("/run/lock", "/dev/shm")  # not for a user alone, as TMPDIR is, nor for a service alone, as its /tmp may be
 _SETTLED = 3_000_000_000  # nanoseconds; a folder that changes again sooner may show the same time

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ..dynamo.items import Wire
-from ..errors import ConditionFailed, DynamoError, Refused
-from .folder import iso, now
+from ...dynamo.items import Wire
+from ...errors import ConditionFailed, DynamoError, Refused
+from ..folder import iso, now
 
 
 @dataclass(frozen=True)
