@@ -28,7 +28,8 @@ endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab test test-slow test-long test-all soak engines bench bench-growth lint format notebooks lock clean
+.PHONY: help install demo lab test test-slow test-long test-all soak engines bench bench-growth screenshots lint format notebooks lock \
+  clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,9 @@ bench: install ## measure the program beside boto3 and a floor: some minutes (do
 
 bench-growth: install ## measure 10,000 to 1,000,000 items: time and memory
 	@$(BIN)/python -m benchmarks growth
+
+screenshots: install ## take the pictures in docs/images again (needs Chromium)
+	@$(BIN)/python docs/screenshots.py
 
 lint: install ## check code, notebooks and their hygiene
 	@failed=0; \

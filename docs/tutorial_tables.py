@@ -1,7 +1,7 @@
 """The tables of docs/tutorial.md: a bicycle rental, invented, in an embedded DynamoDB.
 
-`python docs/tutorial_tables.py` starts the server, fills it, and prints what to type in another terminal. It serves until Ctrl-C; then the
-data are gone.
+`python docs/tutorial_tables.py` starts the server, fills it, and prints what to type in another terminal. It serves until
+Ctrl-C; then the data are gone.
 """
 
 import random

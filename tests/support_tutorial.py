@@ -1,10 +1,10 @@
 """docs/tutorial.md, followed word for word: its files, edits and commands in order. What it shows must be what is printed.
 
 Code blocks, by what stands behind the fence:
-console          `$ ` and a command, then lines that it prints, in this order. `^C` behind a command: interrupted after its first insert
+console          `$ ` and a command, then lines that it prints, in this order; `^C`: interrupted after its first insert
 yaml             the first line names a file: it is written; `…, as drafted`: the file has these lines, in this order
 diff             an edit of the mapping file
-text open items  those of the latest analysis, in the words of its page
+text to decide   the open items of the latest analysis that are no notes
 """
 
 import contextlib
@@ -24,7 +24,6 @@ from runbook_lib import cli, failpoints
 
 TABLES = runpy.run_path(str(ROOT / "docs/tutorial_tables.py"))
 BLOCK = re.compile(r"^```(.+)\n((?:.*\n)*?)```$", re.MULTILINE)
-LEVELS = {"FAIL": "stop", "REVIEW": "look", "NOTE": "note"}
 BY_HAND = ("make ", "source ", "python ")
 
 
@@ -55,12 +54,14 @@ class Reader:
         elif kind == "diff":
             self._edit(lines)
         else:
-            assert kind == "text open items"
-            assert [tuple(re.split(r" {2,}", line)) for line in lines] == self._open_items()
+            assert kind == "text to decide"
+            assert [tuple(re.split(r" {2,}", line)) for line in lines] == self._to_decide()
 
     def run(self) -> Path:
         """The newest run's folder."""
-        numbers = {path.parent: json.loads(path.read_text())["number"] for path in self.project.glob("outputs/*/run.json")}
+        numbers = {
+            path.parent: json.loads(path.read_text())["number"] for path in self.project.glob("outputs/*/run.json")
+        }
         return max(numbers, key=numbers.get)
 
     def _type(self, line: str, *shown: str) -> None:
@@ -117,10 +118,10 @@ class Reader:
         assert content.count(old) == 1, f"{old}\nis not in\n{content}"
         path.write_text(content.replace(old, new))
 
-    def _open_items(self) -> list[tuple[str, str, str]]:
+    def _to_decide(self) -> list[tuple[str, str, str]]:
         analysis = json.loads(next(self.run().glob("migration-analysis-*.json")).read_text())
-        found = [(LEVELS[one["level"]], one["table"], one["message"]) for one in analysis["alerts"]]
-        return sorted(found, key=lambda item: list(LEVELS.values()).index(item[0]))
+        found = [(one["level"], one["message"], one["table"]) for one in analysis["alerts"]]
+        return [item for item in found if item[0] != "NOTE"]
 
 
 def in_order(shown, text: str) -> None:
