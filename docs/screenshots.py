@@ -2,14 +2,17 @@
 
 Runs the demo, and the tutorial up to its first analysis, opens their pages in headless Chromium, and writes docs/images/*.png:
 1280 pixels wide, in 256 colours. OUTPUTS is the folder of an earlier demo, which is then not run. Needs Chromium (in PATH, or
-named by CHROMIUM). What differs from run to run is replaced before the picture is taken: run IDs, times, the folder's path.
+named by CHROMIUM). What differs from run to run is replaced before the picture is taken: run IDs, times, hashes, the
+folder's path, and who ran it.
 """
 
 import contextlib
+import getpass
 import io
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -40,11 +43,13 @@ SHOTS = (
     Shot("index", "index.html", 700),
 )
 OF_TUTORIAL = (Shot("tutorial-analyze", "*-rental/01_analyze.html", 700),)
-# In every text of the page: the folder's path goes, and each run ID and time becomes the same one.
-STEADY = r"""root => {
+# In every text of the page: the folder's path goes, who ran it is made up, and each run ID, time and hash becomes the same one.
+STEADY = r"""([root, who]) => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
-        walker.currentNode.data = walker.currentNode.data.replaceAll(root, "")
+        walker.currentNode.data = walker.currentNode.data.replaceAll(root, "").replaceAll(who, "analyst@example")
+            .replace(/\b\d\d? [A-Z][a-z]{2} 20\d\d\b(, \d\d:\d\d)?/g, (_, time) => `1 Mar 2026${time ? ", 09:00" : ""}`)
+            .replace(/\b[0-9a-f]{64}\b/g, "0123456789abcdef".repeat(4))
             .replace(/\b\d{8}-\d{6}-/g, "20260301-090000-").replace(/\b\d{8}T\d{6}Z/g, "20260301T090000Z")
             .replace(/\b\d{4}-\d\d-\d\d([T ])\d\d:\d\d(:\d\d)?/g,
                 (_, between, seconds) => `2026-03-01${between}09:00${seconds ? ":00" : ""}`);
@@ -106,7 +111,7 @@ def take(outputs: Path, shots: tuple[Shot, ...]) -> None:
                 continue
             page = browser.new_page(viewport={"width": 1280, "height": shot.height}, color_scheme="light")
             page.goto(pages[-1].as_uri())
-            page.evaluate(STEADY, f"{outputs}/")
+            page.evaluate(STEADY, [f"{outputs}/", f"{getpass.getuser()}@{socket.gethostname()}"])
             picture = page.screenshot(full_page=True, clip=_clip(page, shot))
             page.close()
             print(f"{shot.name}: {_save(picture, IMAGES / f'{shot.name}.png'):,} bytes")
