@@ -96,7 +96,11 @@ def test_every_command_has_a_section_that_names_its_options(command):
 def test_no_page_names_an_option_that_no_command_has():
     """An option that is taken out leaves the pages, too."""
     known = set().union(*map(options, PARSERS.values()))
-    for path in (COMMANDS, ROOT / "README.md", ROOT / "docs/rollback.md"):
+    for path in (
+        COMMANDS,
+        ROOT / "README.md",
+        *(ROOT / f"docs/{name}.md" for name in ("rollback", "cheatsheet", "tutorial")),
+    ):
         for line in re.findall(r"runbook (?:.*)|`--[^`]*`", path.read_text(encoding="utf-8")):
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= known, line
 
@@ -121,9 +125,10 @@ def command_lines(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=by_name)
 def test_command_lines_in_the_pages_are_right(path):
-    """The parser takes each, with all its options."""
+    """The parser takes each, with all its options, none of them abbreviated."""
     for line in command_lines(path):
         words = shlex.split(line.replace("RUN_ID", "20260301-090000-rental"), comments=True)
+        assert {word for word in words if word.startswith("--")} <= options(PARSERS[words[1]]), line
         try:
             cli._parser().parse_args(words[1:])
         except Refused as problem:
