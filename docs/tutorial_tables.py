@@ -5,12 +5,8 @@ Ctrl-C; then the data are gone.
 """
 
 import random
-import sys
 import uuid
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, also where it is not installed
 
 ENVIRONMENT, REGION, PORT = "pilot", "eu-west-1", 8123
 CUSTOMERS, BIKES, RENTALS = 120, 40, 480
