@@ -39,6 +39,7 @@ SHOTS = (
     Shot("references", f"*-{COPY}/01_analyze.html", 900, "Reference map"),
     Shot("migrate", f"*-{SPLIT}/03_migrate.html", 700, "What arrived"),
     Shot("validate", f"*-{COPY}/04_validate.html", 900),
+    Shot("summary", f"*-{COPY}/summary.html", 1500),
     Shot("index", "index.html", 700),
 )
 OF_TUTORIAL = (Shot("tutorial-analyze", "*-rental/01_analyze.html", 700),)
