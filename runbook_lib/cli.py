@@ -143,12 +143,6 @@ def _demo(options: argparse.Namespace) -> int:
     return code
 
 
-def _lab(options: argparse.Namespace) -> int:
-    from .demo.run import run_lab
-
-    return run_lab()
-
-
 def _finish(options: argparse.Namespace, *executions: Any) -> int:
     """Print what each stage did and where its files are; return the worst exit code."""
     lines = sys.stderr if options.json else sys.stdout
@@ -195,7 +189,7 @@ def _tell(execution: Any, lines: Any) -> None:
 
 
 def _as_json(execution: Any) -> dict[str, Any]:
-    result = {key: value for key, value in execution.result.items() if key not in ("file", "stage", "resume")}
+    result = {key: value for key, value in execution.result.items() if key not in INSIDE}
     if name := execution.result.get("file"):
         path = execution.notebook.parent / name
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -234,6 +228,16 @@ def _run_id(text: str) -> str:
     return check_run_id(text)
 
 
+INSIDE = (
+    "file",
+    "stage",
+    "resume",
+    "execution",
+    "executor",
+    "copy",
+)  # of the banner's data, what is between the parts of the program
+
+
 class _Parser(argparse.ArgumentParser):
     """A mistake in the command line is a refusal like any other: one sentence, exit code 2, and JSON if requested."""
 
@@ -255,9 +259,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
         return added
 
-    def stage(name: str, function, summary: str, *, writes: bool) -> argparse.ArgumentParser:
+    def stage(name: str, function, summary: str, *, writes: bool, params: str | None = None) -> argparse.ArgumentParser:
         added = command(name, function, summary)
-        _reading(added)
+        _reading(added, params)
         added.add_argument(
             "--run-id", type=_run_id, metavar="ID", help="the run to start or resume (8 to 64 of a-z, 0-9, -)"
         )
@@ -336,12 +340,14 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--side", choices=("source", "target"), help="only what this side's principal needs")
     added.add_argument("--pattern", default="", metavar="P", help="of draft: how names are built")
     command("demo", _demo, "run four migrations of made-up data in an embedded DynamoDB")
-    command("lab", _lab, "open JupyterLab on the same made-up data")
+    summary = "open JupyterLab on working copies of the notebooks; without PARAMS on made-up data"
+    stage("lab", _folder("lab"), summary, writes=False, params="?")
     return parser
 
 
-def _reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("params", metavar="PARAMS", help="parameters file, such as parameters/env_copy.yaml")
+def _reading(parser: argparse.ArgumentParser, number: str | None = None) -> None:
+    about = "parameters file, such as parameters/env_copy.yaml"
+    parser.add_argument("params", metavar="PARAMS", nargs=number, help=about)
     parser.add_argument(
         "-p", dest="set", action="append", default=[], metavar="KEY=VALUE", help="override a key of PARAMS, dotted"
     )

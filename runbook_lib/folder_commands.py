@@ -1,4 +1,4 @@
-"""The commands about a run's folder: they execute no notebook, and return their exit code."""
+"""The commands about a run's folder: they execute no notebook themselves, and return their exit code."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from .commands import override
 from .errors import Refused
 from .journal.audit import verify
 from .journal.repair import examine, repair
-from .parameters import outputs_folder
+from .parameters import load_parameters, outputs_folder
 from .process import visible
 from .report.runs.progress import line
 from .report.runs.status import figures, status, status_of_all, watch
@@ -82,6 +82,21 @@ def run_tune(options: argparse.Namespace) -> int:
     told = f"asked {holder}: " + ", ".join(f"{k}={'no limit' if v is None else v}" for k, v in asked.items())
     print(json.dumps({"run_id": run.id, "tuned": asked, "holder": holder}) if options.json else visible(told))
     return 0
+
+
+def run_lab(options: argparse.Namespace) -> int:
+    from .demo.run import check_project, run_lab
+
+    check_project()
+    outputs = outputs_folder(options.outputs)
+    if not options.params:
+        if options.set or options.run_id:
+            raise Refused("-p and --run-id need PARAMS: without it, the demo's data is new and so is the run.")
+        return run_lab(outputs)
+    from .notebook.lab.start import choose, open_lab
+
+    parameters = load_parameters(options.params, override(options.set))
+    return open_lab(choose(parameters, outputs, Path(options.params).stem, options.run_id), parameters)
 
 
 def run_verify(options: argparse.Namespace) -> int:

@@ -1,8 +1,5 @@
 """`runbook demo` and `runbook lab`: the notebooks on the embedded world."""
 
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +8,10 @@ from ..errors import Refused, RunbookError
 from ..journal.checkpoint import read_checkpoint
 from ..mapping.file.load import load_mapping
 from ..notebook.execute import Execution, execute
+from ..notebook.lab.start import open_lab
 from ..parameters import Parameters, load_parameters, project_root, resolve_path
 from ..report.runs.index import write_index
-from ..run.folder import Run, own_folder
+from ..run.folder import Run, new_run, run_json
 from ..stages.selection import select_run
 from ..verdict import PASS, REVIEW, STOPPED
 from .data import EXPECTED
@@ -35,7 +33,7 @@ VERDICTS = {"01_analyze": REVIEW, "02_test": PASS, "03_migrate": REVIEW, "04_val
 def run_demo(outputs: str) -> int:
     """The exit code: 0 when every stage ends as the sample data requires. Writes runs into `outputs`. Raises Refused outside
     the project."""
-    _check_project()
+    check_project()
     print("Starting the embedded DynamoDB and filling it with made-up data.", flush=True)
     wrong: list[str] = []
     with World():
@@ -66,37 +64,18 @@ def run_demo(outputs: str) -> int:
     return 0
 
 
-def run_lab() -> int:
-    """The exit code of JupyterLab, opened on copies of the notebooks that use the embedded world.
-
-    Raises Refused outside the project.
-    """
-    _check_project()
-    folder = lab_folder()
-    print(f"Starting the embedded DynamoDB and filling it with made-up data; then JupyterLab on {folder}.", flush=True)
+def run_lab(outputs: str) -> int:
+    """The exit code of JupyterLab on the embedded world, in a new run of the demo's environment copy in `outputs`."""
+    print("Starting the embedded DynamoDB and filling it with made-up data.", flush=True)
     with World():
-        command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project_root()}"]
-        command.append(f"--LabApp.default_url=/lab/tree/{folder.relative_to(project_root())}/01_analyze.ipynb")
-        if os.geteuid() == 0:
-            command.append("--allow-root")
-        try:
-            return subprocess.call(command)
-        except KeyboardInterrupt:
-            return 0
+        parameters = load_parameters(resolve_path("parameters/demo_env_copy.yaml"))
+        return open_lab(new_run(outputs, run_json(parameters, load_mapping(parameters), "lab")), parameters)
 
 
-def _check_project() -> None:
+def check_project() -> None:
     """Raises Refused outside the project, before anything is started or written."""
     if not (project_root() / "notebooks").is_dir():
         raise Refused("no folder notebooks/ here or above; run this from the project's folder.")
-
-
-def lab_folder() -> Path:
-    """A new folder in `outputs` with copies of the notebooks: the originals stay as they are."""
-    folder = own_folder(resolve_path("outputs"), "lab")
-    for path in sorted((project_root() / "notebooks").glob("*.ipynb")):
-        shutil.copy(path, folder)
-    return folder
 
 
 def _stage(stage: str, run: Run, parameters: Parameters, own: dict[str, Any]) -> Execution:

@@ -127,25 +127,27 @@ def append(
     own: Collection[str] = (),
     outcome: dict[str, Any] | None = None,
     notebook: Notebook | None = None,
+    by: str = "",
 ) -> str:
     """Adds a record of the folder as it is now; gives its hash. Writes to `audit.jsonl`.
 
     `may` is what this execution may do from here on; None: what it might before, because it was interrupted, and workers
-    may still write for it. `own` are the names of its notebook and pages, which it has just written; `notebook` is what
-    was executed. A journal file that stands as one of `journals` has it is not read again. `outcome`: what stage and run
-    have come to, in counts and words.
+    may still write for it. `own` are the names of its notebook and pages, just written; `notebook` is what was executed.
+    A journal file that stands as one of `journals` has it is not read again. `outcome`: what stage and run have come to, in
+    counts and words. `by`: the `executor`, where that is another process.
     """
+    key = _key(stage, by)
     with run.saving(), _held(run) as (file, chain):
         there = _look(run.folder, chain, _seen(run.folder, journals), trusted=True)
-        more, during = {"outcome": outcome} if outcome else {}, {_key(stage): begins_with(stage), **chain.open}
-        opened = chain.open_after(_key(stage)) if may == OVER else chain.open
+        more, during = {"outcome": outcome} if outcome else {}, {key: begins_with(stage), **chain.open}
+        opened = chain.open_after(key) if may == OVER else chain.open
         if may:
-            opened = {**opened, _key(stage): [*may]}
+            opened = {**opened, key: [*may]}
         if repaired:
             during["repair"] = [*repaired.files, *(f"journal/{name}/stage.jsonl" for name in repaired.events)]
             more |= {"repaired": repaired.files, "events": repaired.events}
         more |= {"notebook": notebook._asdict()} if notebook else {}
-        others = {who: can for who, can in opened.items() if who != _key(stage)}
+        others = {who: can for who, can in opened.items() if who != key}
 
         def unfinished(name: str) -> bool:
             return name not in own and (bool(may) or is_allowed(others, name, Kind.ADDED))
@@ -166,9 +168,8 @@ def renew(run: Run, stage: str, aside: Path | None, repaired: Repaired) -> str:
         last, chain = read_chain(run), Chain()
         more = {"repaired": repaired.files, "events": repaired.events, "open": last.open}
         more |= {"replaces": [aside.name if aside else "", last.head]}
-        state = _state(
-            run, chain, _look(run.folder, chain, {}), (), lambda name: is_allowed(last.open, name, Kind.ADDED)
-        )
+        there = _look(run.folder, chain, {})
+        state = _state(run, chain, there, (), lambda name: is_allowed(last.open, name, Kind.ADDED))
         line = _line(run, chain, stage, {**state, **more})
         write_atomically(run.folder / FILE, json.dumps(line).encode() + b"\n", 0o600)
         return line["hash"]
@@ -391,5 +392,5 @@ def _seen(folder: Path, journals: Iterable[Snapshot]) -> dict[str, Head]:
     return {str(path.relative_to(folder)): head for journal in journals for path, head in journal.heads().items()}
 
 
-def _key(stage: str) -> str:
-    return f"{stage} {executor()}"
+def _key(stage: str, by: str = "") -> str:
+    return f"{stage} {by or executor()}"

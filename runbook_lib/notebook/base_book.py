@@ -7,15 +7,18 @@ is refused, or fails. Without `execute` the steps that write show what they woul
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from ..errors import Refused, RunbookError
+from ..errors import Interrupted, Refused, RunbookError
 from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..parameters import build_parameters
-from ..process import is_headless, notebook_file
+from ..process import executor, is_headless, notebook_file
 from ..report import views
 from ..report.drawing import html
+from ..report.runs.status import Bar, bar_of
 from ..report.runs.summary import write_summary
 from ..run.chain import JOURNALS, SUMMARY
 from ..run.folder import Run
@@ -28,11 +31,18 @@ from ..walk import control
 from ..walk.guard import confirm
 from . import display
 from .display import Banner, on_error, show, show_frame
-from .parameters_cell import COMMON, OWN, check_names, typed
+from .execute import copy_name
+from .parameters_cell import DEMO, values_of
 from .progress import Progress
 from .steps import Done, Steps
 
 BANNER = "runbook-verdict"
+BY_HAND = "Run the cell that stopped again, or all cells, to resume."
+FILING = "Save this notebook (Ctrl-S; JupyterLab also saves every two minutes): that files its executed copy and report in {}."
+DEMOS = (
+    "These are the demo's parameters: {} to {}. For tables of your own use `runbook lab PARAMS`, which opens copies of the "
+    "notebooks with your parameters filled in."
+)
 
 
 class BaseBook:
@@ -53,16 +63,18 @@ class BaseBook:
         self._exit_code: int | None = None
         self._journals: list[Snapshot] = []  # as the steps left them
         self._confirmed = False
+        self._values: dict[str, Any] = {}
         self._notebook = UNKNOWN
         self._notifier: Notifier | None = None
+        self._execution = uuid4().hex  # its executed copy is filed once
+        self._ended = ""  # how it ended last: finished, or stopped
+        self._bar: Bar | None = None
         self._banner = Banner(BANNER)
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
         on_error(self._stopped)
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
-        declared = COMMON | OWN[self.stage]
-        check_names(declared)
-        values = {name: typed(name, namespace.get(name), wanted) for name, wanted in declared.items()}
+        values = values_of(self.stage, namespace)
         content = {
             name: values[name] for name in ("mapping", "source", "target", "limits", "lease", "notify") if values[name]
         }
@@ -73,13 +85,14 @@ class BaseBook:
         self._notebook = self._look()
         given = {name: values[name] for name in ("break_lock", "accept_drift", "accept_changed") if name in values}
         self._work = Steps(self.run, self.parameters.lease, watch=Progress, notes=self._notebook.notes(), **given)
-        if not is_headless():  # the command did it before it started this kernel
+        if not is_headless() and not self.run.holder():  # the command did it before it started this kernel
             control.clear(self.run)
         audit.begin(self.run, self.stage)
         if not is_headless() and self.execute and self.stage in JOURNALS:  # no verdict of before outlives this kernel
             write_summary(self.run, writing=self.stage)
         self.run.logger().info("%s begins", self.stage)
         sides = map(_side_name, (self.parameters.source, self.parameters.target))
+        self._bar = bar_of(self.run)
         self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
         if not is_headless():  # else the command tells
@@ -148,6 +161,10 @@ class BaseBook:
         self._notebook = self._look() if self.run else UNKNOWN
         verdict = self._verdict or worst(self._alerts)
         code = self._exit_code if self._exit_code is not None else int(verdict != PASS)
+        if self._ended == "stopped":  # and went on: that counts as another execution, with a copy of its own
+            self._execution = uuid4().hex
+        self._ended = "finished"
+        self._bar = bar_of(self.run) if self.run else None
         self._show_banner(verdict, self._headline, code)
         self.show(lambda: views.ending(verdict, self._headline, self._alerts, self._summary()))
         if self.run is None:
@@ -163,6 +180,8 @@ class BaseBook:
             head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], **more)
         if self._notifier:
             self._notifier.over(verdict, code, self._headline, head=head)
+        if display.interactive() and Path.cwd() == (self.run.folder / "lab").resolve():
+            display.hint(FILING.format(self.run.folder.name))
 
     # inside
 
@@ -211,14 +230,36 @@ class BaseBook:
             "plan": self._steps,
             "facts": self._facts,
             "released": self._notebook.released,
+            "execution": self._execution,
+            "executor": executor(),
+            "copy": copy_name(self.stage, self._values),
         }
-        self._banner.show(display.banner(result, open_items))
+        bundle = display.banner(result, open_items)
+        self._banner.show({**bundle, "text/html": self._top(verdict) + bundle["text/html"]})
+
+    def _top(self, verdict: str) -> html.Html:
+        """What stands above the banner: the stages of the run, and whether these are only the demo's parameters."""
+        bar = self._bar.html(self.stage, verdict, all_linked=display.interactive()) if self._bar else html.Html("")
+        if self.run is None or not display.interactive() or self._values["run_id"]:
+            return bar
+        environments = self.parameters.source.environment, self.parameters.target.environment
+        return bar + (html.note(html.with_code(DEMOS.format(*environments)), "look") if environments == DEMO else "")
 
     def _stopped(self, error: BaseException) -> None:
-        """Shows in the banner why a cell stopped the notebook."""
+        """Shows in the banner why a cell stopped the notebook. A cell of somebody's own that fails says nothing of it."""
+        if not _is_ours(error):
+            return
+        if self._ended:
+            self._execution = uuid4().hex
+        self._ended = "stopped"
         error, resume = explained(error, self.run, self.stage)
         if isinstance(error, RunbookError):
             verdict, code, headline = ended_by(error), error.exit_code, str(error)
+            if display.interactive() and resume:
+                headline, resume = f"{headline.removesuffix(resume)}{BY_HAND}", BY_HAND
+            if isinstance(error, Interrupted) and not is_headless():
+                control.clear(self.run)  # the request has stopped what it was for
+            self._bar = bar_of(self.run) if self.run else None
         else:
             verdict, code = STOPPED, EXIT_BUG
             headline = f"A bug in the program: {type(error).__name__}. See the cell below."
@@ -230,6 +271,16 @@ class BaseBook:
             if not is_headless():
                 with suppress(OSError):  # what stopped the notebook may be a full disk
                     write_summary(self.run)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error comes out of this package, not out of a cell alone."""
+    if isinstance(error, RunbookError):
+        return True
+    trace = error.__traceback__
+    while trace and not str(trace.tb_frame.f_globals.get("__name__", "")).startswith(f"{__name__.partition('.')[0]}."):
+        trace = trace.tb_next
+    return trace is not None
 
 
 def _side_name(side: Any) -> str:

@@ -47,6 +47,8 @@ def begin(stage: str, namespace: Mapping[str, Any]) -> "Book":
 class Book(BaseBook):
     """One execution of 01, 02, 03 or 04."""
 
+    _complete = False  # so that nobody was asked to confirm 03
+
     @refused_as(Refused)
     def plan(self) -> Plan:
         """The plan: parameters and mapping matched with the real tables. Read-only."""
@@ -123,6 +125,15 @@ class Book(BaseBook):
         counts = {name: found.items for name, found in plan.source_tables.items()}
         again = next((word for word in ("retry_failed", "delta") if values[word]), "")
         about = {"complete": self._is_complete(plan), "again": again}
+        self._complete = (
+            self.execute and about["complete"] and not again and not values["confirm"] and display.interactive()
+        )
+        if self._complete:
+            self._confirmed = True
+            self.show(
+                html.note, "This run is complete: 03 reports it and writes nothing, so there is nothing to confirm."
+            )
+            return
         self._confirm(confirmation.migrating(self.run, _entries(plan), target, counts, **about))
 
     def _is_complete(self, plan: Plan) -> bool:
@@ -144,6 +155,8 @@ class Book(BaseBook):
         if not self.execute:
             self._planned([f"insert {one.name} from {one.source} into {one.target}" for one in _entries(plan)])
             return None
+        if self._complete and not self._is_complete(plan):
+            raise Refused("the run has changed since the confirmation cell; run the cells again, in order.")
         done = self._work.migrate(plan, retry_failed if again else migrate)
         migration: Migration = done.result
         totals = done.content["totals"]

@@ -1,14 +1,20 @@
 """The notebook's front end: what a cell displays, the verdict at the top, and whether a person can answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..process import is_headless
 from ..report.drawing import html
 from ..report.frames import as_table, inner
+from ..run.folder import Run
 from ..run.released import DIFFERS
 from ..verdict import meaning
-from .export import RESULT
+from ..walk import control
+from .export import LIVE, RESULT
 
 FRAME_ROWS = 50  # of a DataFrame that are shown
 
@@ -52,6 +58,13 @@ def show_frame(query: Callable[..., Any], *results: Any, without: str = "", empt
         show(html.note, said)
 
 
+def hint(sentence: str) -> None:
+    """Displays a sentence for the person at the notebook, which its pages leave out."""
+    from IPython.display import HTML, display
+
+    display(HTML(html.note(sentence)), metadata={LIVE: True})
+
+
 class Chosen:
     """The stand-in for a dropdown in batch: only its value."""
 
@@ -92,6 +105,72 @@ def banner(result: Mapping[str, Any], below: html.Html | None = None) -> dict[st
         "text/plain": f"{stage}: {verdict}. {headline}",
         RESULT: dict(result),
     }
+
+
+@contextmanager
+def controls(run: Run) -> Iterator[None]:
+    """A block of work under two buttons, Pause and Stop…, where a person sits in front; else nothing is shown.
+
+    Pause asks the run to stop after its current page. Stop… asks once more, then interrupts the cell. Both leave the run
+    resumable. The buttons go when the block ends: a saved notebook has none.
+    """
+    if not interactive():
+        yield
+        return
+    from IPython.display import DisplayHandle
+
+    buttons, shown = _Buttons(run), DisplayHandle()
+    shown.display(buttons.box._repr_mimebundle_(), raw=True, metadata={LIVE: True})
+    try:
+        yield
+    finally:
+        buttons.end()
+        shown.update({"text/html": ""}, raw=True, metadata={LIVE: True})
+
+
+class _Buttons:
+    """The buttons beside the progress. Clicks come on another thread than the one that works."""
+
+    def __init__(self, run: Run):
+        import ipywidgets
+
+        self._run, self._ended = run, False
+        self._pause = ipywidgets.Button(description="Pause", tooltip="Finish the current page, then stop. Resumable.")
+        self._stop = ipywidgets.Button(description="Stop…", tooltip="Stop in the middle of a page. Resumable.")
+        self._now = ipywidgets.Button(description="Stop now", button_style="danger")
+        self._stay = ipywidgets.Button(description="Go on")
+        self._said = ipywidgets.Label("")
+        self.box = ipywidgets.HBox([self._pause, self._stop, self._said])
+        for button, clicked in (
+            (self._pause, self._on_pause),
+            (self._stop, partial(self._ask, True)),
+            (self._now, self._on_stop),
+            (self._stay, partial(self._ask, False)),
+        ):
+            button.on_click(clicked)
+
+    def end(self) -> None:
+        """The work is over: a click that comes now does nothing."""
+        self._ended = True
+        for widget in (self._pause, self._stop, self._now, self._stay, self._said, self.box):
+            widget.close()
+
+    def _on_pause(self, _: Any) -> None:
+        if self._ended:
+            return
+        control.request_stop(self._run)
+        self._pause.disabled, self._said.value = True, "Pausing after this page…"
+
+    def _ask(self, asked: bool, _: Any) -> None:
+        said = "Stop now? The current page is looked up on resuming." if asked else ""
+        self._said.value = said or ("Pausing after this page…" if self._pause.disabled else "")
+        self.box.children = [self._said, self._now, self._stay] if asked else [self._pause, self._stop, self._said]
+
+    def _on_stop(self, _: Any) -> None:
+        if self._ended:
+            return
+        self._said.value, self.box.children = "Stopping…", [self._said]
+        os.kill(os.getpid(), signal.SIGINT)  # as the kernel's own interrupt: the cell gets KeyboardInterrupt
 
 
 class Banner:

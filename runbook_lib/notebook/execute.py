@@ -17,7 +17,7 @@ from ..process import headless, papermill_with, stop_before_interrupting
 from ..report.runs.index import Ended, write_index
 from ..report.runs.summary import write_summary
 from ..run.chain import CREATED, JOURNALS, SUMMARY
-from ..run.files import write_atomically
+from ..run.files import read_json, write_atomically
 from ..run.folder import Run
 from ..run.progress_file import clear
 from ..run.released import UNKNOWN, Notebook, look
@@ -25,7 +25,8 @@ from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
 from .display import banner
-from .export import export, result_of, set_result
+from .export import RESULT, export, result_of, set_result
+from .parameters_cell import folded
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as IPython writes it
 
@@ -83,14 +84,14 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
     audit.begin(run, stage)
     if stage in JOURNALS and parameters.get("execute"):
         write_summary(run, writing=stage)  # whatever becomes of this process: no verdict of before outlives it
-    copy = _own_copy(run, stage, copy_name(stage, parameters))
+    copy = own_copy(run, copy_name(stage, parameters), notebook_path(stage).read_bytes())
     problem, traceback = None, None
     try:
         with stop_before_interrupting(stop), headless(copy):
             papermill.execute_notebook(
                 str(copy),  # not the released one, which may have changed since
                 str(copy),
-                parameters=parameters,
+                parameters=folded(stage, parameters),
                 kernel_name="python3",
                 progress_bar=False,
                 shutdown_kernel="immediate",
@@ -105,23 +106,34 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         problem = "interrupted by hand"
     except DeadKernelError:
         problem = "the notebook's kernel died"
-    result = _result(copy)
+    result = banner_of(copy)
     told = bool(result) and result["verdict"] != NOT_FINISHED  # a problem that the notebook handled itself
     if problem and traceback is None and not told:
         result = _say_interrupted(copy, run, stage, problem)
         told = True
-    html = export(copy)[0] if copy.exists() else None
-    over = result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG)
-    own, notebook = [path.name for path in (copy, html) if path], look(stage, copy)
-    word = _word(result, problem, traceback)
-    head = conclude(run, stage, over=over, own=own, verdict=word, notebook=notebook)
-    about = {"head": head, "released": notebook.released}
+    html, about = keep(run, stage, copy, result, _word(result, problem, traceback))
     if problem is None:
         return Execution(copy, html, result["exit_code"], result, **about)
     if told:
         bug = result["exit_code"] == EXIT_BUG
         return Execution(copy, html, result["exit_code"], result, traceback if bug else None, **about)
     return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, **about)
+
+
+def keep(
+    run: Run, stage: str, copy: Path, result: Mapping[str, Any], verdict: str
+) -> tuple[Path | None, dict[str, Any]]:
+    """Writes what belongs to an executed copy: its pages, summary and index, the audit record. Raises Refused.
+
+    `result` is its banner's data, `verdict` its word. Gives the report's page, the record's hash (`head`), and whether it is
+    the `released` notebook.
+    """
+    pages = export(copy) if copy.exists() else ()
+    over = result.get("exit_code", EXIT_INTERRUPTED) not in (EXIT_INTERRUPTED, EXIT_BUG)
+    own, notebook = [path.name for path in (copy, *pages)], look(stage, copy)
+    by = result.get("executor", "")
+    head = conclude(run, stage, over=over, own=own, verdict=verdict, notebook=notebook, by=by)
+    return next(iter(pages), None), {"head": head, "released": notebook.released}
 
 
 def conclude(
@@ -132,12 +144,13 @@ def conclude(
     own: Collection[str] = (),
     verdict: str | None = None,
     notebook: Notebook = UNKNOWN,
+    by: str = "",
 ) -> str:
     """Writes the run's summary, the index of all runs, and the audit record of what a notebook left; gives the record's hash.
 
-    `own` are the names of the files that it wrote, `verdict` is its own, `notebook` is what was executed. Where the
-    execution is not `over` but was interrupted, workers may still write for it, and so may whoever tells of a page that
-    cannot be written. The run's journals are read once for all three. Raises Refused.
+    `own` are the names of the files that it wrote, `verdict` is its own, `notebook` is what was executed, `by` whom
+    (`executor`). Where the execution is not `over` but was interrupted, workers may still write for it, and so may whoever
+    tells of a page that cannot be written. The run's journals are read once for all three. Raises Refused.
     """
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
@@ -152,10 +165,10 @@ def conclude(
         copy = next((name for name in own if name.endswith(".ipynb")), "")
         write_index(run.folder.parent, Ended(run.id, copy, verdict, written))
     except BaseException:
-        audit.append(run, stage, None, journals=journals, own=[SUMMARY], notebook=notebook)
+        audit.append(run, stage, None, journals=journals, own=[SUMMARY], notebook=notebook, by=by)
         raise
     outcome, may = written.as_outcome(verdict, copy), audit.OVER if over else None
-    more = {"own": [*own, SUMMARY], "outcome": outcome, "notebook": notebook}
+    more = {"own": [*own, SUMMARY], "outcome": outcome, "notebook": notebook, "by": by}
     return audit.append(run, stage, may, journals=journals, **more)
 
 
@@ -172,13 +185,13 @@ def copy_name(stage: str, parameters: Mapping[str, Any]) -> str:
     return CREATED if stage == "02_test" and not parameters.get("table") else stage
 
 
-def _own_copy(run: Run, stage: str, name: str) -> Path:
-    """A new copy of a stage's notebook in the run's folder, not yet executed. No two executions get the same one."""
+def own_copy(run: Run, name: str, content: bytes) -> Path:
+    """A new copy in the run's folder, called `name` or `name`-2, …, with this content. No two executions get the same one."""
     while True:
         copy = run.folder / f"{run.free_name(name)}.ipynb"
         try:
             with copy.open("xb") as file:
-                file.write(notebook_path(stage).read_bytes())
+                file.write(content)
         except FileExistsError:
             continue
         return copy
@@ -200,8 +213,12 @@ def _say_interrupted(copy: Path, run: Run, stage: str, problem: str) -> dict[str
     return result
 
 
-def _result(copy: Path) -> dict[str, Any]:
-    """The banner's data; empty where the notebook has no banner yet."""
-    import nbformat
-
-    return result_of(nbformat.read(copy, 4)) if copy.exists() else {}
+def banner_of(copy: Path) -> dict[str, Any]:
+    """The data of the banner in a notebook; empty where it has none yet. Read-only."""
+    if not copy.exists():
+        return {}
+    for cell in read_json(copy).get("cells", ()):
+        for output in cell.get("outputs", ()):
+            if RESULT in output.get("data", {}):
+                return output["data"][RESULT]
+    return {}

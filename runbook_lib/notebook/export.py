@@ -14,6 +14,8 @@ from ..run.files import write_atomically
 TEMPLATES = Path(__file__).with_name("html_template")
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
 ABOUT = "about"  # tag of the cell that says what a notebook changes, needs and leaves: in a report it comes last
+LIVE = "runbook_live"  # in the metadata of an output that is for the person at the notebook
+_STAGE_LINK = re.compile(r'<a href="(\d\d_[a-z]+)\.ipynb">(.*?)</a>')
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
 _LINK = re.compile(rf'href="(?:[^"<> ]*/)?{re.escape(SUMMARY)}"')  # a notebook by hand lies elsewhere than its copy
@@ -28,7 +30,8 @@ def export(notebook: Path) -> tuple[Path, Path]:
     import nbformat
 
     content = nbformat.read(notebook, 4)
-    _drop_widgets(content)
+    _drop_live(content)
+    _link_pages(content, notebook)
     title = _title(content, notebook.stem)
     report = _reached(content)
     paths = (notebook.with_suffix(".html"), notebook.with_name(f"{notebook.stem}-code.html"))
@@ -86,17 +89,35 @@ def _title(content, name: str) -> str:
     return " · ".join(str(part) for part in (name, result.get("verdict"), result.get("run_id")) if part)
 
 
-def _drop_widgets(content) -> None:
-    """Removes live controls, which do nothing in a saved copy; text beside them says what they decided."""
+def _drop_live(content) -> None:
+    """Removes what is for the person at the notebook: live controls, hints. Text beside controls says what they decided."""
     content.metadata.pop("widgets", None)
     for cell in content.cells:
         kept = []
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if data.pop(WIDGET, None) is None or set(data) - {"text/plain"}:
+            is_widget = data.pop(WIDGET, None) is not None and not set(data) - {"text/plain"}
+            if not is_widget and not output.get("metadata", {}).get(LIVE):
                 kept.append(output)
         if cell.cell_type == "code":
             cell.outputs = kept
+
+
+def _link_pages(content, notebook: Path) -> None:
+    """Links from the stage bar lead to the newest pages beside the notebook; where there is none, the name stays as text."""
+
+    def to_page(link: re.Match) -> str:
+        stage, label = link.groups()
+        pages = [*notebook.parent.glob(f"{stage}.html"), *notebook.parent.glob(f"{stage}-*.html")]
+        names = [path.name for path in pages if re.fullmatch(rf"{stage}(-\d+)?\.html", path.name)]
+        newest = max(names, key=lambda name: int(re.sub(r"\D", "", name[len(stage) :]) or 1), default="")
+        return f'<a href="{newest}">{label}</a>' if newest else label
+
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if RESULT in data and "text/html" in data:
+                data["text/html"] = _STAGE_LINK.sub(to_page, data["text/html"])
 
 
 def _reached(content):

@@ -13,12 +13,11 @@ COMMON = {
     "source": dict,
     "target": dict,
     "limits": dict,
-    "lease": dict,
-    "notify": str,
     "run_id": str,
     "outputs": str,
+    "advanced": dict,
 }
-WRITING = {"execute": bool, "confirm": str, "break_lock": str, "accept_changed": bool}
+WRITING = {"execute": bool, "confirm": str}
 OWN: dict[str, dict[str, type]] = {
     "00_draft": {"pattern": str, "items": int, "force": bool},
     "01_analyze": {},
@@ -34,6 +33,36 @@ OWN: dict[str, dict[str, type]] = {
         "confirm_delete": list,
     },
 }
+# Keys of `advanced`; papermill may also give each by its name. `break_lock` is the command line's: no cell mentions it.
+RARE = {"lease": dict, "notify": str}
+RARE_WRITING = {"accept_changed": bool, "break_lock": str}
+DEMO = ("demodev", "demoprod")  # the environments in the cells as they are released
+
+
+def values_of(stage: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter of a stage's notebook, the keys of `advanced` among them, from what its cells set. Pure.
+
+    Raises ParametersError for an undeclared name or type.
+    """
+    shown_names, rare = COMMON | OWN[stage], _rare(stage)
+    check_names(shown_names | rare)
+    values = {name: typed(name, namespace.get(name), wanted) for name, wanted in shown_names.items()}
+    advanced = values.pop("advanced")
+    for name in advanced:
+        if name not in rare:
+            raise ParametersError(f"advanced: {name} is not a key of it{suggest(name, list(rare))}")
+    return values | {name: typed(name, namespace.get(name, advanced.get(name)), rare[name]) for name in rare}
+
+
+def folded(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's values as they are injected into its notebook: the rare ones in `advanced`, where they say anything. Pure."""
+    rare = _rare(stage)
+    advanced = {name: value for name, value in values.items() if name in rare and value}
+    return {name: value for name, value in values.items() if name not in rare} | {"advanced": advanced}
+
+
+def _rare(stage: str) -> dict[str, type]:
+    return RARE | (RARE_WRITING if WRITING.keys() <= OWN[stage].keys() else {})
 
 
 def typed(name: str, value: Any, wanted: type) -> Any:

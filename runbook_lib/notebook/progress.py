@@ -18,6 +18,7 @@ from ..verdict import plural
 from ..walk import control
 from ..walk.insert import OnPage
 from ..walk.plan import Plan
+from .display import controls
 
 EVERY = 0.5  # seconds between two updates
 AGAIN = (
@@ -43,6 +44,8 @@ class Progress:
 
     def __enter__(self) -> OnPage:
         self._work.meter.start(anew=isinstance(self._work, Plan))  # the steps of a rollback are one series
+        self._controls = controls(self._run)
+        self._controls.__enter__()
         self._display()
         if isinstance(self._work, Plan):
             stop = partial(control.check_wait, self._run)
@@ -53,6 +56,7 @@ class Progress:
     def __exit__(self, *exception) -> None:
         self._over.set()
         self._thread.join()
+        self._controls.__exit__(*exception)
         if isinstance(self._work, Plan):
             self._work.limiter.follow_waits(self._run.logger().warning)
         last = self._work.meter.look(self._stage, FINISHED if exception[0] is None else STOPPED)

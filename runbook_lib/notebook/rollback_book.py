@@ -35,7 +35,8 @@ class RollbackBook(BaseBook):
 
     def _choose(self, values: dict[str, Any]) -> bool:
         try:
-            self._undoing = Undoing(values["checkpoint"], values["outputs"], self.parameters, values["accept_changed"])
+            given = (values["checkpoint"], values["outputs"], self.parameters, values["accept_changed"])
+            self._undoing = Undoing(*given, run_id=values["run_id"])
         except Refused:
             if values["checkpoint"] or self.execute:
                 raise

@@ -16,6 +16,7 @@ from ..run.folder import Run, new_run, open_run, run_json, runs
 
 DRAFT = "00_draft"  # it makes the mapping file
 FIRST = (DRAFT, "01_analyze")  # each begins a new run
+LAB = "lab"  # all of them, by hand: the latest run that has not been rolled back
 
 
 def mapping_for(stage: str, parameters: Parameters) -> Mapping:
@@ -106,13 +107,13 @@ def checkpoint_file(text: str, outputs: str) -> Path:
     raise Refused(f"{text} is a folder of a run, not a checkpoint; give {files}.")
 
 
-def latest_checkpoint(outputs: str, fingerprint: str) -> tuple[Path, Snapshot]:
+def latest_checkpoint(outputs: str, fingerprint: str, run_id: str = "") -> tuple[Path, Snapshot]:
     """The checkpoint of the latest run whose inserts still stand, 03's before 02's; else of the latest that has one.
 
-    With it the stage's journal as it was found. Refused where there is none.
+    With it the stage's journal as it was found. With `run_id` only that run counts. Refused where there is none.
     """
     found: list[tuple[Path, Snapshot]] = []
-    for run in runs(outputs, fingerprint):
+    for run in (one for one in runs(outputs, fingerprint) if run_id in ("", one.id)):
         for name in ("migrate", "test"):
             stage = Stage(run, name)
             if path := stage.checkpoint():
@@ -121,7 +122,8 @@ def latest_checkpoint(outputs: str, fingerprint: str) -> tuple[Path, Snapshot]:
                     return found[-1]
     if found:
         return found[0]
-    raise Refused("no run of these parameters has a checkpoint, so there is nothing to roll back.")
+    which = f"run {run_id} has no checkpoint" if run_id else "no run of these parameters has a checkpoint"
+    raise Refused(f"{which}, so there is nothing to roll back.")
 
 
 def is_complete(run: Run, tables: Collection[str]) -> bool:
@@ -142,7 +144,7 @@ def _is_over(run: Run, stage: str, identity: Identity, tables: Collection[str]) 
         analyzed = run.json_files("migration-analysis")
         return stage == "03_migrate" and Stage(run, "test").exists() and not analyzed
     state = state_of(migrated.events())
-    if state.rolled_back or state.rolling_back:
+    if state.rolled_back or (state.rolling_back and stage != LAB):
         return True
     if stage != "03_migrate" or not is_complete(run, tables):
         return False

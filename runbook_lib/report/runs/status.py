@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import Refused
 from ...journal import repair
@@ -14,11 +14,26 @@ from ...process import visible
 from ...run.folder import Run, about_of, runs
 from ...run.progress_file import StageProgress, at_work
 from ...stages.validate import journal as validation_journal
-from ...verdict import NOT_FINISHED
+from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REVIEW, ROLLED_BACK
+from ..drawing.html import Html, chip, muted
 from .outcome import NOTHING, outcome_of
 from .progress import line
 
 _FIGURES = (*COUNTED, "unrouted")
+STAGES = {
+    "00_draft": "Draft",
+    "01_analyze": "Analyze",
+    "02_test": "Test",
+    "03_migrate": "Migrate",
+    "04_validate": "Validate",
+    "05_rollback": "Roll back",
+}
+_RUNNING = "running"
+_TONES = {PASS: "good", REVIEW: "look", FAIL: "bad", INTERRUPTED: "look"}  # of the bar
+_BAR = (
+    "font-family:system-ui,sans-serif;font-size:13px;display:flex;flex-wrap:wrap;gap:4px 18px;align-items:center;"
+    "margin:4px 0 10px 0"
+)
 UNKNOWN = "run.json is missing, damaged or of another run; restore it from a copy"
 
 
@@ -160,3 +175,59 @@ def _stage_word(state: State) -> str:
     if state.catching_up:
         return "delta interrupted"
     return "complete" if state.finished else "interrupted"
+
+
+# the stages in one line, as the notebooks show them
+
+
+class Bar(NamedTuple):
+    """How the stages of a run stand: stage → word; stages that never ended are left out."""
+
+    words: dict[str, str]
+
+    def html(self, stage: str, verdict: str, *, all_linked: bool = True) -> Html:
+        """The bar in the notebook of a stage, whose word is its verdict so far. Links lead to the notebooks beside it.
+
+        `all_linked`: whether every stage has one; else only those that have ended are links.
+        """
+        words = self.words if verdict in (PLANNED, NOT_FINISHED) else {**self.words, stage: verdict}
+        linked = {name for name in STAGES if name != stage and (all_linked or name in words)}
+        steps = [_step(name, words.get(name, ""), linked=name in linked, here=name == stage) for name in STAGES]
+        return Html('<nav aria-label="Stages of this run" style="{}">{}</nav>').format(_BAR, Html("").join(steps))
+
+
+def bar_of(run: Run) -> Bar:
+    """How the stages of a run stand, from its reports and journals. Read-only; what cannot be read is left out."""
+    words: dict[str, str] = {}
+    with suppress(Refused):
+        words = {stage: str(result["verdict"]) for stage, result in outcome_of(run, ()).results.items()}
+    for name, stage in (("test", "02_test"), ("migrate", "03_migrate")):
+        with suppress(Refused):
+            words |= _bar_word(stage, state_of(Stage(run, name).events()))
+    with suppress(Refused):
+        if validation_journal.state(run) == "interrupted":
+            words["04_validate"] = INTERRUPTED
+        if (holder := run.holder()) and (now := next((stage for stage in STAGES if stage in holder), None)):
+            words[now] = _RUNNING
+    return Bar({stage: word for stage, word in words.items() if word})
+
+
+def _bar_word(stage: str, state: State) -> dict[str, str]:
+    if not state.executions:
+        return {}
+    if state.rolled_back:
+        return {} if stage == "02_test" else {stage: ROLLED_BACK}  # a test undoes itself
+    if state.rolling_back:
+        return {"05_rollback": INTERRUPTED}
+    return {} if state.finished and not state.catching_up else {stage: INTERRUPTED}
+
+
+def _step(stage: str, word: str, *, linked: bool, here: bool) -> Html:
+    name = Html("{} {}").format(stage[:2], STAGES[stage])
+    if here:
+        name = Html('<b aria-current="page">{}</b>').format(name)
+    elif linked:
+        name = Html('<a href="{}.ipynb">{}</a>').format(stage, name)
+    mark = "✓ " if word in (PASS, REVIEW, ROLLED_BACK) else ""
+    said = chip(mark + word.lower().replace("_", " ") if word not in _TONES else mark + word, _TONES.get(word, "quiet"))
+    return Html('<span style="white-space:nowrap">{} {}</span>').format(name, said if word else muted("–"))

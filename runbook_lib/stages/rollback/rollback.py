@@ -29,15 +29,15 @@ from .undo import Preview, Undone, connect, identities, limiter_of, preview, und
 class Undoing:
     """One rollback from one checkpoint."""
 
-    def __init__(self, path: str, outputs: str, parameters: Parameters, accept_changed: bool = False):
-        """Opens the checkpoint at `path`, or, where that is empty, the latest of the same migration.
+    def __init__(self, path: str, outputs: str, parameters: Parameters, accept_changed: bool = False, run_id: str = ""):
+        """Opens the checkpoint at `path`, or, where that is empty, the latest of the same migration, or of the run `run_id`.
 
         Raises Refused, also where the run's folder is not as it was left, unless `accept_changed`.
         """
         known = None
         if not path:
             about = run_json(parameters, load_mapping(parameters), "")
-            path, known = latest_checkpoint(outputs or "outputs", about["fingerprint"])
+            path, known = latest_checkpoint(outputs or "outputs", about["fingerprint"], run_id)
         self.checkpoint: Checkpoint = read_checkpoint(checkpoint_file(str(path), outputs or "outputs"))
         run = self.checkpoint.run
         heads = audit.journal_heads(run)
