@@ -275,9 +275,9 @@ class BaseBook:
 
 def _is_ours(error: BaseException) -> bool:
     """Whether an error comes out of this package, not out of a cell alone."""
-    if isinstance(error, RunbookError):
-        return True
     trace = error.__traceback__
+    if isinstance(error, RunbookError) or trace is None:
+        return True
     while trace and not str(trace.tb_frame.f_globals.get("__name__", "")).startswith(f"{__name__.partition('.')[0]}."):
         trace = trace.tb_next
     return trace is not None

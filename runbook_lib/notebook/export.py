@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..report.drawing import page
-from ..run.chain import SUMMARY
+from ..run.chain import COPIES, SUMMARY
 from ..run.files import write_atomically
 
 TEMPLATES = Path(__file__).with_name("html_template")
@@ -108,9 +108,7 @@ def _link_pages(content, notebook: Path) -> None:
 
     def to_page(link: re.Match) -> str:
         stage, label = link.groups()
-        pages = [*notebook.parent.glob(f"{stage}.html"), *notebook.parent.glob(f"{stage}-*.html")]
-        names = [path.name for path in pages if re.fullmatch(rf"{stage}(-\d+)?\.html", path.name)]
-        newest = max(names, key=lambda name: int(re.sub(r"\D", "", name[len(stage) :]) or 1), default="")
+        newest = next(filter(None, (_newest(notebook.parent, name) for name in COPIES.get(stage, (stage,)))), "")
         return f'<a href="{newest}">{label}</a>' if newest else label
 
     for cell in content.cells:
@@ -118,6 +116,12 @@ def _link_pages(content, notebook: Path) -> None:
             data = output.get("data", {})
             if RESULT in data and "text/html" in data:
                 data["text/html"] = _STAGE_LINK.sub(to_page, data["text/html"])
+
+
+def _newest(folder: Path, name: str) -> str:
+    """The newest page of the executed copies that are called `name`, `name`-2, …; "" where there is none."""
+    found = (re.fullmatch(rf"{name}(?:-(\d+))?\.html", path.name) for path in folder.glob(f"{name}*.html"))
+    return max((match for match in found if match), key=lambda match: int(match[1] or 1), default=("",))[0]
 
 
 def _reached(content):

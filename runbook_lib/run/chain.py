@@ -45,7 +45,7 @@ _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, 
     "05_rollback": ("migration-report-*.json", "kept.jsonl", "restore-conflicts.jsonl"),
 }  # fmt: skip
 CREATED = "02_create_tables"  # the executed copy of a 02 that only created tables
-_COPIES = {"02_test": ("02_test", CREATED)}
+COPIES = {"02_test": ("02_test", CREATED)}
 _NOBODYS = (".?*-????????", ".nfs*", ".DS_Store")  # unfinished files of the program; what file systems leave
 _IN_ITSELF = (
     ".lock",
@@ -185,7 +185,7 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
                 return True
     if _NOTEBOOK in can and name == SUMMARY:
         return anew
-    is_copy = name.startswith(_COPIES.get(stage, stage)) and name.endswith((".ipynb", ".html"))
+    is_copy = name.startswith(COPIES.get(stage, stage)) and name.endswith((".ipynb", ".html"))
     return _NOTEBOOK in can and kind == Kind.ADDED and is_copy
 
 
