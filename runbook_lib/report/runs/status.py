@@ -14,8 +14,9 @@ from ...process import visible
 from ...run.folder import Run, about_of, runs
 from ...run.progress_file import StageProgress, at_work
 from ...stages.validate import journal as validation_journal
-from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REVIEW, ROLLED_BACK
+from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REFUSED, REVIEW, ROLLED_BACK
 from ..drawing.html import Html, chip, muted
+from .executions import history
 from .outcome import NOTHING, outcome_of
 from .progress import line
 
@@ -190,36 +191,32 @@ class Bar(NamedTuple):
 
         `all_linked`: whether every stage has one; else only those that have ended are links.
         """
-        words = self.words if verdict in (PLANNED, NOT_FINISHED) else {**self.words, stage: verdict}
+        own = {PLANNED: self.words.get(stage, ""), NOT_FINISHED: ""}.get(verdict, verdict)
+        words = {**self.words, stage: own}
         linked = {name for name in STAGES if name != stage and (all_linked or name in words)}
         steps = [_step(name, words.get(name, ""), linked=name in linked, here=name == stage) for name in STAGES]
         return Html('<nav aria-label="Stages of this run" style="{}">{}</nav>').format(_BAR, Html("").join(steps))
 
 
 def bar_of(run: Run) -> Bar:
-    """How the stages of a run stand, from its reports and journals. Read-only; what cannot be read is left out."""
+    """How the stages of a run stand, by its audit chain and its reports. Read-only; what cannot be read is left out.
+
+    The latest execution of a stage counts that did more than show a plan, or to be refused.
+    """
     words: dict[str, str] = {}
     with suppress(Refused):
-        words = {stage: str(result["verdict"]) for stage, result in outcome_of(run, ()).results.items()}
-    for name, stage in (("test", "02_test"), ("migrate", "03_migrate")):
-        with suppress(Refused):
-            words |= _bar_word(stage, state_of(Stage(run, name).events()))
-    with suppress(Refused):
-        if validation_journal.state(run) == "interrupted":
-            words["04_validate"] = INTERRUPTED
+        for one in history(run).executions:
+            word = one.verdict or (INTERRUPTED if one.worked and not one.ended else "")
+            if word == REFUSED:
+                words.setdefault(one.stage, word)
+            elif word not in ("", PLANNED, NOT_FINISHED):
+                words[one.stage] = word
+        undone = outcome_of(run, ()).results.get("05_rollback", {}).get("rollback", {}).get("stage")
+        if undone == "migrate" and words.get("05_rollback") == ROLLED_BACK and "03_migrate" in words:
+            words["03_migrate"] = ROLLED_BACK
         if (holder := run.holder()) and (now := next((stage for stage in STAGES if stage in holder), None)):
             words[now] = _RUNNING
-    return Bar({stage: word for stage, word in words.items() if word})
-
-
-def _bar_word(stage: str, state: State) -> dict[str, str]:
-    if not state.executions:
-        return {}
-    if state.rolled_back:
-        return {} if stage == "02_test" else {stage: ROLLED_BACK}  # a test undoes itself
-    if state.rolling_back:
-        return {"05_rollback": INTERRUPTED}
-    return {} if state.finished and not state.catching_up else {stage: INTERRUPTED}
+    return Bar(words)
 
 
 def _step(stage: str, word: str, *, linked: bool, here: bool) -> Html:
