@@ -294,7 +294,7 @@ def test_figures_with_a_point_say_it_and_stay_small():
 def test_the_sentences_say_the_point():
     said = {name: sentence_of(draw()) for name, draw in with_points().items()}
     assert said == {
-        "throughput": "75 items/s on average over 8.0 s, 150 at best; held back for 2.0 s (25 % of the time) by "
+        "throughput": "75 items/s on average over 8 s, 150 at best; held back for 2 s (25 % of the time) by "
         "limits.write_units of target T.",
         "flow": "91 of 101 items (90 %) arrived or were there already.",
         "sizes": "90 % of 101 items take one write unit (at most 1 KB); the largest fits into 400 KB, and the limit is 400 KB.",

@@ -3,6 +3,7 @@
 import base64
 import re
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_badges_are_legible(verdict):
 def test_text_is_legible_on_the_page(dark):
     """Faint text, links and words in colour as well."""
     colours = variables(dark)
-    for name in ("ink", "soft", "accent", "pass", "review", "fail"):
+    for name in ("ink", "soft", "accent", "pass", "review", "fail", "back"):
         for ground in ("paper", "wash"):
             assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
 
@@ -90,9 +91,27 @@ def test_styles_become_classes_whose_colours_follow_the_theme():
 
 
 def test_a_wide_table_turns_the_paper():
-    """The page is printed on its side where a table has many columns; a caller may say so itself."""
+    """The page is printed on its side where a table has many columns."""
     tables = [
         html.table([f"c{n}" for n in range(columns)], [range(columns)], align="r" * columns) for columns in (3, 9)
     ]
     assert ["A4 landscape" in page.document("t", table) for table in tables] == [False, True]
-    assert "A4 landscape" in page.document("t", tables[0], wide=True)
+
+
+def test_a_page_with_nothing_to_work_on_has_no_script():
+    """Nothing to sort, filter or unfold: then the policy lets no script run at all."""
+    plain = page.document("t", html.note("a"))
+    assert "<script" not in plain
+    assert "script-src" not in plain
+    for works in (html.details("a", "b"), html.table(["a"], [[1]], align="r"), '<div data-filter="Filter"></div>'):
+        assert "script-src 'sha256-" in page.document("t", works)
+
+
+def test_there_is_one_set_of_colours():
+    """Every variable that a page uses has a value in both themes, and no other CSS of a page names a colour."""
+    for path in sorted(Path(page.__file__).parents[1].rglob("*.css")):
+        text = path.read_text(encoding="utf-8")
+        assert set(re.findall(r"var\(--(\w+)", text)) <= set(variables(False)), path.name
+        if path.name != "page.css":
+            assert not re.search(r"#[0-9a-fA-F]{3}|--\w+:|prefers-color-scheme", text), path.name
+    assert variables(True).keys() == variables(False).keys()

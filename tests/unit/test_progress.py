@@ -368,7 +368,7 @@ def test_every_table_has_its_line_however_fast_the_stage_was(run):
         Published(run, "03_migrate").end(StageProgress("03_migrate", (table,), seconds=3.0, ended="finished"))
     assert stream.getvalue().splitlines() == [
         "03_migrate: finished Orders, 12 items",
-        "03_migrate: 1 table, 12 items, 3.0 s",
+        "03_migrate: 1 table, 12 items, 3 s",
     ]
     assert at_work(run) == []
 

@@ -8,7 +8,7 @@ import pytest
 from support_runs import ABOUT, add, alert, analysis, checkpoint, migrated, report, widest
 
 from runbook_lib.journal import audit
-from runbook_lib.report.drawing.templates import clipped
+from runbook_lib.report.drawing.html import clipped
 from runbook_lib.report.runs.day_after import day_after
 from runbook_lib.report.runs.outcome import outcome_of
 from runbook_lib.report.runs.summary import write_summary

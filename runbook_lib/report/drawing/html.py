@@ -59,6 +59,14 @@ def visible(value: object) -> str:
     return "".join(c if c.isprintable() else "�" for c in str(value))
 
 
+def clipped(text: str, most: int) -> str:
+    """The text, cut at a word's end and said to be cut where it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    head = text[: most - 1]
+    return (head.rsplit(" ", 1)[0] if " " in head[most // 2 :] else head) + "…"
+
+
 def quiet(value: object) -> Html:
     """The value in a quiet colour."""
     return _tag("span", QUIET, value)
@@ -102,8 +110,8 @@ def size(value: int) -> Html:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 9.95:
+    """Seconds for people: `0.4 s`, `8 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 9.95 and seconds != int(seconds):
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

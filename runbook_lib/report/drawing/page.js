@@ -38,13 +38,12 @@ function sortable(table) {
   }
 }
 
-function filterable(table, box) {
-  const rows = [...table.tBodies[0].rows], line = document.createElement("div");
-  const field = document.createElement("input"), said = document.createElement("span");
+function filterable(rows, before, words, of) {
+  const line = document.createElement("div"), field = document.createElement("input"), said = document.createElement("span");
   line.className = "filter";
   field.type = "search";
-  field.placeholder = "Filter rows";
-  field.setAttribute("aria-label", "Filter rows: " + (table.getAttribute("aria-label") || "table"));
+  field.placeholder = words;
+  field.setAttribute("aria-label", of ? `${words}: ${of}` : words);
   said.setAttribute("role", "status");
   field.addEventListener("input", () => {
     const words = field.value.toLowerCase().split(/\s+/);
@@ -54,17 +53,19 @@ function filterable(table, box) {
       row.hidden = !words.every(word => text.includes(word));
       left += !row.hidden;
     }
-    said.textContent = field.value.trim() ? `${left} of ${rows.length} rows` : "";
+    said.textContent = field.value.trim() ? `${left} of ${rows.length} shown` : "";
   });
   line.append(field, said);
-  box.before(line);
+  before.before(line);
 }
 
+for (const place of document.querySelectorAll("[data-filter]"))
+  filterable([...document.querySelectorAll("tbody tr")], place, place.dataset.filter);
 const boxes = document.querySelectorAll(".rb-box");
 for (const box of boxes) {
   const table = box.querySelector("table"), count = table.tHead ? table.tBodies[0].rows.length : 0;
   if (count >= ROWS_TO_SORT) sortable(table);
-  if (count > ROWS_TO_FILTER) filterable(table, box);
+  if (count > ROWS_TO_FILTER) filterable([...table.tBodies[0].rows], box, "Filter rows", table.getAttribute("aria-label") || "table");
 }
 
 function fit() {

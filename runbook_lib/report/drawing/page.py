@@ -1,4 +1,4 @@
-"""A whole HTML page from blocks of `html`: one frame for reports, summary and index. Pure; reads two files beside it.
+"""A whole HTML page: one frame for reports, summary and index. Reads `page.css` and `page.js` beside it, and templates.
 
 The page needs no network. Its only script sorts and filters tables; the page's policy allows it by its hash, so that nothing
 in the data can run, and the page is complete without it. Inline styles become classes, which keeps a page small, and
@@ -11,8 +11,11 @@ from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from .html import Html
+from markupsafe import Markup
+
+from .html import Html, clipped, with_code
 
 DARK = {  # a light colour of `html` -> the same in a dark page; colours of badges are legible in both
     "#dff3e6": "#12351f",
@@ -28,6 +31,7 @@ DARK = {  # a light colour of `html` -> the same in a dark page; colours of badg
     "#d9dde2": "#39424c",
 }
 WIDE = 8  # columns of a table with which the page is printed on its side
+WORKED = ("<thead", "<details", "data-filter")  # what the script is for
 _CONTENTS = Html(
     '<nav class="contents" aria-label="Contents"><details open><summary>Contents</summary><ol>{}</ol></details></nav>\n'
 )
@@ -36,18 +40,16 @@ _CLASS = re.compile(r' class="([^"]*)"')
 _HEAD = re.compile(r"<thead.*?</thead>", re.DOTALL)
 
 
-def document(
-    title: object, body: str, *, contents: Iterable[tuple[str, str]] = (), style: str = "", wide: bool | None = None
-) -> str:
+def document(title: object, body: str, *, contents: Iterable[tuple[str, str]] = (), style: str = "") -> str:
     """The page. `body` is HTML, what stands in `<main>`, with one `<h1>`; `contents`: (id, heading) for the list beside it.
 
-    `style` is more CSS. `wide` prints on landscape paper; None: where a table has WIDE columns or more.
+    `style` is more CSS. A page with a table of WIDE columns or more is printed on landscape paper; one with nothing to sort,
+    filter or unfold has no script.
     """
     shown, classes = _classes(body)
-    if wide is None:
-        wide = any(head.count("<th ") >= WIDE for head in _HEAD.findall(shown))
+    wide = any(head.count("<th ") >= WIDE for head in _HEAD.findall(shown))
     links = Html("").join(Html('<li><a href="#{}">{}</a></li>').format(*one) for one in contents)
-    script = _file("page.js")
+    script = _file("page.js") if links or any(mark in shown for mark in WORKED) else ""
     css = _file("page.css") + ("@page { size: A4 landscape; }\n" if wide else "") + classes + style
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -56,18 +58,48 @@ def document(
         f"<title>{Html.escape(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
         f'<a class="skip" href="#page">Skip to the page</a>\n<div class="{"beside" if links else "alone"}">\n'
         f'{_CONTENTS.format(links) if links else ""}<main id="page">\n{shown}\n</main>\n</div>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n"
+        f"{f'<script>{script}</script>' if script else ''}\n</body>\n</html>\n"
     )
+
+
+def render(module: Path, title: object, **values: Any) -> bytes:
+    """The page, as UTF-8, of what stands beside a module: its template (NAME.html.j2) for `<main>`, and its CSS (NAME.css).
+
+    Every value is escaped, unless it is Html.
+    """
+    body = _templates(module.parent).get_template(f"{module.stem}.html.j2").render(values)
+    return document(title, body, style=_read(module.with_suffix(".css"))).encode()
 
 
 def _policy(script: str) -> str:
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    runs = f"; script-src 'sha256-{digest}'" if script else ""
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:{runs}; base-uri 'none'; form-action 'none'"
 
 
 @cache
+def _templates(folder: Path):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else Html.escape(value),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"code": with_code, "clip": clipped}
+    return found
+
+
 def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return _read(Path(__file__).with_name(name))
+
+
+@cache
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _classes(body: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...stages.analyze.structure import CALLED
 from ...verdict import plural
-from ..drawing.templates import clipped
+from ..drawing.html import clipped
 from .outcome import Outcome
 
 SHOWN, LONGEST = 2, 44  # names in one line, and the letters of each; where there are more, their number says enough

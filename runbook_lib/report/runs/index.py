@@ -16,8 +16,8 @@ from ...run.chain import SUMMARY
 from ...run.files import write_atomically
 from ...run.folder import Run, about_of, runs
 from ...verdict import NOT_FINISHED
-from ..drawing.html import duration
-from ..drawing.templates import clipped, render
+from ..drawing.html import clipped, duration
+from ..drawing.page import render
 from .bundle import summary_in
 from .executions import Execution, History, history
 from .outcome import DAMAGED, outcome_of
@@ -65,7 +65,7 @@ class Row:
 def write_index(outputs: Path, ended: Ended | None = None) -> Path:
     """Writes `index.html` of the runs in a folder; returns its path. `ended` is not looked up again. Raises OSError."""
     rows = [_row(run, ended if ended and ended.run_id == run.id else None) for run in runs(outputs)]
-    page = render("index.html.j2", rows=[r for r in rows if not r.empty], empty=[r for r in rows if r.empty])
+    page = render(Path(__file__), "Runs", rows=[r for r in rows if not r.empty], empty=[r for r in rows if r.empty])
     write_atomically(outputs / "index.html", page)
     return outputs / "index.html"
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import Refused
@@ -13,8 +14,8 @@ from ...run.chain import SUMMARY
 from ...run.files import write_atomically
 from ...run.folder import Run, about_of, own_json
 from ...verdict import FAIL, NOT_FINISHED, PASS, PLANNED, REVIEW, ROLLED_BACK, AlertGroup, counted, plural
-from ..drawing.html import duration
-from ..drawing.templates import clipped, render
+from ..drawing.html import clipped, duration
+from ..drawing.page import render
 from .day_after import day_after
 from .executions import STAGES, History, history
 from .files import COMMANDS
@@ -82,7 +83,7 @@ def write_summary(
         if damage:
             raise Refused(damage)
         found = outcome_of(run, migrated or ([] if writing else Stage(run, "migrate").events()), writing)
-        page = render("summary.html.j2", **_values(run, found, history(run)))
+        page = _page(run, found, history(run))
     except Refused as problem:
         found, page = _damaged(run, str(problem))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # sealed by nobody, or of another version
@@ -98,7 +99,12 @@ def _damaged(run: Run, problem: str) -> tuple[Outcome, bytes]:
     empty = History()
     with suppress(Refused):
         empty = history(run)
-    return found, render("summary.html.j2", **_values(run, found, empty))
+    return found, _page(run, found, empty)
+
+
+def _page(run: Run, found: Outcome, past: History) -> bytes:
+    values = _values(run, found, past)
+    return render(Path(__file__), f"{found.verdict}: {' → '.join(values['sides'])} · {run.id}", **values)
 
 
 def _values(run: Run, found: Outcome, past: History) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _values(run: Run, found: Outcome, past: History) -> dict[str, Any]:
         "mapping": str(about.get("mapping") or ""),
         "mapping_sha256": _mapping_sha256(results, checkpoint),
         "head": past.head,
-        "report": _page(run, past, found.stage) if found.stage else None,
+        "report": _report_of(run, past, found.stage) if found.stage else None,
     }
 
 
@@ -228,7 +234,7 @@ def _ids_left(found: Outcome) -> str:
     return f"in {plural(left, 'item')}" if left else "none"
 
 
-def _page(run: Run, past: History, stage: str) -> str | None:
+def _report_of(run: Run, past: History, stage: str) -> str | None:
     """The latest report of a stage that is there: without code, where it was exported."""
     names = [path.name for path in run.in_order(run.folder.glob(f"{stage}*.ipynb"))]
     names += [one.copy for one in past.executions if one.stage == stage and one.copy not in ("", *names)]
@@ -258,7 +264,7 @@ def _step(run: Run, name: str, found: Outcome, past: History) -> Step:
     if name == "04_validate" and result and found.stage == "03_migrate":
         told, verdict = "before the last change", None
     title = COMMANDS[name].capitalize() if name != "05_rollback" else "Roll back"
-    return Step(name, f"{name[:2]} {title}", verdict, TONES.get(verdict or "", "none"), told, _page(run, past, name))
+    return Step(name, f"{name[:2]} {title}", verdict, TONES.get(verdict or "", "none"), told, _report_of(run, past, name))
 
 
 def _told(name: str, result: Mapping[str, Any]) -> str:
