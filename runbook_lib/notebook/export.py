@@ -18,7 +18,8 @@ LIVE = "runbook_live"  # in the metadata of an output that is for the person at 
 _STAGE_LINK = re.compile(r'<a href="(\d\d_[a-z]+)\.ipynb">(.*?)</a>')
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
-_LINK = re.compile(rf'href="(?:[^"<> ]*/)?{re.escape(SUMMARY)}"')  # a notebook by hand lies elsewhere than its copy
+# To the summary, from a notebook by hand, which lies elsewhere than its copy; to the notebook of a stage.
+_LINK = re.compile(rf'href="(?:[^"<> ]*/)?(?:{re.escape(SUMMARY)}|(0\d_[a-z_]+)\.ipynb)"')
 NOT_REACHED = "The notebook stopped here. What comes after it was not reached: see the verdict at the top."
 _HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link".*?</a></h2>', re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
@@ -39,9 +40,14 @@ def export(notebook: Path) -> tuple[Path, Path]:
         shown = content if with_code else report
         cells, _ = _exporter(with_code).from_notebook_node(shown)
         contents = [(name, unescape(_TAG.sub("", heading))) for name, heading in _HEADING.findall(cells)]
-        body = _LINK.sub(f'href="{SUMMARY}"', _ANCHOR.sub("", cells))
+        body = _LINK.sub(_to_summary, _ANCHOR.sub("", cells))
         write_atomically(path, page.document(title, body, contents=contents).encode())
     return paths
+
+
+def _to_summary(link: re.Match) -> str:
+    """A stage's link leads to its place on the summary, which every stage writes anew: there is the way to its latest page."""
+    return f'href="{SUMMARY}#{link[1]}"' if link[1] else f'href="{SUMMARY}"'
 
 
 @cache
@@ -125,14 +131,11 @@ def _newest(folder: Path, name: str) -> str:
 
 
 def _reached(content):
-    """A copy for readers: links lead to reports, and headings over nothing are left out, because they read as results."""
+    """A copy for readers: headings over nothing are left out, because they read as results."""
     import nbformat
 
     report = copy.deepcopy(content)
     cells = [cell for cell in report.cells if PAPERMILL not in cell.metadata.get("tags", ())]
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            cell.source = cell.source.replace(".ipynb)", ".html)")
     about = [cell for cell in cells if ABOUT in cell.metadata.get("tags", ())]
     cells = [cell for cell in cells if cell not in about]
     code = [at for at, cell in enumerate(cells) if cell.cell_type == "code" and cell.source]

@@ -33,7 +33,7 @@ from .drawing.html import (
 from .samples import LEGEND, changes, changes_table, key_tag, masked
 
 PAIRS = 6  # of a test that are shown in full
-FEW = 6  # backups that are listed; more unfold
+FEW = 6  # rows of a list that stand open; more unfold
 KEPT = 20  # items that an undo left alone that are listed
 
 
@@ -42,7 +42,9 @@ def created(tables: Sequence[Created]) -> Html:
     if not tables:
         return note("Every target table exists; none was created.", "good")
     rows = [[made.entry, made.table, sorted_by(duration(made.seconds), made.seconds)] for made in tables]
-    return table(["entry", "created table", "until active"], rows, align="llr")
+    slowest = duration(max(made.seconds for made in tables))
+    said = f"{plural(len(rows), 'table')} created, the last one active after {slowest}"
+    return _folded(said, rows, table(["entry", "created table", "until active"], rows, align="llr"))
 
 
 def canary(result: Canary, mapping: Mapping | None = None) -> Html:
@@ -165,8 +167,10 @@ def preview(result: Preview) -> Html:
         )
     rows, body = sorted(result.entries.items()), accepted
     if rows:
-        foot = ["in all", sum(result.entries.values())]
-        body += table(["entry", "inserted by this run"], rows, align="lr", foot=foot)
+        items = sum(result.entries.values())
+        said = f"{plural(items, 'item')} of {plural(len(rows), 'entry', 'entries')}, inserted by this run"
+        listed = table(["entry", "inserted by this run"], rows, align="lr", foot=["in all", items])
+        body += _folded(said, rows, listed)
     if result.unknown:
         announced = plural(sum(result.unknown.values()), "insert")
         body += note(f"{announced} announced without a result: the undo looks each of them up.", "look")
@@ -216,16 +220,23 @@ def held_back(found: Sequence[dict]) -> Html:
 
 
 def plan(result: Plan) -> Html:
-    """Which entry goes from where to where, parents first."""
+    """Which entry goes from where to where, parents first; a long list is open where a target table is missing."""
     levels = result.mapping.levels()
     rows = []
     for name in sorted(result.routes, key=lambda entry: (levels[entry], entry)):
         entry = result.routes[name].entry
-        target = result.target_tables[entry.target]
+        tables = Html("{} → {}").format(mono(entry.source), mono(entry.target))
         items = result.source_tables[entry.source].items
-        rows.append([number(levels[name]), name, mono(entry.source), mono(entry.target), number(items), _state(target)])
-    head = ["level", "entry", "source table", "target table", "items in the source table", "target"]
-    return table(head, rows, align="rlllrl")
+        rows.append([number(levels[name]), name, tables, number(items), _state(result.target_tables[entry.target])])
+    targets = {route.entry.target for route in result.routes.values()}
+    missing = sum(result.target_tables[name] is None for name in targets)
+    said = f"{plural(len(rows), 'entry', 'entries')}, {plural(len(targets), 'table')}"
+    if (depth := len({levels[name] for name in result.routes})) > 1:
+        said += f", parents before children in {depth} levels"
+    if missing:
+        said += f"; {plural(missing, 'target table')} missing"
+    head = ["level", "entry", "source table → target table", "items in the source table", "target"]
+    return _folded(said, rows, table(head, rows, align="rlwrl"), open=bool(missing))
 
 
 def _state(target: Any) -> Html:
@@ -249,7 +260,12 @@ def backups(found: dict[str, dict[str, Any]]) -> Html:
         rows.append([mono(name), chip(about["kind"].replace("_", " "), tone), about["arn"] or words])
     listed = table(["target table", "backup", "what it is"], rows, align="llw")
     said = "; ".join(f"{plural(count, 'table')}: {words}" for words, count in kinds.items())
-    return details(said, listed) if len(rows) > FEW else listed
+    return _folded(said, rows, listed)
+
+
+def _folded(said: str, rows: Sequence[object], listed: Html, *, open: bool = False) -> Html:
+    """The list, under a line that unfolds where it has more than FEW rows."""
+    return details(said, listed, open=open) if len(rows) > FEW else listed
 
 
 def restored(result: Restored) -> Html:

@@ -38,13 +38,14 @@ def pages(folder, *, ends=None):
 
 
 def test_a_report_of_a_notebook_that_ended_is_whole(tmp_path):
-    """Its links lead to the other reports, not to notebooks; the page with code stays as the notebook."""
+    """Its links to other stages lead to their places on the summary, which is always there; so do those beside the code."""
     report, with_code = pages(tmp_path)
     for words in ("the banner", "two", "Every item is accounted for.", "three"):
         assert words in report
     assert NOT_REACHED not in report
-    assert 'href="02_test.html"' in report
-    assert 'href="02_test.ipynb"' in with_code
+    for page in (report, with_code):
+        assert 'href="summary.html#02_test"' in page
+        assert "02_test.ipynb" not in page
     assert "first()" not in report
 
 

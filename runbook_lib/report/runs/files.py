@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ COMMANDS = {
     "04_validate": "validate",
     "05_rollback": "rollback",
 }
+OPTIONS = (  # parameters of notebooks that are options of commands, beside `execute` and what confirms
+    *("pattern", "items", "force", "limit", "keep", "tables", "retry_failed", "delta", "accept_drift", "repair"),
+    *("restore_from", "delete_tables"),
+)
 
 
 def files(run: Run) -> Html:
@@ -61,32 +66,26 @@ def _stage_of(checkpoint: Path) -> str:
 
 def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) -> Html:
     """How to do the same from a terminal."""
-    creating = stage == "02_test" and not values["table"]
-    command = f"runbook {'create-tables' if creating else COMMANDS[stage]}"
-    if stage == "05_rollback":
-        command += " --checkpoint FILE"
-    else:
-        command += f" PARAMS --run-id {run.id}"
-    if stage == "02_test" and values["table"]:
-        command += f" {values['table']} --limit {values['limit']}" + (" --keep" if values["keep"] else "")
-    if values.get("tables"):
-        command += f" --tables {','.join(values['tables'])}"
-    if values.get("retry_failed"):
-        command += " --retry-failed"
-    if values.get("delta"):
-        command += " --delta"
-    if stage == "00_draft":
-        command += f" --pattern {shlex.quote(values['pattern'])}" if values["pattern"] else ""
-        command += f" --items {values['items']}" if values["items"] else ""
-        command += " --force" if values["force"] else ""
-    if values.get("restore_from"):
-        command += f" --restore-from {shlex.quote(values['restore_from'])}"
-    if values.get("delete_tables"):
-        command += f" --delete-tables {','.join(values['delete_tables'])}"
-    if "execute" in values:
-        command += " --execute --confirm ENVIRONMENT"
-    for option, name in (("--confirm-restore", "restore_from"), ("--confirm-delete", "delete_tables")):
-        if given := values.get(name):
-            command += f" {option} {shlex.quote(given if isinstance(given, str) else ','.join(given))}"
-    body = note(mono(command)) + (note(f"The figures of this notebook as data: {file}") if file else "")
+    line = shlex.join(["runbook", *command(stage, run.id, values)])
+    body = note(mono(line)) + (note(f"The figures of this notebook as data: {file}") if file else "")
     return details("How to do the same from a terminal", body)
+
+
+def command(stage: str, run_id: str, values: Mapping[str, Any]) -> list[str]:
+    """The words after `runbook` that do what a notebook did with these parameters; PARAMS, FILE and ENVIRONMENT stand in. Pure."""
+    creates = stage == "02_test" and not values["table"]
+    given = {name: value for name, value in values.items() if name in OPTIONS and value and not creates}
+    if values.get("execute") and (stage != "04_validate" or "repair" in given):
+        given |= {"execute": True, "confirm": "ENVIRONMENT"}
+        confirming = {"confirm_restore": given.get("restore_from"), "confirm_delete": given.get("delete_tables")}
+        given |= {name: value for name, value in confirming.items() if value}
+    words = ["create-tables" if creates else COMMANDS[stage]]
+    if stage == "05_rollback":
+        words += ["--checkpoint", "FILE"]
+    else:
+        words += ["PARAMS", *filter(None, [values.get("table")]), "--run-id", run_id]
+    for name, value in given.items():
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words.append(",".join(value) if isinstance(value, list) else str(value))
+    return words
