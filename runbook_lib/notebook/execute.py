@@ -72,40 +72,12 @@ def execute(
 
 
 def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
-    papermill = papermill_with(write_atomically)
-    from nbclient.exceptions import DeadKernelError
-    from traitlets.config import Config
-
-    def stop() -> None:
-        control.request_stop(run)
-        print("Stopping after the current page; press Ctrl-C again to stop now.", file=sys.stderr, flush=True)
-
     control.clear(run)
     audit.begin(run, stage)
     if stage in JOURNALS and parameters.get("execute"):
         write_summary(run, writing=stage)  # whatever becomes of this process: no verdict of before outlives it
     copy = own_copy(run, copy_name(stage, parameters), notebook_path(stage).read_bytes())
-    problem, traceback = None, None
-    try:
-        with stop_before_interrupting(stop), headless(copy):
-            papermill.execute_notebook(
-                str(copy),  # not the released one, which may have changed since
-                str(copy),
-                parameters=folded(stage, parameters),
-                kernel_name="python3",
-                progress_bar=False,
-                shutdown_kernel="immediate",
-                store_widget_state=False,
-                coalesce_streams=True,
-                autosave_cell_every=5,
-                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-            )
-    except papermill.exceptions.PapermillExecutionError as error:
-        problem, traceback = f"{error.ename}: {error.evalue}", _COLOUR.sub("", "\n".join(error.traceback))
-    except KeyboardInterrupt:
-        problem = "interrupted by hand"
-    except DeadKernelError:
-        problem = "the notebook's kernel died"
+    problem, traceback = _run_cells(copy, run, folded(stage, parameters))
     result = banner_of(copy)
     told = bool(result) and result["verdict"] != NOT_FINISHED  # a problem that the notebook handled itself
     if problem and traceback is None and not told:
@@ -118,6 +90,39 @@ def _execute(stage: str, run: Run, parameters: dict[str, Any]) -> Execution:
         bug = result["exit_code"] == EXIT_BUG
         return Execution(copy, html, result["exit_code"], result, traceback if bug else None, **about)
     return Execution(copy, html, EXIT_BUG, {**result, "verdict": BUG, "headline": problem}, traceback, **about)
+
+
+def _run_cells(copy: Path, run: Run, parameters: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Executes the notebook in place; gives what ended it before its last cell, and the traceback where a cell raised."""
+    papermill = papermill_with(write_atomically)
+    from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
+
+    def stop() -> None:
+        control.request_stop(run)
+        print("Stopping after the current page; press Ctrl-C again to stop now.", file=sys.stderr, flush=True)
+
+    try:
+        with stop_before_interrupting(stop), headless(copy):
+            papermill.execute_notebook(
+                str(copy),  # not the released one, which may have changed since
+                str(copy),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                shutdown_kernel="immediate",
+                store_widget_state=False,
+                coalesce_streams=True,
+                autosave_cell_every=5,
+                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            )
+    except papermill.exceptions.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}", _COLOUR.sub("", "\n".join(error.traceback))
+    except KeyboardInterrupt:
+        return "interrupted by hand", None
+    except DeadKernelError:
+        return "the notebook's kernel died", None
+    return None, None
 
 
 def keep(

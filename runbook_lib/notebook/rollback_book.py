@@ -84,7 +84,6 @@ class RollbackBook(BaseBook):
     def undo(self) -> UndoneFrames | None:
         """Deletes what the stage inserted and nobody changed. Writes to the target and the journal, with execute."""
         if not self._may_write():
-            self._planned([])
             return None
         done = self._work.undo(self._undoing)
         self._done_rollback(done, done.result)

@@ -103,7 +103,7 @@ def _alerts(groups: Sequence[AlertGroup]) -> Html:
     for one in groups:
         word = badge(one.level) if one.level else chip("note")
         rows.append([word, one.message, _where(one.members), with_code(one.action)])
-        marks.append({FAIL: "bad", REVIEW: "look"}.get(one.level, "quiet"))
+        marks.append(STATES[one.level][1])
     return table(["level", "what", "where", "what to do"], rows, align="lwww", marks=marks)
 
 
@@ -141,21 +141,14 @@ def decision(analysis: Analysis) -> Html:
             rows.append([chip("ok", "good"), what, said, "", ""])
             marks.append("good")
     if levels[FAIL]:
-        word, why, tone = "No go.", f"{_say(levels[FAIL], 'line says', 'lines say')} stop.", "bad"
+        word, why, tone = "No go.", f"{plural(levels[FAIL], 'line says', 'lines say')} stop.", "bad"
     elif levels[REVIEW]:
-        word, why, tone = (
-            "Go, after a look.",
-            f"{_say(levels[REVIEW], 'line asks', 'lines ask')} for a decision.",
-            "look",
-        )
+        why = f"{plural(levels[REVIEW], 'line asks', 'lines ask')} for a decision."
+        word, tone = "Go, after a look.", "look"
     else:
         word, why, tone = "Go.", "Nothing speaks against the migration.", "good"
     line = note(Html("<b>{}</b> {}").format(word, why), tone)
     return line + table(["says", "check", "what was found", "where", "what to do"], rows, align="clwww", marks=marks)
-
-
-def _say(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def _where(members: list[Alert]) -> Html:

@@ -105,24 +105,25 @@ UNDOES = (
 # AWS documents read and write permissions on the table that a restore makes.
 RESTORE_WRITES = "Query GetItem PutItem UpdateItem DeleteItem BatchWriteItem"
 
+COMPARES = (
+    Right(SOURCE, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
+    Right(TARGET, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
+)
+TAKES_BACK = Right(TARGET, "DeleteItem", ALONE), Right(ROLE, "sts:AssumeRole", BY_ROLE)  # by itself
+
 STAGES: dict[str, tuple[Right, ...]] = {
     "draft": (
         Right(LIST, "ListTables"),
         Right(SOURCE, "DescribeTable Scan DescribeTimeToLive"),
         CALLS_STS,
     ),
-    "analyze": (
-        Right(SOURCE, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
-        Right(TARGET, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
-        CALLS_STS,
-    ),
+    "analyze": (*COMPARES, CALLS_STS),
     "test": (
         *INSERTS,
         LOOKS,
         Right(SOURCE, "DescribeTimeToLive", SKIPPED),
         *CREATES,
-        Right(TARGET, "DeleteItem", ALONE),
-        Right(ROLE, "sts:AssumeRole", BY_ROLE),
+        *TAKES_BACK,
         CALLS_STS,
     ),
     "create-tables": (
@@ -133,19 +134,13 @@ STAGES: dict[str, tuple[Right, ...]] = {
     ),
     "migrate": (*MIGRATES, LOOKS, Right(ROLE, "sts:AssumeRole", BY_ROLE), CALLS_STS),
     "validate": (
-        Right(SOURCE, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
-        Right(TARGET, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
+        *COMPARES,
         Right(TARGET, "Query", QUERIED),
         Right(INDEX, "Query", QUERIED_BY_INDEX),
         CALLS_STS,
     ),
     "rollback": (*UNDOES, Right(TARGET, "Scan DeleteTable", CREATED), CALLS_STS),
-    "delta": (
-        *MIGRATES,
-        Right(TARGET, "DeleteItem", ALONE),
-        Right(ROLE, "sts:AssumeRole", BY_ROLE),
-        CALLS_STS,
-    ),
+    "delta": (*MIGRATES, *TAKES_BACK, CALLS_STS),
     "restore": (
         *UNDOES,
         Right(TARGET, "DescribeContinuousBackups RestoreTableToPointInTime"),

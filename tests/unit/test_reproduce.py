@@ -4,7 +4,8 @@ import pytest
 
 from runbook_lib.cli import _parser
 from runbook_lib.notebook.parameters_cell import COMMON, OWN
-from runbook_lib.report.runs.files import COMMANDS, command, reproduce
+from runbook_lib.report.runs.files import command, reproduce
+from runbook_lib.run.chain import STAGES
 from runbook_lib.run.folder import Run
 
 ARN = "arn:aws:dynamodb:us-west-1:123456789012:table/Orders/backup/01"
@@ -65,7 +66,7 @@ def test_the_line_is_one_that_the_command_takes(stage, given, line):
 
 def test_every_stage_has_such_a_line():
     """Each of the six, so that a new stage has a case here."""
-    assert {stage for stage, _, _ in CASES} == COMMANDS.keys() == OWN.keys()
+    assert {stage for stage, _, _ in CASES} == set(STAGES) == OWN.keys()
 
 
 def test_what_a_shell_would_take_apart_is_quoted(tmp_path):

@@ -102,12 +102,12 @@ class Canvas:
             PathPatch(Path(points, codes), fc="none", ec=colour, lw=width, zorder=order, capstyle="round")
         )
 
-    def area(self, points: list[tuple[float, float]], codes: list[int], fill: str, order: int = 1) -> None:
+    def area(self, points: list[tuple[float, float]], codes: list[int], fill: str) -> None:
         """What a path of matplotlib's codes encloses."""
         from matplotlib.patches import PathPatch
         from matplotlib.path import Path
 
-        self.axes.add_patch(PathPatch(Path(points, codes), fc=fill, ec="none", zorder=order))
+        self.axes.add_patch(PathPatch(Path(points, codes), fc=fill, ec="none", zorder=1))
 
     def image(self, alt: str, colours: int = COLOURS) -> Html:
         """The `<img>`, its PNG of at most so many colours."""

@@ -17,7 +17,7 @@ LINE = "#8884"
 MUTED = "opacity:.75"
 QUIET = "opacity:.65"  # less than that is not legible
 MONO = "font-family:monospace;font-size:.95em"
-_EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
+EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
 SOLID = {  # verdict -> background and text of its badge
     PASS: ("#1b7f47", "#ffffff"),
     REVIEW: ("#f0b030", "#3a2800"),
@@ -121,14 +121,14 @@ def duration(seconds: float) -> str:
 def chip(label: object, tone: str = "quiet") -> Html:
     """A word on a tinted ground."""
     background, colour, _ = TINTS[tone]
-    style = f"background:{background};color:{colour};padding:0 6px;border-radius:4px;white-space:nowrap;{_EXACT}"
+    style = f"background:{background};color:{colour};padding:0 6px;border-radius:4px;white-space:nowrap;{EXACT}"
     return _tag("span", style, label)
 
 
 def badge(verdict: str) -> Html:
     """The verdict's word on its colour."""
     background, colour = SOLID.get(verdict, NO_VERDICT)
-    style = f"background:{background};color:{colour};padding:2px 10px;border-radius:4px;white-space:nowrap;{_EXACT}"
+    style = f"background:{background};color:{colour};padding:2px 10px;border-radius:4px;white-space:nowrap;{EXACT}"
     return _tag("span", f"{style};font-weight:700;letter-spacing:.04em", verdict)
 
 
@@ -213,25 +213,20 @@ def table(
     (default: of the rows given). `foot` is a row of totals; `marks` gives rows a tone for a bar at their left. A screen
     reader gives the table's name as the caption, else as its columns.
     """
-
-    def line(cell: str, values: Sequence[object], style: str, border: str, scope: Html = _NONE) -> Html:
-        styles = (f"padding:3px 10px;text-align:{_ALIGN[letter]}{style}" for letter in align)
-        cells = (_tag(cell, *pair, attributes=scope) for pair in zip(styles, values, strict=True))
-        return _tag("tr", border, *cells)
-
     rows = list(rows)
     total = len(rows) if total is None else total
     shown = rows if limit is None else rows[:limit]
     top = ";vertical-align:top" if {"w", "v"} & set(align) else ""
     bars = [f";border-left:4px solid {TINTS[tone][2]}" if tone else "" for tone in marks] + [""] * len(shown)
     lines = [
-        line("td", row, top, f"border-bottom:1px solid {LINE}{bar}") for row, bar in zip(shown, bars, strict=False)
+        _row("td", row, align, top, f"border-bottom:1px solid {LINE}{bar}")
+        for row, bar in zip(shown, bars, strict=False)
     ]
     under = f"border-bottom:2px solid {LINE};background:transparent"
-    head = line("th", columns, f";font-weight:600;{MUTED}", under, Html('scope="col"'))
+    head = _row("th", columns, align, f";font-weight:600;{MUTED}", under, Html('scope="col"'))
     parts = [_tag("thead", "", head), _tag("tbody", "", *lines)]
     if foot is not None:
-        parts.append(_tag("tfoot", "", line("td", foot, ";font-weight:600", f"border-top:2px solid {LINE}")))
+        parts.append(_tag("tfoot", "", _row("td", foot, align, ";font-weight:600", f"border-top:2px solid {LINE}")))
     style = "border-collapse:collapse;table-layout:auto;width:auto;margin:0;font-size:13px;line-height:1.35"
     style += ";font-variant-numeric:tabular-nums"
     name = caption or "Table: " + ", ".join(column for column in columns if column)
@@ -243,6 +238,12 @@ def table(
     above = "" if caption is None else heading(caption)
     below = _tag("div", f"{MUTED};margin:4px 0", f"{len(shown):,} of {total:,} shown") if len(shown) < total else ""
     return _tag("div", "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0", above, body, below)
+
+
+def _row(cell: str, values: Sequence[object], align: str, style: str, border: str, scope: Html = _NONE) -> Html:
+    styles = (f"padding:3px 10px;text-align:{_ALIGN[letter]}{style}" for letter in align)
+    cells = (_tag(cell, *pair, attributes=scope) for pair in zip(styles, values, strict=True))
+    return _tag("tr", border, *cells)
 
 
 def _tag(name: str, style: str, *content: object, attributes: Html = _NONE) -> Html:

@@ -10,11 +10,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from ...run.chain import FILE, JOURNALS, SAVING
+from ...run.chain import FILE, JOURNALS, SAVING, STAGES
 from ...run.files import open_to_read
 from ...run.folder import Run
-
-STAGES = ("00_draft", "01_analyze", "02_test", "03_migrate", "04_validate", "05_rollback")
 
 
 @dataclass

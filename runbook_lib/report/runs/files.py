@@ -10,14 +10,6 @@ from typing import Any
 from ...run.folder import Run
 from ..drawing.html import Html, details, mono, note, number, table, with_code
 
-COMMANDS = {
-    "00_draft": "draft",
-    "01_analyze": "analyze",
-    "02_test": "test",
-    "03_migrate": "migrate",
-    "04_validate": "validate",
-    "05_rollback": "rollback",
-}
 OPTIONS = (  # parameters of notebooks that are options of commands, beside `execute` and what confirms
     *("pattern", "items", "force", "limit", "keep", "tables", "retry_failed", "delta", "accept_drift", "repair"),
     *("restore_from", "delete_tables"),
@@ -79,7 +71,7 @@ def command(stage: str, run_id: str, values: Mapping[str, Any]) -> list[str]:
         given |= {"execute": True, "confirm": "ENVIRONMENT"}
         confirming = {"confirm_restore": given.get("restore_from"), "confirm_delete": given.get("delete_tables")}
         given |= {name: value for name, value in confirming.items() if value}
-    words = ["create-tables" if creates else COMMANDS[stage]]
+    words = ["create-tables" if creates else stage[3:]]
     if stage == "05_rollback":
         words += ["--checkpoint", "FILE"]
     else:

@@ -3,12 +3,11 @@
 from ...process import visible
 from ...run.progress_file import FINISHED, UNDOING, WAITING, StageProgress, TableProgress
 from ...verdict import plural
-from ..drawing.html import ACCENT, Html, details, duration, mono, muted
+from ..drawing.html import ACCENT, EXACT, LINE, Html, details, duration, mono, muted
 
 FEW = 2  # tables that wait, and are named in sight
 SLOW = "#b26a00"  # of what is slowed down; its words say so, too
-_EXACT = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
-_TRACK = "height:8px;background:#8884;border-radius:4px"
+_TRACK = f"height:8px;background:{LINE};border-radius:4px"
 
 
 def line(now: StageProgress) -> str:
@@ -23,20 +22,22 @@ def _told(now: StageProgress) -> str:
         return now.doing or now.ended or "starting"
     if now.ended == FINISHED:
         return f"{plural(len(now.tables), 'table')}, {plural(now.done, 'item')}, {duration(now.seconds)}"
-    parts = [_items(now), f"{len(now.finished):,} of {len(now.tables):,} tables"]
-    if now.ended:
-        return f"{now.ended} at {', '.join(parts)}"
-    if now.doing:
-        parts.append(now.doing)
-    else:
-        parts.append(f"{now.rate:,.0f} items/s")
-        parts += [] if now.left is None else [f"{clock(now.left)} left"]
-    return ", ".join([*parts, *(["slowed: " + "; ".join(now.slowed)] if now.slowed else [])])
+    slowed = [f"slowed: {'; '.join(now.slowed)}"] if now.slowed and not now.ended else []
+    return ", ".join([_items(now), *_course(now), *slowed])
 
 
 def _items(now: StageProgress) -> str:
     """The form is the same for one item as for many: scripts read this line."""
-    return f"{now.done:,} items" if now.total is None else f"{now.done:,} of {now.total:,} items"
+    at = f"{now.ended} at " if now.ended else ""
+    return at + (f"{now.done:,} items" if now.total is None else f"{now.done:,} of {now.total:,} items")
+
+
+def _course(now: StageProgress) -> list[str]:
+    """How many tables are finished; while the stage goes on also what it does, or how fast it is."""
+    tables = f"{len(now.finished):,} of {len(now.tables):,} tables"
+    if now.ended or now.doing:
+        return [tables, *([] if now.ended else [now.doing])]
+    return [tables, f"{now.rate:,.0f} items/s", *([] if now.left is None else [f"{clock(now.left)} left"])]
 
 
 def clock(seconds: float) -> str:
@@ -98,23 +99,15 @@ def progress(now: StageProgress, run_id: str = "") -> Html:
 
 
 def _top(now: StageProgress) -> Html:
-    items, parts = _items(now), [f"{len(now.finished):,} of {len(now.tables):,} tables"]
-    if now.ended:
-        items = f"{now.ended} at {items}"
-    elif now.doing:
-        parts.append(now.doing)
-    else:
-        parts.append(f"{now.rate:,.0f} items/s")
-        parts += [] if now.left is None else [f"{clock(now.left)} left"]
     return Html(
         '<div style="display:flex;flex-wrap:wrap;justify-content:space-between;margin:2px 0"><b>{}</b>{}</div>'
-    ).format(items, muted(" · ".join([*parts, f"since {now.since[11:19]} UTC"])))
+    ).format(_items(now), muted(" · ".join([*_course(now), f"since {now.since[11:19]} UTC"])))
 
 
 def _row(table: TableProgress) -> Html:
     why = "; ".join(table.slowed)
     state = Html('<span style="color:{}">{}</span>').format(SLOW, f"slowed: {why}") if why else muted(table.state)
-    cell = "padding:4px 10px 4px 0;text-align:{};border-bottom:1px solid #8884"
+    cell = f"padding:4px 10px 4px 0;text-align:{{}};border-bottom:1px solid {LINE}"
     cells = [
         (cell.format("left"), table.name),
         (cell.format("left") + ";width:34%", _bar(table.name, table.done, table.total, slowed=bool(why))),
@@ -136,7 +129,7 @@ def _bar(name: str, done: int, total: int | None, *, slowed: bool) -> Html:
     return Html(
         '<div role="progressbar" aria-label="{}" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{}" style="{}">'
         '<div style="width:{}%;height:8px;border-radius:4px;background:{};{}"></div></div>'
-    ).format(name, share, _TRACK, share, colour, _EXACT)
+    ).format(name, share, _TRACK, share, colour, EXACT)
 
 
 def _general(now: StageProgress) -> list[str]:
