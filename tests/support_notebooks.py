@@ -35,6 +35,19 @@ class CellError(Exception):
         self.ename, self.evalue, self.traceback = ename, evalue, traceback
 
 
+class NoProgress:
+    """In the place of `Progress`, which needs a kernel to show itself in."""
+
+    def __init__(self, *_: object):
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class _Displays(DisplayPublisher):
     """Puts what is displayed into the outputs of the cell that runs, or in the place of what has the same id."""
 

@@ -55,6 +55,15 @@ class World:
                 reply = self.engine.call("BatchWriteItem", RequestItems={name: items[at : at + 25]})
                 assert not reply.get("UnprocessedItems")
 
+    def sea(self, items: int) -> "World":
+        """Builds so many ports and ships, every tenth ship of a port that is not there, and their empty targets."""
+        key = {"key": {"id": "S"}}
+        ports = [{"id": {"S": f"p{n}"}} for n in range(items)]
+        ships = [{"id": {"S": f"s{n}"}, "portId": {"S": f"p{n if n % 10 else -1}"}} for n in range(items)]
+        self.build({"Ports": key | {"items": ports}, "Ships": key | {"items": ships}}, SOURCE)
+        self.build({"Ports": key, "Ships": key}, TARGET)
+        return self
+
     def create(self, name: str, key: dict[str, str], indexes: dict[str, dict[str, str]] | None = None) -> None:
         """Makes an empty table."""
         types = dict(key)

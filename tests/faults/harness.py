@@ -9,8 +9,6 @@ import contextlib
 import functools
 import itertools
 import logging
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import support_batches
 import support_worlds as worlds
+from support_crashes import KILLED, in_child
 from support_flows import Flow, flow_of
 
 from runbook_lib import failpoints
@@ -27,7 +26,6 @@ from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.stages.rollback import undo as rollback
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
-KILLED = -signal.SIGKILL
 PAGE = 4  # source items a page
 MAPPING = "{Ports: {where: {kind: port}}, Ships: {references: {portId: Ports, 'sisters[]': Ships}}}"
 # Of 6 ports and 7 ships one ship is already there, and the key of another is taken; a lighthouse is selected by nobody.
@@ -192,21 +190,14 @@ class Bench:
 def killed(work: Callable[[], Any], points: str) -> bool:
     """Whether the work, done in a child process, was killed at one of the points."""
 
-    def child() -> None:
+    def alone() -> None:
         for wire in _wires:
             wire._batches._pool = None  # its threads are not here
             wire._transport._idle.clear()  # two processes on one connection would get each other's replies
-        failpoints.arm(points)
-        work()
 
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join(60)
-    if process.exitcode is None:
-        process.kill()
-        raise AssertionError(f"{points}: the child hangs")
-    assert process.exitcode in (0, KILLED), points
-    return process.exitcode == KILLED
+    code = in_child(work, alone, lambda: failpoints.arm(points))
+    assert code in (0, KILLED), points
+    return code == KILLED
 
 
 def stopped(work: Callable[[], Any], points: str) -> bool:

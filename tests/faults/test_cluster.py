@@ -39,12 +39,7 @@ COUNTED = ("tables", "totals", "relationships", "relationships_preserved", "verd
 @pytest.fixture
 def sea(moto_world):  # noqa: F811
     """Two tables; every tenth ship is of a port that is not there."""
-    key = {"key": {"id": "S"}}
-    ports = [{"id": {"S": f"p{n}"}} for n in range(ITEMS)]
-    ships = [{"id": {"S": f"s{n}"}, "portId": {"S": f"p{n if n % 10 else -1}"}} for n in range(ITEMS)]
-    moto_world.build({"Ports": key | {"items": ports}, "Ships": key | {"items": ships}}, worlds.SOURCE)
-    moto_world.build({"Ports": key, "Ships": key}, worlds.TARGET)
-    return moto_world
+    return moto_world.sea(ITEMS)
 
 
 def flow(world, folder, **limits):

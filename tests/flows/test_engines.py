@@ -26,17 +26,7 @@ COUNTED = ("tables", "totals", "relationships", "relationships_preserved", "verd
 @pytest.fixture
 def sea(world):
     """Two tables; every tenth ship is of a port that is not there."""
-    return filled(world, ITEMS)
-
-
-def filled(world, items):
-    """A world with so many ports and ships."""
-    key = {"key": {"id": "S"}}
-    ports = [{"id": {"S": f"p{n}"}} for n in range(items)]
-    ships = [{"id": {"S": f"s{n}"}, "portId": {"S": f"p{n if n % 10 else -1}"}} for n in range(items)]
-    world.build({"Ports": key | {"items": ports}, "Ships": key | {"items": ships}}, worlds.SOURCE)
-    world.build({"Ports": key, "Ships": key}, worlds.TARGET)
-    return world
+    return world.sea(ITEMS)
 
 
 def content(world):
@@ -74,7 +64,7 @@ def test_processes_do_what_threads_do(sea, tmp_path):
 def test_a_table_is_held_to_its_budget_and_the_report_says_so(where, world, tmp_path):
     """By several processes, too, which share it; the other table is not held back."""
     budgets = {"Ships": {"write_units": FEW / 4}}  # few items, which take a slow machine no longer than the budget does
-    flow = flow_of(MAPPING, filled(world, FEW), tmp_path, engine=where, segments=3, tables=budgets)
+    flow = flow_of(MAPPING, world.sea(FEW), tmp_path, engine=where, segments=3, tables=budgets)
     report = flow.migrate()
     assert report["totals"]["inserted"] == 2 * FEW
     assert report["migration"]["duration_seconds"] > 2.5  # the first second's units may come at once
@@ -160,7 +150,7 @@ def by_arn(world, *tables, region="us-west-1"):
 @pytest.mark.slow
 def test_tables_may_be_named_by_their_arns(ministack, batches, tmp_path):
     """As those of another account are: every stage, one item at a time, because PartiQL does not reach them."""
-    world = filled(worlds.World(ministack), FEW)
+    world = worlds.World(ministack).sea(FEW)
     flow = flow_of(by_arn(world), world, tmp_path)
     assert flow.analyze()["totals"]["records"] == 2 * FEW
     assert flow.test("Ships", 4).undone.deleted > 4  # with the ports of some of them
@@ -175,7 +165,7 @@ def test_tables_may_be_named_by_their_arns(ministack, batches, tmp_path):
 
 def test_a_table_named_by_its_arn_is_migrated_and_taken_back(moto_world, tmp_path):
     """The journal's files have names that a file system takes, and are found again."""
-    flow = flow_of(by_arn(filled(moto_world, 1)), moto_world, tmp_path)
+    flow = flow_of(by_arn(moto_world.sea(1)), moto_world, tmp_path)
     assert flow.migrate()["totals"]["inserted"] == 2
     assert flow.rollback()["rollback"]["deleted"] == 2
     names = [path.name for path in (flow.run().folder / "journal" / "migrate").glob("arn*")]
@@ -187,7 +177,7 @@ def test_a_table_named_by_its_arn_is_migrated_and_taken_back(moto_world, tmp_pat
 
 def test_an_arn_that_leads_elsewhere_is_refused(moto_world, tmp_path):
     """Not a table's; of another region; the source, or another entry's table, by its other name."""
-    filled(moto_world, 1)
+    moto_world.sea(1)
     named, own = f"Ships-dev-{moto_world.suffix}", "arn:aws:dynamodb:us-west-1:123456789012:table"
     for mapping, told in {
         "{Ships: {source: 'arn:aws:s3:::bucket/Ships'}}": "is not a table's ARN; write arn:aws:dynamodb:REGION",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support_notebooks import command, run
+from support_notebooks import NoProgress, command, run
 
 from runbook_lib.cli import main
 from runbook_lib.dynamo import session
@@ -274,17 +274,7 @@ def test_a_report_is_written_while_the_run_is_held(shop, monkeypatch):
 
         monkeypatch.setattr(report, name, writing)
 
-    class NoProgress:
-        def __init__(self, *_):
-            pass
-
-        def __enter__(self):
-            return None
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr(base_book, "Progress", NoProgress)  # it needs a kernel to show itself in
+    monkeypatch.setattr(base_book, "Progress", NoProgress)
     for name in ("write_test", "write_migration", "write_validation", "write_rollback"):
         watched(name)
     common = {**parameters.model_dump(mode="json"), "outputs": str(shop.outputs), "run_id": "the-only-run"}

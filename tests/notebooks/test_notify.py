@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support_notebooks import command
+from support_notebooks import NoProgress, command
 
 from runbook_lib.errors import ParametersError, Refused
 from runbook_lib.journal.checkpoint import read_checkpoint
@@ -129,7 +129,7 @@ def test_how_a_stage_ended_decides_the_event(stage, verdict, exit_code, event):
 def test_by_hand_the_notebook_tells(notified, told, monkeypatch):
     """Begin and end, or what stopped it, once each; 05 takes the command from its own cell, never from the checkpoint."""
     monkeypatch.delenv("RUNBOOK_HEADLESS", raising=False)
-    monkeypatch.setattr("runbook_lib.notebook.base_book.Progress", _Silent)
+    monkeypatch.setattr("runbook_lib.notebook.base_book.Progress", NoProgress)
     values = load_parameters(notified.params).model_dump(mode="json") | {"outputs": str(notified.outputs)}
     analyzing = book.begin("01_analyze", values)
     analyzing.analyze(analyzing.plan())
@@ -147,17 +147,6 @@ def test_by_hand_the_notebook_tells(notified, told, monkeypatch):
     nothing = rollback_book.begin({**values, "notify": ""})
     nothing.finish()
     assert told.events() == []
-
-
-class _Silent:
-    def __init__(self, *_):
-        pass
-
-    def __enter__(self):
-        return None
-
-    def __exit__(self, *_):
-        pass
 
 
 # a command that fails
