@@ -488,6 +488,42 @@ def test_many_backups_of_a_kind_are_one_line():
     assert shown.seen["details"] == 1
 
 
+def plan_of(entries, *, missing=()):
+    """A plan of entries that each refer to the one before, each with a table of its own on both sides."""
+    names = [f"T{number}" for number in range(entries)]
+    routes = {name: SimpleNamespace(entry=SimpleNamespace(source=f"{name}-a", target=f"{name}-b")) for name in names}
+    levels = {name: 1 + int(name[1:]) % 4 for name in names}
+    return SimpleNamespace(
+        mapping=SimpleNamespace(levels=lambda: levels),
+        routes=routes,
+        source_tables={f"{name}-a": SimpleNamespace(items=3) for name in names},
+        target_tables={f"{name}-b": None if name in missing else SimpleNamespace() for name in names},
+    )
+
+
+def test_a_long_plan_is_one_line():
+    """Its table unfolds, and stands open where a target table is missing; both names share a column."""
+    shown = views.plan(plan_of(35))
+    words = Checker(shown).words
+    assert words.startswith("35 entries, 35 tables, parents before children in 4 levels")
+    assert "T8T8-a → T8-b3there" in words
+    assert "<details style" in shown
+    assert " open>" not in shown
+    shown = views.plan(plan_of(35, missing=("T3", "T4")))
+    assert "in 4 levels; 2 target tables missing" in Checker(shown).words
+    assert " open>" in shown
+    assert "<details" not in views.plan(plan_of(3))
+
+
+def test_long_lists_of_02_and_05_are_one_line():
+    """Tables created, with what it waited; items to delete, with their sum. Both unfold."""
+    created = views.created([Created(f"T{number}", f"T{number}-b", float(number)) for number in range(35)])
+    assert Checker(created).words.startswith("35 tables created, the last one active after 34 s")
+    preview = views.preview(Preview({f"T{number}": 2 for number in range(35)}, {}))
+    assert Checker(preview).words.startswith("70 items of 35 entries, inserted by this run")
+    assert created.count("<details") == preview.count("<details") == 1
+
+
 def test_a_verdict_is_explained_beside_it():
     """By stage; a dry run and what was refused too. A word without a meaning says nothing."""
     for stage in ("00_draft", "01_analyze", "02_test", "03_migrate", "04_validate"):
