@@ -249,8 +249,10 @@ def _state(
 
 
 def verify(run: Run, head: str = "") -> Verification:
-    """The folder against its chain, which must hold the record with the hash `head`, if one is given. Read-only. Raises Refused
-    where there is no chain."""
+    """The folder against its chain, which must hold the record with the hash `head`, if one is given. Read-only.
+
+    Raises Refused where there is no chain.
+    """
     path = run.folder / FILE
     if not (path.exists() or path.is_symlink()):
         raise Refused(f"run {run.id} has no {FILE}: nothing was executed in it, or the file was removed.")

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from functools import cache
+from functools import cache, partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ TEMPLATES = Path(__file__).with_name("html_template")
 RESULT = "application/vnd.runbook.result+json"  # the banner carries the result as data under this type
 ABOUT = "about"  # tag of the cell that says what a notebook changes, needs and leaves: in a report it comes last
 LIVE = "runbook_live"  # in the metadata of an output that is for the person at the notebook
-_STAGE_LINK = re.compile(r'<a href="(\d\d_[a-z]+)\.ipynb">(.*?)</a>')
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAPERMILL = "papermill-error-cell-tag"  # its cells that say in which cell an error was: the banner says more
 # To the summary, from a notebook by hand, which lies elsewhere than its copy; to the notebook of a stage.
-_LINK = re.compile(rf'href="(?:[^"<> ]*/)?(?:{re.escape(SUMMARY)}|(0\d_[a-z_]+)\.ipynb)"')
+_LINK = re.compile(rf'href="(?:[^"<> ]*/)?(?:{re.escape(SUMMARY)}|(\d\d_[a-z]+)\.ipynb)"')
 NOT_REACHED = "The notebook stopped here. What comes after it was not reached: see the verdict at the top."
 _HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link".*?</a></h2>', re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
@@ -32,7 +31,6 @@ def export(notebook: Path) -> tuple[Path, Path]:
 
     content = nbformat.read(notebook, 4)
     _drop_live(content)
-    _link_pages(content, notebook)
     title = _title(content, notebook.stem)
     report = _reached(content)
     paths = (notebook.with_suffix(".html"), notebook.with_name(f"{notebook.stem}-code.html"))
@@ -40,14 +38,16 @@ def export(notebook: Path) -> tuple[Path, Path]:
         shown = content if with_code else report
         cells, _ = _exporter(with_code).from_notebook_node(shown)
         contents = [(name, unescape(_TAG.sub("", heading))) for name, heading in _HEADING.findall(cells)]
-        body = _LINK.sub(_to_summary, _ANCHOR.sub("", cells))
+        body = _LINK.sub(partial(_to_page, notebook.parent), _ANCHOR.sub("", cells))
         write_atomically(path, page.document(title, body, contents=contents).encode())
     return paths
 
 
-def _to_summary(link: re.Match) -> str:
-    """A stage's link leads to its place on the summary, which every stage writes anew: there is the way to its latest page."""
-    return f'href="{SUMMARY}#{link[1]}"' if link[1] else f'href="{SUMMARY}"'
+def _to_page(folder: Path, link: re.Match) -> str:
+    """A stage's link leads to its newest page; where there is none yet, to its place on the summary, which is written anew."""
+    stage = link[1]
+    pages = [_newest(folder, name) for name in COPIES.get(stage, (stage,))] if stage else [SUMMARY]
+    return f'href="{next(filter(None, pages), f"{SUMMARY}#{stage}")}"'
 
 
 @cache
@@ -107,21 +107,6 @@ def _drop_live(content) -> None:
                 kept.append(output)
         if cell.cell_type == "code":
             cell.outputs = kept
-
-
-def _link_pages(content, notebook: Path) -> None:
-    """Links from the stage bar lead to the newest pages beside the notebook; where there is none, the name stays as text."""
-
-    def to_page(link: re.Match) -> str:
-        stage, label = link.groups()
-        newest = next(filter(None, (_newest(notebook.parent, name) for name in COPIES.get(stage, (stage,)))), "")
-        return f'<a href="{newest}">{label}</a>' if newest else label
-
-    for cell in content.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if RESULT in data and "text/html" in data:
-                data["text/html"] = _STAGE_LINK.sub(to_page, data["text/html"])
 
 
 def _newest(folder: Path, name: str) -> str:

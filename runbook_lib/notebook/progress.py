@@ -21,9 +21,8 @@ from ..walk.plan import Plan
 from .display import controls
 
 EVERY = 0.5  # seconds between two updates
-AGAIN = (
-    10.0  # seconds between two lines of the log about requests that were tried again, and of calm that end a slow-down
-)
+# Seconds between two lines of the log about requests that were tried again, and of calm that end a slow-down.
+AGAIN = 10.0
 _FIGURES = re.compile(r"\b(to|for) [\d:.,]+")  # what changes in a line about one and the same slow-down
 
 
@@ -114,9 +113,8 @@ class _Log:
 
     def __init__(self, run: Run, work: Plan | Undoing):
         self._logger, self._work = run.logger(), work
-        self._slow: dict[
-            str, tuple[float, str]
-        ] = {}  # what slows it down, without figures → when that was seen last, and how
+        # What slows it down, without figures → when that was seen last, and how.
+        self._slow: dict[str, tuple[float, str]] = {}
         self._seen: Counter = Counter()  # reason → requests tried again that the log knows of
         self._looked, self._stopping = time.monotonic(), False
 

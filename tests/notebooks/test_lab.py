@@ -376,7 +376,7 @@ def test_the_stage_bar_shows_how_the_stages_of_this_run_stand(opened, shop, caps
 
 @pytest.mark.pages
 def test_links_of_the_bar_lead_to_pages_that_are_there(opened, shop, capsys):
-    """In an exported page: to the newest copy of a stage; a stage without one is no link."""
+    """In an exported page: to the newest copy of a stage; a stage without one is found on the summary."""
     confirmed = ("--run-id", opened.id, "--execute", "--confirm", f"{shop.name}prod")
     assert run(shop, capsys, "create-tables", *confirmed)[0] == 0
     for _ in range(2):

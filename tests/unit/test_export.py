@@ -38,7 +38,7 @@ def pages(folder, *, ends=None):
 
 
 def test_a_report_of_a_notebook_that_ended_is_whole(tmp_path):
-    """Its links to other stages lead to their places on the summary, which is always there; so do those beside the code."""
+    """Links to stages without a page lead to their places on the summary, which is always there; so do those beside the code."""
     report, with_code = pages(tmp_path)
     for words in ("the banner", "two", "Every item is accounted for.", "three"):
         assert words in report
@@ -47,6 +47,17 @@ def test_a_report_of_a_notebook_that_ended_is_whole(tmp_path):
         assert 'href="summary.html#02_test"' in page
         assert "02_test.ipynb" not in page
     assert "first()" not in report
+
+
+@pytest.mark.parametrize(
+    ("there", "leads"), [(["02_create_tables.html"], "02_create_tables.html"),
+    (["02_test.html", "02_test-10.html", "02_test-2.html", "02_test-10-code.html"], "02_test-10.html")],
+)  # fmt: skip
+def test_a_link_to_a_stage_leads_to_its_newest_page(there, leads, tmp_path):
+    """The one with the highest number, also where a 02 only created tables."""
+    for name in there:
+        (tmp_path / name).touch()
+    assert all(f'href="{leads}"' in page for page in pages(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 
 from runbook_lib.cli import _parser
 from runbook_lib.notebook.parameters_cell import COMMON, OWN
+from runbook_lib.report.runs.executions import STAGES
 from runbook_lib.report.runs.files import command, reproduce
-from runbook_lib.run.chain import STAGES
 from runbook_lib.run.folder import Run
 
 ARN = "arn:aws:dynamodb:us-west-1:123456789012:table/Orders/backup/01"

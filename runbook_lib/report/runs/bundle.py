@@ -14,11 +14,11 @@ from urllib.parse import unquote
 
 from ...errors import Refused
 from ...process import is_at_work
-from ...run.chain import SAVING, STAGES, SUMMARY, Chain, read_chain, special_of
+from ...run.chain import SAVING, SUMMARY, Chain, read_chain, special_of
 from ...run.files import open_file, write_atomically
 from ...run.folder import Run
 from ...verdict import BUG, STOPPED
-from .executions import history
+from .executions import STAGES, history
 
 MANIFEST = "manifest.json"
 REPORTS = ("mapping-draft-*.json", "migration-analysis-*.json", "migration-report-*.json")

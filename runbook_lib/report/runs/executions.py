@@ -10,9 +10,18 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from ...run.chain import FILE, JOURNALS, SAVING, STAGES
+from ...run.chain import FILE, JOURNALS, SAVING
 from ...run.files import open_to_read
 from ...run.folder import Run
+
+STAGES = {  # with their titles
+    "00_draft": "Draft",
+    "01_analyze": "Analyze",
+    "02_test": "Test",
+    "03_migrate": "Migrate",
+    "04_validate": "Validate",
+    "05_rollback": "Roll back",
+}
 
 
 @dataclass

@@ -64,7 +64,7 @@ def reproduce(stage: str, run: Run, file: str | None, values: dict[str, Any]) ->
 
 
 def command(stage: str, run_id: str, values: Mapping[str, Any]) -> list[str]:
-    """The words after `runbook` that do what a notebook did with these parameters; PARAMS, FILE and ENVIRONMENT stand in. Pure."""
+    """The words after `runbook` that do what a notebook did with these values; PARAMS, FILE and ENVIRONMENT stand in. Pure."""
     creates = stage == "02_test" and not values["table"]
     given = {name: value for name, value in values.items() if name in OPTIONS and value and not creates}
     if values.get("execute") and (stage != "04_validate" or "repair" in given):

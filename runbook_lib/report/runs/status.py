@@ -16,19 +16,11 @@ from ...run.progress_file import StageProgress, at_work
 from ...stages.validate import journal as validation_journal
 from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REFUSED, REVIEW, ROLLED_BACK
 from ..drawing.html import Html, chip, muted
-from .executions import history
+from .executions import STAGES, history
 from .outcome import NOTHING, outcome_of
 from .progress import line
 
 _FIGURES = (*COUNTED, "unrouted")
-STAGES = {
-    "00_draft": "Draft",
-    "01_analyze": "Analyze",
-    "02_test": "Test",
-    "03_migrate": "Migrate",
-    "04_validate": "Validate",
-    "05_rollback": "Roll back",
-}
 _RUNNING = "running"
 _TONES = {PASS: "good", REVIEW: "look", FAIL: "bad", INTERRUPTED: "look"}  # of the bar
 _BAR = (

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from ...errors import Refused
 from ...journal.snapshot import Snapshot
 from ...journal.stage import Stage
-from ...run.chain import STAGES, SUMMARY
+from ...run.chain import SUMMARY
 from ...run.files import write_atomically
 from ...run.folder import Run, about_of, own_json
 from ...verdict import FAIL, NOT_FINISHED, PASS, PLANNED, REVIEW, ROLLED_BACK, AlertGroup, counted, plural
 from ..drawing.html import clipped, duration
 from ..drawing.page import render
 from .day_after import day_after
-from .executions import History, history
+from .executions import STAGES, History, history
 from .outcome import DAMAGED, NOTHING, Outcome, outcome_of
 
 BARS, NAMED = 6, 3  # entries with a bar of their own; tables that a decision names
@@ -262,8 +262,9 @@ def _step(run: Run, name: str, found: Outcome, past: History) -> Step:
         told += f"; last: {tried.lower()}"
     if name == "04_validate" and result and found.stage == "03_migrate":
         told, verdict = "before the last change", None
-    title = f"{name[:2]} {name[3:].capitalize()}" if name != "05_rollback" else "05 Roll back"
-    return Step(name, title, verdict, TONES.get(verdict or "", "none"), told, _report_of(run, past, name))
+    return Step(
+        name, f"{name[:2]} {STAGES[name]}", verdict, TONES.get(verdict or "", "none"), told, _report_of(run, past, name)
+    )
 
 
 def _told(name: str, result: Mapping[str, Any]) -> str:
