@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import Refused
-from ...journal.stage import Stage
 from ...run.chain import SUMMARY
 from ...run.files import write_atomically
 from ...run.folder import Run, about_of, runs
@@ -123,7 +122,7 @@ def _outcome(run: Run, past: History, ended: Ended | None) -> tuple[str, str]:
         return ended.written.verdict, ended.written.headline
     if past.outcome and "headline" in past.outcome and not past.damaged:
         return past.outcome["verdict"], past.outcome["headline"]
-    found = outcome_of(run, Stage(run, "migrate").events())
+    found = outcome_of(run)
     if (writing := past.writing()) and found.verdict != NOT_FINISHED:
         return NOT_FINISHED, f"{writing.stage} has begun and not ended"
     return found.verdict, found.headline

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...journal.snapshot import Snapshot
+from ...journal.stage import Stage
 from ...run.folder import Run, own_json
 from ...verdict import FAIL, NOT_FINISHED, PASS, REVIEW, ROLLED_BACK, Alert, AlertGroup, grouped, plural
 
@@ -41,13 +42,18 @@ class Outcome:
         return self.verdict == ROLLED_BACK
 
 
-def outcome_of(run: Run, migrated: Snapshot | Iterable[Mapping[str, Any]], writing: str | None = None) -> Outcome:
-    """The outcome of a run. `migrated`: the journal of 03, or its events; `writing`: a stage that has begun to write.
+def outcome_of(
+    run: Run, migrated: Snapshot | Iterable[Mapping[str, Any]] | None = None, writing: str | None = None
+) -> Outcome:
+    """The outcome of a run. `writing`: a stage that has begun to write.
 
-    A verdict ends where the target may have changed since. Read-only. Raises Refused where a report is gone or damaged.
+    `migrated`: the journal of 03, or its events; None: they are read now, unless something writes. A verdict ends where the
+    target may have changed since. Read-only. Raises Refused where a report is gone or damaged.
     """
     results = _results(run)
     stage = next(reversed(results), None)
+    if migrated is None:
+        migrated = [] if writing else Stage(run, "migrate").events()
     events = migrated.events() if isinstance(migrated, Snapshot) else migrated
     last = next((event["kind"] for event in reversed([*events]) if event["kind"] in (*_BEGINS, *_ENDS)), None)
     verdict = results[stage]["verdict"] if stage else NOT_FINISHED if last else NOTHING

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from ...errors import Refused
 from ...journal.snapshot import Snapshot
-from ...journal.stage import Stage
 from ...run.chain import SUMMARY
 from ...run.files import write_atomically
 from ...run.folder import Run, about_of, own_json
@@ -81,7 +80,7 @@ def write_summary(
     try:
         if damage:
             raise Refused(damage)
-        found = outcome_of(run, migrated or ([] if writing else Stage(run, "migrate").events()), writing)
+        found = outcome_of(run, migrated, writing)
         page = _page(run, found, history(run))
     except Refused as problem:
         found, page = _damaged(run, str(problem))
