@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,8 @@ def _execute(
         raise
     result = execution.result
     about = {"html": execution.html, "head": execution.head}
-    notifier.over(result.get("verdict", STOPPED), execution.exit_code, result.get("headline", ""), **about)
-    return execution
+    told = notifier.over(result.get("verdict", STOPPED), execution.exit_code, result.get("headline", ""), **about)
+    return replace(execution, head=told or execution.head)
 
 
 def override(settings: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Again, Denied, DynamoError, Interrupted, NotAvailable, Refused
 from ..mapping.create import Create
 from . import errors as faults
-from .aws.partitions import is_aws
+from .aws.partitions import is_aws, unknown_region
 from .errors import note_active
 from .session import Connection
 from .structure.creation import create_request, planned
@@ -289,7 +289,10 @@ def answer(
             return reply
         except Again as problem:
             if problem.overload:
-                since = limiter.clock() if since is None else since
+                if since is None:
+                    since = limiter.clock()
+                elif (remark := unknown_region(connection.region)) and _never_answered(connection, problem):
+                    raise Refused(f"{where}: the endpoint answers only {problem.reason}; {remark}") from None
                 if lenient or limiter.clock() - since >= limiter.patience or not limiter.is_patient:
                     raise Interrupted(
                         f"{where}: the endpoint is overloaded ({problem.reason}); wait a while."
@@ -303,6 +306,11 @@ def answer(
                 ) from None
         limiter.pause(min(POLL * 2 ** min(attempt, 10), MAX_POLL) * random.uniform(0.75, 1.25))
     raise AssertionError
+
+
+def _never_answered(connection: Connection, problem: Again) -> bool:
+    """Whether an endpoint that fails has never answered as DynamoDB does: throttling is such an answer."""
+    return problem.reason not in faults.THROTTLED and _UNDERSTOOD not in vars(connection.client)
 
 
 # For a call that an engine may lack: NotAvailable there. It is not waited for where it is refused as too much.
@@ -323,8 +331,8 @@ def _sentences(connection: Connection, operation: str, name: str, lenient: bool,
             error = NotAvailable(f"{where}: not available here: this endpoint has no such operation.")
         raise error from None
     except (ConnectionError, HTTPClientError) as problem:
-        fix = "check region, endpoint_url and network"
-        raise Refused(f"{where}: the endpoint does not answer ({type(problem).__name__}); {fix}.") from None
+        fix = unknown_region(connection.region) or "check region, endpoint_url and network."
+        raise Refused(f"{where}: the endpoint does not answer ({type(problem).__name__}); {fix}") from None
     except UnicodeDecodeError:  # botocore lets it escape, and reads other garbage as an empty reply
         raise Again("the reply is not JSON") from None
     except BotoCoreError as problem:  # credentials that cannot be had, names that cannot be

@@ -267,7 +267,8 @@ class BaseBook:
         if self._notifier:
             self._notifier.over(verdict, code, headline)
         if self.run:
-            self.run.logger().error("%s stops: %s", self.stage, type(error).__name__)
+            why = f"{verdict}: {headline}" if isinstance(error, RunbookError) else type(error).__name__
+            self.run.logger().error("%s stops: %s", self.stage, " ".join(why.split()))
             if not is_headless():
                 with suppress(OSError):  # what stopped the notebook may be a full disk
                     write_summary(self.run)

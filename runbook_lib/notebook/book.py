@@ -18,14 +18,16 @@ from ..stages.migrate.migrate import Migration, migrate
 from ..stages.migrate.retry_failed import failed, retry_failed
 from ..stages.selection import is_complete
 from ..stages.test.canary import Canary, collect
+from ..stages.validate.validate import Validation
 from ..verdict import plural
 from ..walk.plan import Plan, open_plan
 from . import display
 from .base_book import BaseBook
 from .display import Chosen, dropdown
-from .progress import Progress
+from .progress import Progress, opening
 from .steps import refused_as
 
+FEW = 3  # entries that a sentence names
 LEFT = {  # items that did not arrive -> how the headline names them
     "conflicts": "in conflict",
     "quarantined": "quarantined",
@@ -52,7 +54,9 @@ class Book(BaseBook):
     @refused_as(Refused)
     def plan(self) -> Plan:
         """The plan: parameters and mapping matched with the real tables. Read-only."""
-        return open_plan(self.parameters, chosen=self._values.get("tables") or None, run_id=self.run.id)
+        chosen = self._values.get("tables") or None
+        with opening(self.run, self.stage) as follow:
+            return open_plan(self.parameters, chosen=chosen, run_id=self.run.id, follow=follow)
 
     def analyze(self, plan: Plan) -> AnalysisFrames:
         """The dry run over every page. Reads both sides; writes the analysis into the run's folder."""
@@ -63,7 +67,7 @@ class Book(BaseBook):
             f"{plural(analysis.records, 'record')} in {plural(len(analysis.tables), 'table')}, "
             f"{plural(analysis.relationships, 'reference')}; {left}."
         )
-        self._done(done, headline)
+        self._done(done, headline if analysis.records else _why_nothing(_entries(plan)) + headline)
         return AnalysisFrames(analysis)
 
     def create_tables(self, plan: Plan) -> CreatedFrames | None:
@@ -99,6 +103,9 @@ class Book(BaseBook):
         inserted = sum(counts["inserted"] for counts in canary.state.tables.values())
         end = "kept" if keep else f"{plural(canary.undone.deleted, 'insert')} undone"
         headline = f"{plural(len(canary.closure.rows), 'item')} compared, {inserted:,} of them inserted; {end}."
+        if not canary.closure.rows:
+            source = plan.routes[table].entry.source
+            headline = f"No item was tested: {source} has none that {table} selects and can write. {headline}"
         self._done(done, headline)
         return CanaryFrames(canary)
 
@@ -165,7 +172,11 @@ class Book(BaseBook):
             if again
             else "this run was complete (`delta` applies later changes, `new` begins another run)"
         )
-        first = f"Nothing was written: {nothing}. " if migration.wrote_nothing else ""
+        first = ""
+        if migration.wrote_nothing:
+            first = f"Nothing was written: {nothing}. "
+        elif not any(done.content["tables"].get(name, {}).get("scanned") for name in plan.routes):
+            first = _why_nothing(_entries(plan))
         left = "".join(
             f", {totals[key]:,} {words}"
             for key, words in LEFT.items()
@@ -206,7 +217,9 @@ class Book(BaseBook):
             self._planned(self._work.plan_repair(plan, word))
             return None
         done = self._work.repair(plan, word) if word else self._work.validate(plan)
-        self._done(done, done.result.headline())
+        found: Validation = done.result
+        nothing = not any(found.total(of) for of in ("checked", "expired", "skipped", "conflicts", "quarantined"))
+        self._done(done, (_why_nothing(_entries(plan)) if nothing else "") + found.headline())
         return ValidationFrames(done.result, done.content)
 
     def choose_table(self, plan: Plan) -> Any:
@@ -221,3 +234,13 @@ class Book(BaseBook):
 
 def _entries(plan: Plan) -> list[Entry]:
     return [route.entry for route in plan.routes.values()]
+
+
+def _why_nothing(entries: list[Entry]) -> str:
+    """A sentence that opens the headline of a stage that has found no item to work on, by entry, the first few of them."""
+    found = [
+        f"{entry.name} selects no item of {entry.source} ({'look at its `where`' if entry.conditions else 'it is empty'})"
+        for entry in entries[:FEW]
+    ]
+    more = [f"nor do {plural(len(entries) - FEW, 'more entry', 'more entries')}"] if len(entries) > FEW else []
+    return f"Nothing to do: {'; '.join([*found, *more])}. "

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,8 @@ def _say_interrupted(copy: Path, run: Run, stage: str, problem: str) -> dict[str
     """The banner's data of a notebook whose kernel ended: interrupted, and how to resume. Writes it into the executed copy."""
     import nbformat
 
+    with suppress(OSError, Refused):
+        run.logger().error("%s stops: %s", stage, problem)
     notebook = nbformat.read(copy, 4) if copy.exists() else None
     resume = resume_hint(run, stage)
     known = {"stage": stage, "run_id": run.id, "file": None, "plan": [], "facts": [["run", run.id]]}

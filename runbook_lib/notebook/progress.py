@@ -4,10 +4,11 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 
+from ..dynamo.rate_limiter import RateLimiter
 from ..errors import Interrupted
 from ..process import has_command
 from ..report.runs.progress import line, progress
@@ -106,6 +107,27 @@ class Progress:
         if content != self._shown:
             self._shown = content
             self._handle.update(self._html(content))
+
+
+@contextmanager
+def opening(run: Run, stage: str) -> Iterator[Callable[[RateLimiter], None]]:
+    """A block in which the tables are looked at, before a stage works. Gives what follows the waits of a limiter.
+
+    What is waited for stands in the run's log and in progress. Where somebody asks the run to stop, the waiting ends.
+    """
+    published = Published(run, stage)
+
+    def follow(limiter: RateLimiter) -> None:
+        def show() -> None:
+            published.write(StageProgress(stage, doing="; ".join(limiter.slowed())))
+
+        stop = partial(control.check, run, "stop was requested while a table was waited for.")
+        limiter.follow_waits(run.logger().warning, stop, show)
+
+    try:
+        yield follow
+    finally:
+        published.end()
 
 
 class _Log:

@@ -10,7 +10,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import Refused
+from ..errors import RunbookError
+from ..journal import audit
 from ..parameters import Side, project_root
 from ..process import visible
 from ..run.folder import Run, iso, now
@@ -44,11 +45,14 @@ class Notifier:
 
     def over(
         self, verdict: str, exit_code: int, headline: str, html: Path | None = None, head: str | None = None
-    ) -> None:
-        """Tells that the stage has ended, paused or failed, once; waits until the command has ended, at most PATIENCE."""
+    ) -> str:
+        """Tells that the stage has ended, paused or failed, once; waits until the command has ended, at most PATIENCE.
+
+        Notes on stderr and in the run's log what went wrong; gives the hash of the audit record of that, or "".
+        """
         event = event_of(self._stage, verdict, exit_code)
         if not self._words or event == self._last:
-            return
+            return ""
         self._last = event
         if self._beginning:
             self._beginning.join()
@@ -56,9 +60,20 @@ class Notifier:
             headline = "A fault in the program; the notebook shows it."
         said = {"verdict": verdict, "exit_code": exit_code, "headline": headline}
         self._tell(self._content(event, **said, html=str(html) if html else None, audit_head=head or None))
-        for problem in self._problems:
+        return self._note(over=exit_code not in (EXIT_INTERRUPTED, EXIT_BUG))
+
+    def _note(self, *, over: bool) -> str:
+        """Notes the problems. The audit record of a stage that is `over` covers the log: what is written now needs its own."""
+        problems, self._problems = self._problems, []
+        for problem in problems:
             print(visible(problem), file=sys.stderr)
-        self._problems.clear()
+        with suppress(OSError, RunbookError):
+            if problems:
+                audit.begin(self._run, self._stage)
+                for problem in problems:
+                    self._run.logger().warning("%s", problem.removesuffix("."))
+                return audit.append(self._run, self._stage) if over else ""
+        return ""
 
     def _content(self, event: str, **more: object) -> bytes:
         summary = self._run.folder / "summary.html"
@@ -70,8 +85,6 @@ class Notifier:
     def _tell(self, content: bytes) -> None:
         if problem := _run(self._words, content):
             self._problems.append(f"notify: {self._words[0]} {problem}.")
-            with suppress(OSError, Refused):
-                self._run.logger().warning("notify: %s %s", self._words[0], problem)
 
 
 def event_of(stage: str, verdict: str, exit_code: int) -> str:

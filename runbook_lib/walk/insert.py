@@ -127,6 +127,7 @@ class Inserter:
         of_attributes = self._ledgers.record(routed.rows, first)  # now, while the items are in the processor's cache
         try:
             there = self._read_there(routed.rows, unknown)
+            answered(len(there) - there.count(None))  # an execution that died may have sent all but a few of a page
             ours = sent = [False] * len(there)
             if unknown:
                 ours = [d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]

@@ -229,11 +229,13 @@ def open_plan(
     chosen: list[str] | None = None,
     undo: bool = False,
     run_id: str = "",
+    follow: Callable[[RateLimiter], object] = lambda limiter: None,
 ) -> Plan:
     """The plan for the parameters; `chosen` names the entries to work on (default all). Read-only.
 
     `mapping`: that of the parameters, where it has been loaded. `run_id`: the run in whose name roles are assumed. With
-    `undo` no transform runs: its code is the mapping's, and a rollback needs none.
+    `undo` no transform runs: its code is the mapping's, and a rollback needs none. `follow` gets what waits for tables that
+    do not answer, before it has to.
 
     Raises Refused (with MappingError, ParametersError): bad input, no access, a missing source table, source equal to
     target, a production target at an unknown endpoint, an engine that cannot be had, an id format that does not fit.
@@ -246,6 +248,7 @@ def open_plan(
     else:
         check_engine(limits)
     limiter = RateLimiter(budgets_of(limits, tables_of(mapping.entries)), patience=60 * limits.patience)
+    follow(limiter)
     role = parameters.target.rollback_role_arn if undo else None
     common = {"workers": limits.workers, "limiter": limiter, "run_id": run_id}
     source = session.connect(parameters.source, "source", **common)

@@ -115,6 +115,33 @@ def test_a_resumed_run_counts_on(flow):
     assert "migrate: execution 2, resumed, 10 items from before; 1 entries" in logged
 
 
+def test_what_a_page_had_sent_counts_as_soon_as_it_is_looked_up(flow, monkeypatch):
+    """The journal does not know it when an execution dies in the middle of its page."""
+    plan, put, seen = flow._plan(["Ports"]), Wire.put_new, []
+
+    def dying(wire, *arguments, **named):
+        seen.append(1)
+        if len(seen) > 2:
+            raise Interrupted("the process ends")
+        return put(wire, *arguments, **named)
+
+    monkeypatch.setattr(Wire, "put_new", dying)
+    plan.target.wire._batches._at_once = plan.target.wire._batches._workers = 1  # one request after the other
+    with pytest.raises(Interrupted):
+        migrate(flow.run(), plan)
+    again, at_each = flow._plan(["Ports"]), []
+
+    def looking(*arguments, **named):
+        at_each.append(again.meter.look("03_migrate").done)
+        return put(*arguments, **named)
+
+    monkeypatch.setattr(Wire, "put_new", looking)
+    again.target.wire._batches._at_once = again.target.wire._batches._workers = 1
+    migrate(flow.run(), again)
+    assert at_each == [2, 3, 4, 5]
+    assert figures(again) == {"Ports": (6, 6)}
+
+
 def test_children_wait_for_their_parents(flow):
     plan, seen = flow._plan(), []
     migrate(flow.run(), plan, lambda *_: seen.append(plan.meter.look("03_migrate")))

@@ -11,6 +11,7 @@ import yaml
 from support_notebooks import NoProgress, command
 
 from runbook_lib.errors import ParametersError, Refused
+from runbook_lib.journal.audit import verify
 from runbook_lib.journal.checkpoint import read_checkpoint
 from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.notebook import book, rollback_book
@@ -107,6 +108,16 @@ def test_a_refused_and_an_interrupted_stage_are_told(notified, told, capsys, mon
     assert code == 3
     began, paused = told.events()
     assert (began["event"], paused["event"], paused["verdict"]) == ("begin", "pause", "INTERRUPTED")
+
+
+def test_a_program_that_fails_leaves_the_folder_as_the_audit_chain_has_it(shop, capsys):
+    """Its note in run.log comes after the stage's last record: it has one of its own, which is the head that is printed."""
+    failing = ("-p", "notify=no-such-program", "--outputs", shop.outputs)
+    _, result, _ = command(capsys, "analyze", shop.params, *failing)
+    folder = shop.outputs / result["run_id"]
+    assert (folder / "run.log").read_text().count("notify: no-such-program cannot be started") == 2
+    found = verify(Run(result["run_id"], folder), result["audit_head"])
+    assert (found.problems, found.growth, found.head) == ([], [], result["audit_head"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """AWS's partitions, by botocore's data: whether an endpoint is AWS's own, and to which of them a region belongs."""
 
 import re
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,19 @@ def partition_of(region: str) -> str:
     known = (one["id"] for one in _partitions() if region in one["regions"])
     like = (one["id"] for one in _partitions() if re.fullmatch(one["regionRegex"], region))
     return next(known, None) or next(like, STANDARD)
+
+
+def unknown_region(region: str) -> str:
+    """Return a sentence about a region that botocore does not know, with the nearest one that it does; "" for a known one.
+
+    For a message about what failed, no reason to refuse: a region may be newer than this botocore, and an engine of your own
+    may take any name.
+    """
+    known = [name for one in _partitions() for name in one["regions"]]
+    if region in known:
+        return ""
+    near = get_close_matches(region, known, 1)
+    return f"botocore knows no region {region}; " + (f"did you mean {near[0]}?" if near else "check its name.")
 
 
 @cache
