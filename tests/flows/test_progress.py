@@ -11,6 +11,7 @@ from support_flows import flow_of
 from runbook_lib import folder_commands
 from runbook_lib.cli import main
 from runbook_lib.dynamo.items import Wire
+from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import Requests
 from runbook_lib.errors import DynamoError, Interrupted
 from runbook_lib.journal import audit
@@ -25,6 +26,7 @@ from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback import undo
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.validate.validate import validate
+from runbook_lib.walk import control
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = "{Ports: {}, Ships: {references: {portId: Ports}, create: {key: {id: S}}}}"
@@ -129,6 +131,9 @@ def test_what_a_page_had_sent_counts_as_soon_as_it_is_looked_up(flow, monkeypatc
     plan.target.wire._batches._at_once = plan.target.wire._batches._workers = 1  # one request after the other
     with pytest.raises(Interrupted):
         migrate(flow.run(), plan)
+    told = status(flow.run())
+    assert (told.totals["inserted"], told.uncertain) == (0, 3)  # a page of four, the last of which was never sent
+    assert "not counted: 3 items of pages that were not finished." in told.text()
     again, at_each = flow._plan(["Ports"]), []
 
     def looking(*arguments, **named):
@@ -139,6 +144,7 @@ def test_what_a_page_had_sent_counts_as_soon_as_it_is_looked_up(flow, monkeypatc
     again.target.wire._batches._at_once = again.target.wire._batches._workers = 1
     migrate(flow.run(), again)
     assert at_each == [2, 3, 4, 5]
+    assert status(flow.run()).uncertain == 0
     assert figures(again) == {"Ports": (6, 6)}
 
 
@@ -252,6 +258,24 @@ def test_a_notebook_shows_publishes_and_logs_no_value(end, flow, cell, monkeypat
     assert "a page is done: 4 scanned, 4 inserted" in logged
     assert CANARY not in logged + "".join(cell.pages) + "".join(lines)
     assert all(len(told) < 300 for told in logged.splitlines())
+
+
+def test_a_table_that_does_not_answer_at_first_is_shown_and_its_wait_can_be_stopped(flow, monkeypatch):
+    """Before a stage works, too: progress, log, and the end of the waiting."""
+    run, shown, times = flow.run(), [], iter(range(0, 600, 12))
+    audit.begin(run, "01_analyze")
+    limiter = RateLimiter(patience=600, clock=lambda: next(times), sleep=lambda _: shown.extend(at_work(run)))
+    with pytest.raises(Interrupted, match="stop was requested while a table was waited for"):
+        with progress.opening(run, "01_analyze") as follow:
+            follow(limiter)
+            limiter.waits("source Ports", "HTTP status 500")
+            limiter.pause(0.4)
+            limiter.pause(0.4)
+            control.request_stop(run)
+            limiter.pause(0.4)
+    assert line(shown[-1]).startswith("01_analyze: source Ports: nothing accepted for ")
+    assert "WARNING waiting: source Ports: nothing accepted for " in (run.folder / "run.log").read_text()
+    assert at_work(run) == []
 
 
 def test_a_status_names_what_goes_on(flow, cell):

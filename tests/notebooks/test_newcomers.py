@@ -1,9 +1,11 @@
 """Mistakes of a first day: one sentence each, which says what to write instead."""
 
 import pytest
+import yaml
 from support_notebooks import command
 
 from runbook_lib import cli
+from runbook_lib.parameters import load_parameters
 from runbook_lib.run.folder import open_run
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -77,3 +79,29 @@ def test_a_validation_says_resume_only_where_there_is_something_to_resume(shop, 
     (missing,) = [alert for alert in result["alerts"] if "missing in the target" in alert["message"]]
     assert missing["action"] == "`runbook validate PARAMS --repair` lists them by cause."
     assert "Resume" not in str(result)
+
+
+def test_where_nothing_is_selected_each_stage_says_so(shop, capsys):
+    """By entry and table, with where to look; so does 03 where only the entries that `--tables` names select nothing."""
+    target, outputs = f"{shop.name}prod", ["--outputs", shop.outputs, "--run-id", "nothing-here"]
+    mapping = load_parameters(shop.params).mapping_path()
+    content = yaml.safe_load(mapping.read_text())
+    content["tables"]["Orders"]["where"] = {"status": "NO-SUCH"}
+    mapping.write_text(yaml.safe_dump(content))
+    said = f"Orders selects no item of Orders-{shop.name}dev (look at its `where`)"
+    command(capsys, "create-tables", shop.params, *CONFIRMED, target, *outputs)
+    _, tested, _ = command(capsys, "test", shop.params, "Orders", *CONFIRMED, target, *outputs)
+    assert tested["headline"].startswith(f"No item was tested: Orders-{shop.name}dev has none that Orders selects")
+    command(capsys, "migrate", shop.params, "--tables", "Customers", *CONFIRMED, target, *outputs)
+    for words in (["migrate", shop.params, *CONFIRMED, target], ["validate", shop.params]):
+        _, result, _ = command(capsys, *words, "--tables", "Orders", *outputs)
+        assert result["headline"].startswith(f"Nothing to do: {said}. "), result["headline"]
+    _, analyzed, _ = command(capsys, "analyze", shop.params, "--outputs", shop.outputs)
+    assert not analyzed["headline"].startswith("Nothing")  # the other entry selects something
+
+
+def test_the_log_says_why_a_stage_stops(shop, capsys):
+    target = f"{shop.name}prod"
+    _, refused, _ = command(capsys, "migrate", shop.params, *CONFIRMED, target, "--outputs", shop.outputs)
+    log = (shop.outputs / refused["run_id"] / "run.log").read_text()
+    assert f"ERROR 03_migrate stops: REFUSED: {refused['error']}\n" in log

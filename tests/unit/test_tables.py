@@ -12,6 +12,7 @@ from botocore.session import get_session
 from support_wire import HANG_UP, THROTTLED, Stub, error
 
 from runbook_lib.dynamo import backups, session, tables
+from runbook_lib.dynamo.aws.partitions import unknown_region
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.structure.description import table_of
 from runbook_lib.errors import ConditionFailed, DynamoError, Interrupted, Refused
@@ -340,6 +341,21 @@ def test_an_overloaded_endpoint_is_waited_for():
     with pytest.raises(Interrupted, match="overloaded"):
         tables.describe(target, "T")
     assert now[0] >= began + 600
+
+
+def test_a_region_that_nobody_knows_is_not_waited_for():
+    """An engine that answers 5xx for every region it does not have. A known region, and an endpoint that has answered, are."""
+    fault = refusal("InternalServerError", 500)
+    lost = scripted(fault, region="eu-nowhere-1")
+    lost.limiter = RateLimiter(patience=600, sleep=lambda _: None)
+    with pytest.raises(Refused, match="only InternalServerError; botocore knows no region eu-nowhere-1; did you mean eu-"):
+        tables.describe(lost, "T")
+    answered = scripted(state("ACTIVE"), fault, region="eu-nowhere-1")
+    tables.describe(answered, "T")
+    for known in (answered, scripted(fault, region="eu-central-1")):
+        with pytest.raises(Interrupted, match="overloaded"):
+            tables.describe(known, "T")
+    assert unknown_region("x") == "botocore knows no region x; check its name."
 
 
 UNKNOWN = refusal("RequestEntityTooLarge", 413)

@@ -14,7 +14,7 @@ from ...process import visible
 from ...run.folder import Run, about_of, runs
 from ...run.progress_file import StageProgress, at_work
 from ...stages.validate import journal as validation_journal
-from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REFUSED, REVIEW, ROLLED_BACK
+from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REFUSED, REVIEW, ROLLED_BACK, plural
 from ..drawing.html import Html, chip, muted
 from .executions import STAGES, history
 from .outcome import NOTHING, outcome_of
@@ -45,6 +45,7 @@ class RunStatus:
     elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
     problem: str | None = None  # why the run or its `run.json` cannot be read
     progress: StageProgress | None = None  # of what goes on now
+    uncertain: int = 0  # items that an execution had under way when it ended: the journal does not know which arrived
 
     def as_json(self) -> dict[str, Any]:
         """The status as plain data."""
@@ -72,6 +73,11 @@ class RunStatus:
             lines.append(" " * width + "".join(f"{head:>15}" for head in heads))
             for name, counts in (*self.tables.items(), ("all", self.totals)):
                 lines.append(f"{name:<{width}}" + "".join(f"{counts[key]:>15,}" for key in COUNTED))
+            if self.uncertain:
+                lines.append(
+                    f"not counted: {plural(self.uncertain, 'item')} of pages that were not finished. "
+                    "Resuming, or rolling back, looks up which of them are in the target."
+                )
             if self.totals["unrouted"]:
                 lines.append(f"unrouted: {self.totals['unrouted']:,}")
         return "\n".join(map(visible, lines))
@@ -98,6 +104,7 @@ def status(run: Run) -> RunStatus:
         next((event["url"] for event in migrate.unsettled() if not holder), None),
         None if about_of(run) else UNKNOWN,
         next(iter(at_work(run)), None),
+        0 if holder else sum(len(digests) for file in journal.files for digests in file.maybe_landed.values()),
     )
 
 
