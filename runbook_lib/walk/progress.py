@@ -94,6 +94,13 @@ class Meter:
             self._done[table] += items
             self._fresh[table] += items
 
+    def take(self) -> int:
+        """The items that were counted since the last time, for the meter of another process; forgets them."""
+        with self._lock:
+            taken = self._fresh.total()
+            self._fresh.clear()
+            return taken
+
     def page(self, table: str, items: int, state: str = "") -> "PageCount":
         """What counts the items of one page, request by request."""
         if state:

@@ -124,7 +124,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker],
                 strikes = strikes if not found.counts else 0
                 plan.limiter.elsewhere[worker] = found.slowed
                 plan.limiter.add_slowdowns(found.slowdowns, len(workers))
-                plan.meter.add(segment.table, found.counts["scanned"])
+                plan.meter.add(segment.table, found.items)
                 if on_page and found.counts:
                     on_page(segment.table, found.counts)
                 found.raise_problem()

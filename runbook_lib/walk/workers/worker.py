@@ -73,6 +73,7 @@ class Slice:
     slowed: list[str] = field(default_factory=list)  # tables that hold back, with the reason
     slowdowns: list[Slowdown] = field(default_factory=list)  # and for how long they did
     problem: tuple[type[RunbookError], str] | None = None  # kind and sentence, which survive pickle
+    items: int = 0  # that it went through, those that no entry selects included
 
     def raise_problem(self) -> None:
         """Raises what the worker ran into."""
@@ -101,7 +102,7 @@ def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         worker = _Worker.of(job)
         done = worker.advance(table, number, budgets, counts)
         limiter = worker.plan.limiter
-        return Slice(done, counts, limiter.slowed(), limiter.take_slowdowns())
+        return Slice(done, counts, limiter.slowed(), limiter.take_slowdowns(), items=worker.plan.meter.take())
     except RunbookError as problem:
         _Worker.forget()
         return Slice(False, counts, problem=(type(problem), str(problem)))
