@@ -134,7 +134,9 @@ def left_open(plan: Plan, totals: Mapping[str, int], alerts: Sequence[Alert]) ->
     found = [f"{totals[key]:,} {word}" for key, word in names.items() if totals[key]]
     if obstacles := sum(alert.level == FAIL for alert in alerts):
         found.append(f"{plural(obstacles, 'obstacle')} to the migration")
-    if not found and (checks := sum(alert.level == REVIEW for alert in alerts)):  # the verdict says that something is open
+    if not found and (
+        checks := sum(alert.level == REVIEW for alert in alerts)
+    ):  # the verdict says that something is open
         found.append(f"{plural(checks, 'check')} to decide")
     return ", ".join(found) or "nothing open"
 

@@ -348,7 +348,9 @@ def test_a_region_that_nobody_knows_is_not_waited_for():
     fault = refusal("InternalServerError", 500)
     lost = scripted(fault, region="eu-nowhere-1")
     lost.limiter = RateLimiter(patience=600, sleep=lambda _: None)
-    with pytest.raises(Refused, match="only InternalServerError; botocore knows no region eu-nowhere-1; did you mean eu-"):
+    with pytest.raises(
+        Refused, match="only InternalServerError; botocore knows no region eu-nowhere-1; did you mean eu-"
+    ):
         tables.describe(lost, "T")
     answered = scripted(state("ACTIVE"), fault, region="eu-nowhere-1")
     tables.describe(answered, "T")

@@ -436,7 +436,9 @@ def test_the_headline_of_a_dry_run_counts_what_is_open():
     said = left_open(plan, totals, [Alert(FAIL, "A", "no table", "make it"), Alert(REVIEW, "A", "x", "y")])
     assert said == "1,400 dangling, 2 quarantined, 3 unrouted, 2 unmatched in the mapping, 1 obstacle to the migration"
     plan.mapping.ignore_unrouted = True
-    assert left_open(plan, dict.fromkeys(totals, 0) | {"unrouted": 3}, []) == "nothing open"
+    none = dict.fromkeys(totals, 0) | {"unrouted": 3}
+    assert left_open(plan, none, []) == "nothing open"
+    assert left_open(plan, none, [Alert(REVIEW, "A", "no index", "add it")]) == "1 check to decide"
 
 
 def test_alerts_without_any():
