@@ -16,7 +16,9 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from ..errors import MappingError, Quarantine
@@ -29,6 +31,8 @@ from .text.paths import VALUES, Steps, members
 from .walkers import standing
 
 LONGEST = 300  # characters of the user's own reason
+HIDDEN = "…"  # for a word of it that stands in no text of its file
+_WORD = re.compile(r"\w+")
 _FORM = re.compile(r"([^/\\:]+\.py):([^\W\d]\w*)")
 _RAISE = dis.opmap["RAISE_VARARGS"]
 _TAKES = "a target item takes str, Decimal, int, bool, None, bytes, list, dict and set"
@@ -195,9 +199,29 @@ def _at(what: str, line: int | None) -> str:
 def _reason(problem: BaseException, code: Code) -> str:
     """Why an item is quarantined: the user's own words, or what happened where."""
     said = " ".join(str(problem).split())[:LONGEST] if isinstance(problem, ValueError) else ""
-    if said and _is_raised(problem, code):
-        return said
+    if said and _is_raised(problem, code) and (told := _without_values(said, code.compiled)):
+        return told
     return _at(f"{type(problem).__name__} in {code.file}", _line(problem, code))
+
+
+def _without_values(said: str, compiled: CodeType) -> str:
+    """The reason with "…" for what no text in the file says: it may quote the item. "" where nothing else is left."""
+    known = _words(compiled)
+    told = " ".join(word if known.issuperset(_WORD.findall(word)) else HIDDEN for word in said.split())
+    told = re.sub(f"{HIDDEN}( {HIDDEN})+", HIDDEN, told)
+    return "" if told == HIDDEN else told
+
+
+@cache
+def _words(compiled: CodeType) -> frozenset[str]:
+    """The words of the texts in compiled code."""
+    found: set[str] = set()
+    for one in compiled.co_consts:
+        if isinstance(one, CodeType):
+            found |= _words(one)
+        for text in one if isinstance(one, tuple | frozenset) else (one,):
+            found.update(_WORD.findall(text) if isinstance(text, str) else ())
+    return frozenset(found)
 
 
 def _is_raised(problem: ValueError, code: Code) -> bool:

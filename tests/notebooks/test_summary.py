@@ -1,12 +1,7 @@
-"""The summary and the bundle of runs that notebooks have made: by command, by hand, refused; nothing of an item is in them."""
+"""The summary and the bundle of runs that notebooks have made: by command, by hand, refused."""
 
-import io
-import json
-import os
 import re
-import zipfile
 from types import SimpleNamespace
-from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -15,11 +10,9 @@ from support_notebooks import run
 from runbook_lib.cli import main
 from runbook_lib.journal import audit
 from runbook_lib.notebook import book as notebook
-from runbook_lib.run.folder import Run
 
 pytestmark = pytest.mark.usefixtures("in_process")
 CONFIRMED = ["--execute", "--confirm"]
-CANARY = "kanarienvogel"
 
 
 def headline(folder):
@@ -75,53 +68,3 @@ def test_by_hand_finish_writes_it_too(shop, capsys, monkeypatch):
     assert f'href="{folder.name}/summary.html"' in ending
     assert "REVIEW" in ending
     assert "3 dangling references" in ending
-
-
-def canaries(shop):
-    """Values, keys and map keys that nobody may see again, and what the program is told in confidence."""
-    item = {
-        "id": {"S": f"{CANARY}-key"},
-        "name": {"S": f"{CANARY} value"},
-        "secret": {"M": {f"{CANARY}Map": {"S": CANARY}}},
-        "list": {"L": [{"S": CANARY}]},
-        "set": {"SS": [CANARY]},
-        "text": {"S": json.dumps({CANARY: CANARY})},
-        "bytes": {"B": CANARY.encode()},
-    }
-    order = {
-        "id": {"S": f"{CANARY}-order"},
-        "customerId": {"S": f"{CANARY}-nobody"},
-        "notes": {"S": f"no json {CANARY}"},
-    }
-    shop.client.put_item(TableName=f"Customers-{shop.name}dev", Item=item)
-    shop.client.put_item(TableName=f"Orders-{shop.name}dev", Item=order)
-    content = yaml.safe_load(shop.params.read_text())
-    endpoint = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
-    for side in ("source", "target"):
-        content[side] |= {"endpoint_url": f"{endpoint}/"}
-    shop.params.write_text(yaml.safe_dump(content))
-    return endpoint.partition("//")[2]
-
-
-@pytest.mark.pages
-@pytest.mark.slow
-def test_nothing_of_an_item_is_in_a_bundle(shop, capsys, monkeypatch):
-    """No key, value, map key, endpoint or credential, in any spelling; every link leads to a file beside it."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{CANARY}secret")
-    address, target = canaries(shop), f"{shop.name}prod"
-    assert run(shop, capsys, "analyze")[0] == 1
-    run(shop, capsys, "test", "Customers", "--limit", "20", *CONFIRMED, target)
-    migrated = run(shop, capsys, "migrate", *CONFIRMED, target)[1]
-    shop.client.put_item(TableName=f"Customers-{target}", Item={"id": {"S": CANARY}, CANARY: {"S": CANARY}})
-    run(shop, capsys, "validate")
-    held = Run(migrated["run_id"], shop.outputs / migrated["run_id"])
-    assert CANARY in (held.folder / "dangling.jsonl").read_text()  # it was there to be seen
-    assert main(["bundle", held.id, "--outputs", str(shop.outputs)]) == 0
-    with zipfile.ZipFile(io.BytesIO((shop.outputs / f"{held.id}.zip").read_bytes())) as file:
-        pages = {name: file.read(name).decode() for name in file.namelist()}
-    assert len(pages) == 10
-    for name, page in pages.items():
-        assert CANARY not in page.lower(), name
-        assert address not in page, name
-        for link in re.findall(r'<a\b[^>]*\shref="([^"#:?]+)', page):
-            assert unquote(link) in pages, (name, link)
