@@ -75,8 +75,10 @@ def _cells(path: Path) -> list[tuple[str, str]]:
     found = []
     for cell in json.loads(path.read_bytes())["cells"]:
         tags, source = {*cell["metadata"].get("tags", ())}, "".join(cell["source"])
-        if _ERROR not in tags and not (tags & _PARAMETERS and _sets_values(source)):
-            found.append((cell["cell_type"], source))
+        kind = cell["cell_type"]
+        is_added = kind == "markdown" and _ERROR in tags  # with that tag, code still runs
+        if not is_added and not (tags & _PARAMETERS and _sets_values(source)):
+            found.append((kind, source))
     return found
 
 
@@ -84,13 +86,15 @@ def _sets_values(source: str) -> bool:
     """Whether a cell only gives names literal values."""
     try:
         return all(map(_is_value, ast.parse(source).body))
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what is nested too deeply runs out of either
         return False
 
 
 def _is_value(statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.Assign | ast.AnnAssign):
         return False
+    if isinstance(statement, ast.AnnAssign) and not isinstance(statement.annotation, ast.Name):
+        return False  # an annotation is executed
     targets: list[Any] = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     ast.literal_eval(statement.value)
     return all(isinstance(target, ast.Name) for target in targets)

@@ -74,6 +74,9 @@ def test_values_of_parameters_and_results_are_no_difference(notebook, tmp_path, 
         lambda n: n.cells.reverse(),
         lambda n: parameters_of(n).update(source="mapping = open('names').read()"),
         lambda n: injected(n, "import os\nos.remove('x')"),
+        lambda n: injected(n, "run_id: exec('import os') = 'mine'"),
+        lambda n: injected(n, "x = " + "-" * 100_000 + "1"),
+        lambda n: n.cells.append(new_code_cell("1 + 1", metadata={"tags": ["papermill-error-cell-tag"]})),
     ],
 )
 def test_a_changed_cell_is_a_difference(notebook, tmp_path, change):
