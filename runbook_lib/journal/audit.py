@@ -49,7 +49,7 @@ from ..run.chain import (
     special_of,
     wrong_before,
 )
-from ..run.files import file_sha256, json_seal, lock_file, write_atomically
+from ..run.files import file_sha256, json_seal, lock_file, open_file, write_atomically
 from ..run.fingerprints import code_fingerprint
 from ..run.folder import Run, iso, now
 from ..run.released import Notebook
@@ -186,7 +186,7 @@ def _held(run: Run) -> Iterator[tuple[IO[bytes], Chain]]:
     path = run.folder / FILE
     if special := special_of(path):
         raise Refused(f"{path} is {special} now; put the file back where it was.")
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:
+    with open(open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b", buffering=0) as file:
         if not lock_file(file):
             raise Refused(f"{path} is held by another process; wait for it to end.")
         chain = read_chain(run)

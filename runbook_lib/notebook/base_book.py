@@ -176,7 +176,10 @@ class BaseBook:
         more = {"outcome": {"stage_verdict": verdict}, "notebook": self._notebook}
         head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, **more)
         if not is_headless():  # else the command writes it, with the way to the report that it makes
-            more["outcome"] = write_summary(self.run, self._journals).as_outcome(verdict)
+            written = write_summary(self.run, self._journals)
+            if written.problem:
+                self.show(html.note, written.problem)
+            more["outcome"] = written.as_outcome(verdict)
             head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], **more)
         if self._notifier:
             self._notifier.over(verdict, code, self._headline, head=head)

@@ -13,8 +13,8 @@ from ..journal import audit
 from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..parameters import project_root
-from ..process import headless, papermill_with, stop_before_interrupting
-from ..report.runs.index import Ended, write_index
+from ..process import headless, papermill_with, stop_before_interrupting, visible
+from ..report.runs.index import Ended, refresh_index
 from ..report.runs.summary import write_summary
 from ..run.chain import CREATED, JOURNALS, SUMMARY
 from ..run.files import read_json, write_atomically
@@ -154,8 +154,8 @@ def conclude(
     """Writes the run's summary, the index of all runs, and the audit record of what a notebook left; gives the record's hash.
 
     `own` are the names of the files that it wrote, `verdict` is its own, `notebook` is what was executed, `by` whom
-    (`executor`). Where the execution is not `over` but was interrupted, workers may still write for it, and so may whoever
-    tells of a page that cannot be written. The run's journals are read once for all three. Raises Refused.
+    (`executor`). Where the execution is not `over` but was interrupted, workers may still write for it. A page that cannot be
+    written is a line on stderr. The run's journals are read once for all three. Raises Refused.
     """
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
@@ -168,7 +168,9 @@ def conclude(
     try:
         written = write_summary(run, journals, damage=damage)
         copy = next((name for name in own if name.endswith(".ipynb")), "")
-        write_index(run.folder.parent, Ended(run.id, copy, verdict, written))
+        unwritten = written.problem, refresh_index(run.folder.parent, Ended(run.id, copy, verdict, written))
+        for problem in filter(None, unwritten):
+            print(visible(problem), file=sys.stderr)
     except BaseException:
         audit.append(run, stage, None, journals=journals, own=[SUMMARY], notebook=notebook, by=by)
         raise

@@ -64,12 +64,16 @@ def read_holder(file: IO[str]) -> dict[str, Any] | None:
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY, fix: str = "restore it from a copy", mode: int = 0o600) -> int:
-    """A descriptor of a file of the program's own; `flags` and `mode` as for os.open. To be written, it is no symlink.
+    """A descriptor of a file of the program's own; `flags` and `mode` as for os.open. To be written, it is no link.
 
     Raises Refused, with `fix` as what to do, where something else lies there, or the file may not be read. Raises OSError.
     """
     try:
-        return open_regular(path, flags if flags == os.O_RDONLY else flags | os.O_NOFOLLOW, mode)
+        descriptor = open_regular(path, flags if flags == os.O_RDONLY else flags | os.O_NOFOLLOW, mode)
+        if flags != os.O_RDONLY and os.fstat(descriptor).st_nlink > 1:
+            os.close(descriptor)
+            raise ValueError("it is a hard link to another file")
+        return descriptor
     except ValueError as problem:
         raise Refused(f"{path} cannot be used: {problem}; {fix}.") from None
     except PermissionError as problem:
@@ -85,11 +89,7 @@ def open_to_read(path: Path) -> BinaryIO:
 
 def open_lock(path: Path, mode: int = 0o600) -> int:
     """A descriptor of a lock file, made where it is missing. Raises Refused, OSError as `open_file`."""
-    descriptor = open_file(path, os.O_RDWR | os.O_CREAT, NO_LOCK, mode)
-    if os.fstat(descriptor).st_nlink <= 1:
-        return descriptor
-    os.close(descriptor)  # whoever holds a lock writes to its file, and this one is some other as well
-    raise Refused(f"{path} cannot be used: it is a hard link to another file; {NO_LOCK}.")
+    return open_file(path, os.O_RDWR | os.O_CREAT, NO_LOCK, mode)
 
 
 def remove_file(path: Path) -> None:
@@ -139,6 +139,28 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0
     failpoints.reach(f"{point}.folder.before")
     sync_folder(path.parent)
     failpoints.reach(f"{point}.after")
+
+
+def write_or_tell(path: Path, content: bytes) -> str:
+    """As `write_atomically`; where the disk refuses it, a sentence that says so, and no file: the old one is out of date.
+
+    Raises OSError where the old one cannot be removed either.
+    """
+    try:
+        write_atomically(path, content)
+        return ""
+    except OSError as problem:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            if not path.is_dir():
+                raise problem from None
+        return not_written(path, problem)
+
+
+def not_written(path: Path, problem: OSError) -> str:
+    """The sentence for a page without which a stage still has its result."""
+    return f"{path} cannot be written: {problem.strerror or problem}; fix that, and the next command writes it."
 
 
 class Unfinished:

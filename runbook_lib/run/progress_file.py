@@ -115,34 +115,49 @@ def _typed(content: Any, kind: type) -> dict[str, Any]:
 
 
 class Published:
-    """A file of a run's folder that says how far a stage is, while this is open. What the disk refuses is left out."""
+    """A file of a run's folder that says how far a stage is, while this is open. What the disk refuses is a line in the log."""
 
     def __init__(self, run: Run, stage: str):
         """Writes nothing yet."""
         self._run, self._stage, self._path = run, stage, path_of(run, stage)
         self._held: BinaryIO | None = None
-        self._written = ""
+        self._written, self._failed = "", False
 
     def write(self, now: StageProgress) -> None:
         """Replaces the file, as a whole; readable for its owner alone."""
         content = json.dumps(now.as_json())
         if content == self._written:
             return
-        with suppress(OSError, Refused):
-            descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=FILE[:-1] + "-")
-            file = os.fdopen(descriptor, "wb")
-            try:
-                lock_file(file, patience=0)
-                file.write(content.encode())
-                file.flush()
-                os.replace(temporary, self._path)
-            except BaseException:
-                os.unlink(temporary)
+        try:
+            file = self._replace(content.encode())
+        except OSError as problem:
+            self._say(problem)
+            return
+        if self._held:
+            self._held.close()
+        self._held, self._written = file, content
+
+    def _replace(self, content: bytes) -> BinaryIO:
+        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=FILE[:-1] + "-")
+        file = os.fdopen(descriptor, "wb")
+        try:
+            lock_file(file, patience=0)
+            file.write(content)
+            file.flush()
+            os.replace(temporary, self._path)
+        except BaseException:
+            os.unlink(temporary)
+            with suppress(OSError):  # what it could not write is not wanted
                 file.close()
-                raise
-            if self._held:
-                self._held.close()
-            self._held, self._written = file, content
+            raise
+        return file
+
+    def _say(self, problem: OSError) -> None:
+        """Says it once: figures come many times a second."""
+        if not self._failed:
+            self._failed = True
+            with suppress(OSError, Refused):
+                self._run.logger().warning("%s cannot be written: %s", self._path.name, problem.strerror)
 
     def end(self, last: StageProgress | None = None) -> None:
         """Lets go: nobody takes it for going on any more. Removes the file, or leaves the last figures to the command."""

@@ -50,18 +50,23 @@ def under_faults(outputs, *words, points):
 
 @pytest.mark.long
 def test_a_command_that_is_killed_or_cannot_save_what_it_shows_is_resumed(run, tmp_path):
-    """Rows 15, 38: the kernel dies in the middle; then the notebook cannot be saved, then the index: each time exit code 3,
-    no traceback; the journal knows better than the views, and the last command ends as the first should have."""
+    """Rows 15, 38: the kernel dies in the middle; then the notebook cannot be saved: each time exit code 3, no traceback. A
+    summary and an index that cannot be saved are a line each. The last command ends as the first should have."""
     with World():
         assert run(tmp_path, "create-tables", *MIGRATE[1:2], *CONFIRM)[0] == 0
         code, result, err = run(tmp_path, *MIGRATE, points="wire.PutItem.after=kill@400")
         assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
         assert "kernel died" in result["headline"]
-        for points in ("file.03_migrate*.ipynb.write.before=enospc@3+", "file.index.html.fsync.before=eio"):
-            code, result, err = run(tmp_path, *MIGRATE, points=points)
-            assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
-            assert "Traceback" not in err
-            assert err.count("Run the same command with the run ID") == 1
+        code, result, err = run(tmp_path, *MIGRATE, points="file.03_migrate*.ipynb.write.before=enospc@3+")
+        assert (code, result["verdict"]) == (3, "INTERRUPTED"), err
+        assert "Traceback" not in err
+        assert err.count("Run the same command with the run ID") == 1
+        code, _, err = run(
+            tmp_path, *MIGRATE, points="file.index.html.fsync.before=eio;file.summary.html.fsync.before=eio@2"
+        )
+        assert code == 1, err
+        assert "summary.html cannot be written: Input/output error" in err
+        assert "index.html cannot be written: Input/output error" in err
         code, report, err = run(tmp_path, *MIGRATE)
         assert code == 1, err
         assert report["totals"]["scanned"] == report["totals"]["inserted"] + sum(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ...errors import Refused
 from ...run.chain import SUMMARY
-from ...run.files import write_atomically
+from ...run.files import not_written, write_atomically
 from ...run.folder import Run, about_of, runs
 from ...verdict import NOT_FINISHED
 from ..drawing.html import clipped, duration
@@ -67,6 +67,15 @@ def write_index(outputs: Path, ended: Ended | None = None) -> Path:
     page = render(Path(__file__), "Runs", rows=[r for r in rows if not r.empty], empty=[r for r in rows if r.empty])
     write_atomically(outputs / "index.html", page)
     return outputs / "index.html"
+
+
+def refresh_index(outputs: Path, ended: Ended | None = None) -> str:
+    """As `write_index`; gives "", or a sentence where the page cannot be written: it is out of date then, if it is there."""
+    try:
+        write_index(outputs, ended)
+    except OSError as problem:
+        return not_written(outputs / "index.html", problem)
+    return ""
 
 
 def _row(run: Run, ended: Ended | None) -> Row:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...errors import Refused
 from ...journal.snapshot import Snapshot
 from ...run.chain import SUMMARY
-from ...run.files import write_atomically
+from ...run.files import write_or_tell
 from ...run.folder import Run, about_of, own_json
 from ...verdict import FAIL, NOT_FINISHED, PASS, PLANNED, REVIEW, ROLLED_BACK, AlertGroup, counted, plural
 from ..drawing.html import clipped, duration
@@ -61,10 +61,11 @@ class Written:
 
     verdict: str
     headline: str
+    problem: str = ""  # a sentence where the page could not be written
 
     def as_outcome(self, stage_verdict: str | None, copy: str = "") -> dict[str, Any]:
         """As a record of the audit chain holds it: counts and words. `copy` is the executed notebook, where there is one."""
-        return {"copy": copy, "stage_verdict": stage_verdict, **vars(self)}
+        return {"copy": copy, "stage_verdict": stage_verdict, "verdict": self.verdict, "headline": self.headline}
 
 
 def write_summary(
@@ -73,8 +74,8 @@ def write_summary(
     """Writes the run's `summary.html`; gives what it says in short.
 
     `journals` are taken as they are, and not read again. `writing` is a stage that now begins to write: until it ends, no
-    verdict stands. `damage`: why a journal cannot be read. A folder that cannot be read gives a page that says so. Raises
-    OSError where the page cannot be written.
+    verdict stands. `damage`: why a journal cannot be read. A folder that cannot be read gives a page that says so. A page that
+    cannot be written is removed. Raises OSError where it stays.
     """
     migrated = next((one for one in journals if one.stage == "migrate"), None)
     try:
@@ -86,9 +87,7 @@ def write_summary(
         found, page = _damaged(run, str(problem))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # sealed by nobody, or of another version
         found, page = _damaged(run, "a report in this folder does not hold what the program writes")
-    with suppress(IsADirectoryError):  # `verify` names it
-        write_atomically(run.folder / SUMMARY, page)
-    return Written(found.verdict, found.headline)
+    return Written(found.verdict, found.headline, write_or_tell(run.folder / SUMMARY, page))
 
 
 def _damaged(run: Run, problem: str) -> tuple[Outcome, bytes]:
