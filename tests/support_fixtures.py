@@ -1,10 +1,24 @@
-"""Fixtures that tests/cases and tests/flows share; each conftest.py imports what it offers."""
+"""Fixtures that folders of tests share; each conftest.py imports what it offers."""
+
+import os
+import shutil
 
 import orjson
 import pytest
 import support_worlds as worlds
 
 from runbook_lib.dynamo.transport import Transport
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture
@@ -40,3 +54,16 @@ def _world(engine, monkeypatch):
     monkeypatch.setenv("CASE_SUFFIX", world.suffix)
     yield world
     world.drop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()

@@ -5,10 +5,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import support_fixtures
 import support_notebooks
 import yaml
 
 in_process = support_notebooks.in_process
+browser = support_fixtures.browser
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-west-1"
