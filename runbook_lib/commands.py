@@ -27,7 +27,7 @@ from .stages.rollback import restore
 from .stages.rollback.drop_tables import resolve_tables
 from .stages.rollback.undo import preview
 from .stages.selection import DRAFT, checkpoint_file, find_run, is_complete, mapping_for, select_run
-from .verdict import ROLLED_BACK, STOPPED, ended_by
+from .verdict import EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, ROLLED_BACK, STOPPED, ended_by
 from .walk.guard import ask_for_codes, confirm, terminal
 from .yaml_files import parse_value, shown, suggest
 
@@ -212,6 +212,12 @@ def _execute(
             execution = execute(stage, run, {**common, **own}, following)
     except RunbookError as problem:
         notifier.over(ended_by(problem), problem.exit_code, str(problem))
+        raise
+    except KeyboardInterrupt:
+        notifier.over(INTERRUPTED, EXIT_INTERRUPTED, "interrupted by hand")
+        raise
+    except BaseException:
+        notifier.over(STOPPED, EXIT_BUG, "")
         raise
     result = execution.result
     about = {"html": execution.html, "head": execution.head}

@@ -28,6 +28,7 @@ from .display import banner
 from .export import RESULT, export, result_of, set_result
 from .parameters_cell import folded
 
+_NO_KERNEL = ("Kernel died before", "Kernel didn't respond")  # jupyter_client's words, which have no class of their own
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as IPython writes it
 
 
@@ -122,6 +123,10 @@ def _run_cells(copy: Path, run: Run, parameters: dict[str, Any]) -> tuple[str | 
         return "interrupted by hand", None
     except DeadKernelError:
         return "the notebook's kernel died", None
+    except RuntimeError as error:
+        if not str(error).startswith(_NO_KERNEL):
+            raise
+        return "the notebook's kernel did not start", None
     return None, None
 
 

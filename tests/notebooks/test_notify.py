@@ -10,11 +10,12 @@ import pytest
 import yaml
 from support_notebooks import NoProgress, command
 
+from runbook_lib.cli import main
 from runbook_lib.errors import ParametersError, Refused
 from runbook_lib.journal.audit import verify
 from runbook_lib.journal.checkpoint import read_checkpoint
 from runbook_lib.mapping.file.load import load_mapping
-from runbook_lib.notebook import book, rollback_book
+from runbook_lib.notebook import book, execute, rollback_book
 from runbook_lib.parameters import load_parameters
 from runbook_lib.run.files import json_seal
 from runbook_lib.run.fingerprints import identity_of
@@ -118,6 +119,32 @@ def test_a_program_that_fails_leaves_the_folder_as_the_audit_chain_has_it(shop, 
     assert (folder / "run.log").read_text().count("notify: no-such-program cannot be started") == 2
     found = verify(Run(result["run_id"], folder), result["audit_head"])
     assert (found.problems, found.growth, found.head) == ([], [], result["audit_head"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "event"),
+    [
+        (RuntimeError("Kernel died before replying to kernel_info"), 3, "pause"),
+        (RuntimeError("Kernel didn't respond in 60 seconds"), 3, "pause"),
+        (RuntimeError("a value"), 70, "fail"),
+        (KeyboardInterrupt(), 3, "pause"),
+    ],
+)
+def test_what_ends_a_command_itself_is_told(error, code, event, notified, told, capsys, monkeypatch):
+    """A kernel that does not start is an interruption, as one that dies. A fault keeps its words to itself."""
+
+    def fail(*_, **__):
+        raise error
+
+    if isinstance(error, KeyboardInterrupt):
+        monkeypatch.setattr(execute, "export", fail)
+    else:
+        monkeypatch.setattr(execute.papermill_with(None), "execute_notebook", fail)
+    assert main(["analyze", str(notified.params), "--outputs", str(notified.outputs)]) == code
+    began, over = told.events()
+    assert (began["event"], over["event"], over["exit_code"]) == ("begin", event, code)
+    assert "a value" not in str(over)
+    assert ("kernel did not start" in over["headline"]) == str(error).startswith("Kernel d")
 
 
 @pytest.mark.parametrize(
