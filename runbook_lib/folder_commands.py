@@ -116,13 +116,14 @@ def run_verify(options: argparse.Namespace) -> int:
 
 def run_bundle(options: argparse.Namespace) -> int:
     from .report.runs.bundle import write_bundle
-    from .report.runs.index import refresh_index
+    from .report.runs.index import in_turn, refresh_index
 
     outputs = outputs_folder(options.outputs)
     run = open_run(outputs, check_run_id(options.of))
     with run.saving():
         found = write_bundle(run)
-        problem = refresh_index(run.folder.parent)
+        with in_turn(run.folder.parent):
+            problem = refresh_index(run.folder.parent)
     if problem:
         print(visible(problem), file=sys.stderr)
     for sentence in found.left_out:

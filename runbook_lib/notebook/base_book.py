@@ -176,7 +176,7 @@ class BaseBook:
         more = {"outcome": {"stage_verdict": verdict}, "notebook": self._notebook}
         head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, **more)
         if not is_headless():  # else the command writes it, with the way to the report that it makes
-            written = write_summary(self.run, self._journals)
+            written = write_summary(self.run, self._journals, after=self.stage)
             if written.problem:
                 self.show(html.note, written.problem)
             more["outcome"] = written.as_outcome(verdict)

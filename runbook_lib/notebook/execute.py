@@ -14,7 +14,7 @@ from ..journal.snapshot import Snapshot
 from ..journal.stage import Stage
 from ..parameters import project_root
 from ..process import headless, papermill_with, stop_before_interrupting, visible
-from ..report.runs.index import Ended, refresh_index
+from ..report.runs.index import Ended, in_turn, refresh_index
 from ..report.runs.summary import write_summary
 from ..run.chain import CREATED, JOURNALS, SUMMARY
 from ..run.files import read_json, write_atomically
@@ -162,6 +162,11 @@ def conclude(
     (`executor`). Where the execution is not `over` but was interrupted, workers may still write for it. A page that cannot be
     written is a line on stderr. The run's journals are read once for all three. Raises Refused.
     """
+    with in_turn(run.folder.parent):
+        return _conclude(run, stage, over, own, verdict, notebook)
+
+
+def _conclude(run: Run, stage: str, over: bool, own: Collection[str], verdict: str | None, notebook: Notebook) -> str:
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
     damage = ""
@@ -171,7 +176,7 @@ def conclude(
         except Refused as problem:  # the audit and the summary say so
             damage = str(problem)
     try:
-        written = write_summary(run, journals, damage=damage)
+        written = write_summary(run, journals, after=stage, damage=damage)
         copy = next((name for name in own if name.endswith(".ipynb")), "")
         unwritten = written.problem, refresh_index(run.folder.parent, Ended(run.id, copy, verdict, written))
         for problem in filter(None, unwritten):

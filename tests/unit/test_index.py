@@ -1,16 +1,20 @@
 """The index of the runs in a folder: what it shows of each run, and that it reads little for it."""
 
 import json
+import os
 import re
+import threading
 
 import pytest
 from support_runs import ABOUT, add, alert, analysis, migrated, report
 
 from runbook_lib.journal import audit
 from runbook_lib.journal.stage import Stage
+from runbook_lib.notebook.execute import conclude
 from runbook_lib.report.runs import index, outcome
 from runbook_lib.report.runs.bundle import write_bundle
 from runbook_lib.report.runs.index import write_index
+from runbook_lib.report.runs.summary import write_summary
 from runbook_lib.run.folder import open_run
 
 
@@ -54,6 +58,40 @@ def test_of_a_run_that_ended_no_report_and_no_journal_is_read(tmp_path, monkeypa
     audit.begin(run, "03_migrate")
     audit.enter(run, "03_migrate")
     assert "NOT FINISHED 03_migrate has begun and not ended" in row(tmp_path, run.id)
+
+
+def test_of_two_runs_that_end_at_once_the_index_has_both(tmp_path, monkeypatch):
+    """The second one waits for the first: else the page that is written last may be of before."""
+    runs = [migrated(tmp_path, name) for name in ("the-first-run", "the-second-run")]
+    for run in runs:
+        audit.begin(run, "03_migrate")
+        audit.enter(run, "03_migrate")
+    other, write = threading.Thread(target=conclude, args=(runs[1], "03_migrate")), index.write_atomically
+
+    def late(path, content):
+        if other.ident is None:
+            other.start()
+            other.join(0.5)  # it ends, where nothing holds it back
+        write(path, content)
+
+    monkeypatch.setattr(index, "write_atomically", late)
+    conclude(runs[0], "03_migrate")
+    other.join()
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("proved equal") >= 2
+    assert "has begun and not ended" not in page
+
+
+def test_no_verdict_is_written_beside_a_stage_that_writes(tmp_path):
+    """03 has begun meanwhile: what 04 had found may not hold any more. A process that is gone writes nothing."""
+    run = migrated(tmp_path)
+    audit.begin(run, "03_migrate")
+    audit.enter(run, "03_migrate")
+    assert write_summary(run, after="04_validate").verdict == "NOT FINISHED"
+    assert write_summary(run, after="03_migrate").verdict == "REVIEW"
+    path = run.folder / audit.FILE
+    path.write_text(path.read_text().replace(f"{os.getpid()}@", "999999999@"))
+    assert write_summary(run, after="04_validate").verdict == "REVIEW"
 
 
 def test_a_run_that_lost_a_file_is_said_to_be_damaged(tmp_path):

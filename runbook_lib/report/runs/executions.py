@@ -10,6 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from ...process import is_at_work
 from ...run.chain import FILE, JOURNALS, SAVING
 from ...run.files import open_to_read
 from ...run.folder import Run
@@ -102,6 +103,14 @@ class History:
         """An execution that may have begun to write to the target and has not ended, as far as the chain knows."""
         found = [one for key, one in self._current.items() if self._open.get(key, [*SAVING]) != [*SAVING]]
         return next((one for one in found if one.stage in JOURNALS), None)
+
+    def writes_beside(self, stage: str) -> str | None:
+        """Another stage than this one that may be writing to the target, in a process that is surely there."""
+        for key, can in self._open.items():
+            other, _, executed_by = key.partition(" ")
+            if other in JOURNALS and other != stage and can != [*SAVING] and is_at_work(executed_by):
+                return other
+        return None
 
     def not_as_left(self, folder: Path) -> str | None:
         """The first file that is plainly not as the chain has it: gone, no file, or a journal of another size. Read-only."""

@@ -5,14 +5,15 @@ journal is read. Whoever changes a run adds a record first. Of another run the r
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import Refused
 from ...run.chain import SUMMARY
-from ...run.files import not_written, write_atomically
+from ...run.files import lock_file, not_written, open_lock, write_atomically
 from ...run.folder import Run, about_of, runs
 from ...verdict import NOT_FINISHED
 from ..drawing.html import clipped, duration
@@ -22,6 +23,8 @@ from .executions import Execution, History, history
 from .outcome import DAMAGED, outcome_of
 from .status import UNKNOWN
 from .summary import TONES, Written, readable
+
+LOCK = ".index.lock"
 
 
 class Ended(NamedTuple):
@@ -67,6 +70,18 @@ def write_index(outputs: Path, ended: Ended | None = None) -> Path:
     page = render(Path(__file__), "Runs", rows=[r for r in rows if not r.empty], empty=[r for r in rows if r.empty])
     write_atomically(outputs / "index.html", page)
     return outputs / "index.html"
+
+
+@contextmanager
+def in_turn(outputs: Path) -> Iterator[None]:
+    """A block that ends a stage: of two at once, the later one sees in its pages what the earlier one came to.
+
+    Where the folder takes no lock, or another keeps it, it goes on without.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError, Refused):
+            lock_file(stack.enter_context(open(open_lock(outputs / LOCK, 0o666), "rb")))
+        yield
 
 
 def refresh_index(outputs: Path, ended: Ended | None = None) -> str:

@@ -69,20 +69,22 @@ class Written:
 
 
 def write_summary(
-    run: Run, journals: Iterable[Snapshot] = (), *, writing: str | None = None, damage: str = ""
+    run: Run, journals: Iterable[Snapshot] = (), *, writing: str | None = None, after: str = "", damage: str = ""
 ) -> Written:
     """Writes the run's `summary.html`; gives what it says in short.
 
     `journals` are taken as they are, and not read again. `writing` is a stage that now begins to write: until it ends, no
-    verdict stands. `damage`: why a journal cannot be read. A folder that cannot be read gives a page that says so. A page that
-    cannot be written is removed. Raises OSError where it stays.
+    verdict stands. Nor does one beside another stage that writes, after the stage `after`. `damage`: why a journal cannot be
+    read. A folder that cannot be read gives a page that says so. A page that cannot be written is removed. Raises OSError
+    where it stays.
     """
     migrated = next((one for one in journals if one.stage == "migrate"), None)
     try:
         if damage:
             raise Refused(damage)
-        found = outcome_of(run, migrated, writing)
-        page = _page(run, found, history(run))
+        past = history(run)
+        found = outcome_of(run, migrated, writing or (past.writes_beside(after) if after else None))
+        page = _page(run, found, past)
     except Refused as problem:
         found, page = _damaged(run, str(problem))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # sealed by nobody, or of another version
