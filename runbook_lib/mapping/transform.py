@@ -208,20 +208,13 @@ def _without_values(said: str, compiled: CodeType) -> str:
     """The reason with "…" for what no text in the file says: it may quote the item. "" where nothing else is left."""
     known = _words(compiled)
     told = " ".join(word if known.issuperset(_WORD.findall(word)) else HIDDEN for word in said.split())
-    told = re.sub(f"{HIDDEN}( {HIDDEN})+", HIDDEN, told)
-    return "" if told == HIDDEN else told
+    return re.sub(f"{HIDDEN}( {HIDDEN})+", HIDDEN, told) if told.strip(f" {HIDDEN}") else ""
 
 
 @cache
-def _words(compiled: CodeType) -> frozenset[str]:
-    """The words of the texts in compiled code."""
-    found: set[str] = set()
-    for one in compiled.co_consts:
-        if isinstance(one, CodeType):
-            found |= _words(one)
-        for text in one if isinstance(one, tuple | frozenset) else (one,):
-            found.update(_WORD.findall(text) if isinstance(text, str) else ())
-    return frozenset(found)
+def _words(of: CodeType) -> frozenset[str]:
+    """The words of the constants in compiled code."""
+    return frozenset().union(*(_words(one) if isinstance(one, CodeType) else _WORD.findall(str(one)) for one in of.co_consts))
 
 
 def _is_raised(problem: ValueError, code: Code) -> bool:

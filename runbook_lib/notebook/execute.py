@@ -163,10 +163,12 @@ def conclude(
     written is a line on stderr. The run's journals are read once for all three. Raises Refused.
     """
     with in_turn(run.folder.parent):
-        return _conclude(run, stage, over, own, verdict, notebook)
+        return _conclude(run, stage, over, own, verdict, notebook, by)
 
 
-def _conclude(run: Run, stage: str, over: bool, own: Collection[str], verdict: str | None, notebook: Notebook) -> str:
+def _conclude(
+    run: Run, stage: str, over: bool, own: Collection[str], verdict: str | None, notebook: Notebook, by: str
+) -> str:
     heads = audit.journal_heads(run)
     journals: list[Snapshot] = []
     damage = ""

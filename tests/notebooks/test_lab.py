@@ -134,6 +134,15 @@ def test_a_copy_of_another_release_is_set_aside(opened, parameters, monkeypatch,
     assert opened.id in cell_of(folder / "04_validate.ipynb")["run_id"]
 
 
+def test_working_copies_are_written_to_no_folder_that_a_link_leads_to(opened, parameters, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    shutil.rmtree(opened.folder / "lab")
+    (opened.folder / "lab").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused, match="lab is a symlink"):
+        copies.prepare(opened, parameters)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_parameters_cell_that_is_no_python_is_left_alone(opened, shop):
     path = opened.folder / "lab" / "01_analyze.ipynb"
     path.write_text(path.read_text().replace("mapping: str =", "mapping: str = ("))

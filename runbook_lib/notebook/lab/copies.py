@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import Refused
 from ...parameters import Parameters
-from ...run.files import read_json, write_atomically
+from ...run.files import make_folder, read_json, write_atomically
 from ...run.folder import Run
 from ..execute import notebook_path
 from ..parameters_cell import OWN
@@ -23,10 +23,10 @@ def prepare(run: Run, parameters: Parameters) -> list[str]:
 
     A copy that is there stays as it is. Only parameters that have changed since they were filled in are filled in again,
     and where the released notebook is another than it was made from, the copy is set aside and a new one made.
-    Writes to `lab` in the run's folder.
+    Writes to `lab` in the run's folder. Raises Refused where that is a symlink, OSError.
     """
     folder = run.folder / FOLDER
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     values, told = cell.of_run(parameters, run), []
     for stage in OWN:
         path, released = folder / f"{stage}.ipynb", notebook_path(stage).read_bytes()
