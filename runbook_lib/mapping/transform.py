@@ -206,15 +206,15 @@ def _reason(problem: BaseException, code: Code) -> str:
 
 def _without_values(said: str, compiled: CodeType) -> str:
     """The reason with "…" for what no text in the file says: it may quote the item. "" where nothing else is left."""
-    known = _words(compiled)
-    told = " ".join(word if known.issuperset(_WORD.findall(word)) else HIDDEN for word in said.split())
+    told = " ".join(word if _words(compiled).issuperset(_WORD.findall(word)) else HIDDEN for word in said.split())
     return re.sub(f"{HIDDEN}( {HIDDEN})+", HIDDEN, told) if told.strip(f" {HIDDEN}") else ""
 
 
 @cache
 def _words(of: CodeType) -> frozenset[str]:
     """The words of the constants in compiled code."""
-    return frozenset().union(*(_words(one) if isinstance(one, CodeType) else _WORD.findall(str(one)) for one in of.co_consts))
+    found = (_words(one) if isinstance(one, CodeType) else _WORD.findall(str(one)) for one in of.co_consts)
+    return frozenset().union(*found)
 
 
 def _is_raised(problem: ValueError, code: Code) -> bool:
