@@ -97,7 +97,7 @@ def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_processes_count_the_items_that_no_entry_selects(world, tmp_path):
     """As threads do: progress is of the source's items."""
-    filled(world, FEW)
+    world.sea(FEW)
     flow = flow_of("{Ships: {where: {portId: p1}}}", world, tmp_path, engine="processes")
     report = flow.migrate()
     assert (report["totals"]["scanned"], report["totals"]["unrouted"]) == (1, FEW - 1)
