@@ -32,7 +32,7 @@ from ..walk.guard import confirm
 from . import display
 from .display import Banner, on_error, show, show_frame
 from .execute import copy_name
-from .parameters_cell import DEMO, values_of
+from .parameters_cell import DEMO, as_parameters, values_of
 from .progress import Progress
 from .steps import Done, Steps
 
@@ -71,7 +71,7 @@ class BaseBook:
         self._bar: Bar | None = None
         self._banner = Banner(BANNER)
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
-        on_error(self._stopped)
+        on_error(self._stopped, lambda error: self._explained(error)[1])
 
     def _open(self, namespace: Mapping[str, Any]) -> None:
         values = values_of(self.stage, namespace)
@@ -255,11 +255,9 @@ class BaseBook:
         if self._ended:
             self._execution = uuid4().hex
         self._ended = "stopped"
-        error, resume = explained(error, self.run, self.stage)
+        error, headline, resume = self._explained(error)
         if isinstance(error, RunbookError):
-            verdict, code, headline = ended_by(error), error.exit_code, str(error)
-            if display.interactive() and resume:
-                headline, resume = f"{headline.removesuffix(resume)}{BY_HAND}", BY_HAND
+            verdict, code = ended_by(error), error.exit_code
             if isinstance(error, Interrupted) and not is_headless():
                 control.clear(self.run)  # the request has stopped what it was for
             self._bar = bar_of(self.run) if self.run else None
@@ -275,6 +273,16 @@ class BaseBook:
             if not is_headless():
                 with suppress(OSError):  # what stopped the notebook may be a full disk
                     write_summary(self.run)
+
+    def _explained(self, error: BaseException) -> tuple[BaseException, str, str | None]:
+        """What stopped a cell, and what to say of it to whoever is there; its last sentence, where that says how to resume."""
+        error, resume = explained(error, self.run, self.stage)
+        headline = str(error)
+        if display.interactive():
+            headline = as_parameters(headline, self.stage)
+            if resume:
+                headline, resume = f"{headline.removesuffix(resume)}{BY_HAND}", BY_HAND
+        return error, headline, resume
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -125,6 +125,9 @@ class Book(BaseBook):
         """
         values, target = self._values, self.parameters.target
         if self.stage == "02_test":
+            if table is not None and display.interactive():
+                values["table"] = table
+                self.show(html.note, _to_test(table))
             about = {"limit": values["limit"], "keep": values["keep"]}
             what = confirmation.testing(target, len(plan.missing_targets()), table or values["table"], **about)
             self._confirm(what, always=False)
@@ -225,11 +228,14 @@ class Book(BaseBook):
     def choose_table(self, plan: Plan) -> Any:
         """A dropdown of the entries, set to the parameter; its value is the test's entry. In batch it is only text."""
         chosen = self._values["table"]
-        static = html.note(f"Entry to test: {chosen or 'none, only the tables are created'}.")
         if not display.interactive():
-            self.show(lambda: static)
+            self.show(html.note, _to_test(chosen))
             return Chosen(chosen)
-        return dropdown("Test", [("none", ""), *((name, name) for name in plan.routes)], chosen, static)
+        return dropdown("Test", [("none", ""), *((name, name) for name in plan.routes)], chosen)
+
+
+def _to_test(name: str) -> str:
+    return f"Entry to test: {name or 'none, only the tables are created'}."
 
 
 def _entries(plan: Plan) -> list[Entry]:

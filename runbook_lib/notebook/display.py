@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from ..errors import RunbookError
 from ..process import is_headless
 from ..report.drawing import html
 from ..report.frames import as_table, inner
@@ -27,6 +28,11 @@ def interactive() -> bool:
     return bool(kernel and getattr(kernel, "_allow_stdin", False)) and not is_headless()
 
 
+def literal(content: str) -> str:
+    """HTML of which JupyterLab makes no formula, whatever stands between two dollar signs."""
+    return f'<div class="mathjax_ignore">{content}</div>'
+
+
 def executed() -> list[str]:
     """The sources of the cells that have run in this kernel, this one included; [] where there is no kernel."""
     from IPython import get_ipython
@@ -42,7 +48,7 @@ def show(view: Callable[..., str], *results: Any, without: str = "") -> None:
     if any(result is None for result in results):
         view, results = html.note, (without,)
     if shown := view(*map(inner, results)):
-        display(HTML(shown))
+        display(HTML(literal(shown)))
 
 
 def show_frame(query: Callable[..., Any], *results: Any, without: str = "", empty: str = "") -> None:
@@ -62,7 +68,7 @@ def hint(sentence: str) -> None:
     """Displays a sentence for the person at the notebook, which its pages leave out."""
     from IPython.display import HTML, display
 
-    display(HTML(html.note(sentence)), metadata={LIVE: True})
+    display(HTML(literal(html.note(sentence))), metadata={LIVE: True})
 
 
 class Chosen:
@@ -72,15 +78,23 @@ class Chosen:
         self.value = value
 
 
-def dropdown(label: str, options: Sequence[tuple[str, str]], chosen: str, static: str) -> Any:
-    """Displays and returns a dropdown; its `value` is the choice. An export shows `static` instead."""
+_dropdowns: dict[str, tuple[str, Any]] = {}  # label -> what was set in its notebook, and the widget
+
+
+def dropdown(label: str, options: Sequence[tuple[str, str]], chosen: str) -> Any:
+    """Displays and returns a dropdown; its `value` is the choice. The notebook's pages leave it out.
+
+    A choice made in it stays when its cell runs again, unless another one was set in the notebook meanwhile.
+    """
     import ipywidgets
     from IPython.display import display
 
-    widget = ipywidgets.Dropdown(options=options, value=chosen, description=label)
-    bundle = widget._repr_mimebundle_()
-    bundle["text/html"] = static
-    display(bundle, raw=True)
+    before, value = _dropdowns.get(label), chosen
+    if before and before[0] == chosen and before[1].value in dict(options).values():
+        value = before[1].value
+    widget = ipywidgets.Dropdown(options=options, value=value, description=label)
+    _dropdowns[label] = chosen, widget
+    display(widget._repr_mimebundle_(), raw=True, metadata={LIVE: True})
     return widget
 
 
@@ -184,12 +198,17 @@ class Banner:
         """Displays the bundle: MIME type → content."""
         from IPython.display import display
 
-        display(data, raw=True, display_id=self._name, update=self._shown)
+        display(
+            {**data, "text/html": literal(data["text/html"])}, raw=True, display_id=self._name, update=self._shown
+        )
         self._shown = True
 
 
-def on_error(report: Callable[[BaseException], None]) -> None:
-    """Calls `report` when a cell fails; only the latest registration counts, however often the notebook starts."""
+def on_error(report: Callable[[BaseException], None], said: Callable[[BaseException], str]) -> None:
+    """Calls `report` when a cell fails; only the latest registration counts, however often the notebook starts.
+
+    For the person at the notebook, what `said` makes of an error stands below the cell.
+    """
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -204,4 +223,10 @@ def on_error(report: Callable[[BaseException], None]) -> None:
     if earlier := getattr(shell, "_runbook_after_cell", None):
         shell.events.unregister("post_run_cell", earlier)
     shell._runbook_after_cell = after_cell
+    if interactive():
+        shell.set_custom_exc((RunbookError,), partial(_show_error, said))
     shell.events.register("post_run_cell", after_cell)
+
+
+def _show_error(said: Callable[[BaseException], str], shell: Any, kind: type, error: Any, *_: Any, **__: Any) -> None:
+    shell._showtraceback(kind, error, [f"{kind.__name__}: {said(error)}"])

@@ -1,6 +1,7 @@
 """The parameters that each notebook declares, and the checks that papermill does not make."""
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,6 +64,20 @@ def folded(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rare(stage: str) -> dict[str, type]:
     return RARE | (RARE_WRITING if WRITING.keys() <= OWN[stage].keys() else {})
+
+
+def as_parameters(sentence: str, stage: str) -> str:
+    """A sentence about options of the command, for who has the stage's notebook: `--accept-drift` → `accept_drift`. Pure.
+
+    Commands in it stay as they are, and what only the command line takes.
+    """
+    known = (COMMON | OWN[stage] | _rare(stage)).keys() - {"break_lock"}
+
+    def as_parameter(found: re.Match[str]) -> str:
+        name = (found[1] or "").replace("-", "_")
+        return f"`{name}`" + (" in `advanced`" if name in RARE_WRITING else "") if name in known else found[0]
+
+    return re.sub(r"`[^`]*`|\brunbook .*|--([a-z]+(?:-[a-z]+)*)", as_parameter, sentence)
 
 
 def typed(name: str, value: Any, wanted: type) -> Any:

@@ -19,7 +19,7 @@ from ..verdict import plural
 from ..walk import control
 from ..walk.insert import OnPage
 from ..walk.plan import Plan
-from .display import controls
+from .display import controls, literal
 
 EVERY = 0.5  # seconds between two updates
 # Seconds between two lines of the log about requests that were tried again, and of calm that end a slow-down.
@@ -106,7 +106,7 @@ class Progress:
         content = progress(now, self._run.id)
         if content != self._shown:
             self._shown = content
-            self._handle.update(self._html(content))
+            self._handle.update(self._html(literal(content)))
 
 
 @contextmanager

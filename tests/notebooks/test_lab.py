@@ -20,6 +20,7 @@ from runbook_lib.journal import audit
 from runbook_lib.journal.audit import verify
 from runbook_lib.notebook import base_book, display, execute
 from runbook_lib.notebook.lab import copies, hook, start
+from runbook_lib.notebook.parameters_cell import as_parameters
 from runbook_lib.parameters import load_parameters
 from runbook_lib.report.runs.status import bar_of
 from runbook_lib.stages.rollback.rollback import Undoing
@@ -190,7 +191,9 @@ def test_lab_starts_jupyterlab_with_its_hook_and_no_configuration_of_its_own(
     assert f"--LabApp.default_url=/lab/tree/{opened.id}/lab/01_analyze.ipynb" in words
     assert '"workers": 5' in cell_of(opened.folder / "lab" / "02_test.ipynb")["limits"]
     said = capsys.readouterr()
-    assert opened.id in said.out
+    first, second = said.out.splitlines()
+    assert first.startswith(f"{opened.id}: ")
+    assert second.startswith("JupyterLab on ")
     assert "02_test.ipynb: filled in again, because it changed: limits." in said.err
 
 
@@ -359,6 +362,59 @@ def test_only_a_cell_that_was_left_alone_is_said_to_be_the_demos(opened, shop, m
     assert "These are the demo" not in path.read_text()
     by_hand(opened, "01_analyze", run_id="")
     assert "These are the demo" in path.read_text()
+
+
+def test_what_stops_a_cell_speaks_of_the_parameters_cell(opened, monkeypatch):
+    """In the banner and below the cell: no option of the command, and no command to repeat."""
+    monkeypatch.setattr(display, "interactive", lambda: True)
+    with pytest.raises(CellError) as stopped:
+        by_hand(opened, "00_draft")
+    said = banner(opened.folder / "lab" / "00_draft.ipynb")
+    assert "go on with 01" in said
+    assert "or use `force`, which keeps the old one" in said
+    assert stopped.value.traceback == [f"Refused: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        ("go on with --accept-drift.", "go on with `accept_drift`."),
+        ("or go on with --accept-changed.", "or go on with `accept_changed` in `advanced`."),
+        ("take its lock with --break-lock 1@host.", "take its lock with --break-lock 1@host."),
+        ("undo it: runbook rollback --checkpoint C --execute", "undo it: runbook rollback --checkpoint C --execute"),
+        ("`runbook migrate --delta` moves them", "`runbook migrate --delta` moves them"),
+    ],
+)
+def test_an_option_is_called_as_the_parameters_cell_calls_it(sentence, said):
+    """Commands to copy stay as they are, and so does what only the command line takes."""
+    assert as_parameters(sentence, "03_migrate") == said
+
+
+def test_no_output_holds_a_formula(opened):
+    """JupyterLab would set what stands between two dollar signs, such as two prices, as one."""
+    path = by_hand(opened, "01_analyze")
+    shown = [
+        output["data"]["text/html"]
+        for cell in nbformat.read(path, 4).cells
+        for output in cell.get("outputs", ())
+        if "text/html" in output.get("data", {})
+    ]
+    assert any("$0.0" in one for one in shown)
+    assert all(one.startswith('<div class="mathjax_ignore">') for one in shown)
+
+
+def test_what_was_chosen_to_test_stays_when_the_notebook_runs_again(opened, monkeypatch):
+    """Until the parameter is another; copy and report are of what was chosen."""
+    monkeypatch.setattr(display, "_dropdowns", {})
+    options = [("none", ""), ("Orders", "Orders"), ("Users", "Users")]
+    display.dropdown("Test", options, "").value = "Orders"
+    assert display.dropdown("Test", options, "").value == "Orders"
+    assert display.dropdown("Test", options, "Users").value == "Users"
+    display.dropdown("Test", options, "").value = "Orders"
+    monkeypatch.setattr(display, "interactive", lambda: True)
+    path = by_hand(opened, "02_test")
+    assert execute.banner_of(path)["copy"] == "02_test"
+    assert "Entry to test: Orders." in path.read_text()
 
 
 # the stage bar

@@ -619,7 +619,7 @@ def test_a_file_is_replaced_only_by_force_and_kept(tmp_path):
     """Each older one, under a name of its own."""
     path = tmp_path / "mappings" / "shop.yaml"
     assert write_mapping(path, "first\n", force=False) is None
-    with pytest.raises(Refused, match="shop.yaml exists; .*--force"):
+    with pytest.raises(Refused, match="shop.yaml exists: .*--force"):
         check_free(path, force=False)
     with pytest.raises(Refused, match="shop.yaml exists"):
         write_mapping(path, "second\n", force=False)

@@ -855,7 +855,16 @@ def test_progress_has_a_bar_for_each_table_that_is_worked_on_and_folds_the_other
         TableProgress("Later", 0, 9, 0.0, "waiting", after=("Busy",)),
     ]
     shown = views.progress(
-        StageProgress("03_migrate", tuple(tables), 13.0, execution=2, earlier=300, slowed=("target Busy: slowed",)),
+        StageProgress(
+            "03_migrate",
+            tuple(tables),
+            13.0,
+            execution=2,
+            earlier=300,
+            slowed=("target Busy: slowed",),
+            since="2026-03-01T09:59:30Z",
+            seconds=61.5,
+        ),
         "run-id",
     )
     checked = Checker(shown)
@@ -870,6 +879,7 @@ def test_progress_has_a_bar_for_each_table_that_is_worked_on_and_folds_the_other
     assert checked.seen["details"] == 1
     assert "✓ 30 tables, 300 items finished" in checked.words
     assert "this is execution 2; 300 items from before" in checked.words
+    assert "As of 10:00:31 UTC." in checked.words  # who opens a saved notebook sees how old it is
     assert "runbook status run-id --watch" in checked.words
 
 
@@ -878,7 +888,8 @@ def test_progress_that_has_ended_says_how():
     stopped = Checker(views.progress(StageProgress("03_migrate", tables, ended="stopped"))).words
     assert "stopped at 1,505 of 1,509 items" in stopped
     assert "items/s" not in stopped
-    assert "Tab closed" not in stopped
+    assert "1 table begun" in stopped
+    assert "stands still" not in stopped
     finished = Checker(views.progress(StageProgress("03_migrate", tables[:1], seconds=29.0, ended="finished"))).words
     assert finished.startswith("1 table, 1,500 items, 29 s")
 

@@ -29,10 +29,8 @@ def open_lab(run: Run, parameters: Parameters) -> int:
     folder = (run.folder / FOLDER).resolve()
     first = "01_analyze" if parameters.mapping_path().exists() else DRAFT
     sides = f"{parameters.source.environment} → {parameters.target.environment}"
-    print(
-        visible(f"{run.id}: {sides}\nJupyterLab on {folder}: it opens {first}; Run All Cells, then the next."),
-        flush=True,
-    )
+    print(visible(f"{run.id}: {sides}"))
+    print(visible(f"JupyterLab on {folder}: it opens {first}; Run All Cells, then the next."), flush=True)
     try:
         return subprocess.call(command(run, first))
     except KeyboardInterrupt:

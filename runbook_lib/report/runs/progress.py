@@ -1,5 +1,7 @@
 """How far a stage is: as the one line that command, log and status share, and as HTML."""
 
+from datetime import datetime, timedelta
+
 from ...process import visible
 from ...run.progress_file import FINISHED, UNDOING, WAITING, StageProgress, TableProgress
 from ...verdict import plural
@@ -83,6 +85,8 @@ def progress(now: StageProgress, run_id: str = "") -> Html:
             blocks.append(Html('<div style="overflow-x:auto">{}</div>').format(grid))
     if now.finished:
         blocks.append(_names(f"✓ {finished(now)} finished", now.finished))
+    if now.ended and (begun := active(now)):
+        blocks.append(_names(f"{plural(len(begun), 'table')} begun", begun))
     if left := waiting(now):
         told = f"waiting: {_listed(left)}" if len(left) <= FEW else ""
         blocks.append(_line(told) if told else _names(f"{plural(len(left), 'table')} waiting", left))
@@ -90,10 +94,9 @@ def progress(now: StageProgress, run_id: str = "") -> Html:
         which = f"this is execution {now.execution}; " if now.execution > 1 else ""
         blocks.append(_line(f"{which}{plural(now.earlier, 'item')} from before"))
     if run_id and not now.ended:
+        still = f"{_moment(now)}If this stands still, in a terminal:"  # a notebook that is opened shows what was saved
         blocks.append(
-            Html('<div style="margin:4px 0">{} {}</div>').format(
-                muted("Tab closed? In a terminal:"), mono(f"runbook status {run_id} --watch")
-            )
+            Html('<div style="margin:4px 0">{} {}</div>').format(muted(still), mono(f"runbook status {run_id} --watch"))
         )
     return Html('<div style="max-width:820px">{}</div>').format(Html("").join(blocks))
 
@@ -104,16 +107,23 @@ def _top(now: StageProgress) -> Html:
     ).format(_items(now), muted(" · ".join([*_course(now), f"since {now.since[11:19]} UTC"])))
 
 
+def _moment(now: StageProgress) -> str:
+    """When it was so far, as a sentence."""
+    if not now.since:
+        return ""
+    return f"As of {datetime.fromisoformat(now.since) + timedelta(seconds=now.seconds):%H:%M:%S} UTC. "
+
+
 def _row(table: TableProgress) -> Html:
     why = "; ".join(table.slowed)
     state = Html('<span style="color:{}">{}</span>').format(SLOW, f"slowed: {why}") if why else muted(table.state)
     cell = f"padding:4px 10px 4px 0;text-align:{{}};border-bottom:1px solid {LINE}"
     cells = [
-        (cell.format("left"), table.name),
-        (cell.format("left") + ";width:34%", _bar(table.name, table.done, table.total, slowed=bool(why))),
-        (cell.format("right") + ";white-space:nowrap", amount(table)),
-        (cell.format("right") + ";white-space:nowrap", f"{table.rate:,.0f} items/s"),
-        (cell.format("left"), state),
+        (cell.format("left") + ";width:34%;overflow-wrap:anywhere", table.name),  # JupyterLab makes columns of equal width
+        (cell.format("left") + ";width:26%", _bar(table.name, table.done, table.total, slowed=bool(why))),
+        (cell.format("right") + ";width:14%;white-space:nowrap", amount(table)),
+        (cell.format("right") + ";width:11%;white-space:nowrap", f"{table.rate:,.0f} items/s"),
+        (cell.format("left") + ";width:15%", state),
     ]
     return Html("<tr>{}</tr>").format(Html("").join(Html('<td style="{}">{}</td>').format(*one) for one in cells))
 

@@ -73,7 +73,8 @@ def check_free(path: Path, *, force: bool) -> None:
         raise Refused(f"{path} is not a regular file; name another one under `mapping`.")
     if exists and not force:
         raise Refused(
-            f"{path.name} exists; name another file under `mapping`, or use --force, which keeps the old one beside it."
+            f"{path.name} exists: go on with 01. To draft it anew, name another file under `mapping`, or use --force, which "
+            "keeps the old one beside it."
         )
 
 
