@@ -1,7 +1,8 @@
 """Takes the pictures in docs/images: `make screenshots`, or `python docs/screenshots.py [OUTPUTS]`.
 
 Runs the demo, and the tutorial up to its first analysis, opens their pages in headless Chromium, and writes docs/images/*.png:
-1280 pixels wide, in 256 colours. OUTPUTS is the folder of an earlier demo, which is then not run. Needs Chromium (in PATH, or
+1280 pixels wide, in 256 colours; also a picture of JupyterLab in which 03 is at work. OUTPUTS is the folder of an earlier demo,
+which is then not run. Needs Chromium (in PATH, or
 named by CHROMIUM). What differs from run to run is replaced before the picture is taken: run IDs, times, hashes, the
 folder's path, and who ran it.
 """
@@ -42,6 +43,7 @@ SHOTS = (
     Shot("summary", f"*-{COPY}/summary.html", 1500),
     Shot("index", "index.html", 700),
 )
+LAB = Shot("lab", "03_migrate.ipynb", 800)  # a working copy, while it works
 OF_TUTORIAL = (Shot("tutorial-analyze", "*-rental/01_analyze.html", 700),)
 # In every text of the page: the folder's path goes, who ran it is made up, and each run ID, time and hash becomes the same one.
 STEADY = r"""([root, who]) => {
@@ -63,6 +65,7 @@ def main() -> None:
         given = Path(sys.argv[1]).resolve() if sys.argv[1:] else demo(Path(scratch) / "demo")
         take(given, SHOTS)
         take(tutorial(Path(scratch) / "tutorial"), OF_TUTORIAL)
+        take_lab(Path(scratch) / "lab")
 
 
 def demo(outputs: Path) -> Path:
@@ -102,9 +105,7 @@ def take(outputs: Path, shots: tuple[Shot, ...]) -> None:
     from playwright.sync_api import sync_playwright
 
     IMAGES.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+    with sync_playwright() as playwright, _chromium(playwright) as browser:
         for shot in shots:
             pages = sorted(outputs.glob(shot.page))
             if not pages:
@@ -116,6 +117,47 @@ def take(outputs: Path, shots: tuple[Shot, ...]) -> None:
             picture = page.screenshot(full_page=True, clip=_clip(page, shot))
             page.close()
             print(f"{shot.name}: {_save(picture, IMAGES / f'{shot.name}.png'):,} bytes")
+
+
+def take_lab(scratch: Path) -> None:
+    """Writes the picture of JupyterLab in which a person has confirmed 03, and it works."""
+    sys.path.append(str(ROOT / "tests"))
+    import support_lab
+    from playwright.sync_api import sync_playwright
+
+    from runbook_lib.cli import main as runbook
+    from runbook_lib.demo.world import World
+
+    project = scratch / "project"
+    for name in ("notebooks", "parameters"):
+        shutil.copytree(ROOT / name, project / name)
+    parameters, confirmed = "parameters/demo_env_copy.yaml", ("--execute", "--confirm", "demoprod")
+    with World(), contextlib.chdir(project), sync_playwright() as playwright:
+        runbook(["analyze", parameters])
+        runbook(["create-tables", parameters, *confirmed])
+        with (
+            support_lab.running_lab(project, scratch / "jupyter", parameters, "-p", "limits.write_units=60") as lab,
+            _chromium(playwright) as browser,
+        ):
+            support_lab.set_parameters(lab.copies / LAB.page, execute=True)
+            page = support_lab.run_all(browser, lab, lab.copies / LAB.page)
+            page.set_viewport_size({"width": 1280, "height": LAB.height})
+            support_lab.answer(page, "demoprod", 2)
+            support_lab.shows(page, "tables, ")  # some are finished
+            page.locator(".jp-RenderedHTMLCommon", has_text="If this stands still").scroll_into_view_if_needed()
+            page.evaluate(STEADY, [f"{project}/", f"{getpass.getuser()}@{socket.gethostname()}"])
+            picture = page.screenshot()
+            support_lab.press(page, "Pause")
+            support_lab.shows(page, "stop was requested")
+    print(f"{LAB.name}: {_save(picture, IMAGES / f'{LAB.name}.png'):,} bytes")
+
+
+@contextlib.contextmanager
+def _chromium(playwright):
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+    yield browser
+    browser.close()
 
 
 def _clip(page, shot: Shot) -> dict[str, float]:

@@ -198,9 +198,7 @@ class Banner:
         """Displays the bundle: MIME type → content."""
         from IPython.display import display
 
-        display(
-            {**data, "text/html": literal(data["text/html"])}, raw=True, display_id=self._name, update=self._shown
-        )
+        display({**data, "text/html": literal(data["text/html"])}, raw=True, display_id=self._name, update=self._shown)
         self._shown = True
 
 

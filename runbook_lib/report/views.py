@@ -118,7 +118,8 @@ def planned(steps: Sequence[str]) -> Html:
 def ending(verdict: str, headline: str, open_items: Iterable[Alert], summary: str | None) -> Html:
     """The end of a notebook: its verdict again, what is to decide, and the way to the page to send (a link, relative)."""
     to_decide = [alert for alert in open_items if alert.level]
-    link = Html('The run on one page, to print and to send: <a href="{0}">{0}</a>.').format(summary) if summary else ""
+    way = Html('The run on one page, to print and to send: <a href="{}">{}</a>.')
+    link = way.format(summary, summary.rpartition("/")[2]) if summary else ""
     return Html('<div style="margin:4px 0 10px 0">{} {}</div>{}{}').format(
         badge(verdict), with_code(headline), alerts(to_decide) if to_decide else "", note(link) if link else ""
     )
