@@ -132,20 +132,22 @@ def take_lab(scratch: Path) -> None:
     for name in ("notebooks", "parameters"):
         shutil.copytree(ROOT / name, project / name)
     parameters, confirmed = "parameters/demo_env_copy.yaml", ("--execute", "--confirm", "demoprod")
+    named = ("--run-id", f"20260301-090000-{COPY}")
     with World(), contextlib.chdir(project), sync_playwright() as playwright:
-        runbook(["analyze", parameters])
-        runbook(["create-tables", parameters, *confirmed])
+        runbook(["analyze", parameters, *named])
+        runbook(["create-tables", parameters, *named, *confirmed])
+        slow = ("-p", "limits.write_units=60")
         with (
-            support_lab.running_lab(project, scratch / "jupyter", parameters, "-p", "limits.write_units=60") as lab,
+            support_lab.running_lab(project, scratch / "jupyter", parameters, *named, *slow) as lab,
             _chromium(playwright) as browser,
         ):
             support_lab.set_parameters(lab.copies / LAB.page, execute=True)
             page = support_lab.run_all(browser, lab, lab.copies / LAB.page)
             page.set_viewport_size({"width": 1280, "height": LAB.height})
             support_lab.answer(page, "demoprod", 2)
-            support_lab.shows(page, "tables, ")  # some are finished
-            page.locator(".jp-RenderedHTMLCommon", has_text="If this stands still").scroll_into_view_if_needed()
-            page.evaluate(STEADY, [f"{project}/", f"{getpass.getuser()}@{socket.gethostname()}"])
+            support_lab.shows(page, "items finished")
+            pause = page.locator(".jupyter-button", has_text="Pause")
+            pause.evaluate("button => button.scrollIntoView({block: 'center'})")
             picture = page.screenshot()
             support_lab.press(page, "Pause")
             support_lab.shows(page, "stop was requested")

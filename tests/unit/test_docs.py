@@ -328,7 +328,7 @@ def test_links_lead_somewhere(path):
 def test_every_picture_is_shown_and_can_be_taken_again():
     """By `make screenshots`."""
     code = runpy.run_path(str(ROOT / "docs/screenshots.py"))
-    taken = {f"{shot.name}.png" for shot in (*code["SHOTS"], *code["OF_TUTORIAL"])}
+    taken = {f"{shot.name}.png" for shot in (*code["SHOTS"], code["LAB"], *code["OF_TUTORIAL"])}
     shown = {name for path in PAGES for name in re.findall(r"!\[[^\]]{20,}\]\([^)]*images/([^)]+)\)", prose(path))}
     assert {path.name for path in (ROOT / "docs/images").iterdir()} == shown == taken
 
