@@ -184,7 +184,8 @@ def save(page, lab: Lab, name: str) -> str:
     page.keyboard.press("Control+s")
     recorded = lab.run.folder / "audit.jsonl"
     until(lambda: f'"{name}-code.html"' in recorded.read_text(), f"{name} is not filed")
-    assert {path.suffix for path in lab.run.folder.glob(f"{name}.*")} == {".ipynb", ".html"}
+    filed = {path.name for path in lab.run.folder.glob(f"{name}.*")}
+    assert filed == {f"{name}.ipynb", f"{name}.html"}, filed
     return (lab.run.folder / f"{name}.html").read_text()
 
 

@@ -118,11 +118,8 @@ def _row(table: TableProgress) -> Html:
     why = "; ".join(table.slowed)
     state = Html('<span style="color:{}">{}</span>').format(SLOW, f"slowed: {why}") if why else muted(table.state)
     cell = f"padding:4px 10px 4px 0;text-align:{{}};border-bottom:1px solid {LINE}"
-    cells = [
-        (
-            cell.format("left") + ";width:34%;overflow-wrap:anywhere",
-            table.name,
-        ),  # JupyterLab makes columns of equal width
+    cells = [  # with widths, because JupyterLab makes columns of equal width
+        (cell.format("left") + ";width:34%;overflow-wrap:anywhere", table.name),
         (cell.format("left") + ";width:26%", _bar(table.name, table.done, table.total, slowed=bool(why))),
         (cell.format("right") + ";width:14%;white-space:nowrap", amount(table)),
         (cell.format("right") + ";width:11%;white-space:nowrap", f"{table.rate:,.0f} items/s"),
