@@ -145,7 +145,7 @@ def test_views_take_the_result_and_queries_its_frames(shown):
     display.show(lambda result: "", face)
     display.show_frame(lambda found: found.tables.query("seconds > 1"), face)
     assert len(shown) == 2
-    assert shown[0] == "1 table"
+    assert shown[0] == '<div class="mathjax_ignore">1 table</div>'
     assert "&lt;b&gt;" in shown[1]
 
 
