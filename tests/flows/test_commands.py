@@ -54,7 +54,9 @@ def test_a_clean_migration_from_the_dry_run_to_the_last_deleted_table(world, tmp
 
     code, again = runbook("migrate", params, *run, *WRITE)
     assert (code, again["totals"]) == (0, report["totals"])
-    code, second = runbook("migrate", params, *WRITE)
+    code, reported = runbook("migrate", params, *WRITE)
+    assert (code, reported["run_id"], reported["totals"]) == (0, "the-first-run", report["totals"])
+    code, second = runbook("migrate", params, "--new", *WRITE)
     assert (code, second["totals"]["already_there"], second["totals"]["inserted"]) == (0, 7, 0)
     assert second["run_id"] != "the-first-run"
     assert runbook("test", params, "Lines", "--limit", 2, *run, "--execute")[0] == 0

@@ -141,7 +141,7 @@ class Yard:
             steps = Steps(undoing.checkpoint.run, self.flow.parameters.lease)
             undone = steps.undo(undoing).result
             if restore:
-                done = steps.restore(undoing, undone, undoing.wanted(restore), lambda told: None)
+                done = steps.restore(undoing, undone, undoing.wanted(restore))
                 self.restored.append(done.result.table)
             if delete:
                 assert all(one.deleted for one in steps.delete_tables(undoing, undone, list(delete)).result)

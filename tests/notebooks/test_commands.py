@@ -343,7 +343,7 @@ def test_a_rollback_is_refused_while_a_later_run_stands_on_it(shop, capsys):
     target = f"{shop.name}prod"
     _, first = run(shop, capsys, "full-migration", *CONFIRMED, target)
     shop.client.put_item(TableName=f"Orders-{shop.name}dev", Item={"id": {"S": "late"}, "customerId": {"S": "c1"}})
-    _, second = run(shop, capsys, "migrate", *CONFIRMED, target)
+    _, second = run(shop, capsys, "migrate", *CONFIRMED, target, "--new")
     assert (second["totals"]["inserted"], second["totals"]["already_there"]) == (1, 26)
 
     def roll_back(run_id):
