@@ -37,10 +37,12 @@ class Lab:
 @contextmanager
 def running_lab(project: Path, home: Path, *words: str) -> Iterator[Lab]:
     """A block in which `runbook lab` with these words works in a project, with Jupyter's settings in `home` alone."""
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    whole = {"windowingMode": "none"}  # else a cell out of sight is not in the page
+    for name, content in (("apputils-extension/notification", quiet), ("notebook-extension/tracker", whole)):
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(content))
     (home / "config").mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

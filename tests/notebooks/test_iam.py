@@ -52,7 +52,16 @@ def test_each_command_gets_by_with_its_policy(shop, capsys, monkeypatch):
     (*_, checkpoint) = sorted(shop.outputs.glob("*/migration-checkpoint-*.json"))
     tables = f"Customers-{target},Orders-{target}"
     allow("rollback")
-    rollback = ["rollback", "--checkpoint", checkpoint, "--delete-tables", tables, "--confirm-delete", tables, *confirmed]
+    rollback = [
+        "rollback",
+        "--checkpoint",
+        checkpoint,
+        "--delete-tables",
+        tables,
+        "--confirm-delete",
+        tables,
+        *confirmed,
+    ]
     assert verdict(*rollback, params=False) == "ROLLED_BACK"
     assert not [name for name in shop.client.list_tables()["TableNames"] if name.endswith(target)]
     proxy.close()
