@@ -19,6 +19,9 @@ from .errors import Refused, RunbookError, lines_of
 from .process import outlive_readers, visible
 from .verdict import EXIT_BUG, EXIT_INTERRUPTED, EXIT_REFUSED, FAIL, INTERRUPTED, PASS, PLANNED, REFUSED, STOPPED
 
+# What the banner's data holds for the program itself.
+INSIDE = ("file", "stage", "resume", "execution", "executor", "copy")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code. Whoever reads its output may go before it is done."""
@@ -226,16 +229,6 @@ def _run_id(text: str) -> str:
     from .run.folder import check_run_id
 
     return check_run_id(text)
-
-
-INSIDE = (
-    "file",
-    "stage",
-    "resume",
-    "execution",
-    "executor",
-    "copy",
-)  # of the banner's data, what is between the parts of the program
 
 
 class _Parser(argparse.ArgumentParser):
