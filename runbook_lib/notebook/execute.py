@@ -25,7 +25,7 @@ from ..stages.execution import resume_hint
 from ..verdict import BUG, EXIT_BUG, EXIT_INTERRUPTED, INTERRUPTED, NOT_FINISHED
 from ..walk import control
 from .display import banner
-from .export import RESULT, export, result_of, set_result
+from .export import export, result_of, set_result
 from .parameters_cell import folded
 
 _NO_KERNEL = ("Kernel died before", "Kernel didn't respond")  # jupyter_client's words, which have no class of their own
@@ -236,10 +236,4 @@ def _say_interrupted(copy: Path, run: Run, stage: str, problem: str) -> dict[str
 
 def banner_of(copy: Path) -> dict[str, Any]:
     """The data of the banner in a notebook; empty where it has none yet. Read-only."""
-    if not copy.exists():
-        return {}
-    for cell in read_json(copy).get("cells", ()):
-        for output in cell.get("outputs", ()):
-            if RESULT in output.get("data", {}):
-                return output["data"][RESULT]
-    return {}
+    return result_of(read_json(copy)) if copy.exists() else {}

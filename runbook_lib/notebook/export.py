@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Mapping
 from functools import cache, partial
 from html import unescape
 from pathlib import Path
@@ -65,10 +66,10 @@ def _exporter(with_code: bool):
     return HTMLExporter(config=config, template_name="runbook", extra_template_basedirs=[str(TEMPLATES)])
 
 
-def result_of(content) -> dict[str, Any]:
+def result_of(content: Mapping[str, Any]) -> dict[str, Any]:
     """The data of an executed notebook's banner; empty where it has no banner yet."""
-    for cell in content.cells:
-        for output in cell.get("outputs", []):
+    for cell in content.get("cells", ()):
+        for output in cell.get("outputs", ()):
             if RESULT in output.get("data", {}):
                 return output["data"][RESULT]
     return {}
