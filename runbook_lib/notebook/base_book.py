@@ -243,7 +243,7 @@ class BaseBook:
     def _top(self, verdict: str) -> html.Html:
         """What stands above the banner: the stages of the run, and whether these are only the demo's parameters."""
         bar = self._bar.html(self.stage, verdict, all_linked=display.interactive()) if self._bar else html.Html("")
-        if self.run is None or not display.interactive() or self._values["run_id"]:
+        if not self._values or not display.interactive() or self._values["run_id"]:
             return bar
         environments = self.parameters.source.environment, self.parameters.target.environment
         return bar + (html.note(html.with_code(DEMOS.format(*environments)), "look") if environments == DEMO else "")

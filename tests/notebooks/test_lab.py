@@ -364,6 +364,15 @@ def test_only_a_cell_that_was_left_alone_is_said_to_be_the_demos(opened, shop, m
     assert "These are the demo" in path.read_text()
 
 
+def test_the_demos_parameters_are_said_where_there_is_nothing_to_roll_back(opened, shop, monkeypatch):
+    """The first notebook that somebody opens may be 05: no run of these parameters is there, and the note is."""
+    monkeypatch.setattr(base_book, "DEMO", (f"{shop.name}dev", f"{shop.name}prod"))
+    monkeypatch.setattr(display, "interactive", lambda: True)
+    path = by_hand(opened, "05_rollback", run_id="")
+    assert "There is nothing to roll back" in banner(path)
+    assert "These are the demo" in path.read_text()
+
+
 def test_what_stops_a_cell_speaks_of_the_parameters_cell(opened, monkeypatch):
     """In the banner and below the cell: no option of the command, and no command to repeat."""
     monkeypatch.setattr(display, "interactive", lambda: True)
