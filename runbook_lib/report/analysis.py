@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
 OPEN = 2  # entries that are unfolded in a profile
+RARE = ("expired", "quarantined", "conflicts", "already there", "references", "dangling")  # figures that are often 0
 Edge = tuple[str, str | None, int, int]  # child, parent (None: none could be told), references, dangling
 
 
@@ -23,16 +24,16 @@ def conflicts(entry: EntryAnalysis) -> int:
 
 
 def overview(analysis: Analysis) -> Html:
-    """One row an entry, by level, with a row of totals."""
+    """One row an entry, by level, with a row of totals; a figure that is 0 everywhere has no column."""
     tables = analysis.tables.values()
-    rare = any(t.skipped for t in tables)
+    differ = any(t.routed != t.records for t in tables)
     rows = [
         [
             level(analysis, name),
             name,
             t.records,
-            t.routed,
-            *([t.skipped] if rare else []),
+            *([t.routed] if differ else []),
+            t.skipped,
             flagged(t.quarantined),
             flagged(conflicts(t)),
             t.already_there,
@@ -47,8 +48,8 @@ def overview(analysis: Analysis) -> Html:
         "",
         f"{len(rows)} in all",
         analysis.records,
-        sum(t.routed for t in tables),
-        *([sum(t.skipped for t in tables)] if rare else []),
+        *([sum(t.routed for t in tables)] if differ else []),
+        sum(t.skipped for t in tables),
         sum(t.quarantined for t in tables),
         sum(conflicts(t) for t in tables),
         sum(t.already_there for t in tables),
@@ -57,11 +58,9 @@ def overview(analysis: Analysis) -> Html:
         analysis.write_units,
         size(sum(t.bytes for t in tables)),
     ]
-    columns = (
-        "level", "entry", "records", "routed", *(["expired"] if rare else []), "quarantined", "conflicts", "already there",
-        "references", "dangling", "write units", "size",
-    )  # fmt: skip
-    return table(columns, rows, align="cl" + "r" * (len(columns) - 2), foot=foot)
+    columns = ("level", "entry", "records", *(["routed"] if differ else []), *RARE, "write units", "size")
+    said = Html("") if differ else note("Every record makes an item of the target.")
+    return said + table(columns, rows, align="cl" + "r" * (len(columns) - 2), foot=foot, rare=RARE)
 
 
 def level(analysis: Analysis, name: str) -> Html:

@@ -9,7 +9,7 @@ from ..stages.migrate.migrate import Migration
 from ..stages.sealed import said
 from ..verdict import REVIEW, plural
 from .drawing.canvas import stacked, widths
-from .drawing.html import Html, chip, details, flagged, mono, muted, note, quiet, table
+from .drawing.html import Html, chip, details, flagged, mono, muted, note, quiet, sorted_by, table
 
 WORDS = {  # what became of an attribute's value, as the ledger says it -> its name and colour
     "copied": ("copied", "#3f9d6a"),
@@ -109,13 +109,14 @@ def undeclared(analysis: Analysis) -> Html:
     for one in analysis.not_references:
         rows.append([chip("accepted", "good"), *_cells(one), muted("the mapping says that it is none")])
         marks.append(None)
-    columns = ["state", "entry", "path", "ids of", "values", "of them ids", "coverage", "to paste under references"]
-    return table(columns, rows, align="clllrrrw", marks=marks)
+    columns = ["state", "entry", "path", "ids of", "ids among the values", "to paste under references"]
+    return table(columns, rows, align="clllrw", marks=marks)
 
 
 def _cells(one: Finding) -> list[object]:
     to = one.to if not one.declared else Html("{} {}").format(one.to, muted(f"(the mapping says {one.declared})"))
-    return [one.table, one.path, to, one.values, one.found, f"{one.coverage:.0%}"]
+    found = Html("{:,} of {:,} {}").format(one.found, one.values, muted(f"{one.coverage:.0%}"))
+    return [one.table, one.path, to, sorted_by(found, one.coverage)]
 
 
 def _line(one: Finding) -> Html:

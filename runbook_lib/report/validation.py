@@ -1,19 +1,13 @@
 """A validation as HTML: what was compared, what differs and why, which queries work."""
 
+from ..stages.validate.groups import DifferenceGroup
 from ..stages.validate.validate import Validation
 from ..verdict import plural
 from .drawing.html import TICK, Html, chip, details, flagged, heading, muted, note, quiet, table, with_code
 from .samples import key_tag
 
 CAUSES = 50  # rows of the differences by cause
-RARE = (
-    "skipped",
-    "expired",
-    "accepted",
-    "conflicts",
-    "quarantined",
-    "unreadable",
-)  # figures shown only where there are any
+RARE = ("skipped", "expired", "accepted", "conflicts", "quarantined", "references", "dangling", "unreadable")  # often 0
 TONED = {"missing": "bad", "different": "bad"} | dict.fromkeys(
     ("conflicts", "quarantined", "dangling", "unreadable"), "look"
 )
@@ -22,9 +16,8 @@ TONES = {"extra": "look", "expired": "look", "accepted": "look"}  # kinds of dif
 
 def validation(result: Validation) -> Html:
     """One row per entry with its figures, then extra items in the target."""
-    names = "scanned skipped checked equal missing expired different accepted conflicts quarantined"
-    names += " references dangling unreadable"
-    names = [name for name in names.split() if name not in RARE or result.total(name)]
+    names = "scanned skipped checked equal missing expired different accepted conflicts quarantined references".split()
+    names += ["dangling", "unreadable"]
     tones = [TONED.get(name) for name in names]
     rows, marks = [], []
     for entry, figures in sorted(result.tables.items()):
@@ -36,8 +29,8 @@ def validation(result: Validation) -> Html:
         rows.append([entry, *cells, chip("✗", "bad") if wrong else tick])
         marks.append("bad" if wrong else None)
     foot = [f"{len(rows)} in all", *(result.total(name) for name in names), ""]
-    columns = ("entry", *names, "sound")
-    blocks = [_sentence(result), table(columns, rows, align="l" + "r" * len(names) + "c", foot=foot, marks=marks)]
+    align = "l" + "r" * len(names) + "c"
+    blocks = [_sentence(result), table(("entry", *names, "ok"), rows, align=align, foot=foot, marks=marks, rare=RARE)]
     if result.earlier_pages:
         earlier = plural(result.earlier_pages, "page")
         since = f"the oldest at {result.oldest}; what has changed since in them is not seen"
@@ -83,32 +76,31 @@ def _sentence(result: Validation) -> Html:
 
 
 def differences_html(result: Validation) -> Html:
-    """All differences by cause: table, attribute, expected and found type, the rule that makes it, and what to do."""
+    """All differences by cause: table, attribute, the type it should have and has, the rule that makes it, and what to do."""
     if not result.groups:
         return note("No item is missing, different or extra.", "good")
     examples = {(d.table, d.kind, d.attribute, d.expected, d.found): d for d in reversed(result.differences)}
     rows, marks = [], []
     for group in result.groups:
         tone = TONES.get(group.kind, "bad")
-        what = group.attribute or muted("the whole item")
         example = examples.get((group.table, group.kind, group.attribute, group.expected, group.found))
         code = muted(f"#{key_tag(example.key)}") if example else ""
-        types = _types(group.expected, group.found)
-        rows.append([group.table, chip(group.kind, tone), what, types, group.rule, group.items, code, group.action])
+        rows.append([group.table, chip(group.kind, tone), _what(group), group.items, code, group.action])
         marks.append(tone)
-    columns = ("table", "kind", "attribute", "should be → is", "made by", "items", "for example", "what to do")
-    body = table(columns, rows, align="lllwwrlw", limit=CAUSES, marks=marks)
+    columns = ("table", "kind", "what differs", "items", "example", "what to do")
+    body = table(columns, rows, align="llwrlw", limit=CAUSES, marks=marks)
     shown = len(result.differences)
     said = f"Counted over all items. differences.jsonl has the first {shown:,} with their keys; `code` there is the code here."
     return body + muted(with_code(said))
 
 
-def _types(expected: str, found: str) -> Html | str:
-    if not expected and not found:
-        return quiet("–")
-    if expected == found:
-        return Html("{} {}").format(expected, muted("another value"))
-    return f"{expected} → {found}"
+def _what(group: DifferenceGroup) -> Html:
+    """The attribute, its type as it should be and as it is, and the rule that makes it."""
+    if not group.attribute:
+        return muted("the whole item")
+    types = f"should be {group.expected}, is {group.found}" if group.expected != group.found else "another value"
+    rule = Html("<div>{}</div>").format(muted(f"rule: {group.rule}")) if group.rule else ""
+    return Html("{}: {}{}").format(group.attribute, types, rule)
 
 
 def patterns(result: Validation) -> Html:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import support_fixtures
 from compiled import mapping_of, routes_of
 from support_results import analysis_of, migration_of, state_of
 
@@ -19,7 +20,7 @@ from runbook_lib.mapping.routes import Row
 from runbook_lib.mapping.walkers import Found
 from runbook_lib.report import figures, views
 from runbook_lib.report.analysis import edges
-from runbook_lib.report.drawing import html
+from runbook_lib.report.drawing import html, page
 from runbook_lib.report.drawing.reference_map import draw_map
 from runbook_lib.report.frames import (
     AnalysisFrames,
@@ -57,6 +58,7 @@ from runbook_lib.verdict import (
     unrouted_alert,
 )
 
+browser = support_fixtures.browser
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -67,7 +69,7 @@ HOSTILE = [
     "right\u202eleft\x00\x1b[31m\n",
 ]
 SECRET = "Quokka Zanzibar 4711"  # no part of it may be seen anywhere
-TAGS = set("div span b h3 table thead tbody tfoot tr th td details summary img".split())
+TAGS = set("div span b h3 table thead tbody tfoot tr th td details summary img wbr".split())
 ATTRIBUTES = set("style open alt width src class scope role tabindex data-sort".split()) | {
     f"aria-{name}" for name in ("label", "valuemin", "valuemax", "valuenow", "valuetext")
 }
@@ -96,7 +98,7 @@ class Checker(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.seen[tag] += 1
         assert tag in TAGS, tag
-        if tag != "img":
+        if tag not in ("img", "wbr"):
             self.open.append(tag)
         for name, value in attributes:
             self.seen[f"{tag} {name}"] += 1
@@ -262,6 +264,8 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "held back": views.held_back([{"table": name, "reason": name, "refused": 1, "seconds": 2.0}]),
         "validation": views.validation(validation),
         "differences_html": views.differences_html(validation),
+        "undeclared": views.undeclared(analysis),
+        "residual": views.residual(validation),
         "patterns": views.patterns(validation),
         "map": draw_map({name: 1, f"{name}2": 2, f"{name}3": 2}, edges, {name: 3}),
         "counts": views.counts(Migration(state, None, False, None)),
@@ -323,6 +327,47 @@ def test_no_value_of_an_item_is_shown():
     for view, markup in filled("Contacts", "attribute", SECRET).items():
         words = Checker(markup).words.lower()
         assert [secret for secret in secrets if secret.lower() in words] == [], view
+
+
+@pytest.mark.slow
+def test_long_names_wrap(browser, tmp_path):
+    """No table is wider than its box in a window of 1280 pixels, with names as long as they get and nowhere to break."""
+    views_of = filled("Payment" * 9, "identification" * 7, SECRET)
+    shown = html.Html("").join(views_of[name] for name in views_of if name not in ("frames", "progress"))
+    path = tmp_path / "long.html"
+    path.write_text(page.document("long", f"<h1>long</h1>{shown}", contents=[("page", "contents")]))
+    window = browser.new_page(viewport={"width": 1280, "height": 900})
+    window.goto(path.as_uri())
+    window.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    cut = """() => [...document.querySelectorAll('table')].filter(one => one.scrollWidth > one.parentElement.clientWidth)
+        .map(one => one.tHead.innerText)"""
+    assert window.evaluate(cut) == []
+    assert window.evaluate("document.scrollingElement.scrollWidth") == 1280
+    window.emulate_media(media="print")
+    window.set_viewport_size({"width": 1032, "height": 702})  # A4, landscape, less its margins
+    assert window.evaluate(cut) == []
+    assert window.evaluate("document.scrollingElement.scrollWidth") == 1032
+    window.close()
+
+
+def test_a_long_name_may_wrap_first_where_its_parts_end():
+    long, short = "customer.billing_address:postal", "Contacts-demoprod-NONE"
+    shown = html.table(["path"], [[long], [short]], align="l")
+    assert "customer.<wbr>billing_<wbr>address:<wbr>postal" in shown
+    assert short in shown
+    assert shown.count("white-space:nowrap") == 2  # the head and the short one
+
+
+def test_a_rare_figure_without_a_row_has_no_column():
+    """It is named above the table, which keeps what is not 0 everywhere."""
+    rows = [["a", 1, html.flagged(0), 0, 0], ["b", 2, html.flagged(0), 3, 0]]
+    shown = html.table(["entry", "items", "failed", "expired", "left"], rows, align="lrrrr", rare=["failed", "expired"],
+                       foot=["in all", 3, 0, 3, 0])  # fmt: skip
+    checked = Checker(shown)
+    assert "Not shown, because 0 in every row: failed." in checked.words
+    assert checked.seen["th"] == 4
+    assert checked.seen["td"] == 3 * 4
+    assert "Not shown" not in html.table(["a", "b"], [], align="lr", rare=["b"])
 
 
 def test_the_tables_scroll_and_nothing_loads():
@@ -561,7 +606,13 @@ def test_overview_lists_all_by_level_with_totals():
     checked = Checker(views.overview(analysis))
     assert checked.seen["tr"] == 35 + 2
     assert checked.words.index("T34") < checked.words.index("T00")
-    assert "35 in all595595" in checked.words.replace(" ", "").replace("inall", " in all")
+    assert "35 in all59535" in checked.words
+    assert "0 in every row: expired, quarantined, conflicts, already there, references, dangling." in checked.words
+    tables["T34"].routed, tables["T34"].quarantined = 33, 1
+    words = Checker(views.overview(analysis)).words
+    assert "recordsroutedquarantinedwrite unitssize" in words
+    assert "35 in all595594135" in words
+    assert "0 in every row: expired, conflicts, already there, references, dangling." in words
 
 
 def test_what_would_not_be_written_is_listed_whatever_the_reason():
@@ -801,8 +852,8 @@ def test_differences_are_grouped_by_cause():
     validation = Validation({}, {}, 0, found, [], [], groups=explained(groups, {"T": entry}))
     checked = Checker(views.differences_html(validation))
     assert checked.seen["tr"] == 4
-    assert "scoreN → Scopied3,000" in checked.words
-    assert "nameS another valuecopied1" in checked.words
+    assert "score: should be N, is Srule: copied3,000" in checked.words
+    assert "name: another valuerule: copied1" in checked.words
     assert f"#{key_tag(key)}" in checked.words
     assert "`" not in checked.words
     frame = ValidationFrames(validation).differences

@@ -5,7 +5,8 @@ styles. Elements with a background also set their colour; all others inherit, fa
 same output is legible in JupyterLab's light and dark theme. `page` gives the colours used here a dark one in what is exported.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -36,9 +37,12 @@ _ALIGN = {
     "l": "left;white-space:nowrap",
     "r": "right;white-space:nowrap",
     "c": "center;white-space:nowrap",
-    "w": "left;white-space:normal;min-width:14em",  # sentences, which may wrap
-    "v": "left;white-space:normal;min-width:9em",  # values, which may break anywhere
+    "w": "left;white-space:normal;overflow-wrap:anywhere;min-width:14em",  # sentences, which may wrap
+    "v": "left;white-space:normal;overflow-wrap:anywhere;min-width:9em",  # values, which may break anywhere
 }
+NAME = 24  # characters of a name that stay in one line
+_LONG = "left;white-space:normal;overflow-wrap:anywhere;min-width:13em"  # a name that may wrap
+_PART = re.compile(r"(?<=[._/:])(?=.)")  # where it does so first; hyphens are such places anyway
 
 
 class Html(Markup):
@@ -51,6 +55,8 @@ class Html(Markup):
 
 
 _NONE = Html("")
+_BREAK = Html("<wbr>")
+_WRAPS = Html('class="rb-wrap"')
 _MONO = Html('class="rb-mono"')
 
 
@@ -78,7 +84,8 @@ def muted(value: object) -> Html:
 
 
 def mono(value: object, *, breaks: bool = False) -> Html:
-    """The value in a typewriter face, spaces kept. With `breaks` it may go on in the next line, anywhere."""
+    """The value in a typewriter face, spaces kept. With `breaks`, or where it is long, it may wrap anywhere."""
+    breaks = breaks or len(str(value)) > NAME
     style = f"{MONO};white-space:{'pre-wrap;overflow-wrap:anywhere' if breaks else 'pre'}"
     return _tag("span", style, value, attributes=_MONO)
 
@@ -121,7 +128,8 @@ def duration(seconds: float) -> str:
 def chip(label: object, tone: str = "quiet") -> Html:
     """A word on a tinted ground."""
     background, colour, _ = TINTS[tone]
-    style = f"background:{background};color:{colour};padding:0 6px;border-radius:4px;white-space:nowrap;{EXACT}"
+    wraps = "normal;overflow-wrap:anywhere" if len(str(label)) > NAME else "nowrap"
+    style = f"background:{background};color:{colour};padding:0 6px;border-radius:4px;white-space:{wraps};{EXACT}"
     return _tag("span", style, label)
 
 
@@ -205,16 +213,25 @@ def table(
     caption: object = None,
     foot: Sequence[object] | None = None,
     marks: Sequence[str | None] = (),
+    rare: Collection[str] = (),
 ) -> Html:
     """A table that scrolls sideways rather than break. In an exported page it can be sorted, and filtered where it is long.
 
-    `align` has a letter a column: l, r, c, w for sentences that may wrap, or v for values. Cells are escaped unless Html; an
-    int gets thousands separators and a zero a quiet dot. The first `limit` rows are shown, and said to be so many of `total`
+    `align` has a letter a column: l for names (they wrap where they are long), r, c, w for sentences that may wrap, or v for
+    values. Cells are escaped unless Html; an int gets thousands separators and a zero a quiet dot. Columns that are named in
+    `rare` and 0 in every row are left out, and said to be. The first `limit` rows are shown, and said to be so many of `total`
     (default: of the rows given). `foot` is a row of totals; `marks` gives rows a tone for a bar at their left. A screen
     reader gives the table's name as the caption, else as its columns.
     """
     rows = list(rows)
     total = len(rows) if total is None else total
+    absent = [
+        name for at, name in enumerate(columns) if rows and name in rare and all(row[at] in _ZERO for row in rows)
+    ]
+    if absent:
+        kept = [at for at, name in enumerate(columns) if name not in absent]
+        columns, align, *rows = ([line[at] for at in kept] for line in (columns, align, *rows))
+        foot = foot and [foot[at] for at in kept]
     shown = rows if limit is None else rows[:limit]
     top = ";vertical-align:top" if {"w", "v"} & set(align) else ""
     bars = [f";border-left:4px solid {TINTS[tone][2]}" if tone else "" for tone in marks] + [""] * len(shown)
@@ -235,14 +252,21 @@ def table(
     kind = "rb-box rb-words" if align.count("w") > 1 else "rb-box"
     box = Html('class="{}" role="group" aria-label="{}" tabindex="0"').format(kind, name)
     body = _tag("div", "overflow-x:auto", inside, attributes=box)
-    above = "" if caption is None else heading(caption)
+    above = Html("") if caption is None else heading(caption)
+    if absent:
+        above += _tag("div", f"{MUTED};margin:4px 0", f"Not shown, because 0 in every row: {', '.join(absent)}.")
     below = _tag("div", f"{MUTED};margin:4px 0", f"{len(shown):,} of {total:,} shown") if len(shown) < total else ""
     return _tag("div", "font-family:system-ui,sans-serif;font-size:13px;margin:4px 0 10px 0", above, body, below)
 
 
 def _row(cell: str, values: Sequence[object], align: str, style: str, border: str, scope: Html = _NONE) -> Html:
-    styles = (f"padding:3px 10px;text-align:{_ALIGN[letter]}{style}" for letter in align)
-    cells = (_tag(cell, *pair, attributes=scope) for pair in zip(styles, values, strict=True))
+    cells = []
+    for letter, value in zip(align, values, strict=True):
+        is_text = type(value) is str
+        is_long = letter == "l" and len(value if is_text else Html.escape(value).striptags()) > NAME
+        shown = _BREAK.join(_PART.split(value)) if is_long and is_text else value
+        way = f"padding:3px 10px;text-align:{_LONG if is_long else _ALIGN[letter]}{style}"
+        cells.append(_tag(cell, way, shown, attributes=scope or (_WRAPS if is_long or letter in "wv" else _NONE)))
     return _tag("tr", border, *cells)
 
 
@@ -263,3 +287,4 @@ def _content(value: object) -> object:
 
 
 TICK = chip("✓", "good")
+_ZERO = (0, quiet("·"))

@@ -68,11 +68,11 @@ for (const box of boxes) {
   if (count > ROWS_TO_FILTER) filterable([...table.tBodies[0].rows], box, "Filter rows", table.getAttribute("aria-label") || "table");
 }
 
+// Reads all, then writes all: the page is laid out twice, however many tables it has.
 function fit() {
-  for (const box of boxes) {
-    if (!box.clientWidth) continue; // folded
-    box.classList.remove("fits");
-    const wide = box.scrollWidth > box.clientWidth + 1;
+  const seen = [...boxes].filter(box => box.clientWidth); // the others are folded
+  for (const box of seen) box.classList.remove("fits");
+  for (const [box, wide] of seen.map(box => [box, box.scrollWidth > box.clientWidth + 1])) {
     box.classList.toggle("fits", !wide);
     let hint = box.previousElementSibling;
     hint = hint && hint.classList.contains("hint") ? hint : null;
@@ -86,9 +86,14 @@ function fit() {
     else box.removeAttribute("tabindex");
   }
 }
+let next = 0;
+function fitSoon() { // once, however many unfold together
+  cancelAnimationFrame(next);
+  next = requestAnimationFrame(fit);
+}
 fit();
-addEventListener("resize", fit);
-document.addEventListener("toggle", fit, true);
+addEventListener("resize", fitSoon);
+document.addEventListener("toggle", fitSoon, true);
 
 const contents = document.querySelector(".contents details"), beside = matchMedia("(min-width: 1100px)");
 if (contents) {
