@@ -110,10 +110,10 @@ def test_processes_count_the_items_that_no_entry_selects(world, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_are_seen_to_go_on_in_the_middle_of_a_page(world, tmp_path):
-    """A page takes as long as its budget says; the driver looks meanwhile."""
-    limits = {"engine": "processes", "segments": 1, "workers": 1, "tables": {"Ports": {"write_units": FEW / 4}}}
-    flow = flow_of("{Ports: {}}", world.sea(FEW), tmp_path, **limits)
+def test_processes_are_seen_to_go_on_in_the_middle_of_a_page(sea, tmp_path):
+    """A page of several batches takes as long as its budget says; the driver looks meanwhile."""
+    limits = {"engine": "processes", "segments": 1, "workers": 1, "tables": {"Ports": {"write_units": ITEMS / 4}}}
+    flow = flow_of("{Ports: {}}", sea, tmp_path, **limits)
     plan, seen, over = flow._plan(), [], threading.Event()
 
     def look():
@@ -127,9 +127,9 @@ def test_processes_are_seen_to_go_on_in_the_middle_of_a_page(world, tmp_path):
     finally:
         over.set()
         looking.join()
-    assert {*seen} - {0, FEW}
+    assert {*seen} - {0, ITEMS}
     assert seen == sorted(seen)
-    assert plan.meter.look("03_migrate").done == FEW
+    assert plan.meter.look("03_migrate").done == ITEMS
 
 
 @pytest.mark.slow
