@@ -49,7 +49,9 @@ def collect_rarely() -> None:
 def end_with_parent() -> None:
     """Ends this process half a second after the one that started it, and leaves Ctrl-C to that one."""
     leave_interrupts()
-    parent = os.getppid()
+    from multiprocessing import parent_process
+
+    parent = parent_process().pid  # the system names another one if it has ended by now
 
     def watch() -> None:
         while os.getppid() == parent:

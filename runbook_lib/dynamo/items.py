@@ -13,6 +13,7 @@ from . import errors as faults
 from .batch_insert import Batches, Outcome, key_identity
 from .requests import WORKERS, Keys, Requests, Settings, Trying
 
+Looked = Callable[[int, int], object]  # a reply settled so many keys, and so many of them have an item
 BATCH_GET_KEYS = 100  # DynamoDB's limit for one BatchGetItem
 VANISHING = 5  # how often a put may be refused for an item that is gone when looked at
 
@@ -86,10 +87,11 @@ class Wire(Requests):
         """
         return self.call("GetItem", {"TableName": table, "Key": key, "ConsistentRead": True}).get("Item")
 
-    def get_many(self, table: str, keys: list[dict]) -> list[dict | None]:
+    def get_many(self, table: str, keys: list[dict], answered: Looked = lambda keys, items: None) -> list[dict | None]:
         """Return the item of each key, None where there is none, in the order of the keys. Read-only.
 
-        Consistent reads of up to 100 keys, each key once; what DynamoDB leaves over is asked for again.
+        Consistent reads of up to 100 keys, each key once; what DynamoDB leaves over is asked for again. `answered` hears of
+        each reply.
         """
         wanted = {key_identity(key, key): key for key in keys}
         found: dict[tuple, dict] = {}
@@ -112,6 +114,7 @@ class Wire(Requests):
             # Left over after 16 MB is no reason to wait; nothing at all having come through is.
             if len(over) < len(batch):
                 self._note("BatchGetItem", table, 1)
+                answered(len(batch) - len(over), len(items))
                 trying = None
                 continue
             trying = trying or Trying(self, "BatchGetItem", table)

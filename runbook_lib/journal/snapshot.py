@@ -1,7 +1,7 @@
 """A stage's journal as one reading found it: handed on to whoever asks, so that no file is read twice for one answer."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -151,12 +151,17 @@ class Snapshot:
 
     def items(self, entries: Collection[str]) -> Counter:
         """Source table → items that the passes of these entries have gone through."""
+        return self._by_table(entries, lambda file: file.position.items)
+
+    def uncertain(self, entries: Collection[str]) -> Counter:
+        """Source table → items of pages that were not finished: which of them arrived has to be looked up."""
+        return self._by_table(entries, lambda file: sum(map(len, file.maybe_landed.values())))
+
+    def _by_table(self, entries: Collection[str], number: Callable[[TableFile], int]) -> Counter:
         found: Counter = Counter()
         for file in self.files:
             if not {*entries}.isdisjoint(file.begin["entries"]):
-                for counted in file.counted.values():
-                    scanned = sum(numbers["scanned"] for numbers in counted.entries.values())
-                    found[file.begin["table"]] += scanned + counted.unrouted
+                found[file.begin["table"]] += number(file)
         return found
 
     def singly(self) -> dict[str, Counter]:

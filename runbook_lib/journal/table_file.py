@@ -65,6 +65,7 @@ class Position:
     number: int = 0
     start: dict | None = None
     done: bool = False
+    items: int = field(default=0, compare=False)  # that the pages before it had
 
 
 @dataclass
@@ -317,7 +318,8 @@ class Reading:
             if letter in letters:
                 found.append(n)
         if outcome["page"] is not None:
-            self._position = Position(outcome["page"] + 1, outcome["last"], outcome["last"] is None)
+            items = self._position.items + outcome.get("items", 0)
+            self._position = Position(outcome["page"] + 1, outcome["last"], outcome["last"] is None, items)
         if self._landed and self._waiting:  # the page was done again, and this is what became of it
             for row in rows_of(self._waiting):
                 self._landed.pop(place_of(row), None)

@@ -56,6 +56,7 @@ class StageProgress:
     since: str = ""  # ISO 8601
     seconds: float = 0.0
     ended: str = ""  # "" while it goes on, FINISHED or STOPPED
+    uncertain: int = 0  # items of pages that earlier executions did not finish, to be looked up yet
     by: str = field(default_factory=executor)  # who executes it
 
     @property

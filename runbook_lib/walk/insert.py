@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..dynamo.errors import MaybeOurs
+from ..dynamo.items import Looked
 from ..errors import DynamoError, Failed, Stopped
 from ..journal.intents import JournalRow, encode_ids, several_of, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
@@ -126,8 +127,8 @@ class Inserter:
         log, unknown, _ = self._hold(routed.page.table, routed.page.segment)
         of_attributes = self._ledgers.record(routed.rows, first)  # now, while the items are in the processor's cache
         try:
-            there = self._read_there(routed.rows, unknown)
-            answered(len(there) - there.count(None))  # an execution that died may have sent all but a few of a page
+            # An execution that died may have sent all but a few of a page: what is there counts as it is looked up.
+            there = self._read_there(routed.rows, unknown, lambda keys, items: answered(items))
             ours = sent = [False] * len(there)
             if unknown:
                 ours = [d in unknown.get(_place(r), ()) for r, d in zip(routed.rows, there, strict=True)]
@@ -179,6 +180,7 @@ class Inserter:
                 errors=errors,
                 **of_attributes,
                 **self._single(routed.rows),
+                **({} if number is None else {"items": len(routed.page.items)}),
                 **({"instead": [[one.n, one.letter, one.index] for one in instead]} if instead else {}),
                 **({"stale": stale} if stale else {}),
                 **({"unanswered": unanswered} if unanswered else {}),
@@ -235,13 +237,14 @@ class Inserter:
         """Lets go of the segment's journal file."""
         self._logs[table, segment].log.let_go()
 
-    def _read_there(self, rows: list[Row], unknown: dict[Place, set[str]]) -> list[str | None]:
+    def _read_there(self, rows: list[Row], unknown: dict[Place, set[str]], answered: Looked) -> list[str | None]:
         """Per row the digest of what the target holds under its key, read where it may hold something; else None."""
         wanted = enumerate(rows) if unknown or self._may_hold else ()
         return digests_there(
             self._plan,
             rows,
             [index for index, row in wanted if row.entry in self._may_hold or (unknown and _place(row) in unknown)],
+            answered,
         )
 
     def _insert(

@@ -96,14 +96,16 @@ class Plan:
         state: str = READING,
         *,
         earlier: Dict[str, int] | None = None,
+        uncertain: Dict[str, int] | None = None,
         left: Collection[str] | None = None,
         execution: int = 1,
         most: int | None = None,
     ) -> None:
         """Tells the meter that the items of the chosen entries' source tables come now; `state` is what is done with them.
 
-        `earlier`: source table → items that earlier executions have done; `left`: the tables that are not finished (default:
-        all); `most`: how many items of each table are looked at. The number of a table's items is DynamoDB's estimate.
+        `earlier`: source table → items that earlier executions have done; `uncertain`: likewise, items of their unfinished
+        pages; `left`: the tables that are not finished (default: all); `most`: how many items of each table are looked at. The
+        number of a table's items is DynamoDB's estimate.
         """
         by_source = self.by_source()
         numbers = {table: self.source_tables[table].items for table in by_source}
@@ -111,6 +113,7 @@ class Plan:
             {table: number if most is None else min(most, number) for table, number in numbers.items()},
             state,
             earlier=earlier,
+            uncertain=uncertain,
             finished=[table for table in by_source if left is not None and table not in left],
             places={
                 table: [f"source {table}", *(f"target {route.entry.target}" for route in routes)]

@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,9 +30,11 @@ class Meter:
         """`limiter` knows what slows the stage down; `clock` gives seconds, `wall` the time of day."""
         self.limiter, self._clock, self._wall = limiter or RateLimiter(), clock, wall
         self._lock = threading.Lock()
+        self._sources, self._asking = list[Callable[[], object]](), threading.Lock()
         self._estimates: dict[str, int] = {}
         self._places: Mapping[str, Sequence[str]] = {}
         self._done: Counter = Counter()
+        self._uncertain: Counter = Counter()  # table -> what is done where no item of an unfinished page is left
         self._states: dict[str, str] = {}
         self._waiting: Mapping[str, Collection[str]] = {}
         self._before: frozenset[str] = frozenset()
@@ -52,6 +55,7 @@ class Meter:
         with self._lock:
             points = [] if anew else self._points
             self._estimates, self._done, self._states, self._waiting = {}, Counter(), {}, {}
+            self._uncertain = Counter()
             self._state, self._execution, self._earlier, self._doing = READING, 1, 0, ""
             self._start()
             self._points = points
@@ -64,6 +68,7 @@ class Meter:
         state: str = READING,
         *,
         earlier: Mapping[str, int] | None = None,
+        uncertain: Mapping[str, int] | None = None,
         finished: Collection[str] = (),
         places: Mapping[str, Sequence[str]] | None = None,
         execution: int = 1,
@@ -71,12 +76,14 @@ class Meter:
         """From now on the items of these tables are gone through; they are given with estimates of their number.
 
         `state`: what is done with them. `earlier`: table → items that earlier executions did; `finished`: the tables that
-        they finished. `places`: table → its names at the rate limiter.
+        they finished; `uncertain`: table → items of pages that they did not finish, which come first now. `places`: table → its
+        names at the rate limiter.
         """
-        earlier = earlier or {}
+        earlier, uncertain = earlier or {}, uncertain or {}
         with self._lock:
             self._estimates, self._places = dict(tables), places or {}
             self._done = Counter({table: earlier.get(table, 0) for table in tables})
+            self._uncertain = Counter({table: self._done[table] + number for table, number in uncertain.items()})
             self._states = {table: FINISHED if table in finished else WAITING for table in tables}
             self._state, self._waiting, self._before = state, {}, frozenset(finished)
             self._execution, self._earlier, self._doing = execution, self._done.total(), ""
@@ -94,12 +101,16 @@ class Meter:
             self._done[table] += items
             self._fresh[table] += items
 
-    def take(self) -> int:
-        """The items that were counted since the last time, for the meter of another process; forgets them."""
-        with self._lock:
-            taken = self._fresh.total()
-            self._fresh.clear()
-            return taken
+    @contextmanager
+    def asking(self, source: Callable[[], object]) -> Iterator[None]:
+        """A block in which each look asks a source first: it adds what was counted elsewhere since. After it nobody asks."""
+        with self._asking:
+            self._sources.append(source)
+        try:
+            yield
+        finally:
+            with self._asking:
+                self._sources.remove(source)
 
     def page(self, table: str, items: int, state: str = "") -> "PageCount":
         """What counts the items of one page, request by request."""
@@ -122,7 +133,10 @@ class Meter:
     # what comes of it
 
     def sample(self) -> None:
-        """Takes what was counted since the last sample into rates and series; does nothing where that was just now."""
+        """Takes what was counted since the last sample into rates and series, where that was not just now."""
+        with self._asking:
+            for source in self._sources:
+                source()
         with self._lock:
             moment = self._clock()
             if moment - self._sampled >= SAMPLE:
@@ -134,7 +148,7 @@ class Meter:
         slowed = () if ended else tuple(self.limiter.slowed())
         with self._lock:
             moment = self._clock()
-            counted = sum((fresh for _, fresh in self._window), Counter(self._fresh))
+            counted = +sum((fresh for _, fresh in self._window), Counter(self._fresh))
             seconds = max(moment - (self._window[0][0] if self._window else self._sampled), SAMPLE)
             tables = tuple(self._table(name, counted[name] / seconds, slowed) for name in self._estimates)
             return StageProgress(
@@ -149,6 +163,11 @@ class Meter:
                 iso(self._since),
                 moment - self._began,
                 ended,
+                uncertain=sum(
+                    number
+                    for table, number in (self._uncertain - self._done).items()
+                    if self._states[table] != FINISHED
+                ),
             )
 
     def throughput(self) -> list[dict[str, Any]]:
@@ -239,3 +258,29 @@ class PageCount:
         self.answered(self._left)
         if state:
             self._meter.page(self._table, 0, state)
+
+
+class SegmentCount:
+    """The items of a segment that workers of other processes go through, one after the other where they die.
+
+    A worker begins where the journal says, which is behind one that died in the middle of a page: what counted stays, and
+    counts once.
+    """
+
+    def __init__(self, meter: Meter, table: str, items: int):
+        """`items`: how many it has gone through; the meter knows of them."""
+        self._meter, self._table, self._items = meter, table, items
+        self._lock = threading.Lock()
+
+    def reached(self, items: int) -> None:
+        """It is so far by now, or was when somebody looked."""
+        with self._lock:
+            more, self._items = max(0, items - self._items), max(items, self._items)
+        if more:
+            self._meter.add(self._table, more)
+
+    def end(self, items: int) -> None:
+        """It is done, and has so many: a page that was read again may have had fewer than when its worker died."""
+        with self._lock:
+            more, self._items = items - self._items, items
+        self._meter.add(self._table, more)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..dynamo.items import Looked
 from ..errors import Stuck
 from ..journal.table_file import Position
 from ..mapping.routes import Reject, Route, Row
@@ -112,14 +113,19 @@ def _skipped(items: list[tuple[str, dict]], routes: list[Route]) -> list[Skipped
 route_to_insert = partial(route_items, inserting=True)
 
 
-def digests_there(plan: Plan, rows: list[Row], indexes: Iterable[int]) -> list[str | None]:
-    """Per row the digest of what the target holds under its key, read for the rows of these indexes; else None."""
+def digests_there(
+    plan: Plan, rows: list[Row], indexes: Iterable[int], answered: Looked = lambda keys, items: None
+) -> list[str | None]:
+    """Per row the digest of what the target holds under its key, read for the rows of these indexes; else None.
+
+    `answered`: see `Wire.get_many`.
+    """
     found: list[str | None] = [None] * len(rows)
     by_table: dict[str, list[int]] = defaultdict(list)
     for index in indexes:
         by_table[plan.routes[rows[index].entry].entry.target].append(index)
     for target, here in by_table.items():
-        items = plan.target.wire.get_many(target, [rows[index].key for index in here])
+        items = plan.target.wire.get_many(target, [rows[index].key for index in here], answered)
         for index, item in zip(here, items, strict=True):
             found[index] = None if item is None else digest(item)
     return found
@@ -220,10 +226,10 @@ class Segment:
                 **({} if most is None else {"limit": most}),
             )
             most = None if most is None else most - len(items)
-            page = Page(self.table, self.number, position.number, position.start, last, items)
+            page, number = Page(self.table, self.number, position.number, position.start, last, items), len(items)
             step(route(page, routes, others, self.winners))
             del items, page
-            position = Position(position.number + 1, last, last is None)
+            position = Position(position.number + 1, last, last is None, position.items + number)
             between_pages()
         return position
 

@@ -152,6 +152,9 @@ class Elsewhere:
         self.problems.append(found.problem)
         return found
 
+    def items(self):
+        return 0
+
     def close(self):
         with self._there():
             units._Worker.forget()

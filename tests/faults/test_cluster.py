@@ -113,6 +113,9 @@ class Here:
     def changed(self, job):
         return job
 
+    def items(self):
+        return 0
+
     def close(self):
         units._Worker.forget()
 

@@ -262,7 +262,7 @@ def test_a_rollback_where_none_of_the_tables_is_leaves_its_journal_as_it_was(mot
         return call(wire, operation, there, **options)
 
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(Wire, "get_many", lambda wire, table, keys: get_many(wire, f"{table}-not", keys))
+        elsewhere.setattr(Wire, "get_many", lambda wire, table, *keys: get_many(wire, f"{table}-not", *keys))
         elsewhere.setattr(Wire, "call", astray)
         with pytest.raises(Interrupted, match="none of the target tables exists here; check region and endpoint"):
             flow.rollback()

@@ -1,10 +1,12 @@
 """The same migration by threads and by several processes, also where one of them dies."""
 
+import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from support_flows import flow_of
 from runbook_lib import errors, process
 from runbook_lib.errors import Interrupted, Refused
 from runbook_lib.journal import log as journal
+from runbook_lib.stages.migrate.migrate import migrate
 from runbook_lib.walk.workers import engines, worker
 
 ITEMS, FEW = 120, 24
@@ -92,6 +95,8 @@ def test_a_worker_that_is_killed_is_replaced(sea, tmp_path, monkeypatch):
     assert settled(sea, flow) == by_threads
     watch.join()
     assert killed
+    written = json.loads(min(flow.run().folder.glob("migration-report-*.json")).read_text())
+    assert sum(point["items"] for point in written["throughput"]) == 2 * ITEMS
 
 
 @pytest.mark.slow
@@ -102,6 +107,29 @@ def test_processes_count_the_items_that_no_entry_selects(world, tmp_path):
     report = flow.migrate()
     assert (report["totals"]["scanned"], report["totals"]["unrouted"]) == (1, FEW - 1)
     assert sum(point["items"] for point in report["throughput"]) == FEW
+
+
+@pytest.mark.slow
+def test_processes_are_seen_to_go_on_in_the_middle_of_a_page(sea, tmp_path):
+    """A page of several batches takes as long as its budget says; the driver looks meanwhile."""
+    limits = {"engine": "processes", "segments": 1, "workers": 1, "tables": {"Ports": {"write_units": ITEMS / 4}}}
+    flow = flow_of("{Ports: {}}", sea, tmp_path, **limits)
+    plan, seen, over = flow._plan(), [], threading.Event()
+
+    def look():
+        while not over.wait(0.05):
+            seen.append(plan.meter.look("03_migrate").done)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        migrate(flow.run(), plan)
+    finally:
+        over.set()
+        looking.join()
+    assert {*seen} - {0, ITEMS}
+    assert seen == sorted(seen)
+    assert plan.meter.look("03_migrate").done == ITEMS
 
 
 @pytest.mark.slow

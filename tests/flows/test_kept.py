@@ -131,10 +131,10 @@ def without_the_mapping(flow, world, monkeypatch):
 def without_the_right(flow, world, monkeypatch):
     get_many = Wire.get_many
 
-    def denied(wire, table, keys):
+    def denied(wire, table, *keys):
         if wire.label == "source":
             raise DynamoError("denied", "AccessDeniedException", "", "BatchGetItem", table)
-        return get_many(wire, table, keys)
+        return get_many(wire, table, *keys)
 
     monkeypatch.setattr(Wire, "get_many", denied)
 

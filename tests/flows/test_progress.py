@@ -1,6 +1,8 @@
 """What a stage says of itself while it works: every request counts, earlier executions too, and none says a value."""
 
 import json
+import os
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -10,23 +12,28 @@ from support_flows import flow_of
 
 from runbook_lib import folder_commands
 from runbook_lib.cli import main
+from runbook_lib.dynamo import items
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.dynamo.rate_limiter import RateLimiter
 from runbook_lib.dynamo.requests import Requests
-from runbook_lib.errors import DynamoError, Interrupted
+from runbook_lib.errors import DynamoError, Interrupted, WorkersLost
 from runbook_lib.journal import audit
+from runbook_lib.journal.stage import Stage
 from runbook_lib.notebook import progress
 from runbook_lib.notebook.progress import Progress
 from runbook_lib.report.runs.progress import line
 from runbook_lib.report.runs.status import status
 from runbook_lib.run.progress_file import FINISHED, Published, StageProgress, TableProgress, at_work
+from runbook_lib.stages.migrate import migrate as migration
 from runbook_lib.stages.migrate.delta import catch_up
 from runbook_lib.stages.migrate.migrate import migrate
 from runbook_lib.stages.migrate.retry_failed import retry_failed
 from runbook_lib.stages.rollback import undo
 from runbook_lib.stages.rollback.rollback import Undoing
+from runbook_lib.stages.validate.repair import ALL, repair
 from runbook_lib.stages.validate.validate import validate
 from runbook_lib.walk import control
+from runbook_lib.walk.workers import engines, worker
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 MAPPING = "{Ports: {}, Ships: {references: {portId: Ports}, create: {key: {id: S}}}}"
@@ -146,6 +153,210 @@ def test_what_a_page_had_sent_counts_as_soon_as_it_is_looked_up(flow, monkeypatc
     assert at_each == [2, 3, 4, 5]
     assert status(flow.run()).uncertain == 0
     assert figures(again) == {"Ports": (6, 6)}
+
+
+def test_a_resumed_run_shows_what_the_journal_knows_from_the_first_moment(flow, monkeypatch):
+    """Getting ready may take longer than a page; and of a page that was not finished nobody knows how far it came."""
+    seen, prepare, put = [], migration.prepare, Wire.put_new
+
+    def dying(wire, table, *arguments, **named):
+        if "Ships" in table:
+            raise Interrupted("the process ends")
+        return put(wire, table, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "put_new", dying)
+        plan = flow._plan()
+        plan.target.wire._batches._at_once = plan.target.wire._batches._workers = 1
+        with pytest.raises(Interrupted):
+            migrate(flow.run(), plan)
+    again = flow._plan()
+
+    def looking(*arguments):
+        seen.append(again.meter.look("03_migrate"))
+        return prepare(*arguments)
+
+    monkeypatch.setattr(migration, "prepare", looking)
+    migrate(flow.run(), again, lambda *_: seen.append(again.meter.look("03_migrate")))
+    first = seen[0]
+    assert (first.done, first.total, first.earlier, first.execution, first.uncertain) == (6, 19, 6, 2, 1)
+    assert [table.before for table in first.tables] == [True, False]
+    assert line(first) == (
+        "03_migrate: 6 of 19 items, 1 of 2 tables, looking for target keys that several items have, "
+        "1 item of unfinished pages to look up"
+    )
+    assert (seen[1].done, seen[1].uncertain, seen[1].doing) == (10, 0, "")
+
+
+def test_an_item_that_goes_to_two_entries_is_one_item_of_the_journal_too(flow, moto_world, tmp_path):
+    """A resumed run, and a resumed validation, begin where the interrupted one ended."""
+    both = {
+        "Ports": {},
+        "Twice": {"source": moto_world.name("Ports", SOURCE), "target": moto_world.name("Ships", TARGET)},
+    }
+    flow = flow_of(json.dumps(both), moto_world, tmp_path)
+    at = stopped(migrate, flow, flow._plan(), 1)
+    again = flow._plan()
+    migrate(flow.run(), again)
+    assert (at.done, again.meter.look("03_migrate").earlier) == (4, 4)
+    assert figures(again) == {"Ports": (6, 6)}
+    at = stopped(validate, flow, flow._plan(), 1)
+    again = flow._plan()
+    validate(flow.run(), again)
+    assert (at.done, again.meter.look("04_validate").earlier) == (4, 4)
+    assert figures(again) == {"Ports": (6, 6)}
+
+
+def lookups(monkeypatch, plan):
+    """What the meter says at each request for one item of the target."""
+    call, seen = Wire.call, []
+
+    def looking(wire, operation, *arguments, **named):
+        if operation == "BatchGetItem" and wire.label == "target":
+            seen.append(plan.meter.look("04_validate").done)
+        return call(wire, operation, *arguments, **named)
+
+    monkeypatch.setattr(items, "BATCH_GET_KEYS", 1)
+    monkeypatch.setattr(Wire, "call", looking)
+    return seen
+
+
+def test_a_validation_counts_each_answered_request(flow, moto_world, monkeypatch):
+    """Also those about items that are missing: they were looked up."""
+    flow.migrate()
+    moto_world.delete(moto_world.name("Ports", TARGET), {"id": moto_world.content(TARGET)["Ports"][1]["id"]})
+    plan = flow._plan(["Ports"])
+    seen = lookups(monkeypatch, plan)
+    validation = validate(flow.run(), plan)
+    assert seen[:6] == [0, 1, 2, 3, 4, 5]
+    assert figures(plan) == {"Ports": (6, 6)}
+    assert validation.total("missing") == 1
+
+
+def test_a_repair_counts_each_answered_request(flow, moto_world, monkeypatch):
+    """What is there is settled by its answer; what is missing, by its insert."""
+    flow.migrate()
+    moto_world.delete(moto_world.name("Ports", TARGET), {"id": moto_world.content(TARGET)["Ports"][1]["id"]})
+    plan = flow._plan(["Ports"])
+    seen = lookups(monkeypatch, plan)
+    assert repair(flow.run(), plan, word=ALL).inserted == 1
+    assert len(set(seen)) > 4
+    assert seen == sorted(seen)
+    assert figures(plan) == {"Ports": (6, 6)}
+
+
+def test_a_resumed_validation_tells_finished_tables_from_those_it_finishes(flow):
+    flow.migrate()
+    stopped(validate, flow, flow._plan(), 3)
+    again, seen = flow._plan(), []
+    validate(flow.run(), again, lambda *_: seen.append(again.meter.look("04_validate")))
+    assert [table.before for table in seen[0].tables] == [True, False]
+
+
+class Here:
+    """A worker of the engine with several processes, in this one. It dies at some of its requests."""
+
+    def __init__(self, plan, dies, *, silent=False):
+        self.plan, self.dies, self.silent, self.seen, self.requests = plan, dies, silent, [], 0
+
+    def advance(self, *slice_):
+        call = Wire.call
+        self.look()  # its driver may, at any time
+
+        def looking(wire, operation, *arguments, **named):
+            self.look()
+            if operation == "PutItem":
+                self.requests += 1
+                if self.requests in self.dies:
+                    raise KeyboardInterrupt
+            return call(wire, operation, *arguments, **named)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Wire, "call", looking)
+            try:
+                return worker.advance(*slice_)
+            except KeyboardInterrupt:  # its driver gets no slice
+                raise WorkersLost from None
+
+    def look(self):
+        self.seen.append(self.plan.meter.look("03_migrate").done)
+
+    def items(self):
+        return 0 if self.silent else worker._items.value
+
+    def close(self):
+        worker._Worker.forget()
+
+
+def by_one_worker(moto_world, tmp_path, monkeypatch, *dies, silent=False):
+    """A migration by a worker that sends one request after the other: the worker, and its plan."""
+    flow = flow_of(MAPPING, moto_world, tmp_path, engine="processes", workers=1)
+    plan = flow._plan()
+    here = Here(plan, dies, silent=silent)
+    monkeypatch.setattr(engines, "_processes", lambda *_: [here])
+    migrate(flow.run(), plan)
+    assert Stage(flow.run(), "migrate").read().items(plan.routes) == {
+        table.name: table.done for table in plan.meter.look("03_migrate").tables
+    }
+    assert sum(point["items"] for point in plan.meter.throughput()) == 19
+    return here, plan
+
+
+def test_processes_count_each_answered_request(flow, moto_world, tmp_path, monkeypatch):
+    here, plan = by_one_worker(moto_world, tmp_path, monkeypatch)
+    assert here.seen == sorted(here.seen)
+    assert {*here.seen} == {*range(19)}
+    assert figures(plan) == {"Ports": (6, 6), "Ships": (13, 13)}
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["seen", "told by slices alone"])
+def test_a_worker_that_dies_is_counted_once(silent, flow, moto_world, tmp_path, monkeypatch):
+    """In the first page, in a later one, twice in the same; what it did before is in the journal, and never told."""
+    here, plan = by_one_worker(moto_world, tmp_path, monkeypatch, 3, 16, 18, silent=silent)
+    assert here.requests == 19 + 3
+    assert here.seen == sorted(here.seen)
+    assert {*here.seen} == ({0, 6} if silent else {*range(19)})
+    assert figures(plan) == {"Ports": (6, 6), "Ships": (13, 13)}
+
+
+def test_a_page_that_is_shorter_when_it_is_read_again_counts_as_the_journal_does(
+    flow, moto_world, tmp_path, monkeypatch
+):
+    """Somebody deleted items of the source between the worker's death and the next one's begin."""
+    name = moto_world.name("Ports", SOURCE)
+    advance = Here.advance
+
+    def deleting(self, *slice_):
+        if self.requests:
+            for number in range(6):
+                moto_world.delete(name, {"id": {"S": f"{CANARY}-p{number}"}})
+        return advance(self, *slice_)
+
+    monkeypatch.setattr(Here, "advance", deleting)
+    flow = flow_of("{Ports: {}}", moto_world, tmp_path, engine="processes", workers=1)
+    plan = flow._plan()
+    here = Here(plan, [4])
+    monkeypatch.setattr(engines, "_processes", lambda *_: [here])
+    migrate(flow.run(), plan)
+    assert {*here.seen} == {0, 1, 2, 3}
+    assert figures(plan) == {"Ports": (0, 0)}
+
+
+@pytest.mark.slow
+def test_a_process_counts_where_its_driver_can_look():
+    """While its slice goes on; another one, in its place, begins anew."""
+    one = engines._Process()
+    count = "from runbook_lib.walk.workers import worker; worker._items.value += 7"
+    one._pool.submit(exec, count).result()
+    assert one.items() == 7
+    one._pool.submit(exec, count).result()
+    assert one.items() == 14
+    with pytest.raises(BrokenProcessPool):
+        one._pool.submit(os._exit, 1).result()
+    with pytest.raises(WorkersLost):
+        one.advance(None, "A", 0, None)
+    assert one.items() == 0
+    one.close()
 
 
 def test_children_wait_for_their_parents(flow):

@@ -21,12 +21,12 @@ from runbook_lib.journal import audit
 from runbook_lib.notebook import progress as of_notebook
 from runbook_lib.process import executor, outlive_readers
 from runbook_lib.report.runs import terminal
-from runbook_lib.report.runs.progress import clock, line
+from runbook_lib.report.runs.progress import clock, line, progress
 from runbook_lib.report.runs.status import watch
 from runbook_lib.run import progress_file
 from runbook_lib.run.folder import Run
 from runbook_lib.run.progress_file import Published, StageProgress, TableProgress, at_work, path_of, progress_of
-from runbook_lib.walk.progress import POINTS, Meter
+from runbook_lib.walk.progress import POINTS, Meter, SegmentCount
 
 BEGAN = datetime(2026, 11, 28, 19, 36, 2, tzinfo=UTC)
 FORM = re.compile(
@@ -135,6 +135,70 @@ def test_a_page_counts_request_by_request_and_never_more_than_it_has(meter):
     other.answered(10)
     other.end()
     assert meter.look("03_migrate").done == 100
+
+
+def test_each_look_asks_who_counts_elsewhere(meter, time):
+    """While it counts; rates and series are of it, too."""
+    meter.begin({"A": 100})
+    with meter.asking(lambda: meter.add("A", 10)):
+        assert [meter.look("03_migrate").done for _ in range(3)] == [10, 20, 30]
+        time.now = 2
+        assert meter.look("03_migrate").rate == 20
+    assert meter.look("03_migrate").done == 40
+    assert sum(point["items"] for point in meter.throughput()) == 40
+
+
+def test_nobody_asks_a_source_after_its_block(meter):
+    """Then the worker may be at another segment: who looks is waited for."""
+    asked, over, early = threading.Event(), threading.Event(), []
+
+    def source():
+        asked.set()
+        early.append(over.wait(0.2))
+
+    meter.begin({"A": 100})
+    with meter.asking(source):
+        looking = threading.Thread(target=meter.look, args=("03_migrate",))
+        looking.start()
+        asked.wait(10)
+    over.set()
+    looking.join()
+    meter.look("03_migrate")
+    assert early == [False]
+
+
+def test_a_segment_of_another_process_counts_once(meter, time):
+    """One that died is followed by one that begins with the page that it was at; what is known already is nothing new."""
+    meter.begin({"A": 100}, earlier={"A": 20})
+    count = SegmentCount(meter, "A", 20)
+    told = []
+    for items in (0, 20, 45, 40, 45, 60, 0):
+        count.reached(items)
+        told.append(meter.look("03_migrate").done)
+    assert told == [20, 20, 45, 45, 45, 60, 60]
+    time.now = 1
+    assert meter.look("03_migrate").rate == 40
+    time.now = 30
+    meter.sample()
+    count.end(58)
+    now = meter.look("03_migrate")
+    assert (now.done, now.rate) == (58, 0)  # no rate is negative
+    time.now = 31
+    assert sum(point["items"] for point in meter.throughput()) == 38
+
+
+def test_what_an_earlier_execution_left_open_is_shown_until_it_is_looked_up(meter):
+    meter.begin({"A": 100, "B": 9}, earlier={"A": 20, "B": 9}, uncertain={"A": 5, "B": 1}, finished=["B"])
+    now = meter.look("03_migrate")
+    assert (now.done, now.uncertain) == (29, 5)
+    assert line(now).endswith(", 1 of 2 tables, 0 items/s, 5 items of unfinished pages to look up")
+    assert "29 items from before; 5 items of unfinished pages to look up" in progress(now)
+    meter.add("A", 3)
+    assert meter.look("03_migrate").uncertain == 2
+    meter.add("A", 30)
+    assert meter.look("03_migrate").uncertain == 0
+    meter.begin({"A": 50}, "undoing")
+    assert meter.look("03_migrate").uncertain == 0
 
 
 def test_no_count_is_lost_among_threads(meter):

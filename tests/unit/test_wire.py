@@ -514,7 +514,9 @@ def value(key):
 def test_get_many_returns_items_in_the_order_of_the_keys(stub, wire):
     """250 keys in three requests; None where there is no item."""
     stub.script = [table_of(250, skip={7})]
-    found = wire.get_many("T", [number(n) for n in range(250)])
+    told = []
+    found = wire.get_many("T", [number(n) for n in range(250)], lambda *numbers: told.append(numbers))
+    assert told == [(100, 99), (100, 100), (50, 50)]
     assert [item and int(item["n"]["N"]) for item in found] == [None if n == 7 else n for n in range(250)]
     assert [len(body["RequestItems"]["T"]["Keys"]) for _, body in stub.requests] == [100, 100, 50]
 
@@ -565,7 +567,9 @@ def test_get_many_asks_again_for_what_was_left_over(stub, wire):
 
     stub.script = [some]
     keys = [number(n) for n in range(130)]
-    assert wire.get_many("T", keys) == keys
+    told = []
+    assert wire.get_many("T", keys, lambda *numbers: told.append(numbers)) == keys
+    assert told == [(40, 40)] * 3 + [(10, 10)]
     assert wire.retries.total() == 0
 
 
@@ -576,8 +580,10 @@ def test_get_many_gives_up_when_nothing_comes(stub):
         return reply({"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
 
     stub.script = [none]
+    told = []
     with pytest.raises(Interrupted, match="BatchGetItem on T: gave up after 4 attempts.* processed none of the keys"):
-        make(stub, attempts=4).get_many("T", [number(n) for n in range(3)])
+        make(stub, attempts=4).get_many("T", [number(n) for n in range(3)], lambda *numbers: told.append(numbers))
+    assert told == []
     assert len(stub.requests) == 4
 
 

@@ -25,7 +25,7 @@ def _told(now: StageProgress) -> str:
     if now.ended == FINISHED:
         return f"{plural(len(now.tables), 'table')}, {plural(now.done, 'item')}, {duration(now.seconds)}"
     slowed = [f"slowed: {'; '.join(now.slowed)}"] if now.slowed and not now.ended else []
-    return ", ".join([_items(now), *_course(now), *slowed])
+    return ", ".join([_items(now), *_course(now), *_uncertain(now), *slowed])
 
 
 def _items(now: StageProgress) -> str:
@@ -40,6 +40,11 @@ def _course(now: StageProgress) -> list[str]:
     if now.ended or now.doing:
         return [tables, *([] if now.ended else [now.doing])]
     return [tables, f"{now.rate:,.0f} items/s", *([] if now.left is None else [f"{clock(now.left)} left"])]
+
+
+def _uncertain(now: StageProgress) -> list[str]:
+    """What may be in the target, and does not count yet."""
+    return [f"{plural(now.uncertain, 'item')} of unfinished pages to look up"] if now.uncertain else []
 
 
 def clock(seconds: float) -> str:
@@ -90,9 +95,9 @@ def progress(now: StageProgress, run_id: str = "") -> Html:
     if left := waiting(now):
         told = f"waiting: {_listed(left)}" if len(left) <= FEW else ""
         blocks.append(_line(told) if told else _names(f"{plural(len(left), 'table')} waiting", left))
-    if now.earlier:
-        which = f"this is execution {now.execution}; " if now.execution > 1 else ""
-        blocks.append(_line(f"{which}{plural(now.earlier, 'item')} from before"))
+    if now.earlier or now.uncertain:
+        which = [f"this is execution {now.execution}"] if now.execution > 1 else []
+        blocks.append(_line("; ".join([*which, f"{plural(now.earlier, 'item')} from before", *_uncertain(now)])))
     if run_id and not now.ended:
         still = f"{_moment(now)}If this stands still, in a terminal:"  # a notebook that is opened shows what was saved
         blocks.append(

@@ -104,7 +104,7 @@ def status(run: Run) -> RunStatus:
         next((event["url"] for event in migrate.unsettled() if not holder), None),
         None if about_of(run) else UNKNOWN,
         next(iter(at_work(run)), None),
-        0 if holder else sum(len(digests) for file in journal.files for digests in file.maybe_landed.values()),
+        0 if holder else journal.uncertain(journal.entries()).total(),
     )
 
 

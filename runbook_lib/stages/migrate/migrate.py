@@ -84,15 +84,21 @@ def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: boo
             stage.record("end")
         return migration_of(stage, ensure_checkpoint(stage, plan), wrote_nothing=True)
     chosen = sorted({entry for passes in walks for one in passes for entry in one.entries})
-    whole = plan
+    # What the journal knows is shown from the first moment: getting ready may take longer than a page.
+    earlier = before.items(plan.routes)
+    plan.count(
+        earlier=earlier,
+        uncertain=before.uncertain(plan.routes),
+        left={one.table for passes in walks for one in passes},
+        execution=before.executions + 1,
+    )
     plan, winners, was_empty = ready_to_insert(stage, plan.choose(chosen), accept_drift)
     failure, undone = None, None
     try:
         with resumable(run):
-            earlier = before.items(whole.routes)
             path = begin(stage, plan, chosen, earlier.total())
             execution = stage.executions()
-            whole.count(earlier=earlier, left={one.table for passes in walks for one in passes}, execution=execution)
+            plan.meter.do("")
             for passes in walks:
                 chosen_plan = plan.choose([entry for one in passes for entry in one.entries])
                 segments = {one.table: one.segments for one in passes}

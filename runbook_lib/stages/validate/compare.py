@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...discover.renewed import Renewed, hashed
+from ...dynamo.items import Looked
 from ...mapping.ids import id_hash
 from ...mapping.model import Entry, EntryModel, FieldRule, IdInside
 from ...mapping.routes import Row
@@ -155,13 +156,14 @@ class PageComparer:
         self._ids = {name: id_attribute(route.entry) for name, route in plan.routes.items()}
         self._ticks = time.monotonic()  # pages count on from `now`, so that they stay in order if the clock is set
 
-    def __call__(self, routed: Routed) -> Compared:
-        """Reads the target under every row's key and compares."""
+    def __call__(self, routed: Routed, answered: Looked = lambda keys, items: None) -> Compared:
+        """Reads the target under every row's key and compares. `answered`: see `Wire.get_many`."""
         at = iso(datetime.fromtimestamp(self._now + time.monotonic() - self._ticks, UTC))
         page = Compared(unrouted=len(routed.unrouted), at=at)
         for target, rows in self._plan.by_target(routed.rows).items():
             there = self._plan.target_tables[target] is not None
-            items = self._plan.target.wire.get_many(target, [row.key for row in rows]) if there else [None] * len(rows)
+            keys = [row.key for row in rows]
+            items = self._plan.target.wire.get_many(target, keys, answered) if there else [None] * len(rows)
             hashes = [key_hash(row.key) for row in rows]
             for row, key, item in zip(rows, hashes, items, strict=True):
                 self._compare(page, target, row, key, item)

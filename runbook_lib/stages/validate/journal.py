@@ -5,7 +5,7 @@ removes the folders before it. Its form is the form of the other stages: `stage.
 and a file for each table and segment. Only the validation depends on it: a damaged journal is set aside, and the comparison
 starts again.
 
-compared   page, last, and the fields of compare.Compared: when, figures, the first differences, hashes in base64
+compared   page, last, items, and the fields of compare.Compared: when, figures, the first differences, hashes in base64
 again      of `stage.jsonl`: table, segment, skip: so many records of that file no longer count, they were too old
 resumed    of `stage.jsonl`: an interrupted execution goes on; as in `execution`, machine, running: its `running_time`
 """
@@ -13,6 +13,7 @@ resumed    of `stage.jsonl`: an interrupted execution goes on; as in `execution`
 import re
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
@@ -83,10 +84,23 @@ class ValidationJournal:
         """The number of pages that earlier executions compared, and that are not compared again."""
         return sum(position.number for position in self.positions.values())
 
+    def items(self) -> Counter:
+        """Source table → items that earlier executions compared, and that are not compared again."""
+        found: Counter = Counter()
+        for (table, _), position in self.positions.items():
+            found[table] += position.items
+        return found
+
+    def left(self) -> set[str]:
+        """The source tables that are not compared to their ends."""
+        done = Counter(table for (table, _), position in self.positions.items() if position.done)
+        return {table for table, segments in self.segments.items() if done[table] < segments}
+
     def append(self, page: Page, compared: Compared) -> None:
         """Writes a page's record; it is on disk when this returns. Raises OSError."""
         log = self._log(page.table, page.segment)
-        log.append("compared", page=page.number, last=page.last, **compared.as_record())
+        about = {"page": page.number, "last": page.last, "items": len(page.items)}
+        log.append("compared", **about, **compared.as_record())
 
     def _log(self, table: str, segment: int) -> Log:
         with self._lock:
@@ -192,7 +206,8 @@ def _read(stage: Stage, totals: Totals, stale: float) -> tuple[dict[tuple[str, i
         else:
             for record in chain([first] if first else [], records):
                 totals.add(Compared.of_record(record))
-                position = Position(record["page"] + 1, record["last"], record["last"] is None)
+                items = position.items + record["items"]
+                position = Position(record["page"] + 1, record["last"], record["last"] is None, items)
         positions[place] = position
     return positions, pages
 

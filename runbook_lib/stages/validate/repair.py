@@ -109,7 +109,7 @@ class FillIn(SecondWalk):
         page = routed.page
         counted = self._plan.meter.page(page.table, len(page.items))
         met = [one for one in met_of(routed) if not one.letter]
-        held = self._replacer.held([one.thing for one in met])
+        held = self._replacer.held([one.thing for one in met], lambda keys, items: counted.answered(items))
         there = {one.item_hash: held[self._replacer.place(one.thing)] is not None for one in met}
         absent = [one for one in met if not there[one.item_hash] and not self.expired(one.thing)]
         # What a repair that died may have inserted is not missing, and the journal does not know it yet.

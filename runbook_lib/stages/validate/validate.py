@@ -100,22 +100,20 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     compare = PageComparer(prepared, patterns, conflicts, ttl, runs.now().timestamp(), origins)
 
     def step(routed: Routed) -> None:
-        page = compare(routed)
+        counted = plan.meter.page(routed.page.table, len(routed.page.items))
+        page = compare(routed, lambda keys, items: counted.answered(keys))
         page.differences = page.differences[: max(0, totals.room())]
         journal.append(routed.page, page)
         totals.add(page)
-        plan.meter.add(routed.page.table, len(routed.page.items))
+        counted.end()
         if on_page:
             on_page(routed.page.table, Counter(scanned=len(routed.page.items)))
 
     def look() -> None:
         control.check(run)
 
-    earlier: Counter = Counter()
-    for name, table in totals.tables.items():
-        earlier[plan.mapping.entries[name].source] += table.scanned
     with journal, origins:
-        plan.count("comparing", earlier=earlier)
+        plan.count("comparing", earlier=journal.items(), left=journal.left())
         walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments, counted=True)
         plan.meter.do("looking through the target tables for items that nothing expects")
         parents = {parent for _, _, parent in totals.asked if parent}

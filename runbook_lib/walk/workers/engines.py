@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import ExitStack
+from ctypes import c_longlong
 from multiprocessing import get_context
 
 from ...dynamo.rate_limiter import Budgets
@@ -14,15 +15,15 @@ from ...errors import Stuck, WorkersLost
 from ...journal.stage import Stage
 from ...journal.table_file import Position
 from ...mapping.routes import Route
-from ...process import end_with_parent
 from ...run.files import Unfinished
 from ...run.locks import locks
 from ...run.locks.lease_file import machine
 from ..insert import Inserter, OnPage
 from ..plan import Plan
+from ..progress import SegmentCount
 from ..walk import Segment, Winners, in_order, route_to_insert, segments_of, walk
 from .shared_journal import SharedJournal
-from .worker import Job, Slice, Worker, advance, sides_of
+from .worker import Job, Slice, Worker, advance, begin_process, sides_of
 
 PROCESSES_FROM = 2_000_000_000  # bytes of source tables from which more processes are worth their start
 STRIKES = 3  # workers that a segment may lose one after the other
@@ -106,13 +107,15 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker],
 
     def work(segment: Segment) -> None:
         worker, strikes = free.get(), 0
+        count = SegmentCount(plan.meter, segment.table, segment.position.items)
         plan.meter.move(segment.table)
         try:
             while not stop.is_set():
                 users = Counter(used for table, _ in left.copy() for used in touched[table])  # that may be at a table
                 share = plan.limiter.budgets.share(len(workers), users)
                 try:
-                    found = worker.advance(job, segment.table, segment.number, share)
+                    with plan.meter.asking(lambda: count.reached(worker.items())):
+                        found = worker.advance(job, segment.table, segment.number, share)
                 except WorkersLost as lost:
                     strikes += lost.deaths
                     if strikes >= STRIKES:
@@ -124,7 +127,7 @@ def _drive(plan: Plan, job: Job, segments: list[Segment], workers: list[Worker],
                 strikes = strikes if not found.counts else 0
                 plan.limiter.elsewhere[worker] = found.slowed
                 plan.limiter.add_slowdowns(found.slowdowns, len(workers))
-                plan.meter.add(segment.table, found.items)
+                (count.end if found.done else count.reached)(found.items)
                 if on_page and found.counts:
                     on_page(segment.table, found.counts)
                 found.raise_problem()
@@ -159,18 +162,23 @@ class _Process:
     """A worker process of this machine."""
 
     def __init__(self) -> None:
-        self._pool = self._start()
+        self._start()
 
-    def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent)
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self._items = context.RawValue(c_longlong, 0)  # not the one in which a dying worker may still count
+        self._pool = ProcessPoolExecutor(1, context, initializer=begin_process, initargs=(self._items,))
 
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         try:
             return self._pool.submit(advance, job, table, number, budgets).result()
         except BrokenProcessPool:
             self.close()
-            self._pool = self._start()
+            self._start()
             raise WorkersLost from None
+
+    def items(self) -> int:
+        return self._items.value
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

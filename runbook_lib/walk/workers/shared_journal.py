@@ -205,6 +205,9 @@ class _Watched:
         self._shared.pull(table, number)
         return found
 
+    def items(self) -> int:
+        return self._worker.items()
+
     def close(self) -> None:
         self._worker.close()
 

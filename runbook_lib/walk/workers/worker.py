@@ -9,7 +9,8 @@ everything that a dead one did. Delivery is at least once, and the insert idempo
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from ctypes import c_longlong
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from ...journal.stage import Stage, created_tables
 from ...journal.table_file import Position
 from ...mapping.file.load import load_mapping
 from ...parameters import build_parameters
+from ...process import end_with_parent
 from ...run.fingerprints import identity_of
 from ...run.folder import Run
 from ...run.locks import lease_file as lease_cell
@@ -29,10 +31,13 @@ from .. import control
 from ..insert import Inserter
 from ..plan import Expiry, Plan, open_plan, recall_new_tables
 from ..preread import with_known
+from ..progress import Meter
 from ..walk import Segment, Winners, route_to_insert
 from .shared_journal import Shared, WorkerFolder
 
 SLICE = 3.0  # seconds that a worker stays with a segment before it reports
+# Items of the segment at hand that are done, those of earlier executions and of the page under way included; 0 without one.
+_items = c_longlong(0)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Slice:
     slowed: list[str] = field(default_factory=list)  # tables that hold back, with the reason
     slowdowns: list[Slowdown] = field(default_factory=list)  # and for how long they did
     problem: tuple[type[RunbookError], str] | None = None  # kind and sentence, which survive pickle
-    items: int = 0  # that it went through, those that no entry selects included
+    items: int = 0  # of the segment that are done by now, whoever did them, and also those that no entry selects
 
     def raise_problem(self) -> None:
         """Raises what the worker ran into."""
@@ -88,8 +93,26 @@ class Worker(Protocol):
     def advance(self, job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         """What units.advance gives there. Raises WorkersLost where the worker died; the next call has another one."""
 
+    def items(self) -> int:
+        """What the slice would say of its items if it ended now; 0 where there is none, or nobody can know."""
+
     def close(self) -> None:
         """Ends the worker."""
+
+
+def begin_process(items: c_longlong) -> None:
+    """What a worker process of this machine does first. `items` is memory that it shares with its driver."""
+    global _items
+    _items = items
+    end_with_parent()
+
+
+class _Tally(Meter):
+    """Counts where the driver can look."""
+
+    def add(self, table: str, items: int) -> None:
+        with self._lock:
+            _items.value += items
 
 
 def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
@@ -102,13 +125,15 @@ def advance(job: Job, table: str, number: int, budgets: Budgets) -> Slice:
         worker = _Worker.of(job)
         done = worker.advance(table, number, budgets, counts)
         limiter = worker.plan.limiter
-        return Slice(done, counts, limiter.slowed(), limiter.take_slowdowns(), items=worker.plan.meter.take())
+        return Slice(done, counts, limiter.slowed(), limiter.take_slowdowns(), items=_items.value)
     except RunbookError as problem:
         _Worker.forget()
-        return Slice(False, counts, problem=(type(problem), str(problem)))
+        return Slice(False, counts, problem=(type(problem), str(problem)), items=_items.value)
     except BaseException:
         _Worker.forget()
         raise
+    finally:
+        _items.value = 0  # the next slice may be another segment's
 
 
 def sides_of(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -166,6 +191,7 @@ class _Worker:
                 f"a worker has a different {other} from the process that started it; use the same everywhere."
             )
         plan = open_plan(parameters, mapping=mapping, chosen=job.chosen, run_id=job.run_id)
+        plan = replace(plan, meter=_Tally(plan.limiter))
         if job.expiry:
             plan = plan.as_of(job.expiry)
         known = own.known() if own else job.known and HashSet.open(job.known)
@@ -223,6 +249,7 @@ class _Worker:
         segment = Segment(self.plan, table, number, self._job.segments[table], self._job.winners)
         # Another worker may have gone on with the segment since: where it is, its journal says.
         position = self._insert.take(table, number) or self._positions[table, number]
+        _items.value = position.items
         self._check()  # holding the file: another process that opens it waits, and finds all that was done
         until = time.monotonic() + SLICE
         position = segment.walk(position, self._insert, lambda: time.monotonic() > until, route=route_to_insert)
