@@ -106,7 +106,8 @@ def _run(shell: InteractiveShell, cell: Any) -> None:
 def _shell() -> Iterator[InteractiveShell]:
     """A shell that nothing has run in, the one that `get_ipython` gives until the block ends."""
     settings = Config()
-    settings.HistoryManager.hist_file = ":memory:"
+    settings.HistoryManager.enabled = False
+    settings.InteractiveShell.cache_size = 0  # else each shell collects the garbage of the whole process when it ends
     settings.InteractiveShell.colors = "nocolor"
     InteractiveShell.clear_instance()
     with tempfile.TemporaryDirectory() as folder:

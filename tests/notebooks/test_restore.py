@@ -114,38 +114,38 @@ def test_in_jupyterlab_a_restore_is_asked_for_once_more(shop, run, migrated, mon
 ORDERS = ("--delete-tables", "Orders")
 
 
-@pytest.mark.parametrize(
-    ("more", "sentence"),
-    [
-        (ORDERS, "where empty: Orders needs its own confirmation: --confirm-delete Orders."),
-        (
-            (*ORDERS, "--confirm-delete", "Customers"),
-            "--confirm-delete Customers does not fit: what this rollback would do",
-        ),
-        ((*ORDERS, "--restore-from", "ARN"), "into a new table needs its own confirmation: --confirm-restore ARN."),
-        (("--restore-from", "ARN", "--confirm-restore", "Orders"), "--confirm-restore Orders does not fit"),
-        (("--confirm-restore", "ARN"), "this rollback has no such step"),
-        (("--confirm-delete", "Orders"), "this rollback has no such step"),
-        (("--delete-tables", "Order"), "did not create this table"),
-    ],
+REFUSALS = (
+    (ORDERS, "where empty: Orders needs its own confirmation: --confirm-delete Orders."),
+    (
+        (*ORDERS, "--confirm-delete", "Customers"),
+        "--confirm-delete Customers does not fit: what this rollback would do",
+    ),
+    ((*ORDERS, "--restore-from", "ARN"), "into a new table needs its own confirmation: --confirm-restore ARN."),
+    (("--restore-from", "ARN", "--confirm-restore", "Orders"), "--confirm-restore Orders does not fit"),
+    (("--confirm-restore", "ARN"), "this rollback has no such step"),
+    (("--confirm-delete", "Orders"), "this rollback has no such step"),
+    (("--delete-tables", "Order"), "did not create this table"),
 )
-def test_each_step_after_the_undo_is_refused_before_it_without_its_own_confirmation(
-    shop, run, migrated, more, sentence
-):
+
+
+def test_each_step_after_the_undo_is_refused_before_it_without_its_own_confirmation(shop, run, migrated, capsys):
     """By command, and by papermill alone: nothing is deleted then."""
     arn = json.loads(migrated.read_text())["backups"][f"Customers-{shop.name}prod"]["arn"]
-    more = [arn if word == "ARN" else word for word in more]
-    code, refused = run("rollback", "--checkpoint", str(migrated), *CONFIRMED, f"{shop.name}prod", *more, params=False)
-    assert (code, refused["verdict"]) == (2, "REFUSED")
-    assert sentence.replace("ARN", arn) in refused["error"]
-    assert not list(migrated.parent.glob("05_rollback*"))
+    words = ["rollback", "--checkpoint", str(migrated), *CONFIRMED, f"{shop.name}prod"]
+    for more, sentence in REFUSALS:
+        more = [arn if word == "ARN" else word for word in more]
+        code, refused = run(*words, *more, params=False)
+        assert (code, refused["verdict"]) == (2, "REFUSED")
+        assert sentence.replace("ARN", arn) in refused["error"]
+        assert not list(migrated.parent.glob("05_rollback*"))
 
-    values = dict(zip((word.removeprefix("--").replace("-", "_") for word in more[::2]), more[1::2], strict=True))
-    content = {"checkpoint": str(migrated), "execute": True, "confirm": f"{shop.name}prod", **values}
-    book = rollback_book.begin({"mapping": "unused", **content, **_sides(migrated)})
-    with pytest.raises(rollback_book.Refused) as problem:
-        book.confirm(book.preview())
-    assert sentence.replace("ARN", arn) in str(problem.value)
+        values = dict(zip((word.removeprefix("--").replace("-", "_") for word in more[::2]), more[1::2], strict=True))
+        content = {"checkpoint": str(migrated), "execute": True, "confirm": f"{shop.name}prod", **values}
+        book = rollback_book.begin({"mapping": "unused", **content, **_sides(migrated)})
+        with pytest.raises(rollback_book.Refused) as problem:
+            book.confirm(book.preview())
+        assert sentence.replace("ARN", arn) in str(problem.value)
+        capsys.readouterr()  # what the notebook displayed is none of the next command's
     assert len(shop.items("Orders", "prod")) == 20
 
 

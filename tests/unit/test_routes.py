@@ -427,7 +427,7 @@ def test_every_source_attribute_is_accounted_for(item, dropped):
     route = route_of(
         f"{CREATE}, id: null, fields: {{PK: '{{pk}}', from_S: {{from: S}}}}, drop: {json.dumps(dropped)}, rest: rest"
     )
-    item = {**item, **KEY}
+    item = {name: value for name, value in {**item, **KEY}.items() if name != "rest"}  # for that, see below
     row = route.route(item)
     found = {"pk": KEY["pk"]} if "pk" in dropped else {}
     found |= row.item.get("rest", {"M": {}})["M"]
