@@ -26,7 +26,7 @@ from ..run.released import NOTE, UNKNOWN, Notebook, look
 from ..stages.execution import explained
 from ..stages.notify import Notifier
 from ..stages.selection import mapping_for, select_run
-from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, STOPPED, Alert, ended_by, plural, worst
+from ..verdict import EXIT_BUG, NOT_FINISHED, PASS, PLANNED, REFUSED, STOPPED, Alert, ended_by, plural, worst
 from ..walk import control
 from ..walk.guard import confirm
 from . import display
@@ -92,7 +92,7 @@ class BaseBook:
             write_summary(self.run, writing=self.stage)
         self.run.logger().info("%s begins", self.stage)
         sides = map(_side_name, (self.parameters.source, self.parameters.target))
-        self._bar = bar_of(self.run)
+        self._bar = self._stages()
         self._facts = [("run", self.run.id), *zip(("from", "to"), sides, strict=True)]
         self._show_banner(NOT_FINISHED, "The notebook has not reached its last cell.", EXIT_BUG)
         if not is_headless():  # else the command tells
@@ -164,7 +164,7 @@ class BaseBook:
         if self._ended == "stopped":  # and went on: that counts as another execution, with a copy of its own
             self._execution = uuid4().hex
         self._ended = "finished"
-        self._bar = bar_of(self.run) if self.run else None
+        self._bar = self._stages() if self.run else None
         self._show_banner(verdict, self._headline, code)
         self.show(lambda: views.ending(verdict, self._headline, self._alerts, self._summary()))
         if self.run is None:
@@ -183,7 +183,8 @@ class BaseBook:
             head = audit.append(self.run, self.stage, audit.SAVING, journals=self._journals, own=[SUMMARY], **more)
         if self._notifier:
             self._notifier.over(verdict, code, self._headline, head=head)
-        if display.interactive() and Path.cwd() == (self.run.folder / "lab").resolve():
+        here = Path.cwd()
+        if display.interactive() and here.name == "lab" and here.parent.parent == self.run.folder.parent.resolve():
             display.hint(FILING.format(self.run.folder.name))
 
     # inside
@@ -248,6 +249,9 @@ class BaseBook:
         environments = self.parameters.source.environment, self.parameters.target.environment
         return bar + (html.note(html.with_code(DEMOS.format(*environments)), "look") if environments == DEMO else "")
 
+    def _stages(self) -> Bar:
+        return bar_of(self.run)
+
     def _stopped(self, error: BaseException) -> None:
         """Shows in the banner why a cell stopped the notebook. A cell of somebody's own that fails says nothing of it."""
         if not _is_ours(error):
@@ -256,11 +260,13 @@ class BaseBook:
             self._execution = uuid4().hex
         self._ended = "stopped"
         error, headline, resume = self._explained(error)
+        if self._content is not None and self.stage in JOURNALS:  # an earlier step has written to the target
+            headline = f"{self._headline} Then it stopped: {headline}"
         if isinstance(error, RunbookError):
             verdict, code = ended_by(error), error.exit_code
             if isinstance(error, Interrupted) and not is_headless():
                 control.clear(self.run)  # the request has stopped what it was for
-            self._bar = bar_of(self.run) if self.run else None
+            self._bar = self._stages() if self.run else None
         else:
             verdict, code = STOPPED, EXIT_BUG
             headline = f"A bug in the program: {type(error).__name__}. See the cell below."
@@ -271,8 +277,16 @@ class BaseBook:
             why = f"{verdict}: {headline}" if isinstance(error, RunbookError) else type(error).__name__
             self.run.logger().error("%s stops: %s", self.stage, " ".join(why.split()))
             if not is_headless():
-                with suppress(OSError):  # what stopped the notebook may be a full disk
-                    write_summary(self.run)
+                with suppress(OSError, Refused):  # what stopped the notebook may be a full disk
+                    self._record_stop(verdict)
+
+    def _record_stop(self, verdict: str) -> None:
+        """Writes the summary, and the audit record of a refusal: else the execution would count as interrupted."""
+        written = write_summary(self.run)
+        if verdict == REFUSED:
+            # Who reads only is through with it. One that writes may have left work to resume.
+            may = None if self.stage in JOURNALS else audit.SAVING
+            audit.append(self.run, self.stage, may, own=[SUMMARY], outcome=written.as_outcome(verdict))
 
     def _explained(self, error: BaseException) -> tuple[BaseException, str, str | None]:
         """What stopped a cell, and what to say of it to whoever is there; its last sentence, where that says how to resume."""

@@ -5,11 +5,12 @@ from typing import Any
 
 from ..errors import Refused
 from ..report.frames import DeletionFrames, PreviewFrames, RestoredFrames, UndoneFrames
+from ..report.runs.status import Bar
 from ..stages.rollback import confirmation
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.rollback import Undoing
 from ..stages.rollback.undo import Preview, Undone
-from ..verdict import plural
+from ..verdict import ROLLED_BACK, plural
 from . import display
 from .base_book import BaseBook
 from .steps import Done
@@ -114,9 +115,16 @@ class RollbackBook(BaseBook):
         self._done_rollback(done, undone.result)
         return DeletionFrames(done.result)
 
+    def _stages(self) -> Bar:
+        """How the stages stand, with what this execution has undone, which the audit chain does not have yet."""
+        bar = super()._stages()
+        undone = self._content is not None and self._undoing.checkpoint.stage == "migrate"
+        return Bar({**bar.words, "03_migrate": ROLLED_BACK}) if undone else bar
+
     def _done_rollback(self, done: Done, undone: Undone) -> None:
+        were = "it was" if undone.kept_edited == 1 else "they were"
         headline = (
-            f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because they were edited, "
+            f"{plural(undone.deleted, 'item')} deleted, {undone.kept_edited:,} kept because {were} edited, "
             f"{undone.not_found:,} not found."
         )
         self._done(done, headline)

@@ -11,6 +11,7 @@ from ..mapping.model import Entry
 from ..parameters import Target
 from ..run.folder import Run
 from ..verdict import plural
+from ..walk.plan import SKIP
 
 _NOT_YET: Mapping[str, int] = {}
 
@@ -52,13 +53,18 @@ def _items(run: Run | None, entries: Collection[Entry], counts: Mapping[str, int
     analysis = run.latest_json("migration-analysis") if run else None
     known = analysis["tables"] if analysis else {}
     if all(entry.name in known for entry in entries):
-        of = [known[entry.name] for entry in entries]
-        return plural(sum(one["routed"] - one["conflicts"] - one["already_there"] for one in of), "item")
+        return plural(sum(_to_insert(known[entry.name], entry) for entry in entries), "item")
     sources = {entry.source for entry in entries}
     if not sources <= counts.keys():
         return "the items"
     most = "at most " if any(entry.model.where for entry in entries) else ""
     return f"{most}about {plural(sum(counts[name] for name in sources), 'item')}"
+
+
+def _to_insert(found: Mapping[str, int | None], entry: Entry) -> int:
+    """How many items of an entry 03 would insert, by what its analysis `found`; each item counts once in it. Pure."""
+    left = ["quarantined", "conflicts", "already_there", *(["expired"] if entry.model.expired == SKIP else [])]
+    return found["records"] - sum(found[name] or 0 for name in left)
 
 
 def creating(missing: int | None) -> str:
@@ -69,7 +75,8 @@ def creating(missing: int | None) -> str:
 def testing(target: Target, missing: int | None, table: str, limit: int, *, keep: bool) -> str:
     """What 02 would do; with an empty `table` it only creates tables. Pure."""
     test = (
-        f"insert {plural(limit, 'item')} of {table} with what they refer to{'' if keep else ' and delete them again'}"
+        f"insert {plural(limit, 'item')} of {table} with what {'it refers' if limit == 1 else 'they refer'} to"
+        f"{'' if keep else ' and delete all of it again'}"
     )
     steps = [step for step in (creating(missing), table and test) if step]
     return f"{', '.join(steps) or 'create no table'} in {place(target)}"

@@ -22,9 +22,10 @@ from runbook_lib.notebook import base_book, display, execute
 from runbook_lib.notebook.lab import copies, hook, start
 from runbook_lib.notebook.parameters_cell import as_parameters
 from runbook_lib.parameters import load_parameters
+from runbook_lib.report.runs.executions import history
 from runbook_lib.report.runs.status import bar_of
 from runbook_lib.stages.rollback.rollback import Undoing
-from runbook_lib.verdict import INTERRUPTED, PLANNED, REVIEW, ROLLED_BACK
+from runbook_lib.verdict import INTERRUPTED, PLANNED, REFUSED, REVIEW, ROLLED_BACK
 from runbook_lib.walk import control
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -297,6 +298,7 @@ def test_a_whole_migration_by_hand(opened, shop, monkeypatch):
     assert shop.items("Orders", "prod") == []
     words = bar_of(opened).words
     assert (words["03_migrate"], words["05_rollback"]) == (ROLLED_BACK, ROLLED_BACK)
+    assert path.read_text().count("✓ rolled back") == 2  # in the bar of 05 itself, 03 and 05
     assert verify(opened).problems == []
 
 
@@ -446,6 +448,46 @@ def test_the_stage_bar_shows_how_the_stages_of_this_run_stand(opened, shop, caps
     assert bar_of(opened).words == {"01_analyze": REVIEW, "02_test": "PASS", "03_migrate": REVIEW}
     audit.enter(opened, "03_migrate")  # and nothing more: it was killed
     assert bar_of(opened).words["03_migrate"] == INTERRUPTED
+
+
+def test_what_was_refused_by_hand_is_not_interrupted(opened, shop, capsys, monkeypatch):
+    """Saved or not. What is run again in the same kernel is another execution, with a time of its own."""
+    monkeypatch.delenv(process.HEADLESS)
+    with pytest.raises(CellError, match="does not exist"):
+        by_hand(opened, "04_validate")
+    assert bar_of(opened).words == {"04_validate": REFUSED}
+    assert verify(opened).problems == []
+    confirmed = ("--run-id", opened.id, "--execute", "--confirm", f"{shop.name}prod")
+    assert run(shop, capsys, "full-migration", *confirmed)[0] == 1  # REVIEW
+    monkeypatch.delenv(process.HEADLESS, raising=False)
+    by_hand(opened, "04_validate")
+    found = [one.verdict for one in history(opened).executions if one.stage == "04_validate"]
+    assert found == [REFUSED, REVIEW, REVIEW]
+
+
+def test_a_rollback_whose_next_step_is_refused_says_what_it_deleted(opened, shop, capsys, monkeypatch):
+    """In the banner, which else would say that nothing was done; and the bar says that 03 is rolled back."""
+    confirmed = ("--run-id", opened.id, "--execute", "--confirm", f"{shop.name}prod")
+    assert run(shop, capsys, "full-migration", *confirmed)[0] == 1  # REVIEW
+    monkeypatch.delenv(process.HEADLESS)
+    monkeypatch.setattr(display, "interactive", lambda: True)
+    monkeypatch.setattr(builtins, "input", lambda _: "no")
+    confirm = f"{shop.name}prod"
+    with pytest.raises(CellError, match="the answer was not DELETE"):
+        by_hand(opened, "05_rollback", execute=True, confirm=confirm, delete_tables=["Customers"])
+    path = opened.folder / "lab" / "05_rollback.ipynb"
+    assert banner(path).startswith("26 items deleted, 0 kept because they were edited, 0 not found. Then it stopped:")
+    assert bar_of(opened).words["03_migrate"] == ROLLED_BACK
+    assert "rolled back" in path.read_text()
+    assert verify(opened).problems == []
+
+
+def test_a_copy_that_works_in_another_run_says_where_its_report_goes(opened, monkeypatch):
+    """It lies in the folder of one run, and its parameters may name another; saving files it there."""
+    monkeypatch.setattr(display, "interactive", lambda: True)
+    monkeypatch.chdir(opened.folder / "lab")
+    path = by_hand(opened, "01_analyze", run_id="another-run")
+    assert "files its executed copy and report in another-run" in path.read_text()
 
 
 @pytest.mark.pages

@@ -15,11 +15,10 @@ LIVE = Target(environment="live", region="eu-central-1", production=True)
 PLACE = "live (production, eu-central-1)"
 
 
-def entry(name, source=None, where=None):
+def entry(name, source=None, where=None, expired="copy"):
     """A mapping's entry, as far as the words need it."""
-    return SimpleNamespace(
-        name=name, source=source or f"{name}-dev", target=f"{name}-live", model=SimpleNamespace(where=where or {})
-    )
+    model = SimpleNamespace(where=where or {}, expired=expired)
+    return SimpleNamespace(name=name, source=source or f"{name}-dev", target=f"{name}-live", model=model)
 
 
 ENTRIES = [entry("Customers"), entry("Orders")]
@@ -37,12 +36,18 @@ def test_a_place_says_production_and_region():
 
 
 def test_a_migration_names_what_its_analysis_would_insert(run):
-    """Without the items that it would not insert; of the chosen entries alone."""
+    """Without the items that it would not insert, each of which counts once; of the chosen entries alone.
+
+    Of two items for one key one is routed, and one a conflict; of an item whose key the target holds, the one is both.
+    """
     assert confirmation.migrating(run, ENTRIES, LIVE) == f"insert the items into 2 tables of {PLACE}"
-    tables = {name: {"routed": 4000, "conflicts": 3, "already_there": 1} for name in ("Customers", "Orders")}
+    counts = {"records": 4007, "routed": 4002, "quarantined": 2, "conflicts": 8, "already_there": 1, "expired": 300}
+    tables = dict.fromkeys(("Customers", "Orders"), counts)
     run.write_json("migration-analysis", {"tables": tables})
     assert confirmation.migrating(run, ENTRIES, LIVE) == f"insert 7,992 items into 2 tables of {PLACE}"
     assert confirmation.migrating(run, ENTRIES[:1], LIVE) == f"insert 3,996 items into 1 table of {PLACE}"
+    skipping = [entry("Customers", expired="skip")]
+    assert confirmation.migrating(run, skipping, LIVE) == f"insert 3,696 items into 1 table of {PLACE}"
     with Stage(run, "migrate") as stage:
         stage.record("execution", entries=["Customers"])
     assert confirmation.migrating(run, ENTRIES, LIVE) == f"insert the rest of 7,992 items into 2 tables of {PLACE}"
@@ -65,12 +70,17 @@ def test_counts_of_dynamodb_are_no_more_than_about():
         (None, "", False, "create the missing tables"),
         (2, "", False, "create 2 tables"),
         (0, "", False, "create no table"),
-        (1, "Orders", False, "create 1 table, insert 3 items of Orders with what they refer to and delete them again"),
+        (1, "Orders", False, "create 1 table, insert 3 items of Orders with what they refer to and delete all of it again"),
         (0, "Orders", True, "insert 3 items of Orders with what they refer to"),
     ],
 )
 def test_a_test_says_what_it_creates_inserts_and_deletes(missing, table, keep, words):
     assert confirmation.testing(LIVE, missing, table, 3, keep=keep) == f"{words} in {PLACE}"
+
+
+def test_one_item_is_no_they():
+    said = confirmation.testing(LIVE, 0, "Orders", 1, keep=True)
+    assert said == f"insert 1 item of Orders with what it refers to in {PLACE}"
 
 
 def test_other_stages_say_what_they_write():
@@ -87,4 +97,5 @@ def test_a_rollback_says_how_many_items_it_may_delete():
     told = rollback.undoing(checkpoint, Preview({"Customers": 1000, "Orders": 24}, {}))
     assert told == f"delete 1,024 inserted items from 2 tables of {PLACE}, unless somebody has changed them"
     assert "delete up to 1 inserted item from 1 table" in rollback.undoing(checkpoint, Preview({}, {"Orders": 1}))
+    assert rollback.undoing(checkpoint, Preview({"Orders": 1}, {})).endswith(", unless somebody has changed it")
     assert "delete 0 inserted items from no table," in rollback.undoing(checkpoint, Preview({}, {}))

@@ -3,6 +3,8 @@
 import html
 import json
 import re
+from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 from support_runs import ABOUT, add, alert, analysis, checkpoint, migrated, report, widest
@@ -229,6 +231,22 @@ def test_the_page_says_who_when_how_long_and_what_it_cost(run, monkeypatch):
     assert audit.verify(run, head).problems == []
 
 
+def test_the_time_of_03_is_that_of_all_its_executions(run, monkeypatch):
+    """An execution that finds the run complete takes seconds, and inserted nothing of what the page counts."""
+    moments = count(step=10)
+    monkeypatch.setattr(audit, "now", lambda: datetime.fromtimestamp(next(moments), UTC))
+    add(run, "01_analyze", "migration-analysis", analysis())
+    add(run, "01_analyze", "migration-analysis", analysis())
+    for _ in range(2):
+        add(run, "03_migrate", "migration-report", report("migrate"))
+    write_summary(run)
+    assert "items read, 30 s" in shown(run)
+    assert "inserted, 1 min" in shown(run)
+    audit.enter(run, "03_migrate")  # and nothing more: it was killed
+    write_summary(run)
+    assert "inserted, " not in shown(run)
+
+
 # the day after
 
 
@@ -275,7 +293,7 @@ def test_after_a_rollback_the_checklist_is_another(run):
     add(run, "05_rollback", "migration-report", back)
     lines = day_after(run.id, outcome_of(run, []), checkpoint())
     assert lines[:2] == [
-        "Decide what becomes of 2 edited items that stay: see `kept.jsonl`.",
+        "Decide what becomes of 2 edited items that stayed: see `kept.jsonl`.",
         "Delete the empty tables that this run made, if nobody needs them: `B`.",
     ]
     assert not [line for line in lines if "Switch" in line]

@@ -28,7 +28,7 @@ def day_after(run_id: str, outcome: Outcome, checkpoint: Mapping[str, Any]) -> l
 def _after_a_rollback(report: Mapping[str, Any], made: list[str]) -> Iterator[str]:
     undone = report.get("rollback", {})
     if undone.get("kept_edited"):
-        yield f"Decide what becomes of {plural(undone['kept_edited'], 'edited item')} that stay: see `kept.jsonl`."
+        yield f"Decide what becomes of {plural(undone['kept_edited'], 'edited item')} that stayed: see `kept.jsonl`."
     if left := [name for name in made if name not in undone.get("tables_deleted", [])]:
         yield f"Delete the empty tables that this run made, if nobody needs them: {_tables(left)}."
     yield "Correct what the rollback was for, and start a new run: this one writes nothing more."

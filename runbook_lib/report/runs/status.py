@@ -211,7 +211,7 @@ def bar_of(run: Run) -> Bar:
             elif word not in ("", PLANNED, NOT_FINISHED):
                 words[one.stage] = word
         undone = outcome_of(run, ()).results.get("05_rollback", {}).get("rollback", {}).get("stage")
-        if undone == "migrate" and words.get("05_rollback") == ROLLED_BACK and "03_migrate" in words:
+        if undone == "migrate" and "03_migrate" in words:
             words["03_migrate"] = ROLLED_BACK
         if (holder := run.holder()) and (now := next((stage for stage in STAGES if stage in holder), None)):
             words[now] = _RUNNING

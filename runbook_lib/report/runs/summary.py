@@ -30,6 +30,7 @@ BACKUPS = {
     "waived": "waived",
     "not_available": "not available here",
 }
+SUMMED = ("03_migrate", "05_rollback")  # an execution of theirs goes on where the one before ended
 LEFT_OUT = ("conflicts", "quarantined", "failed")  # items that are read and do not arrive
 
 
@@ -244,6 +245,17 @@ def _report_of(run: Run, past: History, stage: str) -> str | None:
     return None
 
 
+def _took(name: str, past: History) -> float | None:
+    """The seconds behind a stage's result; None where nobody knows them.
+
+    What 03 and 05 came to is the work of all their executions; what the others did, of the latest.
+    """
+    done = [one for one in past.executions if one.stage == name]
+    done = [one for one in done if one.worked and one.verdict != PLANNED] if name in SUMMED else done[-1:]
+    seconds = [one.seconds for one in done]
+    return sum(seconds) if seconds and None not in seconds else None
+
+
 def _step(run: Run, name: str, found: Outcome, past: History) -> Step:
     result, last = found.results.get(name), past.latest(name)
     verdict = result["verdict"] if result else None
@@ -256,8 +268,8 @@ def _step(run: Run, name: str, found: Outcome, past: History) -> Step:
         and not found.rolled_back
     ):
         told = "possible"
-    if result and last and last.seconds is not None and tried != PLANNED:
-        told += f", {duration(last.seconds)}"
+    if result and tried != PLANNED and (took := _took(name, past)) is not None:
+        told += f", {duration(took)}"
     if tried and tried not in (verdict, *TONES):  # a plan, a refusal, an interruption
         told += f"; last: {tried.lower()}"
     if name == "04_validate" and result and found.stage == "03_migrate":

@@ -19,7 +19,8 @@ def undoing(checkpoint: Checkpoint, preview: Preview) -> str:
     tables = {checkpoint.entries[name]["target"] for name in (*preview.entries, *preview.unknown)}
     unknown = "up to " if preview.unknown else ""
     where = f"{plural(len(tables), 'table')} of {place(checkpoint.parameters.target)}" if tables else "no table"
-    return f"delete {unknown}{plural(items, 'inserted item')} from {where}, unless somebody has changed them"
+    them = "it" if items == 1 else "them"
+    return f"delete {unknown}{plural(items, 'inserted item')} from {where}, unless somebody has changed {them}"
 
 
 def confirm_restore(wanted: Wanted | None, given: str, ask: Ask) -> str:

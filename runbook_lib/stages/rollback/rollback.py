@@ -145,7 +145,8 @@ class Undoing:
         """The open items of the rollback."""
         alerts = []
         if undone.kept_edited:
-            message = f"{plural(undone.kept_edited, 'item')} edited since they were inserted, and kept"
+            were = "it was" if undone.kept_edited == 1 else "they were"
+            message = f"{plural(undone.kept_edited, 'item')} edited since {were} inserted, and kept"
             alerts.append(Alert(REVIEW, "", message, "See kept.jsonl for what differs; decide on each by hand."))
         if undone.not_found:
             message = f"{plural(undone.not_found, 'item')} no longer there: deleted by someone else, or expired"
@@ -170,7 +171,8 @@ class Undoing:
             )
         for deletion in deletions:
             if not deletion.deleted:
-                alerts.append(Alert(REVIEW, deletion.table, f"not deleted: {deletion.reason}", "Check it by hand."))
+                message = f"the table was not deleted: {deletion.reason}"
+                alerts.append(Alert(REVIEW, deletion.table, message, "Check it by hand."))
         alerts += repair.alerts(self._stage)
         return alerts + (restore.alerts(restored) if restored else [])
 
