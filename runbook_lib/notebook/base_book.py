@@ -260,8 +260,6 @@ class BaseBook:
             self._execution = uuid4().hex
         self._ended = "stopped"
         error, headline, resume = self._explained(error)
-        if self._content is not None and self.stage in JOURNALS:  # an earlier step has written to the target
-            headline = f"{self._headline} Then it stopped: {headline}"
         if isinstance(error, RunbookError):
             verdict, code = ended_by(error), error.exit_code
             if isinstance(error, Interrupted) and not is_headless():
@@ -270,6 +268,8 @@ class BaseBook:
         else:
             verdict, code = STOPPED, EXIT_BUG
             headline = f"A bug in the program: {type(error).__name__}. See the cell below."
+        if self._content is not None and self.stage in JOURNALS:  # an earlier step has written to the target
+            headline = f"{self._headline} Then it stopped: {headline}"
         self._show_banner(verdict, headline, code, resume)
         if self._notifier:
             self._notifier.over(verdict, code, headline)

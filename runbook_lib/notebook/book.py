@@ -63,8 +63,10 @@ class Book(BaseBook):
         done = self._work.analyze(plan)
         analysis: Analysis = done.result
         left = json_analysis.left_open(plan, done.content["totals"], analysis.alerts)
+        entries, sources = len(analysis.tables), len(analysis.sources)
+        split = f" of {plural(entries, 'entry', 'entries')}" if entries != sources else ""
         headline = (
-            f"{plural(analysis.records, 'record')} in {plural(len(analysis.tables), 'table')}, "
+            f"{plural(analysis.records, 'record')}{split} in {plural(sources, 'table')}, "
             f"{plural(analysis.relationships, 'reference')}; {left}."
         )
         self._done(done, headline if analysis.records else _why_nothing(_entries(plan)) + headline)

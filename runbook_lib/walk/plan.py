@@ -160,7 +160,8 @@ class Plan:
     def require_targets(self, *, shapes: bool = True) -> None:
         """Refused where a target table is missing or (with `shapes`) has another shape than the mapping describes."""
         for entry in self.missing_targets():
-            fix = "run `runbook create-tables`" if entry.model.create else "deploy it, or describe it under `create`"
+            create = "create it with 02_test, or with `runbook create-tables`"
+            fix = create if entry.model.create else "deploy it, or describe it under `create`"
             raise Refused(
                 f"{entry.name}: target table {entry.target} does not exist in {self.target.region} "
                 f"({self.target.endpoint_url}); {fix}."

@@ -100,6 +100,20 @@ def test_where_nothing_is_selected_each_stage_says_so(shop, capsys):
     assert not analyzed["headline"].startswith("Nothing")  # the other entry selects something
 
 
+def test_01_counts_the_tables_that_it_reads_not_the_entries(shop, capsys):
+    """One table that is split into two is one table; who validates before there is a target learns which notebook makes it."""
+    mapping = load_parameters(shop.params).mapping_path()
+    content = yaml.safe_load(mapping.read_text())
+    halves = {"Some": ["c0", "c1"], "Others": {"not": ["c0", "c1"]}}
+    source = "Customers-{source.environment}"
+    content["tables"] = {name: {"source": source, "where": {"id": where}} for name, where in halves.items()}
+    mapping.write_text(yaml.safe_dump(content))
+    _, result, _ = command(capsys, "analyze", shop.params, "--outputs", shop.outputs)
+    assert result["headline"].startswith("6 records of 2 entries in 1 table, 0 references;")
+    _, refused, _ = command(capsys, "validate", shop.params, "--outputs", shop.outputs)
+    assert refused["error"].endswith("; create it with 02_test, or with `runbook create-tables`.")
+
+
 def test_the_log_says_why_a_stage_stops(shop, capsys):
     target = f"{shop.name}prod"
     _, refused, _ = command(capsys, "migrate", shop.params, *CONFIRMED, target, "--outputs", shop.outputs)

@@ -61,7 +61,7 @@ def _targets(plan: Plan, analysis: Analysis) -> Iterator[Check]:
         if state.exists:
             continue
         if creatable:
-            action = "Run `runbook create-tables` before `migrate`; `test` and `full-migration` create it, too."
+            action = "02_test creates it before it tests; so do `runbook create-tables` and `full-migration`."
             message = "the target table does not exist yet; the mapping says how to create it"
             yield Check("target", target, "table", None, None, NOTE, action, message)
         else:
