@@ -70,7 +70,12 @@ def test_counts_of_dynamodb_are_no_more_than_about():
         (None, "", False, "create the missing tables"),
         (2, "", False, "create 2 tables"),
         (0, "", False, "create no table"),
-        (1, "Orders", False, "create 1 table, insert 3 items of Orders with what they refer to and delete all of it again"),
+        (
+            1,
+            "Orders",
+            False,
+            "create 1 table, insert 3 items of Orders with what they refer to and delete all of it again",
+        ),
         (0, "Orders", True, "insert 3 items of Orders with what they refer to"),
     ],
 )
