@@ -19,6 +19,7 @@ import nbformat
 from runbook_lib.run.folder import Run
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 120_000  # milliseconds
 
 
 @dataclass
@@ -38,7 +39,8 @@ class Lab:
 def running_lab(project: Path, home: Path, *words: str) -> Iterator[Lab]:
     """A block in which `runbook lab` with these words works in a project, with Jupyter's settings in `home` alone."""
     quiet = {"fetchNews": "false", "checkForUpdates": False}
-    whole = {"windowingMode": "none"}  # else a cell out of sight is not in the page
+    # Else a cell out of sight is not in the page, and a kernel outlives its tab.
+    whole = {"windowingMode": "none", "kernelShutdown": True}
     for name, content in (("apputils-extension/notification", quiet), ("notebook-extension/tracker", whole)):
         file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True)
@@ -89,37 +91,31 @@ def _answering(runtime: Path, server: subprocess.Popen) -> str:
 
 
 def run_all(browser, lab: Lab, path: Path):
-    """The page with a notebook opened and Run All Cells chosen, its first cell done.
-
-    Now and then JupyterLab loses what it asks of a kernel that has just come up: all cells stay at `[*]` and the kernel
-    idle. A person would restart the kernel and run again, and so does this.
-    """
-    from playwright.sync_api import TimeoutError as Late
-
-    for seconds in (45, 45, 300):  # at last it may be the machine that is slow
-        page = _opened(browser, lab, path)
-        run_cells(page)
-        try:
-            page.locator(".jp-InputPrompt", has_text=re.compile(r"^\[1\]:?$")).first.wait_for(timeout=seconds * 1_000)
-        except Late:
-            page.close()
-        else:
-            return page
-    raise AssertionError("JupyterLab runs no cell")
-
-
-def _opened(browser, lab: Lab, path: Path):
+    """A page of its own with a notebook opened in a new kernel, and Run All Cells chosen."""
     _end_kernels(lab.address)
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{lab.address}/lab/tree/{path.relative_to(lab.run.folder.parents[1])}?reset")
     page.locator(".jp-NotebookPanel").wait_for()
-    idle(page)
+    _idle(page)
+    run_cells(page)
     return page
 
 
-def idle(page) -> None:
-    """Waits until the kernel is there and has nothing to do."""
+def run_next(page, stage: str) -> None:
+    """Follows the link to another notebook in the one that is open, closes that one, and chooses Run All Cells."""
+    from playwright.sync_api import expect
+
+    page.locator(f".jp-MarkdownOutput a >> text={stage}").last.click()
+    page.locator(".jp-NotebookPanel").nth(1).wait_for()
+    page.locator("#jp-main-dock-panel .lm-TabBar-tab:not(.lm-mod-current) .lm-TabBar-tabCloseIcon").click()
+    expect(page.locator(".jp-NotebookPanel")).to_have_count(1, timeout=PATIENCE)
+    _idle(page)
+    run_cells(page)
+
+
+def _idle(page) -> None:
+    """Waits until the kernel is there and has nothing to do: without one, Run All Cells asks which one to take."""
     page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3.*\| Idle")).wait_for()
 
 
@@ -132,6 +128,12 @@ def restart_and_run_cells(page) -> None:
     """Kernel, Restart Kernel and Run All Cells…; JupyterLab waits for the new kernel before it sends a cell."""
     choose(page, "Kernel", "Restart Kernel and Run All Cells…")
     page.locator(".jp-Dialog button", has_text="Restart").click()
+
+
+def reload(page, text: str) -> None:
+    """File, Reload Notebook from Disk; `text` is what the file has and the page did not have."""
+    choose(page, "File", "Reload Notebook from Disk")
+    page.locator(".cm-content", has_text=text).wait_for()
 
 
 def choose(page, menu: str, entry: str) -> None:
@@ -151,7 +153,7 @@ def shows(page, text: str) -> None:
     """Waits until some output has this text."""
     from playwright.sync_api import expect
 
-    expect(page.locator(".jp-OutputArea-output", has_text=text).first).to_be_attached(timeout=120_000)
+    expect(page.locator(".jp-OutputArea-output", has_text=text).first).to_be_attached(timeout=PATIENCE)
 
 
 def set_parameters(path: Path, **values: object) -> None:
@@ -186,6 +188,9 @@ def save(page, lab: Lab, name: str) -> str:
     page.keyboard.press("Control+s")
     recorded = lab.run.folder / "audit.jsonl"
     until(lambda: f'"{name}-code.html"' in recorded.read_text(), f"{name} is not filed")
+    page.locator("#jp-main-dock-panel .jp-mod-dirty").wait_for(
+        state="detached"
+    )  # else JupyterLab asks before it closes
     filed = {path.name for path in lab.run.folder.glob(f"{name}.*")}
     assert filed == {f"{name}.ipynb", f"{name}.html"}, filed
     return (lab.run.folder / f"{name}.html").read_text()

@@ -162,6 +162,7 @@ class _Buttons:
             (self._stay, partial(self._ask, False)),
         ):
             button.on_click(clicked)
+            _answer_beside_the_cell(button)
 
     def end(self) -> None:
         """The work is over: a click that comes now does nothing."""
@@ -185,6 +186,24 @@ class _Buttons:
             return
         self._said.value, self.box.children = "Stopping…", [self._said]
         os.kill(os.getpid(), signal.SIGINT)  # as the kernel's own interrupt: the cell gets KeyboardInterrupt
+
+
+def _answer_beside_the_cell(button: Any) -> None:
+    """Clicks on this button are handled while the cell that shows it works, from the first moment and in every front end.
+
+    ipykernel 7.4 asks the button's comm which of the kernel's threads ("subshells") is to have a message. Of itself it
+    names the thread that made the button: that one is busy until there is nothing left to stop. JupyterLab makes a
+    subshell for clicks, but sends those that come before it is there to the busy thread as well.
+    """
+    button.comm._reply_subshell_for = _subshell
+
+
+def _subshell(data: Any, sent_to: str | None) -> str:
+    """The subshell that a message was sent to, else any, else a new one. ipykernel calls it in the thread that makes them."""
+    from ipykernel.kernelbase import Kernel
+
+    made = Kernel.instance().shell_channel_thread.manager
+    return sent_to or next(iter(made.list_subshell()), None) or made._create_subshell()
 
 
 class Banner:
