@@ -81,7 +81,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_migration_by_hand(lab, world, browser, project):
-    """01 to 05 on the working copies: paused, resumed, the kernel restarted, run twice, rolled back; each leaves its files."""
+    """00 to 05 on the working copies: paused, resumed, the kernel restarted, run twice, rolled back; each leaves its files."""
     before = digests(project / "notebooks")
     names = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert {path.stem for path in lab.copies.glob("*.ipynb")} == names
@@ -94,7 +94,16 @@ def test_a_migration_by_hand(lab, world, browser, project):
     def wait_for_more(than: int) -> None:
         until(lambda: count() > than, "nothing is inserted")
 
-    page = run_all(browser, lab, lab.copies / "01_analyze.ipynb")
+    mapping = project / "parameters/mappings/env_copy.yaml"
+    own = mapping.read_text()
+    set_parameters(lab.copies / "00_draft.ipynb", force=True)
+    page = run_all(browser, lab, lab.copies / "00_draft.ipynb")
+    shows(page, "Save this notebook")
+    assert "certain" in save(page, lab, "00_draft")
+    assert own != mapping.read_text()
+    mapping.write_text(own)  # a person corrects what the data cannot know
+
+    run_next(page, "01_analyze")
     shows(page, "Save this notebook")
     assert page.locator(".jp-OutputArea-output", has_text="$0.").count() > 0
     assert page.locator("mjx-container").count() == 0  # prices are no formulas
