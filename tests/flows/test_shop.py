@@ -255,7 +255,8 @@ def aws_like(engine):
         yield p.url
 
 
-@pytest.mark.parametrize("kind", ["copy", pytest.param("split", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["copy", "split"])
 def test_the_shop_on_every_engine(kind, engine, tmp_path):
     """The copy on moto by default, everything in the slow tier."""
     case = Case(engine, kind, tmp_path)

@@ -294,8 +294,8 @@ def test_what_was_compared_too_long_ago_is_compared_again(minutes, stale, again,
     [
         (0, 5, None, 0),  # the pages lie in the future
         (0, -5, None, 0),  # they are older than the validation
-        (-5, -4, (-8, 0), 0),  # it was resumed before it began
-        (-9, -1, (0, -5), 0),  # a page is older than the one before
+        pytest.param(-5, -4, (-8, 0), 0, marks=pytest.mark.slow),  # it was resumed before it began
+        pytest.param(-9, -1, (0, -5), 0, marks=pytest.mark.slow),  # a page is older than the one before
         (-2, -2, None, 9),  # more time has passed on this machine
     ],
 )

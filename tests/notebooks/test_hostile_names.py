@@ -111,6 +111,7 @@ def check_html(name, text):
     assert not STEERING.search(text), name
 
 
+@pytest.mark.slow
 def test_no_name_runs_or_steers(hostile, in_process, capsys):
     """In streams, log, summary, index, and what the notebooks display; a zip file and a run have plain names."""
     folder = migrate(hostile, capsys)

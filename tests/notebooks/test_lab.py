@@ -154,6 +154,7 @@ def test_a_parameters_cell_that_is_no_python_is_left_alone(opened, shop):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_lab_goes_on_with_the_latest_run_until_it_is_rolled_back(opened, parameters, shop, capsys):
     """As long as there is something to do in it: a finished migration is still validated, or undone."""
 
@@ -491,6 +492,7 @@ def test_a_copy_that_works_in_another_run_says_where_its_report_goes(opened, mon
 
 
 @pytest.mark.pages
+@pytest.mark.slow
 def test_links_of_the_bar_lead_to_pages_that_are_there(opened, shop, capsys):
     """In an exported page: to the newest copy of a stage; a stage without one is found on the summary."""
     confirmed = ("--run-id", opened.id, "--execute", "--confirm", f"{shop.name}prod")

@@ -68,6 +68,7 @@ def test_a_run_where_a_checkpoint_is_wanted(shop, capsys, tmp_path):
     assert "an-empty-run holds no checkpoint: nothing was inserted there" in refused["error"]
 
 
+@pytest.mark.slow
 def test_a_validation_says_resume_only_where_there_is_something_to_resume(shop, capsys):
     """Of a complete run that lost an item, 04 names its own repair."""
     target, outputs = f"{shop.name}prod", ["--outputs", shop.outputs]
@@ -81,6 +82,7 @@ def test_a_validation_says_resume_only_where_there_is_something_to_resume(shop, 
     assert "Resume" not in str(result)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_selected_each_stage_says_so(shop, capsys):
     """By entry and table, with where to look; so does 03 where only the entries that `--tables` names select nothing."""
     target, outputs = f"{shop.name}prod", ["--outputs", shop.outputs, "--run-id", "nothing-here"]

@@ -184,6 +184,7 @@ def test_the_memory_of_a_command_is_its_own_and_its_children_s(in_child, tmp_pat
     assert 60_000_000 < memory < 150_000_000 < len(ballast)
 
 
+@pytest.mark.slow
 def test_each_rule_of_the_mapping_has_its_cost(capsys):
     """Each of them does something to the items that it is measured with: an item that none changes would cost nothing."""
     from benchmarks import rules
