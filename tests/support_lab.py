@@ -188,9 +188,8 @@ def save(page, lab: Lab, name: str) -> str:
     page.keyboard.press("Control+s")
     recorded = lab.run.folder / "audit.jsonl"
     until(lambda: f'"{name}-code.html"' in recorded.read_text(), f"{name} is not filed")
-    page.locator("#jp-main-dock-panel .jp-mod-dirty").wait_for(
-        state="detached"
-    )  # else JupyterLab asks before it closes
+    # Else JupyterLab asks before it closes.
+    page.locator("#jp-main-dock-panel .jp-mod-dirty").wait_for(state="detached")
     filed = {path.name for path in lab.run.folder.glob(f"{name}.*")}
     assert filed == {f"{name}.ipynb", f"{name}.html"}, filed
     return (lab.run.folder / f"{name}.html").read_text()

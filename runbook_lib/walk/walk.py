@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..dynamo.items import Looked
+from ..dynamo.items import Looked, unheard
 from ..errors import Stuck
 from ..journal.table_file import Position
 from ..mapping.routes import Reject, Route, Row
@@ -113,9 +113,7 @@ def _skipped(items: list[tuple[str, dict]], routes: list[Route]) -> list[Skipped
 route_to_insert = partial(route_items, inserting=True)
 
 
-def digests_there(
-    plan: Plan, rows: list[Row], indexes: Iterable[int], answered: Looked = lambda keys, items: None
-) -> list[str | None]:
+def digests_there(plan: Plan, rows: list[Row], indexes: Iterable[int], answered: Looked = unheard) -> list[str | None]:
     """Per row the digest of what the target holds under its key, read for the rows of these indexes; else None.
 
     `answered`: see `Wire.get_many`.

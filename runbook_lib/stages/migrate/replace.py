@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ...dynamo.items import Looked, Wire
+from ...dynamo.items import Looked, Wire, unheard
 from ...errors import DynamoError, Interrupted
 from ...journal.intents import JournalRow, restored
 from ...journal.log import ALREADY_THERE, CONFLICT, FAILED, INSERTED, KEPT_EDITED, MADE_ROOM, kind_of
@@ -63,9 +63,7 @@ class Replacer:
         """Where the row's item stands in the target."""
         return self._plan.routes[row.entry].entry.target, key_hash(row.key)
 
-    def held(
-        self, rows: Iterable[Row | JournalRow], answered: Looked = lambda keys, items: None
-    ) -> dict[Place, dict | None]:
+    def held(self, rows: Iterable[Row | JournalRow], answered: Looked = unheard) -> dict[Place, dict | None]:
         """What the target holds at the rows' places now. Consistent reads; `answered`: see `Wire.get_many`."""
         keys: dict[str, dict[bytes, dict]] = defaultdict(dict)
         for row in rows:

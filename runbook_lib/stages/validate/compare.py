@@ -156,7 +156,7 @@ class PageComparer:
         self._ids = {name: id_attribute(route.entry) for name, route in plan.routes.items()}
         self._ticks = time.monotonic()  # pages count on from `now`, so that they stay in order if the clock is set
 
-    def __call__(self, routed: Routed, answered: Looked = lambda keys, items: None) -> Compared:
+    def __call__(self, routed: Routed, answered: Looked) -> Compared:
         """Reads the target under every row's key and compares. `answered`: see `Wire.get_many`."""
         at = iso(datetime.fromtimestamp(self._now + time.monotonic() - self._ticks, UTC))
         page = Compared(unrouted=len(routed.unrouted), at=at)
