@@ -209,6 +209,13 @@ class Accept(Strict):
     queries: list[str] = []  # names of queries that prove nothing
 
 
+class Match(Strict):
+    """Items that the target has already: what identifies one, and what becomes of the source item that it equals."""
+
+    by: list[str] = Field(min_length=1)  # attributes of the target, or paths through maps
+    found: Literal["reuse", "insert", "stop"] = "reuse"
+
+
 NOT_WRITTEN = ("accept", "not_references")  # what of an entry changes no item, and so no fingerprint
 
 
@@ -217,8 +224,7 @@ class EntryModel(Strict):
 
     source: str | None = None
     target: str | None = None
-    # None: the entry has no ids
-    id_rule: Annotated[Name | IdInside | None, WrapValidator(_read_id)] = Field("id", alias="id")
+    id_rule: Annotated[Name | IdInside | None, WrapValidator(_read_id)] = Field("id", alias="id")  # None: it has no ids
     id_format: Annotated[str, AfterValidator(check_format)] = "uuid"
     where: dict[str, Any] = {}
     references: dict[str, Reference] = {}
@@ -226,6 +232,7 @@ class EntryModel(Strict):
     rest: Name | None = None
     drop: list[str] = []
     expired: Literal["copy", "skip"] = "copy"
+    match: Match | None = None
     transform: str | None = None  # FILE.py:FUNCTION, a file beside the mapping
     # Not left to pydantic, which would name the alternatives of a union in its messages.
     create: Annotated[Create | Literal["like_source"] | None, WrapValidator(read_create)] = None
@@ -244,9 +251,14 @@ class EntryModel(Strict):
         return self.create if isinstance(self.create, Create) else None
 
     @property
+    def reuses(self) -> bool:
+        """Whether a source item that equals one of the target is not written, and has that one's id."""
+        return self.match is not None and self.match.found == "reuse"
+
+    @property
     def renews_ids(self) -> bool:
         """Whether its items get new ids. Without an id attribute nothing does, so references to them stay too."""
-        return bool(self.id) and self.id_format != KEEP
+        return bool(self.id) and (self.id_format != KEEP or self.reuses)
 
     @model_validator(mode="before")
     @classmethod
@@ -300,6 +312,7 @@ class Entry:
     conditions: tuple[Condition, ...] = ()  # of `where`
     id_parts: Parts = ()  # the parsed template around an id that stands inside its attribute
     drops: tuple[Steps, ...] = ()  # the paths of `drop`
+    match_paths: tuple[tuple[str, ...], ...] = ()  # of `match.by`
     inside: dict[tuple, str] = field(default_factory=dict)  # steps of what is rewritten inside the records that its
     # paths hold -> what `dangling` says there
     like_source: bool = False  # `create` was resolved against the source

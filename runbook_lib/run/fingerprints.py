@@ -32,6 +32,7 @@ DECIDING = {  # what decides what an item becomes and how that is recorded → t
     "walks to what stands at paths": "mapping/walkers.py",
     "fields": "mapping/fields.py",
     "routes": "mapping/routes.py",
+    "matches": "run/matches.py",
     "transform": "mapping/transform.py",
     "journal": "journal/log.py",
     "journal rows": "journal/intents.py",

@@ -163,6 +163,12 @@ class HashSet:
         at = bisect_left(self, hashed, low, high)
         return at < high and self[at] == hashed
 
+    def after(self, head: bytes) -> bytes | None:
+        """The first hash that begins with some bytes; None where none does."""
+        low, high = self._starts[head[0] % PARTS : head[0] % PARTS + 2]
+        at = bisect_left(self, head, low, high)
+        return found if at < high and (found := self[at]).startswith(head) else None
+
     def __getitem__(self, index: int) -> bytes:
         return self._blob[index * self._width : (index + 1) * self._width]
 

@@ -20,6 +20,7 @@ from ..mapping.model import Entry, Keys, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Limits, Parameters
 from ..run.fingerprints import Identity, identity_of
+from ..run.matches import Match, Matches
 from ..run.progress_file import READING
 from ..run.spill import HashSet
 from ..yaml_files import suggest
@@ -63,6 +64,7 @@ class Plan:
     limiter: RateLimiter  # of both sides
     known: HashSet | None = None  # hashed ids of the source, where the routes ask whether an item exists
     expiry: Expiry | None = None  # where an entry says `expired: skip`, once `as_of` was called
+    matches: Matches | None = None  # where an entry says `match`, once `with_matches` was called
     meter: Meter = None  # what the stage has done so far; one for all plans that are made of this one
 
     def __post_init__(self) -> None:
@@ -190,7 +192,7 @@ class Plan:
 
     def with_exists(self, exists: Callable[[str, dict], bool], known: HashSet | None = None) -> "Plan":
         """The plan with routes that know which items the source holds; `known` is what they ask."""
-        routes = _compile(self.mapping, self.shapes(), self.parameters, exists)
+        routes = _compile(self.mapping, self.shapes(), self.parameters, exists, self.matches)
         return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)
 
     def skipping(self) -> list[Entry]:
@@ -210,6 +212,12 @@ class Plan:
         chosen = {name: routes[name] for name in self.routes}
         return replace(self, mapping=mapping, routes=chosen, all_routes=routes, expiry=expiry)
 
+    def with_matches(self, matches: Matches) -> "Plan":
+        """The plan with routes that give matched items the ids of the target. Call it after `as_of`, before `with_exists`."""
+        routes = _compile(self.mapping, self.shapes(), self.parameters, matches=matches)
+        chosen = {name: routes[name] for name in self.routes}
+        return replace(self, routes=chosen, all_routes=routes, matches=matches)
+
     def shapes(self) -> dict[str, Shape]:
         """Entry → the keys of its tables."""
         return {name: route.shape for name, route in self.all_routes.items()}
@@ -220,9 +228,17 @@ class Plan:
 
 
 def _compile(
-    mapping: Mapping, shapes: dict[str, Shape], parameters: Parameters, exists: Callable | None = None
+    mapping: Mapping,
+    shapes: dict[str, Shape],
+    parameters: Parameters,
+    exists: Callable | None = None,
+    matches: Matches | None = None,
 ) -> dict[str, Route]:
-    parents = parents_of(mapping.entries, shapes, parameters.target.environment, exists)
+    def matched(entry: str, old: dict) -> Match | None:
+        return matches.of(entry, old) if mapping.entries[entry].model.reuses else None
+
+    known = {} if matches is None else {"matched": matched}
+    parents = parents_of(mapping.entries, shapes, parameters.target.environment, exists, **known)
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
 
 

@@ -34,6 +34,7 @@ from .checks import (
     described_keys,
 )
 from .hints import hint
+from .matching import check_matches
 
 # JSON reads numbers there, and YAML reads some of them as text
 _POWER_OF_TEN = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+")
@@ -82,21 +83,24 @@ def _mapping(content: dict[str, Any], written: Written, parameters: Parameters) 
         inside, found = _inside_records(entry, entries)
         entries[name] = replace(entry, inside=inside)
         mistakes += found
-    mistakes += check_creates(entries)
+    mistakes += [*check_creates(entries), *check_matches(entries)]
     for entry in entries.values():
         mistakes += check_keys(entry, described_keys(entry.model.described))
     mistakes += [one for one in _empty(written) if one.is_new(mistakes)]
     refuse([*unset, *(one for one in _once(mistakes, content, models) if one.is_new(unset))], written, MappingError)
-    resolved = {
-        name: [entry.source, entry.target, entry.model.model_dump(by_alias=True, exclude=set(NOT_WRITTEN))]
-        for name, entry in entries.items()
-    }
+    resolved = {name: [entry.source, entry.target, _deciding(entry.model)] for name, entry in entries.items()}
     for name, entry in entries.items():
         if entry.code:
             resolved[name].append(hashlib.sha256(entry.code.source).hexdigest())
     # repr for Decimal: 1.5 and "1.5" are not the same mapping. In the order of the file, which {PK, SK} depends on.
     fingerprint = hashlib.sha256(json.dumps([resolved, content.get("unrouted")], default=repr).encode())
     return Mapping(written.file, entries, content.get("unrouted") == "ignore", fingerprint.hexdigest(), written)
+
+
+def _deciding(model: EntryModel) -> dict[str, Any]:
+    """What of an entry decides what is written. A rule that came later counts only where it is given."""
+    without = {*NOT_WRITTEN} if model.match else {*NOT_WRITTEN, "match"}
+    return model.model_dump(by_alias=True, exclude=without)
 
 
 def _models(content: dict[str, Any]) -> tuple[list[Mistake], dict[str, EntryModel]]:
@@ -245,6 +249,8 @@ class _Reader:
             else:
                 below = "_" if path[0] == "{" else ""  # {keys} and {} of an item itself
                 self._try(("not_references", path), paths.parse, below + path)
+        match = model.match.by if model.match else []
+        match_paths = [self._try(("match", "by", path), paths.members, path) for path in match]
         drops = [self._try(("drop", path), rules.drop, path) for path in model.drop]
         where = [self._try(("where", path), conditions.read, path, wanted) for path, wanted in model.where.items()]
         if None not in where and (pair := conditions.contradiction(where)):
@@ -267,6 +273,7 @@ class _Reader:
             conditions=tuple(one for one in where if one),
             id_parts=id_parts,
             drops=tuple(steps for steps in drops if steps),
+            match_paths=tuple(steps for steps in match_paths if steps),
             code=code,
         )
 
