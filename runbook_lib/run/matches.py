@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import finalize
@@ -51,7 +52,7 @@ class Matches:
 
         `figures`: what the search counted, by entry.
         """
-        self._path, self.figures = path, figures or {}
+        self.path, self.figures = path, figures or {}
         try:
             self._file = open_file(path)
         except FileNotFoundError:
@@ -89,7 +90,7 @@ class Matches:
 
     def as_json(self) -> dict[str, Any]:
         """As `plan.json` and the journals have them."""
-        return {"file": self._path.name, "rows": len(self), "sha256": self.sha256, "tables": self.figures}
+        return {"file": self.path.name, "rows": len(self), "sha256": self.sha256, "tables": self.figures}
 
     def of(self, entry: str, old: dict) -> Match | None:
         """The match of the source item that has an old id (typed); None where there is none. Thread-safe. Raises Refused."""
@@ -118,7 +119,12 @@ class Matches:
         return map(self._parsed, self._lines())
 
     def __reduce__(self) -> tuple:
-        return Matches, (self._path, self.sha256, self.figures)
+        return Matches, (self.path, self.sha256, self.figures)
+
+    def hashes(self) -> Iterator[tuple[str, bytes]]:
+        """Of each line its entry and a hash: equal exactly where the same two items are equal by the same values."""
+        for raw in self._lines():
+            yield self._parsed(raw)["table"], blake2b(raw, digest_size=_HASH).digest()
 
     def _lines(self) -> Iterator[bytes]:
         left, at = b"", 0
@@ -143,7 +149,7 @@ class Matches:
         return line
 
     def _changed(self) -> Refused:
-        return Refused(f"{self._path} is not as the run wrote it; restore it from a copy, or start a new run.")
+        return Refused(f"{self.path} is not as the run wrote it; restore it from a copy, or start a new run.")
 
 
 def line_of(entry: str, key: dict, old: dict | None, target_key: dict, new: dict | None, by: bytes) -> dict[str, Any]:
