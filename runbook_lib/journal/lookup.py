@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import Interrupted
 from ..values import key_hash
-from .intents import Intent, intent_at
+from .intents import Intent, JournalRow, execution_at, growth, intent_at, row_at
 from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED
 from .snapshot import Snapshot
 
@@ -68,6 +68,7 @@ class Lookup:
         self.files = journal.files
         self._handles: dict[int, BinaryIO] = {}
         self._starts: list[dict[int, int]] = []  # of each file: n -> where the intent begins
+        self._tails = [file.tail for file in journal.files]  # how far each file was read
         self._intents: dict[tuple[int, int], Intent] = {}
         self._targets = targets
         self._lock = threading.RLock()
@@ -137,6 +138,50 @@ class Lookup:
         places = [(GONE, one.file, one.n, one.index, one.letter) for one in gone]
         with self._saving():
             self._base.executemany("UPDATE said SET state = ? WHERE (file, n, idx, letter) = (?, ?, ?, ?)", places)
+
+    def grow(self, files: Collection[int]) -> None:
+        """Takes what was appended to some files since they were read. Raises Damaged."""
+        with self._saving():
+            self._base.execute("CREATE INDEX IF NOT EXISTS said_places ON said (file, n)")
+            for number in files:
+                self._grow(number)
+
+    def _grow(self, file: int) -> None:
+        about, batch = self.files[file].begin["table"], list[tuple]()
+        for grown in growth(self._handle(file), self.files[file].path, self._tails[file]):
+            self._tails[file] = grown.tail
+            if grown.intent is not None:
+                self._starts[file][grown.intent.n] = grown.intent.at
+                batch += self._rows_of(grown.intent, file, about)
+            if grown.instead or grown.states:
+                self._write(batch)
+                batch = []
+            self._base.executemany(
+                "DELETE FROM said WHERE (file, n, idx, letter) = (?, ?, ?, ?)",
+                [(file, n, index, letter) for n, letter, index in grown.instead],
+            )
+            self._base.executemany(
+                "UPDATE said SET state = ? WHERE (file, n, idx) = (?, ?, ?) AND letter IN (?, ?) AND state < ?",
+                [
+                    (GONE if word == MADE_ROOM else ANNOUNCED, file, n, index, INSERTED, OPEN, GONE)
+                    for n, index, word in grown.states
+                ],
+            )
+        self._write(batch)
+
+    def row(self, said: Said, entry: str, source_key: dict) -> JournalRow:
+        """The row that says it, of the item with this source key, without reading the whole of a large intent."""
+        with self._lock:
+            if (said.file, said.n) not in self._intents:
+                row = row_at(self._handle(said.file), self._starts[said.file][said.n], entry, source_key)
+                if row is not None and row.digest == said.digest:
+                    return row
+            return self.intent(said).rows[said.index]
+
+    def execution(self, said: Said) -> int:
+        """The execution that wrote the intent that says it."""
+        with self._lock:
+            return execution_at(self._handle(said.file), self._starts[said.file][said.n])
 
     def intent(self, said: Said) -> Intent:
         """The intent that says it, as it was written."""
