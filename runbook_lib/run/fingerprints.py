@@ -33,6 +33,8 @@ DECIDING = {  # what decides what an item becomes and how that is recorded → t
     "fields": "mapping/fields.py",
     "routes": "mapping/routes.py",
     "matches": "run/matches.py",
+    "ids of matched items": "mapping/matching/ids.py",
+    "values that match": "mapping/matching/values.py",
     "transform": "mapping/transform.py",
     "journal": "journal/log.py",
     "journal rows": "journal/intents.py",
@@ -52,9 +54,12 @@ class Identity(NamedTuple):
     code: str
 
 
-def identity_of(mapping: Mapping, parameters: Parameters) -> Identity:
-    """The identity of a migration as this program would run it now."""
-    return Identity(mapping.fingerprint, environments_fingerprint(parameters), code_fingerprint())
+def identity_of(mapping: Mapping, parameters: Parameters, matches: str | None = None) -> Identity:
+    """The identity of a migration as this program would run it now. `matches`: the SHA-256 of its frozen matches, if any."""
+    decides = mapping.fingerprint
+    if matches is not None:  # they decide ids, as the mapping does
+        decides = hashlib.sha256(f"{decides} {matches}".encode()).hexdigest()
+    return Identity(decides, environments_fingerprint(parameters), code_fingerprint())
 
 
 @cache

@@ -7,7 +7,7 @@ the two are equal.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import finalize
@@ -28,6 +28,8 @@ _HASH, _PLACE, _LENGTH = (
 )  # bytes of an index line: a hash of entry and old id, where the line begins, how long it is
 _CHUNK = 1 << 20
 
+Figures = Mapping[str, Mapping[str, Any]]  # entry -> by, found, source_items, target_items, matched, ambiguous, nearly
+
 
 class Match(NamedTuple):
     """The item of the target that a source item is already."""
@@ -44,9 +46,12 @@ class Matches:
     Another process gets the path of the file, and reads it again.
     """
 
-    def __init__(self, path: Path, sha256: str | None = None):
-        """Opens the file and reads it once. Raises Refused where it is missing, not whole, or has another SHA-256 than given."""
-        self._path = path
+    def __init__(self, path: Path, sha256: str | None = None, figures: Figures | None = None):
+        """Opens the file and reads it once. Raises Refused where it is missing, not whole, or has another SHA-256 than given.
+
+        `figures`: what the search counted, by entry.
+        """
+        self._path, self.figures = path, figures or {}
         try:
             self._file = open_file(path)
         except FileNotFoundError:
@@ -67,15 +72,24 @@ class Matches:
         self._index = index.frozen()
 
     @classmethod
-    def open(cls, path: Path, sha256: str | None = None) -> "Matches":
+    def open(cls, path: Path, sha256: str | None = None, figures: Figures | None = None) -> "Matches":
         """The matches in a file. Raises Refused as the constructor does."""
-        return cls(path, sha256)
+        return cls(path, sha256, figures)
 
     @classmethod
-    def write(cls, path: Path, lines: Iterable[dict[str, Any]]) -> "Matches":
+    def write(cls, path: Path, lines: Iterable[dict[str, Any]], figures: Figures | None = None) -> "Matches":
         """Writes the file, mode 0600, whole or not at all, and opens it. `lines` as `line_of` makes them. Raises OSError."""
         write_atomically(path, (orjson.dumps(line) + b"\n" for line in lines), 0o600)
-        return cls(path)
+        return cls(path, None, figures)
+
+    def save(self, path: Path) -> "Matches":
+        """The same matches in another file, which it writes as `write` does."""
+        write_atomically(path, self._lines(), 0o600)
+        return Matches(path, self.sha256, self.figures)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `plan.json` and the journals have them."""
+        return {"file": self._path.name, "rows": len(self), "sha256": self.sha256, "tables": self.figures}
 
     def of(self, entry: str, old: dict) -> Match | None:
         """The match of the source item that has an old id (typed); None where there is none. Thread-safe. Raises Refused."""
@@ -104,7 +118,7 @@ class Matches:
         return map(self._parsed, self._lines())
 
     def __reduce__(self) -> tuple:
-        return Matches, (self._path, self.sha256)
+        return Matches, (self._path, self.sha256, self.figures)
 
     def _lines(self) -> Iterator[bytes]:
         left, at = b"", 0

@@ -184,10 +184,19 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
         self._number = 0
 
-    def append(self, content: dict[str, Any]) -> None:
-        """Adds one object."""
+    def append(self, content: dict[str, Any]) -> int:
+        """Adds one object; gives its place."""
+        place = self._file.tell()
         self._file.write(orjson.dumps(content) + b"\n")
         self._number += 1
+        return place
+
+    def at(self, place: int) -> dict[str, Any]:
+        """The object that `append` put there."""
+        self._file.seek(place)
+        line = self._file.readline()
+        self._file.seek(0, 2)
+        return orjson.loads(line)
 
     def __len__(self) -> int:
         return self._number

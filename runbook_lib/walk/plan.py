@@ -131,7 +131,7 @@ class Plan:
     @property
     def identity(self) -> Identity:
         """What a resumed run must have in common with this plan."""
-        return identity_of(self.mapping, self.parameters)
+        return identity_of(self.mapping, self.parameters, self.matches and self.matches.sha256)
 
     def sides(self) -> dict[str, dict[str, Any]]:
         """ "source" and "target" → environment, region and account, as reports and checkpoints name them."""

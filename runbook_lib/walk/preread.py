@@ -28,7 +28,7 @@ def prepare(plan: Plan, *, refuse: bool = True) -> tuple[Plan, Winners]:
     """
     asks, stopping = _asking(plan, refuse)
     if asks:
-        known = _source_ids(plan)
+        known = source_ids(plan)
         plan = with_known(plan, known)
     else:
         known = HashSet(b"", 16)
@@ -132,7 +132,7 @@ def whole_rows(plan: Plan, table: str, keys: list[dict]) -> list[Row]:
     return route_items(Page(table, 0, 0, None, None, items), plan.by_source()[table], [], {}).rows
 
 
-def _source_ids(plan: Plan) -> HashSet:
+def source_ids(plan: Plan) -> HashSet:
     """The ids of all items that any entry of the mapping takes, chosen for this run or not."""
     log = HashLog()
     for name, entry in plan.mapping.entries.items():

@@ -1,10 +1,13 @@
 """Where an item of the target holds the id of its entry. Pure."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from ...values import canonical_number, is_empty, key_bytes
 from ..fields import used_up
 from ..model import Entry
 from ..text import templates
+from ..text.paths import value_at
 
 
 class Holder(NamedTuple):
@@ -31,3 +34,44 @@ def holder_of_id(entry: Entry) -> Holder | None:
     if model.rest is None or model.id in used_up(entry):
         return None
     return Holder((model.id,) if model.rest == "copy" else (model.rest, model.id))
+
+
+def compile_target_id(entry: Entry) -> Callable[[dict, dict], dict | None]:
+    """A function from a target item and an old id to the id that the item has, as the old one's type; None where it has none.
+
+    A text that a template made may hold a number. An id of another type than the old one is none: references could not hold
+    it.
+    """
+    holder = holder_of_id(entry)
+    if holder is None:
+        return lambda item, old: None
+    steps, read = holder.steps, templates.reader(holder.parts) if holder.parts else None
+    find = templates.finder(entry.id_parts) if entry.id_parts else None
+
+    def target_id(item: dict, old: dict) -> dict | None:
+        value = value_at(item, steps)
+        if read is not None:
+            value = _of_text(read(value["S"]), old) if value and "S" in value else None
+        if find is not None and value is not None:
+            place = find(text) if (text := value.get("S")) else None
+            value = {"S": text[place[0] : place[1]]} if place else None
+        if value is None or value.keys() != old.keys() or is_empty(value):
+            return None
+        try:
+            key_bytes(value)
+        except ValueError:
+            return None
+        return value
+
+    return target_id
+
+
+def _of_text(pieces: list[str] | None, old: dict) -> dict | None:
+    if pieces is None:
+        return None
+    if "N" not in old:
+        return {"S": pieces[0]}
+    try:
+        return {"N": canonical_number(pieces[0])}
+    except ValueError:
+        return None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from .. import levels as graph
 from ..fields import feeding
 from ..model import Entry
+from ..text.paths import overlap
 
 match_levels = graph.levels  # of what `needed` says: entries of one level that need each other are a circle
 
@@ -14,10 +15,10 @@ def needed(entry: Entry, entries: Mapping[str, Entry]) -> set[str]:
     model, found = entry.model, set()
     for path in entry.match_paths:
         origins = _origins(entry, path)
-        if any(_overlap(origin, (model.id,)) for origin in origins):
+        if any(overlap(origin, (model.id,)) for origin in origins):
             found.add(entry.name)
         for written, steps in entry.paths.items():
-            if any(_overlap(origin, steps) for origin in origins):
+            if any(overlap(origin, steps) for origin in origins):
                 rule = model.references[written]
                 # What an attribute names may be any entry.
                 found |= {*entries} if rule.named_by else _of_record(rule.record_of, entries) | entry.named(written)
@@ -44,8 +45,3 @@ def _origins(entry: Entry, path: tuple[str, ...]) -> list[tuple[str, ...]]:
     if root in model.fields:
         return [(name,) for name in feeding(model.fields, {root})[1]]
     return [path, path[1:]] if root == model.rest and len(path) > 1 else [path]
-
-
-def _overlap(one: tuple, other: tuple) -> bool:
-    """Whether one of two places is in the other, or is the other."""
-    return all(step == beside for step, beside in zip(one, other, strict=False))

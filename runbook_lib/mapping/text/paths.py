@@ -106,6 +106,11 @@ def meet(one: Steps, other: Steps) -> bool:
     return True
 
 
+def overlap(one: Steps, other: Steps) -> bool:
+    """Whether two paths lead to one value, or one of them to what the other leads into."""
+    return all(step == beside for step, beside in zip(one, other, strict=False))
+
+
 def text_at_end(steps: Steps) -> str:
     """What a path leads to, where that is text whatever stands there; "" where a value of any type may."""
     if steps[-1] is KEYS:
