@@ -9,14 +9,20 @@ from typing import BinaryIO, NamedTuple
 import orjson
 
 from ..mapping.ids import id_hash
-from ..mapping.routes import Row
+from ..mapping.routes import Matched, Row
 from ..mapping.walkers import LINK_BYTES, NOWHERE, Found
 from ..values import serialize
-from .log import EXPIRED, LOSER, REJECT, REPLACED, UNROUTED, Tail, kind_of, lines, number_of
+from .log import EXPIRED, LOSER, MATCHED, REJECT, REPLACED, UNROUTED, Tail, kind_of, lines, number_of
 
 HEAD, EXECUTION = 200, b',"execution":'  # every intent says it in its first bytes
 
-NOT_ROWS = {LOSER: "losers", REJECT: "rejects", UNROUTED: "unrouted", EXPIRED: "skipped"}  # letter -> list of an intent
+NOT_ROWS = {  # letter -> list of an intent
+    LOSER: "losers",
+    REJECT: "rejects",
+    UNROUTED: "unrouted",
+    EXPIRED: "skipped",
+    MATCHED: "matched",
+}
 
 
 class JournalRow(NamedTuple):
@@ -59,6 +65,8 @@ class Intent:
     unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
     several: dict[str, dict[str, int]] = field(default_factory=dict)  # entry, path -> ids that several entries have
     skipped: list[list] = field(default_factory=list)  # entry, source key: left out by `expired: skip`
+    # An item of the target has their place: its key and id; the digest is the hash of the values that both have.
+    matched: list[JournalRow] = field(default_factory=list)
     at: int = field(default=0, compare=False)  # where its record begins in the file
 
 
@@ -254,6 +262,8 @@ def _intent_of(body: bytes, at: int) -> Intent:
     del record["kind"]
     record["rows"] = [JournalRow(*row) for row in record["rows"]]
     record["losers"] = [JournalRow(*row) for row in record["losers"]]
+    if "matched" in record:
+        record["matched"] = [JournalRow(*row) for row in record["matched"]]
     return Intent(**record, at=at)
 
 
@@ -286,6 +296,19 @@ def several_of(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, int]]]:
             paths = found.setdefault(row.entry, {})
             paths[path] = paths.get(path, 0) + 1
     return {"several": found} if found else {}
+
+
+def matched_of(matched: Iterable[Matched]) -> dict[str, list[list]]:
+    """What an intent says of items whose place one of the target has; {}, where there is none."""
+    rows = [
+        [one.entry, one.source_key, one.key, one.old_id, one.new_id, one.by.hex(), True, _own_id(one)]
+        for one in matched
+    ]
+    return {"matched": rows} if rows else {}
+
+
+def _own_id(one: Matched) -> str:
+    return b2a_base64(id_hash(one.entry, one.old, LINK_BYTES), newline=False).decode()
 
 
 def encode_ids(row: Row) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ..errors import Interrupted
 from ..values import key_hash
 from .intents import Intent, JournalRow, execution_at, growth, intent_at, row_at
-from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED
+from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, MATCHED, REJECT, UNROUTED
 from .snapshot import Snapshot
 
 OPEN = "o"  # a row that was absent when it was announced, with no word what became of it
@@ -38,7 +38,7 @@ class Said(NamedTuple):
     n: int
     index: int  # in the list of the intent that the letter stands for
     letter: str  # of journal, or OPEN
-    digest: str  # of the row; of a reject's reason; "" of an unrouted or expired item
+    digest: str  # of the row; of a matched item's values; of a reject's reason; "" of an unrouted or expired item
     state: int
 
 
@@ -200,7 +200,7 @@ class Lookup:
             return self.files[said.file].begin["table"], intent.unrouted[said.index]
         if said.letter in (REJECT, EXPIRED):
             return tuple((intent.rejects if said.letter == REJECT else intent.skipped)[said.index][:2])
-        row = (intent.losers if said.letter == LOSER else intent.rows)[said.index]
+        row = {LOSER: intent.losers, MATCHED: intent.matched}.get(said.letter, intent.rows)[said.index]
         return row.entry, row.source_key
 
     def _handle(self, number: int) -> BinaryIO:
@@ -243,10 +243,11 @@ class Lookup:
                 yield item_hash(self._targets[row.entry], row.key, BY_TARGET), *about
         if intent.outcome is None:
             return
-        for index, row in enumerate(intent.losers):
-            if (LOSER, index) not in intent.replaced:
-                told = bytes.fromhex(row.digest)
-                yield item_hash(row.entry, row.source_key), file, intent.n, index, LOSER, told, STANDS
+        for letter, rows in ((LOSER, intent.losers), (MATCHED, intent.matched)):
+            for index, row in enumerate(rows):
+                if (letter, index) not in intent.replaced:
+                    told = bytes.fromhex(row.digest)
+                    yield item_hash(row.entry, row.source_key), file, intent.n, index, letter, told, STANDS
         for index, (entry, key, attribute, reason) in enumerate(intent.rejects):
             if (REJECT, index) not in intent.replaced:
                 told = bytes.fromhex(reason_digest(attribute, reason))

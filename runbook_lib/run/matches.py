@@ -51,7 +51,7 @@ class Matches:
 
         `figures`: what the search counted, by entry.
         """
-        self._path, self.figures = path, figures or {}
+        self.path, self.figures = path, figures or {}
         try:
             self._file = open_file(path)
         except FileNotFoundError:
@@ -89,7 +89,7 @@ class Matches:
 
     def as_json(self) -> dict[str, Any]:
         """As `plan.json` and the journals have them."""
-        return {"file": self._path.name, "rows": len(self), "sha256": self.sha256, "tables": self.figures}
+        return {"file": self.path.name, "rows": len(self), "sha256": self.sha256, "tables": self.figures}
 
     def of(self, entry: str, old: dict) -> Match | None:
         """The match of the source item that has an old id (typed); None where there is none. Thread-safe. Raises Refused."""
@@ -118,7 +118,7 @@ class Matches:
         return map(self._parsed, self._lines())
 
     def __reduce__(self) -> tuple:
-        return Matches, (self._path, self.sha256, self.figures)
+        return Matches, (self.path, self.sha256, self.figures)
 
     def _lines(self) -> Iterator[bytes]:
         left, at = b"", 0
@@ -143,7 +143,7 @@ class Matches:
         return line
 
     def _changed(self) -> Refused:
-        return Refused(f"{self._path} is not as the run wrote it; restore it from a copy, or start a new run.")
+        return Refused(f"{self.path} is not as the run wrote it; restore it from a copy, or start a new run.")
 
 
 def line_of(entry: str, key: dict, old: dict | None, target_key: dict, new: dict | None, by: bytes) -> dict[str, Any]:

@@ -6,9 +6,20 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...journal.intents import NOT_ROWS, JournalRow
-from ...journal.log import ALREADY_THERE, CONFLICT, EXPIRED, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
+from ...journal.log import (
+    ALREADY_THERE,
+    CONFLICT,
+    EXPIRED,
+    FAILED,
+    INSERTED,
+    KEPT_EDITED,
+    LOSER,
+    MATCHED,
+    REJECT,
+    UNROUTED,
+)
 from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, STANDS, Said, item_hash, reason_digest
-from ...mapping.routes import Reject, Row
+from ...mapping.routes import Matched, Reject, Row
 from ...values import digest, key_hash
 from ...walk.walk import Page, Routed, Skipped
 from .drift import ADDED, CHANGED
@@ -20,6 +31,7 @@ ARRIVED = (INSERTED, ALREADY_THERE)
 MISSING = "-"  # the letter of a Met whose source item is gone, or is no longer selected by the entry
 NO_ENTRY = "no entry selects it"
 OVER = "its time to live is over"
+IN_PLACE = "an item of the target has its place"
 
 
 Home = tuple[str, int]  # a source table and a segment: a journal file
@@ -32,15 +44,16 @@ class Met(NamedTuple):
     item_hash: bytes
     entry: str  # of an unrouted item its source table
     source_key: dict
-    letter: str  # "" for a row; LOSER, REJECT, EXPIRED, UNROUTED or MISSING
+    letter: str  # "" for a row; LOSER, REJECT, EXPIRED, MATCHED, UNROUTED or MISSING
     digest: str
-    thing: Row | Reject | Skipped | dict
+    thing: Row | Reject | Skipped | Matched | dict
 
     def why_not(self) -> str:
         """The reason why there is nothing to write."""
         if self.letter == REJECT:
             return f"{self.thing.attribute}: {self.thing.reason}" if self.thing.attribute else self.thing.reason
-        return {UNROUTED: NO_ENTRY, EXPIRED: OVER}.get(self.letter, "another source item has its target key")
+        reasons = {UNROUTED: NO_ENTRY, EXPIRED: OVER, MATCHED: IN_PLACE}
+        return reasons.get(self.letter, "another source item has its target key")
 
 
 @dataclass(eq=False)
@@ -151,6 +164,9 @@ def met_of(routed: Routed) -> Iterator[Met]:
         yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
     for one in routed.skipped:
         yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, EXPIRED, "", one)
+    for one in routed.matched:
+        told = one.by.hex()
+        yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, MATCHED, told, one)
     for key in routed.unrouted:
         yield Met(home, item_hash(table, key, OF_NO_ENTRY), table, key, UNROUTED, "", key)
 
@@ -242,4 +258,5 @@ def routed_of(table: str, segment: int, met: list[Met]) -> Routed:
         [one.thing._replace(stop=False) for one in met if one.letter == REJECT],
         [one.thing for one in met if one.letter == UNROUTED],
         [one.thing for one in met if one.letter == EXPIRED],
+        [one.thing for one in met if one.letter == MATCHED],
     )
