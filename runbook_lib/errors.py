@@ -11,6 +11,7 @@ RunbookError                 a condition the user can act on; `exit_code` is wha
 │   └── Stuck                   one segment cannot go on; segments of other tables can
 ├── Failed                   1: the migration cannot be completed (a lost table, a `stop` policy, an item nobody can write)
 │   └── Stopped                 the mapping says `stop` at what was found; resuming cannot help
+├── PositionLost             1: a stream no longer holds what comes after the noted position
 └── DynamoError              1: DynamoDB refused a request for good
     ├── ConditionFailed         the condition of a write does not hold
     └── NotAvailable            the engine lacks the call
@@ -97,6 +98,10 @@ class Failed(RunbookError):
 
 class Stopped(Failed):
     """The mapping says `stop` at what was found: correct the source or the mapping first."""
+
+
+class PositionLost(RunbookError):
+    """A stream no longer holds what comes after the noted position: only another walk of the table can tell what changed."""
 
 
 DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation".split())

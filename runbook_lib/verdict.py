@@ -127,7 +127,8 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
     alerts = []
     for name, counts in tables.items():
         accounted = sum(
-            counts.get(key, 0) for key in ("inserted", "already_there", "conflicts", "quarantined", "failed", "expired")
+            counts.get(key, 0)
+            for key in ("inserted", "already_there", "conflicts", "quarantined", "failed", "expired", "matched")
         )
         if counts.get("failed"):
             alerts.append(
@@ -157,6 +158,12 @@ def alerts_of_counts(tables: dict[str, dict[str, int]], unrouted: int, ignore_un
         if counts.get("expired"):
             message = f"{plural(counts['expired'], 'item')} left out: their time to live was over"
             alerts.append(Alert("", name, message, "Nothing to do: the mapping says `expired: skip`."))
+        if counts.get("matched"):
+            message = f"{plural(counts['matched'], 'item')} matched: the target has them, under ids of its own"
+            action = (
+                "Nothing to do: they stay as they are, and what refers to them has their ids (`match` in the mapping)."
+            )
+            alerts.append(Alert("", name, message, action))
     if unrouted and not ignore_unrouted:
         alerts.append(unrouted_alert(unrouted))
     return alerts

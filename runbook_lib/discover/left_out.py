@@ -120,10 +120,10 @@ def places_of(entry: Entry, path: str) -> Places:
 
 def _listed(entry: Entry, entries: Mapping[str, Entry]) -> Iterator[str]:
     yield from entry.model.not_references
-    if entry.model.id and not entry.model.renews_ids and not _varies(entry.id_parts):
+    if entry.model.id and not entry.model.makes_ids and not _varies(entry.id_parts):
         yield escaped(entry.model.id)
     for path, steps in entry.paths.items():
-        kept = (names := entry.named(path)) and not any(entries[name].model.renews_ids for name in names)
+        kept = (names := entry.named(path)) and not any(entries[name].model.makes_ids for name in names)
         if kept and not any(map(_varies, entry.references_to[path])):
             parts = [at for at, step in enumerate(steps) if isinstance(step, Split)]
             yield spelled(steps[: parts[0]]) if parts else path
@@ -139,10 +139,10 @@ def _beside(entry: Entry, entries: Mapping[str, Entry]) -> dict[str, Mixed]:
     if entry.model.fields is not None:
         return {}
     found = {}
-    if entry.model.id and not entry.model.renews_ids and _varies(entry.id_parts):
+    if entry.model.id and not entry.model.makes_ids and _varies(entry.id_parts):
         found[entry.model.id] = _mixed(entry.id_parts, {"id"})
     for path, places in entry.references_to.items():
-        kept = {name for name in entry.named(path) if not entries[name].model.renews_ids}
+        kept = {name for name in entry.named(path) if not entries[name].model.makes_ids}
         if len(places) == len(entry.paths[path]) == 1 and _varies(places[0]) and kept:
             found[entry.paths[path][0]] = _mixed(places[0], kept)
     return found

@@ -279,7 +279,7 @@ def same_ids(columns: Iterable[Column], entries: Mapping[str, Entry], evidence: 
         if column.named or column.path != own or len(column.values.codes) < ENOUGH_IDS:
             continue
         for match in column.matches:
-            renewed = all(entries[name].model.renews_ids for name in (column.entry, match.to))
+            renewed = all(entries[name].model.makes_ids for name in (column.entry, match.to))
             if match.to == column.entry or not renewed or not _are_the_same(column, match, bare_of):
                 continue
             values, share = column.values.total, len(match.hits) / len(column.values.codes)

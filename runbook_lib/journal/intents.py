@@ -1,7 +1,7 @@
 """A journal file's intents, each with what became of it: its outcome, what an undo did, and what took its place."""
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -9,12 +9,20 @@ from typing import BinaryIO, NamedTuple
 import orjson
 
 from ..mapping.ids import id_hash
-from ..mapping.routes import Row
+from ..mapping.routes import Matched, Row
 from ..mapping.walkers import LINK_BYTES, NOWHERE, Found
 from ..values import serialize
-from .log import EXPIRED, LOSER, REJECT, REPLACED, UNROUTED, kind_of, lines, number_of
+from .log import EXPIRED, LOSER, MATCHED, REJECT, REPLACED, UNROUTED, Tail, kind_of, lines, number_of
 
-NOT_ROWS = {LOSER: "losers", REJECT: "rejects", UNROUTED: "unrouted", EXPIRED: "skipped"}  # letter -> list of an intent
+HEAD, EXECUTION = 200, b',"execution":'  # every intent says it in its first bytes
+
+NOT_ROWS = {  # letter -> list of an intent
+    LOSER: "losers",
+    REJECT: "rejects",
+    UNROUTED: "unrouted",
+    EXPIRED: "skipped",
+    MATCHED: "matched",
+}
 
 
 class JournalRow(NamedTuple):
@@ -57,6 +65,8 @@ class Intent:
     unreadable: dict[str, list[int]] = field(default_factory=dict)  # reference path -> row, once for each such value
     several: dict[str, dict[str, int]] = field(default_factory=dict)  # entry, path -> ids that several entries have
     skipped: list[list] = field(default_factory=list)  # entry, source key: left out by `expired: skip`
+    # An item of the target has their place: its key and id; the digest is the hash of the values that both have.
+    matched: list[JournalRow] = field(default_factory=list)
     at: int = field(default=0, compare=False)  # where its record begins in the file
 
 
@@ -176,6 +186,72 @@ def intent_at(file: BinaryIO, at: int) -> Intent:
     return _intent_of(file.readline(), at)
 
 
+def row_at(file: BinaryIO, at: int, entry: str, source_key: dict) -> JournalRow | None:
+    """The row of a source item in the intent whose record begins there; None where a search finds none. Read-only.
+
+    A search for the row's first bytes takes a thirtieth of the time that reading a page's intent takes.
+    """
+    file.seek(at)
+    body = file.readline()
+    start = body.find(orjson.dumps([entry, source_key])[:-1] + b",")
+    if start < 0:
+        return None
+    end = start
+    while (end := body.find(b'"]', end) + 2) > 1:  # a row ends with a text; this may stand inside an earlier one
+        try:
+            return JournalRow(*orjson.loads(body[start:end]))
+        except (ValueError, TypeError):
+            continue
+    return None
+
+
+def execution_at(file: BinaryIO, at: int) -> int:
+    """The execution of the intent whose record begins there. Read-only."""
+    file.seek(at)
+    head = file.read(HEAD)
+    begin = head.index(EXECUTION) + len(EXECUTION)
+    return int(head[begin : head.index(b",", begin)])
+
+
+class Growth(NamedTuple):
+    """What one record, or an intent with its outcome, adds to a file that was read before."""
+
+    tail: Tail  # how far the file is read with it
+    intent: Intent | None = None
+    instead: Sequence[tuple[int, str, int]] = ()  # n, letter, index: what it stands for from now on
+    states: Sequence[tuple[int, int, str | None]] = ()  # n, row, what became of it in an undo; None: it was announced
+
+
+def growth(file: BinaryIO, path: Path, after: Tail) -> Iterator[Growth]:
+    """What stands behind a place of a file, in order. Read-only. Raises Damaged.
+
+    An intent without an outcome is given where the next one begins; at the end of the file it is not given: it may be
+    written yet.
+    """
+    waiting: Intent | None = None
+    tail = after
+    for at, link, body in lines(path, file, after=after):
+        tail = Tail(at, tail.records + 1, link, tail.next)
+        kind = kind_of(body)
+        if kind == "intent":
+            if waiting is not None:
+                yield Growth(tail, waiting)
+            waiting = _intent_of(body, at - len(body) - 1)
+        elif kind == "unsent" and waiting is not None:
+            for index in orjson.loads(body)["rows"]:
+                waiting.rows[index] = waiting.rows[index]._replace(present=True)
+        elif kind == "outcome":
+            record = orjson.loads(body)
+            if waiting is not None:
+                waiting.outcome = record["rows"]
+            yield Growth(tail, waiting, [tuple(one) for one in record.get("instead", ())])
+            waiting = None
+        elif kind in ("undo", "undone"):
+            record = orjson.loads(body)
+            words = record["rows"].items() if kind == "undone" else ((index, None) for index in record["rows"])
+            yield Growth(tail, None, (), [(record["n"], int(index), word) for index, word in words])
+
+
 def rows_of(body: bytes) -> list[JournalRow]:
     """The rows of an intent's record."""
     return [JournalRow(*row) for row in orjson.loads(body)["rows"]]
@@ -186,6 +262,8 @@ def _intent_of(body: bytes, at: int) -> Intent:
     del record["kind"]
     record["rows"] = [JournalRow(*row) for row in record["rows"]]
     record["losers"] = [JournalRow(*row) for row in record["losers"]]
+    if "matched" in record:
+        record["matched"] = [JournalRow(*row) for row in record["matched"]]
     return Intent(**record, at=at)
 
 
@@ -218,6 +296,19 @@ def several_of(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, int]]]:
             paths = found.setdefault(row.entry, {})
             paths[path] = paths.get(path, 0) + 1
     return {"several": found} if found else {}
+
+
+def matched_of(matched: Iterable[Matched]) -> dict[str, list[list]]:
+    """What an intent says of items whose place one of the target has; {}, where there is none."""
+    rows = [
+        [one.entry, one.source_key, one.key, one.old_id, one.new_id, one.by.hex(), True, _own_id(one)]
+        for one in matched
+    ]
+    return {"matched": rows} if rows else {}
+
+
+def _own_id(one: Matched) -> str:
+    return b2a_base64(id_hash(one.entry, one.old, LINK_BYTES), newline=False).decode()
 
 
 def encode_ids(row: Row) -> str:

@@ -24,6 +24,7 @@ STALE = "the source item changed after its earlier version had arrived; `runbook
 SHARED = "another source item has the same target key and comes first"
 UNROUTED = "no entry selects it"
 ARRIVED = (INSERTED, ALREADY_THERE)
+NEW, KEPT, FOUND = "new", "kept", "matched"  # how an item has the id that the id map gives
 _ROWS = 50_000  # of the id map in memory at a time
 
 
@@ -162,17 +163,17 @@ def _entries(table: str, intent: Intent) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 class _IdMap:
-    """`id-map.parquet` (columns table, source_id, target_id), one row per routed item; in its place when the block ends."""
+    """`id-map.parquet` (columns table, source_id, target_id, how), one row per routed item; in its place when the block ends."""
 
     def __init__(self, folder: Path):
         self._path, self._rows = folder / "id-map.parquet", 0
-        self._batch: list[tuple[str, str, str]] = []
+        self._batch: list[tuple[str, str, str, str]] = []
 
     def __enter__(self) -> "_IdMap":
         import pyarrow
         import pyarrow.parquet
 
-        names = ("table", "source_id", "target_id")
+        names = ("table", "source_id", "target_id", "how")
         self._schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
         self._beside = Unfinished(self._path)
         self._make, self._writer = pyarrow.record_batch, pyarrow.parquet.ParquetWriter(self._beside.file, self._schema)
@@ -180,7 +181,11 @@ class _IdMap:
 
     def add(self, intent: Intent) -> None:
         rows = (row for row, letter in zip(intent.rows, intent.outcome, strict=True) if letter != REPLACED)
-        self._batch += [(row.entry, row.old_id, row.new_id) for row in (*rows, *intent.losers)]
+        self._batch += [
+            (row.entry, row.old_id, row.new_id, KEPT if row.new_id == row.old_id else NEW)
+            for row in (*rows, *intent.losers)
+        ]
+        self._batch += [(row.entry, row.old_id, row.new_id, FOUND) for row in intent.matched]
         if len(self._batch) >= _ROWS:
             self._flush()
 
@@ -224,6 +229,8 @@ class Relations:
                 parents += own
             if letter != CONFLICT:
                 asked += blob[LINK_BYTES:]
+        for row in intent.matched:  # the target has it, under its own id
+            parents += binascii.a2b_base64(row.ids)
         self._parents.extend_packed(parents)
         self._asked.extend_packed(asked)
 

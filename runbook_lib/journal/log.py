@@ -8,6 +8,7 @@ intent   n, execution, page, start, rows, losers, rejects, unrouted   before the
          unreadable                                                   reference path -> rows; only where there are any
          several                      entry, path -> references whose id several entries have; only where there are any
          skipped                                                      entry, key: left out by `expired: skip`; likewise
+         matched                                                      rows: an item of the target has their place; likewise
 unsent   n, execution, rows                                          rows that never left: the page was cut off
 outcome  n, execution, page, last, counts, unrouted, rows, errors     after its last answer came; rows: a letter each
          ledger, types                                                of rows: entry, attribute, and what became of it, or letters
@@ -44,7 +45,7 @@ INSERTED, ALREADY_THERE, CONFLICT, FAILED = "iacf"  # what became of a row
 REPLACED = "-"  # a later intent stands for the row
 DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN = "deleted", "kept_edited", "not_found", "never_written"  # by an undo
 MADE_ROOM = "replaced"  # deleted by a delta for a newer version of the item: not the rollback's any more
-LOSER, REJECT, UNROUTED, EXPIRED = "lqux"  # an intent's other lists
+LOSER, REJECT, UNROUTED, EXPIRED, MATCHED = "lquxm"  # an intent's other lists
 COUNTS = {
     INSERTED: "inserted",
     ALREADY_THERE: "already_there",
@@ -53,6 +54,7 @@ COUNTS = {
     LOSER: "conflicts",
     REJECT: "quarantined",
     EXPIRED: "expired",
+    MATCHED: "matched",
 }
 
 

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import Interrupted
 from ..values import key_hash
-from .intents import Intent, intent_at
-from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, REJECT, UNROUTED
+from .intents import Intent, JournalRow, execution_at, growth, intent_at, row_at
+from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, MATCHED, REJECT, UNROUTED
 from .snapshot import Snapshot
 
 OPEN = "o"  # a row that was absent when it was announced, with no word what became of it
@@ -38,7 +38,7 @@ class Said(NamedTuple):
     n: int
     index: int  # in the list of the intent that the letter stands for
     letter: str  # of journal, or OPEN
-    digest: str  # of the row; of a reject's reason; "" of an unrouted or expired item
+    digest: str  # of the row; of a matched item's values; of a reject's reason; "" of an unrouted or expired item
     state: int
 
 
@@ -68,6 +68,7 @@ class Lookup:
         self.files = journal.files
         self._handles: dict[int, BinaryIO] = {}
         self._starts: list[dict[int, int]] = []  # of each file: n -> where the intent begins
+        self._tails = [file.tail for file in journal.files]  # how far each file was read
         self._intents: dict[tuple[int, int], Intent] = {}
         self._targets = targets
         self._lock = threading.RLock()
@@ -138,6 +139,50 @@ class Lookup:
         with self._saving():
             self._base.executemany("UPDATE said SET state = ? WHERE (file, n, idx, letter) = (?, ?, ?, ?)", places)
 
+    def grow(self, files: Collection[int]) -> None:
+        """Takes what was appended to some files since they were read. Raises Damaged."""
+        with self._saving():
+            self._base.execute("CREATE INDEX IF NOT EXISTS said_places ON said (file, n)")
+            for number in files:
+                self._grow(number)
+
+    def _grow(self, file: int) -> None:
+        about, batch = self.files[file].begin["table"], list[tuple]()
+        for grown in growth(self._handle(file), self.files[file].path, self._tails[file]):
+            self._tails[file] = grown.tail
+            if grown.intent is not None:
+                self._starts[file][grown.intent.n] = grown.intent.at
+                batch += self._rows_of(grown.intent, file, about)
+            if grown.instead or grown.states:
+                self._write(batch)
+                batch = []
+            self._base.executemany(
+                "DELETE FROM said WHERE (file, n, idx, letter) = (?, ?, ?, ?)",
+                [(file, n, index, letter) for n, letter, index in grown.instead],
+            )
+            self._base.executemany(
+                "UPDATE said SET state = ? WHERE (file, n, idx) = (?, ?, ?) AND letter IN (?, ?) AND state < ?",
+                [
+                    (GONE if word == MADE_ROOM else ANNOUNCED, file, n, index, INSERTED, OPEN, GONE)
+                    for n, index, word in grown.states
+                ],
+            )
+        self._write(batch)
+
+    def row(self, said: Said, entry: str, source_key: dict) -> JournalRow:
+        """The row that says it, of the item with this source key, without reading the whole of a large intent."""
+        with self._lock:
+            if (said.file, said.n) not in self._intents:
+                row = row_at(self._handle(said.file), self._starts[said.file][said.n], entry, source_key)
+                if row is not None and row.digest == said.digest:
+                    return row
+            return self.intent(said).rows[said.index]
+
+    def execution(self, said: Said) -> int:
+        """The execution that wrote the intent that says it."""
+        with self._lock:
+            return execution_at(self._handle(said.file), self._starts[said.file][said.n])
+
     def intent(self, said: Said) -> Intent:
         """The intent that says it, as it was written."""
         with self._lock:
@@ -155,7 +200,7 @@ class Lookup:
             return self.files[said.file].begin["table"], intent.unrouted[said.index]
         if said.letter in (REJECT, EXPIRED):
             return tuple((intent.rejects if said.letter == REJECT else intent.skipped)[said.index][:2])
-        row = (intent.losers if said.letter == LOSER else intent.rows)[said.index]
+        row = {LOSER: intent.losers, MATCHED: intent.matched}.get(said.letter, intent.rows)[said.index]
         return row.entry, row.source_key
 
     def _handle(self, number: int) -> BinaryIO:
@@ -198,10 +243,11 @@ class Lookup:
                 yield item_hash(self._targets[row.entry], row.key, BY_TARGET), *about
         if intent.outcome is None:
             return
-        for index, row in enumerate(intent.losers):
-            if (LOSER, index) not in intent.replaced:
-                told = bytes.fromhex(row.digest)
-                yield item_hash(row.entry, row.source_key), file, intent.n, index, LOSER, told, STANDS
+        for letter, rows in ((LOSER, intent.losers), (MATCHED, intent.matched)):
+            for index, row in enumerate(rows):
+                if (letter, index) not in intent.replaced:
+                    told = bytes.fromhex(row.digest)
+                    yield item_hash(row.entry, row.source_key), file, intent.n, index, letter, told, STANDS
         for index, (entry, key, attribute, reason) in enumerate(intent.rejects):
             if (REJECT, index) not in intent.replaced:
                 told = bytes.fromhex(reason_digest(attribute, reason))

@@ -10,7 +10,7 @@ from ..errors import Refused
 from .intents import Intent
 from .table_file import Head, Position, Seen, Stamp, TableFile
 
-COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", "expired")
+COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", "expired", "matched")
 
 
 @dataclass

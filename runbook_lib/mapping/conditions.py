@@ -6,7 +6,7 @@ text and binary by their bytes. An absent attribute meets no condition, so it me
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -250,3 +250,21 @@ def _is_any(choices: tuple[dict, ...]) -> Meets:
     if not others:
         return lambda value: value in plain
     return lambda value: value in plain or (value is not None and any(equal(value, choice) for choice in others))
+
+
+def misfit(key: Mapping[str, Any], names: Sequence[str], partition: int) -> str:
+    """Why no Query asks for this by a key of these attributes, the first so many its partition key; "" where one does."""
+    first, given = names[:partition], [name for name in names[partition:] if name in key]
+    if key.keys() - {*names} or not key.keys() >= {*first}:
+        least = "the partition key" if partition == 1 else " and ".join(first)
+        return f"key must give {' and '.join(names)} ({least} at least)"
+    for name in first:
+        if isinstance(key[name], dict | list):
+            return f"the partition key {name} needs one value; compare the sort key"
+    for name, before in zip(given, names[partition:], strict=False):
+        if name != before:
+            return f"key gives {name} without {before}, which stands before it in the sort key; give both"
+    for name in given[:-1]:
+        if isinstance(key[name], dict):
+            return f"{name} needs one value; of a sort key only the last attribute that is given is compared"
+    return ""

@@ -3,7 +3,6 @@
 `load` fills these in; the other modules of this folder compile them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
@@ -179,23 +178,6 @@ class Query(Strict):
     index: str | None = None
     filter: dict[str, Any] = {}
 
-    def misfit(self, names: Sequence[str], partition: int) -> str:
-        """Why no Query asks for this by a key of these attributes, the first so many its partition key; "" where one does."""
-        first, given = names[:partition], [name for name in names[partition:] if name in self.key]
-        if self.key.keys() - {*names} or not self.key.keys() >= {*first}:
-            least = "the partition key" if partition == 1 else " and ".join(first)
-            return f"key must give {' and '.join(names)} ({least} at least)"
-        for name in first:
-            if isinstance(self.key[name], dict | list):
-                return f"the partition key {name} needs one value; compare the sort key"
-        for name, before in zip(given, names[partition:], strict=False):
-            if name != before:
-                return f"key gives {name} without {before}, which stands before it in the sort key; give both"
-        for name in given[:-1]:
-            if isinstance(self.key[name], dict):
-                return f"{name} needs one value; of a sort key only the last attribute that is given is compared"
-        return ""
-
 
 class Accept(Strict):
     """What the user has seen and accepts: counted and listed as ever, but no reason for REVIEW."""
@@ -256,9 +238,14 @@ class EntryModel(Strict):
         return self.match is not None and self.match.found == "reuse"
 
     @property
+    def makes_ids(self) -> bool:
+        """Whether every item of it gets an id other than that of the source; with `keep` only those do that are matched."""
+        return bool(self.id) and self.id_format != KEEP
+
+    @property
     def renews_ids(self) -> bool:
-        """Whether its items get new ids. Without an id attribute nothing does, so references to them stay too."""
-        return bool(self.id) and (self.id_format != KEEP or self.reuses)
+        """Whether items of it get new ids. Without an id attribute nothing does, so references to them stay too."""
+        return self.makes_ids or (bool(self.id) and self.reuses)
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from ..values import SCALARS, canonical_number, is_empty, key_bytes, text_of
 from .ids import id_hash, id_head
@@ -29,6 +30,15 @@ class Several(str):
 _found = partial(tuple.__new__, Found)  # the same in half the time
 
 
+class Matching(Protocol):
+    """An item of the target that has the place of a source item."""
+
+    source_key_hash: bytes  # `values.key_hash` of that item's key: others of its entry may have the same id
+    target_key: dict
+    new: dict  # the target item's id, typed
+    by: bytes  # the hash of the values that both have
+
+
 @dataclass(frozen=True)
 class Parents:
     """What rewriting needs to know about the referenced entries."""
@@ -38,6 +48,21 @@ class Parents:
     exists: Callable[[str, dict], bool] = lambda entry, old: True  # asked only where `dangling` is one of model.ASKING
     entries: Mapping[str, Entry] = field(default_factory=dict)  # whose rules apply inside their records
     known: dict[str, dict[str, tuple[dict, bytes]]] = field(default_factory=dict)  # by old id as text: new id, link
+    # The item of the target that has the place of the item with this id; asked only of entries that reuse such items.
+    matched: Callable[[str, dict], "Matching | None"] = lambda entry, old: None
+
+
+def reusing(new_id: Callable[[dict], dict], matched: Callable[[dict], Matching | None]) -> Callable[[dict], dict]:
+    """A function as `new_id`, which gives the id of the item of the target where the id's own item is matched with one.
+
+    It raises ValueError where that is of another type, which the places of the old id cannot hold.
+    """
+
+    def reused_or_new(old: dict) -> dict:
+        match = matched(old)
+        return new_id(old) if match is None else _as_type(match.new, next(iter(old)))
+
+    return reused_or_new
 
 
 def remembering(

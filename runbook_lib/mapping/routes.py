@@ -5,6 +5,7 @@ The dry run, the migration and the validation all call the same route, so the ot
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..errors import Quarantine, Refused
@@ -25,10 +26,10 @@ from ..values import (
     text_of,
 )
 from . import conditions
-from .fields import Build, compile_fields, feeding
+from .fields import Build, compile_fields
 from .ids import FORMATS, KEEP, fits, id_function
 from .model import Entry
-from .references import Parents, Several, compile_references, remembering
+from .references import Matching, Parents, Several, compile_references, remembering, reusing
 from .text import templates
 from .transform import compile_transform
 from .walkers import Found, left, taking_out
@@ -83,6 +84,19 @@ class Reject(NamedTuple):
     references: tuple[Found, ...] = ()
 
 
+class Matched(NamedTuple):
+    """An item that is not written: the target has an item with the same values, which stays as it is and lends it its id."""
+
+    entry: str
+    source_key: dict
+    key: dict  # of the target's item
+    old: dict  # the id as a typed value
+    old_id: str
+    new_id: str
+    by: bytes  # the hash of the values that both have
+    references: tuple[Found, ...] = ()  # none: they are not written either
+
+
 @dataclass(frozen=True)
 class Shape:
     """The keys of an entry's two tables, where the tables exist."""
@@ -103,7 +117,8 @@ class Route:
     takes: Callable[
         [dict], bool
     ]  # selects it, and does not leave it out: the same function where it leaves nothing out
-    route: Callable[[dict], Row | Reject | None]  # None: `expired: skip` leaves it out
+    writes: Callable[[dict], bool]  # takes it, and the target has none in its place: likewise
+    route: Callable[[dict], Row | Reject | Matched | None]  # None: `expired: skip` leaves it out
     id_of: Callable[[dict], dict | None]  # source item -> its id as a typed value
     key_of: Callable[[dict], dict | None]  # source item -> its target key; None without one, or if quarantined for it
     references_of: Callable[[dict], tuple[list[Found], list[str]]]  # source item -> its references; unreadable paths
@@ -114,6 +129,7 @@ def parents_of(
     shapes: Mapping[str, Shape],
     environment: str,
     exists: Callable[[str, dict], bool] | None = None,
+    matched: Callable[[str, dict], Matching | None] | None = None,
 ) -> Parents:
     """What references need to know about every entry. Raises Refused where an id format does not fit a key's type."""
     types = {}
@@ -136,12 +152,18 @@ def parents_of(
         name: id_function(
             environment,
             name,
-            entry.model.id_format if entry.model.renews_ids else KEEP,
+            entry.model.id_format if entry.model.makes_ids else KEEP,
             within_text=bool(entry.id_parts),
         )
         for name, entry in entries.items()
     }
-    return Parents(minters, types, exists or Parents.exists, entries=entries)
+    if matched:
+        minters |= {
+            name: reusing(minters[name], partial(matched, name))
+            for name, entry in entries.items()
+            if entry.model.reuses
+        }
+    return Parents(minters, types, exists or Parents.exists, entries=entries, matched=matched or Parents.matched)
 
 
 def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
@@ -234,14 +256,28 @@ def compile_route(entry: Entry, shape: Shape, parents: Parents) -> Route:
             row.unreadable = [path for path in unreadable if not isinstance(path, Several)]
         return row
 
+    def match_of(item: dict) -> Matching | None:
+        old = id_of(item)
+        match = None if old is None else parents.matched(name, old)
+        return match if match and match.source_key_hash == key_hash(source_key_of(item)) else None
+
+    def route_unmatched(item: dict) -> Row | Reject | Matched:
+        match = match_of(item)
+        if match is None:
+            return route(item)
+        old_id, new_id_ = text_of(id_of(item)), text_of(match.new)
+        return Matched(name, source_key_of(item), match.target_key, id_of(item), old_id, new_id_, match.by)
+
     selects = takes = conditions.holds(entry.conditions)
-    makes = route
+    made = route_unmatched if entry.model.reuses else route
+    makes = made
     if expires := entry.expires:
         takes, makes = (
             lambda item: selects(item) and not has_expired(item, *expires),
-            lambda item: None if has_expired(item, *expires) else route(item),
+            lambda item: None if has_expired(item, *expires) else made(item),
         )
-    return Route(entry, shape, selects, takes, makes, id_of, key_of_source, references_of)
+    writes = (lambda item: takes(item) and match_of(item) is None) if entry.model.reuses else takes
+    return Route(entry, shape, selects, takes, writes, makes, id_of, key_of_source, references_of)
 
 
 def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[dict, dict], None]]:
@@ -275,28 +311,6 @@ def _compile_id(entry: Entry) -> tuple[Callable[[dict], dict | None], Callable[[
         target[attribute] = {"S": text[:start] + new["S"] + text[end:]}
 
     return id_inside, put_inside
-
-
-def key_attributes(entry: Entry, shape: Shape) -> set[str]:
-    """The source attributes that decide whether an entry selects an item, and what its source and target keys are."""
-    model = entry.model
-    wanted = {name for name, _ in (*shape.source_key, *shape.target_key)} | entry.selecting
-    if model.id:
-        wanted.add(model.id)
-    if model.fields is not None:
-        wanted |= feeding(model.fields, {name for name, _ in shape.target_key})[1]
-    for path, steps in entry.paths.items():
-        if steps[0] in wanted and (named_by := model.references[path].named_by):
-            wanted.add(named_by)
-    return wanted
-
-
-def reference_attributes(entry: Entry, shape: Shape) -> set[str]:
-    """The source attributes that decide whether an entry selects an item, and what it refers to."""
-    rules = entry.model.references.values()
-    wanted = {name for name, _ in shape.source_key} | entry.selecting | {entry.model.id or ""}
-    wanted |= {steps[0] for steps in entry.paths.values()} | {rule.named_by or "" for rule in rules}
-    return wanted - {""}
 
 
 def _attributes_of(key: Key) -> Callable[[dict], dict]:

@@ -33,6 +33,7 @@ LEFT = {  # items that did not arrive -> how the headline names them
     "quarantined": "quarantined",
     "failed": "still failed",
     "expired": "expired and left out",
+    "matched": "matched",
 }
 
 
@@ -223,7 +224,9 @@ class Book(BaseBook):
             return None
         done = self._work.repair(plan, word) if word else self._work.validate(plan)
         found: Validation = done.result
-        nothing = not any(found.total(of) for of in ("checked", "expired", "skipped", "conflicts", "quarantined"))
+        nothing = not any(
+            found.total(of) for of in ("checked", "expired", "skipped", "matched", "conflicts", "quarantined")
+        )
         self._done(done, (_why_nothing(_entries(plan)) if nothing else "") + found.headline())
         return ValidationFrames(done.result, done.content)
 

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     import pandas
 
 OPEN = 2  # entries that are unfolded in a profile
-RARE = ("expired", "quarantined", "conflicts", "already there", "references", "dangling")  # figures that are often 0
+RARE = (
+    "expired",
+    "matched",
+    "quarantined",
+    "conflicts",
+    "already there",
+    "references",
+    "dangling",
+)  # figures that are often 0
 Edge = tuple[str, str | None, int, int]  # child, parent (None: none could be told), references, dangling
 
 
@@ -34,6 +42,7 @@ def overview(analysis: Analysis) -> Html:
             t.records,
             *([t.routed] if differ else []),
             t.skipped,
+            t.matched,
             flagged(t.quarantined),
             flagged(conflicts(t)),
             t.already_there,
@@ -50,6 +59,7 @@ def overview(analysis: Analysis) -> Html:
         analysis.records,
         *([sum(t.routed for t in tables)] if differ else []),
         sum(t.skipped for t in tables),
+        sum(t.matched for t in tables),
         sum(t.quarantined for t in tables),
         sum(conflicts(t) for t in tables),
         sum(t.already_there for t in tables),
@@ -210,6 +220,11 @@ def quarantine(analysis: Analysis) -> Html:
         held = {"another source item makes the same key": t.losers, "the target's item is different": t.different_there}
         rows += [[name, muted("the key"), f"conflict: {why}", count] for why, count in held.items() if count]
     rows += [[n, muted("the whole item"), "expired: left out", t.skipped] for n, t in analysis.ordered() if t.skipped]
+    rows += [
+        [n, muted("the whole item"), "matched: the target has it", t.matched]
+        for n, t in analysis.ordered()
+        if t.matched
+    ]
     rows += [[source, muted("the whole item"), "no entry selects it", n] for source, n in analysis.unrouted.items()]
     if not rows:
         return note("Every item would be written.", "good")

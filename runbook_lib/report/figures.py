@@ -25,13 +25,15 @@ PARTS = {  # where items went -> its name and colour
     "quarantined": ("quarantined", "#d9822b"),
     "failed": ("failed", "#bf2c2c"),
 }
-LEFT_OUT = {"expired": ("expired", "#a9b4bf")}  # only where the mapping leaves any out
+LEFT_OUT = {"expired": ("expired", "#a9b4bf"), "matched": ("matched", "#7fb3d5")}  # only where there are any
 KINDS = {  # of differences -> colour
     "missing": RED,
     "different": "#d9822b",
     "extra": "#f0b030",
     "accepted": "#a9cbb6",
     "expired": "#a9b4bf",
+    "match gone": "#d9822b",
+    "match changed": "#f0b030",
 }
 CAUSE = ["kind", "attribute", "expected", "found"]  # what differences of one cause have in common, whatever the table
 HELD, PALE = "#f0b030", "#f8dfa6"  # of what holds back
@@ -46,13 +48,13 @@ TYPES = ("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS")
 
 
 def counts(tables: Mapping[str, Mapping[str, int]]) -> Html:
-    """Where each table's items went: inserted, already there, conflicts, quarantined, failed, expired.
+    """Where each table's items went: inserted, already there, conflicts, quarantined, failed, expired, matched.
 
     One scale for all tables; a part that is not zero is never too small to be seen.
     """
     if not tables:
         return note("No tables.")
-    parts = PARTS | LEFT_OUT if any(table.get("expired") for table in tables.values()) else PARTS
+    parts = PARTS | {part: how for part, how in LEFT_OUT.items() if any(table.get(part) for table in tables.values())}
     return stacked(sorted(tables), tables, parts, f"Where the items of {len(tables)} tables went", "no items")
 
 

@@ -113,13 +113,13 @@ class AnalysisFrames(Frames):
 
     @frame(
         entry=TEXT, level=COUNT, records=COUNT, routed=COUNT, quarantined=COUNT, conflicts=COUNT, expired=COUNT,
-        already_there=COUNT, references=COUNT, dangling=COUNT, unreadable=COUNT, write_units=COUNT, bytes=COUNT,
+        matched=COUNT, already_there=COUNT, references=COUNT, dangling=COUNT, unreadable=COUNT, write_units=COUNT, bytes=COUNT,
     )  # fmt: skip
     def tables(self) -> Rows:
         """One row an entry."""
         for name, t in self.result.ordered():
             conflicts, level = t.losers + t.different_there, self.result.levels.get(name, 0)
-            counts = t.records, t.routed, t.quarantined, conflicts, t.skipped, t.already_there
+            counts = t.records, t.routed, t.quarantined, conflicts, t.skipped, t.matched, t.already_there
             references = t.references.total(), t.dangling.total(), t.unreadable.total()
             yield name, level, *counts, *references, t.write_units, t.bytes
 
@@ -291,8 +291,8 @@ class MigrationFrames(_Paced):
 
 
 FIGURES = (
-    "scanned", "skipped", "checked", "equal", "missing", "expired", "different", "accepted", "conflicts", "quarantined",
-    "references", "dangling", "unreadable", "added", "changed", "edited_in_target",
+    "scanned", "skipped", "matched", "checked", "equal", "missing", "expired", "different", "accepted", "conflicts",
+    "quarantined", "references", "dangling", "unreadable", "added", "changed", "edited_in_target",
 )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def write_test(
             "table": canary.table,
             "limit": canary.limit,
             "items": len(canary.closure.rows),
+            "matched": len(canary.closure.matched),
             "cut": len(canary.closure.cut),
             "equal": sum(pair.equal for pair in canary.pairs),
             "wrong": canary.wrong,
@@ -89,6 +90,11 @@ def canary_alerts(canary: Canary) -> list[Alert]:
     if canary.limit > MAX_ITEMS:
         message = f"{canary.limit:,} items requested, limited to {MAX_ITEMS:,}"
         alerts.append(Alert("", canary.table, message, "The test is a sample; 03 migrates all."))
+    if canary.closure.matched:
+        message = (
+            f"{plural(len(canary.closure.matched), 'item')} matched: the target has them, and they were not inserted"
+        )
+        alerts.append(Alert("", "", message, "Nothing to do: what refers to them has the ids of the target's items."))
     if canary.closure.cut:
         message = f"{plural(len(canary.closure.cut), 'reference')} beyond {MAX_ITEMS:,} items not followed"
         alerts.append(Alert("", "", message, "The test is a sample; 03 migrates all."))
@@ -193,6 +199,8 @@ def write_validation(
         "missing": validation.total("missing"),
         "expired": validation.total("expired"),
         "skipped": validation.total("skipped"),
+        "matched": validation.total("matched"),
+        **({"matches": validation.matches.as_json()} if validation.matches else {}),
         "expired_as_of": validation.expired_as_of,
         "different": validation.total("different"),
         "accepted": validation.total("accepted"),
@@ -263,7 +271,7 @@ def write_rollback(
 
 
 def table_counts(state: State, entries: list[str]) -> dict[str, dict[str, int]]:
-    """Entry → its seven counts; entries without items have zeros."""
+    """Entry → its counts; entries without items have zeros."""
     return {name: {key: state.tables.get(name, NOTHING)[key] for key in COUNTED} for name in entries}
 
 

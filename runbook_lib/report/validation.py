@@ -7,16 +7,28 @@ from .drawing.html import TICK, Html, chip, details, flagged, heading, muted, no
 from .samples import key_tag
 
 CAUSES = 50  # rows of the differences by cause
-RARE = ("skipped", "expired", "accepted", "conflicts", "quarantined", "references", "dangling", "unreadable")  # often 0
+RARE = (
+    "skipped",
+    "matched",
+    "expired",
+    "accepted",
+    "conflicts",
+    "quarantined",
+    "references",
+    "dangling",
+    "unreadable",
+)  # often 0
 TONED = {"missing": "bad", "different": "bad"} | dict.fromkeys(
     ("conflicts", "quarantined", "dangling", "unreadable"), "look"
 )
-TONES = {"extra": "look", "expired": "look", "accepted": "look"}  # kinds of differences; others are bad
+TONES = dict.fromkeys(
+    ("extra", "expired", "accepted", "match gone", "match changed"), "look"
+)  # kinds of differences; others are bad
 
 
 def validation(result: Validation) -> Html:
     """One row per entry with its figures, then extra items in the target."""
-    names = "scanned skipped checked equal missing expired different accepted conflicts quarantined references".split()
+    names = "scanned skipped matched checked equal missing expired different accepted conflicts quarantined references".split()
     names += ["dangling", "unreadable"]
     tones = [TONED.get(name) for name in names]
     rows, marks = [], []

@@ -54,6 +54,10 @@ def canary(result: Canary, mapping: Mapping | None = None) -> Html:
     equals = f"{len(result.pairs) - len(unequal):,} equal in the target"
     blocks = [note(f"{asked}: {plural(len(result.pairs), 'item')}, {equals}.", "bad" if result.wrong else "good")]
     blocks.append(_canary_counts(result))
+    if matched := result.closure.matched:
+        whose = ", ".join(sorted({one.entry for one in matched}))
+        said = f"{plural(len(matched), 'item')} of {whose} not inserted: the target has them, and what refers to them"
+        blocks.append(note(f"{said} has the ids of the target's items.", "good"))
     if result.closure.cut:
         cut = plural(len(result.closure.cut), "reference")
         blocks.append(note(f"{cut} not followed: the test has reached its limit of items.", "look"))
@@ -117,7 +121,7 @@ def counts(result: Migration) -> Html:
 def migration(result: Migration) -> Html:
     """The counts, and for each entry whether they add up."""
     state = result.state
-    rare = ("expired",) if any(counts["expired"] for counts in state.tables.values()) else ()
+    rare = tuple(name for name in ("expired", "matched") if any(counts[name] for counts in state.tables.values()))
     columns = ("entry", "scanned", "inserted", "already there", "conflicts", "quarantined", "failed", *rare, "adds up")
     names = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", *rare)
     tones = (None, None, None, "look", "look", "bad", *(None for _ in rare))
@@ -136,7 +140,7 @@ def migration(result: Migration) -> Html:
     equation = (
         f"{totals[0]:,} scanned = {totals[1]:,} inserted + {totals[2]:,} already there + {plural(totals[3], 'conflict')} "
         f"+ {totals[4]:,} quarantined + {totals[5]:,} failed"
-    ) + (f" + {totals[6]:,} expired" if rare else "")
+    ) + "".join(f" + {value:,} {name}" for name, value in zip(rare, totals[6:], strict=True))
     off = totals[0] - sum(totals[1:])
     line = note(Html("{} {}").format(equation, _tick(off)), "bad" if off else "good")
     singly: Counter = Counter()

@@ -64,7 +64,8 @@ def _items(run: Run | None, entries: Collection[Entry], counts: Mapping[str, int
 def _to_insert(found: Mapping[str, int | None], entry: Entry) -> int:
     """How many items of an entry 03 would insert, by what its analysis `found`; each item counts once in it. Pure."""
     left = ["quarantined", "conflicts", "already_there", *(["expired"] if entry.model.expired == SKIP else [])]
-    return found["records"] - sum(found[name] or 0 for name in left)
+    left += ["matched"] if entry.model.reuses else []
+    return found["records"] - sum(found.get(name) or 0 for name in left)
 
 
 def creating(missing: int | None) -> str:

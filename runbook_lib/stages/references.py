@@ -14,13 +14,14 @@ from ..journal.intents import JournalRow
 from ..journal.listings import dangling_rows, reference_line, write_listing
 from ..journal.snapshot import Snapshot
 from ..mapping.model import Entry
-from ..mapping.routes import Route, Row, reference_attributes
+from ..mapping.routes import Route, Row
 from ..mapping.walkers import Found
 from ..run.folder import Run
 from ..run.spill import HashLog, HashSet, Spool
 from ..values import key_text
 from ..verdict import Alert, dangling_alert, several_alert, unreadable_alert
 from ..walk.plan import Plan
+from ..walk.preread import reference_attributes
 from ..walk.walk import Page, Winners, route_items, walk
 
 DANGLING, UNREADABLE = "dangling", "unreadable"  # listings
@@ -71,7 +72,7 @@ def find(
     lock = threading.Lock()
 
     def look(page: Page, routes: list[Route], *_: object) -> tuple[str, list[Hit]]:
-        hits = [hit for item in page.items for route in routes if route.takes(item) for hit in hits_of(route, item)]
+        hits = [hit for item in page.items for route in routes if route.writes(item) for hit in hits_of(route, item)]
         return page.table, hits
 
     def hits_of(route: Route, item: dict) -> Iterator[Hit]:

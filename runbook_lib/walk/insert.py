@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..dynamo.errors import MaybeOurs
 from ..dynamo.items import Looked
 from ..errors import DynamoError, Failed, Stopped
-from ..journal.intents import JournalRow, encode_ids, several_of, unreadable_of
+from ..journal.intents import JournalRow, encode_ids, matched_of, several_of, unreadable_of
 from ..journal.log import ALREADY_THERE, CONFLICT, COUNTS, FAILED, INSERTED, UNROUTED, Log, unwritable
 from ..journal.stage import Stage
 from ..journal.table_file import Place, Position
@@ -29,7 +29,7 @@ class Instead(NamedTuple):
 
     entry: str  # "" for an unrouted one
     n: int
-    letter: str  # of journal: a row's outcome, LOSER, REJECT, UNROUTED or EXPIRED
+    letter: str  # of journal: a row's outcome, LOSER, REJECT, UNROUTED, EXPIRED or MATCHED
     index: int  # in the intent's list
 
 
@@ -151,6 +151,7 @@ class Inserter:
                 **unreadable_of(routed.rows),
                 **several_of(routed.rows),
                 **({"skipped": [[one.entry, one.source_key] for one in routed.skipped]} if routed.skipped else {}),
+                **matched_of(routed.matched),
             )
             unsent: list[int] = []
             unanswered: list[int] = []
@@ -352,6 +353,8 @@ def _count(routed: Routed, outcome: str) -> dict[str, Counter]:
         counts[reject.entry]["quarantined"] += 1
     for one in routed.skipped:
         counts[one.entry]["expired"] += 1
+    for one in routed.matched:
+        counts[one.entry]["matched"] += 1
     for entry, numbers in counts.items():  # invariant 4
         total = sum(numbers.values()) - numbers["scanned"]
         assert numbers["scanned"] == total, f"{entry}: {numbers['scanned']} scanned, {total} accounted for"

@@ -216,7 +216,7 @@ class Ledger:
             return {stays: number}
         if not any(there):
             return {"dropped": number} if name in self._drop and name != self._rest else {}
-        if name == self._id and all(map(self._is_new_id, values, there, rows)):
+        if name == self._id and not same and all(map(self._is_new_id, values, there, rows)):
             return {"rewritten": number}
         # What was written for a reference is never what stood there.
         if name in self._changing and None not in there and same + (made := sum(map(is_, new, there))) == number:

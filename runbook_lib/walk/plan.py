@@ -16,11 +16,12 @@ from ..errors import ParametersError, Refused
 from ..mapping import levels as graph
 from ..mapping.create import LIKE_SOURCE, Create
 from ..mapping.file.load import check_all_keys, load_mapping, with_creates
+from ..mapping.matching.ids import may_share_ids
 from ..mapping.model import Entry, Keys, Mapping
 from ..mapping.routes import Key, Route, Shape, compile_route, parents_of
 from ..parameters import Limits, Parameters
 from ..run.fingerprints import Identity, identity_of
-from ..run.matches import Match, Matches
+from ..run.matches import Matches
 from ..run.progress_file import READING
 from ..run.spill import HashSet
 from ..yaml_files import suggest
@@ -188,7 +189,8 @@ class Plan:
     def shares_target_keys(self, route: Route) -> bool:
         """Whether two source items of this entry, or of another entry, can have the same target key."""
         same_target = [r for r in self.all_routes.values() if r.entry.target == route.entry.target]
-        return len(same_target) > 1 or not _is_injective(route)
+        reusing = {name for name, one in self.mapping.entries.items() if one.model.reuses}
+        return len(same_target) > 1 or not _is_injective(route, reusing)
 
     def with_exists(self, exists: Callable[[str, dict], bool], known: HashSet | None = None) -> "Plan":
         """The plan with routes that know which items the source holds; `known` is what they ask."""
@@ -218,8 +220,8 @@ class Plan:
         return replace(self, mapping=mapping, routes=chosen, all_routes=routes, expiry=expiry)
 
     def with_matches(self, matches: Matches) -> "Plan":
-        """The plan with routes that give matched items the ids of the target. Call it after `as_of`, before `with_exists`."""
-        routes = _compile(self.mapping, self.shapes(), self.parameters, matches=matches)
+        """The plan with routes that go by these matches. Call it before `with_exists`."""
+        routes = _compile(self.mapping, self.shapes(), self.parameters, None, matches)
         chosen = {name: routes[name] for name in self.routes}
         return replace(self, routes=chosen, all_routes=routes, matches=matches)
 
@@ -239,11 +241,8 @@ def _compile(
     exists: Callable | None = None,
     matches: Matches | None = None,
 ) -> dict[str, Route]:
-    def matched(entry: str, old: dict) -> Match | None:
-        return matches.of(entry, old) if mapping.entries[entry].model.reuses else None
-
-    known = {} if matches is None else {"matched": matched}
-    parents = parents_of(mapping.entries, shapes, parameters.target.environment, exists, **known)
+    matched = matches.of if matches is not None else None
+    parents = parents_of(mapping.entries, shapes, parameters.target.environment, exists, matched)
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
 
 
@@ -383,12 +382,17 @@ def _index_keys(keys: list[tuple[Key, int]]) -> tuple[dict[str, str], frozenset[
     )
 
 
-def _is_injective(route: Route) -> bool:
-    """Whether different source keys surely give different target keys: the key attributes are copied or hashed."""
+def _is_injective(route: Route, reusing: Collection[str] = ()) -> bool:
+    """Whether different source keys surely give different target keys: the key attributes are copied or hashed.
+
+    Ids of `reusing` entries may be those of items that the target has, and two old ids have one new one.
+    """
     model = route.entry.model
     source_names = {name for name, _ in route.shape.source_key}
     target_names = {name for name, _ in route.shape.target_key}
     if source_names & (route.entry.asking() | route.entry.dropped):
+        return False
+    if reusing and may_share_ids(route.entry, source_names, reusing):
         return False
     if model.fields is None:
         return source_names <= target_names

@@ -8,8 +8,10 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from ..errors import Refused
+from ..mapping.fields import feeding
 from ..mapping.ids import id_hash
-from ..mapping.routes import Route, Row, key_attributes
+from ..mapping.model import Entry
+from ..mapping.routes import Route, Row, Shape
 from ..run.spill import HashLog, HashSet
 from ..values import key_hash, key_text, order
 from .plan import Plan
@@ -84,6 +86,28 @@ def _sharing(plan: Plan) -> tuple[set[str], set[str]]:
     return targets, {name for name, route in plan.all_routes.items() if route.entry.target in targets}
 
 
+def key_attributes(entry: Entry, shape: Shape) -> set[str]:
+    """The source attributes that decide whether an entry selects an item, and what its source and target keys are."""
+    model = entry.model
+    wanted = {name for name, _ in (*shape.source_key, *shape.target_key)} | entry.selecting
+    if model.id:
+        wanted.add(model.id)
+    if model.fields is not None:
+        wanted |= feeding(model.fields, {name for name, _ in shape.target_key})[1]
+    for path, steps in entry.paths.items():
+        if steps[0] in wanted and (named_by := model.references[path].named_by):
+            wanted.add(named_by)
+    return wanted
+
+
+def reference_attributes(entry: Entry, shape: Shape) -> set[str]:
+    """The source attributes that decide whether an entry selects an item, and what it refers to."""
+    rules = entry.model.references.values()
+    wanted = {name for name, _ in shape.source_key} | entry.selecting | {entry.model.id or ""}
+    wanted |= {steps[0] for steps in entry.paths.values()} | {rule.named_by or "" for rule in rules}
+    return wanted - {""}
+
+
 def key_attributes_of(plan: Plan) -> dict[str, list[str]]:
     """Source table → the attributes that are enough to know the target keys of its items.
 
@@ -114,7 +138,7 @@ def keys_of(page: Page, routes: list[Route]) -> tuple[list[tuple[Route, dict, di
     names = [name for name, _ in routes[0].shape.source_key]
     for item in page.items:
         for route in routes:
-            if not route.takes(item):
+            if not route.writes(item):
                 continue
             key = route.key_of(item)
             if key is None:

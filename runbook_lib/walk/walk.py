@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..dynamo.items import Looked, unheard
 from ..errors import Stuck
 from ..journal.table_file import Position
-from ..mapping.routes import Reject, Route, Row
+from ..mapping.routes import Matched, Reject, Route, Row
 from ..process import collect_rarely
 from ..values import digest, key_text, serialize_values
 from .plan import Plan
@@ -60,6 +60,7 @@ class Routed:
     rejects: list[Reject]
     unrouted: list[dict]  # source keys of items that no entry selects
     skipped: list[Skipped] = field(default_factory=list)  # selected, and left out by `expired: skip`
+    matched: list[Matched] = field(default_factory=list)  # an item of the target has their place
 
 
 Router = Callable[[Page, list[Route], list[Route], Winners], Any]  # see route_items; its result goes to the step
@@ -80,6 +81,7 @@ def route_items(
     rejects: list[Reject] = []
     unrouted: list[dict] = []
     skipped: list[tuple[str, dict]] = []
+    matched: list[Matched] = []
     compiled = [(route.entry.name, route.entry.target, route.selects, route.route) for route in routes]
     for item in page.items:
         selected = False
@@ -92,6 +94,8 @@ def route_items(
             if result.__class__ is not Row:
                 if result is None:
                     skipped.append((name, item))
+                elif result.__class__ is Matched:
+                    matched.append(result)
                 else:
                     rejects.append(result)
             elif winners and _loses(result, target, winners):
@@ -102,7 +106,8 @@ def route_items(
                 rows.append(result)
         if not selected and not any(route.selects(item) for route in others):
             unrouted.append({name: item[name] for name, _ in routes[0].shape.source_key})
-    return Routed(page, scanned, rows, losers, rejects, unrouted, _skipped(skipped, routes) if skipped else skipped)
+    left_out = _skipped(skipped, routes) if skipped else []
+    return Routed(page, scanned, rows, losers, rejects, unrouted, left_out, matched)
 
 
 def _skipped(items: list[tuple[str, dict]], routes: list[Route]) -> list[Skipped]:

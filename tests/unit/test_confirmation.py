@@ -17,7 +17,7 @@ PLACE = "live (production, eu-central-1)"
 
 def entry(name, source=None, where=None, expired="copy"):
     """A mapping's entry, as far as the words need it."""
-    model = SimpleNamespace(where=where or {}, expired=expired)
+    model = SimpleNamespace(where=where or {}, expired=expired, reuses=False)
     return SimpleNamespace(name=name, source=source or f"{name}-dev", target=f"{name}-live", model=model)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import items, values
 
-from runbook_lib.mapping.routes import Reject, Row, key_attributes
+from runbook_lib.mapping.routes import Reject, Row
 from runbook_lib.report.samples import changes
 from runbook_lib.stages.analyze import skew
 from runbook_lib.stages.validate.compare import id_attribute
@@ -16,6 +16,7 @@ from runbook_lib.stages.validate.groups import rule_of
 from runbook_lib.values import MAX_LEVELS
 from runbook_lib.walk.ledger import Ledger
 from runbook_lib.walk.plan import _is_injective
+from runbook_lib.walk.preread import key_attributes
 
 HEAD = "defaults: {source: t, target: u, id: null}\ntables:\n"
 KEY = {"pk": {"S": "k"}}

@@ -127,6 +127,52 @@ def test_copies_are_found_by_their_target_key_where_that_is_asked_for(sea):
         assert not lookup.find(hashes.values())
 
 
+def test_what_a_file_has_grown_by_is_taken_as_if_it_were_read_anew(sea):
+    """New intents, what they stand for, announced and arrived deletes; an intent without its outcome waits for it."""
+    names = "abcdefg"
+    first = sea.intent(row("a"), row("b"), losers=[row("c")], unrouted=[key("d")])
+    sea.outcome(first, "ii")
+    kinds = {name: [item_hash("Ships", key(name)), item_hash("Sea", key(name), OF_NO_ENTRY)] for name in names}
+    steps = [
+        lambda: sea.log.append("undo", n=first, execution=1, rows=[0]),
+        lambda: sea.log.append("undone", n=first, execution=1, rows={"0": MADE_ROOM}, counts={"replaced": 1}),
+        lambda: sea.outcome(sea.intent(row("a", 2), page=None), "i", page=None, instead=[[first, "i", 0]]),
+        lambda: sea.outcome(sea.intent(row("c", 2), row("e"), page=None), "cf", page=None, instead=[[first, "l", 0]]),
+        lambda: sea.outcome(sea.intent(page=None), "", page=None, instead=[[first, "i", 1], [first, "u", 0]]),
+        lambda: (
+            sea.intent(row("f")),
+            sea.outcome(sea.intent(row("f", 2), rejects=[["Ships", key("g"), "x", "y"]]), "i"),
+        ),
+    ]
+    with sea.lookup() as grown:
+        for step in steps:
+            step()
+            grown.grow({0})
+            with sea.lookup() as anew:
+                for hashes in kinds.values():
+                    assert grown.find(hashes) == anew.find(hashes)
+        n = sea.intent(row("b", 3))
+        grown.grow({0})
+        assert not said(grown, "b")
+        sea.outcome(n, "i")
+        grown.grow({0})
+        assert said(grown, "b") == [(n, "i", STANDS)]
+
+
+def test_one_row_is_found_in_an_intent_without_the_others(sea):
+    """Also where a text before it looks like its end; what a search does not find is read."""
+    strange = ["Ships", key('a"],["b'), key("new"), 'x"]', "y", f"{7:032x}", False, "ids"]
+    n = sea.intent(row("a"), strange, row("b", 3))
+    sea.outcome(n, "iii")
+    with sea.lookup() as lookup:
+        for name, wanted in (('a"],["b', strange), ("b", row("b", 3))):
+            ((one,),) = lookup.find([item_hash("Ships", key(name))]).values()
+            assert list(lookup.row(one, "Ships", key(name))) == wanted
+            assert not lookup._intents
+            assert lookup.execution(one) == 1
+        assert list(lookup.row(one, "Ships", key("spelt in another way"))) == row("b", 3)
+
+
 def test_what_was_not_seen_comes_in_batches_in_the_order_of_the_journal(sea, monkeypatch):
     """While others go on looking things up and seeing them."""
     monkeypatch.setattr(journal_lookup, "ASKED", 7)

@@ -87,7 +87,7 @@ def test_two_processes_write_the_lists_of_one_run_at_once(tmp_path):
     write_lists(tmp_path, journal("First", lambda: write_lists(tmp_path, journal("Second", lambda: None), {})), {})
     assert [line["table"] for line in lines(tmp_path, "quarantine")] == ["First"]
     assert pyarrow.parquet.read_table(tmp_path / "id-map.parquet").to_pylist() == [
-        {"table": "First", "source_id": "a", "target_id": "new-a"}
+        {"table": "First", "source_id": "a", "target_id": "new-a", "how": "new"}
     ]
     assert names(tmp_path) == ["id-map.parquet", "quarantine.jsonl"]
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

@@ -18,11 +18,10 @@ from runbook_lib.mapping.routes import (
     Row,
     Shape,
     compile_route,
-    key_attributes,
     parents_of,
-    reference_attributes,
 )
 from runbook_lib.mapping.text.paths import escaped
+from runbook_lib.walk.preread import key_attributes, reference_attributes
 
 HEAD = "defaults: {source: '{table}-s', target: '{table}-t', id: id}\n"
 NULL = {"NULL": True}

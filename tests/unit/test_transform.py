@@ -701,7 +701,7 @@ def test_a_function_that_depends_on_the_item_alone_is_not_refused():
     checked("if item['n'] % 2: raise ValueError('odd')\nitem['x'] = item['n']\nreturn item", numbers)
     calls = Counter()
     route = routes_of(HEAD + "  A: {}\n", files={"t.py": "def f(item):\n    return item\n"})["A"]
-    counting = SimpleNamespace(**{name: getattr(route, name) for name in ("entry", "takes")})
+    counting = SimpleNamespace(**{name: getattr(route, name) for name in ("entry", "writes")})
     counting.route = lambda item: calls.update(calls=1) or route.route(item)
     page = Page("s", 0, 0, None, None, [{"id": {"S": f"i{n}"}} for n in range(100)])
     check_repeatable(route_items(page, [route], [], {}), [counting])

@@ -607,12 +607,15 @@ def test_overview_lists_all_by_level_with_totals():
     assert checked.seen["tr"] == 35 + 2
     assert checked.words.index("T34") < checked.words.index("T00")
     assert "35 in all59535" in checked.words
-    assert "0 in every row: expired, quarantined, conflicts, already there, references, dangling." in checked.words
+    assert (
+        "0 in every row: expired, matched, quarantined, conflicts, already there, references, dangling."
+        in checked.words
+    )
     tables["T34"].routed, tables["T34"].quarantined = 33, 1
     words = Checker(views.overview(analysis)).words
     assert "recordsroutedquarantinedwrite unitssize" in words
     assert "35 in all595594135" in words
-    assert "0 in every row: expired, conflicts, already there, references, dangling." in words
+    assert "0 in every row: expired, matched, conflicts, already there, references, dangling." in words
 
 
 def test_what_would_not_be_written_is_listed_whatever_the_reason():

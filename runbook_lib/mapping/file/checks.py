@@ -217,7 +217,7 @@ def check_queries(model: EntryModel) -> Mistakes:
             yield Mistake(place, f"index {query.index!r} is unknown{suggest(query.index, list(create.all_indexes))}")
         elif create:
             asked = create.all_indexes[query.index] if query.index else create
-            if misfit := query.misfit(list(asked.key), getattr(asked, "partition", 1)):
+            if misfit := conditions.misfit(query.key, list(asked.key), getattr(asked, "partition", 1)):
                 yield Mistake(place, misfit)
         for attribute, wanted in query.key.items():
             if problem := _problem(conditions.read_key, attribute, wanted, letters.get(attribute, "S")):

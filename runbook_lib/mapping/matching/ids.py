@@ -1,6 +1,6 @@
-"""Where an item of the target holds the id of its entry. Pure."""
+"""Where an item of the target holds the id of its entry, and what it means that a source item takes it over. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ...values import canonical_number, is_empty, key_bytes
@@ -75,3 +75,17 @@ def _of_text(pieces: list[str] | None, old: dict) -> dict | None:
         return {"N": canonical_number(pieces[0])}
     except ValueError:
         return None
+
+
+def may_share_ids(entry: Entry, key: Collection[str], reusing: Collection[str]) -> bool:
+    """Whether ids that the target has may make one target key of two source keys. `key`: the attributes of the source's.
+
+    `reusing`: the entries that take ids over. An item whose key is its id alone is not written where it takes one over.
+    """
+    if entry.name in reusing and entry.model.id in key and (len(key) > 1 or entry.id_parts):
+        return True
+    for path, steps in entry.paths.items():
+        named = entry.named(path)  # none where the item names the entry, or a record stands there
+        if steps[0] in key and (not named or not named.isdisjoint(reusing)):
+            return True
+    return False

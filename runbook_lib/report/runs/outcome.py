@@ -131,8 +131,10 @@ def _what_was_done(found: Outcome, migrated: Any) -> str:
     if wrong:
         return f"{checked['equal']:,} of {of:,} items proved equal; {', '.join(wrong)}"
     proved = "and proved equal" if checked["equal"] == arrived else f"and {checked['equal']:,} of them proved equal"
-    expired = report["totals"].get("expired")
-    return f"{copied} {proved}" + (f", {expired:,} left out because they had expired" if expired else "")
+    expired, matched = (report["totals"].get(name) for name in ("expired", "matched"))
+    left = f", {expired:,} left out because they had expired" if expired else ""
+    left += f", {matched:,} matched with items that the target has" if matched else ""
+    return f"{copied} {proved}{left}"
 
 
 def _tested(report: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ class EntryAnalysis:
     read_units: int = 0  # of reading the target items, each by its key
     expired: int = 0  # items whose time to live, by the source table's attribute, was over when the analysis began
     skipped: int = 0  # those of them that `expired: skip` leaves out
+    matched: int = 0  # items of the target have their place
     references: Counter = field(default_factory=Counter)  # path -> references
     dangling: Counter = field(default_factory=Counter)  # path -> references whose parent is not in the source
     several: Counter = field(default_factory=Counter)  # path -> references whose id several entries have

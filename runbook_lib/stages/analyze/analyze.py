@@ -14,7 +14,7 @@ from ...discover.references import find_references, same_ids, undeclared
 from ...dynamo import tables
 from ...dynamo.rate_limiter import READ_UNIT
 from ...mapping.references import REMEMBERED
-from ...mapping.routes import Reject, Row
+from ...mapping.routes import Matched, Reject, Row
 from ...mapping.walkers import Found
 from ...run.spill import HashLog, Spool
 from ...values import MAX_ATTRIBUTES, add_counts, has_expired, size, text_of
@@ -113,6 +113,8 @@ class Observer:
                 self.tables[entry].expired += number
             for one in routed.skipped:
                 self.tables[one.entry].skipped += 1
+            for one in routed.matched:
+                self.tables[one.entry].matched += 1
             for entry, number in routed.scanned.items():
                 self.tables[entry].records += number
             for entry, profile in profiles.items():
@@ -136,8 +138,8 @@ class Observer:
                 )
             for reject in routed.rejects:
                 self._count_reject(reject)
-            things: dict[str, list[Row | Reject]] = defaultdict(list)
-            for thing in (*routed.rows, *routed.losers, *routed.rejects):
+            things: dict[str, list[Row | Reject | Matched]] = defaultdict(list)
+            for thing in (*routed.rows, *routed.losers, *routed.rejects, *routed.matched):
                 things[thing.entry].append(thing)
             for entry, of_entry in things.items():
                 self._count_references(entry, of_entry)
@@ -215,7 +217,7 @@ class Observer:
         ] += 1
         self._list("quarantine", reject.entry, reject.source_key, reject.attribute, reject.reason)
 
-    def _count_references(self, entry: str, things: list[Row | Reject]) -> None:
+    def _count_references(self, entry: str, things: list[Row | Reject | Matched]) -> None:
         table = self.tables[entry]
         self._ids[entry].extend(self._id_hashes(entry, [thing.old for thing in things if thing.old is not None]))
         olds: dict[tuple[str, str | None], list[dict]] = defaultdict(list)

@@ -131,7 +131,7 @@ def _kept(plan: Plan, analysis: Analysis) -> Iterator[Check]:
 
     Where the mapping says `id_format: keep` of every entry, that is a decision: a line, but no note.
     """
-    keeping = [route.entry for route in plan.routes.values() if not route.entry.model.renews_ids]
+    keeping = [route.entry for route in plan.routes.values() if not route.entry.model.makes_ids]
     action = "Nothing to do, if that is meant; else correct `id_format` or `id`."
     if not any(entry.model.renews_ids for entry in plan.mapping.entries.values()):
         message = "no entry renews ids: all items keep theirs, and those inside keys, texts and references stay too"

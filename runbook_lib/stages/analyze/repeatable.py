@@ -21,7 +21,7 @@ def check_repeatable(routed: Routed, routes: list[Route]) -> None:
         rows = [row for row in (*routed.rows, *routed.losers) if row.entry == route.entry.name]
         before = {id(row.source): row for row in rows}
         rejects = [reject for reject in routed.rejects if reject.entry == route.entry.name]
-        first = [*islice(filter(route.takes, routed.page.items), SAMPLED), *[row.source for row in rows[:SAMPLED]]]
+        first = [*islice(filter(route.writes, routed.page.items), SAMPLED), *[row.source for row in rows[:SAMPLED]]]
         for item in {id(item): item for item in first}.values():
             again = route.route(item)
             was = before.get(id(item)) or next(one for one in rejects if one.source_key == again.source_key)

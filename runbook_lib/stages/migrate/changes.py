@@ -6,9 +6,20 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...journal.intents import NOT_ROWS, JournalRow
-from ...journal.log import ALREADY_THERE, CONFLICT, EXPIRED, FAILED, INSERTED, KEPT_EDITED, LOSER, REJECT, UNROUTED
+from ...journal.log import (
+    ALREADY_THERE,
+    CONFLICT,
+    EXPIRED,
+    FAILED,
+    INSERTED,
+    KEPT_EDITED,
+    LOSER,
+    MATCHED,
+    REJECT,
+    UNROUTED,
+)
 from ...journal.lookup import ANNOUNCED, GONE, OF_NO_ENTRY, OPEN, STANDS, Said, item_hash, reason_digest
-from ...mapping.routes import Reject, Row
+from ...mapping.routes import Matched, Reject, Row
 from ...values import digest, key_hash
 from ...walk.walk import Page, Routed, Skipped
 from .drift import ADDED, CHANGED
@@ -17,8 +28,10 @@ OUTDATED = "outdated"  # like KEPT_EDITED, reasons to leave an item alone; figur
 HELD, UNWRITTEN = "held", "unwritten"  # as well: another item has the new key; DynamoDB refused the new version
 SETTLED = (INSERTED, ALREADY_THERE, FAILED)  # outcomes that stay true as long as the source item is the same
 ARRIVED = (INSERTED, ALREADY_THERE)
+MISSING = "-"  # the letter of a Met whose source item is gone, or is no longer selected by the entry
 NO_ENTRY = "no entry selects it"
 OVER = "its time to live is over"
+IN_PLACE = "an item of the target has its place"
 
 
 Home = tuple[str, int]  # a source table and a segment: a journal file
@@ -31,15 +44,16 @@ class Met(NamedTuple):
     item_hash: bytes
     entry: str  # of an unrouted item its source table
     source_key: dict
-    letter: str  # "" for a row; LOSER, REJECT, EXPIRED or UNROUTED
+    letter: str  # "" for a row; LOSER, REJECT, EXPIRED, MATCHED, UNROUTED or MISSING
     digest: str
-    thing: Row | Reject | Skipped | dict
+    thing: Row | Reject | Skipped | Matched | dict
 
     def why_not(self) -> str:
         """The reason why there is nothing to write."""
         if self.letter == REJECT:
             return f"{self.thing.attribute}: {self.thing.reason}" if self.thing.attribute else self.thing.reason
-        return {UNROUTED: NO_ENTRY, EXPIRED: OVER}.get(self.letter, "another source item has its target key")
+        reasons = {UNROUTED: NO_ENTRY, EXPIRED: OVER, MATCHED: IN_PLACE}
+        return reasons.get(self.letter, "another source item has its target key")
 
 
 @dataclass(eq=False)
@@ -92,13 +106,18 @@ class Change:
         return [one for one in self.said if one.letter == INSERTED and one.state != GONE]
 
     def strays(self) -> list[Said]:
-        """What a pass that died left behind of other versions, where something else counts for the item."""
+        """What a pass that died left behind of other versions, where something else counts for the item.
+
+        All that counts for it, where the item is gone and nothing is kept.
+        """
+        if self.met.letter == MISSING:
+            return [] if self.kept else self.settled
         over = [one for one in self.settled if one.state == GONE or (self.counted and one.letter in (CONFLICT, FAILED))]
         return over if len(over) < len(self.settled) else []
 
     def keeps_key(self, copy: Copy) -> bool:
-        """Whether the new version has the key of this copy."""
-        return key_hash(copy.row.key) == self.met.thing.key_hash
+        """Whether the new version has the key of this copy, or there is none: then the copy is deleted first."""
+        return bool(self.met.letter) or key_hash(copy.row.key) == self.met.thing.key_hash
 
     def told(self, letter: str) -> tuple[str, str]:
         """The figure that counts it, or "", and the reason in `drift.jsonl`. `letter` is its row's outcome."""
@@ -145,6 +164,9 @@ def met_of(routed: Routed) -> Iterator[Met]:
         yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, REJECT, told, one)
     for one in routed.skipped:
         yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, EXPIRED, "", one)
+    for one in routed.matched:
+        told = one.by.hex()
+        yield Met(home, item_hash(one.entry, one.source_key), one.entry, one.source_key, MATCHED, told, one)
     for key in routed.unrouted:
         yield Met(home, item_hash(table, key, OF_NO_ENTRY), table, key, UNROUTED, "", key)
 
@@ -163,17 +185,27 @@ def _says_the_same(met: Met, one: Said) -> bool:
     return one.letter == met.letter and (met.letter == LOSER or one.digest == met.digest)
 
 
-def decide(met: Met, said: list[Said], copies: list[Copy], item: dict | None) -> Change | None:
+def decide(
+    met: Met, said: list[Said], copies: list[Copy], item: dict | None, *, deletes: bool = False
+) -> Change | None:
     """What to do for an item that is not quiet; None where there is nothing to do.
 
     `copies` are its versions with what the target holds under their keys. `item` is what it holds under the row's key, where
-    that was asked: for a row of an item that the journal knows.
+    that was asked: for a row of an item that the journal knows. With `deletes` the copies of an item go of which there is no
+    version to write; else they stay.
     """
     there = None if item is None else digest(item)
     change = Change(met, said, vanished=[copy for copy in copies if copy.vanished])
     standing = [copy for copy in copies if copy.stands]
     edited = [copy for copy in copies if copy.sure and not copy.stands and not copy.vanished]
-    if met.letter:
+    if met.letter and deletes:
+        edited = [copy for copy in edited if copy.item is not None]
+        change.vanished = [copy for copy in copies if copy.item is None]  # nobody is to look for them any more
+        change.kept = KEPT_EDITED if edited else ""
+        change.remove = [] if edited else standing
+        settled = len(said) == 1 and _says_the_same(met, said[0])
+        change.write = not (edited or settled or met.letter == MISSING)
+    elif met.letter:
         change.kept = OUTDATED if standing or edited else ""
         change.write = not change.kept and not (len(said) == 1 and _says_the_same(met, said[0]))
     elif edited and there == met.digest and any(one.letter in ARRIVED and one.digest == there for one in said):
@@ -226,4 +258,5 @@ def routed_of(table: str, segment: int, met: list[Met]) -> Routed:
         [one.thing._replace(stop=False) for one in met if one.letter == REJECT],
         [one.thing for one in met if one.letter == UNROUTED],
         [one.thing for one in met if one.letter == EXPIRED],
+        [one.thing for one in met if one.letter == MATCHED],
     )

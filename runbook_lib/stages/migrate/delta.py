@@ -121,6 +121,8 @@ def walk_again(
 class SecondWalk:
     """The last step of a delta, and its conclusion. A `with` block; thread-safe."""
 
+    deletes = False  # whether the copies of an item go of which there is no version to write
+
     def __init__(
         self,
         plan: Plan,
@@ -201,7 +203,7 @@ class SecondWalk:
 
     def _changes(self, left: list[tuple[Met, list[Said]]]) -> list[Change]:
         """What to do, by what the target holds now under the keys of the copies and under the new ones."""
-        copies = [self._copies(said) for _, said in left]
+        copies = [self._copies(said, met) for met, said in left]
         asked = [met.thing for met, said in left if said and not met.letter]
         held = self._replacer.held([*(copy.row for found in copies for copy in found), *asked])
         held |= dict.fromkeys(held.keys() & self._left)
@@ -210,16 +212,16 @@ class SecondWalk:
             for copy in found:
                 copy.item = held[self._replacer.place(copy.row)]
             there = None if met.letter else held.get(self._replacer.place(met.thing))
-            if change := decide(met, said, found, there):
+            if change := decide(met, said, found, there, deletes=self.deletes):
                 changes.append(change)
         return changes
 
-    def _copies(self, said: list[Said]) -> list[Copy]:
+    def _copies(self, said: list[Said], met: Met | None = None) -> list[Copy]:
         versions: dict[str, list[Said]] = defaultdict(list)
         for one in said:
             if one.letter in (INSERTED, OPEN) and one.state != GONE:
                 versions[one.digest].append(one)
-        return [Copy(self._replacer.row(found[0]), found) for found in versions.values()]
+        return [Copy(self._replacer.row(found[0], met), found) for found in versions.values()]
 
     def _begin(self, said: Said) -> dict:
         return self._lookup.files[said.file].begin

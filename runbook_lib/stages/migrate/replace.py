@@ -11,8 +11,9 @@ have those of items that hold each other's keys in a circle. Where the new versi
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
@@ -29,8 +30,9 @@ from ...walk.insert import Answered, Inserter, Instead
 from ...walk.plan import Plan
 from ..rollback.disclaim import disclaim
 from ..rollback.undo import connect, delete_unchanged
-from .changes import HELD, UNWRITTEN, Change, Copy, Home, first_rows, routed_of
+from .changes import HELD, UNWRITTEN, Change, Copy, Home, Met, first_rows, routed_of
 
+EMPTY: Mapping = MappingProxyType({})
 Place = tuple[str, bytes]  # a target table, and the hash of a key
 
 
@@ -76,8 +78,10 @@ class Replacer:
             for hashed, item in zip(found, get_many(table, list(found.values()), answered), strict=True)
         }
 
-    def row(self, said: Said) -> JournalRow:
-        """The row that the journal speaks of."""
+    def row(self, said: Said, met: Met | None = None) -> JournalRow:
+        """The row that the journal speaks of; faster where its item is known."""
+        if met is not None:
+            return self._lookup.row(said, met.entry, met.source_key)
         return self._lookup.intent(said).rows[said.index]
 
     def begin(self, files: Collection[int]) -> None:
@@ -109,26 +113,26 @@ class Replacer:
         for change, _ in self._delete(later):
             change.beside = True
         over = [*(copy for _, copy in later), *(copy for change in changes for copy in change.abandoned)]
+        entries = {one: change.met.entry for change in changes for one in change.said}
         self.withdraw(
             [one for copy in over for one in copy.said if one.letter != OPEN]
-            + [one for change in changes if not change.write for one in change.strays()]
+            + [one for change in changes if not change.write for one in change.strays()],
+            entries,
         )
         return list(letters.values())
 
-    def withdraw(self, said: Iterable[Said]) -> None:
-        """Stops counting what is said of items. Writes to the journal."""
+    def withdraw(self, said: Iterable[Said], entries: Mapping[Said, str] = EMPTY) -> None:
+        """Stops counting what is said of items; `entries` says whose they are, as far as that is known. Writes to the journal."""
         files: dict[Home, dict[Said, Instead]] = defaultdict(dict)
         for one in said:
-            files[self._home(one)][one] = self._instead(one)
+            entry = entries.get(one) or self._lookup.source_key(one)[0]
+            files[self._home(one)][one] = Instead(entry, one.n, one.letter, one.index)
         for home, instead in files.items():
             self._insert.again(routed_of(*home, []), list(instead.values()))
 
     def _home(self, said: Said) -> Home:
         begin = self._lookup.files[said.file].begin
         return begin["table"], begin["segment"]
-
-    def _instead(self, said: Said) -> Instead:
-        return Instead(self._lookup.source_key(said)[0], said.n, said.letter, said.index)
 
     # deletes
 
@@ -171,7 +175,7 @@ class Replacer:
             intents[one.file, one.n].append(one)
         for (_, n), some in intents.items():
             rows = sorted(one.index for one in some)
-            record = {"n": n, "execution": self._lookup.intent(some[0]).execution}
+            record = {"n": n, "execution": self._lookup.execution(some[0])}
             if kind == "undo":
                 record |= {"rows": rows}
             else:

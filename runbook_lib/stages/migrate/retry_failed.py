@@ -153,6 +153,7 @@ def _route(
         routed.losers.extend(one.losers)
         routed.rejects.extend(reject._replace(stop=False) for reject in one.rejects)  # listed, without stopping a page
         routed.skipped.extend(one.skipped)
+        routed.matched.extend(one.matched)
         unrouted |= {key_text(key): key for key in one.unrouted}
     routed.unrouted.extend(unrouted.values())
     return routed, still

@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from ...dynamo import backups, tables
@@ -11,7 +11,7 @@ from ...errors import DynamoError, Failed, Interrupted, NotAvailable, Refused
 from ...journal.snapshot import Snapshot, State
 from ...journal.stage import Stage
 from ...mapping.model import Entry
-from ...mapping.routes import Reject, Route, Row
+from ...mapping.routes import Matched, Reject, Route, Row
 from ...mapping.walkers import Found
 from ...run.folder import Run
 from ...values import digest, key_text
@@ -48,6 +48,7 @@ class Closure:
     rows: list[Row]
     cut: list[Found]  # references beyond MAX_ITEMS
     dangling: int
+    matched: list[Matched] = field(default_factory=list)  # items whose place one of the target has: not inserted
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) ->
     plan, _ = matching.before_first_insert(stage, expiry.as_of(stage.run, plan))
     plan, winners = prepare(plan)
     closure = collect(plan, table, limit, winners)
-    names = sorted({row.entry for row in closure.rows})
+    names = sorted({one.entry for one in (*closure.rows, *closure.matched)})
     chosen = plan.choose(names)
     chosen.require_targets()
     disclaim(stage, chosen)
@@ -222,13 +223,14 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
     known: set[bytes] = set()  # hashes of the parents fetched or about to be fetched
     cut: list[Found] = []
     dangling = 0
+    matched: list[Matched] = []
 
-    def take(route: Route, item: dict, row: Row) -> None:
+    def take(route: Route, item: dict, row: Row | Matched) -> None:
         place = (route.entry.source, key_text(row.source_key))
         if place not in taken:
             taken.add(place)
             items[route.entry.source].append(item)
-        rows.append(row)
+        (matched if isinstance(row, Matched) else rows).append(row)
 
     wanted: list[Found] = []
     for item, row in _first(plan, table, limit, winners):
@@ -253,12 +255,12 @@ def collect(plan: Plan, table: str, limit: int, winners: Winners) -> Closure:
                 row = plan.routes[parent].route(item)
                 if isinstance(row, Reject):
                     continue
-                if len(rows) >= MAX_ITEMS:
+                if len(rows) + len(matched) >= MAX_ITEMS:
                     cut += [f for f in references if id_hash(parent, f.old) == id_hash(parent, row.old)]
                     continue
                 take(plan.routes[parent], item, row)
                 wanted += row.references
-    return Closure(dict(items), rows, cut, dangling)
+    return Closure(dict(items), rows, cut, dangling, matched)
 
 
 def _first(plan: Plan, table: str, limit: int, winners: Winners) -> list[tuple[dict, Row]]:
@@ -289,15 +291,16 @@ def _fetch(plan: Plan, route: Route, ids: list[dict]) -> list[dict]:
 def _pages(plan: Plan, closure: Closure, winners: Winners, execution: int) -> list[Routed]:
     """The closure as pages, parents before children; each page's number is the execution's, so that no page is resumed."""
     levels, by_source = plan.levels(), plan.by_source()
-    chosen = {(row.entry, key_text(row.source_key)) for row in closure.rows}
+    chosen = {(one.entry, key_text(one.source_key)) for one in (*closure.rows, *closure.matched)}
     pages = []
     for table in sorted(closure.items, key=lambda name: (levels[name], name)):
         page = Page(table, 0, execution, None, None, closure.items[table])
         routed = route_items(page, by_source[table], list(plan.all_routes.values()), winners)
         rows = [row for row in routed.rows if (row.entry, key_text(row.source_key)) in chosen]
         losers = [row for row in routed.losers if (row.entry, key_text(row.source_key)) in chosen]
-        scanned = Counter(row.entry for row in (*rows, *losers))
-        pages.append(Routed(page, scanned, rows, losers, [], []))
+        matched = [one for one in routed.matched if (one.entry, key_text(one.source_key)) in chosen]
+        scanned = Counter(one.entry for one in (*rows, *losers, *matched))
+        pages.append(Routed(page, scanned, rows, losers, [], [], matched=matched))
     return pages
 
 

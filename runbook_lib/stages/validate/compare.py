@@ -36,7 +36,8 @@ class Difference:
 
     table: str
     key: dict  # target key
-    kind: str  # missing, expired, different, accepted (of an attribute that may differ), extra
+    # missing, expired, different, accepted (of an attribute that may differ), extra, match gone, match changed
+    kind: str
     attribute: str = ""
     expected: str = ""  # type letter, or values.ABSENT
     found: str = ""
@@ -59,6 +60,7 @@ class EntryValidation:
     unreadable: int = 0
     expired: int = 0  # also absent, but its time to live is over
     skipped: int = 0  # left out by `expired: skip`, and so not compared
+    matched: int = 0  # items of the target have their place: they are not compared either
     added: int = 0  # why items are missing, different or in conflict, if the migration's journal says
     changed: int = 0
     edited_in_target: int = 0
@@ -152,7 +154,7 @@ class PageComparer:
             self._patterns[pattern.table].append(pattern)
         self._parents = parents_of_references(plan)
         self._accepted = {name: frozenset(route.entry.model.accept.differs) for name, route in plan.routes.items()}
-        self._renews = {name for name, route in plan.routes.items() if route.entry.model.renews_ids}
+        self._renews = {name for name, route in plan.routes.items() if route.entry.model.makes_ids}
         self._ids = {name: id_attribute(route.entry) for name, route in plan.routes.items()}
         self._ticks = time.monotonic()  # pages count on from `now`, so that they stay in order if the clock is set
 
@@ -175,6 +177,8 @@ class PageComparer:
             page.tables[reject.entry]["quarantined"] += 1
         for one in routed.skipped:
             page.tables[one.entry]["skipped"] += 1
+        for one in routed.matched:
+            page.tables[one.entry]["matched"] += 1
         olds: dict[str, list[str]] = defaultdict(list)
         for one in (*routed.rows, *routed.losers, *routed.rejects, *routed.skipped):
             if one.old is not None and one.entry in self._renews:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ...mapping.model import Entry
 from ...mapping.text.paths import Steps
 from ...values import ABSENT
+from .matched.look import CHANGED, GONE
 
 MAX_GROUPS = 1_000
 UNFINISHED = "Resume 03, which is not complete: runbook migrate PARAMS --run-id ID --execute --confirm ENVIRONMENT."
@@ -17,6 +18,8 @@ ACTIONS = {  # by kind; a different attribute has its own
     "accepted": "Nothing to do: the mapping accepts it.",
     "missing": "Insert them: runbook validate PARAMS --repair --execute --confirm ENVIRONMENT.",
     "extra": "Nothing touched them: find out whose they are.",
+    GONE: "What refers to them dangles. Find out who deleted them, or start a new run, which matches anew.",
+    CHANGED: "They may be other items now. Look whether references to them are right; a new run matches anew.",
 }
 
 
@@ -25,7 +28,7 @@ class Group(NamedTuple):
 
     table: str  # the entry; of extra items the target table
     attribute: str  # "" for the whole item
-    kind: str  # missing, expired, different, accepted, extra
+    kind: str  # missing, expired, different, accepted, extra, match gone, match changed
     expected: str = ""  # type letter, or values.ABSENT
     found: str = ""
 

@@ -61,7 +61,7 @@ def compile_patterns(plan: Plan, entry: Entry) -> list[Pattern]:
         if unknown := set(query.key) - letters.keys():
             raise ValueError(f"{entry.name}.{name}: {', '.join(sorted(unknown))} is not a key attribute there")
         partition = index.partition if index else 1
-        if misfit := query.misfit(list(letters), partition):
+        if misfit := conditions.misfit(query.key, list(letters), partition):
             raise ValueError(f"{entry.name}.{name}: {misfit}")
         on_rest = [conditions.read(path, wanted) for path, wanted in query.filter.items()]
         if index and (unseen := _unseen({one.path[0] for one in on_rest}, table, index)):

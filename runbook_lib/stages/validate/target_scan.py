@@ -1,7 +1,7 @@
 """Reads what the target really holds, for the validation: items that the mapping does not produce, and parents left out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class TargetSide:
     keys: list[tuple[str, dict]] = field(default_factory=list)  # the first extra items: table, key
     others: dict[str, HashSet] = field(
         default_factory=dict
-    )  # target table -> keys that entries produce there which are not chosen
+    )  # target table -> keys that entries produce there which are not chosen, and of matched items
     residual: Residual = field(default_factory=Residual)  # what is left of the source
 
 
@@ -35,13 +35,15 @@ def look_at_target(
     held: dict[str, HashLog],
     parents: set[str],
     renewed: Renewed,
+    matched: Mapping[str, HashLog],
     shown: int,
     on_page: Callable[[], object],
 ) -> TargetSide:
     """What the target holds. Read-only.
 
     `expected`: entry → keys that it produces. `held`: entry → links of its items that are in the target; gets those of the
-    `parents` that are not chosen, and `renewed` their ids. `shown`: how many extra items to name. `on_page` is
+    `parents` that are not chosen, and `renewed` their ids. `matched`: target table → keys of its items that have the place of
+    source items: they are neither the mapping's nor extra. `shown`: how many extra items to name. `on_page` is
     called after each page, and may raise.
     """
     targets = {route.entry.target for route in plan.routes.values()}
@@ -50,7 +52,7 @@ def look_at_target(
         for name, route in plan.all_routes.items()
         if name not in plan.routes and (name in parents or route.entry.target in targets)
     ]
-    others = _others(plan, left_out, targets, held, parents, renewed, on_page)
+    others = _others(plan, left_out, targets, held, parents, renewed, matched, on_page)
     search = Search(plan, renewed, left_out)
     side = TargetSide(others=others, residual=search.found)
     scan = _Scan(plan, expected, others, on_page)
@@ -120,14 +122,17 @@ def _others(
     held: dict[str, HashLog],
     parents: set[str],
     renewed: Renewed,
+    matched: Mapping[str, HashLog],
     on_page: Callable[[], object],
 ) -> dict[str, HashSet]:
-    """Target table → keys that the entries `left_out` produce there. Adds their ids, and the links of parents that are there.
+    """Target table → keys that the entries `left_out` produce there, and those of `matched`.
+
+    Adds their ids, and the links of parents that are there.
 
     Reads of the source no more than makes the keys, and of the target the items of those parents.
     """
     others = plan.choose(left_out)
-    keys: dict[str, HashLog] = defaultdict(HashLog)
+    keys: dict[str, HashLog] = defaultdict(HashLog, matched)
 
     def make(page: Page, routes: list[Route], *_: object) -> list[_Made]:
         found, doubtful = keys_of(page, routes)
@@ -139,7 +144,7 @@ def _others(
 
     def collect(made: list[_Made]) -> None:
         for one in made:
-            if one.old is not None and plan.mapping.entries[one.entry].model.renews_ids:
+            if one.old is not None and plan.mapping.entries[one.entry].model.makes_ids:
                 renewed.add(one.entry, *hashed([text_of(one.old)]))
         for target, of_target in plan.by_target(one for one in made if one.key is not None).items():
             if target in targets:

@@ -34,6 +34,7 @@ from ..matching import frozen
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .groups import UNFINISHED, DifferenceGroup, Group, explained
+from .matched.look import MatchedItems, look_at_matches
 from .origins import FIGURES, Origins
 from .origins import alerts as alerts_of_drift
 from .queries import Pattern, PatternProof, compile_patterns, prove
@@ -60,6 +61,7 @@ class Validation:
     drift: Counter = field(default_factory=Counter)  # of origins.FIGURES
     migrated: Snapshot | None = None  # the migration's journal
     residual: Residual = field(default_factory=Residual)  # what is left of the source
+    matches: MatchedItems | None = None  # items of the target that have the place of source items; None: no `match`
     expired_as_of: str | None = None  # the moment as of which `expired: skip` leaves items out
 
     def total(self, name: str) -> int:
@@ -118,7 +120,9 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         walk(prepared, step, winners=winners, resume=journal.positions, segments=journal.segments, counted=True)
         plan.meter.do("looking through the target tables for items that nothing expects")
         parents = {parent for _, _, parent in totals.asked if parent}
-        side = look_at_target(prepared, totals.expected, totals.held, parents, totals.renewed, MAX_SHOWN, look)
+        matches = look_at_matches(prepared, parents, totals.held, totals.renewed, look)
+        keys = matches.keys if matches else {}
+        side = look_at_target(prepared, totals.expected, totals.held, parents, totals.renewed, keys, MAX_SHOWN, look)
         drift = origins.of_extra(side.extra, totals.notes)
     dangling = {
         place: left
@@ -141,6 +145,11 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         totals.note(Difference(target, key, "extra"))
     for target, keys in side.extra.items():
         totals.count(Group(target, "", "extra"), len(keys))
+    if matches:
+        for entry, key, kind in matches.examples:
+            totals.note(Difference(entry, key, kind))
+        for (entry, kind), number in matches.open.items():
+            totals.count(Group(entry, "", kind), number)
     lost: dict[str, Counter] = defaultdict(Counter)  # entry -> path -> dangling references
     for (entry, path, _), left in dangling.items():
         lost[entry][path] += len(left)
@@ -166,6 +175,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
         drift=drift,
         migrated=migrated,
         residual=side.residual,
+        matches=matches,
         expired_as_of=plan.expiry and plan.expiry.moment,
     )
     done(run, "04_validate", migrated)
@@ -180,6 +190,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     validation.alerts.extend(_alerts(plan, validation, blind) + structural + alerts_of_drift(run, validation.drift))
     validation.alerts.extend(expiry.alerts(plan.mapping.entries, plan.routes, plan.expiry))
     validation.alerts.extend(side.residual.alerts())
+    validation.alerts.extend(matches.alerts() if matches else ())
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     analysis = run.latest_json("migration-analysis")
     validation.alerts.extend(names.alerts_of_latest(analysis, plan, settled=partial(side.residual.settles, plan)))
@@ -256,6 +267,7 @@ def _alerts(plan: Plan, validation: Validation, blind: list[str]) -> list[Alert]
             message = f"{plural(table.accepted, 'item')} different only in {_listed(plan, name)}"
             alerts.append(references.accepted_alert(name, message))
         counts = {"quarantined": table.quarantined, "conflicts": table.conflicts, "expired": table.skipped}
+        counts["matched"] = table.matched
         alerts += alerts_of_counts({name: counts | {"scanned": sum(counts.values())}}, 0, True)
     alerts += alerts_of_counts({}, validation.unrouted, plan.mapping.ignore_unrouted)
     for target, number in validation.extra.items():

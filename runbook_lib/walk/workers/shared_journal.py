@@ -38,6 +38,7 @@ from ...run.fingerprints import Identity
 from ...run.folder import Run
 from ...run.locks.lease import LONGEST_REQUEST
 from ...run.locks.lease_file import running_time
+from ...run.matches import Matches
 from ...run.spill import HashSet
 from ..plan import Plan
 from ..walk import Segment
@@ -57,6 +58,7 @@ class Shared:
     mapping: tuple[str, bytes]  # the file's name and content
     code: dict[str, bytes]  # likewise of the files of its transforms
     known: Blob | None
+    matches: Blob | None
 
 
 class _Copy(ObjectRecords):
@@ -145,8 +147,9 @@ class SharedJournal:
         mapping = plan.parameters.mapping_path()
         known = self._put_known(plan)
         code = {entry.code.file: entry.code.source for entry in plan.mapping.entries.values() if entry.code}
+        matches = self._put_matches(plan)
         self.about = Shared(
-            self._store.url, self._place, self._bases, (mapping.name, mapping.read_bytes()), code, known
+            self._store.url, self._place, self._bases, (mapping.name, mapping.read_bytes()), code, known, matches
         )
 
     def _begin(self, plan: Plan, segment: Segment) -> Path:
@@ -170,6 +173,12 @@ class SharedJournal:
             plan.known.save(file)
             file.seek(0)
             return self._store.save(f"{self._place}/known", file)
+
+    def _put_matches(self, plan: Plan) -> Blob | None:
+        if plan.matches is None:
+            return None
+        with open_to_read(plan.matches.path) as file:
+            return self._store.save(f"{self._place}/matches", file)
 
     def __enter__(self) -> "SharedJournal":
         return self
@@ -237,12 +246,21 @@ class WorkerFolder:
 
     def known(self) -> HashSet | None:
         """The source's ids, where the mapping asks for them."""
-        if self._shared.known is None:
+        path = self._fetched("known", self._shared.known)
+        return path and HashSet.open(path)
+
+    def matches(self) -> Matches | None:
+        """The frozen matches, where there are any."""
+        path = self._fetched("matches", self._shared.matches)
+        return path and Matches(path)
+
+    def _fetched(self, name: str, blob: Blob | None) -> Path | None:
+        if blob is None:
             return None
-        path = Path(self._folder.name, ".known")
+        path = Path(self._folder.name, f".{name}")
         with path.open("wb") as file:
-            self._store.load(f"{self._shared.place}/known", self._shared.known, file)
-        return HashSet.open(path)
+            self._store.load(f"{self._shared.place}/{name}", blob, file)
+        return path
 
     def check(self) -> None:
         """Raises Interrupted where somebody else may write what this worker writes: a guard of its requests."""

@@ -26,6 +26,7 @@ from ...run.fingerprints import identity_of
 from ...run.folder import Run
 from ...run.locks import lease_file as lease_cell
 from ...run.locks import locks
+from ...run.matches import Matches
 from ...run.spill import HashSet
 from .. import control
 from ..insert import Inserter
@@ -56,6 +57,7 @@ class Job:
     winners: Winners
     known: str | None  # file of the source's ids, where the mapping asks for them
     expiry: Expiry | None  # what `expired: skip` leaves out
+    matches: tuple[str, str] | None  # file of the frozen matches and its SHA-256, where there are any
     identity: dict[str, Any]  # of mapping, environments and code: a worker with others does not touch anything
     sides: dict[str, dict[str, Any]]  # what the driver's credentials and settings lead to
     locks: dict[str, int]  # what it holds on its machine: once one is broken, no worker there writes
@@ -184,14 +186,17 @@ class _Worker:
         recall_new_tables(created_tables(self._run))
         parameters = build_parameters(parameters)
         mapping = load_mapping(parameters)
+        matches = own.matches() if own else job.matches and Matches(Path(job.matches[0]), job.matches[1])
         # Before anything of the mapping runs: its transforms are code.
-        if (mine := self._stage.identity(identity_of(mapping, parameters))) != job.identity:
+        if (mine := self._stage.identity(identity_of(mapping, parameters, matches and matches.sha256))) != job.identity:
             other = next(key for key in mine if mine[key] != job.identity[key])
             raise Refused(
                 f"a worker has a different {other} from the process that started it; use the same everywhere."
             )
         plan = open_plan(parameters, mapping=mapping, chosen=job.chosen, run_id=job.run_id)
         plan = replace(plan, meter=_Tally(plan.limiter))
+        if matches is not None:
+            plan = plan.with_matches(matches)
         if job.expiry:
             plan = plan.as_of(job.expiry)
         known = own.known() if own else job.known and HashSet.open(job.known)
