@@ -100,7 +100,7 @@ def write_analysis(
         "costs": {stage: {**cost._asdict(), "usd": round(cost.usd, 6)} for stage, cost in analysis.costs.items()},
         "prices": analysis.prices._asdict(),
         "expired_as_of": plan.expiry and plan.expiry.moment,
-        "matches": plan.matches and {"rows": len(plan.matches), "sha256": plan.matches.sha256},
+        "matches": plan.matches and {"rows": plan.matches.rows, "sha256": plan.matches.sha256},
         "fingerprints": plan.identity._asdict(),
         "held_back": held_back(plan.limiter),
         "throughput": plan.meter.throughput(),

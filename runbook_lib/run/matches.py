@@ -90,7 +90,7 @@ class Matches:
 
     def as_json(self) -> dict[str, Any]:
         """As `plan.json` and the journals have them."""
-        return {"file": self.path.name, "rows": len(self), "sha256": self.sha256, "tables": self.figures}
+        return {"file": self.path.name, "rows": self.rows, "sha256": self.sha256, "tables": self.figures}
 
     def of(self, entry: str, old: dict) -> Match | None:
         """The match of the source item that has an old id (typed); None where there is none. Thread-safe. Raises Refused."""
@@ -111,7 +111,9 @@ class Matches:
         """How many items of an entry are matched."""
         return self._counts[entry]
 
-    def __len__(self) -> int:
+    @property
+    def rows(self) -> int:
+        """How many items are matched, of all entries."""
         return self._counts.total()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -114,7 +114,7 @@ def before_first_insert(stage: Stage, plan: Plan) -> tuple[Plan, list[Deviation]
     deviations, searches = [], stage.name == "migrate" and not stage.executions()
     figures = plan.matches.figures if plan.matches else {}
     if plan.matches is None or searches:
-        base = plan.without_matches()
+        base = plan.with_matches(None)
         found = search(base)
         figures = found.matches.figures
         if plan.matches is None:

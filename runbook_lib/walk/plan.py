@@ -197,11 +197,6 @@ class Plan:
         routes = _compile(self.mapping, self.shapes(), self.parameters, exists, self.matches)
         return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)
 
-    def without_matches(self) -> "Plan":
-        """The plan with routes that know no matches."""
-        routes = _compile(self.mapping, self.shapes(), self.parameters)
-        return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, matches=None)
-
     def skipping(self) -> list[Entry]:
         """The entries, chosen or not, that say `expired: skip`."""
         return [entry for entry in self.mapping.entries.values() if entry.model.expired == SKIP]
@@ -219,7 +214,7 @@ class Plan:
         chosen = {name: routes[name] for name in self.routes}
         return replace(self, mapping=mapping, routes=chosen, all_routes=routes, expiry=expiry)
 
-    def with_matches(self, matches: Matches) -> "Plan":
+    def with_matches(self, matches: Matches | None) -> "Plan":
         """The plan with routes that go by these matches. Call it before `with_exists`."""
         routes = _compile(self.mapping, self.shapes(), self.parameters, None, matches)
         chosen = {name: routes[name] for name in self.routes}

@@ -43,13 +43,13 @@ def test_what_is_written_is_found_by_entry_and_old_id(path):
         assert [matches.of("Leads", {"S": "1"}), matches.of("Contacts", {"SS": ["a"]})] == [None, None]
         assert [matches.count(name) for name in ("Contacts", "Leads", "Deals")] == [4, 1, 0]
         assert [one["id"] for one in matches] == [*IDS, {"S": "a"}]
-        assert (len(matches), matches.sha256) == (5, written.sha256)
+        assert (matches.rows, matches.sha256) == (5, written.sha256)
 
 
 def test_there_may_be_none_and_an_entry_may_have_no_ids(path):
     """An empty file has a hash, too; what has no id is counted, and no id finds it."""
     empty = Matches.write(path, [])
-    assert (len(empty), empty.of("Contacts", {"S": "a"}), [*empty]) == (0, None, [])
+    assert (empty.rows, empty.of("Contacts", {"S": "a"}), [*empty]) == (0, None, [])
     matches = Matches.write(path, [line({"S": "a"}, id=None, target_id=None)])
     assert (matches.count("Contacts"), matches.of("Contacts", {"S": "a"})) == (1, None)
 
