@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import RunbookError
 from ..process import is_headless
 from ..report.drawing import html
-from ..report.frames import as_table, inner
+from ..report.drawing.frame import as_table, inner
 from ..run.folder import Run
 from ..run.released import DIFFERS
 from ..verdict import meaning

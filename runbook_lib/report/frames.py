@@ -1,10 +1,10 @@
 """The figures of a step's result as pandas DataFrames: names, types, counts and short codes, never a value or a key.
 
-docs/dataframes.md lists every frame with its columns. pandas is imported when the first frame is made.
+docs/dataframes.md lists every frame with its columns.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..discover.references import Finding
 from ..journal.snapshot import COUNTED
@@ -17,87 +17,10 @@ from ..stages.sealed import said
 from ..stages.test.canary import Canary, Created
 from ..stages.validate.validate import Validation
 from ..walk.ledger import WORDS
-from .drawing.html import Html, table
+from .drawing.frame import COUNT, FLAG, MAYBE, NUMBER, TEXT, TIME, Frames, Rows, frame
 from .samples import key_tag, tag
 
-if TYPE_CHECKING:
-    import pandas
-
-TEXT, COUNT, NUMBER, FLAG, TIME = "str", "int64", "float64", "bool", "datetime64[ns, UTC]"
-MAYBE = "Int64"  # a count that can be missing
-LONG = 40  # characters of a text, above which its column may wrap
-Rows = Iterable[Sequence[Any]]
-
-
-class Frame:
-    """A property: the DataFrame of the rows that a method yields, made once for each object."""
-
-    def __init__(self, rows: Callable[[Any], Rows], columns: Mapping[str, str]):
-        """`columns`: name → dtype, which an empty frame has, too."""
-        self.rows, self.columns, self.name = rows, columns, rows.__name__
-        self.__doc__ = rows.__doc__
-
-    def __get__(self, face: "Frames | None", owner: type) -> "pandas.DataFrame | Frame":
-        if face is None:
-            return self
-        if self.name not in vars(face):
-            vars(face)[self.name] = self._made(face)
-        return vars(face)[self.name]
-
-    def __set__(self, face: "Frames", value: object) -> None:
-        raise AttributeError(f"{self.name} is made from the result; work on a copy of it.")
-
-    def _made(self, face: "Frames") -> "pandas.DataFrame":
-        import pandas
-
-        rows = list(self.rows(face))
-        columns = zip(*rows, strict=True) if rows else [()] * len(self.columns)
-        pairs = zip(self.columns.items(), columns, strict=True)
-        return pandas.DataFrame({name: pandas.Series(list(values), dtype=dtype) for (name, dtype), values in pairs})
-
-
-def frame(**columns: str) -> Callable[[Callable[[Any], Rows]], Frame]:
-    """Decorates a method that yields a row's values in the order of these columns."""
-    return lambda rows: Frame(rows, columns)
-
-
-class Frames:
-    """What a step of a notebook returns: `result`, and its figures as DataFrames."""
-
-    def __init__(self, result: Any, report: Mapping[str, Any] | None = None):
-        """`report`: the content of the report that the step wrote."""
-        self.result, self.report = result, report or {}
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """The names of its DataFrames."""
-        return [name for one in cls.__mro__[::-1] for name, found in vars(one).items() if isinstance(found, Frame)]
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__} with the DataFrames {', '.join(self.names())}"
-
-
-def as_table(frame: "pandas.DataFrame | pandas.Series", limit: int) -> Html:
-    """A DataFrame or Series as a table like the others, its index only where it has a name."""
-    frame = frame.to_frame() if frame.ndim == 1 else frame
-    frame = frame.reset_index() if any(frame.index.names) else frame
-    shown = frame.head(limit).astype(object)
-    rows = [[_cell(value) for value in row] for row in shown.where(shown.notna(), None).to_numpy().tolist()]
-    longest = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
-    kinds = [
-        "r" if dtype.kind in "iuf" else "w" if most > LONG else "l"
-        for dtype, most in zip(frame.dtypes, longest, strict=True)
-    ]
-    return table([str(name) for name in frame.columns], rows, align="".join(kinds), limit=limit, total=len(frame))
-
-
-def _cell(value: object) -> object:
-    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-
-
-def inner(result: Any) -> Any:
-    """The result itself, which the views take."""
-    return result.result if isinstance(result, Frames) else result
+MATCH_FIGURES = ("found", "source_items", "target_items", "matched", "ambiguous", "nearly")
 
 
 def _ledger(ledgers: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Rows:
@@ -154,6 +77,14 @@ class AnalysisFrames(Frames):
                     yield name, path, to, count, 0, 0
                 if left or t.dangling[path] or t.unreadable[path]:
                     yield name, path, None, left, t.dangling[path], t.unreadable[path]
+
+    @frame(
+        entry=TEXT, by=TEXT, found=TEXT, source_items=MAYBE, target_items=COUNT, matched=COUNT, ambiguous=COUNT, nearly=COUNT,
+    )  # fmt: skip
+    def matches(self) -> Rows:
+        """One row an entry that says `match`: what the target has of it already."""
+        for name, about in self.result.matches.items():
+            yield name, ", ".join(about["by"]), *(about[column] for column in MATCH_FIGURES)
 
     @frame(entry=TEXT, path=TEXT, to=TEXT, values=COUNT, found=COUNT, coverage=NUMBER, certain=FLAG, accepted=FLAG)
     def undeclared(self) -> Rows:

@@ -9,7 +9,8 @@ from ..stages.migrate.migrate import Migration
 from ..stages.sealed import said
 from ..verdict import REVIEW, plural
 from .drawing.canvas import stacked, widths
-from .drawing.html import Html, chip, details, flagged, mono, muted, note, quiet, sorted_by, table
+from .drawing.html import Html, chip, details, flagged, mono, muted, note, quiet, sorted_by, table, with_code
+from .samples import masked
 
 WORDS = {  # what became of an attribute's value, as the ledger says it -> its name and colour
     "copied": ("copied", "#3f9d6a"),
@@ -91,6 +92,23 @@ def unmatched(analysis: Analysis) -> Html:
         rows.append([state, one.table, one.rule, one.name, one.suggestion or quiet("–"), one.items])
         marks.append("look" if _is_open(one) else None)
     return table(["state", "entry", "rule", "no item has", "did you mean", "items"], rows, align="clllwr", marks=marks)
+
+
+def matches(analysis: Analysis) -> Html:
+    """What the target has already of the entries that say `match`, with examples as shapes; nothing where none says it."""
+    if not analysis.matches:
+        return Html("")
+    rows, marks = [], []
+    for name, about in analysis.matches.items():
+        examples = analysis.search.examples[name] if analysis.search else []
+        shapes = Html(" · ").join(Html(", ").join(map(masked, values)) for values in examples)
+        read = [quiet("not read") if about[side] is None else about[side] for side in ("source_items", "target_items")]
+        counts = [about["matched"], flagged(about["ambiguous"]), about["nearly"]]
+        rows.append([name, ", ".join(about["by"]), about["found"], *read, *counts, shapes or quiet("–")])
+        marks.append("look" if about["ambiguous"] else None)
+    columns = ["entry", "by", "found", "in the source", "in the target", "matched", "ambiguous", "nearly", "such as"]
+    said = "What the target has already, by the values that `match` names. In the source, in the target: items that have them."
+    return note(with_code(said)) + table(columns, rows, align="lllrrrrrw", marks=marks)
 
 
 def _is_open(one: Unmatched) -> bool:

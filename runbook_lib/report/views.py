@@ -2,7 +2,7 @@
 
 Of any result: alerts, ending. Of the steps of a dry run: planned. Of a Plan: plan, backups, files, reproduce. Of an
 Analysis: decision, costs, overview, reference_map, references, types, sizes, spread, profile_html, samples, targets,
-quarantine, unmatched, undeclared, ledger. Of what was done: created, canary, migration, counts, ledger, drift, progress,
+quarantine, matches, unmatched, undeclared, ledger. Of what was done: created, canary, migration, counts, ledger, drift, progress,
 held_back, preview, undone, restored, deletions. Of a Validation: validation, causes, differences_html, residual,
 patterns. Of a report: throughput.
 """
@@ -16,7 +16,7 @@ from ..verdict import FAIL, REVIEW, Alert, AlertGroup, counted, grouped, paths_i
 from .analysis import costs, overview, profile_html, quarantine, reference_map, references, targets
 from .drawing.html import Html, badge, chip, details, muted, note, table, with_code
 from .figures import causes, sizes, spread, throughput, types
-from .mapping import drift, ledger, undeclared, unmatched
+from .mapping import drift, ledger, matches, undeclared, unmatched
 from .runs.files import files, reproduce
 from .runs.progress import progress
 from .samples import samples
@@ -51,6 +51,7 @@ __all__ = [
     "files",
     "held_back",
     "ledger",
+    "matches",
     "migration",
     "overview",
     "patterns",

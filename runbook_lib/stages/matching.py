@@ -28,7 +28,7 @@ from . import sealed
 from .sealed import Deviation
 
 LISTING = "matches"  # .jsonl: what is ambiguous
-STOP = "stop"
+STOP, INSERT = "stop", "insert"
 
 
 def says_match(plan: Plan) -> bool:

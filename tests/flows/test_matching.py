@@ -261,7 +261,7 @@ def test_every_stage_goes_by_what_01_froze(world, tmp_path):
     assert whose(world)["v1"] == "t-a"
     assert len(world.items(world.name("People", TARGET))) == 3
     assert flow.validate()["validation"]["missing"] == 0
-    assert flow.rollback()["verdict"] == "PASS"
+    assert flow.rollback()["verdict"] == "ROLLED_BACK"
     assert world.items(world.name("People", TARGET)) == before
 
 
@@ -304,7 +304,7 @@ def test_05_needs_no_matches(world, tmp_path):
     flow.migrate()
     frozen(flow).unlink()
     flow.accept_changed = True
-    assert flow.rollback()["verdict"] == "PASS"
+    assert flow.rollback()["verdict"] == "ROLLED_BACK"
     assert len(world.items(world.name("People", TARGET))) == 2
 
 

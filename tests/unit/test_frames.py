@@ -18,6 +18,7 @@ from runbook_lib.discover.profile import profile_items
 from runbook_lib.notebook import display
 from runbook_lib.report import frames
 from runbook_lib.report.draft.frames import DraftFrames
+from runbook_lib.report.drawing.frame import as_table, inner
 from runbook_lib.stages.analyze.analysis import EntryAnalysis
 from runbook_lib.stages.draft.draft import Draft
 from runbook_lib.stages.draft.entries import Drafted
@@ -171,11 +172,11 @@ def test_a_frame_is_shown_as_the_other_tables_are():
             "sure": [True, False],
         }
     )
-    words = re.sub(r"<[^>]+>", " ", frames.as_table(found, 50)).split()
+    words = re.sub(r"<[^>]+>", " ", as_table(found, 50)).split()
     assert words == "share items name sure 0.3333 1,234 a�b yes – – – no".split()
-    by_name = frames.as_table(found.groupby("sure")["items"].sum(), 50)
+    by_name = as_table(found.groupby("sure")["items"].sum(), 50)
     assert re.sub(r"<[^>]+>", " ", by_name).split() == "sure items no · yes 1,234".split()
-    assert "<th" in frames.as_table(pandas.Series([1], name=3), 50)
+    assert "<th" in as_table(pandas.Series([1], name=3), 50)
 
 
 def test_pandas_comes_with_the_first_frame():
@@ -190,8 +191,8 @@ def test_no_face_hides_a_frame_behind_a_field():
     """`result` and `report` are not names of frames."""
     for face in EMPTY.values():
         assert not {"result", "report"} & set(face.names())
-        assert isinstance(frames.inner(face), type(face.result))
-    assert isinstance(frames.inner(SimpleNamespace(result=1)), SimpleNamespace)  # a thing of another kind stays
+        assert isinstance(inner(face), type(face.result))
+    assert isinstance(inner(SimpleNamespace(result=1)), SimpleNamespace)  # a thing of another kind stays
 
 
 def queries() -> dict[str, tuple[str, str]]:

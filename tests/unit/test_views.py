@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,7 @@ from runbook_lib.verdict import (
     meaning,
     unrouted_alert,
 )
+from runbook_lib.walk.matching.search import Search
 
 browser = support_fixtures.browser
 HOSTILE = [
@@ -192,6 +194,10 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
     analysis = analysis_of(
         {name: entry}, checks=checks, targets=targets, unrouted={name: 1}, listed=listed, costs=costs, prices=prices
     )
+    about = {"by": [attribute], "found": "reuse", "source_items": None, "target_items": 2}
+    about |= {"matched": 1, "ambiguous": 1, "nearly": 1}
+    found_there = Search(None, [], {}, {}, {name: [[item[attribute], item[f"{attribute}-m"]]]})
+    analysis = replace(analysis, matches={name: about}, search=found_there)
     analysis.unmatched.extend(
         Unmatched(name, "reference", attribute, 3, near, level, accepted)
         for near, level, accepted in ((name, REVIEW, False), (None, "", False), (name, REVIEW, True))
@@ -264,6 +270,7 @@ def filled(name: str, attribute: str, value: str) -> dict[str, str]:
         "held back": views.held_back([{"table": name, "reason": name, "refused": 1, "seconds": 2.0}]),
         "validation": views.validation(validation),
         "differences_html": views.differences_html(validation),
+        "matches": views.matches(analysis),
         "undeclared": views.undeclared(analysis),
         "residual": views.residual(validation),
         "patterns": views.patterns(validation),

@@ -1,7 +1,7 @@
 """The figures of a draft as pandas DataFrames."""
 
 from ...stages.draft.draft import Draft
-from ..frames import COUNT, FLAG, NUMBER, TEXT, Frames, Rows, frame
+from ..drawing.frame import COUNT, FLAG, NUMBER, TEXT, Frames, Rows, frame
 
 
 class DraftFrames(Frames):

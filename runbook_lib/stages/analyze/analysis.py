@@ -59,7 +59,7 @@ class Unmatched(NamedTuple):
     """A name in the mapping that no item has, or an entry that selects nothing."""
 
     table: str  # the entry
-    rule: str  # reference, id, from, template, where, drop, query, index, or empty
+    rule: str  # reference, id, from, template, where, drop, query, index, match, or empty
     name: str  # as in the mapping; of an empty table its name
     items: int  # of the entry; for an index key of all entries that write to the table
     suggestion: str | None  # the nearest name that the items do have

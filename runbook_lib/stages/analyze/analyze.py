@@ -39,8 +39,8 @@ from .costs import (
     writing_of,
 )
 from .doubts import Doubts
-from .findings import mapping_checks, undeclared_checks, walk_checks
-from .names import Names
+from .findings import mapping_checks, match_checks, undeclared_checks, walk_checks
+from .names import Names, names_of_matches
 from .repeatable import check_repeatable
 from .skew import Spread, SpreadPage, skew_checks
 from .structure import structure_checks
@@ -298,7 +298,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None, f
         seconds,
         [],
         dict(observer.listed),
-        unmatched=observer.names.unmatched(observer.tables),
+        unmatched=observer.names.unmatched(observer.tables) + names_of_matches(plan, found),
         doubts=observer.doubts.found(observer.tables),
         undeclared=open_,
         not_references=none,
@@ -323,6 +323,7 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None, f
         *walk_checks(plan, analysis),
         *structure_checks(plan, structures),
         *mapping_checks(plan, analysis),
+        *match_checks(plan, analysis),
         *undeclared_checks(analysis),
         *skew_checks(analysis.skew, writing.seconds),
         *cost_checks(plan, analysis, demands[MIGRATE]),

@@ -1,7 +1,7 @@
 """What the figures of the walk mean for the go/no-go list: a check for each fact, made once. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...discover.references import Finding
@@ -9,6 +9,7 @@ from ...verdict import FAIL, REVIEW, alerts_of_counts, plural, unrouted_alert
 from ...walk import ledger
 from ...walk.plan import Plan
 from .. import expiry, references
+from ..matching import INSERT, STOP
 from . import names
 from .analysis import Analysis, EntryAnalysis
 from .checks import NOTE, Check, from_alert
@@ -124,6 +125,46 @@ def mapping_checks(plan: Plan, analysis: Analysis) -> list[Check]:
     found += [] if named else [_well("source", "names", 0, "items have every name that the mapping uses")]
     whats = {check.what for check in found}
     return found if "ledger" in whats else [*found, _well("target", "ledger", 0, "every attribute is accounted for")]
+
+
+def match_checks(plan: Plan, analysis: Analysis) -> list[Check]:
+    """What the target has already of the entries that say `match`, chosen or not; none where no entry says it."""
+    checks: list[Check] = []
+    for name, about in analysis.matches.items():
+        checks += _matched(name, about)
+    said = [name for name, about in analysis.matches.items() if not about["matched"] and not about["ambiguous"]]
+    if said and not checks:
+        checks.append(_well("target", "match", 0, "the target has no item that a source item equals"))
+    return checks
+
+
+def _matched(name: str, about: Mapping[str, Any]) -> Iterator[Check]:
+    by, number, doubtful = ", ".join(about["by"]), about["matched"], about["ambiguous"]
+    if about["found"] == STOP and number + doubtful:
+        message = (
+            f"the target has {plural(number + doubtful, 'source item')} already, by {by}, and the mapping says stop"
+        )
+        action = "02 and 03 will be refused. Correct the items, or choose reuse or insert."
+        yield Check("target", name, "match", number + doubtful, 0, FAIL, action, message)
+        return
+    if number:
+        message = f"the target has {plural(number, 'item')} already, by {by}: not written again, and references follow"
+        if about["found"] == INSERT:
+            beside = f"{plural(number, 'item')} will be inserted beside"
+            message = f"the target has {plural(number, 'item')} already, by {by}: {beside}"
+        yield Check("target", name, "match", number, None, NOTE, "Nothing to do, if that is meant.", message)
+    if doubtful:
+        message = (
+            f"{plural(doubtful, 'item')} ambiguous by {by}: which of the target's items is the same cannot be told"
+        )
+        action = "See matches.jsonl. Correct the items, or name further attributes under `by`; else they are inserted."
+        yield Check("target", name, "match", doubtful, 0, REVIEW, action, message)
+    if near := about["nearly"]:
+        message = (
+            f"{plural(near, 'item')} nearly the same by {by}: only the case of letters or blanks around texts differ"
+        )
+        action = "Correct them on one side, if they are to count as the same."
+        yield Check("target", name, "match", near, None, NOTE, action, message)
 
 
 def _kept(plan: Plan, analysis: Analysis) -> Iterator[Check]:

@@ -19,11 +19,13 @@ from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, memb
 from ...run.fingerprints import identity_of
 from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
 from ...verdict import REVIEW, Alert
+from ...walk.matching.search import Search
 from ...walk.plan import Plan
 from ...walk.walk import Routed
 from .analysis import EntryAnalysis, Unmatched
 
 _SAID = {"id": "id attribute", "from": "attribute under `from`", "template": "attribute of a template"}
+_SAID |= {"match": "attribute under `match`, on one of the sides,"}
 _SAID |= {"drop": "attribute under `drop`", "query": "attribute of a query", "index": "index key attribute"}
 
 
@@ -242,6 +244,16 @@ def is_accepted(entries: Mapping[str, Entry], table: str, rule: str, name: str) 
         return True
     sharing = [e for e in entries.values() if e.target == own.target] if rule == "index" else [own]
     return any(name in entry.model.accept.unmatched for entry in sharing)
+
+
+def names_of_matches(plan: Plan, found: Search | None) -> list[Unmatched]:
+    """The paths of `match.by` at which no item of one side has a value, though there are items."""
+    unmatched = []
+    for entry, sides in (found.lacking if found else {}).items():
+        for name in dict.fromkeys(name for names in sides.values() for name in names):
+            accepted = name in plan.mapping.entries[entry].model.accept.unmatched
+            unmatched.append(Unmatched(entry, "match", name, found.looked_at[entry], None, REVIEW, accepted))
+    return unmatched
 
 
 def alerts(unmatched: Iterable[Unmatched]) -> list[Alert]:

@@ -32,6 +32,7 @@ class Search:
     matches: Matches
     ambiguous: Spool  # lines of `matches.jsonl`: table, source key, attribute, reason
     lacking: dict[str, dict[str, list[str]]]  # entry -> source, target -> paths of `by` that lead to nothing there
+    looked_at: dict[str, int]  # entry -> its items of both sides
     examples: dict[str, list[list[dict]]]  # entry -> values of its first matches
 
 
@@ -45,7 +46,7 @@ def search(plan: Plan) -> Search:
     level = match_levels(wanted)
     known = source_ids(plan) if any(entries[name].asking() for name in wanted) else None
     ambiguous, lines, figures = Spool(), Spool(), {}
-    lacking, examples = {}, {}
+    lacking, looked_at, examples = {}, {}, {}
     with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
         matches = Matches.write(Path(folder, FILE), ())
         for number in sorted(set(level.values())):
@@ -58,9 +59,9 @@ def search(plan: Plan) -> Search:
                 figures[name] = _figures(of_entry)
                 if of_entry.lacking:
                     lacking[name] = of_entry.lacking
-                examples[name] = of_entry.examples
+                examples[name], looked_at[name] = of_entry.examples, of_entry.looked_at
             matches = Matches.write(Path(folder, FILE), lines, figures)
-    return Search(matches, ambiguous, lacking, examples)
+    return Search(matches, ambiguous, lacking, looked_at, examples)
 
 
 def _read(plan: Plan, names: list[str]) -> dict[str, Sides]:

@@ -50,6 +50,7 @@ class Sides:
         """`route` knows the matches of the entries whose ids the values hold, and none of its own."""
         self.route, self.entry = route, route.entry
         self.figures = Figures()
+        self.looked_at = 0  # the entry's items of both sides
         self.lacking: dict[str, list[str]] = {}  # source, target -> paths of `by` at which no item there has a value
         self.examples: list[list[dict]] = []  # values of the first matches
         self._key = [name for name, _ in route.shape.target_key]
@@ -214,6 +215,7 @@ class Sides:
 
     def _note_lacking(self, side: str, seen: Counter, items: int) -> None:
         names = self.entry.model.match.by
+        self.looked_at += items
         if items and (lacking := [name for number, name in enumerate(names) if not seen[number]]):
             self.lacking[side] = lacking
 
