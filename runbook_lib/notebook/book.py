@@ -10,7 +10,7 @@ from ..report import json_analysis
 from ..report import json_report as report
 from ..report.drawing import html
 from ..report.frames import AnalysisFrames, BackupFrames, CanaryFrames, CreatedFrames, MigrationFrames, ValidationFrames
-from ..stages import confirmation, expiry
+from ..stages import confirmation, expiry, matching
 from ..stages.analyze.analysis import Analysis
 from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
@@ -97,7 +97,7 @@ class Book(BaseBook):
         plan = self.plan()
         plan.mapping.check_names([table])
         if not self._may_write():
-            closure = collect(expiry.as_of(self.run, plan), table, limit, {})
+            closure = collect(matching.frozen(self.run, expiry.as_of(self.run, plan), "02_test"), table, limit, {})
             per_entry = Counter(row.entry for row in closure.rows)
             self._planned([f"insert {plural(n, 'item')} of {entry}, compare, undo" for entry, n in per_entry.items()])
             return None

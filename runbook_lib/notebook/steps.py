@@ -19,7 +19,7 @@ from ..report import json_analysis
 from ..report import json_report as report
 from ..run.folder import Run
 from ..run.locks.locks import hold_targets
-from ..stages import execution, expiry
+from ..stages import execution, expiry, matching
 from ..stages.analyze.analyze import analyze
 from ..stages.migrate.migrate import Migration, migrate
 from ..stages.rollback.drop_tables import TableDeletion
@@ -108,7 +108,8 @@ class Steps:
         """01. Reads both sides; writes the analysis into the run's folder."""
         plan = expiry.as_of(self.run, plan, renew=True)
         with self.watch(self.run, plan, "01_analyze") as on_page:
-            analysis = analyze(plan, on_page)
+            plan, found = matching.analyzed(self.run, plan)
+            analysis = analyze(plan, on_page, found)
             plan.meter.do(CONCLUDING)
             execution.done(self.run, "01_analyze")
             written = json_analysis.write_analysis(self.run, plan, analysis, self.notes)

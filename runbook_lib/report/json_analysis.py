@@ -7,7 +7,7 @@ from typing import Any
 from ..discover.profile import AttributeProfile
 from ..journal.listings import write_listing
 from ..run.folder import Run, iso, now
-from ..stages import sealed
+from ..stages import matching, sealed
 from ..stages.analyze.analysis import Analysis, Bound, EntryAnalysis
 from ..verdict import FAIL, REVIEW, Alert, plural, worst
 from ..walk import ledger
@@ -25,6 +25,10 @@ def write_analysis(
     """
     for name in ("quarantine", "conflicts", "unrouted", "dangling", "unreadable"):
         write_listing(run.folder, name, analysis.listed.get(name, []))
+    if analysis.search:
+        matching.freeze(run, analysis.search)
+    elif plan.matches is None:
+        matching.clear(run)
     sealed.write_plan(run, plan, analysis.structures, {name: _sealed(one) for name, one in analysis.tables.items()})
     tables = {
         name: {
@@ -47,6 +51,7 @@ def write_analysis(
             "write_units": table.write_units,
             "expired": table.expired if analysis.sources[plan.routes[name].entry.source].ttl_known else None,
             "attributes": {n: _attribute(p) for n, p in sorted(table.profile.items())},
+            **({"matches": analysis.matches[name]} if name in analysis.matches else {}),
         }
         for name, table in analysis.tables.items()
     }
@@ -95,6 +100,7 @@ def write_analysis(
         "costs": {stage: {**cost._asdict(), "usd": round(cost.usd, 6)} for stage, cost in analysis.costs.items()},
         "prices": analysis.prices._asdict(),
         "expired_as_of": plan.expiry and plan.expiry.moment,
+        "matches": plan.matches and {"rows": len(plan.matches), "sha256": plan.matches.sha256},
         "fingerprints": plan.identity._asdict(),
         "held_back": held_back(plan.limiter),
         "throughput": plan.meter.throughput(),

@@ -33,9 +33,10 @@ JOURNALS = {  # of the stages that write to the target: journal/<name>
     "05_rollback": ("create", "test", "migrate", "restore"),
 }
 _LISTS = ("quarantine.jsonl", "conflicts.jsonl", "unrouted.jsonl", "dangling.jsonl", "unreadable.jsonl")
+_MATCHES = ("plan-matches.jsonl", "matches.jsonl")  # 02 and 03 write them before they insert, where 01 has not
 _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, adds
     "00_draft": ("mapping-draft-*.json",),
-    "01_analyze": ("migration-analysis-*.json", "plan.json", *_LISTS),
+    "01_analyze": ("migration-analysis-*.json", "plan.json", *_MATCHES, *_LISTS),
     "02_test": ("migration-report-*.json",),
     "03_migrate": ("migration-report-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS),
     "04_validate": (
@@ -177,6 +178,8 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
     anew = kind in (Kind.ADDED, Kind.CHANGED, Kind.REMOVED)
     if name == "drift.jsonl" and anew and stage == "03_migrate":
         return _JOURNAL in can  # a delta writes it before it ends
+    if name in _MATCHES and anew and stage in ("02_test", "03_migrate"):
+        return _JOURNAL in can
     if stage == "04_validate" and name.startswith(COMPARISONS):
         return kind != Kind.SPECIAL
     if _RESULTS in can and anew:

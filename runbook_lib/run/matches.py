@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import finalize
@@ -119,6 +120,11 @@ class Matches:
 
     def __reduce__(self) -> tuple:
         return Matches, (self.path, self.sha256, self.figures)
+
+    def hashes(self) -> Iterator[tuple[str, bytes]]:
+        """Of each line its entry and a hash: equal exactly where the same two items are equal by the same values."""
+        for raw in self._lines():
+            yield self._parsed(raw)["table"], blake2b(raw, digest_size=_HASH).digest()
 
     def _lines(self) -> Iterator[bytes]:
         left, at = b"", 0

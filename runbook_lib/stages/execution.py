@@ -14,7 +14,7 @@ from ..run.folder import Run, numbering, runs
 from ..verdict import plural
 from ..walk.plan import Plan
 from ..walk.workers.shared_journal import settle
-from . import sealed
+from . import matching, sealed
 
 BY_HAND = "interrupted by hand."
 AUDITED = {"test": "02_test", "migrate": "03_migrate"}  # the notebook that writes a stage's journal
@@ -120,7 +120,7 @@ def check_can_write(run: Run, stage: Stage, plan: Plan) -> Snapshot:
         raise Refused(f"run {run.id} was rolled back; start a new run for another migration.")
     if stage.name == "migrate" and state.rolling_back:
         raise Refused(f"run {run.id} was rolled back in part; run the rollback command again, then start a new run.")
-    stage.check_identity(plan.identity)
+    stage.check_identity(matching.identity_then(stage, plan.mapping, plan.parameters))
     if stage.name == "migrate":
         _check_targets(stage, plan)
     sealed_plan = sealed.read_plan(run) if stage.name == "migrate" else None
@@ -163,6 +163,7 @@ def begin(stage: Stage, plan: Plan, chosen: list[str], earlier: int = 0) -> Path
     """
     with numbering(stage.run.folder.parent):
         about = {"expiry": plan.expiry.as_json()} if plan.expiry else {}
+        about |= {"matches": plan.matches.as_json()} if plan.matches else {}
         stage.record("execution", entries=chosen, turn=_next_turn(stage.run), **stage.identity(plan.identity), **about)
     path = ensure_checkpoint(stage, plan)
     told = f"resumed, {plural(earlier, 'item')} from before; " if stage.executions() > 1 else ""

@@ -6,7 +6,7 @@ attributes. What it finds goes into the journal, so that a report can be made ag
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,13 +33,8 @@ from ..walk.structure import Structures, read_structures
 
 FILE, SCHEMA = "plan.json", 1
 WRITER = "01_analyze"
-TABLE, RECORDS, ATTRIBUTE, TYPE, MOMENT = (
-    "table",
-    "records",
-    "attribute",
-    "type",
-    "moment",
-)  # beside the words of `differences`
+# Beside the words of `differences`:
+TABLE, RECORDS, ATTRIBUTE, TYPE, MOMENT, MATCH = "table", "records", "attribute", "type", "moment", "match"
 MISSING, ELSEWHERE = "missing", "made by somebody else"  # what is said of a target table
 NAMED = 6  # deviations of a table that an alert names
 
@@ -48,9 +43,9 @@ class Deviation(NamedTuple):
     """One thing that is not as 01 saw it. `planned` and `found` are plain JSON; None where there is, or was, nothing."""
 
     side: str  # source or target
-    table: str  # of RECORDS, ATTRIBUTE and TYPE the entry
+    table: str  # of RECORDS, ATTRIBUTE, TYPE and MATCH the entry
     what: str
-    name: str  # of the index or the attribute
+    name: str  # of the index or the attribute; of MATCH, of all that are compared
     planned: Any
     found: Any
 
@@ -73,6 +68,9 @@ class Deviation(NamedTuple):
             return f"attribute {self.name} is {'new' if self.planned is None else 'in no item any more'}"
         if self.what == MOMENT:
             return f"items count as expired as of {self.found}, not {self.planned}"
+        if self.what == MATCH:
+            said = f"{plural(self.planned['matched'], 'match', 'matches')} by {self.name} planned"
+            return f"{said}, {self.found['new']:,} new since and {self.found['gone']:,} gone"
         if self.what == TYPE:
             return f"attribute {self.name} has values of type {said(self.found)}, not only {said(self.planned)}"
         where = f" of index {self.name}" if self.name else ""
@@ -151,6 +149,8 @@ def write_plan(run: Run, plan: Plan, structures: Structures, tables: Mapping[str
     }
     if plan.expiry:
         content["expiry"] = plan.expiry.as_json()
+    if plan.matches:
+        content["matches"] = plan.matches.as_json()
     content["sha256"] = json_seal(content)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(run.folder / FILE, text.encode(), 0o600)
@@ -184,14 +184,15 @@ def read_plan(run: Run) -> dict[str, Any] | None:
     return content
 
 
-def hold(stage: Stage, plan: Plan, *, accepted: bool = False) -> None:
+def hold(stage: Stage, plan: Plan, *, accepted: bool = False, more: Sequence[Deviation] = ()) -> None:
     """Compares the tables of the plan's entries with `plan.json`, where the run has one. Writes to the journal.
 
+    `more`: what else was found not to be as planned.
     Refused where a key, an index or a projection of a target table is not as planned, unless `accepted`.
     """
     if (content := read_plan(stage.run)) is None:
         return
-    found = list(_of_tables(content, plan, _made_by(stage.run)))
+    found = [*_of_tables(content, plan, _made_by(stage.run)), *more]
     shape = [one for one in found if one.is_shape]
     if shape and not accepted:
         raise Refused(

@@ -11,8 +11,8 @@ from ..journal.stage import Stage
 from ..mapping.file.load import load_mapping
 from ..mapping.model import Mapping
 from ..parameters import Parameters
-from ..run.fingerprints import Identity, identity_of
 from ..run.folder import Run, new_run, open_run, run_json, runs
+from . import matching
 
 DRAFT = "00_draft"  # it makes the mapping file
 FIRST = (DRAFT, "01_analyze")  # each begins a new run
@@ -76,11 +76,7 @@ def find_run(
     if new or stage in FIRST:
         return None
     found = _latest("04_validate" if migrated else stage, outputs, about["fingerprint"])
-    if (
-        found is None
-        or migrated
-        or not _is_over(found, stage, identity_of(mapping, parameters), tables or mapping.entries)
-    ):
+    if found is None or migrated or not _is_over(found, stage, mapping, parameters, tables or mapping.entries):
         return found
     return None
 
@@ -135,7 +131,7 @@ def is_complete(run: Run, tables: Collection[str]) -> bool:
     return state_of(migrated.events()).finished and set(tables) <= begun
 
 
-def _is_over(run: Run, stage: str, identity: Identity, tables: Collection[str]) -> bool:
+def _is_over(run: Run, stage: str, mapping: Mapping, parameters: Parameters, tables: Collection[str]) -> bool:
     """Whether a stage that finds this run as the latest begins another one."""
     migrated = Stage(run, "migrate")
     if stage == "04_validate":
@@ -149,7 +145,7 @@ def _is_over(run: Run, stage: str, identity: Identity, tables: Collection[str]) 
     if stage != "03_migrate" or not is_complete(run, tables):
         return False
     try:  # of another mapping it has nothing to report
-        migrated.check_identity(identity)
+        migrated.check_identity(matching.identity_then(migrated, mapping, parameters))
     except Refused:
         return True
     return False

@@ -197,6 +197,11 @@ class Plan:
         routes = _compile(self.mapping, self.shapes(), self.parameters, exists, self.matches)
         return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, known=known)
 
+    def without_matches(self) -> "Plan":
+        """The plan with routes that know no matches."""
+        routes = _compile(self.mapping, self.shapes(), self.parameters)
+        return replace(self, routes={name: routes[name] for name in self.routes}, all_routes=routes, matches=None)
+
     def skipping(self) -> list[Entry]:
         """The entries, chosen or not, that say `expired: skip`."""
         return [entry for entry in self.mapping.entries.values() if entry.model.expired == SKIP]

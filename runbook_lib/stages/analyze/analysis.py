@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...discover.profile import Profile
 from ...mapping.routes import Row
+from ...run.matches import Figures
 from ...run.spill import Spool
 from ...verdict import Alert
+from ...walk.matching.search import Search
 from ...walk.structure import Structures
 from .checks import Check, alerts_of
 from .skew import Skew
@@ -150,6 +152,8 @@ class Analysis:
     costs: dict[str, Cost] = field(default_factory=dict)  # stage -> what it takes
     prices: Prices = NO_PRICES
     structures: Structures | None = None  # of both sides' tables, when it began
+    search: Search | None = None  # for matches; None where nothing says `match`, or they were frozen before
+    matches: Figures = field(default_factory=dict)  # entry that says `match` -> what the search counted
 
     def ordered(self, entries: Iterable[str] | None = None) -> list[tuple[str, EntryAnalysis]]:
         """All entries, or these of them, by level and name: parents first."""

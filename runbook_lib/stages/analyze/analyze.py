@@ -19,6 +19,7 @@ from ...mapping.walkers import Found
 from ...run.spill import HashLog, Spool
 from ...values import MAX_ATTRIBUTES, add_counts, has_expired, size, text_of
 from ...walk.ledger import Ledger
+from ...walk.matching.search import Search
 from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.structure import Structures, read_structures
@@ -269,11 +270,11 @@ class Observer:
         self.listed |= references.find(self._plan, self._dangling, unreadable, hash_of, sure=sure)
 
 
-def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -> Analysis:
+def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None, found: Search | None = None) -> Analysis:
     """What the plan's migration would do. Read-only.
 
     Sends every page of every source table through the migration's routes. Where a target table holds items, it reads and
-    compares those under the same keys.
+    compares those under the same keys. `found`: what the search for matches, by which the plan goes, found.
     """
     started, prices = time.monotonic(), price_list()
     plan.meter.do("looking at the tables")
@@ -305,6 +306,8 @@ def analyze(plan: Plan, on_page: Callable[[str, Counter], None] | None = None) -
         sources=observer.sources,
         skew=observer.spread.result(),
         structures=structures,
+        search=found,
+        matches=plan.matches.figures if plan.matches else {},
     )
     demands = demands_of(plan, analysis)
     writing = writing_of(plan, analysis, demands[MIGRATE], _round_trip(plan, analysis))

@@ -24,7 +24,7 @@ from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.progress import PageCount
 from ...walk.walk import Routed, walk
-from .. import expiry, sealed
+from .. import expiry, matching, sealed
 from ..execution import check_can_write, ensure_checkpoint, resumable
 from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of
@@ -88,6 +88,7 @@ def walk_again(
     `step` makes the last step for some of them. Where something may be written, `hold` is called before, `begin` and `end`
     around it. `fix`: what to do first if the run has not finished. Raises as `catch_up`.
     """
+    plan = matching.frozen(stage.run, plan, "03_migrate")
     before = check_can_write(stage.run, stage, plan)
     passes = passes_to_repeat(before, plan, fix)
     plan = plan.choose([entry for one in passes for entry in one.entries])

@@ -15,7 +15,7 @@ from ...walk.plan import Plan
 from ...walk.preread import prepare
 from ...walk.walk import Winners
 from ...walk.workers import engines
-from .. import expiry, sealed
+from .. import expiry, matching, sealed
 from ..execution import (
     begin,
     check_can_write,
@@ -64,6 +64,7 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None, *, accept_drift
 
 def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool) -> Migration:
     run = stage.run
+    plan = matching.frozen(run, plan, "03_migrate")
     before = check_can_write(run, stage, plan)
     plan.require_targets()
     plan = expiry.as_of(run, plan)
@@ -130,7 +131,8 @@ def ready_to_insert(stage: Stage, plan: Plan, accept_drift: bool) -> tuple[Plan,
     Writes to the journal. Raises Refused, also where a target table is not as 01 saw it.
     """
     try:
-        sealed.hold(stage, plan, accepted=accept_drift)
+        plan, changed = matching.before_first_insert(stage, plan)
+        sealed.hold(stage, plan, accepted=accept_drift, more=changed)
         plan.meter.do("looking for target keys that several items have")
         plan, winners = prepare(plan)
         backup_gate.ensure(stage, plan)

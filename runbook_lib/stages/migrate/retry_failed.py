@@ -19,7 +19,7 @@ from ...values import key_text
 from ...walk.insert import Inserter, Instead, OnPage
 from ...walk.plan import Plan
 from ...walk.walk import Page, Routed, Winners, route_items
-from .. import expiry, sealed
+from .. import expiry, matching, sealed
 from ..execution import check_can_write, resumable
 from .migrate import Migration, migration_of, ready_to_insert
 
@@ -54,6 +54,7 @@ def _retry(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool)
     run = stage.run
     if not stage.executions():
         raise Refused(f"run {run.id} has migrated nothing yet, so there is nothing to retry; migrate first.")
+    plan = matching.frozen(run, plan, "03_migrate")
     before = check_can_write(run, stage, plan)
     plan.require_targets()
     plan = expiry.as_of(run, plan)

@@ -6,6 +6,7 @@ journal's, it is the inserted item, and can be compared with the target's.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from ...dynamo.items import Wire
@@ -15,6 +16,8 @@ from ...journal.intents import JournalRow
 from ...mapping.routes import Route, Row
 from ...values import differences
 from ...walk.plan import Plan, open_plan
+from .. import matching
+from ..execution import AUDITED
 
 LIMIT = 1_000  # items whose differences are looked up
 ATTRIBUTES = 50  # of an item that are named
@@ -34,6 +37,8 @@ def listed(checkpoint: Checkpoint, rows: list[JournalRow], target: Wire) -> list
     except Exception as problem:
         _unknown(checkpoint, lines, "the source cannot be read", problem)
         return lines
+    with suppress(Refused):  # without them fewer rows are as they were inserted
+        plan = plan and matching.frozen(checkpoint.run, plan, AUDITED[checkpoint.stage])
     by_entry: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows[:LIMIT]):
         by_entry[row.entry].append(index)
@@ -114,7 +119,8 @@ def _as_inserted(routes: list[Route], item: dict, row: JournalRow) -> Row | None
 
 def _other(checkpoint: Checkpoint, plan: Plan, entry: str) -> str | None:
     try:
-        checkpoint.stage_journal().check_identity(plan.identity)
+        stage = checkpoint.stage_journal()
+        stage.check_identity(matching.identity_then(stage, plan.mapping, plan.parameters))
     except Refused:
         return "the mapping or the program has changed"
     known = plan.mapping.entries.get(entry)

@@ -21,7 +21,7 @@ from ...walk.plan import Plan
 from ...walk.preread import id_hash, prepare
 from ...walk.structure import wanted_ttl
 from ...walk.walk import Page, Routed, Winners, route_items
-from .. import expiry
+from .. import expiry, matching
 from ..execution import begin, check_can_write, checkpoint_of, look_at_targets, resumable
 from ..rollback.disclaim import disclaim
 from ..rollback.undo import Undone, undo
@@ -181,8 +181,10 @@ def run_canary(run: Run, plan: Plan, table: str, limit: int, *, keep: bool = Fal
 
 def _run_canary(stage: Stage, plan: Plan, table: str, limit: int, keep: bool) -> Canary:
     plan.mapping.check_names([table])
+    plan = matching.frozen(stage.run, plan, "02_test")
     check_can_write(stage.run, stage, plan)
-    plan, winners = prepare(expiry.as_of(stage.run, plan))
+    plan, _ = matching.before_first_insert(stage, expiry.as_of(stage.run, plan))
+    plan, winners = prepare(plan)
     closure = collect(plan, table, limit, winners)
     names = sorted({one.entry for one in (*closure.rows, *closure.matched)})
     chosen = plan.choose(names)

@@ -30,6 +30,7 @@ from ..analyze import names
 from ..analyze.checks import alerts_of
 from ..analyze.structure import structure_checks
 from ..execution import done, resumable
+from ..matching import frozen
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .groups import UNFINISHED, DifferenceGroup, Group, explained
@@ -89,7 +90,7 @@ def validate(run: Run, plan: Plan, on_page: OnPage | None = None) -> Validation:
 
 
 def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
-    plan = expiry.as_of(run, plan, last=validation_journal.last(run))
+    plan = frozen(run, expiry.as_of(run, plan, last=validation_journal.last(run)), "04_validate")
     prepared, winners = prepare(plan, refuse=False)
     migrated = Stage(run, "migrate").read()
     conflicts = _listed_conflicts(migrated, plan)
