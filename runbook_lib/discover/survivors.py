@@ -52,7 +52,8 @@ class Survivors:
         within: str = "",
         mapped: Mapping[str, Entry] | None = None,
     ):
-        """`entries`: those whose items are looked at; `mapped`: all, where these are not. `left_out`: entry → what not to look at.
+        """`entries`: those whose items are looked at; `mapped`: all of the mapping (default: these). `left_out`: entry → what
+        not to look at.
 
         `environment`: the name of the source's environment, where it must not be left in any text; as a part of the name
         `within`, the target's, it is no finding.

@@ -111,6 +111,9 @@ class Matches:
         """How many items of an entry are matched."""
         return self._counts[entry]
 
+    def __bool__(self) -> bool:
+        return True  # also where nothing was matched: that was found out, too
+
     def __len__(self) -> int:
         return self._counts.total()
 

@@ -1,7 +1,4 @@
-"""Items that the target has already: they are not written, what refers to them has the ids of the target's items, and those stay.
-
-The matches are made here, from the plain content of both sides: what a run does with them does not judge the search for them.
-"""
+"""Items that the target has already are not written: what refers to them has the target's ids, and its items stay as they are."""
 
 import json
 import random
@@ -12,18 +9,17 @@ import support_worlds as worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_crashes import KILLED, at_record, at_request, in_child, small_pages
-from support_flows import Flow, counts_of, flow_of
+from support_flows import counts_of, flow_of
 
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import DynamoError
 from runbook_lib.journal.stage import Stage
-from runbook_lib.mapping.matching.values import compile_by
 from runbook_lib.report import views
-from runbook_lib.run.matches import FILE, Matches, line_of
 from runbook_lib.stages.migrate.migrate import migrate
 from runbook_lib.stages.validate.repair import repair
 from runbook_lib.stages.validate.validate import validate
-from runbook_lib.walk.plan import open_plan
+from runbook_lib.walk.workers import engines, shared_journal
+from runbook_lib.walk.workers import worker as units
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 KEY = {"key": {"id": "S"}}
@@ -42,15 +38,6 @@ MAPPING = """
       other: {table_named_by: kind}
       "was:json": {record_of: People}
 """
-
-
-class Matched(Flow):
-    """A flow whose plans have the matches that were frozen before it began."""
-
-    def _plan(self, chosen=None):
-        plan = open_plan(self.parameters, chosen=chosen)
-        path = self.outputs / FILE
-        return plan.with_matches(Matches.open(path)) if path.exists() and plan.matches is None else plan
 
 
 def person(name, email, **more):
@@ -76,22 +63,8 @@ def build(world):
     return world
 
 
-def freeze(flow, pairs=THERE, entry="People"):
-    """Writes the matches of a run: old id → the target's id."""
-    plan = open_plan(flow.parameters)
-    by = compile_by(plan.mapping.entries[entry])
-    lines = []
-    for old, new in sorted(pairs.items()):
-        name = plan.mapping.entries[entry].target
-        (item,) = plan.target.wire.get_many(name, [{"id": {"S": new}}])
-        lines.append(line_of(entry, {"id": {"S": old}}, {"S": old}, {"id": {"S": new}}, {"S": new}, by(item)))
-    Matches.write(flow.outputs / FILE, lines)
-    return flow
-
-
 def begin(world, folder, mapping=MAPPING, **limits):
-    flow = flow_of(mapping, world, folder, **limits)
-    return freeze(Matched(flow.parameters, flow.outputs, flow.run_id))
+    return flow_of(mapping, world, folder, **limits)
 
 
 @pytest.fixture
@@ -214,7 +187,6 @@ def test_an_undeclared_reference_to_a_matched_item_is_found(moto_world, tmp_path
     world.build({"People": KEY | {"items": [there]}, "Visits": KEY}, TARGET)
     mapping = "{People: {id_format: keep, match: {by: [email]}}, Visits: {}}"
     flow = flow_of(mapping, world, tmp_path)
-    flow = freeze(Matched(flow.parameters, flow.outputs), {old: "mine"})
     flow.migrate()
     validation = flow.validate()["validation"]
     assert validation["residual_ids"]["by_path"] == {"Visits": {"by": 1}}
@@ -222,7 +194,7 @@ def test_an_undeclared_reference_to_a_matched_item_is_found(moto_world, tmp_path
 
 def test_a_delta_a_retry_and_a_repair_write_nothing_for_matched_items(people, tmp_path):
     """However they change in the source; when one goes there, the journal stops counting it."""
-    before, flow = before_of(people), begin(people, tmp_path)
+    before, flow = before_of(people), begin(people, tmp_path, MAPPING.replace("[Teams, People]", "People"))
     flow.migrate()
     content = people.content(TARGET)
     people.put(people.name("People", SOURCE), person("ann", "ann@elsewhere.test", note={"S": "edited"}))
@@ -230,13 +202,14 @@ def test_a_delta_a_retry_and_a_repair_write_nothing_for_matched_items(people, tm
     drift = flow.delta()["drift"]
     assert {name: number for name, number in drift.items() if number} == {"looked_at": 7, "withdrawn": 1}
     assert flow.retry()["totals"]["matched"] == 1
-    done = repair(flow.run(), flow._plan(), word="deleted")
-    assert (done.missing, done.inserted) == ({}, 0)
     assert people.content(TARGET) == content
     assert kept(people, before)
     assert counted(flow.migrate()) == {"scanned": 3, "inserted": 2, "matched": 1}
     people.put(people.name("People", SOURCE), person("cy", "cy@a.test"))
     assert counted(flow.delta()) == {"scanned": 4, "inserted": 2, "matched": 2}
+    assert people.content(TARGET) == content
+    done = repair(flow.run(), flow._plan(), word="deleted")
+    assert (done.missing, done.inserted) == ({}, 0)
     assert people.content(TARGET) == content
 
 
@@ -382,12 +355,25 @@ def test_worker_processes_have_the_matches(people, tmp_path):
     assert people.items(people.name("Visits", TARGET)) == worlds.plain_items(list(map(arrived, PEOPLE)))
 
 
-@pytest.mark.slow
-def test_workers_without_the_runs_folder_have_the_matches(people, tmp_path):
+class Away:
+    """A worker of this process that learns neither the run's folder nor the file of the matches."""
+
+    def advance(self, job, table, number, budgets):
+        assert (job.folder, job.matches) == ("", None)
+        return units.advance(job, table, number, budgets)
+
+    def items(self):
+        return 0
+
+    def close(self):
+        units._Worker.forget()
+
+
+def test_workers_without_the_runs_folder_have_the_matches(people, tmp_path, monkeypatch):
     """From the store where the journal lies."""
-    (tmp_path / "store").mkdir()
-    limits = {"engine": "processes", "segments": 2, "workers": 2, "journal": f"file://{tmp_path}/store"}
-    flow = begin(people, tmp_path, **limits)
+    monkeypatch.setattr(engines, "_cluster", lambda plan, segments: [Away()])
+    monkeypatch.setattr(shared_journal, "ENDED", 0.0)
+    flow = begin(people, tmp_path, engine="dask", segments=2, journal=f"file://{tmp_path}-store")
     assert counted(flow.migrate()) == {"scanned": 4, "inserted": 2, "matched": 2}
     assert people.items(people.name("Visits", TARGET)) == worlds.plain_items(list(map(arrived, PEOPLE)))
 
@@ -419,7 +405,6 @@ def test_every_reference_names_the_new_id_or_the_targets_never_the_other(engine_
     before, folder = before_of(world), tmp_path_factory.mktemp("flow")
     people = f"{{id_format: {'keep' if keep else 'uuid'}, match: {{by: [email]}}}}"
     flow = flow_of(f"{{People: {people}, Links: {{references: {{to: People}}}}}}", world, folder)
-    flow = freeze(Matched(flow.parameters, flow.outputs), pairs)
     report = flow.migrate()
     assert counted(report).get("matched", 0) == len(pairs)
     made = {old: pairs.get(old) or (old if keep else worlds.new_id(TARGET, "People", "uuid", "S", old)) for old in olds}

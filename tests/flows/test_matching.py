@@ -1,15 +1,8 @@
 """`match`: what the target has already is found, frozen for all stages of a run, and refused where it was changed."""
 
-import json
-
-import pytest
 import support_worlds as worlds
-from support_crashes import small_pages
 from support_flows import flow_of
 
-from runbook_lib.errors import Refused
-from runbook_lib.journal.stage import Stage
-from runbook_lib.run.matches import FILE, Matches
 from runbook_lib.walk.matching.search import search
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
