@@ -19,7 +19,7 @@ from .process import visible
 from .report.runs.terminal import following
 from .run.folder import Run
 from .stages import confirmation, policy
-from .stages.draft.tables import wildcard
+from .stages.draft.tables import wildcards
 from .stages.execution import resumable, resume_hint
 from .stages.notify import Notifier
 from .stages.rollback import confirmation as asked
@@ -107,7 +107,7 @@ def run_iam(options: argparse.Namespace) -> int:
     mapping = mapping_for(DRAFT if drafts else options.of, parameters)
     check_endpoints(parameters.source, parameters.target)
     places = {side: place_of(getattr(parameters, side), side) for side in sides}
-    drafted = wildcard(parameters, options.pattern) if drafts else ""
+    drafted = wildcards(parameters, options.pattern) if drafts else {}
     found = policy.policy_of(options.of, parameters, mapping, places, side=options.side, drafted=drafted)
     print(json.dumps(found.document, indent=2))
     for note in found.notes:

@@ -27,12 +27,12 @@ def mapping_of(text: str, files: dict[str, str] | None = None, **target) -> Mapp
 
 
 def routes_of(
-    text: str, keys: dict[str, dict[str, str]] | None = None, exists=None, targets=None, files=None
+    text: str, keys: dict[str, dict[str, str]] | None = None, exists=None, targets=None, files=None, matched=None
 ) -> dict[str, Route]:
     """The routes of a mapping in a YAML text.
 
     `keys`: entry → key of its source table (default {id: S}); `targets`: entry → key of its target table (default: what
-    `create` says, else that of the source); `files`: see `mapping_of`.
+    `create` says, else that of the source); `files`: see `mapping_of`; `matched`: see `Parents`.
     """
     mapping = mapping_of(text, files)
     shapes = {}
@@ -46,7 +46,7 @@ def routes_of(
         }
         sorts = frozenset(n for index in (create.all_indexes if create else {}).values() for n in list(index.key)[1:])
         shapes[name] = Shape(tuple(source.items()), tuple(target.items()), indexes, sorts)
-    parents = parents_of(mapping.entries, shapes, "prod", exists)
+    parents = parents_of(mapping.entries, shapes, "prod", exists, matched)
     return {name: compile_route(entry, shapes[name], parents) for name, entry in mapping.entries.items()}
 
 

@@ -1,7 +1,8 @@
 """A source in memory: enough of a connection for 00 to list, describe and scan its tables; and what 01 would find in a draft."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -10,9 +11,11 @@ from runbook_lib.discover.columns import as_columns
 from runbook_lib.discover.evidence import Evidence
 from runbook_lib.discover.references import find_references, same_ids, undeclared
 from runbook_lib.dynamo.rate_limiter import RateLimiter
+from runbook_lib.errors import DynamoError
 from runbook_lib.mapping.routes import Shape, compile_route, parents_of
 from runbook_lib.parameters import Parameters, build_parameters
 from runbook_lib.stages.draft.draft import Draft, Sources, draft
+from runbook_lib.stages.draft.matching.targets import Targets, targets_at
 from runbook_lib.stages.draft.survey import sources_at
 from runbook_lib.values import text_of
 
@@ -28,12 +31,14 @@ class Source:
     indexes: dict[str, list[dict]] = field(default_factory=dict)
     page: int = 1_000  # items of a page
     denied: bool = False  # ListTables
+    unreadable: bool = False  # every Scan is denied
+    label: str = "source"
     served: dict[str, int] = field(default_factory=dict)  # table → items that scans have given
     listed: int = 0
 
     limiter: RateLimiter = field(default_factory=RateLimiter)
 
-    label, region, account, endpoint_url, environment = "source", "eu-west-1", None, "http://127.0.0.1:1", "dev"
+    region, account, endpoint_url, environment = "eu-west-1", None, "http://127.0.0.1:1", "dev"
     address = endpoint_url, region
     who = ""
 
@@ -71,8 +76,22 @@ class Source:
     def describe_time_to_live(self, TableName: str) -> dict:
         return TTL
 
-    def scan_page(self, table: str, *, start=None, segment=0, segments=1, limit=None, **_: Any) -> tuple:
+    def scan_pages(self, table: str, **how: Any) -> Iterator[list[dict]]:
+        start = None
+        while True:
+            items, start = self.scan_page(table, start=start, **how)
+            yield items
+            if start is None:
+                return
+
+    def scan_page(
+        self, table: str, *, start=None, segment=0, segments=1, limit=None, attributes=None, **_: Any
+    ) -> tuple:
+        if self.unreadable:
+            raise DynamoError("target: Scan was refused.", "AccessDeniedException", "no", "Scan", table, None)
         items = self.tables[table][segment::segments]
+        if attributes:
+            items = [{name: item[name] for name in attributes if name in item} for item in items]
         at = int(start["at"]["N"]) if start else 0
         until = min(at + self.page, at + (limit or self.page))
         self.served[table] = self.served.get(table, 0) + len(items[at:until])
@@ -85,11 +104,20 @@ def parameters_of(mapping: str = "drafted.yaml", **more: Any) -> Parameters:
     return build_parameters({"mapping": mapping, **sides, **more})
 
 
-def draft_of(source: Source, pattern: str = "", most: int | None = None, parameters: Parameters | None = None) -> Draft:
-    """What is drafted from a source."""
+def draft_of(
+    source: Source,
+    pattern: str = "",
+    most: int | None = None,
+    parameters: Parameters | None = None,
+    target: Source | None = None,
+) -> Draft:
+    """What is drafted from a source, and a target."""
     limiter, parameters = RateLimiter(), parameters or parameters_of()
     plan, names = sources_at(source, limiter, parameters, pattern)
-    return draft(parameters, Sources(names, plan), None, most)
+    if target:
+        target.label = "target"
+        plan = replace(plan, target=target)
+    return draft(parameters, Sources(names, plan, targets_at(plan) if target else Targets()), None, most)
 
 
 def rules(draft: Draft) -> dict[tuple[str, str], Any]:

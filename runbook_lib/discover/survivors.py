@@ -50,12 +50,15 @@ class Survivors:
         left_out: Mapping[str, LeftOut],
         environment: str | None = None,
         within: str = "",
+        mapped: Mapping[str, Entry] | None = None,
     ):
-        """`entries`: those whose items are looked at. `left_out`: entry → what not to look at.
+        """`entries`: those whose items are looked at; `mapped`: all of the mapping (default: these). `left_out`: entry → what
+        not to look at.
 
         `environment`: the name of the source's environment, where it must not be left in any text; as a part of the name
         `within`, the target's, it is no finding.
         """
+        self._mapped = mapped or entries  # whose records items may hold
         self._entries, self._left_out = entries, {name: left_out.get(name, LeftOut()) for name in entries}
         self._known = {name: log.frozen() for name, log in renewed.hashes.items()}
         self._table = _Table(self._known.values())
@@ -180,7 +183,7 @@ class Survivors:
         if not self._evidence:
             return set(), coincidences
         columns = self._evidence.columns()
-        findings = find_references(columns, self._evidence, self._entries)
+        findings = find_references(columns, self._evidence, self._mapped)
         certain = {(one.table, one.path, one.to) for one in findings if one.is_certain}
         for column in columns:
             place = column.entry, spelled(column.steps)

@@ -7,8 +7,7 @@ from ..errors import Refused
 from ..report.draft.frames import DraftFrames
 from ..report.draft.json_draft import draft_alerts, write_draft
 from ..stages import execution
-from ..stages.draft.draft import Sources, check_free, draft, write_mapping
-from ..stages.draft.survey import open_sources
+from ..stages.draft.draft import Draft, Sources, check_free, draft, find_sources, write_mapping
 from ..verdict import plural
 from .base_book import BaseBook
 from .progress import Progress
@@ -29,7 +28,7 @@ def begin(namespace: Mapping[str, Any]) -> "DraftBook":
 
 
 class DraftBook(BaseBook):
-    """One execution of 00_draft. Its steps only read the source; the last one writes the mapping file."""
+    """One execution of 00_draft. Its steps only read; the last one writes the mapping file."""
 
     def check(self) -> None:
         """Raises Refused where the mapping file exists and is to stay, or `items` is below 0. Before anything is read."""
@@ -39,13 +38,12 @@ class DraftBook(BaseBook):
 
     @refused_as(Refused)
     def find_tables(self) -> Sources:
-        """The source tables to draft, by their names. Read-only."""
-        plan, names = open_sources(self.parameters, self._values["pattern"], self.run.id)
-        return Sources(names, plan)
+        """The source tables to draft, by their names, and which of their target tables hold items. Read-only."""
+        return find_sources(self.parameters, self._values["pattern"], self.run.id)
 
     @refused_as(Refused)
     def draft(self, sources: Sources) -> DraftFrames:
-        """Reads the tables, drafts the mapping and writes it to the file that the parameters name."""
+        """Reads the tables of both sides, drafts the mapping and writes it to the file that the parameters name."""
         path = self.parameters.mapping_path()
         with Progress(self.run, sources.plan, STAGE) as on_page:
             drafted = draft(self.parameters, sources, on_page, self._values["items"] or None)
@@ -58,8 +56,14 @@ class DraftBook(BaseBook):
         certain, open_ = (len(drafted.rules(ambiguous=ambiguous)) for ambiguous in (False, True))
         headline = (
             f"{number:,} {'entry' if number == 1 else 'entries'}, {plural(certain, 'reference')} certain, "
-            f"{open_:,} ambiguous; written to {path.name}{f', the old one kept as {kept.name}' if kept else ''}."
+            f"{open_:,} ambiguous{_natural_keys(drafted)}; written to {path.name}"
+            f"{f', the old one kept as {kept.name}' if kept else ''}."
             f"{drafted.kept and ' '}{drafted.kept}"
         )
         self._done(done, headline)
         return DraftFrames(drafted)
+
+
+def _natural_keys(drafted: Draft) -> str:
+    number = sum(one.to_decide for _, one in drafted.natural_keys())
+    return f", {plural(number, 'natural key')} to decide" if number else ""

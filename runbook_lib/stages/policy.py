@@ -6,6 +6,7 @@ Tables with the same rights share a statement, so that no ARN stands twice: 35 t
 import json
 from collections import defaultdict
 from collections.abc import Mapping as Names
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from . import rights
 from .rights import STAGES, Right
 
 SIDES = ("source", "target")
+NOTHING: Names[str, str] = MappingProxyType({})
 VERSION = "2012-10-17"  # of IAM's policy language
 NO_ACCOUNT = "ACCOUNT_ID"
 # IAM's limits in characters, which do not count white space: of a managed policy, and of all inline policies of a role.
@@ -39,15 +41,12 @@ class Policy(NamedTuple):
 
 
 def sides_of(stage: str, side: str | None) -> list[str]:
-    """The sides of a stage's policy; `side` for one alone. Raises Refused for what is no stage, or asks nothing of the side."""
+    """The sides of a stage's policy; `side` for one alone. Raises Refused for what is no stage."""
     if stage == "follow":
         raise Refused("follow: this version cannot follow a source that lives, so it cannot say what that needs.")
     if stage not in STAGES:
         raise Refused(f"{stage!r} is no stage; give one of {', '.join(STAGES)}.")
-    asked = [one for one in SIDES if any(_is_of(right, one) and right.on not in _OF_BOTH for right in STAGES[stage])]
-    if side is not None and side not in asked:
-        raise Refused(f"{stage} asks nothing of the {side}; leave --side out.")
-    return [side] if side else asked
+    return [side] if side else [*SIDES]
 
 
 def policy_of(
@@ -57,12 +56,12 @@ def policy_of(
     places: Names[str, Place],
     *,
     side: str | None = None,
-    drafted: str = "",
+    drafted: Names[str, str] = NOTHING,
 ) -> Policy:
     """Return the policy of a stage, for one side's principal or (None) for one that works on both.
 
-    `places` says where each side's tables are. `drafted` is the name, with wildcards, of the tables that a draft reads:
-    it has no mapping yet. Raises Refused where the stage asks nothing of the side.
+    `places` says where each side's tables are. `drafted`: side → the name, with wildcards, of the tables that a draft
+    reads: it has no mapping yet. Raises Refused for what is no stage.
     """
     asked = sides_of(stage, side)
     made = _Maker(parameters, mapping, places, drafted)
@@ -77,7 +76,7 @@ def policy_of(
 class _Maker:
     """Makes statements of rights."""
 
-    def __init__(self, parameters: Parameters, mapping: Mapping, places: Names[str, Place], drafted: str):
+    def __init__(self, parameters: Parameters, mapping: Mapping, places: Names[str, Place], drafted: Names[str, str]):
         self._parameters, self._entries, self._drafted = parameters, list(mapping.entries.values()), drafted
         self._places = places
 
@@ -108,13 +107,14 @@ class _Maker:
         }
         if resources := kinds.get(right.on):
             if self._drafted:
-                return {self._table("source", self._drafted)}
+                side = "source" if right.on == rights.SOURCE else "target"
+                return {self._table(side, self._drafted[side])}
             chosen = [entry for entry in self._entries if right.when is None or right.when.holds(given, entry)]
             return {one for entry in chosen for one in resources(entry)}
         if right.when is not None and not right.when.holds(given, None):
             return set()
         if right.on in _ANY:
-            return {"*"} if right.on == rights.CALLER or "*" in self._drafted else set()
+            return {"*"} if right.on == rights.CALLER or "*" in self._drafted.get("source", "") else set()
         if right.on == rights.LEASE:
             return {self._table("target", given.lease.table)}
         if right.on == rights.ROLE:

@@ -115,6 +115,7 @@ STAGES: dict[str, tuple[Right, ...]] = {
     "draft": (
         Right(LIST, "ListTables"),
         Right(SOURCE, "DescribeTable Scan DescribeTimeToLive"),
+        Right(TARGET, "DescribeTable Scan"),  # for natural keys
         CALLS_STS,
     ),
     "analyze": (*COMPARES, CALLS_STS),

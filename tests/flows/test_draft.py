@@ -14,8 +14,7 @@ from runbook_lib.demo.data import EXPECTED
 from runbook_lib.demo.world import World as DemoWorld
 from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.parameters import Parameters, build_parameters, load_parameters
-from runbook_lib.stages.draft.draft import Draft, Sources, draft, write_mapping
-from runbook_lib.stages.draft.survey import open_sources
+from runbook_lib.stages.draft.draft import Draft, draft, find_sources, write_mapping
 
 PARAMETERS = Path(__file__).resolve().parents[2] / "parameters"
 
@@ -85,6 +84,36 @@ def test_a_copy_by_a_drafted_mapping_holds_no_id_of_the_source(moto_world, tmp_p
     assert not [n for n in range(130) if u(n) in copied]
 
 
+def test_what_the_target_has_already_is_proposed_as_a_match(moto_world, tmp_path):
+    """Both sides are only read: the target's connection cannot write, and both are as they were."""
+    people = [
+        {"id": s(u(n)), "email": s(f"user{n}@example.com"), "boss": s(u(n // 2)), "at": s("2025-01-01")}
+        for n in range(30)
+    ]
+    known = [{"id": s(u(1000 + n)), "email": s(f"user{n % 13}@example.com")} for n in range(7, 21)]
+    moto_world.build({"Users": {"key": {"id": "S"}, "items": people}, "Empty": {"key": {"id": "S"}}}, worlds.SOURCE)
+    moto_world.build({"Users": {"key": {"id": "S"}, "items": known}}, worlds.TARGET)
+    before = [moto_world.content(side) for side in (worlds.SOURCE, worlds.TARGET)]
+    side = {"region": "us-west-1", "endpoint_url": moto_world.engine.endpoint_url}
+    content = {
+        "mapping": str(tmp_path / "drafted.yaml"),
+        "source": {"environment": worlds.SOURCE, **side},
+        "target": {"environment": worlds.TARGET, **side},
+        "limits": {"read_units": 1_000},
+    }
+    parameters = build_parameters(content)
+    sources = find_sources(parameters, f"{{table}}-{{source.environment}}-{moto_world.suffix}")
+    assert [*sources.targets.tables.values()] == [moto_world.name("Users", worlds.TARGET)]
+    with pytest.raises(AssertionError):
+        sources.plan.target.wire.call("PutItem", {"TableName": sources.targets.tables.popitem()[1], "Item": known[0]})
+    sources = find_sources(parameters, f"{{table}}-{{source.environment}}-{moto_world.suffix}")
+    made = draft(parameters, sources, None, None)
+    ((entry, found),) = made.natural_keys()
+    assert (entry, found.attribute, found.both, found.ambiguous) == ("Users", "email", 13, 1)
+    assert "    # match: {by: [email], found: reuse}" in made.text
+    assert [moto_world.content(side) for side in (worlds.SOURCE, worlds.TARGET)] == before
+
+
 def of_the_demo(name: str, folder: Path) -> Parameters:
     """The parameters of one of the demo's migrations, with a mapping file that does not exist yet."""
     changes = {"mapping": str(folder / "drafted.yaml"), "target.backup": "waived"}
@@ -93,8 +122,7 @@ def of_the_demo(name: str, folder: Path) -> Parameters:
 
 def drafted(parameters: Parameters, pattern: str = "") -> Draft:
     """The draft, after its file is written."""
-    plan, names = open_sources(parameters, pattern)
-    made = draft(parameters, Sources(names, plan), None, None)
+    made = draft(parameters, find_sources(parameters, pattern), None, None)
     write_mapping(parameters.mapping_path(), made.text, force=False)
     return made
 

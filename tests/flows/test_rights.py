@@ -26,9 +26,8 @@ from runbook_lib.mapping.model import Mapping
 from runbook_lib.notebook.steps import Steps
 from runbook_lib.parameters import build_parameters
 from runbook_lib.stages import policy
-from runbook_lib.stages.draft.draft import Sources, draft, write_mapping
-from runbook_lib.stages.draft.survey import open_sources
-from runbook_lib.stages.draft.tables import wildcard
+from runbook_lib.stages.draft.draft import draft, find_sources, write_mapping
+from runbook_lib.stages.draft.tables import wildcards
 from runbook_lib.stages.rights import STAGES, UNSEEN
 from runbook_lib.stages.rollback.rollback import Undoing
 from runbook_lib.stages.validate.repair import ALL
@@ -76,7 +75,7 @@ class Yard:
         given = self.flow.parameters
         mapping = Mapping("", {}, False, "") if stage == "draft" else load_mapping(given)
         places = {one: place_of(getattr(given, one), one) for one in policy.sides_of(stage, side)}
-        drafted = wildcard(given, pattern) if stage == "draft" else ""
+        drafted = wildcards(given, pattern) if stage == "draft" else {}
         return policy.policy_of(stage, given, mapping, places, side=side, drafted=drafted).document
 
     def run(self, stages, step, pattern=""):
@@ -112,8 +111,9 @@ class Yard:
             side: getattr(self.flow.parameters, side).model_dump(exclude_none=True) for side in ("source", "target")
         }
         parameters = build_parameters({"mapping": str(self.flow.outputs / "drafted.yaml"), **outside})
-        plan, names = open_sources(parameters, pattern)
-        write_mapping(parameters.mapping_path(), draft(parameters, Sources(names, plan), None, None).text, force=True)
+        made = draft(parameters, find_sources(parameters, pattern), None, None)
+        assert made.unread == ()
+        write_mapping(parameters.mapping_path(), made.text, force=True)
 
     @staticmethod
     def trial(flow):
@@ -158,13 +158,13 @@ class Yard:
         """All stages, with what has to happen between them."""
         flow, second = self.flow, replace(self.flow, run_id="the-second-run")
         pattern = f"{{table}}-{{source.environment}}-{self.world.suffix}"
-        self.run(["draft"], lambda: self.draft(pattern), pattern)
         self.proxy.edited = {self.new("Ships", "ship-0000")}
         self.run(["test"], lambda: self.trial(replace(flow, run_id="the-trial")))
         self.drop_targets()
         self.run(["create-tables"], flow.create)
         self.put("Ships", TARGET, id="theirs")
         self.put("Ports", TARGET, id=self.new("Ports", "port-0000"), other="x")
+        self.run(["draft"], lambda: self.draft(pattern), pattern)
         self.run(["analyze"], flow.analyze)
         self.proxy.refused.add(self.new("Ships", "ship-0005"))
         self.run(["migrate"], flow.migrate)

@@ -69,6 +69,33 @@ def test_the_draft_is_what_the_later_stages_run_with(with_uuids, capsys):
     assert run(shop, capsys, "verify", "the-only-run", params=False)[0] == 0
 
 
+def test_a_natural_key_is_yours_to_decide(with_uuids, capsys):
+    """The notebook shows it, the file has it as a comment, and the exit code is 1; no value of an item is in either."""
+    shop = with_uuids
+    shop.client.create_table(
+        TableName=f"Customers-{shop.name}prod",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for side, first, shift in (("dev", 0, 0), ("prod", 1_000, 3)):
+        for n in range(6):
+            item = {
+                "id": {"S": str(uuid5(NAMESPACE_OID, str(first + n)))},
+                "email": {"S": f"someone{n + shift}@example.com"},
+            }
+            shop.client.put_item(TableName=f"Customers-{shop.name}{side}", Item=item)
+    code, drafted = run(shop, capsys, "draft")
+    assert (code, drafted["verdict"], drafted["totals"]["matches"]) == (1, "REVIEW", 1)
+    (found,) = drafted["tables"]["Customers"]["matches"]
+    assert (found["by"], found["both"], found["ambiguous"], found["decision"]) == (["email"], 3, 0, "ambiguous")
+    assert "1 natural key to decide" in drafted["headline"]
+    text, notebook = Path(_mapping(shop)).read_text(), Path(drafted["notebook"]).read_text()
+    assert "# match: {by: [email], found: reuse}" in text
+    assert "only in another letter case" in notebook
+    assert "someone" not in text + notebook + json.dumps(drafted)
+
+
 def test_an_existing_mapping_is_replaced_only_by_force(shop, capsys):
     """Refused before a run begins; with --force the old one stays beside it."""
     old = Path(_mapping(shop)).read_text()

@@ -22,6 +22,7 @@ from runbook_lib.report.drawing.frame import as_table, inner
 from runbook_lib.stages.analyze.analysis import EntryAnalysis
 from runbook_lib.stages.draft.draft import Draft
 from runbook_lib.stages.draft.entries import Drafted
+from runbook_lib.stages.draft.matching.natural_keys import NaturalKey, Tally
 from runbook_lib.stages.draft.references import Rule
 from runbook_lib.stages.rollback.drop_tables import TableDeletion
 from runbook_lib.stages.rollback.restore import Restored
@@ -80,9 +81,10 @@ def test_filled_frames_have_the_same_dtypes():
     kept = [{"table": "T", "key": {"id": {"S": "a"}}, "reason": "edited", "differences": []}]
     rules = [Rule("ref", "A", {"A": 3, "B": 1}, 5, 4, 0.9, ambiguous, "why") for ambiguous in (True, False, False)]
     named = SimpleNamespace(name="t", attribute="id", key=(("id", "S"),))
-    drafted = Drafted("E", named, {}, 7, 7, named, rules, {}, {}, None)
+    natural = NaturalKey("a.b", Tally(9, 8, 7), Tally(6, 6, 6), 3, 2, 1, False)
+    drafted = Drafted("E", named, {}, 7, 7, named, rules, {}, {}, None, [natural])
     filled = {
-        "draft": (DraftFrames(Draft("", None, {"E": drafted}, [], None)), ("entries", "references")),
+        "draft": (DraftFrames(Draft("", None, {"E": drafted}, [], None)), ("entries", "matches", "references")),
         "analysis": (frames.AnalysisFrames(analysis_of({"T": entry})), ("tables", "attributes", "references")),
         "created": (frames.CreatedFrames([Created("T", "t", 1)]), ("tables",)),
         "migration": (frames.MigrationFrames(migration_of({"T": {}}), report), ("counts", "throughput", "held_back")),
@@ -94,6 +96,7 @@ def test_filled_frames_have_the_same_dtypes():
             assert len(getattr(face, which))
             assert dtypes(getattr(face, which)) == documented()[f"{name}.{which}"], which
     assert filled["draft"][0].entries.values.tolist() == [["E", "t", 7, "id", False, 2, 1]]
+    assert filled["draft"][0].matches.values.tolist() == [["E", "a\\.b", 9, 7, 6, 6, 3, 2, 1, True]]
     assert filled["draft"][0].references["ambiguous"].tolist() == [False, False, True]
     assert set(filled["draft"][0].references["to"]) == {"A, B"}
     attributes = filled["analysis"][0].attributes.set_index("attribute")

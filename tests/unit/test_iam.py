@@ -204,11 +204,14 @@ def test_tables_named_by_arn_keep_their_account(iam, tmp_path):
 def test_a_draft_reads_what_its_pattern_describes(iam):
     """Its mapping does not exist yet. One table by name needs no list of all."""
     found = allowed(iam("draft")[1])
-    assert (found["Scan"], found["ListTables"]) == (["*dev*"], ["*"])
-    assert allowed(iam("draft", "--pattern", "{table}-{source.environment}")[1])["Scan"] == ["*-dev"]
+    assert (found["Scan"], found["ListTables"]) == (["*dev*", "*prod*"], ["*"])
+    assert allowed(iam("draft", "--pattern", "{table}-{source.environment}")[1])["Scan"] == ["*-dev", "*-prod"]
+    assert allowed(iam("draft", "--pattern", "{table}")[1])["Scan"] == ["*", "*-prod"]
     one = allowed(iam("draft", "--pattern", "crm-{source.environment}")[1])
-    assert one["Scan"] == ["crm-dev"]
+    assert one["Scan"] == ["crm-dev", "crm-prod"]
     assert "ListTables" not in one
+    assert one["DescribeTimeToLive"] == ["crm-dev"]
+    assert allowed(iam("draft", "--side", "target")[1])["Scan"] == ["*prod*"]
 
 
 def test_a_document_that_is_too_long_is_whole_and_said_to_be(iam, tmp_path):
@@ -231,7 +234,6 @@ def test_refusals(iam):
     assert iam("nothing") == (2, None, [f"'nothing' is no stage; give one of {stages}."])
     code, document, (line,) = iam("follow")
     assert (code, document, line.startswith("follow: this version cannot follow")) == (2, None, True)
-    assert iam("draft", "--side", "target") == (2, None, ["draft asks nothing of the target; leave --side out."])
     assert iam("migrate", "--pattern", "x")[0] == 2
     code, document, (line,) = iam("migrate", target={"region": None})
     assert (code, document) == (2, None)

@@ -17,6 +17,19 @@ class DraftFrames(Frames):
             certain = len(one.rules) - open_
             yield one.name, one.table.name, one.items, one.id.attribute, one.keeps_ids, certain, open_
 
+    @frame(
+        entry=TEXT, by=TEXT, source_values=COUNT, source_unique=COUNT, target_values=COUNT, target_unique=COUNT,
+        both=COUNT, ambiguous=COUNT, other_case=COUNT, to_decide=FLAG,
+    )  # fmt: skip
+    def matches(self) -> Rows:
+        """One row an attribute that is nearly unique on both sides, where the target holds items."""
+        for name, one in self.result.natural_keys():
+            (values, _, unique), (there, _, unique_there) = one.source, one.target
+            yield (
+                name, ", ".join(one.by), values, unique, there, unique_there,
+                one.both, one.ambiguous, one.other_case, one.to_decide,
+            )  # fmt: skip
+
     @frame(entry=TEXT, path=TEXT, to=TEXT, values=COUNT, found=COUNT, coverage=NUMBER, ambiguous=FLAG, why=TEXT)
     def references(self) -> Rows:
         """One row a path, those that are certain and those that need a decision."""

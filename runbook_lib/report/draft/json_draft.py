@@ -6,6 +6,7 @@ from typing import Any
 from ...run.folder import Run, iso, now
 from ...stages.draft.draft import Draft, Sources
 from ...stages.draft.entries import Drafted
+from ...stages.draft.matching.natural_keys import NaturalKey
 from ...stages.draft.references import Rule
 from ...verdict import REVIEW, Alert, plural, worst
 from ..json_report import SCHEMA, alerts_as_json, held_back, saved
@@ -28,6 +29,7 @@ def write_draft(run: Run, sources: Sources, draft: Draft, alerts: list[Alert]) -
             "records": sum(entry.items for entry in draft.entries.values()),
             "declared": len(draft.rules(ambiguous=False)),
             "ambiguous": len(draft.rules(ambiguous=True)),
+            "matches": sum(one.to_decide for _, one in draft.natural_keys()),
         },
         "held_back": held_back(sources.plan.limiter),
         "verdict": worst(alerts),
@@ -43,13 +45,26 @@ def draft_alerts(draft: Draft) -> list[Alert]:
         if number := sum(rule.ambiguous for rule in entry.rules):
             action = "Search the mapping file for `decide`, and take the line in, or delete it."
             alerts.append(Alert(REVIEW, name, f"{plural(number, 'reference')} ambiguous", action))
+        alerts += [_match_alert(name, one) for one in entry.natural_keys if one.to_decide or one.other_case]
         if entry.items and not entry.id.attribute:
             kept = "Its items keep their keys" + (", but for the ids of other entries" if entry.rewritten else "")
             alerts.append(Alert("", name, f"no id: {entry.id.why}", f"{kept}. Name the id if it has one."))
     for one in draft.unrouted:
         message = f"{plural(one.items, 'item')} of no kind that has an entry"
         alerts.append(Alert("", one.table, message, "01 lists them as unrouted."))
+    for sentence in draft.unread:
+        action = "Give the right to read it, and draft again, or go on: no natural key is proposed there."
+        alerts.append(Alert("", "", f"The target was not looked at for items that it has already: {sentence}", action))
     return alerts
+
+
+def _match_alert(entry: str, one: NaturalKey) -> Alert:
+    if not one.to_decide:
+        message = f"{plural(one.other_case, 'value')} of {one.attribute} also in the target, in another letter case"
+        return Alert("", entry, message, "`match` compares exactly: these items would be written.")
+    action = "Search the mapping file for `match`, and take the line in, or delete it."
+    message = f"{plural(one.both, 'value')} of {one.attribute} also in the target: perhaps the same items"
+    return Alert(REVIEW, entry, message, action)
 
 
 def _entry(entry: Drafted, draft: Draft) -> dict[str, Any]:
@@ -64,6 +79,19 @@ def _entry(entry: Drafted, draft: Draft) -> dict[str, Any]:
         "references": {rule.path: _rule(rule) for rule in entry.rules},
         "like_ids": entry.like_ids,
         "stays": entry.stays,
+        "matches": [_match(one) for one in entry.natural_keys],
+    }
+
+
+def _match(one: NaturalKey) -> dict[str, Any]:
+    return {
+        "by": one.by,
+        "source": one.source._asdict(),
+        "target": one.target._asdict(),
+        "both": one.both,
+        "ambiguous": one.ambiguous,
+        "other_case": one.other_case,
+        "decision": "ambiguous" if one.to_decide else "none",
     }
 
 

@@ -57,6 +57,21 @@ def ambiguous(draft: Draft) -> Html:
     return _references(rows, "look") if rows else note("Nothing is ambiguous.", "good")
 
 
+def matches(draft: Draft) -> Html:
+    """One row for each attribute that is nearly unique on both sides, where the target holds items."""
+    found = draft.natural_keys()
+    if not found:
+        return note("The target holds no items, or no attribute of theirs is nearly unique on both sides.")
+    rows = [
+        [name, ", ".join(one.by), one.source.values, one.source.unique, one.target.values, one.target.unique,
+         one.both, one.ambiguous, one.other_case]
+        for name, one in found
+    ]  # fmt: skip
+    columns = ["entry", "attribute", "values here", "unique", "in the target", "unique there", "on both sides",
+               "ambiguous", "only in another letter case"]  # fmt: skip
+    return table(columns, rows, align="llrrrrrrr", marks=["look" if one.to_decide else None for _, one in found])
+
+
 def _rows(rules: list[tuple[str, Rule]]) -> list[list[object]]:
     return [
         [name, rule.path, _to(rule.to), rule.values, rule.found, f"{int(100 * rule.coverage)}%", rule.why]

@@ -5,7 +5,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...discover.evidence import OWN_ID, Column, Evidence, Ids
@@ -15,6 +15,7 @@ from ...errors import Refused
 from ...mapping.file.load import mapping_of
 from ...mapping.model import Entry
 from ...mapping.model import Mapping as TableMapping
+from ...mapping.text.paths import parse
 from ...parameters import Parameters
 from ...run.files import name_of, write_atomically
 from ...run.folder import now
@@ -24,8 +25,11 @@ from ...yaml_files import parse_value
 from . import ids, owners, references
 from .entries import Drafted, Group, Unrouted, grouped
 from .ids import Choice
+from .matching import natural_keys
+from .matching.natural_keys import NaturalKey
+from .matching.targets import Targets, Wanted, look, open_targets
 from .references import Rule
-from .survey import Survey, survey
+from .survey import Survey, open_sources, survey
 from .tables import Names
 from .text import render
 
@@ -36,6 +40,7 @@ class Sources:
 
     names: Names
     plan: Plan
+    targets: Targets = field(default_factory=Targets)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Draft:
     entries: dict[str, Drafted]
     unrouted: list[Unrouted]
     most: int | None  # items of a table that were read at most; None: all
+    unread: tuple[str, ...] = ()  # why target tables could not be looked at, one sentence each
 
     @property
     def items(self) -> int:
@@ -60,7 +66,20 @@ class Draft:
 
     def rules(self, *, ambiguous: bool) -> list[tuple[str, Rule]]:
         """Entry and rule: of those that need a decision, or of those that are certain."""
-        return [(e.name, rule) for e in self.entries.values() for rule in e.rules if rule.ambiguous is ambiguous]
+        return _rules(self.entries, ambiguous=ambiguous)
+
+    def natural_keys(self) -> list[tuple[str, NaturalKey]]:
+        """Entry and natural key, of all entries."""
+        return [(e.name, one) for e in self.entries.values() for one in e.natural_keys]
+
+
+def find_sources(parameters: Parameters, pattern: str, run_id: str = "") -> Sources:
+    """The source tables, by their names, and which of their target tables hold items. Read-only.
+
+    Raises Refused where there is no source table. A target that cannot be looked at stops nothing.
+    """
+    plan, names = open_sources(parameters, pattern, run_id)
+    return Sources(names, *open_targets(plan, run_id))
 
 
 def check_free(path: Path, *, force: bool) -> None:
@@ -99,24 +118,59 @@ def write_mapping(path: Path, text: str, *, force: bool) -> Path | None:
 def draft(
     parameters: Parameters, sources: Sources, on_page: Callable[[str, Counter], None] | None, most: int | None
 ) -> Draft:
-    """Reads every table, or at most `most` items of each, and drafts the mapping. Read-only."""
-    seen = survey(sources.plan, sources.names, on_page, most)
-    made = _drafted(parameters, seen, frozenset())
-    if whole := _better_whole(made):
-        made = _drafted(parameters, seen, whole)
-    return made
+    """Reads every table, or at most `most` items of each, and drafts the mapping. Read-only.
+
+    Of target tables that hold items it reads as much, for what may be natural keys.
+    """
+    seen = survey(sources.plan, sources.names, on_page, most, sources.targets.tables)
+    entries, groups, unrouted = _entries(parameters, seen, frozenset())
+    if whole := _better_whole(entries):
+        entries, groups, unrouted = _entries(parameters, seen, whole)
+    wanted = _wanted(entries, groups, sources.targets)
+    found, unread = look(sources.plan, sources.targets, wanted, most, on_page)
+    for one in wanted:
+        keys = natural_keys.compared(one.held, found.get(one.entry, {}))
+        entries[one.entry] = replace(entries[one.entry], natural_keys=keys)
+    head = _head(seen.plan, entries, unrouted, most)
+    text = render(head, seen.names, entries, {one.table: one for one in unrouted})
+    content = parse_value(text)
+    assert isinstance(content, dict), "the draft is not YAML"
+    mapping = mapping_of(content, parameters.mapping_path().name, parameters)
+    return Draft(text, mapping, entries, unrouted, most, (*sources.targets.unread, *unread))
 
 
-def _better_whole(made: Draft) -> frozenset[str]:
+def _rules(entries: Mapping[str, Drafted], *, ambiguous: bool) -> list[tuple[str, Rule]]:
+    return [(e.name, rule) for e in entries.values() for rule in e.rules if rule.ambiguous is ambiguous]
+
+
+def _wanted(entries: Mapping[str, Drafted], groups: list[Group], targets: Targets) -> list[Wanted]:
+    """What to look for in the target: attributes that are nearly unique in entries whose items get new ids."""
+    wanted = []
+    for group in groups:
+        entry = entries[group.name]
+        if not entry.id.attribute or group.table not in targets.tables:
+            continue
+        taken = {entry.id.attribute, *(parse(rule.path)[0] for rule in entry.rules)}
+        held = {
+            name: one
+            for name, one in group.place.held.items()
+            if name not in taken and natural_keys.is_candidate(name, one, group.place.items)
+        }
+        if held:
+            wanted.append(Wanted(group.name, group.table, group.where, held))
+    return wanted
+
+
+def _better_whole(entries: Mapping[str, Drafted]) -> frozenset[str]:
     """Tables that are divided, although references to their items would then name no entry, and whose key is an id.
 
     Undivided, they take new ids just the same, and each such reference names the one entry.
     """
     found = set()
-    for _, rule in (*made.rules(ambiguous=True), *made.rules(ambiguous=False)):
+    for _, rule in (*_rules(entries, ambiguous=True), *_rules(entries, ambiguous=False)):
         if isinstance(rule.rule, dict) and "to" not in rule.rule:
             continue
-        parents = [made.entries[name] for name in rule.parents]
+        parents = [entries[name] for name in rule.parents]
         if references.named_in(rule) == len(parents):
             continue  # one text that holds an id of each
         (table, *others) = {parent.table.name for parent in parents}
@@ -125,10 +179,11 @@ def _better_whole(made: Draft) -> frozenset[str]:
     return frozenset(found)
 
 
-def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) -> Draft:
-    """The draft from what was seen. `undivided`: tables that get one entry, whatever kinds of items they hold."""
+def _entries(
+    parameters: Parameters, seen: Survey, undivided: frozenset[str]
+) -> tuple[dict[str, Drafted], list[Group], list[Unrouted]]:
+    """The entries from what was seen. `undivided`: tables that get one entry, whatever kinds of items they hold."""
     groups, unrouted = grouped(seen, undivided)
-    most = seen.most
     choices = {g.name: ids.choose(g.name, _key(seen, g), g.place.items, g.place.candidates) for g in groups}
     labels = {label: group.name for group in groups for label in group.labels}
     choices |= owners.inside_keys(groups, choices)
@@ -142,7 +197,7 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
     found = find_references(columns, evidence, provisional)
     in_keys = owners.in_keys(groups, choices)
     plain = {g.name: {part for part, _ in _key(seen, g)} - in_keys[g.name].read for g in groups}
-    rules = references.rules_of(found, provisional, evidence, plain, whole=not most)
+    rules = references.rules_of(found, provisional, evidence, plain, whole=not seen.most)
     shared = references.shared_ids(same_ids(columns, provisional, evidence))
     rules_and_rest = {name: owners.with_keys(own, in_keys[name], choices[name]) for name, own in rules.items()}
     of_table = Counter()
@@ -168,16 +223,7 @@ def _drafted(parameters: Parameters, seen: Survey, undivided: frozenset[str]) ->
         )
         for g in groups
     }
-    text = render(
-        _head(seen.plan, entries, unrouted, most),
-        seen.names,
-        entries,
-        {one.table: one for one in unrouted},
-    )
-    content = parse_value(text)
-    assert isinstance(content, dict), "the draft is not YAML"
-    mapping = mapping_of(content, parameters.mapping_path().name, parameters)
-    return Draft(text, mapping, entries, unrouted, most)
+    return entries, groups, unrouted
 
 
 def _key(seen: Survey, group: Group) -> Key:
@@ -251,9 +297,16 @@ def _head(plan: Plan, entries: dict[str, Drafted], unrouted: list[Unrouted], mos
         f"{plural(len(plan.source_tables), 'table')}, {plural(items, 'item')}, {read}.",
         f"References: {len(rules) - open_:,} certain, {open_:,} ambiguous{' (search for decide)' if open_ else ''}. "
         f"{plural(alike, 'attribute')} hold values that look like ids of nothing here.",
-        *filter(None, [_kept(entries)]),
+        *filter(None, [_matched(entries), _kept(entries)]),
         "Every comment says what the data say. Correct what they cannot know, then run 01.",
     ]
+
+
+def _matched(entries: Mapping[str, Drafted]) -> str:
+    number = sum(one.to_decide for entry in entries.values() for one in entry.natural_keys)
+    if not number:
+        return ""
+    return f"Natural keys: {plural(number, 'attribute')} with values that the target has, too (search for match)."
 
 
 def _kept(entries: Mapping[str, Drafted]) -> str:

@@ -10,6 +10,7 @@ from ...mapping.conditions import holds, read
 from ...mapping.text.paths import escaped
 from . import keys, types
 from .ids import Choice
+from .matching.natural_keys import NaturalKey
 from .references import Rule
 from .survey import Place, Survey, label
 from .tables import unique
@@ -42,6 +43,7 @@ class Drafted:
     like_ids: dict[str, int]  # attribute → values that look like ids, of which none is an id here
     stays: dict[str, int]  # a part of the key as it stands there → different values, which are ids of nothing here
     ttl: str | None
+    natural_keys: list[NaturalKey] = field(default_factory=list)  # where the target holds items
 
     @property
     def keeps_ids(self) -> bool:
@@ -220,6 +222,8 @@ def _merged(places: list[Place]) -> Place:
         whole.like_ids += place.like_ids
         for name, candidate in place.candidates.items():
             whole.candidates[name].merge(candidate)
+        for name, held in place.held.items():
+            whole.held[name].merge(held)
     return whole
 
 

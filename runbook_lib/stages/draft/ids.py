@@ -9,12 +9,13 @@ import numpy as np
 
 from ...discover.evidence import Ids
 from ...discover.text import names
+from ...discover.text.times import is_time
 from ...discover.text.tokens import is_recognisable
 from ...dynamo.structure.description import Key
 from ...run.spill import HashSet
 from ...values import text_of
 from ...verdict import plural
-from .keys import Spot, is_time
+from .keys import Spot
 
 PRESENT, REPEATED = 0.99, 0.01  # share of the items that must have an id; and of the ids that may come twice
 RECOGNISED = 0.9  # of the values, of a key with another name

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ...discover.text import names
 from ...discover.text.patterns import common
+from ...discover.text.times import TIME
 from ...discover.text.tokens import is_uuid
 from ...dynamo.structure.description import Key
 from ...mapping.text import templates
@@ -28,14 +29,11 @@ VALUE = "*"  # begins the mark of a value before which no word stands; the attri
 _GENERAL = frozenset(
     "base data default detail details head header info main meta metadata profile record root self".split()
 )  # words for the item itself, whatever it is
-_TIME = r"[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[T ][0-9:.]+(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?)?(?![0-9A-Za-z])"
-_PIECES = re.compile(rf"({_TIME})|([#|:/])|([^#|:/]+)")
+_PIECES = re.compile(rf"({TIME})|([#|:/])|([^#|:/]+)")
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d]|-)*")
 _LOOSE = re.compile(r"([^\W\d_]+)([_-])(?=[^\W_]*\d)(.+)", re.DOTALL)  # order_12, CUS-7
 _PREFIXED = re.compile(r"([^\W\d_]+)([_-])(.+)", re.DOTALL)  # order_abc, where others are order_12
-_DATED = re.compile(rf"({_TIME})(_)(.+)", re.DOTALL)  # of RES_2024-05-01_x7
-_EPOCH = re.compile(r"1[0-9]{9}(?:[0-9]{3})?")
-_DATE = re.compile(rf"{_TIME}|(?:19|20)[0-9]{{2}}(?:[0-9]{{2,4}})?|{_EPOCH.pattern}")
+_DATED = re.compile(rf"({TIME})(_)(.+)", re.DOTALL)  # of RES_2024-05-01_x7
 
 
 class Spot(NamedTuple):
@@ -50,11 +48,6 @@ class Spot(NamedTuple):
     def is_part(self) -> bool:
         """Whether a word stands before the value, and between them what no id has: user/42, not CUS-7."""
         return not self.mark.startswith(VALUE) and any(sign in self.form for sign in "#|:/")
-
-
-def is_time(text: str) -> bool:
-    """Whether a value is a date, a moment or a year."""
-    return bool(_DATE.fullmatch(text))
 
 
 class Patterns:
@@ -147,7 +140,7 @@ class _Mask:
     def _take(self, part: str, *, is_word: bool) -> None:
         if part in _SEPARATORS or is_word:
             self._out += part
-        elif not self._out and (part.isdigit() or re.fullmatch(_TIME, part)):
+        elif not self._out and (part.isdigit() or re.fullmatch(TIME, part)):
             self._out = ORDERED
         elif self._out[-1:] not in (ANY, ORDERED):  # what stands right behind a value cannot be told from it
             self._out += ANY
@@ -178,7 +171,7 @@ def pieces(text: str, prefixes: frozenset[str] = frozenset()) -> list[str]:
             return [loose[1], loose[2], *(dated.groups() if dated else [loose[3]])]
     found: list[str] = []
     for part in [one[0] for one in _PIECES.finditer(text)]:
-        if found and len(part) > 1 and part[0] in "-_" and re.fullmatch(_TIME, found[-1]):
+        if found and len(part) > 1 and part[0] in "-_" and re.fullmatch(TIME, found[-1]):
             if part[0] == "-":  # a reader stops at the first hyphen
                 found[-1:] = re.split("(-)", found[-1])
             found += [part[0], part[1:]]

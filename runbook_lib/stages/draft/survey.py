@@ -6,7 +6,7 @@ and one kind of its items.
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,6 +28,8 @@ from ...walk.walk import SMALL_BYTES, Page, walk
 from . import ids, types
 from .ids import Candidate
 from .keys import Patterns, Spot, spots, values_at
+from .matching import natural_keys
+from .matching.natural_keys import Held
 from .tables import Names, find_names
 
 SAMPLE = 200  # items of a table that are looked at first
@@ -42,6 +44,7 @@ class Place:
     attributes: Counter = field(default_factory=Counter)  # attribute → items that have it
     like_ids: Counter = field(default_factory=Counter)  # attribute named like an id → values that look like one
     candidates: dict[str | Spot, Candidate] = field(default_factory=lambda: defaultdict(Candidate))
+    held: dict[str, Held] = field(default_factory=lambda: defaultdict(Held))  # of what may be natural keys
 
 
 @dataclass
@@ -70,7 +73,7 @@ def label(table: str, value: str) -> str:
 def open_sources(parameters: Parameters, pattern: str, run_id: str = "") -> tuple[Plan, Names]:
     """A plan that only reads, with one entry for each table, without ids and references; and the tables. Read-only.
 
-    The target is not asked for anything: the plan's is the source's connection, which cannot write.
+    The target is not asked for anything yet: the plan's is the source's connection, which cannot write.
     """
     limiter, workers = RateLimiter(patience=60 * parameters.limits.patience), parameters.limits.workers
     source = session.connect(parameters.source, "source", workers=workers, limiter=limiter, run_id=run_id)
@@ -95,7 +98,10 @@ def sources_at(source: Connection, limiter: RateLimiter, parameters: Parameters,
 
 
 def _provisional(parameters: Parameters, found: Names) -> TableMapping:
-    content = {entry: {"source": table, "target": table, "id": None} for entry, table in found.tables.items()}
+    content = {
+        entry: {"source": table, "target": found.target or found.own[entry][1], "id": None}
+        for entry, table in found.tables.items()
+    }
     return mapping_of({"tables": content}, parameters.mapping_path().name, parameters)
 
 
@@ -105,10 +111,19 @@ def _limits(limits: Limits, mapping: TableMapping) -> Limits:
     return limits.model_copy(update={"tables": known})
 
 
-def survey(plan: Plan, found: Names, on_page: Callable[[str, Counter], None] | None, most: int | None) -> Survey:
-    """Reads every table once, or at most `most` items of each, after a sample of it. Read-only."""
+def survey(
+    plan: Plan,
+    found: Names,
+    on_page: Callable[[str, Counter], None] | None,
+    most: int | None,
+    matched: Collection[str] = (),
+) -> Survey:
+    """Reads every table once, or at most `most` items of each, after a sample of it. Read-only.
+
+    `matched`: the tables of which to keep what may be natural keys.
+    """
     samples = {table: sample(plan, table, most) for table in plan.by_source()}
-    surveyor = Surveyor(plan, found, samples, on_page)
+    surveyor = Surveyor(plan, found, samples, on_page, matched)
     plan.count(most=most)
     walk(plan, surveyor, counted=True, route=_unrouted, segments=dict.fromkeys(samples, 1) if most else None, most=most)
     ttl = {table: _ttl(plan, table) for table in samples}
@@ -146,8 +161,10 @@ class Surveyor:
         found: Names,
         samples: Mapping[str, list[dict]],
         on_page: Callable[[str, Counter], None] | None,
+        matched: Collection[str],
     ):
-        """`samples`: table → items, which say what to look at; they are not counted."""
+        """`samples`: table → items, which say what to look at; they are not counted. `matched`: as `survey` has it."""
+        self._matched = matched
         self._meter, self._on_page, self._lock = plan.meter, on_page, threading.Lock()
         self._readers = {table: Reader() for table in samples}
         self.places: dict[tuple[str, str], Place] = defaultdict(Place)
@@ -156,6 +173,7 @@ class Surveyor:
         self.patterns: dict[str, Patterns] = {}
         self._kind_of: dict[str, Callable[[dict], str]] = {}
         self._candidates: dict[tuple[str, str], list[str | Spot]] = {}  # place → what may be ids
+        self._natural: dict[tuple[str, str], list[str]] = {}  # place → what may be natural keys
         self._kinds: dict[str, set[str]] = defaultdict(set)  # table → its kinds
         kinds = set()
         for table, items in samples.items():
@@ -165,7 +183,7 @@ class Surveyor:
             self._kind_of[table] = types.by_attribute(by) if by or ids.is_id_alone(key) else self.patterns[table].label
             groups = types.grouped(items, self._kind_of[table])
             for kind, of_kind in groups.items():
-                self._candidates[table, kind] = self._candidates_of(table, of_kind)
+                self._choose(table, kind, of_kind)
             kinds |= groups.keys() - {""} if by else set()
         self.evidence = Evidence({*found.tables, *kinds})
 
@@ -203,14 +221,19 @@ class Surveyor:
                     place.attributes[name] += len(values)
                     place.like_ids[name] += like.get(name, 0)
             if (table, value) not in self._candidates:  # a kind that is not in the sample
-                self._candidates[table, value] = self._candidates_of(table, items[:SAMPLE])
+                self._choose(table, value, items[:SAMPLE])
             for name in self._candidates[table, value]:
                 if isinstance(name, Spot):
                     at = values_at(name)
                     place.candidates[name].add([{"S": text} for item in items if (text := at(item))])
                 elif name in columns:
                     place.candidates[name].add(columns[name])
+            for name in self._natural[table, value]:
+                place.held[name].add(columns.get(name, ()))
 
-    def _candidates_of(self, table: str, items: list[dict]) -> list[str | Spot]:
+    def _choose(self, table: str, kind: str, items: list[dict]) -> None:
+        """Chooses what to look at in items of a kind, judged from some of them."""
         key = self._keys[table]
-        return [*ids.candidates(items, key), *spots(key, self.patterns[table], items)]
+        self._candidates[table, kind] = [*ids.candidates(items, key), *spots(key, self.patterns[table], items)]
+        names_ = [name for name, _ in key]
+        self._natural[table, kind] = natural_keys.candidates(items, names_) if table in self._matched else []

@@ -47,13 +47,22 @@ def find_names(source: Connection, parameters: Parameters, pattern: str) -> Name
     return _derived(found, side.environment)
 
 
-def wildcard(parameters: Parameters, pattern: str) -> str:
-    """The name, `*` for what varies in it, of the tables that `find_names` may find. Raises Refused as that does. Pure."""
-    side = parameters.source
+def wildcards(parameters: Parameters, pattern: str) -> dict[str, str]:
+    """Side → the name, `*` for what varies in it, of the tables that a draft may read there.
+
+    Raises Refused as `find_names` does. Pure.
+    """
+    sides = {"source": parameters.source, "target": parameters.target}
     if not pattern:
-        return f"*{side.environment}*"
-    parts = ("*" if isinstance(part, templates.Hole) and part.name == "table" else part for part in _parsed(pattern))
-    return "".join(_value(part, side, pattern) if isinstance(part, templates.Hole) else part for part in parts)
+        return {name: f"*{side.environment}*" for name, side in sides.items()}
+    parts = ["*" if isinstance(part, templates.Hole) and part.name == "table" else part for part in _parsed(pattern)]
+    names = {
+        name: "".join(_value(part, side, pattern) if isinstance(part, templates.Hole) else part for part in parts)
+        for name, side in sides.items()
+    }
+    if ENVIRONMENT not in pattern:
+        names["target"] += f"-{parameters.target.environment}"
+    return names
 
 
 def _by_pattern(source: Connection, parameters: Parameters, pattern: str, own: str | None) -> Names:

@@ -61,6 +61,7 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
     lines.append(_with(f"    id: {_said(choice.rule) if choice.attribute else 'null'}", choice.why))
     if choice.attribute and choice.id_format != "uuid":
         lines.append(f"    id_format: {choice.id_format}")
+    lines += _matches(entry)
     lines.append(_with("    create: like_source", structure(entry.table, entry.ttl)))
     certain = [rule for rule in entry.rules if not rule.ambiguous]
     if certain:
@@ -79,6 +80,22 @@ def _entry(entry: Drafted, own: tuple[str, str] | None) -> list[str]:
         f"    # {one_line(part)}: {plural(number, 'value')} of which no item here is the owner: they stay as they are"
         for part, number in entry.stays.items()
     ]
+    return lines
+
+
+def _matches(entry: Drafted) -> list[str]:
+    """Comments on natural keys: a rule for each that needs a decision, and which have no value that both sides have."""
+    found = entry.natural_keys
+    lines = [
+        _with(f"    # match: {_said({'by': one.by, 'found': 'reuse'})}", f"decide: {one.why}")
+        for one in found
+        if one.to_decide
+    ]
+    if apart := [one for one in found if not one.to_decide]:
+        names = " and ".join(one_line(one.attribute) for one in apart)
+        case = sum(one.other_case for one in apart)
+        but = f"; {plural(case, 'value')} {'is' if case == 1 else 'are'} there in another letter case" if case else ""
+        lines.append(f"    # no match: no value of {names} is also in the target{but}")
     return lines
 
 

@@ -138,7 +138,8 @@ class Search:
         sides = plan.parameters.source.environment, plan.parameters.target.environment
         used = any(ENVIRONMENT_HOLE in (entry.model.source or "") for entry in entries.values())
         self.found.name = sides[0] if used and sides[0] != sides[1] else None
-        self._survivors = Survivors(renewed, entries, left, self.found.name, within=sides[1])
+        mapped = plan.mapping.entries
+        self._survivors = Survivors(renewed, entries, left, self.found.name, within=sides[1], mapped=mapped)
         self._targets = {name: entry.target for name, entry in entries.items()}
         self._again: set[str] = set()  # entries whose items have to be looked at again
 

@@ -76,7 +76,9 @@ def insert(
             winners=winners,
             known=None if shared else _saved(plan, stage, ending),
             expiry=plan.expiry,
-            matches=None if shared or not plan.matches else (str(plan.matches.path.absolute()), plan.matches.sha256),
+            matches=None
+            if shared or plan.matches is None
+            else (str(plan.matches.path.absolute()), plan.matches.sha256),
             identity=stage.identity(plan.identity),
             sides=sides_of(plan),
             locks=locks.held(),
