@@ -4,7 +4,7 @@ import json
 
 import pytest
 import support_worlds as worlds
-from support_crashes import small_pages
+from support_crashes import KILLED, at_record, in_child, small_pages
 from support_flows import counts_of, flow_of
 
 from runbook_lib.errors import Refused
@@ -385,3 +385,61 @@ def test_what_is_ambiguous_is_listed_and_needs_a_look(world, tmp_path):
     (check,) = [one for one in analysis["checks"] if one["what"] == "match" and one["level"] == "REVIEW"]
     assert "1 item" in check["message"]
     assert "secret" not in json.dumps(analysis)
+
+
+def test_a_process_that_dies_before_it_has_recorded_the_matches_searches_again(world, tmp_path):
+    """Nothing was inserted, and the file that it left is nobody's: the next execution replaces it."""
+    flow = people(world, tmp_path)
+    assert in_child(flow.migrate, at_record("execution", 1, "before")) == KILLED
+    assert frozen(flow).exists()
+    assert recorded(flow) == []
+    world.delete(world.name("People", TARGET), item("t-a"))
+    world.put(world.name("People", TARGET), item("t-b", email="b"))
+    flow.migrate()
+    assert [one["rows"] for one in recorded(flow)] == [1]
+    assert whose(world)["v2"] == "t-b"
+    assert flow.validate()["validation"]["missing"] == 0
+
+
+def test_two_searches_freeze_the_same_file(world, tmp_path):
+    """Whatever the segments: only what is matched decides."""
+    here = [item(str(at), email=f"m{at % 40}") for at in range(60)]
+    flow = built(world, tmp_path, here, [item(f"t{at}", email=f"m{at}") for at in range(40)], Visits=[])
+    other = flow_of(MAPPING, world, tmp_path, "other", segments=3, workers=3)
+    one, two = (search(each._plan()).matches for each in (flow, other))
+    assert (one.rows, one.sha256) == (20, two.sha256)
+
+
+@pytest.mark.parametrize("accept", ["", ", accept: {unmatched: [mail]}"])
+def test_attributes_that_no_item_of_one_side_has_need_a_look(world, tmp_path, accept):
+    """They are among the names that match nothing, and can be accepted as those are."""
+    mapping = MAPPING.replace("[email]}", "[email, mail]}" + accept)
+    flow = built(world, tmp_path, [item("1", email="a", mail="b")], [item("t1", email="a")], mapping, Visits=[])
+    (one,) = [one for one in flow.analyze()["unmatched"] if one["rule"] == "match"]
+    assert (one["table"], one["name"], one["items"], one["level"]) == ("People", "mail", 1, "REVIEW")
+    assert one["accepted"] is bool(accept)
+
+
+def test_the_search_is_in_the_estimate(world, tmp_path):
+    """Both tables once more in 01 and 03; nothing where no entry says `match`."""
+    flow = people(world, tmp_path)
+    costs = [
+        one.analyze()["costs"]
+        for one in (flow, flow_of(MAPPING.replace("match: {by: [email]}", ""), world, tmp_path, "without-match"))
+    ]
+    with_match, without = ({stage: about["read_units"] for stage, about in each.items()} for each in costs)
+    assert {stage for stage in with_match if with_match[stage] > without[stage]} == {"01_analyze", "03_migrate"}
+
+
+def test_a_plain_migration_has_no_such_files(world, tmp_path):
+    """And what an analysis with another mapping froze goes when 01 is repeated without `match`."""
+    flow = people(world, tmp_path)
+    flow.analyze()
+    assert frozen(flow).exists()
+    plain = flow_of(MAPPING.replace("match: {by: [email]}", ""), world, tmp_path)
+    plain.analyze()
+    assert not frozen(flow).exists()
+    plan = json.loads((frozen(flow).parent / "plan.json").read_text())
+    assert "matches" not in plan
+    plain.migrate()
+    assert all("matches" not in event for event in Stage(flow.run(), "migrate").events("execution"))

@@ -11,6 +11,7 @@ from ...dynamo.rate_limiter import ALL, READ, READ_UNIT, WRITE
 from ...dynamo.structure.description import NEW_PACE, Pace, pace
 from ...parameters import PriceList, load_prices
 from ...verdict import plural
+from ...walk.matching.search import scans as searching
 from ...walk.plan import Plan
 from ...walk.preread import scans
 from .analysis import Analysis, Bound, Cost, EntryAnalysis, Prices
@@ -18,6 +19,7 @@ from .checks import NOTE, Check
 
 PRICES = Path(__file__).with_name("prices.yaml")
 MIGRATE = "03_migrate"
+SEARCHING = ("01_analyze", MIGRATE)  # for matches; 02 goes by those that 01 froze
 STAGES = ("01_analyze", "02_test", MIGRATE, "04_validate", "05_rollback")
 SHORT = 60.0  # seconds of all of a table's write capacity that need no note
 OLD = 365  # days from which on a price list is called old
@@ -70,8 +72,12 @@ def demands_of(plan: Plan, analysis: Analysis) -> dict[str, Demand]:
     """
     found = {stage: Demand(Counter(), Counter(), Counter()) for stage in STAGES}
     units = {name: about.read_units for name, about in analysis.sources.items()}
+    walked, looked_through = searching(plan)  # for matches
     for stage, refuse in (("01_analyze", False), ("02_test", True), (MIGRATE, True), ("04_validate", False)):
         before = scans(plan, refuse=refuse, shared=_shares(analysis))
+        if stage in SEARCHING:
+            before += walked
+            found[stage].reads.update({name: _held(plan, name) * times for name, times in looked_through.items()})
         # What only references need is read too: tables of entries that were not chosen have the size that is described.
         for name, times in before.items():
             whole = units[name] if name in units else -(-plan.source_tables[name].size_bytes // READ_UNIT)
@@ -112,6 +118,11 @@ def demands_of(plan: Plan, analysis: Analysis) -> dict[str, Demand]:
     return found
 
 
+def _held(plan: Plan, target: str) -> int:
+    """The read units of a Scan of a target table, as it was described."""
+    return -(-plan.target_tables[target].size_bytes // READ_UNIT)
+
+
 def _part(table: EntryAnalysis) -> float:
     """The share of an entry's items that 03 has to write."""
     return 1 - (table.already_there + table.different_there) / table.routed if table.routed else 1.0
@@ -137,9 +148,10 @@ def _shares(analysis: Analysis) -> bool:
 
 def _readings(plan: Plan, analysis: Analysis) -> str:
     """Why the read units are more than those of one scan, where they are. Even for a few attributes items count whole."""
-    before = max(scans(plan, refuse=True, shared=_shares(analysis)).values(), default=0)
-    times = {1: "twice", 2: "three times"}.get(before, f"{before + 1} times")
-    return f" (source tables are read up to {times}: before the first insert for keys or ids)" if before else ""
+    before = scans(plan, refuse=True, shared=_shares(analysis)) + searching(plan)[0]
+    most, why = max(before.values(), default=0), "keys, ids or matches" if plan.matches else "keys or ids"
+    times = {1: "twice", 2: "three times"}.get(most, f"{most + 1} times")
+    return f" (source tables are read up to {times}: before the first insert for {why})" if most else ""
 
 
 def costs_of(plan: Plan, demands: dict[str, Demand], prices: tuple[PriceList, str]) -> dict[str, Cost]:

@@ -8,7 +8,7 @@ Entries come in the order in which their matches decide each other's values; see
 """
 
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,21 +36,35 @@ class Search:
     examples: dict[str, list[list[dict]]]  # entry -> values of its first matches
 
 
+def scans(plan: Plan) -> tuple[Counter, Counter]:
+    """Source table, and target table, → how often the search that gave the plan's matches has read it whole. Pure."""
+    figures = plan.matches.figures if plan.matches else {}
+    entries, level = plan.mapping.entries, _levels(plan)
+    walked = {(entries[name].source, level[name]) for name in figures if figures[name]["source_items"] is not None}
+    targets = [entries[name].target for name in figures]
+    there = Counter(target for target in targets if plan.target_tables[target] is not None)
+    return Counter(source for source, _ in walked), there
+
+
+def _levels(plan: Plan) -> dict[str, int]:
+    """Entry that says `match` → when it is matched."""
+    entries = plan.mapping.entries
+    return match_levels({name: needed(entry, entries) for name, entry in entries.items() if entry.model.match})
+
+
 def search(plan: Plan) -> Search:
     """What of the source the target has now. Read-only.
 
     Raises Refused where nothing tells an entry's items from others in its target table; DynamoError, Interrupted.
     """
-    entries = plan.mapping.entries
-    wanted = {name: needed(entry, entries) for name, entry in entries.items() if entry.model.match}
-    level = match_levels(wanted)
-    known = source_ids(plan) if any(entries[name].asking() for name in wanted) else None
+    level = _levels(plan)
+    known = source_ids(plan) if any(plan.mapping.entries[name].asking() for name in level) else None
     ambiguous, lines, figures = Spool(), Spool(), {}
     lacking, looked_at, examples = {}, {}, {}
     with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
         matches = Matches.write(Path(folder, FILE), ())
         for number in sorted(set(level.values())):
-            names = [name for name in wanted if level[name] == number]
+            names = [name for name in level if level[name] == number]
             now = plan.with_matches(matches)
             sides = _read(now if known is None else with_known(now, known), names)
             for name, of_entry in sides.items():
