@@ -37,7 +37,7 @@ def listed(checkpoint: Checkpoint, rows: list[JournalRow], target: Wire) -> list
     except Exception as problem:
         _unknown(checkpoint, lines, "the source cannot be read", problem)
         return lines
-    with suppress(Refused):  # without them fewer rows are as they were inserted
+    with suppress(RunbookError, OSError):  # without them fewer rows are as they were inserted
         plan = plan and matching.frozen(checkpoint.run, plan, AUDITED[checkpoint.stage])
     by_entry: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows[:LIMIT]):

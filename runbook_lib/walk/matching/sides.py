@@ -27,7 +27,6 @@ SHARED_ID = "{} matched source items share one id, and are different items of th
 EXAMPLES = 2
 _HASH, _PLACE = 16, 8  # bytes
 _T, _S, _PAIR = 2 * _HASH + _PLACE, 3 * _HASH + _PLACE, _HASH + 2 * _PLACE
-NONE = bytes(_HASH)
 
 
 @dataclass
