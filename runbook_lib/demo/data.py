@@ -7,7 +7,9 @@ env_copy     items        per table; total: their sum
              dangling     table -> path -> values whose item does not exist (or whose table no mapping names)
              unreadable   table -> path -> texts that should be JSON and are not
              foreign      target table -> items that exist before, and that no run may touch
-             missing      target tables that do not exist before
+             matched      entry -> source items whose natural key exactly one of these has
+ambiguous    entry -> source items whose natural key several of these have
+missing      target tables that do not exist before
              undeclared   attribute -> table whose ids it holds, although the mapping does not declare it
 table_split  items        items in the one source table
              selected     items per entry, of which quarantined and conflicts are not written
@@ -26,6 +28,7 @@ import time
 
 from .crm import crm_items
 from .env import COUNTS, env_tables
+from .plants import KNOWN
 from .shop import shop_items
 from .words import Item, typed_item
 
@@ -50,7 +53,9 @@ EXPECTED: dict[str, dict] = {
             "AuditLog": {"recordId": 2, "previousData:json": 1, "newData:json": 1},
         },
         "unreadable": {"NotificationQueue": {"recipientIds:json[]": 1}},
-        "foreign": {"Contacts": 2, "BackOfficeRoleTypes": 1},
+        "foreign": {"Contacts": 6, "BackOfficeRoleTypes": 1},
+        "matched": {"Contacts": 2},
+        "ambiguous": {"Contacts": 1},
         "missing": ("PendingAppoitments", "ProjectPermissions", "SESReputationMetrics"),
         "undeclared": {
             "Quotes.eSignatureDocumentId": "eSignatureDocuments",
@@ -93,19 +98,13 @@ def env_copy_source(seed: int = SEED) -> dict[str, list[Item]]:
 
 def env_copy_target() -> dict[str, list[Item]]:
     """Wire items per entry that the target environment holds before the migration."""
+    emails = {"Contacts": (*["a@example.com"] * 2, *KNOWN, KNOWN[-1]), "BackOfficeRoleTypes": ["a@example.com"]}
     return {
         name: [
-            typed_item(
-                {
-                    "id": f"resident-{number}",
-                    "__typename": name,
-                    "title": "here before",
-                    "email": "a@example.com",
-                }
-            )
-            for number in range(count)
+            typed_item({"id": f"resident-{number}", "__typename": name, "title": "here before", "email": email})
+            for number, email in enumerate(of_entry)
         ]
-        for name, count in EXPECTED["env_copy"]["foreign"].items()
+        for name, of_entry in emails.items()
     }
 
 

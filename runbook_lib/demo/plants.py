@@ -26,6 +26,8 @@ HOSTILE_IDS = (  # of the first contacts
     "<script>alert('id')</script>",
     "long-" + "x" * 120,
 )
+# E-mail addresses of contacts that the target has already, under other ids: the last one in two of its items.
+KNOWN = ("here@example.com", "there@example.com", "twice@example.com")
 PLANTED: dict[tuple[str, int], dict] = {  # (table, index) -> attributes, mostly unknown to the schema
     ("Properties", 0): {"straße": "Größe ✓ 你好", "emoji 🏠": {"naïve.key": "a.b[0]", "key:json": [""]}},
     ("Properties", 1): {"sizeSqft": "2450.75", "bathrooms": "7.5"},
@@ -44,6 +46,7 @@ PLANTED: dict[tuple[str, int], dict] = {  # (table, index) -> attributes, mostly
     },
     ("Contacts", 8): {"mobile": "", "company": None, "brokerage": "  ", "phone": "\u202e5550-1+"},
     ("Contacts", 9): {"fullName": "Robert'); DROP TABLE Contacts;--", "owner": "{source.environment}${HOME}"},
+    **{("Contacts", 10 + number): {"email": email} for number, email in enumerate(KNOWN)},
     ("Requests", 10): {"visitDate": "31/12/2024", "assignedDate": "0000-00-00T00:00:00Z", "followUpDate": ""},
     ("Requests", 11): {"visitDate": "2024-02-30T10:00:00Z", "expiredDate": "9999-12-31", "createdAt": "soon"},
     ("Requests", 12): {"message": "<img src=x onerror=alert(1)>", "tags": "not json", "readinessScore": 0},

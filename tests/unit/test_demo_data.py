@@ -187,6 +187,20 @@ def test_shapes_of_references(env):
     assert all("N" in item["ttl"] for item in env["AuditLog"][3:])
 
 
+def test_what_the_target_has_already(env):
+    """Residents, among them people of the source: some addresses stand in one item, some in two. Others refer to them."""
+    residents = demo_data.env_copy_target()
+    assert {name: len(items) for name, items in residents.items()} == ENV["foreign"]
+    there = Counter(item["email"]["S"] for item in residents["Contacts"])
+    known = [item for item in env["Contacts"] if item["email"]["S"] in there]
+    found = Counter(item["email"]["S"] for item in known)
+    assert found.total() == len(found)
+    assert sum(there[email] == 1 for email in found) == ENV["matched"]["Contacts"]
+    assert sum(there[email] > 1 for email in found) == ENV["ambiguous"]["Contacts"]
+    text = orjson.dumps([item for name, items in env.items() if name != "Contacts" for item in items]).decode()
+    assert all(item["id"]["S"] in text for item in known)
+
+
 def test_undeclared_references(env, references):
     """Two attributes, and no others, hold another table's ids although no mapping says so."""
     declared = {(table, path) for table, path, *_ in references}

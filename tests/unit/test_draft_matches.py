@@ -236,7 +236,7 @@ def test_a_target_that_is_a_source_is_not_its_own_match(same, monkeypatch):
     assert proposed(made) != []
 
 
-@pytest.mark.parametrize("name", ["e-mail", "e.mail", "it's: #1 {mail}", "№ mail"])
+@pytest.mark.parametrize("name", ["e-mail", "e.mail", "it's: #1 {mail}", "№ mail", "mail\n  x: 1", "mail${HOME}"])
 def test_names_are_written_so_that_the_line_is_a_rule_without_its_sign(name):
     """As a path that leads to the attribute."""
     source, target = (users(numbers, **{name: mail}) for numbers in (range(30), range(25, 40)))
