@@ -25,7 +25,7 @@ MANY = "{} source items and {} items of the target have these values"
 NO_ID = "the item of the target that has these values has no id of the same type"
 SHARED_ID = "{} matched source items share one id, and are different items of the target"
 EXAMPLES = 2
-_HASH, _PLACE = 16, 8  # bytes
+_HASH, _HEAD, _PLACE = 16, 8, 8  # bytes
 _T, _S, _PAIR = 2 * _HASH + _PLACE, 3 * _HASH + _PLACE, _HASH + 2 * _PLACE
 
 
@@ -100,7 +100,7 @@ class Sides:
 
     def begin_source(self) -> None:
         """Call it between the target's items and the source's."""
-        self._wanted = self._target.frozen(), self._near_target.frozen()
+        self._wanted = _heads(self._target), _heads(self._near_target)
         self.figures.source, self._seen, self._rows = 0, Counter(), 0
 
     def add_source(self, rows: list[Row]) -> None:
@@ -114,9 +114,9 @@ class Sides:
                 continue
             whole += 1
             hashed, close = hash_of(values), hash_of(folded(values))
-            if exact_wanted.after(hashed):
+            if hashed[:_HEAD] in exact_wanted:
                 exact.append((hashed, row, values))
-            if near_wanted.after(close):
+            if close[:_HEAD] in near_wanted:
                 near.append(close + hashed + key_hash(row.source_key) + row.key_hash)
         with self._lock:
             self._rows += len(rows)
@@ -217,6 +217,14 @@ class Sides:
         self.looked_at += items
         if items and (lacking := [name for number, name in enumerate(names) if not seen[number]]):
             self.lacking[side] = lacking
+
+
+def _heads(bag: HashLog) -> HashSet:
+    """The heads of the hashes by which a bag is joined: small enough to ask of every row, and right but for a few too many."""
+    heads = HashLog(_HEAD)
+    for part in bag.parts():
+        heads.extend(part[at : at + _HEAD] for at in range(0, len(part), bag.width))
+    return heads.frozen()
 
 
 def _count(seen: Counter, values: list[dict | None]) -> None:
