@@ -61,7 +61,7 @@ class Service:
         self.status, self.label, self.arn = "ENABLED", LABEL, ARN
         self.shards: dict[str, Shard] = {}
         self.versions = dict.fromkeys(range(KEYS), 0)
-        self.sequence = 100
+        self.sequence, self.made = 100, 0
         self.order = 0  # of listings
         self.refusals: list[tuple[int, str]] = []  # status and code of the next answers
         self.empty_pages = 0  # how many of the next GetRecords give nothing, although there is something
@@ -74,7 +74,8 @@ class Service:
 
     def _add(self, parent, keys):
         self.sequence += 1
-        name = f"shardId-{len(self.shards):08}-{random.Random(len(self.shards)).getrandbits(32):08x}"
+        self.made += 1
+        name = f"shardId-{self.made:08}-{random.Random(self.made).getrandbits(32):08x}"
         self.shards[name] = Shard(name, parent, keys, self.sequence)
         return name
 
@@ -153,7 +154,9 @@ class Service:
 
     def _shown(self, shard):
         numbers = {"StartingSequenceNumber": str(shard.start)}
-        if shard.end is not None and shard.shown_open <= self.clock():
+        # A listing that knows of a shard's grandchildren knows its end, too.
+        rolled = any(one.parent == shard.name and one.end is not None for one in self.shards.values())
+        if shard.end is not None and (rolled or shard.shown_open <= self.clock()):
             numbers["EndingSequenceNumber"] = str(shard.end)
         parent = {"ParentShardId": shard.parent} if shard.parent else {}
         return {"ShardId": shard.name, "SequenceNumberRange": numbers} | parent

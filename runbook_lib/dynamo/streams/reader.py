@@ -46,7 +46,9 @@ class Batch(NamedTuple):
 
     records: list[Record]  # per key in order
     positions: Positions  # after these records: what to note once they are applied
-    quiet: int  # rounds in a row in which every open shard, freshly listed, gave nothing; 0 as soon as a record came
+    # Rounds in a row in which every open shard, freshly listed, gave nothing; 0 as soon as a record came. It goes on counting:
+    # from a moment on, nothing came in a whole round once it has grown by 2, since the first may have begun before.
+    quiet: int
     newest: Newest | None  # None: no record since this reader began
     caught_up: bool  # the last answer of every open shard was empty, and nothing is waited for
     wait: float  # seconds until there is something to ask; 0.0: at once
