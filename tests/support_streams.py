@@ -6,11 +6,13 @@ iterators expire, and answers empty pages. Deterministic, without threads or soc
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import orjson
 
 from runbook_lib.dynamo.rate_limiter import RateLimiter
-from runbook_lib.dynamo.streams import Stream, StreamReader
+from runbook_lib.dynamo.streams.reader import StreamReader
+from runbook_lib.dynamo.streams.stream import Stream
 from runbook_lib.dynamo.streams.wire import StreamRequests
 
 ARN = "arn:aws:dynamodb:us-west-1:123456789012:table/orders/stream/2026-01-01T00:00:00.000"
@@ -98,7 +100,7 @@ class Service:
         low, high = shard.keys
         parts = min(parts, high - low) or 1
         edges = [low + n * (high - low) // parts for n in range(parts + 1)]
-        made = [self._add(name, pair) for pair in zip(edges, edges[1:], strict=False)]
+        made = [self._add(name, pair) for pair in pairwise(edges)]
         for n, child in enumerate(made):
             self.hide(child, late[n % len(late)] if isinstance(late, (list, tuple)) else late)
         return made
@@ -137,7 +139,7 @@ class Service:
     def _refuse(code, status=400):
         return status, {}, orjson.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "x"})
 
-    def DescribeStream(self, body):  # noqa: N802
+    def DescribeStream(self, body):
         if body["StreamArn"] != self.arn:
             return self._refuse("ResourceNotFoundException")
         now = self.clock()
@@ -161,7 +163,7 @@ class Service:
         parent = {"ParentShardId": shard.parent} if shard.parent else {}
         return {"ShardId": shard.name, "SequenceNumberRange": numbers} | parent
 
-    def GetShardIterator(self, body):  # noqa: N802
+    def GetShardIterator(self, body):
         shard = self.shards.get(body["ShardId"])
         if shard is None or body["StreamArn"] != self.arn:
             return self._refuse("ResourceNotFoundException")
@@ -177,7 +179,7 @@ class Service:
     def _iterator(self, shard, at):
         return f"{shard.name}|{at}|{self.clock()}"
 
-    def GetRecords(self, body):  # noqa: N802
+    def GetRecords(self, body):
         name, at, made = body["ShardIterator"].split("|")
         if self.clock() - float(made) >= VALID:
             return self._refuse("ExpiredIteratorException")

@@ -95,7 +95,9 @@ class Requests:
         self.address = endpoint_url, region
         self.retries: Counter[str] = Counter()  # reason -> attempts that failed with it
         self.shown: list[tuple[str | None, dict]] = []  # table and item that the reply to another request showed
-        self._transport = Transport(endpoint_url, region, connections=workers, ca_bundle=ca_bundle, api=self.api, **timeouts)
+        self._transport = Transport(
+            endpoint_url, region, connections=workers, ca_bundle=ca_bundle, api=self.api, **timeouts
+        )
         self.keys, self._ca_bundle = keys, ca_bundle
         self._counting = threading.Lock()
         self._slots = threading.BoundedSemaphore(workers)
@@ -136,7 +138,9 @@ class Requests:
         the body does not name it. `unanswered` gets the reasons of attempts that may have been carried out although
         no answer said so.
         """
-        assert operation in READS | STREAM_READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
+        assert operation in READS | STREAM_READS or not self._read_only, (
+            f"{self.label} is only read, never written: {operation}"
+        )
         table = table or table_in(body)
         side_table = f"{self.label} {table}"
         limiter = self.limiter

@@ -143,7 +143,13 @@ STAGES: dict[str, tuple[Right, ...]] = {
     ),
     "rollback": (*UNDOES, Right(TARGET, "Scan DeleteTable", CREATED), CALLS_STS),
     "delta": (*MIGRATES, *TAKES_BACK, CALLS_STS),
-    "follow": (*MIGRATES, LOOKS, READS_STREAMS, *TAKES_BACK, CALLS_STS),  # a migration, and then deltas of what the streams hold
+    "follow": (
+        *MIGRATES,
+        LOOKS,
+        READS_STREAMS,
+        *TAKES_BACK,
+        CALLS_STS,
+    ),  # a migration, and then deltas of what the streams hold
     "restore": (
         *UNDOES,
         Right(TARGET, "DescribeContinuousBackups RestoreTableToPointInTime"),

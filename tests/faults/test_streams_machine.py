@@ -3,10 +3,17 @@
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from support_streams import KEYS, Clock, Service, reader_of, stream_of
 
-from runbook_lib.dynamo.streams import Positions
+from runbook_lib.dynamo.streams.positions import Positions
 from runbook_lib.errors import PositionLost
 
 LATE = st.sampled_from([0.0, 0.0, 3.0, 40.0])  # seconds; what is listed later than a minute may be a lost position
@@ -19,7 +26,11 @@ class Following(RuleBasedStateMachine):
     that comes may be older than the positions, but none may be missing.
     """
 
-    @initialize(shards=st.integers(1, 3), page=st.sampled_from([1, 2, 100]), before=st.lists(st.integers(0, KEYS - 1), max_size=5))
+    @initialize(
+        shards=st.integers(1, 3),
+        page=st.sampled_from([1, 2, 100]),
+        before=st.lists(st.integers(0, KEYS - 1), max_size=5),
+    )
     def begin(self, shards, page, before):
         self.clock = Clock()
         self.service = Service(self.clock, shards, page)
@@ -33,7 +44,10 @@ class Following(RuleBasedStateMachine):
     def note(self):
         self.at_first = dict(self.service.versions)
         self.noted = stream_of(self.service).positions_now().as_json()
-        for key, version in self.service.versions.items():  # nothing is written while the positions are noted, in this test
+        for (
+            key,
+            version,
+        ) in self.service.versions.items():  # nothing is written while the positions are noted, in this test
             assert version == self.at_first[key]
         self.applied = dict.fromkeys(range(KEYS))
         self.noted_applied = dict(self.applied)
@@ -67,7 +81,11 @@ class Following(RuleBasedStateMachine):
     def answer_otherwise(self, seed, limit, gaps):
         self.service.order, self.service.limit, self.service.empty_pages = seed, limit, gaps
 
-    @rule(codes=st.lists(st.sampled_from([(400, "LimitExceededException"), (400, "ThrottlingException"), (503, "")]), max_size=3))
+    @rule(
+        codes=st.lists(
+            st.sampled_from([(400, "LimitExceededException"), (400, "ThrottlingException"), (503, "")]), max_size=3
+        )
+    )
     def refuse(self, codes):
         self.service.refusals = list(codes)
 

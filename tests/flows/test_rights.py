@@ -21,7 +21,8 @@ from support_flows import HURRIED, Flow
 
 from runbook_lib.dynamo import errors, tables
 from runbook_lib.dynamo.session import connect, place_of
-from runbook_lib.dynamo.streams import StreamReader, open_stream
+from runbook_lib.dynamo.streams.reader import StreamReader
+from runbook_lib.dynamo.streams.stream import open_stream
 from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.mapping.model import Mapping
 from runbook_lib.notebook.steps import Steps

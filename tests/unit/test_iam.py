@@ -141,9 +141,13 @@ def test_following_reads_the_streams_of_the_source(iam):
     found = allowed(iam("follow")[1])
     for action in ("DescribeStream", "GetShardIterator", "GetRecords"):
         assert found[action] == [f"{entry}-dev/stream/*" for entry in ("Docks", "Ports", "Ships")]
-    assert not [action for action in allowed(iam("follow", "--side", "source")[1]) if action.startswith(("Put", "Delete"))]
+    assert not [
+        action for action in allowed(iam("follow", "--side", "source")[1]) if action.startswith(("Put", "Delete"))
+    ]
     delta = allowed(iam("delta")[1])
-    assert {action: found[action] for action in delta if action != "Scan"} == {a: of for a, of in delta.items() if a != "Scan"}
+    assert {action: found[action] for action in delta if action != "Scan"} == {
+        a: of for a, of in delta.items() if a != "Scan"
+    }
 
 
 def test_migrate_deletes_nothing(iam):

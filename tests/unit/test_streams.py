@@ -6,7 +6,8 @@ import threading
 import pytest
 from support_streams import ARN, LABEL, Clock, Service, reader_of, rounds, stream_of
 
-from runbook_lib.dynamo.streams import Position, Positions, StreamReader
+from runbook_lib.dynamo.streams.positions import Position, Positions
+from runbook_lib.dynamo.streams.reader import StreamReader
 from runbook_lib.errors import Damaged, Denied, Interrupted, PositionLost, Refused
 
 
@@ -143,7 +144,7 @@ def test_a_sibling_that_is_listed_late_is_read_too(service, clock):
 
 def test_a_listing_that_lacks_a_link_makes_nothing_old_new(service, clock):
     """What stands above a shard is not read again where the listing leaves out what connects them."""
-    left, right = service.split(only(service))
+    left, _ = service.split(only(service))
     middle = service.split(left, parts=1)[0]
     service.write(1)
     service.split(middle, parts=1)
@@ -248,7 +249,11 @@ def test_records_that_are_gone_are_a_lost_position(service, clock, seen):
         rounds(reader, clock)
     service.write(1), service.write(1)
     service.trim(service.sequence)
-    lost(reader_of(service, Positions.from_json(reader.read().positions.as_json())) if seen else reader, clock, "24 hours")
+    lost(
+        reader_of(service, Positions.from_json(reader.read().positions.as_json())) if seen else reader,
+        clock,
+        "24 hours",
+    )
 
 
 def test_a_shard_that_vanished_is_a_lost_position(service, clock):
@@ -421,9 +426,9 @@ def test_a_round_that_has_enough_leaves_the_other_shards_for_the_next(clock, mon
 def test_the_time_of_a_change_is_read_in_every_form(service, clock, written):
     """Engines write it differently."""
     record = service._record
-    service._record = lambda *one: record(*one) | {
-        "dynamodb": record(*one)["dynamodb"] | {"ApproximateCreationDateTime": written}
-    }
+    service._record = lambda *one: (
+        record(*one) | {"dynamodb": record(*one)["dynamodb"] | {"ApproximateCreationDateTime": written}}
+    )
     reader = reader_of(service)
     service.write(1)
     assert rounds(reader, clock)[0][0].at == 1.7e9

@@ -7,7 +7,9 @@ import pytest
 from engines import REGION
 
 from runbook_lib.dynamo.session import connect
-from runbook_lib.dynamo.streams import Positions, StreamReader, open_stream
+from runbook_lib.dynamo.streams.positions import Positions
+from runbook_lib.dynamo.streams.reader import StreamReader
+from runbook_lib.dynamo.streams.stream import open_stream
 from runbook_lib.dynamo.streams.wire import endpoint_of
 from runbook_lib.errors import NotAvailable, PositionLost, Refused
 from runbook_lib.parameters import Side
@@ -95,10 +97,14 @@ def test_a_stream_turned_off_is_read_to_its_end_and_another_one_when_on_again(mi
     put(ministack, table, "b")
     ministack.call("UpdateTable", TableName=table, StreamSpecification={"StreamEnabled": False})
     records = []
-    with pytest.raises(PositionLost, match="turned off"):
+
+    def go_on():
         while True:
-            records += (batch := reader.read()).records
+            records.extend((batch := reader.read()).records)
             time.sleep(batch.wait / HASTE)
+
+    with pytest.raises(PositionLost, match="turned off"):
+        go_on()
     assert [one.key for one in records] == [{"id": {"S": "b"}}]
     time.sleep(0.01)  # a label has milliseconds
     ministack.call("UpdateTable", TableName=table, StreamSpecification=STREAM)
@@ -134,7 +140,11 @@ def test_an_engine_without_streams_says_so(dynalite):
         ("us-east-1", None, "https://streams.dynamodb.us-east-1.amazonaws.com"),
         ("cn-north-1", None, "https://streams.dynamodb.cn-north-1.amazonaws.com.cn"),
         ("us-gov-west-1", None, "https://streams.dynamodb.us-gov-west-1.amazonaws.com"),
-        ("us-east-1", "https://dynamodb-fips.us-east-1.amazonaws.com", "https://streams.dynamodb-fips.us-east-1.amazonaws.com"),
+        (
+            "us-east-1",
+            "https://dynamodb-fips.us-east-1.amazonaws.com",
+            "https://streams.dynamodb-fips.us-east-1.amazonaws.com",
+        ),
         ("us-east-1", "http://localhost:8000", "http://localhost:8000"),
     ],
 )

@@ -11,9 +11,13 @@ class Position(NamedTuple):
     """How far one shard has been read."""
 
     parent: str | None
-    sequence: str | None  # the last one seen; where none was, the StartingSequenceNumber, None where the engine lists none
+    sequence: (
+        str | None
+    )  # the last one seen; where none was, the StartingSequenceNumber, None where the engine lists none
     seen: bool = False  # whether a record of it was seen
-    ended: bool = False  # nothing of it is left to read; `seen` says then whether it was read, or closed before the position
+    ended: bool = (
+        False  # nothing of it is left to read; `seen` says then whether it was read, or closed before the position
+    )
 
 
 _TYPES = {"parent": (str, type(None)), "sequence": (str, type(None)), "seen": (bool,), "ended": (bool,)}

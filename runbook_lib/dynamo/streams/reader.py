@@ -86,7 +86,7 @@ class StreamReader:
         workers: int = WORKERS,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Asks nobody. `workers`: shards that are asked at the same time. Raises PositionLost: the positions are another stream's."""
+        """Asks nobody. `workers`: shards asked at the same time. Raises PositionLost where the positions are of another stream."""
         self._stream, self._clock, self._workers = stream, clock, workers
         if (positions.arn, positions.label) != (stream.arn, stream.label):
             raise self._replaced()
@@ -275,7 +275,11 @@ class StreamReader:
 
     def _is_waiting(self) -> bool:
         """Whether something is to be found: children, a shard or the stream that is missing, what a shard comes after."""
-        return self._gone is not None or self._lineage.is_unclear or any(map(self._is_open_question, self._shards.values()))
+        return (
+            self._gone is not None
+            or self._lineage.is_unclear
+            or any(map(self._is_open_question, self._shards.values()))
+        )
 
     def _is_open_question(self, shard: _Reading) -> bool:
         if not shard.position.ended:

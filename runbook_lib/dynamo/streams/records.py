@@ -83,7 +83,9 @@ def _of_stream(body: Mapping[str, Any], about: Any) -> str:
     if about.get("StreamArn", body["StreamArn"]) != body["StreamArn"]:
         return "the StreamDescription of this stream"
     shards, last = about.get("Shards"), about.get("LastEvaluatedShardId")
-    if not isinstance(shards, list) or not all(isinstance(one, dict) and _is_text(one.get("ShardId")) for one in shards):
+    if not isinstance(shards, list) or not all(
+        isinstance(one, dict) and _is_text(one.get("ShardId")) for one in shards
+    ):
         return "its Shards"
     if last is not None and (not _is_text(last) or last == body.get("ExclusiveStartShardId")):
         return "a LastEvaluatedShardId to go on from"

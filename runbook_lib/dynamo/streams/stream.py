@@ -61,7 +61,7 @@ class Stream:
         return listing
 
     def wait_until_known(self) -> None:
-        """Waits until DescribeStream knows the stream, which takes a while where it is new. Raises Interrupted, and as `listing`."""
+        """Waits until DescribeStream knows the stream: that takes a while where it is new. Raises as `listing`."""
         for _ in range(int(faults.NEW_TABLE / AGAIN)):
             try:
                 self.listing()
