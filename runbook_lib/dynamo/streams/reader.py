@@ -86,7 +86,7 @@ class StreamReader:
         workers: int = WORKERS,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Asks nobody. `workers`: shards asked at the same time. Raises PositionLost where the positions are of another stream."""
+        """Asks nobody. `workers`: shards asked at a time. Raises PositionLost where the positions are of another stream."""
         self._stream, self._clock, self._workers = stream, clock, workers
         if (positions.arn, positions.label) != (stream.arn, stream.label):
             raise self._replaced()
