@@ -87,10 +87,11 @@ class Service:
         return [one for one in self.shards.values() if one.end is None]
 
     def write(self, key, removed=False):
-        self.sequence += 1
         self.versions[key] += 1
         shard = next(one for one in self.open() if one.keys[0] <= key < one.keys[1])
-        shard.records.append((self.sequence, key, self.versions[key], removed))
+        self.sequence += bool(shard.records)  # a shard's StartingSequenceNumber is its first record's
+        number = self.sequence if shard.records else shard.start
+        shard.records.append((number, key, self.versions[key], removed))
 
     def split(self, name, parts=2, late=0.0, seen_open=0.0):
         """Closes a shard and opens its children; `late`: seconds until they are listed, one figure or one each."""

@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from itertools import pairwise
 
 import pytest
 from support_streams import ARN, LABEL, Clock, Service, reader_of, rounds, stream_of
@@ -118,6 +120,20 @@ def test_grandchildren_wait_for_the_first_shard_even_where_a_middle_one_is_not_l
     assert set(batch.positions.shards) == {last}
 
 
+def test_a_shard_waits_for_all_of_its_ancestors(service, clock):
+    """Also where the position does not hold what is between them."""
+    service.limit = 1
+    for _ in range(3):
+        service.write(1)
+    (middle,) = service.split(only(service), parts=1)
+    first = service.shards[middle].parent
+    (last,) = service.split(middle, parts=1)
+    service.write(1)
+    start = {name: str(service.shards[name].start) for name in (first, last)}
+    positions = Positions(ARN, LABEL, {first: Position(None, start[first]), last: Position(middle, start[last])})
+    assert changes(rounds(reader_of(service, positions), clock)[0]) == [(1, 1), (1, 2), (1, 3), (1, 4)]
+
+
 def test_positions_stay_small_while_shards_roll(service, clock):
     """An ended shard is dropped as soon as a child of it is known."""
     reader = reader_of(service)
@@ -145,13 +161,18 @@ def test_a_sibling_that_is_listed_late_is_read_too(service, clock):
 def test_a_listing_that_lacks_a_link_makes_nothing_old_new(service, clock):
     """What stands above a shard is not read again where the listing leaves out what connects them."""
     left, _ = service.split(only(service))
+    service.write(1)
     middle = service.split(left, parts=1)[0]
     service.write(1)
     service.split(middle, parts=1)
     positions = stream_of(service).positions_now()
     service.hide(middle, 40.0)
-    records, _ = rounds(reader_of(service, positions), clock)
-    assert records == []
+    reader = reader_of(service, positions)
+    assert rounds(reader, clock)[0] == []
+    clock.sleep(10)
+    reader.read()
+    service.hide(middle, 200.0)  # what a reader has seen once it need not see again
+    assert rounds(reader, clock, lambda batch: clock() > service.shards[middle].hidden)[0] == []
 
 
 def test_an_open_shard_is_asked_once_a_second_while_it_gives_nothing(service, clock):
@@ -161,7 +182,7 @@ def test_an_open_shard_is_asked_once_a_second_while_it_gives_nothing(service, cl
     for n in range(20):
         service.write(n % 8)
     rounds(reader, clock, lambda batch: batch.quiet >= 3)
-    for (_, before, gave), (_, after, _) in zip(service.asked, service.asked[1:], strict=False):
+    for (_, before, gave), (_, after, _) in pairwise(service.asked):
         assert after - before >= (0.2 if gave else 1.0) - 1e-9
     assert clock() < 1000 + 20 * 0.2 + 6
     assert service.calls.count("GetShardIterator") == 1
@@ -181,12 +202,13 @@ def test_asked_too_early_it_says_how_long_to_wait(service, clock):
 
 def test_quiet_counts_rounds_with_a_listing_of_their_own(clock):
     """Every open shard gave nothing after that listing; a record, an end, or a new shard begins at 0 again."""
-    service = Service(clock, shards=2)
+    service = Service(clock, shards=2, page=1)
     reader = reader_of(service)
     service.calls.clear()
     _, batch = rounds(reader, clock, lambda batch: batch.quiet == 3)
     assert batch.caught_up
-    assert service.calls.count("DescribeStream") == 3
+    assert service.calls.count("DescribeStream") == 3 * 2
+    service.page = 100
     service.write(1)
     clock.sleep(batch.wait)
     batch = reader.read()
@@ -323,6 +345,39 @@ def test_throttling_is_waited_for_and_costs_nothing(service, clock):
     service.refusals = [(400, "LimitExceededException"), (400, "ThrottlingException"), (500, "InternalServerError")]
     records, _ = rounds(reader, clock)
     assert changes(records) == [(1, 1)]
+
+
+def test_a_shard_that_throttled_is_not_asked_at_once_again(service, clock):
+    """The seconds count from the answer on."""
+    stream = stream_of(service, base_delay=5.0)
+    reader = StreamReader(stream, stream.positions_now(), workers=1, clock=clock)
+    rounds(reader, clock)
+    clock.sleep(1)
+    service.refusals = [(400, "LimitExceededException")] * 9
+    rounds(reader, clock, lambda batch: batch.quiet >= 4)
+    for (_, before, _), (_, after, _) in pairwise(service.asked):
+        assert after - before >= 1.0 - 1e-9
+
+
+def test_an_error_ends_a_round_when_all_of_it_are_answered(clock):
+    """So that the next round asks no shard that is still being asked."""
+    service = Service(clock, shards=2)
+    first = next(iter(service.shards))
+    answered, done = service.GetRecords, threading.Event()
+
+    def answer(body):
+        if first in body["ShardIterator"]:
+            return service._refuse("AccessDeniedException")
+        time.sleep(0.05)
+        done.set()
+        return answered(body)
+
+    service.GetRecords = answer
+    stream = stream_of(service, workers=2)
+    with StreamReader(stream, stream.positions_now(), workers=2, clock=clock) as reader:
+        with pytest.raises(Denied):
+            reader.read()
+        assert done.is_set()
 
 
 def test_an_endpoint_that_does_not_recover_interrupts_and_loses_no_record(clock):
