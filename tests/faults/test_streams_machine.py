@@ -187,11 +187,13 @@ class Following(RuleBasedStateMachine):
             last[name] = at, gave
 
     def teardown(self):
-        """Left alone, it reads everything, and says so only then."""
+        """Left alone, it reads everything, and says so only then. Of a shard that no listing shows, nobody knows."""
         if getattr(self, "reader", None) is None:
             return
+        for shard in self.service.shards.values():
+            shard.hidden = float("-inf")
         since = self.reader._quiet
-        for _ in range(600):
+        for _ in range(6000):
             batch = self.batch()
             if batch is None:
                 return

@@ -353,7 +353,10 @@ def test_a_shard_that_throttled_is_not_asked_at_once_again(service, clock):
     reader = StreamReader(stream, stream.positions_now(), workers=1, clock=clock)
     rounds(reader, clock)
     clock.sleep(1)
-    service.refusals = [(400, "LimitExceededException")] * 9
+    answered, left = service.GetRecords, iter(range(9))
+    service.GetRecords = lambda body: (
+        answered(body) if next(left, None) is None else service._refuse("LimitExceededException")
+    )
     rounds(reader, clock, lambda batch: batch.quiet >= 4)
     for (_, before, _), (_, after, _) in pairwise(service.asked):
         assert after - before >= 1.0 - 1e-9
