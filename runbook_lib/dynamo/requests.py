@@ -138,9 +138,8 @@ class Requests:
         the body does not name it. `unanswered` gets the reasons of attempts that may have been carried out although
         no answer said so.
         """
-        assert operation in READS | STREAM_READS or not self._read_only, (
-            f"{self.label} is only read, never written: {operation}"
-        )
+        may = operation in READS or operation in STREAM_READS or not self._read_only
+        assert may, f"{self.label} is only read, never written: {operation}"
         table = table or table_in(body)
         side_table = f"{self.label} {table}"
         limiter = self.limiter
