@@ -58,7 +58,8 @@ def run_demo(outputs: str) -> int:
         return 1
     print(
         "\nEvery stage ended as expected. REVIEW, where the sample data contains what real data contains: dangling references,"
-        "\nvalues that do not convert, unknown item types. The reports count, list and explain each of them."
+        "\nvalues that do not convert, unknown item types, people whom the target has already. The reports count, list and"
+        "\nexplain each of them."
         f"\nOpen {index}"
     )
     return 0
@@ -116,12 +117,14 @@ def _expected(name: str) -> dict[str, int]:
     planted = EXPECTED[name]
     if name == "env_copy":
         dangling = sum(number for paths in planted["dangling"].values() for number in paths.values())
+        matched = sum(planted["matched"].values())
         return {
             "scanned": planted["total"],
-            "inserted": planted["total"],
+            "inserted": planted["total"] - matched,
+            "matched": matched,
             "dangling": dangling,
             "relationships": planted["references"],
-            "extra": sum(planted["foreign"].values()),
+            "extra": sum(planted["foreign"].values()) - matched,
             **dict.fromkeys(("quarantined", "conflicts", "unrouted", "failed", "missing", "different"), 0),
         }
     quarantined = sum(number for found in planted.get("quarantined", {}).values() for number in found.values())

@@ -53,7 +53,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     shutil.copytree(ROOT / "parameters", folder / "parameters")
-    path = folder / "parameters/mappings/env_copy.yaml"
+    path = folder / "parameters/mappings/demo_env_copy.yaml"
     mapping = yaml.safe_load(path.read_text())
     mapping["tables"] = {name: mapping["tables"][name] for name in [*OTHERS, *CHOSEN]}
     path.write_text(yaml.safe_dump(mapping, sort_keys=False))
@@ -94,7 +94,7 @@ def test_a_migration_by_hand(lab, world, browser, project):
     def wait_for_more(than: int) -> None:
         until(lambda: count() > than, "nothing is inserted")
 
-    mapping = project / "parameters/mappings/env_copy.yaml"
+    mapping = project / "parameters/mappings/demo_env_copy.yaml"
     own = mapping.read_text()
     set_parameters(lab.copies / "00_draft.ipynb", force=True)
     page = run_all(browser, lab, lab.copies / "00_draft.ipynb")

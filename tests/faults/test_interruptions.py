@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMS = "parameters/demo_env_copy.yaml"
 RUN = "interrupted-run"
 TOTAL = EXPECTED["env_copy"]["total"]
+MATCHED = sum(EXPECTED["env_copy"]["matched"].values())  # which the target has already
 FOREIGN = sum(EXPECTED["env_copy"]["foreign"].values())
 PAGES = 240  # seconds to wait for the first page
 
@@ -91,7 +92,8 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
     assert f"Resume with: runbook migrate {PARAMS} --run-id {RUN}" in err
     _, told = run(tmp_path, "status", RUN)
     assert told["state"] == "interrupted"
-    assert told["totals"]["scanned"] == told["totals"]["inserted"] == target_items(world) - FOREIGN
+    assert told["totals"]["scanned"] == told["totals"]["inserted"] + told["totals"]["matched"]
+    assert told["totals"]["inserted"] == target_items(world) - FOREIGN
 
     process = start(tmp_path, *migrate)
     wait_for_records(tmp_path, 40)
@@ -100,8 +102,9 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
 
     code, report = run(tmp_path, *migrate)
     assert code == 1
-    assert report["totals"]["inserted"] == report["totals"]["scanned"] == report["id_map"]["rows"] == TOTAL
-    assert target_items(world) == TOTAL + FOREIGN
+    assert report["totals"]["scanned"] == report["id_map"]["rows"] == TOTAL
+    assert (report["totals"]["inserted"], report["totals"]["matched"]) == (TOTAL - MATCHED, MATCHED)
+    assert target_items(world) == TOTAL - MATCHED + FOREIGN
     assert run(tmp_path, "verify", RUN)[0] == 0
 
     (checkpoint,) = (tmp_path / RUN).glob("migration-checkpoint-*.json")
@@ -115,6 +118,6 @@ def test_a_migration_interrupted_three_ways_ends_as_if_nothing_had_happened(worl
 
     code, report = run(tmp_path, *rollback)
     assert (code, report["verdict"]) == (0, "ROLLED_BACK")
-    assert report["rollback"]["deleted"] == TOTAL
+    assert report["rollback"]["deleted"] == TOTAL - MATCHED
     assert target_items(world) == FOREIGN
     assert run(tmp_path, *migrate)[0] == 2
