@@ -6,16 +6,16 @@ that are nearly the same are of one part of the log.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ....discover.text import names
 from ....discover.text.times import is_time
+from ....mapping.matching.values import folded, hash_of
 from ....mapping.text.paths import escaped
 from ....run.spill import HashLog
-from ....values import text_of
+from ....values import canonical, text_of
 from ....verdict import plural
 
 PRESENT = 0.5  # share of the source's items that must have a value
@@ -45,12 +45,11 @@ class Held:
         """Adds typed values; empty texts, and what is neither text nor number, are none."""
         hashes = []
         for value in typed:
-            letter = next(iter(value))
-            if letter not in _LETTERS or not (text := text_of(value)):
+            if next(iter(value)) not in _LETTERS or not (text := text_of(value)):
                 continue
-            exact = _hash(letter, text)
-            small = text.strip().casefold()
-            hashes.append((exact if small == text else _hash(letter, small)) + exact)
+            found = [canonical(value)]
+            exact, near = hash_of(found), folded(found)
+            hashes.append((exact if near == found else hash_of(near))[:_HALF] + exact[:_HALF])
             self.mails += "@" in text
             self.bare += text.isdigit()
         self.values += len(hashes)
@@ -188,8 +187,3 @@ def _speaks(name: str) -> bool:
 def _belongs_to_a_key(name: str) -> bool:
     """Whether a name says that an index sorts by it, as `GSI1PK` does: what stands there is made of other attributes."""
     return bool(names.words(name)) and names.says_nothing(name)
-
-
-def _hash(letter: str, text: str) -> Any:
-    data = text.encode("utf-8", "surrogatepass")
-    return blake2b(data, digest_size=_HALF, key=letter.encode()).digest()
