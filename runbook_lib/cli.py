@@ -92,6 +92,7 @@ def _migrate(options: argparse.Namespace) -> int:
     from . import commands
 
     own = {"tables": options.tables, "retry_failed": options.retry_failed, "delta": options.delta}
+    own["follow"] = options.follow
     own["accept_drift"] = options.accept_drift
     return _finish(options, commands.run_writing_stage(options, "03_migrate", own))
 
@@ -277,6 +278,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--retry-failed", action="store_true", help="only retry the items that the run could not write")
     added.add_argument(
         "--delta", action="store_true", help="apply to the target what the source has changed since a finished run"
+    )
+    added.add_argument(
+        "--follow",
+        action="store_true",
+        help="then apply what the streams of the source tables hold, until it is stopped",
     )
     _accepting(added)
     _beginning(added)

@@ -47,7 +47,7 @@ def item_hash(entry: str, key: dict, kind: bytes = BY_SOURCE) -> bytes:
     return item_hash_of(entry, key_hash(key), kind)
 
 
-def item_hash_of(name: str, hashed: bytes, kind: bytes) -> bytes:
+def item_hash_of(name: str, hashed: bytes, kind: bytes = BY_SOURCE) -> bytes:
     """As `item_hash`, of a key's hash."""
     return blake2b(b"\0".join((kind, name.encode(), hashed)), digest_size=16).digest()
 
@@ -132,6 +132,20 @@ class Lookup:
         query = f"SELECT DISTINCT {_COLUMNS} FROM said WHERE state = ? ORDER BY file, n, idx"
         found = [_said(said) for said in self._all(query, (ANNOUNCED,)) if said[0] in files]  # a page's, or few more
         yield from (found[at : at + ASKED] for at in range(0, len(found), ASKED))
+
+    def lettered(self, letters: Collection[str], files: Collection[int]) -> Iterator[Said]:
+        """What some files say with one of these letters, in the journal's order."""
+        marks, last = ",".join("?" * len(letters)), (-1, -1, -1)
+        while True:  # a new question for each batch, as in `unseen`
+            query = (
+                f"SELECT DISTINCT {_COLUMNS} FROM said WHERE letter IN ({marks}) AND (file, n, idx) > (?, ?, ?) "
+                f"ORDER BY file, n, idx LIMIT {ASKED}"
+            )
+            batch = [_said(said) for said in self._all(query, (*letters, *last))]
+            yield from (one for one in batch if one.file in files)
+            if not batch:
+                return
+            last = batch[-1][:3]
 
     def forget(self, gone: Iterable[Said]) -> None:
         """Notes that rows were deleted to make room."""

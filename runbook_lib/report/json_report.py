@@ -134,6 +134,8 @@ def write_migration(
     }
     if migration.drift:
         sections["drift"] = migration.drift.as_json()
+    if migration.followed:
+        sections["follow"] = migration.followed.as_json()
     if migration.held:
         sections["plan"] = migration.held.as_json()
     if migration.state.rolled_back:
@@ -157,6 +159,8 @@ def migration_alerts(
         alerts += ledger.alerts(name, seen.ledger, NOTHING, NOTHING, ())
     if migration.drift:
         alerts += migration.drift.alerts()
+    if migration.followed:
+        alerts += migration.followed.alerts()
     if migration.failure:
         message = f"the migration failed: {migration.failure}{taken_back(migration)}"
         alerts.insert(0, Alert(FAIL, "", message, "Fix the cause, then run it again."))

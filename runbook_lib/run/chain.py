@@ -29,7 +29,7 @@ WORK, SAVING, OVER = (_JOURNAL, _NOTEBOOK), (_NOTEBOOK,), ()
 REPORT = (_JOURNAL, _RESULTS, _NOTEBOOK, _READS)
 JOURNALS = {  # of the stages that write to the target: journal/<name>
     "02_test": ("create", "test"),
-    "03_migrate": ("migrate",),
+    "03_migrate": ("migrate", "follow"),
     "05_rollback": ("create", "test", "migrate", "restore"),
 }
 _LISTS = ("quarantine.jsonl", "conflicts.jsonl", "unrouted.jsonl", "dangling.jsonl", "unreadable.jsonl")

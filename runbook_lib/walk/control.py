@@ -32,8 +32,13 @@ def request_stop(run: Run) -> None:
 
 def check(run: Run, text: str = "stop was requested; the current page is complete.") -> None:
     """Raises Interrupted, with this text, where somebody asked the run to stop. Read-only."""
-    if (run.folder / STOP).exists():
+    if is_requested(run):
         raise Interrupted(text)
+
+
+def is_requested(run: Run) -> bool:
+    """Whether somebody asked the run to stop. Read-only."""
+    return (run.folder / STOP).exists()
 
 
 def check_wait(run: Run) -> None:

@@ -12,7 +12,7 @@ from ...verdict import FAIL, NOT_FINISHED, PASS, REVIEW, ROLLED_BACK, Alert, Ale
 NOTHING = "NOTHING YET"  # of a run in which no stage has come to a result
 DAMAGED = "DAMAGED"  # of one whose folder cannot be read
 NAMES = {"test": "02_test", "migrate": "03_migrate", "validate": "04_validate", "rollback": "05_rollback"}
-_BEGINS, _ENDS = ("execution", "delta", "rollback"), ("end", "delta_end", "rolled_back")
+_BEGINS, _ENDS = ("execution", "delta", "follow", "rollback"), ("end", "delta_end", "follow_end", "rolled_back")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Compares one source item with the journal's record of it: whether it changed, and what to do. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -198,7 +198,8 @@ def decide(
         change.kept = KEPT_EDITED
     elif not edited:
         change.remove = [copy for copy in standing if copy.row.digest != met.digest]
-        change.write = not _is_settled(change, standing, there)
+        # Who follows asks the target who has a key, not the source: a loser is one as long as another item is there.
+        change.write = not _is_settled(change, standing, there, (CONFLICT, LOSER) if deletes else (CONFLICT,))
         if change.remove:  # only for a new version that is seen in the target
             change.write |= there != met.digest
         taken = there not in (None, met.digest) and not any(map(change.keeps_key, change.remove))
@@ -209,8 +210,8 @@ def decide(
     return change if todo else None
 
 
-def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool:
-    """Whether the journal's record of a row still holds."""
+def _is_settled(change: Change, standing: list[Copy], there: str | None, taken: Collection[str]) -> bool:
+    """Whether the journal's record of a row still holds. `taken`: letters that say that another item has its key."""
     if not change.settled:
         return False
     met, last = change.met, change.settled[-1]
@@ -218,7 +219,7 @@ def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool
         return False
     if last.letter == INSERTED:
         return any(copy.sure and copy.row.digest == met.digest for copy in standing)
-    if last.letter == CONFLICT:  # holds for as long as the target's item is there
+    if last.letter in taken:  # holds for as long as the target's item is there
         return there not in (None, met.digest, *(copy.row.digest for copy in change.remove))
     return last.letter in SETTLED
 
