@@ -10,6 +10,7 @@ from support_flows import Flow, flow_of
 
 from runbook_lib.dynamo.streams import reader
 from runbook_lib.dynamo.streams.reader import StreamReader
+from runbook_lib.dynamo.streams.wire import StreamRequests
 from runbook_lib.errors import PositionLost
 from runbook_lib.stages.follow import follow as following
 from runbook_lib.stages.follow.follow import follow
@@ -22,6 +23,7 @@ def hurry(monkeypatch) -> None:
     """Shards are asked again at once: moto's streams throttle nobody."""
     for module, name in ((reader, "EMPTY"), (reader, "BEHIND"), (reader, "LIST"), (following, "IDLE")):
         monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(StreamRequests, "_back_off", lambda *_: None)
 
 
 def turn_on(world: worlds.World, table: str, view: str = "NEW_AND_OLD_IMAGES") -> None:
