@@ -66,7 +66,7 @@ class Progress:
         self._published.end(last if has_command() else None)
 
     def add(self, table: str, counts: Counter) -> None:
-        """Notes a finished page; without a table only what follows. Raises Interrupted: a stop was requested, or writing may not go on."""
+        """Notes a finished page, if a table is named. Raises Interrupted: a stop was requested, or writing may not go on."""
         if table:
             self._log.page(table, counts)
         try:

@@ -20,7 +20,9 @@ from support_follow import (
 )
 
 from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.journal import audit
 from runbook_lib.journal.log import records
+from runbook_lib.journal.repair import repair
 from runbook_lib.report.runs.status import status
 from runbook_lib.stages.follow import keeper
 from runbook_lib.stages.follow.journal import TableJournal, touched
@@ -74,7 +76,7 @@ def test_what_changes_during_the_walk_arrives_and_old_records_have_no_effect(fle
     assert report["follow"]["tables"][fleet.world.name("Ships", SOURCE)]["records"] > 0
     fleet.check(**white(0, *range(2, 10)), s1="blue")
     before = fleet.journals()
-    for path in fleet.flow.run().journal("follow").iterdir():
+    for path in fleet.flow.run().journal("follow").glob("Ships*"):
         path.unlink()  # the stream is read from its beginning
     fleet.flow.accept_changed = True
     report = followed(fleet.flow)
@@ -334,7 +336,7 @@ def test_positions_stay_young_while_a_walk_goes_on(fleet, monkeypatch):
     monkeypatch.setattr(Inserter, "__call__", slow)
     monkeypatch.setattr(TableJournal, "read", seen)
     report = followed(fleet.flow)
-    kinds = [record["kind"] for path in fleet.flow.run().journal("follow").iterdir() for record in records(path)]
+    kinds = [record["kind"] for path in fleet.flow.run().journal("follow").glob("Ships*") for record in records(path)]
     assert kinds.index("read") > kinds.index("noted")
     assert figures(report) == {"inserted": 1, "replaced": 1, "deleted": 1}
     fleet.check(**white(0, *range(3, 10), 11), s1="red")
@@ -363,6 +365,33 @@ def test_a_position_that_is_lost_during_the_walk_means_another_walk(fleet, monke
     (table,) = followed(fleet.flow)["follow"]["tables"].values()
     assert [walk["lost"] for walk in table["walked_again"]] == [True]
     fleet.check(**white(*range(10)))
+
+
+# the journal of the positions
+
+
+def test_it_is_in_the_audit_chain_and_can_be_repaired(fleet):
+    """What is lost of it is read again from the stream; without the file the table is walked again."""
+    followed(fleet.flow, Script(lambda: fleet.put(fleet.ship(1, "red")), lambda: fleet.put(fleet.ship(2, "red"))))
+    run = fleet.flow.run()
+    (path,) = run.journal("follow").glob("Ships*")
+    before, whole = fleet.journals(), path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*whole[:-1], whole[-1].replace(b"red", b"RED").replace(b"applied", b"Applied")]))
+    assert any("journal/follow/Ships" in problem for problem in audit.verify(run).problems)
+    with pytest.raises(Refused, match="runbook repair"):
+        followed(fleet.flow)
+    assert list(repair(run).files()) == [str(path.relative_to(run.folder))]
+    assert path.read_bytes().startswith(b"".join(whole[:-1]))
+    fleet.sink(3)
+    assert figures(followed(fleet.flow))["deleted"] == 1
+    assert audit.verify(run).problems == []
+    assert all(after.startswith(before[name]) for name, after in fleet.journals().items())
+    path.write_bytes(whole[0][:50] + b"\n")
+    repair(run)
+    fleet.sink(4)
+    (table,) = followed(fleet.flow)["follow"]["tables"].values()
+    assert [walk["lost"] for walk in table["walked_again"]] == [False]
+    fleet.check(**white(0, *range(5, 10)), s1="red", s2="red")
 
 
 # what is refused

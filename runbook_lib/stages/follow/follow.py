@@ -35,7 +35,7 @@ from ..migrate.followed import Followed, TableFollowed
 from ..migrate.migrate import Migration, migrate_in, migration_of, passes_to_repeat
 from .apply import Follower
 from .aside import Aside
-from .journal import LINES, Drifted, TableJournal
+from .journal import LINES, Drifted, TableJournal, begin
 from .keeper import Keeper
 from .table import FollowedTable, TableState, progress_of
 
@@ -71,6 +71,7 @@ def follow(
         plan.require_targets()
         _require_routes(plan)
         streams = _open_streams(plan)
+        begin(run, plan.identity, list(plan.routes))
         journals = {
             table: stack.enter_context(TableJournal(run, table, plan.identity, aside.settle)) for table in streams
         }

@@ -26,7 +26,6 @@ from ...errors import Refused
 from ...journal import log as log_file
 from ...journal.log import Tail, unwritable
 from ...journal.stage import Stage
-from ...run.files import make_folder
 from ...run.fingerprints import Identity
 from ...run.folder import Run, iso, now
 
@@ -64,7 +63,6 @@ class TableJournal:
         self._waited = 0  # records `read` that are applied
         self._tail, self._lock = Tail(), threading.Lock()
         stage = Stage(run, STAGE)
-        make_folder(stage.folder)
         self._log = stage.open(path_of(run, table), look=self._look)
         about = {"table": table, "entries": [], "segment": 0, "segments": 1, **stage.identity(identity)}
         if self._log.empty:
@@ -198,6 +196,13 @@ def merged(positions: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, A
     """Positions with what has changed of them. Pure."""
     shards = {shard: at for shard, at in positions["shards"].items() if shard not in changed["gone"]}
     return {**positions, "shards": {**shards, **changed["shards"]}}
+
+
+def begin(run: Run, identity: Identity, entries: Sequence[str]) -> None:
+    """Begins the journal of following, where nobody has: the stage that its files belong to. Writes to the run's folder."""
+    stage = Stage(run, STAGE)
+    if not stage.exists():
+        stage.record("execution", entries=list(entries), **stage.identity(identity))
 
 
 def path_of(run: Run, table: str) -> Path:
