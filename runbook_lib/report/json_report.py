@@ -17,6 +17,7 @@ from ..run.folder import Run, iso, now
 from ..stages import expiry, references
 from ..stages.analyze import names
 from ..stages.migrate import backup_gate
+from ..stages.migrate.followed import STOPPED
 from ..stages.migrate.migrate import Migration
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.undo import Undone
@@ -168,6 +169,8 @@ def migration_alerts(
         alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run ID."))
     elif migration.state.catching_up:
         alerts.insert(0, Alert(FAIL, "", "a delta started and has not ended", "Run it again with the run ID."))
+    elif migration.state.following:
+        alerts.append(Alert(REVIEW, "", STOPPED, "Resume it with --follow and the run ID."))
     return alerts
 
 

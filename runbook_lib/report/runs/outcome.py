@@ -150,4 +150,6 @@ def _interrupted(migrated: Any) -> str:
         return "A rollback has begun and not ended"
     counted = sum(counts["inserted"] + counts["already_there"] for counts in state.tables.values())
     what = "A delta has begun and not ended" if state.catching_up else "The migration has not ended"
+    if state.following and state.finished and not state.catching_up:
+        what = "Following was stopped, or goes on"
     return f"{what}: {plural(counted, 'item')} copied so far"

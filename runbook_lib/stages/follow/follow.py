@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from ...dynamo.streams.positions import Positions
-from ...dynamo.streams.stream import Stream, open_stream
+from ...dynamo.streams.stream import open_stream
 from ...errors import DynamoError, Failed, Interrupted, Refused
 from ...journal.log import CONFLICT
 from ...journal.lookup import Lookup
@@ -37,6 +38,7 @@ from .apply import Follower
 from .aside import Aside
 from .journal import LINES, Drifted, TableJournal, begin
 from .keeper import Keeper
+from .streams import Streams
 from .table import FollowedTable, TableState, progress_of
 
 IDLE = 1.0  # seconds at most between two looks at streams that hold nothing
@@ -71,6 +73,7 @@ def follow(
         plan.require_targets()
         _require_routes(plan)
         streams = _open_streams(plan)
+        stage.check_identity(plan.identity)
         begin(run, plan.identity, list(plan.routes))
         journals = {
             table: stack.enter_context(TableJournal(run, table, plan.identity, aside.settle)) for table in streams
@@ -98,9 +101,9 @@ def _require_routes(plan: Plan) -> None:
             )
 
 
-def _open_streams(plan: Plan) -> dict[str, Stream]:
+def _open_streams(plan: Plan) -> Streams:
     try:
-        return {table: open_stream(plan.source, table) for table in plan.by_source()}
+        return Streams(partial(open_stream, plan.source), plan.by_source())
     except DynamoError as problem:
         raise Refused(str(problem)) from None
 
@@ -115,7 +118,7 @@ class _Following:
         on_page: OnPage | None,
         accept_drift: bool,
         hook: Hook,
-        streams: Mapping[str, Stream],
+        streams: Streams,
         journals: Mapping[str, TableJournal],
         aside: Aside,
     ):
@@ -209,7 +212,7 @@ class _Following:
                     for one in passes
                     if one.table == name
                 ]
-                table = FollowedTable(self._streams[name], journal, followers, self._aside)
+                table = FollowedTable(self._streams, journal, followers, self._aside)
                 tables.append(stack.enter_context(table))
             with self._plan.meter.following(lambda: progress_of(tables)):
                 return self._loop(tables)

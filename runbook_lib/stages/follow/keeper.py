@@ -10,11 +10,11 @@ from contextlib import suppress
 
 from ...dynamo.streams.positions import Positions
 from ...dynamo.streams.reader import StreamReader
-from ...dynamo.streams.stream import Stream
 from ...errors import DynamoError, Interrupted, PositionLost
 from ...run.folder import Run
 from ...values import key_hash
 from .journal import TableJournal
+from .streams import Streams
 
 AGE = 12 * 3600.0  # seconds that a position may be old
 RETRY = 600.0  # seconds until reading is tried again after it failed
@@ -23,9 +23,7 @@ RETRY = 600.0  # seconds until reading is tried again after it failed
 class Keeper:
     """A block in which a walk goes on. It owns the positions meanwhile."""
 
-    def __init__(
-        self, run: Run, streams: Mapping[str, Stream], journals: Mapping[str, TableJournal], *, young: bool = False
-    ):
+    def __init__(self, run: Run, streams: Streams, journals: Mapping[str, TableJournal], *, young: bool = False):
         """`young`: all positions were noted just now; else nobody knows how old they are, as clocks may be set."""
         self._run, self._streams, self._journals, self._young = run, streams, journals, young
         self._over = threading.Event()
@@ -64,4 +62,4 @@ class Keeper:
                         return
                     self._over.wait(batch.wait)
         except PositionLost:
-            journal.note(stream.positions_now(), journal.entries, owes=True, lost=True)
+            self._streams.note_again(journal)

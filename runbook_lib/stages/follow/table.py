@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ...dynamo.streams.positions import Positions
 from ...dynamo.streams.reader import Batch, Newest, StreamReader
-from ...dynamo.streams.stream import Stream
 from ...errors import PositionLost
 from ...run.progress_file import TableFollowing
 from ...values import key_hash
 from .apply import Applied, Follower
 from .aside import Aside
 from .journal import TableJournal
+from .streams import Streams
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class TableState:
 class FollowedTable:
     """Follows one table. For one thread at a time, but for `state` and `progress`. A `with` block."""
 
-    def __init__(self, stream: Stream, journal: TableJournal, followers: Sequence[Follower], aside: Aside):
-        """Reads from the journal's position on. Raises PositionLost where it is another stream's."""
+    def __init__(self, streams: Streams, journal: TableJournal, followers: Sequence[Follower], aside: Aside):
+        """Reads nothing yet."""
         self.name, self.wait, self.lost = journal.table, 0.0, False
-        self._stream, self._journal, self._followers, self._aside = stream, journal, followers, aside
+        self._streams, self._journal, self._followers, self._aside = streams, journal, followers, aside
         self._in_hand, self._batch = 0, Batch([], Positions.from_json(journal.positions), 0, None, False, 0.0)
         self._open = ExitStack()
         self._reader: StreamReader | None = None
@@ -62,14 +62,14 @@ class FollowedTable:
         try:
             return self._follow()
         except PositionLost:
-            self._journal.note(self._stream.positions_now(), self._journal.entries, owes=True, lost=True)
+            self._streams.note_again(self._journal)
             self.lost = True
             return True
 
     def _follow(self) -> bool:
         if self._reader is None:
             self._reader = self._open.enter_context(
-                StreamReader(self._stream, Positions.from_json(self._journal.positions))
+                StreamReader(self._streams[self.name], Positions.from_json(self._journal.positions))
             )
         self._batch = batch = self._reader.read()
         self.wait, self._in_hand = batch.wait, len(batch.records)

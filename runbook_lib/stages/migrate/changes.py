@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from ...journal.intents import NOT_ROWS, JournalRow
@@ -56,10 +57,15 @@ class Copy:
         """Whether the journal says that it was inserted."""
         return any(one.letter == INSERTED for one in self.said)
 
+    @cached_property
+    def found(self) -> str | None:
+        """The digest of the item; call it when that is known."""
+        return None if self.item is None else digest(self.item)
+
     @property
     def stands(self) -> bool:
         """Whether the target holds it unchanged."""
-        return self.item is not None and digest(self.item) == self.row.digest
+        return self.found == self.row.digest
 
     @property
     def vanished(self) -> bool:
@@ -178,7 +184,8 @@ def decide(
     that was asked: for a row of an item that the journal knows. With `deletes` the copies of an item go of which there is no
     version to write; else they stay.
     """
-    there = None if item is None else digest(item)
+    same = next((copy for copy in copies if copy.item is item), None)  # most changes keep their keys
+    there = same.found if same else None if item is None else digest(item)
     change = Change(met, said, vanished=[copy for copy in copies if copy.vanished])
     standing = [copy for copy in copies if copy.stands]
     edited = [copy for copy in copies if copy.sure and not copy.stands and not copy.vanished]

@@ -7,6 +7,8 @@ from typing import Any
 from ...errors import Interrupted
 from ...verdict import FAIL, REVIEW, Alert, plural
 
+STOPPED = "following was stopped: what the source changes since then is not in the target"
+
 
 @dataclass(frozen=True)
 class TableFollowed:
@@ -55,9 +57,6 @@ class Followed:
     def alerts(self) -> list[Alert]:
         """The open items."""
         found = []
-        if self.stopped:
-            message = "following was stopped: what the source changes from now on is not in the target"
-            found.append(Alert(REVIEW, "", message, "Resume it with --follow and the run ID."))
         if drifted := self.total("drifted"):
             message = f"{plural(drifted, 'item')} changed in the source, and left alone in the target"
             action = (
