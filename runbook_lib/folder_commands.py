@@ -72,6 +72,48 @@ def run_stop(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_cutover(options: argparse.Namespace) -> int:
+    """Asks the process that follows the run whether the application may write to the target, and waits for the answer."""
+    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+    if not following(run):
+        last = run.latest_json("cutover")
+        if last and last["open"]:
+            return _tell_cutover(options, run, last)
+        raise Refused(
+            f"nothing follows the source of {run.id}; start that with `runbook migrate PARAMS --follow --run-id {run.id}`."
+        )
+    asked = request_cutover(run, options.quiet, accept_drift=options.accept_drift)
+    try:
+        while not (answer := _answer_to(run, asked.id)) and (now := following(run)):
+            if not options.json:
+                print(visible(line(now)), file=sys.stderr, flush=True)
+            time.sleep(ASK_EVERY)
+    finally:
+        withdraw_cutover(run, asked)
+    if answer := answer or _answer_to(run, asked.id):
+        return _tell_cutover(options, run, answer)
+    raise Refused(f"the process that followed {run.id} ended before it answered; `runbook status {run.id}` says how it stands.")
+
+
+def _answer_to(run: Run, request: str) -> dict[str, Any] | None:
+    found = (own_json(path) for path in reversed(run.json_files("cutover")))
+    return next((one for one in found if one["request"] == request), None)
+
+
+def _tell_cutover(options: argparse.Namespace, run: Run, answer: dict[str, Any]) -> int:
+    code = int(answer["verdict"] != PASS)
+    if options.json:
+        print(json.dumps({**answer, "exit_code": code}))
+        return code
+    if answer["open"]:
+        print(visible(f"{run.id}: both sides are equal; the application may write to the target from {answer['moment']} on."))
+    else:
+        print(visible(f"{run.id}: not yet. The source is followed further."))
+    for sentence in (*answer["missing"], *(f"accepted: {one}" for one in answer["accepted"])):
+        print(visible(f"  {sentence}"))
+    return code
+
+
 def run_tune(options: argparse.Namespace) -> int:
     run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
     settings = override(options.settings)
