@@ -217,6 +217,13 @@ def _tables(text: str) -> list[str]:
     return names
 
 
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= (found := float(text)) <= 86_400:
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 86,400")
+
+
 def _program(text: str) -> str:
     from .parameters import check_program
 
@@ -320,6 +327,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = command("stop", _folder("stop"), "ask a run to stop after its current page; you can resume it", "pause")
     added.add_argument("of", metavar="RUN_ID", help="the run to stop")
+    added = command(
+        "cutover", _folder("cutover"), "ask whether both sides are equal, and the application may change over"
+    )
+    added.add_argument("of", metavar="RUN_ID", help="the run that `migrate --follow` works on")
+    added.add_argument(
+        "--quiet", type=_seconds, default=10.0, metavar="S", help="seconds without a change that it takes (default 10)"
+    )
+    added.add_argument("--accept-drift", action="store_true", help="also where drift.jsonl lists items")
     added = command("tune", _folder("tune"), "change the limits of a running migration or validation")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")

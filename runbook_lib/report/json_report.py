@@ -137,6 +137,8 @@ def write_migration(
         sections["drift"] = migration.drift.as_json()
     if migration.followed:
         sections["follow"] = migration.followed.as_json()
+        if migration.followed.cutover:
+            sections["cutover"] = migration.followed.cutover
     if migration.held:
         sections["plan"] = migration.held.as_json()
     if migration.state.rolled_back:

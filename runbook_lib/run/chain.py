@@ -37,7 +37,7 @@ _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, 
     "00_draft": ("mapping-draft-*.json",),
     "01_analyze": ("migration-analysis-*.json", "plan.json", *_LISTS),
     "02_test": ("migration-report-*.json",),
-    "03_migrate": ("migration-report-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS),
+    "03_migrate": ("migration-report-*.json", "cutover-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS),
     "04_validate": (
         "migration-report-*.json", "dangling.jsonl", "unreadable.jsonl", "drift.jsonl", "differences.jsonl",
         "residual-ids.jsonl", "residual-environment.jsonl",
@@ -51,6 +51,7 @@ _IN_ITSELF = (
     ".lock",
     ".stop",
     ".tune",
+    ".cutover",
     ".progress.*",
     ".lease*",
     ".job-*",
@@ -175,8 +176,8 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
         if name.startswith("migration-checkpoint-") and kind == Kind.ADDED:
             return stage in ("02_test", "03_migrate")
     anew = kind in (Kind.ADDED, Kind.CHANGED, Kind.REMOVED)
-    if name == "drift.jsonl" and anew and stage == "03_migrate":
-        return _JOURNAL in can  # a delta writes it before it ends
+    if (name == "drift.jsonl" or fnmatchcase(name, "cutover-*.json")) and anew and stage == "03_migrate":
+        return _JOURNAL in can  # a delta, or following, writes it before it ends
     if stage == "04_validate" and name.startswith(COMPARISONS):
         return kind != Kind.SPECIAL
     if _RESULTS in can and anew:

@@ -9,20 +9,23 @@ So records that come twice, late, or in another order between shards have no eff
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...journal.listings import SHARED, TAKEN
+from ...journal.intents import JournalRow
 from ...journal.log import CONFLICT, FAILED, INSERTED, LOSER
 from ...journal.lookup import GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash_of
 from ...journal.stage import Stage
-from ...values import key_hash
+from ...values import digest, key_hash
 from ...walk.plan import Plan
 from ...walk.walk import Page, route_to_insert
 from ..migrate.changes import HELD, MISSING, Change, Met, is_quiet, met_of
 from ..migrate.delta import WAITING, SecondWalk
 from ..migrate.drift import GONE_EDITED, Notes
 from ..migrate.replace import Place
+from .gate import DIFFERENT, LEFT, LISTED
+from .gate import MISSING as MISSING_THERE
 from .journal import Drifted
 
 BATCH = 500  # keys with one intent
@@ -74,6 +77,40 @@ class Follower(SecondWalk):
             intent = self._lookup.intent(one)
             row = (intent.losers if one.letter == LOSER else intent.rows)[one.index]
             yield self._replacer.place(row), self._table, row.source_key
+
+    def wrong(self, keys: Sequence[dict], listed: Collection[bytes]) -> Iterator[tuple[str, str]]:
+        """Entry, and what is wrong, of each item of these source keys that is not as it should be. Reads both sides.
+
+        `listed`: hashes of the source keys of items that following has left alone. For any number of threads.
+        """
+        wanted = {key_hash(key): {name: key[name] for name in self._names} for key in keys}
+        whose, said = self._said(wanted)
+        there = self._plan.source.wire.get_many(self._table, list(wanted.values()))
+        met = self._met(dict(zip(wanted, there, strict=True)), whose)
+        rows = {
+            h: {self._replacer.place(one.thing): one for one in found if not one.letter} for h, found in met.items()
+        }
+        copies = {h: [row for found in about.values() for row in self._standing(found)] for h, about in said.items()}
+        held = self._replacer.held(
+            [
+                *(one.thing for found in rows.values() for one in found.values()),
+                *(r for found in copies.values() for r in found),
+            ]
+        )
+        for hashed in wanted:
+            failed = any(one.letter == FAILED for found in said.get(hashed, {}).values() for one in found)
+            is_listed = hashed in listed and not failed
+            mine = rows.get(hashed, {})
+            for place, one in mine.items():
+                if (item := held[place]) is None or digest(item) != one.digest:
+                    yield one.entry, LISTED if is_listed else MISSING_THERE if item is None else DIFFERENT
+            for row in copies.get(hashed, ()):
+                if (place := self._replacer.place(row)) not in mine and held[place] is not None:
+                    yield row.entry, LISTED if is_listed else LEFT
+
+    def _standing(self, said: Iterable[Said]) -> Iterator[JournalRow]:
+        """The copies that stand, as far as the journal knows."""
+        return (self._replacer.row(one) for one in said if one.letter in (INSERTED, OPEN) and one.state != GONE)
 
     def _apply(self, keys: Mapping[bytes, dict], images: Mapping[bytes, dict | None]) -> None:
         whose, said = self._said(keys)

@@ -5,13 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ...journal.log import FAILED, INSERTED
-from ...journal.lookup import GONE, OPEN
 from ...run.folder import Run
-from ...values import digest, key_hash
+from ...values import key_hash
 from .apply import Follower
 from .aside import Aside
-from .gate import LISTED, Compared
+from .gate import Compared
 from .journal import touched
 
 ASKED = 500  # keys that are compared together
@@ -35,7 +33,7 @@ def compare(
     def one(work: tuple[str, list[dict]]) -> list[tuple[str, str]]:
         table, keys = work
         listed = {key_hash(line["key"]) for line in aside.among(table, keys)}
-        return [found for follower in followers[table] for found in wrong_of(follower, keys, listed)]
+        return [found for follower in followers[table] for found in follower.wrong(keys, listed)]
 
     with ThreadPoolExecutor(workers, thread_name_prefix="compare") as pool:
         for together in _some(_batches(run, followers), workers * AHEAD):
@@ -45,39 +43,6 @@ def compare(
                 for entry, kind in found:
                     wrong[entry][kind] += 1
     return Compared(items, dict(wrong))
-
-
-def wrong_of(follower: Follower, keys: Sequence[dict], listed: set[bytes]) -> Iterator[tuple[str, str]]:
-    """Entry, and what is wrong, of each item of these source keys that is not as it should be. Reads both sides.
-
-    `listed`: hashes of the source keys of items that following has left alone.
-    """
-    wanted = {key_hash(key): key for key in keys}
-    said, met = follower.look(wanted)
-    rows = {hashed: [one for one in found if not one.letter] for hashed, found in met.items()}
-    copies = {
-        hashed: [
-            (follower.row(one).entry, follower.row(one))
-            for found in about.values()
-            for one in found
-            if one.letter in (INSERTED, OPEN) and one.state != GONE
-        ]
-        for hashed, about in said.items()
-    }
-    held = follower.held(
-        [*(one.thing for found in rows.values() for one in found), *(row for found in copies.values() for _, row in found)]
-    )
-    for hashed in wanted:
-        failed = {one.letter for found in said.get(hashed, {}).values() for one in found} >= {FAILED}
-        is_listed = hashed in listed and not failed
-        right = {follower.place(one.thing): one for one in rows.get(hashed, ())}
-        for place, one in right.items():
-            there = held[place]
-            if there is None or digest(there) != one.digest:
-                yield one.entry, LISTED if is_listed else "missing" if there is None else "different"
-        for entry, row in copies.get(hashed, ()):
-            if follower.place(row) not in right and held[follower.place(row)] is not None:
-                yield entry, LISTED if is_listed else "left"
 
 
 def _batches(run: Run, tables: Mapping[str, object]) -> Iterator[tuple[str, list[dict]]]:
@@ -112,7 +77,9 @@ class _Once:
         """Those of the keys that come for the first time."""
         head = table.encode() + b"\0"
         insert = self._base.execute
-        return [key for key in keys if insert("INSERT OR IGNORE INTO known VALUES (?)", (head + key_hash(key),)).rowcount]
+        return [
+            key for key in keys if insert("INSERT OR IGNORE INTO known VALUES (?)", (head + key_hash(key),)).rowcount
+        ]
 
 
 def _some(batches: Iterator, number: int) -> Iterator[list]:

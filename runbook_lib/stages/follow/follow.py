@@ -36,6 +36,8 @@ from ..migrate.followed import Followed, TableFollowed
 from ..migrate.migrate import Migration, migrate_in, migration_of, passes_to_repeat
 from .apply import Follower
 from .aside import Aside
+from .compare import compare
+from .gate import Compared, Cutover, Gate
 from .journal import LINES, Drifted, TableJournal, begin
 from .keeper import Keeper
 from .streams import Streams
@@ -124,6 +126,7 @@ class _Following:
     ):
         self._stage, self._run, self._plan, self._on_page = stage, stage.run, plan, on_page
         self._accept_drift, self._hook = accept_drift, hook
+        self._gate: Gate | None = None
         self._streams, self._journals, self._aside = streams, journals, aside
         self._followed = False  # whether the stage's journal says so
 
@@ -144,7 +147,8 @@ class _Following:
         self._aside.write(self._run.folder)
         if stopped is None:
             self._stage.record("follow_end")
-        followed = Followed(self._figures(), iso(now()), result, stopped)
+        cutover = result.as_json() if isinstance(result, Cutover) else None
+        followed = Followed(self._figures(), iso(now()), result, stopped, cutover)
         return migration_of(self._stage, self._stage.checkpoint(), followed=followed)
 
     # positions
@@ -214,8 +218,19 @@ class _Following:
                 ]
                 table = FollowedTable(self._streams, journal, followers, self._aside)
                 tables.append(stack.enter_context(table))
+            self._gate = Gate(self._run, lambda: self._compare(tables))
             with self._plan.meter.following(lambda: progress_of(tables)):
                 return self._loop(tables)
+
+    def _compare(self, tables: list[FollowedTable]) -> Compared:
+        """The comparison of everything that was touched. Reads both sides."""
+        self._plan.meter.do("comparing what was touched once more")
+        followers = {table.name: table.followers for table in tables}
+        workers = self._plan.parameters.limits.workers
+        try:
+            return compare(self._run, followers, self._aside, workers, lambda: control.check(self._run, STOPPED))
+        finally:
+            self._plan.meter.do("")
 
     def _loop(self, tables: list[FollowedTable]) -> tuple[Any, Interrupted | None]:
         with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(tables)), thread_name_prefix="follow") as pool:
@@ -226,6 +241,8 @@ class _Following:
                     done = [future.result() for future in futures]
                     if (result := self._hook({table.name: table.state() for table in tables})) is not None:
                         return result, None
+                    if (opened := self._gate([table.standing() for table in tables])) is not None:
+                        return opened, None
                     control.check(self._run, STOPPED)
                     if self._on_page:
                         self._on_page("", Counter())

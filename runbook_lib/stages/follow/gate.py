@@ -17,13 +17,15 @@ from ...walk.control import CutoverRequest, cutover_request, withdraw_cutover
 
 KIND, SCHEMA = "cutover", 1  # of the answer's file
 READS = 3  # reads in a row of every open shard that have to give nothing
+ONCE_MORE = 2  # by so many they have to grow for one to have begun after a moment: see `dynamo.streams.Batch`
 PATIENCE = 30.0  # seconds beyond the quiet ones that the gate waits for the sides to become equal
-LISTED = "listed"  # of a touched item: somebody has changed its copy in the target, and drift.jsonl says so
+# What is wrong with a touched item; LISTED: following has left it alone, and drift.jsonl says so.
+MISSING, DIFFERENT, LEFT, LISTED = "missing", "different", "left", "listed"
 _TOLD = {
-    "missing": "{} of {} that changed in the source {} not in the target",
-    "different": "{} of {} that changed in the source {} different in the target",
-    "left": "{} of {} that went from the source {} still in the target",
-    LISTED: "{} of {} {} changed by somebody in the target: see drift.jsonl",
+    MISSING: "{} of {} that changed in the source {} not in the target",
+    DIFFERENT: "{} of {} that changed in the source {} different in the target",
+    LEFT: "{} of {} that went from the source {} still in the target",
+    LISTED: "{} of {} {} left alone, because the target holds something else: see drift.jsonl",
 }
 
 
@@ -33,14 +35,14 @@ class Standing(NamedTuple):
     table: str
     quiet: int  # reads in a row that gave nothing, of the open shard that has the fewest
     silent: float  # seconds since a change was received last, or since the table is followed
-    waiting: int  # changes that were received and are not applied
+    waits: bool  # whether changes that were received are not applied
 
 
 class Compared(NamedTuple):
     """What comparing the touched items once more has found."""
 
     items: int
-    wrong: Mapping[str, Counter]  # entry → missing, different, left, LISTED → items
+    wrong: Mapping[str, Counter]  # entry → what is wrong → items
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Cutover:
             "missing": self.missing,
             "accepted": self.accepted,
             "tables": {
-                one.table: {"quiet_reads": one.quiet, "silent_seconds": round(one.silent, 1), "waiting": one.waiting}
+                one.table: {"quiet_reads": one.quiet, "silent_seconds": round(one.silent, 1), "applied": not one.waits}
                 for one in self.standing
             },
             "compared": compared
@@ -115,7 +117,7 @@ class Gate:
             self._reads = {one.table: one.quiet for one in standing}
             self._compared = self._compare()
             return None
-        if any(one.quiet <= self._reads[one.table] for one in standing):
+        if any(one.quiet < self._reads[one.table] + ONCE_MORE for one in standing):
             return None  # something may have changed while both sides were compared: a shard was not read since
         return self._answer(asked, standing, [])
 
@@ -140,11 +142,11 @@ def why_not_quiet(standing: Sequence[Standing], quiet: float) -> list[str]:
     """What speaks against the application having stopped, or against all being applied, as sentences. Pure."""
     found = []
     for one in standing:
-        if one.waiting:
-            found.append(f"{plural(one.waiting, 'change')} of {one.table} {'is' if one.waiting == 1 else 'are'} not applied yet")
+        if one.waits:
+            found.append(f"changes of {one.table} are not applied yet")
         elif one.quiet < READS or one.silent < quiet:
             found.append(
-                f"{one.table} was changed {one.silent:,.0f} s ago: {plural(one.quiet, 'read')} of its stream gave nothing since, "
-                f"and {READS} reads and {quiet:g} s are needed; does the application still write to it?"
+                f"{one.table}: the last change came {one.silent:,.0f} s ago, and {plural(one.quiet, 'read')} of its stream gave "
+                f"nothing since; it takes {quiet:g} s and {READS} reads. Does something still write to it?"
             )
     return found

@@ -12,6 +12,7 @@ from ...run.progress_file import TableFollowing
 from ...values import key_hash
 from .apply import Applied, Follower
 from .aside import Aside
+from .gate import Standing
 from .journal import TableJournal
 from .streams import Streams
 
@@ -32,14 +33,15 @@ class FollowedTable:
     def __init__(self, streams: Streams, journal: TableJournal, followers: Sequence[Follower], aside: Aside):
         """Reads nothing yet."""
         self.name, self.wait, self.lost = journal.table, 0.0, False
-        self._streams, self._journal, self._followers, self._aside = streams, journal, followers, aside
+        self._streams, self._journal, self.followers, self._aside = streams, journal, followers, aside
         self._in_hand, self._batch = 0, Batch([], Positions.from_json(journal.positions), 0, None, False, 0.0)
         self._open = ExitStack()
         self._reader: StreamReader | None = None
+        self._began = time.monotonic()  # the reader's clock
 
     def __enter__(self) -> "FollowedTable":
         with ExitStack() as opening:
-            for follower in self._followers:
+            for follower in self.followers:
                 opening.enter_context(follower)
                 self._aside.wait(follower.waiting(), due=True)
             self._aside.look_again(self.name)
@@ -100,7 +102,7 @@ class FollowedTable:
 
     def _apply(self, keys: Sequence[dict], images: dict[bytes, dict | None]) -> Applied:
         done = Applied()
-        for follower in self._followers:
+        for follower in self.followers:
             part = follower.apply(keys, images)
             done.counts.update(part.counts)
             done.drifted += part.drifted
@@ -120,6 +122,12 @@ class FollowedTable:
         batch = self._batch
         caught_up = batch.caught_up and not (self._in_hand or self._journal.waits)
         return TableState(self.progress(clock), batch.newest, caught_up, self.lost)
+
+    def standing(self) -> Standing:
+        """How far the table is now, for the gate."""
+        batch, waits = self._batch, bool(self._in_hand) or self._journal.waits
+        received = self._began if batch.newest is None else batch.newest.received
+        return Standing(self.name, 0 if self.lost else batch.quiet, time.monotonic() - received, waits)
 
     def progress(self, clock: Callable[[], float] = time.time) -> TableFollowing:
         """How far the table is, as it is shown."""

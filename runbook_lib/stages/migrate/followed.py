@@ -35,6 +35,7 @@ class Followed:
     until: str  # ISO 8601
     result: Any = None  # of what ended it; None where it was stopped
     stopped: Interrupted | None = None  # by hand
+    cutover: Mapping[str, Any] | None = None  # the answer of the gate that ended it, as its file has it
 
     def total(self, figure: str) -> int:
         """The sum of a figure over the tables."""
@@ -48,7 +49,10 @@ class Followed:
 
     def headline(self) -> str:
         """The result as a sentence."""
-        return (
+        first = ""
+        if self.cutover:
+            first = f"Both sides are equal: the application may write to the target from {self.cutover['moment']} on. "
+        return first + (
             f"{plural(len(self.tables), 'table')} followed: {plural(self.total('records'), 'record')} applied; "
             f"{self.total('inserted'):,} inserted, {self.total('replaced'):,} replaced, {self.total('deleted'):,} deleted, "
             f"{self.total('drifted'):,} left alone."
@@ -62,7 +66,9 @@ class Followed:
             action = (
                 "See drift.jsonl. Decide which version is right; the next change of the item in the source is applied."
             )
-            found.append(Alert(REVIEW, "", message, action))
+            accepted = bool(self.cutover and self.cutover["accepted"])
+            done = "Nothing to do: --accept-drift accepts it. drift.jsonl lists them."
+            found.append(Alert("" if accepted else REVIEW, "", message, done if accepted else action))
         for name, table in self.tables.items():
             unfinished = [walk for walk in table.walked_again if "until" not in walk]
             lost = sum(bool(walk["lost"]) for walk in table.walked_again)
