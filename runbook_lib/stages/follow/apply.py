@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...journal.listings import SHARED, TAKEN
 from ...journal.intents import JournalRow
+from ...journal.listings import SHARED, TAKEN
 from ...journal.log import CONFLICT, FAILED, INSERTED, LOSER
 from ...journal.lookup import GONE, OF_NO_ENTRY, OPEN, Lookup, Said, item_hash_of
 from ...journal.stage import Stage
