@@ -37,7 +37,9 @@ _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, 
     "00_draft": ("mapping-draft-*.json",),
     "01_analyze": ("migration-analysis-*.json", "plan.json", *_LISTS),
     "02_test": ("migration-report-*.json",),
-    "03_migrate": ("migration-report-*.json", "cutover-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS),
+    "03_migrate": (
+        "migration-report-*.json", "cutover-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS,
+    ),
     "04_validate": (
         "migration-report-*.json", "dangling.jsonl", "unreadable.jsonl", "drift.jsonl", "differences.jsonl",
         "residual-ids.jsonl", "residual-environment.jsonl",
