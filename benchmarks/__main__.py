@@ -55,6 +55,13 @@ def _stages(options: argparse.Namespace) -> None:
     report.close("stages")
 
 
+def _follow(options: argparse.Namespace) -> None:
+    report = Report()
+    with serving() as canned:
+        scenarios.follow(report, canned, Case.named(options.case, options.items), options.repeat)
+    report.close("follow")
+
+
 def _engine(options: argparse.Namespace) -> None:
     report = Report()
     scenarios.engine(report, options.items, options.repeat)
@@ -89,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--all-stages", action="store_true", help="analysis, validation and rollback as well")
     added.add_argument("--segments", type=int, help="scan segments of every size (default: the program's choice)")
     added = part("stages", _stages, "analysis, migration, validation, rollback of one case")
+    added.add_argument("--case", default=MAIN)
+    added.add_argument("--items", type=int, default=5_000)
+    added.add_argument("--repeat", type=int, default=3)
+    added = part("follow", _follow, "changes of every item, after its migration")
     added.add_argument("--case", default=MAIN)
     added.add_argument("--items", type=int, default=5_000)
     added.add_argument("--repeat", type=int, default=3)

@@ -5,12 +5,15 @@ one line of JSON. The parent subtracts the set-up from what the whole process an
 """
 
 import json
+import random
 import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import orjson
 
 from .shapes import SOURCE, TARGET, Case
 
@@ -132,6 +135,80 @@ def undo_items(
     if undone.deleted != case.items:
         raise SystemExit(f"{undone.deleted} of {case.items} items are deleted")
     return undone.deleted
+
+
+def follow_items(
+    case: Case, meter: Meter, *, url: str, folder: str, workers: int = 8, segments: int | None = None, times: int = 1
+) -> int:
+    """A change of every item of what was migrated, in an order of chance, from a stream that costs nothing to read.
+
+    It comes so many `times`; at 0 times all is only migrated, and the position of the stream noted.
+    """
+    from runbook_lib.stages.follow import follow as following
+    from runbook_lib.stages.follow import table
+
+    run, plan = _opened(case, url, folder, workers, segments)
+    following.open_stream = lambda connection, table: CannedStream(case)
+    table.StreamReader = CannedReader
+    stream = CannedStream(case)
+    CannedReader.left = stream.batches() * times
+    with meter:
+        migration = following.follow(run, plan, hook=lambda states: "over" if not CannedReader.left else None)
+    (done,) = migration.followed.tables.values()
+    if done.replaced != case.items * bool(times) or done.drifted:
+        raise SystemExit(f"{done.replaced} of {case.items} items are replaced: {done}")
+    return done.records or case.items
+
+
+class CannedStream:
+    """The stream of a case's source: every item changed once."""
+
+    def __init__(self, case: Case):
+        """Asks nobody."""
+        self.case, self.table, self.arn, self.label = case, case.source, "arn", "label"
+
+    def positions_now(self) -> Any:
+        """A position."""
+        from runbook_lib.dynamo.streams.positions import Position, Positions
+
+        return Positions(self.arn, self.label, {"shard": Position(None, "0")})
+
+    def batches(self, size: int = 1_000) -> list[list[Any]]:
+        """The records, as many at once as a shard gives."""
+        from runbook_lib.dynamo.streams.records import Record
+
+        case = self.case
+        places = [(n // case.page_items, n % case.page_items) for n in range(case.items)]
+        random.Random(0).shuffle(places)
+        images = [orjson.loads(case.changed(*place)) for place in places]
+        records = [
+            Record("MODIFY", {name: image[name] for name in case.key}, image, str(n), "shard", time.time())
+            for n, image in enumerate(images)
+        ]
+        return [records[at : at + size] for at in range(0, len(records), size)]
+
+
+class CannedReader:
+    """Gives the batches one after the other."""
+
+    left: ClassVar[list] = []
+
+    def __init__(self, stream: CannedStream, positions: Any):
+        """Asks nobody."""
+        self._positions = positions
+
+    def read(self) -> Any:
+        """The next batch."""
+        from runbook_lib.dynamo.streams.reader import Batch, Newest
+
+        records = self.left.pop(0) if self.left else []
+        return Batch(records, self._positions, 0, Newest(0.0, time.time()), not self.left, 0.0)
+
+    def __enter__(self) -> "CannedReader":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
 
 # what scripts do
@@ -286,6 +363,7 @@ CONTENDERS: dict[str, Callable[..., int]] = {
     "analyze": analyze_items,
     "validate": validate_items,
     "undo": undo_items,
+    "follow": follow_items,
     "boto3 PutItem": boto3_puts,
     "boto3 batch_writer": boto3_batches,
     "floor": floor,

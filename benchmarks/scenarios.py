@@ -102,6 +102,20 @@ def stages(report: Report, canned: Canned, case: Case, repeat: int, names: tuple
     report.show("stages")
 
 
+def follow(report: Report, canned: Canned, case: Case, repeat: int) -> None:
+    """A change of every item after its migration; and the same changes a second time."""
+    for _ in range(repeat):
+        for name, times in (("follow", 1), ("follow, twice", 2)):
+            with _folder() as folder:
+                canned.reset(case, keep=True)
+                spec = {"url": canned.url, "folder": folder}
+                measure.run("follow", case, **spec, times=0)
+                before = canned.counters()
+                measured = measure.run("follow", case, **spec, times=times)
+                report.add("follow", name, measured, _difference(canned.counters(), before))
+    report.show("follow")
+
+
 def fallback(report: Report, canned: Canned, case: Case, repeat: int) -> None:
     """The program against the floor where the endpoint has no BatchExecuteStatement."""
     for _ in range(repeat):

@@ -49,7 +49,7 @@ class Endpoint:
             "PutItem": target.put,
             "BatchExecuteStatement": target.statements,
             "BatchWriteItem": target.batch_write,
-            "BatchGetItem": target.get_many,
+            "BatchGetItem": self._get_many,
             "GetItem": target.get,
             "DeleteItem": target.delete,
             "Query": lambda body: (200, b'{"Count":0,"ScannedCount":0,"Items":[]}'),
@@ -108,6 +108,14 @@ class Endpoint:
         more = not at_end and (first + count < case.page_items or (page + segments) * case.page_items < case.items)
         last = b',"LastEvaluatedKey":' + orjson.dumps(case.source_key(page, first + count - 1)) if more else b""
         return 200, b'{"Count":%d,"ScannedCount":%d,"Items":[%s]%s}' % (count, count, items, last)
+
+    def _get_many(self, body: bytes) -> tuple[int, bytes]:
+        """Of the target what it holds; of the source items that have changed since they were scanned."""
+        asked = orjson.loads(body)["RequestItems"].get(self._case.source)
+        if asked is None:
+            return self._target.get_many(body)
+        items = b",".join(self._case.changed(*place_of(key)) for key in asked["Keys"])
+        return 200, b'{"Responses":{%s:[%s]},"UnprocessedKeys":{}}' % (orjson.dumps(self._case.source), items)
 
     def _describe(self, body: bytes) -> tuple[int, bytes]:
         name, case = orjson.loads(body)["TableName"], self._case

@@ -137,6 +137,10 @@ class Case:
         """The items of a page, parsed."""
         return orjson.loads(b"[%s]" % self.scan_page(number)[0])
 
+    def changed(self, number: int, place: int) -> bytes:
+        """An item as it is after a change: one attribute more."""
+        return b'{"changed":{"N":"1"},' + self.scan_page(number, first=place, limit=1)[0][1:]
+
     def source_key(self, number: int, place: int) -> dict[str, dict]:
         """The source key of an item, which tells its page and place: see `place_of`."""
         new = orjson.loads(orjson.dumps(_item(self, place, self.page_items)).replace(HOLE, b"%08x" % number))

@@ -92,6 +92,7 @@ def _migrate(options: argparse.Namespace) -> int:
     from . import commands
 
     own = {"tables": options.tables, "retry_failed": options.retry_failed, "delta": options.delta}
+    own["follow"] = options.follow
     own["accept_drift"] = options.accept_drift
     return _finish(options, commands.run_writing_stage(options, "03_migrate", own))
 
@@ -216,6 +217,13 @@ def _tables(text: str) -> list[str]:
     return names
 
 
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= (found := float(text)) <= 86_400:
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 86,400")
+
+
 def _program(text: str) -> str:
     from .parameters import check_program
 
@@ -278,6 +286,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--delta", action="store_true", help="apply to the target what the source has changed since a finished run"
     )
+    added.add_argument(
+        "--follow",
+        action="store_true",
+        help="then apply what the streams of the source tables hold, until it is stopped",
+    )
     _accepting(added)
     _beginning(added)
     added = stage("validate", _validate, "compare both sides, item by item (reads only without --repair)", writes=True)
@@ -314,6 +327,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = command("stop", _folder("stop"), "ask a run to stop after its current page; you can resume it", "pause")
     added.add_argument("of", metavar="RUN_ID", help="the run to stop")
+    added = command(
+        "cutover", _folder("cutover"), "ask whether both sides are equal, and the application may change over"
+    )
+    added.add_argument("of", metavar="RUN_ID", help="the run that `migrate --follow` works on")
+    added.add_argument(
+        "--quiet", type=_seconds, default=10.0, metavar="S", help="seconds without a change that it takes (default 10)"
+    )
+    added.add_argument("--accept-drift", action="store_true", help="also where drift.jsonl lists items")
     added = command("tune", _folder("tune"), "change the limits of a running migration or validation")
     added.add_argument("of", metavar="RUN_ID", help="the run's ID")
     added.add_argument("settings", nargs="+", metavar="KEY=VALUE", help="limits.read_units or limits.write_units")

@@ -170,7 +170,7 @@ def _words(options: argparse.Namespace, stage: str, parameters: Parameters, own:
     if stage == "04_validate":
         return confirmation.repairing(entries, target)
     run = find_run(*about, **_chosen(options, own))
-    again = next((word for word in ("retry_failed", "delta") if own.get(word)), "")
+    again = next((word for word in ("retry_failed", "delta", "follow") if own.get(word)), "")
     complete = run is not None and is_complete(run, [entry.name for entry in entries])
     return confirmation.migrating(run, entries, target, complete=complete, again=again)
 

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from .commands import override
 from .errors import Refused
@@ -14,10 +15,10 @@ from .parameters import load_parameters, outputs_folder
 from .process import visible
 from .report.runs.progress import line
 from .report.runs.status import figures, status, status_of_all, watch
-from .run.folder import Run, check_run_id, open_run, runs
+from .run.folder import Run, check_run_id, open_run, own_json, runs
 from .run.progress_file import StageProgress, at_work
-from .verdict import plural
-from .walk.control import request_stop, request_tuning
+from .verdict import PASS, plural
+from .walk.control import request_cutover, request_stop, request_tuning, withdraw_cutover
 
 WATCH_EVERY = 2.0  # seconds between two lines of `status --watch`
 
@@ -70,6 +71,59 @@ def run_stop(options: argparse.Namespace) -> int:
     told = f"asked {holder} to {asked}; it ends after its current page"
     print(json.dumps({"run_id": run.id, "asked": asked, "holder": holder}) if options.json else visible(told))
     return 0
+
+
+def run_cutover(options: argparse.Namespace) -> int:
+    """Asks the process that follows the run whether the application may write to the target, and waits for the answer."""
+    run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
+    if not following(run):
+        last = run.latest_json("cutover")
+        if last and last["open"]:
+            return _tell_cutover(options, run, last)
+        raise Refused(
+            f"nothing follows the source of {run.id} now; see `runbook status {run.id}`, and start it with "
+            f"`runbook migrate PARAMS --follow --run-id {run.id}`."
+        )
+    asked = request_cutover(run, options.quiet, accept_drift=options.accept_drift)
+    try:
+        while not (answer := _answer_to(run, asked.id)) and (now := following(run)):
+            print(line(now), file=sys.stderr, flush=True)
+            time.sleep(WATCH_EVERY)
+    finally:
+        withdraw_cutover(run, asked)
+    if answer := answer or _answer_to(run, asked.id):
+        return _tell_cutover(options, run, answer)
+    raise Refused(
+        f"the process that followed {run.id} ended before it answered; `runbook status {run.id}` says how it stands."
+    )
+
+
+def following(run: Run) -> StageProgress | None:
+    """How far the process is that follows the run's source; None where none does."""
+    return next((one for one in at_work(run) if one.following), None)
+
+
+def _answer_to(run: Run, request: str) -> dict[str, Any] | None:
+    found = (own_json(path) for path in reversed(run.json_files("cutover")))
+    return next((one for one in found if one["request"] == request), None)
+
+
+def _tell_cutover(options: argparse.Namespace, run: Run, answer: dict[str, Any]) -> int:
+    code = int(answer["verdict"] != PASS)
+    if options.json:
+        print(json.dumps({**answer, "exit_code": code}))
+        return code
+    if answer["open"]:
+        print(
+            visible(
+                f"{run.id}: both sides are equal; the application may write to the target from {answer['moment']} on."
+            )
+        )
+    else:
+        print(visible(f"{run.id}: not yet. The source is followed further."))
+    for sentence in (*answer["missing"], *(f"accepted: {one}" for one in answer["accepted"])):
+        print(visible(f"  {sentence}"))
+    return code
 
 
 def run_tune(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import Interrupted
 from ..values import key_hash
-from .intents import Intent, JournalRow, execution_at, growth, intent_at, row_at
+from .intents import Intent, JournalRow, execution_at, growth, intent_at, row_near
 from .log import EXPIRED, INSERTED, LOSER, MADE_ROOM, MATCHED, REJECT, UNROUTED
 from .snapshot import Snapshot
 
@@ -42,12 +42,24 @@ class Said(NamedTuple):
     state: int
 
 
+class _Place(NamedTuple):
+    """Where an intent is in its file."""
+
+    at: int
+    size: int
+    rows: int
+
+
+def _place_of(intent: Intent) -> _Place:
+    return _Place(intent.at, intent.size, len(intent.rows))
+
+
 def item_hash(entry: str, key: dict, kind: bytes = BY_SOURCE) -> bytes:
     """16 bytes for the source key of an entry; with `kind` OF_NO_ENTRY of a source table, BY_TARGET of a target table."""
     return item_hash_of(entry, key_hash(key), kind)
 
 
-def item_hash_of(name: str, hashed: bytes, kind: bytes) -> bytes:
+def item_hash_of(name: str, hashed: bytes, kind: bytes = BY_SOURCE) -> bytes:
     """As `item_hash`, of a key's hash."""
     return blake2b(b"\0".join((kind, name.encode(), hashed)), digest_size=16).digest()
 
@@ -67,7 +79,7 @@ class Lookup:
         """
         self.files = journal.files
         self._handles: dict[int, BinaryIO] = {}
-        self._starts: list[dict[int, int]] = []  # of each file: n -> where the intent begins
+        self._places: list[dict[int, _Place]] = []  # of each file: n -> where the intent is
         self._tails = [file.tail for file in journal.files]  # how far each file was read
         self._intents: dict[tuple[int, int], Intent] = {}
         self._targets = targets
@@ -133,6 +145,20 @@ class Lookup:
         found = [_said(said) for said in self._all(query, (ANNOUNCED,)) if said[0] in files]  # a page's, or few more
         yield from (found[at : at + ASKED] for at in range(0, len(found), ASKED))
 
+    def lettered(self, letters: Collection[str], files: Collection[int]) -> Iterator[Said]:
+        """What some files say with one of these letters, in the journal's order."""
+        marks, last = ",".join("?" * len(letters)), (-1, -1, -1)
+        while True:  # a new question for each batch, as in `unseen`
+            query = (
+                f"SELECT DISTINCT {_COLUMNS} FROM said WHERE letter IN ({marks}) AND (file, n, idx) > (?, ?, ?) "
+                f"ORDER BY file, n, idx LIMIT {ASKED}"
+            )
+            batch = [_said(said) for said in self._all(query, (*letters, *last))]
+            yield from (one for one in batch if one.file in files)
+            if not batch:
+                return
+            last = batch[-1][:3]
+
     def forget(self, gone: Iterable[Said]) -> None:
         """Notes that rows were deleted to make room."""
         places = [(GONE, one.file, one.n, one.index, one.letter) for one in gone]
@@ -142,7 +168,7 @@ class Lookup:
     def grow(self, files: Collection[int]) -> None:
         """Takes what was appended to some files since they were read. Raises Damaged."""
         with self._saving():
-            self._base.execute("CREATE INDEX IF NOT EXISTS said_places ON said (file, n)")
+            self._base.execute("CREATE INDEX IF NOT EXISTS said_places ON said (file, n, idx)")
             for number in files:
                 self._grow(number)
 
@@ -151,7 +177,7 @@ class Lookup:
         for grown in growth(self._handle(file), self.files[file].path, self._tails[file]):
             self._tails[file] = grown.tail
             if grown.intent is not None:
-                self._starts[file][grown.intent.n] = grown.intent.at
+                self._places[file][grown.intent.n] = _place_of(grown.intent)
                 batch += self._rows_of(grown.intent, file, about)
             if grown.instead or grown.states:
                 self._write(batch)
@@ -173,7 +199,9 @@ class Lookup:
         """The row that says it, of the item with this source key, without reading the whole of a large intent."""
         with self._lock:
             if (said.file, said.n) not in self._intents:
-                row = row_at(self._handle(said.file), self._starts[said.file][said.n], entry, source_key)
+                place = self._places[said.file][said.n]
+                near = place.at + place.size * said.index // max(1, place.rows)  # rows are about equally long
+                row = row_near(self._handle(said.file), near, entry, source_key)
                 if row is not None and row.digest == said.digest:
                     return row
             return self.intent(said).rows[said.index]
@@ -181,7 +209,7 @@ class Lookup:
     def execution(self, said: Said) -> int:
         """The execution that wrote the intent that says it."""
         with self._lock:
-            return execution_at(self._handle(said.file), self._starts[said.file][said.n])
+            return execution_at(self._handle(said.file), self._places[said.file][said.n].at)
 
     def intent(self, said: Said) -> Intent:
         """The intent that says it, as it was written."""
@@ -190,7 +218,7 @@ class Lookup:
             if known not in self._intents:
                 while len(self._intents) >= HELD_INTENTS:
                     del self._intents[next(iter(self._intents))]
-                self._intents[known] = intent_at(self._handle(said.file), self._starts[said.file][said.n])
+                self._intents[known] = intent_at(self._handle(said.file), self._places[said.file][said.n].at)
             return self._intents[known]
 
     def source_key(self, said: Said) -> tuple[str, dict]:
@@ -214,10 +242,10 @@ class Lookup:
     def _fill(self) -> None:
         batch: list[tuple] = []
         for number, file in enumerate(self.files):
-            starts: dict[int, int] = {}
-            self._starts.append(starts)
+            places: dict[int, _Place] = {}
+            self._places.append(places)
             for intent in file.intents(whole=True, file=self._handle(number)):
-                starts[intent.n] = intent.at
+                places[intent.n] = _place_of(intent)
                 batch += self._rows_of(intent, number, file.begin["table"])
                 if len(batch) >= BATCH:
                     self._write(batch)

@@ -32,7 +32,7 @@ from .log import DELETED, KEPT_EDITED, NEVER_WRITTEN, NOT_FOUND
 from .snapshot import ended, unsettled
 from .stage import Stage, is_named_for
 
-WITH_JOURNAL = ("create", "test", "migrate", "restore")  # stages
+WITH_JOURNAL = ("create", "test", "migrate", "follow", "restore")  # stages
 EVENTS, FOLDER = "stage.jsonl", "damaged"
 ROLLBACK = {"rollback", "rolled_back"}  # events
 BY_ROLLBACK = {DELETED, KEPT_EDITED, NOT_FOUND, NEVER_WRITTEN}  # what nothing but a rollback makes of a row

@@ -42,6 +42,7 @@ class State:
     rolling_back: bool
     undone: Counter  # deleted, kept_edited, not_found; replaced: deleted for a newer version that is not in yet
     catching_up: bool = False  # a delta was started and has not ended
+    following: bool = False  # following was started and has not come to its end
     reopened: bool = False  # a repair left passes to be gone over again, and no execution was started since
 
     @property
@@ -218,6 +219,7 @@ def state_of(
     opening = [event["kind"] for event in events if event["kind"] == "execution" or _reopens(event)]
     reopened = opening[-1:] == ["repaired"]
     delta = next((kind for kind in reversed(kinds) if kind in ("delta", "delta_end", "rolled_back")), None)
+    follow = next((kind for kind in reversed(kinds) if kind in ("follow", "follow_end", "rolled_back")), None)
     return State(
         tables=tables or {},
         unrouted=unrouted,
@@ -229,6 +231,7 @@ def state_of(
         rolling_back=last == "rollback",
         undone=Counter() if undone is None else undone,
         catching_up=delta == "delta",
+        following=follow == "follow",
         reopened=reopened and last not in ("rollback", "rolled_back"),
     )
 

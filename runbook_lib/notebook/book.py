@@ -12,6 +12,7 @@ from ..report.drawing import html
 from ..report.frames import AnalysisFrames, BackupFrames, CanaryFrames, CreatedFrames, MigrationFrames, ValidationFrames
 from ..stages import confirmation, expiry, matching
 from ..stages.analyze.analysis import Analysis
+from ..stages.follow.follow import follow, planned
 from ..stages.migrate import backup_gate
 from ..stages.migrate.delta import catch_up
 from ..stages.migrate.migrate import Migration, migrate
@@ -136,7 +137,7 @@ class Book(BaseBook):
             self._confirm(what, always=False)
             return
         counts = {name: found.items for name, found in plan.source_tables.items()}
-        again = next((word for word in ("retry_failed", "delta") if values[word]), "")
+        again = next((word for word in ("retry_failed", "delta", "follow") if values[word]), "")
         about = {"complete": self._is_complete(plan), "again": again}
         self._complete = (
             self.execute and about["complete"] and not again and not values["confirm"] and display.interactive()
@@ -155,6 +156,11 @@ class Book(BaseBook):
     def migrate(self, plan: Plan) -> MigrationFrames | None:
         """Starts or resumes the migration. Writes to the target and the run's folder, with execute."""
         again = bool(self._values["retry_failed"])
+        chosen = [word for word in ("delta", "follow", "retry_failed") if self._values[word]]
+        if len(chosen) > 1:
+            raise Refused(f"{' and '.join(chosen)} cannot run together; run one after the other.")
+        if self._values["follow"]:
+            return self._follow(plan)
         if self._values["delta"]:
             return self._catch_up(plan)
         if not self._may_write() and again:
@@ -204,8 +210,6 @@ class Book(BaseBook):
 
     def _catch_up(self, plan: Plan) -> MigrationFrames | None:
         """Brings the target up to date with the source; without execute it only counts the changes."""
-        if self._values["retry_failed"]:
-            raise Refused("delta and retry_failed cannot run together; run one after the other.")
         if not self._may_write():
             with Progress(self.run, plan, self.stage) as on_page:
                 self._planned(catch_up(self.run, plan, on_page, write=False).drift.steps())
@@ -213,6 +217,17 @@ class Book(BaseBook):
         done = self._work.migrate(plan, catch_up)
         self._done(done, done.result.drift.headline())
         return MigrationFrames(done.result, done.content)
+
+    def _follow(self, plan: Plan) -> MigrationFrames | None:
+        """Migrates, then applies what the streams hold until somebody stops it; without execute it looks at the streams."""
+        if not self._may_write():
+            self._planned(planned(self.run, plan))
+            return None
+        done = self._work.migrate(plan, follow)
+        migration: Migration = done.result
+        failed = f"Failed: {migration.failure}{report.taken_back(migration)}"
+        self._done(done, migration.followed.headline() if migration.followed else failed)
+        return MigrationFrames(migration, done.content)
 
     def validate(self, plan: Plan) -> ValidationFrames | None:
         """Starts or resumes the comparison of both sides; writes the report. With `repair` it first inserts what is missing."""

@@ -23,7 +23,15 @@ OWN: dict[str, dict[str, type]] = {
     "00_draft": {"pattern": str, "items": int, "force": bool},
     "01_analyze": {},
     "02_test": {"table": str, "limit": int, "keep": bool, **WRITING},
-    "03_migrate": {"new": bool, "tables": list, "retry_failed": bool, "delta": bool, "accept_drift": bool, **WRITING},
+    "03_migrate": {
+        "new": bool,
+        "tables": list,
+        "retry_failed": bool,
+        "delta": bool,
+        "follow": bool,
+        "accept_drift": bool,
+        **WRITING,
+    },
     "04_validate": {"tables": list, "repair": str, **WRITING},
     "05_rollback": {
         "checkpoint": str,

@@ -66,8 +66,9 @@ class Progress:
         self._published.end(last if has_command() else None)
 
     def add(self, table: str, counts: Counter) -> None:
-        """Notes a finished page. Raises Interrupted where the run was asked to stop or may not write any more."""
-        self._log.page(table, counts)
+        """Notes a finished page, if a table is named. Raises Interrupted: a stop was requested, or writing may not go on."""
+        if table:
+            self._log.page(table, counts)
         try:
             control.check(self._run)
         except Interrupted:

@@ -144,7 +144,7 @@ class Steps:
             )
 
     def migrate(self, plan: Plan, work: Callable[..., Migration] = migrate) -> Done:
-        """03: `work` is migrate, retry_failed or catch_up. Writes to the target and the run's folder."""
+        """03: `work` is migrate, retry_failed, catch_up or follow. Writes to the target and the run's folder."""
         with (
             self.writing("03_migrate", plan.target, plan.targets()),
             self.watch(self.run, plan, "03_migrate") as on_page,
@@ -153,6 +153,8 @@ class Steps:
             plan.meter.do(CONCLUDING)
             execution.done(self.run, "03_migrate", migration.journal)
             content, path = report.write_migration(self.run, plan, migration, self.notes)
+        if migration.followed and migration.followed.stopped:
+            raise migration.followed.stopped
         alerts = [Alert(**{**alert, "level": alert["level"].replace("NOTE", "")}) for alert in content["alerts"]]
         return Done(migration, content, path, alerts, migration.journal)
 

@@ -17,6 +17,7 @@ from ..run.folder import Run, iso, now
 from ..stages import expiry, references
 from ..stages.analyze import names
 from ..stages.migrate import backup_gate
+from ..stages.migrate.followed import STOPPED
 from ..stages.migrate.migrate import Migration
 from ..stages.rollback.restore import Restored
 from ..stages.rollback.undo import Undone
@@ -140,6 +141,10 @@ def write_migration(
     }
     if migration.drift:
         sections["drift"] = migration.drift.as_json()
+    if migration.followed:
+        sections["follow"] = migration.followed.as_json()
+        if migration.followed.cutover:
+            sections["cutover"] = migration.followed.cutover
     if migration.held:
         sections["plan"] = migration.held.as_json()
     if migration.state.rolled_back:
@@ -163,6 +168,8 @@ def migration_alerts(
         alerts += ledger.alerts(name, seen.ledger, NOTHING, NOTHING, ())
     if migration.drift:
         alerts += migration.drift.alerts()
+    if migration.followed:
+        alerts += migration.followed.alerts()
     if migration.failure:
         message = f"the migration failed: {migration.failure}{taken_back(migration)}"
         alerts.insert(0, Alert(FAIL, "", message, "Fix the cause, then run it again."))
@@ -170,6 +177,8 @@ def migration_alerts(
         alerts.insert(0, Alert(FAIL, "", "the migration is not complete", "Resume it with its run ID."))
     elif migration.state.catching_up:
         alerts.insert(0, Alert(FAIL, "", "a delta started and has not ended", "Run it again with the run ID."))
+    elif migration.state.following:
+        alerts.append(Alert(REVIEW, "", STOPPED, "Resume it with --follow and the run ID."))
     return alerts
 
 

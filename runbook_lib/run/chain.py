@@ -29,7 +29,7 @@ WORK, SAVING, OVER = (_JOURNAL, _NOTEBOOK), (_NOTEBOOK,), ()
 REPORT = (_JOURNAL, _RESULTS, _NOTEBOOK, _READS)
 JOURNALS = {  # of the stages that write to the target: journal/<name>
     "02_test": ("create", "test"),
-    "03_migrate": ("migrate",),
+    "03_migrate": ("migrate", "follow"),
     "05_rollback": ("create", "test", "migrate", "restore"),
 }
 _LISTS = ("quarantine.jsonl", "conflicts.jsonl", "unrouted.jsonl", "dangling.jsonl", "unreadable.jsonl")
@@ -38,7 +38,9 @@ _RESULTS_OF = {  # what a stage's report replaces, or, where a name has a time, 
     "00_draft": ("mapping-draft-*.json",),
     "01_analyze": ("migration-analysis-*.json", "plan.json", *_MATCHES, *_LISTS),
     "02_test": ("migration-report-*.json",),
-    "03_migrate": ("migration-report-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS),
+    "03_migrate": (
+        "migration-report-*.json", "cutover-*.json", "id-map.parquet", "failed.jsonl", "kept.jsonl", "drift.jsonl", *_LISTS,
+    ),
     "04_validate": (
         "migration-report-*.json", "dangling.jsonl", "unreadable.jsonl", "drift.jsonl", "differences.jsonl",
         "residual-ids.jsonl", "residual-environment.jsonl",
@@ -52,6 +54,7 @@ _IN_ITSELF = (
     ".lock",
     ".stop",
     ".tune",
+    ".cutover",
     ".progress.*",
     ".lease*",
     ".job-*",
@@ -176,8 +179,9 @@ def may_leave(stage: str, can: Collection[str], name: str, kind: Kind) -> bool:
         if name.startswith("migration-checkpoint-") and kind == Kind.ADDED:
             return stage in ("02_test", "03_migrate")
     anew = kind in (Kind.ADDED, Kind.CHANGED, Kind.REMOVED)
-    if name == "drift.jsonl" and anew and stage == "03_migrate":
-        return _JOURNAL in can  # a delta writes it before it ends
+    while_it_works = ("drift.jsonl", "cutover-*.json")  # a delta, or following, writes them before it ends
+    if anew and stage == "03_migrate" and any(fnmatchcase(name, one) for one in while_it_works):
+        return _JOURNAL in can
     if name in _MATCHES and anew and stage in ("02_test", "03_migrate"):
         return _JOURNAL in can
     if stage == "04_validate" and name.startswith(COMPARISONS):

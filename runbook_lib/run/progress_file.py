@@ -42,6 +42,18 @@ class TableProgress:
 
 
 @dataclass(frozen=True)
+class TableFollowing:
+    """How far the stream of one source table is followed."""
+
+    name: str
+    behind: float  # seconds since the newest change that is applied was made, while there is more; else 0
+    records: int  # read, and not applied yet
+    applied: int  # records, over all executions
+    drifted: int  # items that were left alone
+    quiet: int  # reads of all open shards in a row that gave nothing
+
+
+@dataclass(frozen=True)
 class StageProgress:
     """How far a stage is, at one moment. Names and figures, no values."""
 
@@ -58,6 +70,7 @@ class StageProgress:
     ended: str = ""  # "" while it goes on, FINISHED or STOPPED
     uncertain: int = 0  # items of pages that earlier executions did not finish, to be looked up yet
     by: str = field(default_factory=executor)  # who executes it
+    following: tuple[TableFollowing, ...] = ()  # after the walk
 
     @property
     def done(self) -> int:
@@ -94,7 +107,8 @@ class StageProgress:
     def of_json(cls, content: Any) -> "StageProgress":
         """What `as_json` gave. Raises TypeError, ValueError, KeyError where it is something else."""
         tables = tuple(TableProgress(**_typed(one, TableProgress)) for one in content["tables"])
-        return cls(**{**_typed(content, cls), "tables": tables})
+        following = tuple(TableFollowing(**_typed(one, TableFollowing)) for one in content["following"])
+        return cls(**{**_typed(content, cls), "tables": tables, "following": following})
 
 
 _KINDS: dict[Any, Any] = {int: int, float: (int, float), str: str, bool: bool, int | None: (int, type(None))}

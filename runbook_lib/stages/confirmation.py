@@ -34,7 +34,7 @@ def migrating(
 ) -> str:
     """What 03 would do. Read-only.
 
-    `counts`: source table → DynamoDB's own count of its items. `again` is "retry_failed", "delta" or "".
+    `counts`: source table → DynamoDB's own count of its items. `again` is "retry_failed", "delta", "follow" or "".
     `run` is None where a new one would begin; `complete` says that it has nothing left to insert.
     """
     tables = plural(len({entry.target for entry in entries}), "table")
@@ -43,6 +43,9 @@ def migrating(
         return f"insert the items that failed before into {where}"
     if again == "delta":
         return f"insert added items and replace the copies of changed ones in {where}"
+    if again == "follow":
+        first = "" if complete else "insert the items that are missing, then "
+        return f"{first}insert, replace and delete copies as the source changes in {where}, until it is stopped"
     if run and complete:
         return f"report run {run.id}, which is complete, and write nothing into {place(target)}"
     rest = "the rest of " if run and Stage(run, "migrate").exists() else ""

@@ -1,13 +1,15 @@
-"""Controlling a run while it works, from any terminal: stopping it, and changing its budgets.
+"""Controlling a run while it works, from any terminal: stopping it, changing its budgets, asking whether to cut over.
 
-Each request is a file in the run's folder. The stage looks for it after every page.
+Each request is a file in the run's folder. The stage looks for it after every page, or every round of following.
 """
 
 import json
 import re
+import secrets
 import sys
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import Interrupted, ParametersError, Refused
 from ..parameters import Limits
@@ -16,7 +18,7 @@ from ..run.folder import Run, iso, now
 from ..yaml_files import suggest
 from .plan import Plan, budgets_of, tables_of
 
-STOP, TUNE = ".stop", ".tune"
+STOP, TUNE, CUTOVER = ".stop", ".tune", ".cutover"
 KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")
 _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_units)")
 
@@ -32,8 +34,13 @@ def request_stop(run: Run) -> None:
 
 def check(run: Run, text: str = "stop was requested; the current page is complete.") -> None:
     """Raises Interrupted, with this text, where somebody asked the run to stop. Read-only."""
-    if (run.folder / STOP).exists():
+    if is_requested(run):
         raise Interrupted(text)
+
+
+def is_requested(run: Run) -> bool:
+    """Whether somebody asked the run to stop. Read-only."""
+    return (run.folder / STOP).exists()
 
 
 def check_wait(run: Run) -> None:
@@ -46,7 +53,7 @@ def clear(run: Run) -> None:
 
     Raises Refused where a folder has the name of one.
     """
-    for name in (STOP, TUNE):
+    for name in (STOP, TUNE, CUTOVER):
         remove_file(run.folder / name)
 
 
@@ -71,6 +78,43 @@ def request_tuning(run: Run, settings: dict[str, Any]) -> dict[str, float | None
     with run.saving():
         write_atomically(run.folder / TUNE, json.dumps({"at": iso(now()), "settings": asked}).encode(), 0o600)
     return asked
+
+
+class CutoverRequest(NamedTuple):
+    """What `runbook cutover` asks of the process that follows the source."""
+
+    id: str
+    at: str  # ISO 8601
+    quiet: float  # seconds without a change before the gate may open
+    accept_drift: bool  # whether items that are listed in drift.jsonl keep it closed no longer
+
+
+def request_cutover(run: Run, quiet: float, *, accept_drift: bool) -> CutoverRequest:
+    """Asks the process that follows the source to judge whether both sides are equal. Writes to the run's folder.
+
+    Refused where another request waits for its answer. Raises Interrupted as the run's disk does.
+    """
+    if waiting := cutover_request(run):
+        raise Refused(f"a cut-over of {run.id} is being judged since {waiting.at}; wait for its answer.")
+    asked = CutoverRequest(secrets.token_hex(8), iso(now()), quiet, accept_drift)
+    with run.saving():
+        write_atomically(run.folder / CUTOVER, json.dumps(asked._asdict()).encode(), 0o600)
+    return asked
+
+
+def cutover_request(run: Run) -> CutoverRequest | None:
+    """The request that waits for an answer, or None. Read-only."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = CutoverRequest(**read_json(run.folder / CUTOVER))
+        if [*map(type, found)] == [str, str, float, bool] and found.quiet >= 0:
+            return found
+    return None
+
+
+def withdraw_cutover(run: Run, asked: CutoverRequest) -> None:
+    """Ends a request that was answered, or that nobody waits for any more. Writes to the run's folder."""
+    if (found := cutover_request(run)) is None or found.id == asked.id:
+        remove_file(run.folder / CUTOVER)
 
 
 class Tuning:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..dynamo.rate_limiter import RateLimiter
 from ..run.folder import iso, now
-from ..run.progress_file import FINISHED, READING, WAITING, StageProgress, TableProgress
+from ..run.progress_file import FINISHED, READING, WAITING, StageProgress, TableFollowing, TableProgress
 
 WINDOW = 10.0  # seconds over which a rate is taken
 SAMPLE = 0.5  # seconds between two looks at what was counted
@@ -31,6 +31,7 @@ class Meter:
         self.limiter, self._clock, self._wall = limiter or RateLimiter(), clock, wall
         self._lock = threading.Lock()
         self._sources, self._asking = list[Callable[[], object]](), threading.Lock()
+        self._followed: Callable[[], tuple[TableFollowing, ...]] = tuple
         self._estimates: dict[str, int] = {}
         self._places: Mapping[str, Sequence[str]] = {}
         self._done: Counter = Counter()
@@ -112,6 +113,15 @@ class Meter:
             with self._asking:
                 self._sources.remove(source)
 
+    @contextmanager
+    def following(self, tables: Callable[[], tuple[TableFollowing, ...]]) -> Iterator[None]:
+        """A block in which streams are followed; `tables` says how far they are."""
+        self._followed = tables
+        try:
+            yield
+        finally:
+            self._followed = tuple
+
     def page(self, table: str, items: int, state: str = "") -> "PageCount":
         """What counts the items of one page, request by request."""
         if state:
@@ -168,6 +178,7 @@ class Meter:
                     for table, number in (self._uncertain - self._done).items()
                     if self._states[table] != FINISHED
                 ),
+                following=() if ended else self._followed(),
             )
 
     def throughput(self) -> list[dict[str, Any]]:

@@ -52,9 +52,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop(engine_pool, tmp_path, monkeypatch) -> Shop:
-    """A shop with two tables, 26 items and three dangling references; the target has no tables yet."""
-    engine = engine_pool("moto")
+def shop(request, engine_pool, tmp_path, monkeypatch) -> Shop:
+    """A shop with two tables, 26 items and three dangling references; the target has no tables yet. On moto, or as asked."""
+    engine = engine_pool(getattr(request, "param", "moto"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine.endpoint_url)
     name = f"t{uuid4().hex[:12]}"
     client = engine.client(REGION)

@@ -21,11 +21,19 @@ from runbook_lib.journal import audit
 from runbook_lib.notebook import progress as of_notebook
 from runbook_lib.process import executor, outlive_readers
 from runbook_lib.report.runs import terminal
-from runbook_lib.report.runs.progress import clock, line, progress
+from runbook_lib.report.runs.progress import clock, following_lines, line, progress
 from runbook_lib.report.runs.status import watch
 from runbook_lib.run import progress_file
 from runbook_lib.run.folder import Run
-from runbook_lib.run.progress_file import Published, StageProgress, TableProgress, at_work, path_of, progress_of
+from runbook_lib.run.progress_file import (
+    Published,
+    StageProgress,
+    TableFollowing,
+    TableProgress,
+    at_work,
+    path_of,
+    progress_of,
+)
 from runbook_lib.walk.progress import POINTS, Meter, SegmentCount
 
 BEGAN = datetime(2026, 11, 28, 19, 36, 2, tzinfo=UTC)
@@ -292,6 +300,24 @@ def test_the_line_has_its_form():
     )
     assert line(StageProgress("02_test", doing="creating table T")) == "02_test: creating table T"
     assert line(StageProgress("x\x1b[2J")).startswith("x\\u001b[2J")
+
+
+def test_following_has_a_form_of_its_own(meter, run):
+    """As far behind as the last table; each table has a line in the status; the file gives it back."""
+    followed = (
+        TableFollowing("Orders", 12.4, 340, 5_000, 2, 0),
+        TableFollowing("bad\x1b[2Jname", 0.0, 0, 120, 0, 3),
+    )
+    with meter.following(lambda: followed):
+        now = meter.look("03_migrate")
+    assert line(now) == "03_migrate: following 2 tables, 12 s behind (340 records), 5,120 applied, 2 drifted"
+    assert following_lines(now)[0] == "Orders: 12 s behind (340 records), 5,000 applied, 2 drifted"
+    assert following_lines(now)[1].startswith("bad\\u001b[2Jname: 0 s behind (0 records)")
+    assert StageProgress.of_json(json.loads(json.dumps(now.as_json()))).following == followed
+    shown = progress(now, "a-run-of-it")
+    for words in ("following 2 tables", "Orders", "5,000 applied", "runbook stop a-run-of-it"):
+        assert words in shown
+    assert meter.look("03_migrate").following == ()
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.4, "0:00"), (46, "0:46"), (3_725, "1:02:05"), (360_000, "100:00:00")])

@@ -11,7 +11,19 @@ from ...run.folder import Run
 from ..drawing.html import Html, details, mono, note, number, table, with_code
 
 OPTIONS = (  # parameters of notebooks that are options of commands, beside `execute` and what confirms
-    *("pattern", "items", "force", "limit", "keep", "tables", "retry_failed", "delta", "accept_drift", "repair"),
+    *(
+        "pattern",
+        "items",
+        "force",
+        "limit",
+        "keep",
+        "tables",
+        "retry_failed",
+        "delta",
+        "follow",
+        "accept_drift",
+        "repair",
+    ),
     *("restore_from", "delete_tables"),
 )
 

@@ -12,7 +12,7 @@ from ...verdict import FAIL, NOT_FINISHED, PASS, REVIEW, ROLLED_BACK, Alert, Ale
 NOTHING = "NOTHING YET"  # of a run in which no stage has come to a result
 DAMAGED = "DAMAGED"  # of one whose folder cannot be read
 NAMES = {"test": "02_test", "migrate": "03_migrate", "validate": "04_validate", "rollback": "05_rollback"}
-_BEGINS, _ENDS = ("execution", "delta", "rollback"), ("end", "delta_end", "rolled_back")
+_BEGINS, _ENDS = ("execution", "delta", "follow", "rollback"), ("end", "delta_end", "follow_end", "rolled_back")
 
 
 @dataclass(frozen=True)
@@ -152,4 +152,6 @@ def _interrupted(migrated: Any) -> str:
         return "A rollback has begun and not ended"
     counted = sum(counts["inserted"] + counts["already_there"] for counts in state.tables.values())
     what = "A delta has begun and not ended" if state.catching_up else "The migration has not ended"
+    if state.following and state.finished and not state.catching_up:
+        what = "Following was stopped, or goes on"
     return f"{what}: {plural(counted, 'item')} copied so far"

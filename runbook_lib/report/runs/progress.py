@@ -1,9 +1,10 @@
 """How far a stage is: as the one line that command, log and status share, and as HTML."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ...process import visible
-from ...run.progress_file import FINISHED, UNDOING, WAITING, StageProgress, TableProgress
+from ...run.progress_file import FINISHED, UNDOING, WAITING, StageProgress, TableFollowing, TableProgress
 from ...verdict import plural
 from ..drawing.html import ACCENT, EXACT, LINE, Html, details, duration, mono, muted
 
@@ -20,12 +21,36 @@ def line(now: StageProgress) -> str:
 
 def _told(now: StageProgress) -> str:
     """The line without its stage."""
+    if now.following:
+        return ", ".join([_following(now.following), *_slowed(now)])
     if not now.tables:
         return now.doing or now.ended or "starting"
     if now.ended == FINISHED:
         return f"{plural(len(now.tables), 'table')}, {plural(now.done, 'item')}, {duration(now.seconds)}"
-    slowed = [f"slowed: {'; '.join(now.slowed)}"] if now.slowed and not now.ended else []
-    return ", ".join([_items(now), *_course(now), *_uncertain(now), *slowed])
+    return ", ".join([_items(now), *_course(now), *_uncertain(now), *_slowed(now)])
+
+
+def _slowed(now: StageProgress) -> list[str]:
+    return [f"slowed: {'; '.join(now.slowed)}"] if now.slowed and not now.ended else []
+
+
+def _following(tables: Sequence[TableFollowing]) -> str:
+    """All tables in one: as far behind as the last of them."""
+    applied, drifted = (sum(getattr(table, figure) for table in tables) for figure in ("applied", "drifted"))
+    return f"following {plural(len(tables), 'table')}, {_behind(tables)}, {applied:,} applied, {drifted:,} drifted"
+
+
+def _behind(tables: Sequence[TableFollowing]) -> str:
+    records = sum(table.records for table in tables)
+    return f"{max(table.behind for table in tables):,.0f} s behind ({plural(records, 'record')})"
+
+
+def following_lines(now: StageProgress) -> list[str]:
+    """A line for each table that is followed."""
+    return [
+        visible(f"{one.name}: {_behind([one])}, {one.applied:,} applied, {one.drifted:,} drifted")
+        for one in now.following
+    ]
 
 
 def _items(now: StageProgress) -> str:
@@ -76,6 +101,8 @@ def finished(now: StageProgress) -> str:
 
 def progress(now: StageProgress, run_id: str = "") -> Html:
     """How far a stage is as it is shown in place: totals, a bar for each table that is worked on, the others folded."""
+    if now.following:
+        return _followed(now, run_id)
     if not now.tables:
         return muted(f"{now.doing}…") if now.doing and not now.ended else Html("")
     if now.ended == FINISHED:
@@ -103,6 +130,24 @@ def progress(now: StageProgress, run_id: str = "") -> Html:
         blocks.append(
             Html('<div style="margin:4px 0">{} {}</div>').format(muted(still), mono(f"runbook status {run_id} --watch"))
         )
+    return Html('<div style="max-width:820px">{}</div>').format(Html("").join(blocks))
+
+
+def _followed(now: StageProgress, run_id: str) -> Html:
+    cell = f"padding:4px 14px 4px 0;text-align:left;border-bottom:1px solid {LINE}"
+    rows = [
+        Html("<tr>{}</tr>").format(
+            Html("").join(
+                Html('<td style="{}">{}</td>').format(cell, text)
+                for text in (one.name, _behind([one]), f"{one.applied:,} applied", f"{one.drifted:,} drifted")
+            )
+        )
+        for one in now.following
+    ]
+    table = Html('<table style="border-collapse:collapse;margin:8px 0">{}</table>').format(Html("").join(rows))
+    blocks = [Html("<b>{}</b>").format(_told(now)), Html('<div style="overflow-x:auto">{}</div>').format(table)]
+    if run_id:
+        blocks.append(_line(f"Pause, or `runbook stop {run_id}`, ends it; it can be resumed."))
     return Html('<div style="max-width:820px">{}</div>').format(Html("").join(blocks))
 
 

@@ -18,7 +18,7 @@ from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REFUSED, 
 from ..drawing.html import Html, chip, muted
 from .executions import STAGES, history
 from .outcome import NOTHING, outcome_of
-from .progress import line
+from .progress import following_lines, line
 
 _FIGURES = (*COUNTED, "unrouted")
 _RUNNING = "running"
@@ -56,7 +56,7 @@ class RunStatus:
         word = self.state + (", repaired" if self.repaired else "")
         lines = [f"{self.run_id}: {word}" + (f", written by {self.holder}" if self.holder else "")]
         if self.progress:
-            lines.append(line(self.progress))
+            lines += [line(self.progress), *following_lines(self.progress)]
         if self.problem:
             lines[0] += f"; {self.problem}"
         if self.verdict:
@@ -174,6 +174,8 @@ def _stage_word(state: State) -> str:
         return "rollback interrupted"
     if state.catching_up:
         return "delta interrupted"
+    if state.following:
+        return "following stopped"
     return "complete" if state.finished else "interrupted"
 
 

@@ -1,8 +1,9 @@
 """Compares one source item with the journal's record of it: whether it changed, and what to do. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from ...journal.intents import NOT_ROWS, JournalRow
@@ -69,10 +70,15 @@ class Copy:
         """Whether the journal says that it was inserted."""
         return any(one.letter == INSERTED for one in self.said)
 
+    @cached_property
+    def found(self) -> str | None:
+        """The digest of the item; call it when that is known."""
+        return None if self.item is None else digest(self.item)
+
     @property
     def stands(self) -> bool:
         """Whether the target holds it unchanged."""
-        return self.item is not None and digest(self.item) == self.row.digest
+        return self.found == self.row.digest
 
     @property
     def vanished(self) -> bool:
@@ -194,7 +200,8 @@ def decide(
     that was asked: for a row of an item that the journal knows. With `deletes` the copies of an item go of which there is no
     version to write; else they stay.
     """
-    there = None if item is None else digest(item)
+    same = next((copy for copy in copies if copy.item is item), None)  # most changes keep their keys
+    there = same.found if same else None if item is None else digest(item)
     change = Change(met, said, vanished=[copy for copy in copies if copy.vanished])
     standing = [copy for copy in copies if copy.stands]
     edited = [copy for copy in copies if copy.sure and not copy.stands and not copy.vanished]
@@ -214,7 +221,8 @@ def decide(
         change.kept = KEPT_EDITED
     elif not edited:
         change.remove = [copy for copy in standing if copy.row.digest != met.digest]
-        change.write = not _is_settled(change, standing, there)
+        # Who follows asks the target who has a key, not the source: a loser is one as long as another item is there.
+        change.write = not _is_settled(change, standing, there, (CONFLICT, LOSER) if deletes else (CONFLICT,))
         if change.remove:  # only for a new version that is seen in the target
             change.write |= there != met.digest
         taken = there not in (None, met.digest) and not any(map(change.keeps_key, change.remove))
@@ -225,8 +233,8 @@ def decide(
     return change if todo else None
 
 
-def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool:
-    """Whether the journal's record of a row still holds."""
+def _is_settled(change: Change, standing: list[Copy], there: str | None, taken: Collection[str]) -> bool:
+    """Whether the journal's record of a row still holds. `taken`: letters that say that another item has its key."""
     if not change.settled:
         return False
     met, last = change.met, change.settled[-1]
@@ -234,7 +242,7 @@ def _is_settled(change: Change, standing: list[Copy], there: str | None) -> bool
         return False
     if last.letter == INSERTED:
         return any(copy.sure and copy.row.digest == met.digest for copy in standing)
-    if last.letter == CONFLICT:  # holds for as long as the target's item is there
+    if last.letter in taken:  # holds for as long as the target's item is there
         return there not in (None, met.digest, *(copy.row.digest for copy in change.remove))
     return last.letter in SETTLED
 

@@ -16,6 +16,7 @@ ADDED = "added to the source since it was read"
 CHANGED = "changed in the source since it was read"
 DELETED = "deleted from the source since it was copied; the copy stays"
 UNSELECTED = "changed so that its entry no longer selects it; the copy stays"
+GONE_EDITED = "deleted from the source, or no longer to be copied; its copy was edited in the target, and is left alone"
 HELD = 1_000_000  # bytes of notes in memory
 
 

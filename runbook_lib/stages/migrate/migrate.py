@@ -29,6 +29,7 @@ from ..rollback.undo import Undone, undo
 from ..sealed import Held
 from . import backup_gate
 from .drift import Drift
+from .followed import Followed
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Migration:
     drift: Drift | None = None  # of a delta: see delta.py
     journal: Snapshot | None = None  # the stage's journal after it
     held: Held | None = None  # what is not as 01 saw it
+    followed: Followed | None = None  # what the streams held
 
     @property
     def ledgers(self) -> dict[str, dict[str, Counter]]:
@@ -59,10 +61,11 @@ def migrate(run: Run, plan: Plan, on_page: OnPage | None = None, *, accept_drift
     `limits.on_failure` asks for.
     """
     with run.saving(), Stage(run, "migrate") as stage:
-        return _migrate(stage, plan, on_page, accept_drift)
+        return migrate_in(stage, plan, on_page, accept_drift=accept_drift)
 
 
-def _migrate(stage: Stage, plan: Plan, on_page: OnPage | None, accept_drift: bool) -> Migration:
+def migrate_in(stage: Stage, plan: Plan, on_page: OnPage | None, *, accept_drift: bool) -> Migration:
+    """As `migrate`, in the journal that somebody has opened."""
     run = stage.run
     plan = matching.frozen(run, plan, "03_migrate")
     before = check_can_write(run, stage, plan)
@@ -151,10 +154,12 @@ def migration_of(
     failure: str | None = None,
     undone: Undone | None = None,
     drift: Drift | None = None,
+    followed: Followed | None = None,
 ) -> Migration:
     """What a migration did, with the stage's journal read once more. Read-only."""
     after = stage.read(undone.journal if undone else None)
-    return Migration(after.state(), checkpoint, wrote_nothing, failure, undone, drift, after, sealed.held(after))
+    held = sealed.held(after)
+    return Migration(after.state(), checkpoint, wrote_nothing, failure, undone, drift, after, held, followed)
 
 
 def _unanswered_failure(journal: Snapshot) -> str | None:

@@ -31,7 +31,12 @@ def disclaim(stage: Stage, plan: Plan) -> None:
 
 def _disclaim(other: Stage, plan: Plan) -> None:
     state, path = state_of(other.events()), other.checkpoint()
-    if path is None or (state.finished and not state.catching_up) or state.rolled_back or other.unsettled():
+    if (
+        path is None
+        or (state.finished and not (state.catching_up or state.following))
+        or state.rolled_back
+        or other.unsettled()
+    ):
         return
     checkpoint, names = read_checkpoint(path), set(plan.target_names())
     targets = {name: about["target"] for name, about in checkpoint.entries.items() if about["target"] in names}
