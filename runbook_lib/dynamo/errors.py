@@ -31,6 +31,8 @@ REJECTED = frozenset(  # Interrupted: no request can succeed with these credenti
     "RequestExpired RequestTimeTooSkewed".split()
 )
 
+LIMIT = "LimitExceededException"  # too many tables are being changed; but of a stream's data: too many requests
+STREAM_LIMITED = frozenset({"DescribeStream", "GetShardIterator", "GetRecords"})
 CONDITION_FAILED = "ConditionalCheckFailedException"
 LACKS = frozenset(  # said of an operation that the engine does not have
     "UnknownOperationException UnknownOperation InvalidAction NotImplemented NotImplementedException".split()
@@ -40,6 +42,7 @@ FINAL = (  # no retry changes it: raised at once as a DynamoError
         "ValidationException SerializationException DuplicateItemException ItemCollectionSizeLimitExceededException "
         "ResourceInUseException TableInUseException TableAlreadyExistsException TableNotFoundException "
         "IndexNotFoundException LimitExceededException BackupNotFoundException BackupInUseException "
+        "ExpiredIteratorException TrimmedDataAccessException "
         "ContinuousBackupsUnavailableException PointInTimeRecoveryUnavailableException InvalidRestoreTimeException".split()
     )
     | {CONDITION_FAILED, NOT_FOUND}
@@ -127,7 +130,7 @@ def from_reply(
     if not _CODE.fullmatch(code):
         return Again(f"the reply (HTTP status {status}) is not DynamoDB's")
     text = str(content.get("message") or content.get("Message") or "")
-    if code in THROTTLED:
+    if code in THROTTLED or (code == LIMIT and operation in STREAM_LIMITED):
         return Again(_throttle_reason(code, content, text), overload=True, may_have_landed=False)
     if code in EXPIRED:
         return Expired()

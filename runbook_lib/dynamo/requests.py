@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import orjson
 
@@ -21,6 +21,9 @@ MAX_DELAY = 5.0
 WORKERS = 8
 READS = frozenset({"Scan", "Query", "GetItem", "BatchGetItem"})
 WRITES = frozenset({"PutItem", "DeleteItem", "BatchExecuteStatement"})
+STREAM_READS = frozenset({"DescribeStream", "GetShardIterator", "GetRecords", "ListStreams"})  # no capacity is consumed
+
+R = TypeVar("R", bound="Requests")
 
 log = logging.getLogger(__name__)
 _guards: list[Callable[[], None]] = []  # of this process, whatever its connections
@@ -67,6 +70,8 @@ class Settings(TypedDict, total=False):
 class Requests:
     """Requests to the tables of one side. Thread-safe; at most `workers` requests are in flight."""
 
+    api = "DynamoDB_20120810"  # whose operations these are, as the header X-Amz-Target says it
+
     def __init__(
         self,
         endpoint_url: str,
@@ -90,13 +95,21 @@ class Requests:
         self.address = endpoint_url, region
         self.retries: Counter[str] = Counter()  # reason -> attempts that failed with it
         self.shown: list[tuple[str | None, dict]] = []  # table and item that the reply to another request showed
-        self._transport = Transport(endpoint_url, region, connections=workers, ca_bundle=ca_bundle, **timeouts)
-        self._keys = keys
+        self._transport = Transport(
+            endpoint_url, region, connections=workers, ca_bundle=ca_bundle, api=self.api, **timeouts
+        )
+        self.keys, self._ca_bundle = keys, ca_bundle
         self._counting = threading.Lock()
         self._slots = threading.BoundedSemaphore(workers)
         self.limiter = limiter or RateLimiter()
         self._read_only, self._guarded = read_only, guarded
         self._attempts, self._base_delay, self._max_delay = attempts, base_delay, max_delay
+
+    def beside(self, kind: type[R], endpoint_url: str, workers: int) -> R:
+        """Return requests of another kind to another endpoint, with these credentials, limits and this patience. Asks nobody."""
+        settings = Settings(label=self.label, workers=workers, limiter=self.limiter, read_only=self._read_only)
+        settings |= {"attempts": self._attempts, "base_delay": self._base_delay, "max_delay": self._max_delay}
+        return kind(endpoint_url, self.address[1], self.keys, ca_bundle=self._ca_bundle, **settings)
 
     def check_guards(self) -> None:
         """Raises NotSent where this process may not write now. Costs next to nothing."""
@@ -125,7 +138,8 @@ class Requests:
         the body does not name it. `unanswered` gets the reasons of attempts that may have been carried out although
         no answer said so.
         """
-        assert operation in READS or not self._read_only, f"{self.label} is only read, never written: {operation}"
+        may = operation in READS or operation in STREAM_READS or not self._read_only
+        assert may, f"{self.label} is only read, never written: {operation}"
         table = table or table_in(body)
         side_table = f"{self.label} {table}"
         limiter = self.limiter
@@ -134,7 +148,7 @@ class Requests:
         renewed = False
         while True:
             limiter.wait_turn(side_table)
-            keys = self._keys.frozen()
+            keys = self.keys.frozen()
             try:
                 reply, size = self._attempt(keys, operation, body, table, data, guarded and operation in WRITES)
                 break
@@ -143,7 +157,7 @@ class Requests:
                     raise Interrupted(str(held_back)) from None
                 raise
             except Expired:
-                if renewed or not self._keys.renew(keys):
+                if renewed or not self.keys.renew(keys):
                     place = faults.where(self.label, operation, table)
                     raise Interrupted(f"{place}: the credentials have expired; renew them.") from None
                 renewed = True
@@ -179,7 +193,7 @@ class Requests:
     def _once(self, operation: str, body: dict, table: str) -> dict | Exception:
         """The reply to a single attempt, or why there is none: Again, Expired or DynamoError."""
         try:
-            return self._attempt(self._keys.frozen(), operation, body, table, orjson.dumps(body), False)[0]
+            return self._attempt(self.keys.frozen(), operation, body, table, orjson.dumps(body), False)[0]
         except (Again, Expired, DynamoError) as problem:
             return problem
 
@@ -191,7 +205,7 @@ class Requests:
                 self.check_guards()
             status, headers, raw = self._transport.post(keys, operation, data)
         if status != 200:
-            raise faults.from_reply(self.label, operation, table, status, headers, raw, getattr(self._keys, "who", ""))
+            raise faults.from_reply(self.label, operation, table, status, headers, raw, getattr(self.keys, "who", ""))
         try:
             reply = orjson.loads(raw)
         except orjson.JSONDecodeError as problem:  # its text is safe, but it carries the document
@@ -200,9 +214,13 @@ class Requests:
             raise Again("the reply is not JSON") from None
         if not isinstance(reply, dict):
             raise Again("the reply is not a JSON object")
-        if lacks := faults.lacking(operation, body, reply):
+        if lacks := self._lacking(operation, body, reply):
             raise Again(f"the reply lacks {lacks}")
         return reply, len(raw)
+
+    def _lacking(self, operation: str, body: dict, reply: dict) -> str:
+        """What a reply of status 200 lacks of what its operation always answers; "" where it lacks nothing."""
+        return faults.lacking(operation, body, reply)
 
     def _note(
         self, operation: str, table: str | None, attempt: int, again: Again | None = None, share: float = 1.0

@@ -60,12 +60,14 @@ class Transport:
         region: str,
         *,
         connections: int,
+        api: str,
         ca_bundle: str | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ):
+        """`api`: whose operations are asked for, as the header X-Amz-Target says it."""
         parts = urlsplit(endpoint_url)
-        self._url, self._region = endpoint_url, region
+        self._url, self._region, self._api = endpoint_url, region, api
         self._host = parts.netloc.rpartition("@")[2].removesuffix(":443" if parts.scheme == "https" else ":80").lower()
         self._target = quote(parts.path, safe="/%:@!$&'()*+,;=~") or "/"
         self._timeouts = connect_timeout, read_timeout
@@ -140,7 +142,7 @@ class Transport:
             "User-Agent": "runbook",
             "Accept-Encoding": ACCEPT_ENCODING,
             "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+            "X-Amz-Target": f"{self._api}.{operation}",
         }
         return self._headers[operation]
 

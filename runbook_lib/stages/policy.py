@@ -24,7 +24,7 @@ VERSION = "2012-10-17"  # of IAM's policy language
 NO_ACCOUNT = "ACCOUNT_ID"
 # IAM's limits in characters, which do not count white space: of a managed policy, and of all inline policies of a role.
 MANAGED, INLINE = 6_144, 10_240
-_OF_SOURCE, _OF_BOTH = (rights.SOURCE, rights.LIST), (rights.CALLER,)
+_OF_SOURCE, _OF_BOTH = (rights.SOURCE, rights.STREAM, rights.LIST), (rights.CALLER,)
 _ANY = (rights.LIST, rights.CALLER)  # DynamoDB and STS know no resource for these
 
 
@@ -42,8 +42,6 @@ class Policy(NamedTuple):
 
 def sides_of(stage: str, side: str | None) -> list[str]:
     """The sides of a stage's policy; `side` for one alone. Raises Refused for what is no stage."""
-    if stage == "follow":
-        raise Refused("follow: this version cannot follow a source that lives, so it cannot say what that needs.")
     if stage not in STAGES:
         raise Refused(f"{stage!r} is no stage; give one of {', '.join(STAGES)}.")
     return [side] if side else [*SIDES]
@@ -100,6 +98,7 @@ class _Maker:
         given = self._parameters
         kinds = {
             rights.SOURCE: lambda entry: [self._table("source", entry.source)],
+            rights.STREAM: lambda entry: [f"{self._table('source', entry.source)}/stream/*"],
             rights.TARGET: lambda entry: [self._table("target", entry.target)],
             rights.INDEX: self._indexes,
             rights.BACKUP: lambda entry: [f"{self._table('target', entry.target)}/backup/*"],

@@ -13,7 +13,7 @@ from ..parameters import Parameters
 from ..walk.plan import SKIP
 
 # What rights are on. Those on entries' own tables, and on what belongs to these tables:
-SOURCE, TARGET = "SourceTable", "TargetTable"
+SOURCE, STREAM, TARGET = "SourceTable", "SourceStream", "TargetTable"
 INDEX, BACKUP, RESTORED = "TargetIndex", "TargetBackup", "TargetRestored"
 # and those that no entry decides:
 LIST, LEASE, ROLE, CALLER = "SourceList", "TargetLease", "TargetRollbackRole", "Caller"
@@ -109,6 +109,7 @@ COMPARES = (
     Right(SOURCE, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
     Right(TARGET, f"DescribeTable Scan BatchGetItem {SETTINGS}"),
 )
+READS_STREAMS = Right(STREAM, "DescribeStream GetShardIterator GetRecords")
 TAKES_BACK = Right(TARGET, "DeleteItem", ALONE), Right(ROLE, "sts:AssumeRole", BY_ROLE)  # by itself
 
 STAGES: dict[str, tuple[Right, ...]] = {
@@ -142,6 +143,13 @@ STAGES: dict[str, tuple[Right, ...]] = {
     ),
     "rollback": (*UNDOES, Right(TARGET, "Scan DeleteTable", CREATED), CALLS_STS),
     "delta": (*MIGRATES, *TAKES_BACK, CALLS_STS),
+    "follow": (
+        *MIGRATES,
+        LOOKS,
+        READS_STREAMS,
+        *TAKES_BACK,
+        CALLS_STS,
+    ),  # a migration, and then deltas of what the streams hold
     "restore": (
         *UNDOES,
         Right(TARGET, "DescribeContinuousBackups RestoreTableToPointInTime"),

@@ -55,7 +55,7 @@ def iam(proxy: Any, policy: Any, role: str = "runbook", session: str = "runbook"
     `{"AccessKeys": {key: policy}}` has one for each access key. `proxy.used` gets pairs: the action that a request needed,
     and the Sid of each statement that allowed it; `proxy.denied` the sentences of what was refused.
     """
-    proxy.used, proxy.denied = set(), []
+    proxy.used, proxy.denied, proxy.iterators = set(), [], {}
 
     def of(call: Call) -> list:
         document = policy["AccessKeys"][call.access_key()] if "AccessKeys" in policy else policy
@@ -91,12 +91,18 @@ def iam(proxy: Any, policy: Any, role: str = "runbook", session: str = "runbook"
         resources |= {
             call.arn(call.body[n], account=account) for n in ("SourceTableName", "TargetTableName") if n in call.body
         }
-        resources |= {call.body[n] for n in ("ResourceArn", "TableArn", "BackupArn") if n in call.body}
+        resources |= {call.body[n] for n in ("ResourceArn", "TableArn", "BackupArn", "StreamArn") if n in call.body}
+        if "ShardIterator" in call.body:
+            resources.add(proxy.iterators[call.body["ShardIterator"]])
         for action in [call.operation] + ["TagResource"] * bool(call.body.get("Tags")):
             for resource in sorted(resources) or [call.arn("*", account=account)]:
                 if sentence := denied(call, f"dynamodb:{action}", resource):
                     return refusal("AccessDeniedException", None, CORAL, Message=sentence)
-        return go(call)
+        status, content = go(call)
+        for name in ("ShardIterator", "NextShardIterator"):  # of which stream the next request with it is
+            if status == 200 and content.get(name):
+                proxy.iterators[content[name]] = next(iter(resources))
+        return status, content
 
     return on
 

@@ -36,7 +36,8 @@ from aws_network import NETWORK, Broken
 from aws_requests import Call, Go, Reply, key_names, plain
 from support_wire import HANG_UP, Stub, reply
 
-PREFIX = "DynamoDB_20120810."
+PREFIX, OF_STREAMS = "DynamoDB_20120810.", "DynamoDBStreams_20120810."
+STREAM_OPERATIONS = ("DescribeStream", "GetShardIterator", "GetRecords", "ListStreams")
 BEHAVIOURS = NETWORK | ANSWERS  # from the client inwards
 
 
@@ -68,10 +69,10 @@ class Proxy(Stub):
         """As Stub's."""
         target = headers.get("x-amz-target", "")
         try:
-            if not target.startswith(PREFIX):
+            if not target.startswith((PREFIX, OF_STREAMS)):
                 status, content = self._forward(headers, raw)
                 return reply(None, status, raw=content)
-            call = Call(target.removeprefix(PREFIX), orjson.loads(raw), headers)
+            call = Call(target.rpartition(".")[2], orjson.loads(raw), headers)
             if call.operation == "Seen":
                 return reply(self.seen)
             with self.lock:
@@ -103,7 +104,8 @@ class Proxy(Stub):
             self._tables.pop(plain(call.body["TableName"]), None)
         if callable(self._engine):
             return self._engine(call.operation, call.body)
-        status, raw = self._forward(call.headers | {"x-amz-target": PREFIX + call.operation}, orjson.dumps(call.body))
+        prefix = OF_STREAMS if call.operation in STREAM_OPERATIONS else PREFIX
+        status, raw = self._forward(call.headers | {"x-amz-target": prefix + call.operation}, orjson.dumps(call.body))
         try:
             return status, orjson.loads(raw)
         except orjson.JSONDecodeError:  # the engine crashed over it: a page of its web server

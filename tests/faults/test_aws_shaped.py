@@ -440,7 +440,7 @@ def test_only_a_definite_answer_to_the_question_for_batches_is_kept(answer, take
 
 def post(proxy, operation, patience=10.0, **body):
     """Status and body that one attempt of the program's own transport gets; None where it gets none."""
-    transport = Transport(proxy.url, "us-west-1", connections=1, read_timeout=patience)
+    transport = Transport(proxy.url, "us-west-1", connections=1, api="DynamoDB_20120810", read_timeout=patience)
     try:
         status, _, raw = transport.post(Keys().frozen(), operation, json.dumps({"TableName": TABLE, **body}).encode())
     except Again:

@@ -20,7 +20,9 @@ from aws_requests import BATCH, but, failed, refusal
 from support_flows import HURRIED, Flow
 
 from runbook_lib.dynamo import errors, tables
-from runbook_lib.dynamo.session import place_of
+from runbook_lib.dynamo.session import connect, place_of
+from runbook_lib.dynamo.streams.reader import StreamReader
+from runbook_lib.dynamo.streams.stream import open_stream
 from runbook_lib.mapping.file.load import load_mapping
 from runbook_lib.mapping.model import Mapping
 from runbook_lib.notebook.steps import Steps
@@ -188,6 +190,8 @@ class Yard:
         at_ease = given.model_copy(update={"target": given.target.model_copy(update={"production": False})})
         self.run(["migrate"], replace(second, parameters=at_ease).migrate)  # without backups, which the delta takes
         self.run(["delta"], second.delta)
+        self.run(["follow"], self.read_stream)
+        self.used["follow"] |= self.used["migrate"] | self.used["delta"]  # of these it consists, and of reading streams
         self.edit("ship-0009", "ship-0010")
         self.run(["rollback"], second.rollback)
         assert len(second.listing("kept")) == 2
@@ -195,6 +199,15 @@ class Yard:
             for item in self.world.engine.call("Scan", TableName=self.table(entry))["Items"]:
                 self.world.delete(self.table(entry), {"id": item["id"]})
         self.run(["rollback"], lambda: self.undo(delete=[self.table("Ports"), self.table("Ships")]))
+
+    def read_stream(self):
+        """What following asks of a source table beyond a delta."""
+        name = self.table("Ships", SOURCE)
+        on = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        self.world.engine.call("UpdateTable", TableName=name, StreamSpecification=on)
+        stream = open_stream(connect(self.flow.parameters.source, "source"), name)
+        with StreamReader(stream, stream.positions_now()) as reader:
+            assert reader.read().records == []
 
     def edit(self, now, later):
         """Edits a ship, and lets another one be edited between an undo's look and its delete."""

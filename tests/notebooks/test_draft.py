@@ -92,7 +92,7 @@ def test_a_natural_key_is_yours_to_decide(with_uuids, capsys):
     assert "1 natural key to decide" in drafted["headline"]
     text, notebook = Path(_mapping(shop)).read_text(), Path(drafted["notebook"]).read_text()
     assert "# match: {by: [email], found: reuse}" in text
-    assert "only in another letter case" in notebook
+    assert "nearly the same" in notebook
     assert "someone" not in text + notebook + json.dumps(drafted)
 
 

@@ -136,6 +136,20 @@ def test_conditions_are_looked_at_in_the_parameters(iam):
     assert "CreateBackup" not in waived
 
 
+def test_following_reads_the_streams_of_the_source(iam):
+    """And nothing else of them; of the target's streams, nothing."""
+    found = allowed(iam("follow")[1])
+    for action in ("DescribeStream", "GetShardIterator", "GetRecords"):
+        assert found[action] == [f"{entry}-dev/stream/*" for entry in ("Docks", "Ports", "Ships")]
+    assert not [
+        action for action in allowed(iam("follow", "--side", "source")[1]) if action.startswith(("Put", "Delete"))
+    ]
+    delta = allowed(iam("delta")[1])
+    assert {action: found[action] for action in delta if action != "Scan"} == {
+        a: of for a, of in delta.items() if a != "Scan"
+    }
+
+
 def test_migrate_deletes_nothing(iam):
     """In whatever parameters; the undo is a matter of the policy of `rollback`, and that is said."""
     for more in ({}, EVERYTHING):
@@ -230,10 +244,8 @@ def test_a_document_that_is_too_long_is_whole_and_said_to_be(iam, tmp_path):
 
 def test_refusals(iam):
     """One sentence, exit code 2, and nothing on stdout."""
-    stages = "draft, analyze, test, create-tables, migrate, validate, rollback, delta, restore"
+    stages = "draft, analyze, test, create-tables, migrate, validate, rollback, delta, follow, restore"
     assert iam("nothing") == (2, None, [f"'nothing' is no stage; give one of {stages}."])
-    code, document, (line,) = iam("follow")
-    assert (code, document, line.startswith("follow: this version cannot follow")) == (2, None, True)
     assert iam("migrate", "--pattern", "x")[0] == 2
     code, document, (line,) = iam("migrate", target={"region": None})
     assert (code, document) == (2, None)
@@ -244,11 +256,13 @@ def test_refusals(iam):
 # the table in the documentation
 
 WHERE = {
+    rights.STREAM: "on their streams",
     rights.INDEX: "on their indexes",
     rights.BACKUP: "on their backups",
     rights.RESTORED: "on the tables that it makes",
 }
-COLUMNS = ((rights.SOURCE, rights.LIST), (rights.TARGET, *WHERE))
+OF_SOURCE = (rights.SOURCE, rights.LIST, rights.STREAM)
+COLUMNS = (OF_SOURCE, (rights.TARGET, *(WHERE.keys() - OF_SOURCE)))
 BESIDES = {
     rights.LEASE: "the lease table",
     rights.ROLE: "the role",

@@ -185,7 +185,7 @@ def test_through_a_proxy_replies_are_checked_as_well(stub, monkeypatch, fault):
     monkeypatch.setenv("NO_PROXY", "")
     stub.script = [fault, GOOD]
     wire = make(stub)
-    wire._transport = Transport("http://dynamo.invalid:8000", "us-west-1", connections=1)
+    wire._transport = Transport("http://dynamo.invalid:8000", "us-west-1", connections=1, api="DynamoDB_20120810")
     assert wire.get("T", KEY) == ITEM
     assert wire.retries.total() == 1
 

@@ -19,7 +19,7 @@ class DraftFrames(Frames):
 
     @frame(
         entry=TEXT, by=TEXT, source_values=COUNT, source_unique=COUNT, target_values=COUNT, target_unique=COUNT,
-        both=COUNT, ambiguous=COUNT, other_case=COUNT, to_decide=FLAG,
+        both=COUNT, ambiguous=COUNT, nearly=COUNT, to_decide=FLAG,
     )  # fmt: skip
     def matches(self) -> Rows:
         """One row an attribute that is nearly unique on both sides, where the target holds items."""
@@ -27,7 +27,7 @@ class DraftFrames(Frames):
             (values, _, unique), (there, _, unique_there) = one.source, one.target
             yield (
                 name, ", ".join(one.by), values, unique, there, unique_there,
-                one.both, one.ambiguous, one.other_case, one.to_decide,
+                one.both, one.ambiguous, one.nearly, one.to_decide,
             )  # fmt: skip
 
     @frame(entry=TEXT, path=TEXT, to=TEXT, values=COUNT, found=COUNT, coverage=NUMBER, ambiguous=FLAG, why=TEXT)

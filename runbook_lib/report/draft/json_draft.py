@@ -45,7 +45,7 @@ def draft_alerts(draft: Draft) -> list[Alert]:
         if number := sum(rule.ambiguous for rule in entry.rules):
             action = "Search the mapping file for `decide`, and take the line in, or delete it."
             alerts.append(Alert(REVIEW, name, f"{plural(number, 'reference')} ambiguous", action))
-        alerts += [_match_alert(name, one) for one in entry.natural_keys if one.to_decide or one.other_case]
+        alerts += [_match_alert(name, one) for one in entry.natural_keys if one.to_decide or one.nearly]
         if entry.items and not entry.id.attribute:
             kept = "Its items keep their keys" + (", but for the ids of other entries" if entry.rewritten else "")
             alerts.append(Alert("", name, f"no id: {entry.id.why}", f"{kept}. Name the id if it has one."))
@@ -60,7 +60,7 @@ def draft_alerts(draft: Draft) -> list[Alert]:
 
 def _match_alert(entry: str, one: NaturalKey) -> Alert:
     if not one.to_decide:
-        message = f"{plural(one.other_case, 'value')} of {one.attribute} also in the target, in another letter case"
+        message = f"{plural(one.nearly, 'value')} of {one.attribute} also in the target, but for letter case or blanks"
         return Alert("", entry, message, "`match` compares exactly: these items would be written.")
     action = "Search the mapping file for `match`, and take the line in, or delete it."
     message = f"{plural(one.both, 'value')} of {one.attribute} also in the target: perhaps the same items"
@@ -90,7 +90,7 @@ def _match(one: NaturalKey) -> dict[str, Any]:
         "target": one.target._asdict(),
         "both": one.both,
         "ambiguous": one.ambiguous,
-        "other_case": one.other_case,
+        "nearly": one.nearly,
         "decision": "ambiguous" if one.to_decide else "none",
     }
 

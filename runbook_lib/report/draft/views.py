@@ -64,11 +64,11 @@ def matches(draft: Draft) -> Html:
         return note("The target holds no items, or no attribute of theirs is nearly unique on both sides.")
     rows = [
         [name, ", ".join(one.by), one.source.values, one.source.unique, one.target.values, one.target.unique,
-         one.both, one.ambiguous, one.other_case]
+         one.both, one.ambiguous, one.nearly]
         for name, one in found
     ]  # fmt: skip
     columns = ["entry", "attribute", "values here", "unique", "in the target", "unique there", "on both sides",
-               "ambiguous", "only in another letter case"]  # fmt: skip
+               "ambiguous", "nearly the same"]  # fmt: skip
     return table(columns, rows, align="llrrrrrrr", marks=["look" if one.to_decide else None for _, one in found])
 
 

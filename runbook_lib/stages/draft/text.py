@@ -92,9 +92,10 @@ def _matches(entry: Drafted) -> list[str]:
         if one.to_decide
     ]
     if apart := [one for one in found if not one.to_decide]:
-        names = " and ".join(one_line(one.attribute) for one in apart)
-        case = sum(one.other_case for one in apart)
-        but = f"; {plural(case, 'value')} {'is' if case == 1 else 'are'} there in another letter case" if case else ""
+        names = " or ".join(one_line(one.attribute) for one in apart)
+        nearly = sum(one.nearly for one in apart)
+        verb = "differs" if nearly == 1 else "differ"
+        but = f"; {plural(nearly, 'value')} {verb} only in letter case or blanks" if nearly else ""
         lines.append(f"    # no match: no value of {names} is also in the target{but}")
     return lines
 

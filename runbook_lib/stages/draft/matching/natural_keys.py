@@ -1,6 +1,7 @@
 """Which attributes may be natural keys, such as an e-mail address, and what both sides say of them. Pure.
 
-Values are kept as hashes: one of the value as it is, behind one of it in small letters, so that both are of one part of the log.
+Values are kept as hashes: one of the value as it is, behind one of it without letter case and blanks around it, so that values
+that are nearly the same are of one part of the log.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -48,7 +49,7 @@ class Held:
             if letter not in _LETTERS or not (text := text_of(value)):
                 continue
             exact = _hash(letter, text)
-            small = text.casefold()
+            small = text.strip().casefold()
             hashes.append((exact if small == text else _hash(letter, small)) + exact)
             self.mails += "@" in text
             self.bare += text.isdigit()
@@ -64,7 +65,7 @@ class Held:
             self._log.extend_packed(blob)
 
     def parts(self) -> Iterable[np.ndarray]:
-        """The hashes as records; equal values, also those that only letter case tells apart, are in one part."""
+        """The hashes as records; values that are nearly the same are in one part."""
         return (np.frombuffer(blob, _RECORD) for blob in self._log.parts())
 
 
@@ -90,7 +91,7 @@ class NaturalKey:
     target: Tally
     both: int  # different values
     ambiguous: int  # of these, values that several items of one side have
-    other_case: int  # values that both sides have only where letter case does not count
+    nearly: int  # values that both sides have only if letter case and blanks around them do not count
     counts: bool  # whether the values are whole numbers, as a counter gives them on either side
 
     @property
@@ -112,8 +113,8 @@ class NaturalKey:
         ]
         if self.ambiguous:
             parts.append(f"{self.ambiguous:,} of the {self.both:,} ambiguous: several items have one")
-        if self.other_case:
-            parts.append(f"{self.other_case:,} more differ only in letter case, and do not match")
+        if self.nearly:
+            parts.append(f"{self.nearly:,} more differ only in letter case or blanks, and do not match")
         if self.counts:
             parts.append("such numbers may be equal by chance")
         return "; ".join(parts)
@@ -166,7 +167,7 @@ def compared(source: Mapping[str, Held], target: Mapping[str, Held]) -> list[Nat
 
 
 def _compared(name: str, source: Held, target: Held) -> NaturalKey:
-    shared = ambiguous = other_case = 0
+    shared = ambiguous = nearly = 0
     for mine, theirs in zip(source.parts(), target.parts(), strict=True):
         (my, my_numbers), (their, their_numbers) = (
             np.unique(part["exact"], return_counts=True) for part in (mine, theirs)
@@ -175,9 +176,9 @@ def _compared(name: str, source: Held, target: Held) -> NaturalKey:
         shared += len(both)
         ambiguous += int(((my_numbers[at_mine] > 1) | (their_numbers[at_theirs] > 1)).sum())
         equal = mine["folded"][np.isin(mine["exact"], both)]
-        other_case += len(np.setdiff1d(np.intersect1d(mine["folded"], theirs["folded"]), equal))
+        nearly += len(np.setdiff1d(np.intersect1d(mine["folded"], theirs["folded"]), equal))
     counts = 2 * source.bare > source.values
-    return NaturalKey(name, tally(source), tally(target), shared, ambiguous, other_case, counts)
+    return NaturalKey(name, tally(source), tally(target), shared, ambiguous, nearly, counts)
 
 
 def _speaks(name: str) -> bool:
