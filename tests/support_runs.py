@@ -9,7 +9,7 @@ SIDES = {
     "source": {"environment": "staging", "region": "eu-central-1", "account": None},
     "target": {"environment": "live", "region": "eu-central-1", "account": "123456789012"},
 }
-COUNTS = {"inserted": 0, "already_there": 0, "conflicts": 0, "quarantined": 0, "failed": 0, "expired": 0}
+COUNTS = {"inserted": 0, "already_there": 0, "conflicts": 0, "quarantined": 0, "failed": 0, "expired": 0, "matched": 0}
 ABOUT = {"name": "shop", "created": "2026-11-28T19:33:08Z", "fingerprint": "f", "mapping": "shop.yaml", **SIDES}
 FINGERPRINTS = {"mapping": "9f" * 32, "environments": "e", "code": "c"}
 

@@ -69,8 +69,8 @@ class Deviation(NamedTuple):
         if self.what == MOMENT:
             return f"items count as expired as of {self.found}, not {self.planned}"
         if self.what == MATCH:
-            planned = plural(self.planned["matched"], "match", "matches")
-            return f"{planned} by {self.name} planned, {self.found['new']:,} new since and {self.found['gone']:,} gone"
+            planned = f"{plural(self.planned['matched'], 'match', 'matches')} by {self.name} planned"
+            return f"{planned}, {self.found['new']:,} new since and {self.found['gone']:,} gone"
         if self.what == TYPE:
             return f"attribute {self.name} has values of type {said(self.found)}, not only {said(self.planned)}"
         where = f" of index {self.name}" if self.name else ""

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 CASES = {path.parent.name: worlds.read(path) for path in sorted(HERE.glob("*/expected.yaml"))}
 MIGRATIONS = [name for name, expected in CASES.items() if "refused" not in expected]
 REFUSALS = [name for name, expected in CASES.items() if "refused" in expected]
-COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", "expired")
+COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", "expired", "matched")
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)

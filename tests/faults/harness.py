@@ -109,6 +109,7 @@ class Bench:
             "quarantined": 0,
             "failed": 0,
             "expired": 0,
+            "matched": 0,
             "unrouted": 1,
         }
         assert self.report["relationships"] == 2 * (SHIPS - 1)  # those of the conflict do not count

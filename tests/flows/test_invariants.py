@@ -8,7 +8,7 @@ from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import DynamoError
 
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
-COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", "expired")
+COUNTED = ("scanned", "inserted", "already_there", "conflicts", "quarantined", "failed", "expired", "matched")
 EXPECTED = {name: worlds.read(CASES / name / "expected.yaml") for name in ("university", "shop")}
 
 

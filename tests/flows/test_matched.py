@@ -245,7 +245,7 @@ def test_a_matched_item_that_is_gone_or_changed_since_is_told(people, tmp_path):
     assert validation["verdict"] == "REVIEW"
     said = [a["message"] for a in report["alerts"] if "matched item" in a["message"]]
     assert said == [
-        "1 matched item changed in the target in the values by which they were matched",
+        "1 matched item changed in the target in the values by which they were matched, or in the id",
         "1 matched item gone from the target",
     ]
     lines = {line["reason"]: line["key"] for line in flow.listing("differences") if line["table"] == "People"}

@@ -40,7 +40,7 @@ def _after_a_migration(run_id: str, outcome: Outcome, checkpoint: Mapping[str, A
         yield f"Before anything else: prove the copy with `runbook validate PARAMS --run-id {run_id}`."
     targets = sorted({about["target"] for about in entries.values()})
     yield f"Switch the application to the new tables: {_tables(targets)}."
-    if any(model.get("id_format", "uuid") != "keep" for model in models.values()):
+    if any(model.get("id_format", "uuid") != "keep" or model.get("match") for model in models.values()):
         yield "Update ids outside these tables (configuration, caches, search, links): `id-map.parquet` has old and new."
     checks = outcome.results.get("01_analyze", {}).get("checks", [])
     skewed = sorted(one["table"] for one in checks if one["what"] == "skew" and one["level"] != "OK")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ....discover.renewed import Renewed, hashed
 from ....mapping.ids import id_hash
+from ....mapping.matching.ids import compile_target_id
 from ....mapping.matching.values import compile_by
 from ....mapping.walkers import LINK_BYTES
 from ....run.spill import HashLog
@@ -22,7 +23,7 @@ GONE, CHANGED = "match gone", "match changed"
 _SAID = {
     GONE: ("gone from the target", "What refers to them dangles. Find out who deleted them; a new run matches anew."),
     CHANGED: (
-        "changed in the target in the values by which they were matched",
+        "changed in the target in the values by which they were matched, or in the id",
         "They may be other items now. Look whether what refers to them is right; a new run matches anew.",
     ),
 }
@@ -117,14 +118,16 @@ def _take(
 ) -> None:
     name = batch[0]["table"]
     entry = plan.all_routes[name].entry
-    by = compile_by(entry)
+    by, id_of = compile_by(entry), compile_target_id(entry)
     found.checked[name] += len(batch)
     renewed.add(name, *hashed([text_of(line["id"]) for line in batch]))
     for line, item in zip(batch, there, strict=True):
         found.keys[entry.target].extend([key_hash(line["target_key"])])
-        kind = GONE if item is None else CHANGED if by(item) != bytes.fromhex(line["by"]) else None
-        if item is not None:
+        has_id = item is not None and id_of(item, line["id"]) == line["target_id"]
+        if has_id:  # else what refers to it names nothing
             held[name].extend([id_hash(name, line["id"], LINK_BYTES)])
+        is_same = has_id and by(item) == bytes.fromhex(line["by"])
+        kind = GONE if item is None else None if is_same else CHANGED
         if kind:
             found.open[name, kind] += 1
             if len(found.examples) < MAX_SHOWN:
