@@ -56,10 +56,14 @@ class Identity(NamedTuple):
 
 def identity_of(mapping: Mapping, parameters: Parameters, matches: str | None = None) -> Identity:
     """The identity of a migration as this program would run it now. `matches`: the SHA-256 of its frozen matches, if any."""
-    decides = mapping.fingerprint
-    if matches is not None:  # they decide ids, as the mapping does
-        decides = hashlib.sha256(f"{decides} {matches}".encode()).hexdigest()
-    return Identity(decides, environments_fingerprint(parameters), code_fingerprint())
+    return Identity(mapping_fingerprint(mapping, matches), environments_fingerprint(parameters), code_fingerprint())
+
+
+def mapping_fingerprint(mapping: Mapping, matches: str | None = None) -> str:
+    """SHA-256 over what decides ids and items: the mapping, and the SHA-256 of the frozen matches, if any."""
+    if matches is None:
+        return mapping.fingerprint
+    return hashlib.sha256(f"{mapping.fingerprint} {matches}".encode()).hexdigest()
 
 
 @cache

@@ -98,7 +98,9 @@ def freeze(run: Run, found: Search) -> Matches:
 
 
 def clear(run: Run) -> None:
-    """Removes what an analysis with another mapping has frozen. Writes to the run's folder."""
+    """Removes what an analysis with another mapping has frozen, unless 03 goes by it. Writes to the run's folder."""
+    if Stage(run, "migrate").executions():
+        return
     write_listing(run.folder, LISTING, ())
     remove_file(run.folder / FILE)
 

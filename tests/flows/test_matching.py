@@ -441,3 +441,12 @@ def test_a_plain_migration_has_no_such_files(world, tmp_path):
     assert "matches" not in plan
     plain.migrate()
     assert all("matches" not in event for event in Stage(flow.run(), "migrate").events("execution"))
+
+
+def test_an_analysis_without_match_leaves_what_03_goes_by(world, tmp_path):
+    """Somebody who tries another mapping in the run's folder takes nothing away from it."""
+    flow = people(world, tmp_path)
+    flow.migrate()
+    plain = flow_of(MAPPING.replace("match: {by: [email]}", ""), world, tmp_path)
+    plain.analyze()
+    assert frozen(flow).exists()

@@ -16,7 +16,7 @@ from ...mapping.fields import feeding, field_of
 from ...mapping.model import Entry
 from ...mapping.routes import Route, Row
 from ...mapping.text.paths import EACH, JSON, KEYS, VALUES, Split, escaped, members, spelled
-from ...run.fingerprints import identity_of
+from ...run.fingerprints import mapping_fingerprint
 from ...values import MAX_ATTRIBUTES, SETS, from_python, is_empty
 from ...verdict import REVIEW, Alert
 from ...walk.matching.search import Search
@@ -292,8 +292,10 @@ def alerts_of_latest(
     accepts by now is left out. 04 looks for empty tables itself, and gives `settled`: whether it has its own answer to a line
     of `undeclared`.
     """
-    known = analysis and identity_of(plan.mapping, plan.parameters, (analysis.get("matches") or {}).get("sha256"))
-    if known is None or analysis["fingerprints"]["mapping"] != known.mapping:
+    if analysis is None:
+        return []
+    matches = (analysis.get("matches") or {}).get("sha256")
+    if analysis["fingerprints"]["mapping"] != mapping_fingerprint(plan.mapping, matches):
         return []
     entries = plan.mapping.entries
     names: dict[str, list[str]] = defaultdict(list)
