@@ -19,15 +19,21 @@ from support_follow import (
     white,
 )
 
-from runbook_lib.errors import Interrupted, Refused
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.errors import DynamoError, Interrupted, Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal.log import records
 from runbook_lib.journal.repair import repair
 from runbook_lib.report.runs.status import status
+from runbook_lib.stages.follow import follow as following
 from runbook_lib.stages.follow import keeper
 from runbook_lib.stages.follow.journal import TableJournal, touched
 from runbook_lib.walk import control
 from runbook_lib.walk.insert import Inserter
+
+TOO_LARGE = DynamoError(
+    "target Ships: PutItem", "ValidationException", "Item size has exceeded the maximum allowed size"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +154,31 @@ def test_an_item_of_others_under_the_key_is_left_alone(fleet):
     report = followed(fleet.flow, Script(lambda: fleet.remove(11), lambda: fleet.put(fleet.ship(11, "blue"))))
     assert figures(report) == {"inserted": 1}
     fleet.check(**white(*range(10)), s11="blue")
+
+
+def test_an_item_that_cannot_be_written_is_listed_and_the_others_go_on(fleet, monkeypatch):
+    """Nothing is rolled back; its next version is tried again. The list is there while it follows."""
+    monkeypatch.setattr(following, "LIST", 0.0)
+    insert, seen = Wire.insert_many, []
+
+    def without(wire, table, items, *rest, **options):
+        huge = [item for item in items if item["sails"] == {"S": "huge"}]
+        if not huge:
+            return insert(wire, table, items, *rest, **options)
+        return [TOO_LARGE if item in huge else insert(wire, table, [item], ("id",))[0] for item in items]
+
+    monkeypatch.setattr(Wire, "insert_many", without)
+    script = Script(
+        lambda: fleet.put(fleet.ship(1, "huge"), fleet.ship(11, "huge"), fleet.ship(12)),
+        lambda: seen.append(dict(lines(fleet.flow))),
+        lambda: fleet.put(fleet.ship(11, "red")),
+    )
+    report = followed(fleet.flow, script)
+    assert set(seen[0]) == {"s1", "s11"}
+    assert "could not be written" in dict(lines(fleet.flow))["s1"]
+    assert figures(report) == {"inserted": 2, "drifted": 1}
+    check_sums(report)
+    fleet.check(**white(*range(10), 12), s11="red")
 
 
 # which items, and under which keys

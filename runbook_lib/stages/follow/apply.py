@@ -36,7 +36,7 @@ STILL = {CONFLICT: TAKEN, LOSER: SHARED, FAILED: "it could not be written, see f
 class Applied:
     """What applying some keys did."""
 
-    counts: Counter = field(default_factory=Counter)  # inserted, replaced, deleted, failed: items
+    counts: Counter = field(default_factory=Counter)  # inserted, replaced, deleted: items
     drifted: list[Drifted] = field(default_factory=list)
     freed: list[Place] = field(default_factory=list)  # places in the target where a copy stood
     waiting: list[tuple[Place, str, dict]] = field(default_factory=list)  # taken by others: place, source table, key
@@ -116,7 +116,7 @@ class Follower(SecondWalk):
         whose, said = self._said(keys)
         shown = {hashed: image for hashed, image in images.items() if hashed in keys}
         met = self._met(shown, whose)
-        known = {hashed for hashed in shown if self._is_quiet(hashed, met, said)}
+        known = {h for h in shown if self._is_quiet(h, met, said) and not self._is_left_alone(said.get(h, {}))}
         left = {hashed: key for hashed, key in keys.items() if hashed not in known}
         if not left:
             return
@@ -176,6 +176,11 @@ class Follower(SecondWalk):
         if about.keys() - {one.item_hash for one in mine}:
             return False
         return all(is_quiet(one, about.get(one.item_hash, [])) for one in mine)
+
+    @staticmethod
+    def _is_left_alone(said: Mapping[bytes, list[Said]]) -> bool:
+        """Whether the journal says of an item that it could not be written."""
+        return any(found[-1].letter in STILL for found in said.values())
 
     def _work(
         self,

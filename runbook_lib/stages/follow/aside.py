@@ -31,6 +31,7 @@ class Aside:
         """Nothing yet."""
         self._lock = threading.Lock()
         self._counts: Counter = Counter()
+        self._changed = True  # whether the list is not as it was written last
         self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         with self._saving():
             self._base.execute("PRAGMA journal_mode = OFF")
@@ -54,6 +55,7 @@ class Aside:
             with self._saving():
                 self._base.execute("DELETE FROM drifted WHERE tbl = ?", (table,))
                 self._counts[table] = 0
+                self._changed = True
         found = [_item(table, key) for key in keys or ()]
         lines = [
             (_item(table, key) + entry.encode(), table, orjson.dumps(entry_of(entry, key, "", reason)))
@@ -72,14 +74,17 @@ class Aside:
                 there += len(self._base.execute("SELECT 1 FROM drifted WHERE item = ?", line[:1]).fetchall())
                 self._base.execute("INSERT OR REPLACE INTO drifted VALUES (?, ?, ?)", line)
             self._counts[table] += len(lines) - there - gone
+            self._changed |= bool(lines or gone)
 
     def drifted(self, table: str) -> int:
         """How many items of a table are left alone."""
         return self._counts[table]
 
-    def write(self, folder: Path) -> int:
-        """Writes `drift.jsonl` into a run's folder; replaces or removes an older one. Returns the number of lines."""
-        return write_listing(folder, "drift", self._lines())
+    def write(self, folder: Path) -> None:
+        """Writes `drift.jsonl` into a run's folder, where it is not as it was written last. Raises OSError."""
+        if self._changed:
+            self._changed = False
+            write_listing(folder, "drift", self._lines())
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         last = b""

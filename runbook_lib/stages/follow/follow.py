@@ -10,6 +10,7 @@ It may die anywhere: the same command goes on from the last position.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -43,6 +44,7 @@ from .keeper import Keeper
 from .streams import Streams
 from .table import FollowedTable, TableState, progress_of
 
+LIST = 30.0  # seconds between two versions of `drift.jsonl`
 IDLE = 1.0  # seconds at most between two looks at streams that hold nothing
 SIDE_BY_SIDE = 32  # tables at most
 FIX = "resume it first with the same command"
@@ -128,6 +130,7 @@ class _Following:
         self._accept_drift, self._hook = accept_drift, hook
         self._gate: Gate | None = None
         self._streams, self._journals, self._aside = streams, journals, aside
+        self._listed = time.monotonic()  # when `drift.jsonl` was looked at
         self._followed = False  # whether the stage's journal says so
 
     def follow(self) -> Migration:
@@ -246,6 +249,9 @@ class _Following:
                     control.check(self._run, STOPPED)
                     if self._on_page:
                         self._on_page("", Counter())
+                    if time.monotonic() - self._listed >= LIST:
+                        self._aside.write(self._run.folder)
+                        self._listed = time.monotonic()
                     pause = min(table.wait for table in tables)
                     threading.Event().wait(min(IDLE, pause) if any(done) else IDLE)
             except KeyboardInterrupt:
