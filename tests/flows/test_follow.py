@@ -273,6 +273,38 @@ def test_a_loser_of_the_walk_gets_the_key_when_the_winner_is_gone(harbour):
     assert at_berths(harbour.world)["a"] == "black"
 
 
+def test_what_is_matched_stays_and_references_to_it_follow(moto_world, tmp_path):
+    """Its changes are not written and its item is never deleted; what comes later refers to it, in a later execution too."""
+    key, theirs = {"key": {"id": "S"}}, {"id": {"S": "theirs"}, "email": {"S": "a@a.test"}}
+    ann = {"id": {"S": "ann"}, "email": {"S": "a@a.test"}}
+    moto_world.build({"People": key | {"items": [ann]}, "Visits": key}, SOURCE)
+    moto_world.build({"People": key | {"items": [theirs]}, "Visits": key}, TARGET)
+    for table in ("People", "Visits"):
+        turn_on(moto_world, table)
+    flow = flow_of("{People: {match: {by: [email]}}, Visits: {references: {to: People}}}", moto_world, tmp_path)
+
+    def put(table: str, **values: str) -> None:
+        moto_world.put(moto_world.name(table, SOURCE), {name: {"S": value} for name, value in values.items()})
+
+    def visits() -> list[dict]:
+        return sorted(item["to"]["S"] for item in moto_world.content(TARGET)["Visits"])
+
+    followed(
+        flow,
+        Script(lambda: put("Visits", id="v1", to="ann"), lambda: put("People", **{"id": "ann", "email": "b@b.test"})),
+    )
+    assert visits() == ["theirs"]
+    people = moto_world.name("People", SOURCE)
+    report = followed(
+        flow, Script(lambda: put("Visits", id="v2", to="ann"), lambda: moto_world.delete(people, {"id": {"S": "ann"}}))
+    )
+    assert visits() == ["theirs", "theirs"]
+    assert moto_world.content(TARGET)["People"] == [theirs]
+    assert report["tables"]["People"]["scanned"] == 0
+    flow.rollback()
+    assert moto_world.content(TARGET) == {"People": [theirs], "Visits": []}
+
+
 # stopping, resuming, walking again
 
 

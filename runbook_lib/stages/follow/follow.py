@@ -29,7 +29,7 @@ from ...run.folder import Run, iso, now
 from ...walk import control
 from ...walk.insert import OnPage
 from ...walk.plan import Plan
-from .. import expiry, sealed
+from .. import expiry, matching, sealed
 from ..execution import BY_HAND, resumable, resume_hint
 from ..migrate.delta import SecondWalk, walk_again
 from ..migrate.drift import DELETED, UNSELECTED
@@ -77,6 +77,7 @@ def follow(
         plan.require_targets()
         _require_routes(plan)
         streams = _open_streams(plan)
+        plan = matching.frozen(run, plan, "03_migrate")
         stage.check_identity(plan.identity)
         begin(run, plan.identity, list(plan.routes))
         journals = {
@@ -141,7 +142,8 @@ class _Following:
             migration = migrate_in(self._stage, self._plan, self._on_page, accept_drift=self._accept_drift)
         if migration.failure:
             return migration
-        self._plan = expiry.as_of(self._run, self._plan)
+        # Matches, and the moment as of which items expire, are frozen by now.
+        self._plan = expiry.as_of(self._run, matching.frozen(self._run, self._plan, "03_migrate"))
         result, stopped = None, None
         while result is None and stopped is None:
             self._walk_owed()
