@@ -291,7 +291,7 @@ def test_what_is_matched_stays_and_references_to_it_follow(moto_world, tmp_path)
 
     followed(
         flow,
-        Script(lambda: put("Visits", id="v1", to="ann"), lambda: put("People", **{"id": "ann", "email": "b@b.test"})),
+        Script(lambda: put("Visits", id="v1", to="ann"), lambda: put("People", id="ann", email="b@b.test")),
     )
     assert visits() == ["theirs"]
     people = moto_world.name("People", SOURCE)
