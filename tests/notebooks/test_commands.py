@@ -50,6 +50,7 @@ def test_the_five_stages_in_sequence(shop, capsys, monkeypatch):
         "quarantined": 0,
         "failed": 0,
         "expired": 0,
+        "matched": 0,
         "unrouted": 0,
     }
     assert migrated["relationships_preserved"] == 57
