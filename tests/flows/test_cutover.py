@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support_follow import SOURCE, Fleet, Script, followed, hurry, lines
+from support_follow import SOURCE, Fleet, Script, followed, hurry, lines, turn_on
 
 from runbook_lib.errors import Interrupted
 from runbook_lib.stages.follow import gate
@@ -100,3 +100,17 @@ def test_an_application_that_goes_on_keeps_it_closed(fleet):
     with pytest.raises(Interrupted):
         followed(fleet.flow, Busy(fleet))
     assert answers(fleet)[-1]["missing"][0].startswith(f"{fleet.world.name('Ships', SOURCE)}: the last change")
+
+
+def test_a_copy_that_a_walk_left_in_the_target_keeps_it_closed(moto_world, tmp_path):
+    """No stream names it: its source item went before the stream was turned on."""
+    fleet = Fleet(moto_world, tmp_path, stream=False)
+    fleet.flow.migrate()
+    fleet.sink(2)
+    turn_on(moto_world, "Ships")
+    with pytest.raises(Interrupted):
+        followed(fleet.flow, Operator(fleet))
+    assert answers(fleet)[-1]["compared"]["wrong"] == {"Ships": {"listed": 1}}
+    fleet.remove(2)
+    control.clear(fleet.flow.run())
+    assert followed(fleet.flow, Operator(fleet))["cutover"]["open"]

@@ -211,13 +211,13 @@ def path_of(run: Run, table: str) -> Path:
 
 
 def touched(run: Run) -> Iterator[tuple[str, list[dict]]]:
-    """(Source table, source keys) of each record of what the streams said since positions were first noted. Read-only.
+    """(Source table, source keys) of what the streams named since positions were first noted, and of what a walk left alone.
 
-    A key may come more than once. Raises Damaged.
+    A key may come more than once. Read-only. Raises Damaged.
     """
     for path in log_file.logs(run.journal(STAGE)) if os.path.isdir(run.journal(STAGE)) else ():
         table = ""
-        for record in log_file.records(path, "begin", "read", "applied"):
+        for record in log_file.records(path, "begin", "read", "applied", "drift"):
             table = record.get("table", table)
-            if keys := record.get("keys"):
+            if keys := record.get("keys") or [Drifted(*one).key for one in record.get("drifted", ())]:
                 yield table, keys
