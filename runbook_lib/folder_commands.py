@@ -11,6 +11,7 @@ from .commands import override
 from .errors import Refused
 from .journal.audit import verify
 from .journal.repair import examine, repair
+from .journal.stage import Stage
 from .parameters import load_parameters, outputs_folder
 from .process import visible
 from .report.runs.progress import line
@@ -18,7 +19,7 @@ from .report.runs.status import figures, status, status_of_all, watch
 from .run.folder import Run, check_run_id, open_run, own_json, runs
 from .run.progress_file import StageProgress, at_work
 from .verdict import PASS, plural
-from .walk.control import request_cutover, request_stop, request_tuning, withdraw_cutover
+from .walk.control import asking_cutover, request_stop, request_tuning
 
 WATCH_EVERY = 2.0  # seconds between two lines of `status --watch`
 
@@ -77,20 +78,20 @@ def run_cutover(options: argparse.Namespace) -> int:
     """Asks the process that follows the run whether the application may write to the target, and waits for the answer."""
     run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
     if not following(run):
-        last = run.latest_json("cutover")
+        events = [event["kind"] for event in Stage(run, "migrate").events()]
+        last = (
+            run.latest_json("cutover") if events[-1:] == ["follow_end"] else None
+        )  # else the target has changed since
         if last and last["open"]:
             return _tell_cutover(options, run, last)
         raise Refused(
             f"nothing follows the source of {run.id} now; see `runbook status {run.id}`, and start it with "
             f"`runbook migrate PARAMS --follow --run-id {run.id}`."
         )
-    asked = request_cutover(run, options.quiet, accept_drift=options.accept_drift)
-    try:
+    with asking_cutover(run, options.quiet, accept_drift=options.accept_drift) as asked:
         while not (answer := _answer_to(run, asked.id)) and (now := following(run)):
             print(line(now), file=sys.stderr, flush=True)
             time.sleep(WATCH_EVERY)
-    finally:
-        withdraw_cutover(run, asked)
     if answer := answer or _answer_to(run, asked.id):
         return _tell_cutover(options, run, answer)
     raise Refused(

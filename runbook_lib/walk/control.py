@@ -7,18 +7,22 @@ import json
 import re
 import secrets
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import Interrupted, ParametersError, Refused
 from ..parameters import Limits
-from ..run.files import read_json, remove_file, write_atomically
+from ..run.files import lock_file, open_lock, open_to_read, read_json, remove_file, still_ours, write_atomically
 from ..run.folder import Run, iso, now
 from ..yaml_files import suggest
 from .plan import Plan, budgets_of, tables_of
 
 STOP, TUNE, CUTOVER = ".stop", ".tune", ".cutover"
+GLANCE = 1.0  # seconds: for so long a reader may hold a request at most
+MOST = 10_000  # bytes of a request
 KEYS = ("limits.read_units", "limits.write_units", "limits.tables.ENTRY.read_units", "limits.tables.ENTRY.write_units")
 _KEY = re.compile(r"limits\.(?:tables\.(?P<entry>.+)\.)?(?P<kind>(?:read|write)_units)")
 
@@ -53,7 +57,7 @@ def clear(run: Run) -> None:
 
     Raises Refused where a folder has the name of one.
     """
-    for name in (STOP, TUNE, CUTOVER):
+    for name in (STOP, TUNE):
         remove_file(run.folder / name)
 
 
@@ -89,32 +93,53 @@ class CutoverRequest(NamedTuple):
     accept_drift: bool  # whether items that are listed in drift.jsonl keep it closed no longer
 
 
-def request_cutover(run: Run, quiet: float, *, accept_drift: bool) -> CutoverRequest:
-    """Asks the process that follows the source to judge whether both sides are equal. Writes to the run's folder.
+@contextmanager
+def asking_cutover(run: Run, quiet: float, *, accept_drift: bool) -> Iterator[CutoverRequest]:
+    """A block in which the process that follows the source is asked whether both sides are equal. Writes to the run's folder.
 
-    Refused where another request waits for its answer. Raises Interrupted as the run's disk does.
+    The file counts for as long as this process holds it: nobody opens a gate for an operator who has gone. Refused where
+    another process asks. Raises Interrupted as the run's disk does.
     """
-    if waiting := cutover_request(run):
-        raise Refused(f"a cut-over of {run.id} is being judged since {waiting.at}; wait for its answer.")
+    path = run.folder / CUTOVER
     asked = CutoverRequest(secrets.token_hex(8), iso(now()), quiet, accept_drift)
     with run.saving():
-        write_atomically(run.folder / CUTOVER, json.dumps(asked._asdict()).encode(), 0o600)
-    return asked
+        file = _hold(path)
+        if file is None:
+            raise Refused(f"another process asks for the cut-over of {run.id} already; wait for its answer.")
+    with file:
+        try:
+            with run.saving():
+                file.truncate()
+                file.write(json.dumps(asked._asdict()).encode())
+                file.flush()
+            yield asked
+        finally:
+            remove_file(path)
+
+
+def _hold(path: Path) -> BinaryIO | None:
+    """The file, locked; None where another process keeps it."""
+    while True:
+        file = open(open_lock(path), "r+b")  # noqa: SIM115 - whoever asked for it closes it
+        with suppress(OSError):  # a file system without locks: the file alone says that somebody asks
+            if not lock_file(file, patience=GLANCE):
+                file.close()
+                return None
+        if still_ours(path, file):
+            return file
+        file.close()
 
 
 def cutover_request(run: Run) -> CutoverRequest | None:
-    """The request that waits for an answer, or None. Read-only."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = CutoverRequest(**read_json(run.folder / CUTOVER))
+    """What somebody asks who waits for the answer, or None. Read-only."""
+    with suppress(OSError, ValueError, KeyError, TypeError, Refused), open_to_read(run.folder / CUTOVER) as file:
+        with suppress(OSError):
+            if lock_file(file, shared=True, patience=0):
+                return None
+        found = CutoverRequest(**json.loads(file.read(MOST)))
         if [*map(type, found)] == [str, str, float, bool] and found.quiet >= 0:
             return found
     return None
-
-
-def withdraw_cutover(run: Run, asked: CutoverRequest) -> None:
-    """Ends a request that was answered, or that nobody waits for any more. Writes to the run's folder."""
-    if (found := cutover_request(run)) is None or found.id == asked.id:
-        remove_file(run.folder / CUTOVER)
 
 
 class Tuning:

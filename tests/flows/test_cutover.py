@@ -1,11 +1,13 @@
 """The gate of a cut-over, with real streams of moto: it opens when both sides are equal, and only then."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 from support_follow import SOURCE, Fleet, Script, followed, hurry, lines, turn_on
 
-from runbook_lib.errors import Interrupted
+from runbook_lib.dynamo.items import Wire
+from runbook_lib.errors import DynamoError, Interrupted
 from runbook_lib.stages.follow import gate
 from runbook_lib.walk import control
 
@@ -24,16 +26,28 @@ def fleet(moto_world, tmp_path):
 class Operator:
     """A hook: does one thing after the other, each when nothing of the one before is left, then asks the gate."""
 
-    def __init__(self, fleet: Fleet, *steps, accept_drift: bool = False, then=None):
-        self._fleet, self._accept, self._then = fleet, accept_drift, then
-        self._script, self._asked = Script(*steps), None
+    asked = None
+
+    def __init__(self, fleet: Fleet, *steps, accept_drift: bool = False):
+        self._fleet, self._accept = fleet, accept_drift
+        self._script, self.asking, self._before = Script(*steps), ExitStack(), len(answers(fleet))
 
     def __call__(self, states) -> None:
         run = self._fleet.flow.run()
-        if self._asked is None and self._script(states):
-            self._asked = control.request_cutover(run, 0.0, accept_drift=self._accept)
-        elif self._asked and control.cutover_request(run) is None:
+        if self.asked is None and self._script(states):
+            request = control.asking_cutover(run, 0.0, accept_drift=self._accept)
+            self.asked = self.asking.enter_context(request)
+        elif self.asked and len(answers(self._fleet)) > self._before:
             control.request_stop(run)  # it was answered, and following goes on
+            self.asking.close()
+
+
+def operate(fleet: Fleet, *steps, kind=None, **how) -> dict:
+    """The report of following with an operator. Raises Interrupted where the gate stays closed."""
+    control.clear(fleet.flow.run())  # as a command does first
+    operator = (kind or Operator)(fleet, *steps, **how)
+    with operator.asking:
+        return followed(fleet.flow, operator)
 
 
 def answers(fleet: Fleet) -> list[dict]:
@@ -46,10 +60,10 @@ def changes(fleet: Fleet):
 
 
 def test_it_opens_where_all_is_applied_and_equal_and_following_ends(fleet):
-    report = followed(fleet.flow, Operator(fleet, changes(fleet)))
+    report = operate(fleet, changes(fleet), lambda: fleet.put(fleet.ship(3, "blue")))
     (answer,) = answers(fleet)
     assert (answer["open"], answer["verdict"], answer["missing"]) == (True, "PASS", [])
-    assert answer["compared"] == {"items": 3, "wrong": {}}
+    assert answer["compared"] == {"items": 3, "wrong": {}}  # each once
     assert report["cutover"]["moment"] == answer["moment"]
     assert report["verdict"] == "PASS"
     assert fleet.flow.validate()["verdict"] != "FAIL"
@@ -68,7 +82,7 @@ def test_it_opens_where_all_is_applied_and_equal_and_following_ends(fleet):
 def test_a_touched_copy_that_is_not_as_it_should_be_keeps_it_closed(fleet, spoil, wrong):
     """Nobody told the follower: the gate reads both sides itself."""
     with pytest.raises(Interrupted):
-        followed(fleet.flow, Operator(fleet, changes(fleet), lambda: spoil(fleet)))
+        operate(fleet, changes(fleet), lambda: spoil(fleet))
     (answer,) = answers(fleet)
     assert (answer["open"], answer["verdict"], answer["moment"]) == (False, "FAIL", None)
     assert answer["compared"]["wrong"] == {"Ships": {wrong: 1}}
@@ -80,11 +94,10 @@ def test_what_drift_lists_keeps_it_closed_until_it_is_accepted(fleet):
         lambda: (fleet.put(fleet.ship(1, "red")), fleet.sink(2)),
     )
     with pytest.raises(Interrupted):
-        followed(fleet.flow, Operator(fleet, *steps))
+        operate(fleet, *steps)
     assert answers(fleet)[-1]["compared"]["wrong"] == {"Ships": {"listed": 1}}
     assert answers(fleet)[-1]["verdict"] == "REVIEW"
-    control.clear(fleet.flow.run())  # as a command does first
-    report = followed(fleet.flow, Operator(fleet, accept_drift=True))
+    report = operate(fleet, accept_drift=True)
     assert (report["cutover"]["open"], len(report["cutover"]["accepted"]), report["verdict"]) == (True, 1, "PASS")
     assert set(dict(lines(fleet.flow))) == {"s1"}
     fleet.check(fleet.copy(1, "pirates"), **{f"s{n}": "white" for n in (0, *range(3, 10))})
@@ -94,11 +107,11 @@ def test_an_application_that_goes_on_keeps_it_closed(fleet):
     class Busy(Operator):
         def __call__(self, states) -> None:
             super().__call__(states)
-            if self._asked:
+            if self.asked:
                 fleet.put(fleet.ship(3, f"sails {len(answers(fleet))}"), fleet.ship(3))
 
     with pytest.raises(Interrupted):
-        followed(fleet.flow, Busy(fleet))
+        operate(fleet, kind=Busy)
     assert answers(fleet)[-1]["missing"][0].startswith(f"{fleet.world.name('Ships', SOURCE)}: the last change")
 
 
@@ -109,8 +122,22 @@ def test_a_copy_that_a_walk_left_in_the_target_keeps_it_closed(moto_world, tmp_p
     fleet.sink(2)
     turn_on(moto_world, "Ships")
     with pytest.raises(Interrupted):
-        followed(fleet.flow, Operator(fleet))
+        operate(fleet)
     assert answers(fleet)[-1]["compared"]["wrong"] == {"Ships": {"listed": 1}}
     fleet.remove(2)
-    control.clear(fleet.flow.run())
-    assert followed(fleet.flow, Operator(fleet))["cutover"]["open"]
+    assert operate(fleet)["cutover"]["open"]
+
+
+def test_an_item_that_could_not_be_written_is_not_accepted_with_what_others_changed(fleet, monkeypatch):
+    insert = Wire.insert_many
+
+    def without(wire, table, items, *rest, **options):
+        refused = DynamoError("ValidationException", "Item size has exceeded the maximum allowed size")
+        huge = [item["sails"] == {"S": "huge"} for item in items]
+        return [refused] * len(items) if any(huge) else insert(wire, table, items, *rest, **options)
+
+    monkeypatch.setattr(Wire, "insert_many", without)
+    with pytest.raises(Interrupted):
+        operate(fleet, lambda: fleet.put(fleet.ship(11, "huge")), accept_drift=True)
+    assert set(dict(lines(fleet.flow))) == {"s11"}
+    assert answers(fleet)[-1]["compared"]["wrong"] == {"Ships": {"missing": 1}}

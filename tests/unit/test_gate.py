@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -21,6 +22,7 @@ class World:
         self.rounds, self.changed, self.waiting = Counter(), Counter(), Counter()
         self.wrong: dict[str, Counter] = {}
         self.gate = Gate(run, self.compare, clock=lambda: self.now)
+        self.operator = ExitStack()
 
     def compare(self) -> Compared:
         self.compared += 1
@@ -49,11 +51,15 @@ class World:
 def world(tmp_path):
     folder = tmp_path / "run-of-a-test"
     folder.mkdir()
-    return World(Run("run-of-a-test", folder))
+    found = World(Run("run-of-a-test", folder))
+    with found.operator:
+        yield found
 
 
-def ask(world: World, quiet: float = QUIET, **how: bool) -> control.CutoverRequest:
-    return control.request_cutover(world.run, quiet, accept_drift=how.get("accept_drift", False))
+def ask(world: World, quiet: float = QUIET, *, accept_drift: bool = False) -> control.CutoverRequest:
+    """Somebody asks from now on, instead of whoever asked before."""
+    world.operator.close()
+    return world.operator.enter_context(control.asking_cutover(world.run, quiet, accept_drift=accept_drift))
 
 
 def until_answer(world: World, rounds: int = 100):
@@ -72,7 +78,8 @@ def test_it_opens_when_nothing_changes_any_more_and_both_sides_are_equal(world):
     (answer,) = world.answers()
     assert (answer["request"], answer["verdict"], answer["moment"]) == (asked.id, "PASS", opened.moment)
     assert answer["compared"] == {"items": 7, "wrong": {}}
-    assert control.cutover_request(world.run) is None
+    assert [world.round() for _ in range(40)] == [None] * 40  # it is answered once
+    assert len(world.answers()) == 1
 
 
 def test_nobody_asks_and_nothing_is_compared(world):
@@ -158,28 +165,42 @@ def test_what_somebody_has_changed_in_the_target_may_be_accepted_and_nothing_els
 
 
 def test_a_request_that_is_withdrawn_and_made_again_begins_anew(world):
-    first = ask(world)
+    ask(world)
     for _ in range(int(QUIET + PATIENCE) - 1):
         world.change("Orders")
         world.round()
-    control.withdraw_cutover(world.run, first)
-    world.round()
     second = ask(world)
     assert until_answer(world).request == second.id  # not late, although the first one nearly was
 
 
 def test_two_operators_do_not_ask_at_the_same_time(world):
     first = ask(world)
-    with pytest.raises(Refused, match="is being judged since"):
-        ask(world)
-    control.withdraw_cutover(world.run, first._replace(id="of somebody else"))
+    with (
+        pytest.raises(Refused, match="another process asks"),
+        control.asking_cutover(world.run, 0.0, accept_drift=True),
+    ):
+        pass
     assert control.cutover_request(world.run) == first
+
+
+def test_nobody_is_answered_who_has_gone(world):
+    """The file of an operator who was killed is left, and nobody holds it."""
+    content = ask(world)._asdict()
+    world.operator.close()
+    path = world.run.folder / control.CUTOVER
+    assert not path.exists()
+    path.write_text(json.dumps(content))
+    assert [world.round() for _ in range(40)] == [None] * 40
+    assert world.answers() == []
+    assert ask(world).id != content["id"]
+    assert until_answer(world).open
 
 
 @pytest.mark.parametrize(
     "content", ["", "[]", "{", '{"id": 1}', '{"id":"a","at":"","quiet":-1.0,"accept_drift":false}', "null"]
 )
 def test_a_file_that_is_no_request_asks_for_nothing(world, content):
-    (world.run.folder / control.CUTOVER).write_text(content)
+    ask(world)
+    (world.run.folder / control.CUTOVER).write_text(content)  # as it is before it is written whole
     assert control.cutover_request(world.run) is None
     assert world.round() is None

@@ -1,8 +1,8 @@
 """The gate of a cut-over: whether both sides are equal, so that the application may write to the target from now on.
 
 The process that follows the source judges it, because it alone knows what it has read and applied. `runbook cutover` asks it
-by a file in the run's folder, and the answer is a file there, too. No clock that somebody can set decides: times are counted
-on the machine's own clock, from the moment when a change was received.
+by a file in the run's folder that it holds meanwhile, and the answer is a file there, too. No clock that somebody can set
+decides: times are counted on the machine's own clock, from the moment when a change was received.
 """
 
 import time
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ...run.folder import Run, iso, now
 from ...verdict import FAIL, PASS, REVIEW, plural
-from ...walk.control import CutoverRequest, cutover_request, withdraw_cutover
+from ...walk.control import CutoverRequest, cutover_request
 
 KIND, SCHEMA = "cutover", 1  # of the answer's file
 READS = 3  # reads in a row of every open shard that have to give nothing
@@ -98,14 +98,14 @@ class Gate:
     def __init__(self, run: Run, compare: Callable[[], Compared], *, clock: Callable[[], float] = time.monotonic):
         """`compare` compares every item that was touched since the walk once more, on both sides; `clock` gives seconds."""
         self._run, self._compare, self._clock = run, compare, clock
-        self._asked, self._since = "", 0.0
+        self._asked, self._answered, self._since = "", "", 0.0
         self._compared: Compared | None = None
         self._reads: dict[str, int] = {}  # table → its quiet reads when the comparison began
 
     def __call__(self, standing: Sequence[Standing]) -> Cutover | None:
         """The answer that opens the gate, or None. Writes each answer into the run's folder."""
         asked = cutover_request(self._run)
-        if asked is None:
+        if asked is None or asked.id == self._answered:
             return None
         if asked.id != self._asked:
             self._asked, self._since, self._compared = asked.id, self._clock(), None
@@ -133,8 +133,7 @@ class Gate:
         if not missing:
             answer = replace(answer, moment=iso(now()))
         self._run.write_json(KIND, {"schema": SCHEMA, "run_id": self._run.id, **answer.as_json()})
-        withdraw_cutover(self._run, asked)
-        self._asked, self._compared = "", None
+        self._answered, self._compared = asked.id, None
         return answer if answer.open else None
 
 
