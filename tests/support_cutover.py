@@ -58,8 +58,7 @@ class Migration(NamedTuple):
                 kinds.setdefault(item["pk"]["S"].partition("#")[0], []).append(item)
             del kinds["L"]  # one item of 400 KB
             return {"expressnext-crm": [item for items in kinds.values() for item in items[-12:]]}
-        source = yaml.safe_load(self.params.read_text())["source"]["environment"]
-        return {f"{entry}-{source}-NONE": items[2:9] for entry, items in env_tables(SEED).items()}
+        return {self.source(entry): items[2:9] for entry, items in env_tables(SEED).items()}
 
     def target(self, entry: str) -> str:
         """The name of an entry's target table."""
@@ -69,7 +68,10 @@ class Migration(NamedTuple):
 
     def source(self, entry: str) -> str:
         """The name of an entry's source table."""
-        return next(name for name in self.tables() if name.startswith(f"{entry}-") or name == "expressnext-crm")
+        if self.name == "table_split":
+            return "expressnext-crm"
+        source = yaml.safe_load(self.params.read_text())["source"]["environment"]
+        return f"{entry}-{source}-NONE"
 
 
 ENV_COPY = Migration("env_copy", "QuoteItems", "aqnqdrctpzfwfjwyxxsmu6peoq")
@@ -229,6 +231,11 @@ class Cutover:
             target = self.migration.target(entry)
             found[target] = plain_items([*items, *self.first.get(target, ())])
         return found
+
+    def emptied(self) -> dict[str, list[dict]]:
+        """What the target holds where every table is there, and nothing was copied."""
+        targets = map(self.migration.target, self.migration.mapping["tables"])
+        return {target: plain_items(self.first.get(target, [])) for target in sorted(targets)}
 
     def _turn_on(self, words: list[str]) -> None:
         given = dict(pair.split("=") for pair in words[words.index("--stream-specification") + 1].split(","))

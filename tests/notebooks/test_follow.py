@@ -1,19 +1,18 @@
 """`runbook migrate --follow` by command: the plan, what it refuses, and a process that follows until it is stopped."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
+from support_cutover import PATIENCE, until
 from support_notebooks import run
 
 from runbook_lib.cli import main
 from runbook_lib.run.folder import runs
 from runbook_lib.run.progress_file import at_work
-
-PATIENCE = 120  # seconds
 
 
 def turn_on(shop, *tables: str) -> None:
@@ -43,15 +42,6 @@ def test_a_plan_looks_at_the_streams_and_writes_nothing(shop, capsys):
     for other in ("--delta", "--retry-failed"):
         code, refused = run(shop, capsys, "migrate", "--follow", other)
         assert (code, "cannot run together" in refused["error"]) == (2, True)
-
-
-def until(what: Callable[[], object], process: subprocess.Popen) -> None:
-    """Waits until something is so, as long as the process goes on."""
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 @pytest.mark.slow
@@ -99,6 +89,38 @@ def test_a_process_follows_until_it_is_stopped_and_goes_on(shop, capsys):
     checkpoint = next(of.folder.glob("migration-checkpoint-*.json"))
     assert main(["rollback", "--checkpoint", str(checkpoint), *writing[:3]]) == 0
     assert shop.items("Customers", "prod") == []
+
+
+@pytest.mark.slow
+def test_who_asks_to_cut_over_learns_that_the_follower_was_killed(shop, capsys):
+    """The asker ends, refused; its request is gone; the same command follows on, and then the gate opens."""
+    turn_on(shop, "Customers", "Orders")
+    params, outputs = str(shop.params), str(shop.outputs)
+    writing = ["--execute", "--confirm", f"{shop.name}prod", "--outputs", outputs]
+    assert main(["create-tables", params, *writing]) == 0
+    program = [sys.executable, "-m", "runbook_lib"]
+    command = [*program, "migrate", params, "--follow", "--run-id", "to-be-killed", *writing]
+
+    def following() -> bool:
+        return any(now.following for one in runs(shop.outputs) for now in at_work(one))
+
+    ask = [*program, "cutover", "to-be-killed", "--outputs", outputs]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet, start_new_session=True) as process:
+        until(following, process)
+        (of,) = [one for one in runs(shop.outputs) if one.id == "to-be-killed"]
+        with subprocess.Popen([*ask, "--quiet", "600"], stderr=subprocess.PIPE, text=True) as asking:
+            until((of.folder / ".cutover").exists, asking)
+            os.killpg(process.pid, signal.SIGKILL)  # its kernel, too
+            _, said = asking.communicate(timeout=PATIENCE)
+            assert asking.returncode == 2
+    assert "the process that followed to-be-killed ended before it answered" in said
+    assert not (of.folder / ".cutover").exists()
+    with subprocess.Popen(command, **quiet) as process:
+        until(following, process)
+        assert main([*ask[3:], "--quiet", "0"]) == 0
+        assert process.wait(PATIENCE) in (0, 1)
+    assert "both sides are equal" in capsys.readouterr().out
 
 
 def show_status(of, outputs: str, capsys) -> str:

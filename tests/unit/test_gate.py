@@ -82,6 +82,17 @@ def test_it_opens_when_nothing_changes_any_more_and_both_sides_are_equal(world):
     assert len(world.answers()) == 1
 
 
+def test_it_says_what_it_waits_for(world):
+    """Whoever watches reads it in the progress line."""
+    ask(world)
+    said = []
+    while not world.answers():
+        world.round()
+        said += [world.gate.doing] if world.gate.doing not in said else []
+    assert said == ["the gate waits until nothing has come for 10 s", "", "the gate reads every stream once more"]
+    assert world.gate.doing == ""
+
+
 def test_nobody_asks_and_nothing_is_compared(world):
     assert [world.round() for _ in range(40)] == [None] * 40
     assert (world.compared, world.answers()) == (0, [])

@@ -314,6 +314,8 @@ def test_following_has_a_form_of_its_own(meter, run):
     assert following_lines(now)[0] == "Orders: 12 s behind (340 records), 5,000 applied, 2 drifted"
     assert following_lines(now)[1].startswith("bad\\u001b[2Jname: 0 s behind (0 records)")
     assert StageProgress.of_json(json.loads(json.dumps(now.as_json()))).following == followed
+    judged = replace(now, doing="the gate waits", slowed=("throttled",))
+    assert line(judged).endswith("2 drifted, the gate waits, slowed: throttled")
     shown = progress(now, "a-run-of-it")
     for words in ("following 2 tables", "Orders", "5,000 applied", "runbook stop a-run-of-it"):
         assert words in shown

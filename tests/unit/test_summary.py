@@ -10,11 +10,14 @@ import pytest
 from support_runs import ABOUT, add, alert, analysis, checkpoint, migrated, report, widest
 
 from runbook_lib.journal import audit
+from runbook_lib.journal.stage import Stage
 from runbook_lib.report.drawing.html import clipped
 from runbook_lib.report.runs.day_after import day_after
 from runbook_lib.report.runs.outcome import outcome_of
+from runbook_lib.report.runs.status import status
 from runbook_lib.report.runs.summary import write_summary
 from runbook_lib.run.chain import SUMMARY
+from runbook_lib.run.fingerprints import Identity
 from runbook_lib.run.folder import Run, open_run
 
 
@@ -53,6 +56,48 @@ def test_each_stage_leaves_its_own_sentence_and_verdict(run):
         ("ROLLED_BACK", "Rolled back: 98 items deleted again, 1 edited item kept"),
     ]
     assert "REVIEW 98 equal" in shown(run)
+
+
+OPEN = {"open": True, "moment": "2026-11-28T19:45:00Z", "missing": [], "verdict": "PASS"}
+CLOSED = {
+    "open": False,
+    "asked_at": "2026-11-28T19:44:00Z",
+    "missing": ["Orders are late", "People"],
+    "verdict": "FAIL",
+}
+
+
+def test_the_answer_of_the_gate_stands_where_a_reader_looks_first(run):
+    """On the page, in its headline and in the status; until something writes again, or all was taken back."""
+    with Stage(run, "migrate") as stage:
+
+        def said(*kinds):
+            for kind in kinds:
+                stage.record(kind, entries=["Orders"], **stage.identity(Identity("m", "e", "c")))
+            write_summary(run, [stage.read()])
+            told = status(run)
+            assert (told.cutover or "") in shown(run)
+            assert ("cut-over: " in told.text()) == ("Cut-over" in shown(run)) == bool(told.cutover)
+            return shown(run)
+
+        add(run, "03_migrate", "migration-report", report("migrate"))
+        assert "Cut-over" not in said("execution", "end", "follow")
+        run.write_json("cutover", CLOSED)
+        assert "Cut-over not yet, asked at 2026-11-28T19:44:00Z: Orders are late (and 1 more)" in said()
+        run.write_json("cutover", OPEN)
+        assert "Cut-over" not in said("follow_end")  # a file that nobody vouches for opens nothing
+        audit.begin(run, "03_migrate")
+        audit.append(run, "03_migrate", audit.REPORT)
+        run.write_json("cutover", OPEN)
+        audit.append(run, "03_migrate", own=[SUMMARY])
+        opened = "the application may write to the target from 2026-11-28T19:45:00Z on"
+        page = said()
+        assert f"Both sides are equal: {opened}; 100 of 100 items copied" in page
+        assert f"Cut-over {opened}" in page
+        assert "Cut-over" not in said("follow")
+        add(run, "04_validate", "migration-report", report("validate"))
+        assert f"Cut-over {opened}" in said("follow_end")
+        assert "Cut-over" not in said("rolled_back")
 
 
 def test_what_is_missing_or_different_is_in_the_first_sentence(run):

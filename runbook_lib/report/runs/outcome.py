@@ -25,6 +25,7 @@ class Outcome:
     results: dict[str, dict[str, Any]] = field(default_factory=dict)  # stage -> its latest JSON, the latest stage last
     decisions: list[AlertGroup] = field(default_factory=list)
     changing: bool = False  # whether something that writes has begun since and not ended
+    cutover: Mapping[str, Any] | None = None  # the latest answer of the gate, where it still stands
 
     @property
     def report(self) -> dict[str, Any]:
@@ -63,7 +64,26 @@ def outcome_of(
     elif verdict in (PASS, REVIEW) and last == "rolled_back":  # its report could not be written
         verdict = ROLLED_BACK
     found = Outcome(verdict, stage, "", results, decisions(_alerts(results, stage)), changing)
+    found = replace(found, cutover=_cutover(run, last, is_going_on=changing))
     return replace(found, headline=_headline(found, migrated, writing))
+
+
+def cutover_told(answer: Mapping[str, Any]) -> str:
+    """An answer of the gate as a sentence without its full stop. Pure."""
+    if answer["open"]:
+        return f"the application may write to the target from {answer['moment']} on"
+    first, *more = answer["missing"]
+    return f"not yet, asked at {answer['asked_at']}: {first}" + (f" (and {len(more)} more)" if more else "")
+
+
+def _cutover(run: Run, last: str | None, *, is_going_on: bool) -> Mapping[str, Any] | None:
+    """An open gate counts until something else is done to the target; a closed one until following has ended."""
+    if last == "follow_end" and not is_going_on:
+        answer = run.latest_json("cutover")
+        return answer if answer and answer["open"] else None
+    asked = run.json_files("cutover") if last == "follow" else ()  # no record of the audit chain names it yet
+    answer = own_json(asked[-1]) if asked else None
+    return None if not answer or answer["open"] else answer
 
 
 def decisions(alerts: Iterable[Mapping[str, str]]) -> list[AlertGroup]:
@@ -124,6 +144,8 @@ def _what_was_done(found: Outcome, migrated: Any) -> str:
     arrived, of = sum(report["totals"][key] for key in ("inserted", "already_there")), report["totals"]["scanned"]
     copied = f"{arrived:,} of {of:,} items copied"
     if found.stage == "03_migrate":
+        if found.cutover:
+            return f"Both sides are equal: {cutover_told(found.cutover)}; {copied}"
         again = "changed since 04 compared it, and " if "validation" in report else ""
         return f"{copied}; {again}not proved yet"
     checked = report["validation"]

@@ -22,7 +22,7 @@ def line(now: StageProgress) -> str:
 def _told(now: StageProgress) -> str:
     """The line without its stage."""
     if now.following:
-        return ", ".join([_following(now.following), *_slowed(now)])
+        return ", ".join([_following(now.following), *([now.doing] if now.doing else []), *_slowed(now)])
     if not now.tables:
         return now.doing or now.ended or "starting"
     if now.ended == FINISHED:

@@ -17,7 +17,7 @@ from ...stages.validate import journal as validation_journal
 from ...verdict import FAIL, INTERRUPTED, NOT_FINISHED, PASS, PLANNED, REFUSED, REVIEW, ROLLED_BACK, plural
 from ..drawing.html import Html, chip, muted
 from .executions import STAGES, history
-from .outcome import NOTHING, outcome_of
+from .outcome import NOTHING, cutover_told, outcome_of
 from .progress import following_lines, line
 
 _FIGURES = (*COUNTED, "unrouted")
@@ -45,6 +45,7 @@ class RunStatus:
     elsewhere: str | None = None  # the URL where an interrupted execution's last records lie, which are not counted yet
     problem: str | None = None  # why the run or its `run.json` cannot be read
     progress: StageProgress | None = None  # of what goes on now
+    cutover: str | None = None  # the latest answer of the gate, where it still stands
     uncertain: int = 0  # items that an execution had under way when it ended: the journal does not know which arrived
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +60,8 @@ class RunStatus:
             lines += [line(self.progress), *following_lines(self.progress)]
         if self.problem:
             lines[0] += f"; {self.problem}"
+        if self.cutover:
+            lines.append(f"cut-over: {self.cutover}")
         if self.verdict:
             lines.append(f"latest report: {self.verdict}")
         if self.repaired:
@@ -92,18 +95,20 @@ def status(run: Run) -> RunStatus:
     tables = {name: zeros | dict(state.tables.get(name, {})) for name in journal.entries()} if state else {}
     totals = {key: sum(counts[key] for counts in tables.values()) for key in COUNTED}
     unrouted = state.unrouted if state else 0
+    outcome = outcome_of(run, journal)
     return RunStatus(
         run.id,
         _word(run, journal, state, holder),
         holder,
         tables,
         {**totals, "unrouted": unrouted},
-        standing_verdict(run, journal),
+        None if outcome.verdict in (NOT_FINISHED, NOTHING) else outcome.verdict,
         validation_journal.state(run),
         repair.told(migrate) or None,
         next((event["url"] for event in migrate.unsettled() if not holder), None),
         None if about_of(run) else UNKNOWN,
         next(iter(at_work(run)), None),
+        cutover_told(outcome.cutover) if outcome.cutover else None,
         0 if holder else journal.uncertain(journal.entries()).total(),
     )
 
@@ -145,12 +150,6 @@ def _status_or_why(run: Run) -> RunStatus:
         with suppress(Refused):  # this may be the problem
             holder = run.holder()
         return RunStatus(run.id, "damaged", holder, {}, dict.fromkeys(_FIGURES, 0), None, problem=str(problem))
-
-
-def standing_verdict(run: Run, migrated: Snapshot) -> str | None:
-    """The verdict of the newest report, analysis or draft, where it still stands: see `outcome_of`. Read-only."""
-    verdict = outcome_of(run, migrated).verdict
-    return None if verdict in (NOT_FINISHED, NOTHING) else verdict
 
 
 def _word(run: Run, migrated: Snapshot, state: State | None, holder: str | None) -> str:

@@ -17,7 +17,7 @@ from ..drawing.html import clipped, duration
 from ..drawing.page import render
 from .day_after import day_after
 from .executions import STAGES, History, history
-from .outcome import DAMAGED, NOTHING, Outcome, outcome_of
+from .outcome import DAMAGED, NOTHING, Outcome, cutover_told, outcome_of
 
 BARS, NAMED = 6, 3  # entries with a bar of their own; tables that a decision names
 LINES, ROW = 35.0, 1.4  # for bars, decisions and checklist together; what a row takes more than its text, or a bar
@@ -194,7 +194,9 @@ def _facts(found: Outcome, past: History) -> list[tuple[str, str]]:
     done = [one for one in past.executions if one.seconds is not None]
     took = sum(one.seconds for one in done)
     ends = [one.ended for one in done]
+    cutover = [("Cut-over", clipped(cutover_told(found.cutover), MOST))] if found.cutover else []
     return [
+        *cutover,
         ("Last stage ended", readable(ends[-1]) if ends else "none yet"),
         ("By", clipped(", ".join(past.actors()) or "not recorded", 60)),
         ("Work took", duration(took) if done else "–"),

@@ -248,6 +248,7 @@ class _Following:
                         return result, None
                     if (opened := self._gate([table.standing() for table in tables])) is not None:
                         return opened, None
+                    self._plan.meter.do(self._gate.doing)
                     control.check(self._run, STOPPED)
                     if self._on_page:
                         self._on_page("", Counter())

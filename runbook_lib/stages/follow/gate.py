@@ -99,18 +99,20 @@ class Gate:
         """`compare` compares every item that was touched since the walk once more, on both sides; `clock` gives seconds."""
         self._run, self._compare, self._clock = run, compare, clock
         self._asked, self._answered, self._since = "", "", 0.0
+        self.doing = ""  # what the gate waits for, in words; "" where nobody asks
         self._compared: Compared | None = None
         self._reads: dict[str, int] = {}  # table → its quiet reads when the comparison began
 
     def __call__(self, standing: Sequence[Standing]) -> Cutover | None:
         """The answer that opens the gate, or None. Writes each answer into the run's folder."""
-        asked = cutover_request(self._run)
+        asked, self.doing = cutover_request(self._run), ""
         if asked is None or asked.id == self._answered:
             return None
         if asked.id != self._asked:
             self._asked, self._since, self._compared = asked.id, self._clock(), None
         if moving := why_not_quiet(standing, asked.quiet):
             self._compared = None  # what was equal then may not be any more
+            self.doing = f"the gate waits until nothing has come for {asked.quiet:g} s"
             late = self._clock() - self._since > asked.quiet + PATIENCE
             return self._answer(asked, standing, moving) if late else None
         if self._compared is None:
@@ -118,6 +120,7 @@ class Gate:
             self._compared = self._compare()
             return None
         if any(one.quiet < self._reads[one.table] + ONCE_MORE for one in standing):
+            self.doing = "the gate reads every stream once more"
             return None  # something may have changed while both sides were compared: a shard was not read since
         return self._answer(asked, standing, [])
 
@@ -133,7 +136,7 @@ class Gate:
         if not missing:
             answer = replace(answer, moment=iso(now()))
         self._run.write_json(KIND, {"schema": SCHEMA, "run_id": self._run.id, **answer.as_json()})
-        self._answered, self._compared = asked.id, None
+        self._answered, self._compared, self.doing = asked.id, None, ""
         return answer if answer.open else None
 
 
