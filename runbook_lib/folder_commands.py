@@ -16,10 +16,11 @@ from .parameters import load_parameters, outputs_folder
 from .process import visible
 from .report.runs.progress import line
 from .report.runs.status import figures, status, status_of_all, watch
-from .run.folder import Run, check_run_id, open_run, own_json, runs
+from .run.folder import Run, check_run_id, open_run, runs
 from .run.progress_file import StageProgress, at_work
+from .stages.follow.gate import ask, follower
 from .verdict import PASS, plural
-from .walk.control import asking_cutover, request_stop, request_tuning
+from .walk.control import request_stop, request_tuning
 
 WATCH_EVERY = 2.0  # seconds between two lines of `status --watch`
 
@@ -77,7 +78,7 @@ def run_stop(options: argparse.Namespace) -> int:
 def run_cutover(options: argparse.Namespace) -> int:
     """Asks the process that follows the run whether the application may write to the target, and waits for the answer."""
     run = open_run(outputs_folder(options.outputs), check_run_id(options.of))
-    if not following(run):
+    if not follower(run):
         events = [event["kind"] for event in Stage(run, "migrate").events()]
         last = (
             run.latest_json("cutover") if events[-1:] == ["follow_end"] else None
@@ -88,25 +89,16 @@ def run_cutover(options: argparse.Namespace) -> int:
             f"nothing follows the source of {run.id} now; see `runbook status {run.id}`, and start it with "
             f"`runbook migrate PARAMS --follow --run-id {run.id}`."
         )
-    with asking_cutover(run, options.quiet, accept_drift=options.accept_drift) as asked:
-        while not (answer := _answer_to(run, asked.id)) and (now := following(run)):
-            print(line(now), file=sys.stderr, flush=True)
-            time.sleep(WATCH_EVERY)
-    if answer := answer or _answer_to(run, asked.id):
+
+    def waiting(now: StageProgress) -> None:
+        print(line(now), file=sys.stderr, flush=True)
+        time.sleep(WATCH_EVERY)
+
+    if answer := ask(run, options.quiet, accept_drift=options.accept_drift, waiting=waiting):
         return _tell_cutover(options, run, answer)
     raise Refused(
         f"the process that followed {run.id} ended before it answered; `runbook status {run.id}` says how it stands."
     )
-
-
-def following(run: Run) -> StageProgress | None:
-    """How far the process is that follows the run's source; None where none does."""
-    return next((one for one in at_work(run) if one.following), None)
-
-
-def _answer_to(run: Run, request: str) -> dict[str, Any] | None:
-    found = (own_json(path) for path in reversed(run.json_files("cutover")))
-    return next((one for one in found if one["request"] == request), None)
 
 
 def _tell_cutover(options: argparse.Namespace, run: Run, answer: dict[str, Any]) -> int:

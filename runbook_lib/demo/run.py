@@ -14,7 +14,8 @@ from ..report.runs.index import write_index
 from ..run.folder import Run, new_run, run_json
 from ..stages.selection import select_run
 from ..verdict import PASS, REVIEW, STOPPED
-from .data import EXPECTED
+from .data import EXPECTED, SHOP_TABLE
+from .follow import CHANGES, application
 from .world import World
 
 # What 02 tests of each, and how many
@@ -25,6 +26,7 @@ MIGRATIONS = {
     "shop_split": ("Lines", 3),
 }
 CLEAN = ("shop_copy", "shop_split")  # those whose data holds nothing that asks for a decision
+FOLLOWED = "shop_split"  # the migration that follows its source for a moment, and cuts over
 WITH_ROLLBACK = "table_split"  # the migration that the demo rolls back
 # How each stage must end.
 VERDICTS = {"01_analyze": REVIEW, "02_test": PASS, "03_migrate": REVIEW, "04_validate": REVIEW}
@@ -36,7 +38,7 @@ def run_demo(outputs: str) -> int:
     check_project()
     print("Starting the embedded DynamoDB and filling it with made-up data.", flush=True)
     wrong: list[str] = []
-    with World():
+    with World() as world:
         for name, (table, limit) in MIGRATIONS.items():
             parameters = load_parameters(resolve_path(f"parameters/demo_{name}.yaml"))
             run = select_run("01_analyze", parameters, load_mapping(parameters), outputs=outputs, name=f"demo_{name}")
@@ -48,6 +50,9 @@ def run_demo(outputs: str) -> int:
             }
             for stage, verdict in VERDICTS.items():
                 verdict = PASS if name in CLEAN else verdict
+                if (name, stage) == (FOLLOWED, "03_migrate"):
+                    wrong += _cut_over(world, run, parameters, own[stage], verdict)
+                    continue
                 execution = _stage(stage, run, parameters, own.get(stage, {}))
                 wrong += _problems(name, stage, execution, verdict, run)
             if name == WITH_ROLLBACK:
@@ -107,6 +112,22 @@ def _problems(name: str, stage: str, execution: Execution, verdict: str, run: Ru
         for key, number in expected.items()
         if key in found and found[key] != number
     ]
+
+
+def _cut_over(world: World, run: Run, parameters: Parameters, writing: dict[str, Any], verdict: str) -> list[str]:
+    """03 that follows while the shop goes on, until the gate opens."""
+    with application(world, run) as answers:
+        execution = _stage("03_migrate", run, parameters, {**writing, "follow": True})
+    wrong = _problems(FOLLOWED, "03_migrate", execution, verdict, run)
+    if wrong:
+        return wrong
+    followed = run.latest_json("migration-report")["follow"]["tables"][SHOP_TABLE]
+    told = ", ".join(f"{followed[figure]} {figure}" for figure in CHANGES)
+    opened = bool(answers and answers[0] and answers[0]["open"])
+    print(f"  {'cut-over':<12} {'open' if opened else 'closed':<12} the shop went on meanwhile: {told}.", flush=True)
+    if not opened or any(followed[figure] != number for figure, number in CHANGES.items()):
+        return [f"{FOLLOWED} cut-over: {answers}, {told}, not {CHANGES}"]
+    return []
 
 
 def _lost(report: dict[str, Any]) -> int:

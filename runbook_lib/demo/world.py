@@ -112,6 +112,7 @@ def seed_shop(client, seed: int = SEED) -> None:
         TableName=SHOP_TABLE,
         KeySchema=_schema(("PK", "SK")),
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},  # to be followed
         LocalSecondaryIndexes=[local],
         GlobalSecondaryIndexes=[global_],
         BillingMode="PAY_PER_REQUEST",

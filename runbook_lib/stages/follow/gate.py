@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from ...run.folder import Run, iso, now
+from ...run.folder import Run, iso, now, own_json
+from ...run.progress_file import StageProgress, at_work
 from ...verdict import FAIL, PASS, REVIEW, plural
-from ...walk.control import CutoverRequest, cutover_request
+from ...walk.control import CutoverRequest, asking_cutover, cutover_request
 
 KIND, SCHEMA = "cutover", 1  # of the answer's file
 READS = 3  # reads in a row of every open shard that have to give nothing
@@ -138,6 +139,30 @@ class Gate:
         self._run.write_json(KIND, {"schema": SCHEMA, "run_id": self._run.id, **answer.as_json()})
         self._answered, self._compared, self.doing = asked.id, None, ""
         return answer if answer.open else None
+
+
+def ask(
+    run: Run, quiet: float, *, accept_drift: bool, waiting: Callable[[StageProgress], object]
+) -> dict[str, Any] | None:
+    """The gate's answer, as its file has it; None where the process that follows the run ended before, or none does.
+
+    Calls `waiting` again and again with how far that process is: it decides how long to wait. Writes to the run's folder.
+    Raises as `asking_cutover`.
+    """
+
+    def answer() -> dict[str, Any] | None:
+        found = (own_json(path) for path in reversed(run.json_files(KIND)))
+        return next((one for one in found if one["request"] == asked.id), None)
+
+    with asking_cutover(run, quiet, accept_drift=accept_drift) as asked:
+        while not (found := answer()) and (at := follower(run)):
+            waiting(at)
+        return found or answer()
+
+
+def follower(run: Run) -> StageProgress | None:
+    """How far the process is that follows the run's source; None where none does. Read-only."""
+    return next((one for one in at_work(run) if one.following), None)
 
 
 def why_not_quiet(standing: Sequence[Standing], quiet: float) -> list[str]:
