@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ from support_lab import (
 from runbook_lib.demo.data import ENV_REGION, EXPECTED
 from runbook_lib.demo.world import World
 from runbook_lib.journal.audit import verify
+from runbook_lib.run.folder import Run
+from runbook_lib.stages.follow.gate import ask, follower
 
 pytestmark = pytest.mark.slow
 CHOSEN = [
@@ -50,7 +53,11 @@ OTHERS = [
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A project folder of the test's own: what Lab saves does not touch the notebooks of the checkout. A third of the tables."""
-    folder = tmp_path_factory.mktemp("project")
+    return project_in(tmp_path_factory.mktemp("project"))
+
+
+def project_in(folder: Path) -> Path:
+    """The folder, filled."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     shutil.copytree(ROOT / "parameters", folder / "parameters")
     path = folder / "parameters/mappings/demo_env_copy.yaml"
@@ -194,3 +201,39 @@ def test_a_notebook_of_the_repository_says_that_it_has_the_demos_parameters(lab,
     page = run_all(browser, lab, project / "notebooks" / "05_rollback.ipynb")
     shows(page, "These are the demo's parameters: demodev to demoprod.")
     page.close()
+
+
+def test_following_by_hand(browser, tmp_path):
+    """Paused, resumed, stopped at once, resumed; the gate's answer ends it, and stands at the top of the notebook."""
+    project, home, chosen = tmp_path / "project", tmp_path / "jupyter", CHOSEN[:2]
+    project.mkdir()
+    with World() as world, running_lab(project_in(project), home, "parameters/demo_env_copy.yaml") as lab:
+        client, run = world.client(ENV_REGION), Run(lab.copies.parent.name, lab.copies.parent)
+        for name in chosen:
+            view = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+            client.update_table(TableName=f"{name}-demodev-NONE", StreamSpecification=view)
+        set_parameters(lab.copies / "03_migrate.ipynb", tables=chosen, execute=True, follow=True)
+        page = run_all(browser, lab, lab.copies / "03_migrate.ipynb")
+        answer(page, "demoprod", 2)
+        until(lambda: follower(run), "nothing follows")
+        shows(page, "following 2 tables")
+        press(page, "Pause")
+        shows(page, "stop was requested")
+        assert "INTERRUPTED" in save(page, lab, "03_migrate")
+
+        run_cells(page)
+        answer(page, "demoprod", 2)
+        until(lambda: follower(run), "nothing follows")
+        press(page, "Stop…")
+        press(page, "Stop now")
+        shows(page, "interrupted by hand")
+        assert "INTERRUPTED" in save(page, lab, "03_migrate-2")
+
+        run_cells(page)
+        answer(page, "demoprod", 2)
+        until(lambda: follower(run), "nothing follows")
+        found = ask(run, 0.0, accept_drift=False, waiting=lambda _: time.sleep(0.2))
+        assert found["open"]
+        shows(page, f"the application may write to the target from {found['moment']} on")
+        shows(page, "Save this notebook")
+        assert found["moment"] in save(page, lab, "03_migrate-3")
