@@ -77,7 +77,7 @@ def test_the_answer_of_the_gate_stands_where_a_reader_looks_first(run):
             write_summary(run, [stage.read()])
             told = status(run)
             assert (told.cutover or "") in shown(run)
-            assert ("cut-over: " in told.text()) == ("Cut-over" in shown(run)) == bool(told.cutover)
+            assert ("cut-over: " in told.text()) == bool(told.cutover)
             return shown(run)
 
         add(run, "03_migrate", "migration-report", report("migrate"))
@@ -85,19 +85,18 @@ def test_the_answer_of_the_gate_stands_where_a_reader_looks_first(run):
         run.write_json("cutover", CLOSED)
         assert "Cut-over not yet, asked at 2026-11-28T19:44:00Z: Orders are late (and 1 more)" in said()
         run.write_json("cutover", OPEN)
-        assert "Cut-over" not in said("follow_end")  # a file that nobody vouches for opens nothing
+        assert "may write" not in said("follow_end")  # a file that nobody vouches for opens nothing
         audit.begin(run, "03_migrate")
         audit.append(run, "03_migrate", audit.REPORT)
         run.write_json("cutover", OPEN)
         audit.append(run, "03_migrate", own=[SUMMARY])
         opened = "the application may write to the target from 2026-11-28T19:45:00Z on"
         page = said()
-        assert f"Both sides are equal: {opened}; 100 of 100 items copied" in page
-        assert f"Cut-over {opened}" in page
-        assert "Cut-over" not in said("follow")
+        assert f"The gate is open: {opened}; 100 of 100 items copied" in page
+        assert "may write" not in said("follow")
         add(run, "04_validate", "migration-report", report("validate"))
         assert f"Cut-over {opened}" in said("follow_end")
-        assert "Cut-over" not in said("rolled_back")
+        assert "may write" not in said("rolled_back")
 
 
 def test_what_is_missing_or_different_is_in_the_first_sentence(run):

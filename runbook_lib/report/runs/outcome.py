@@ -145,7 +145,7 @@ def _what_was_done(found: Outcome, migrated: Any) -> str:
     copied = f"{arrived:,} of {of:,} items copied"
     if found.stage == "03_migrate":
         if found.cutover:
-            return f"Both sides are equal: {cutover_told(found.cutover)}; {copied}"
+            return f"The gate is open: {cutover_told(found.cutover)}; {copied}"
         again = "changed since 04 compared it, and " if "validation" in report else ""
         return f"{copied}; {again}not proved yet"
     checked = report["validation"]

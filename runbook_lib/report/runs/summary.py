@@ -194,7 +194,8 @@ def _facts(found: Outcome, past: History) -> list[tuple[str, str]]:
     done = [one for one in past.executions if one.seconds is not None]
     took = sum(one.seconds for one in done)
     ends = [one.ended for one in done]
-    cutover = [("Cut-over", clipped(cutover_told(found.cutover), MOST))] if found.cutover else []
+    told = cutover_told(found.cutover) if found.cutover else ""
+    cutover = [("Cut-over", clipped(told, MOST))] if told and told not in found.headline else []
     return [
         *cutover,
         ("Last stage ended", readable(ends[-1]) if ends else "none yet"),
