@@ -23,6 +23,7 @@ from .text.derivation import DATETIME, Derive, derivation, parse_path
 from .text.paths import JSON, Steps
 from .text.templates import Parts
 
+INSERT = "insert"  # what `match` may say of items that are found
 ASKING = ("keep", "null", "remove")  # what `dangling` may say that depends on which ids the source holds
 
 

@@ -14,7 +14,7 @@ from ..journal.listings import Written, entry_of, write_listing, write_lists
 from ..journal.snapshot import COUNTED, Snapshot, State, state_of
 from ..journal.stage import Stage
 from ..run.folder import Run, iso, now
-from ..stages import expiry, references
+from ..stages import expiry, matching, references
 from ..stages.analyze import names
 from ..stages.migrate import backup_gate
 from ..stages.migrate.followed import STOPPED
@@ -125,6 +125,7 @@ def write_migration(
         alerts.append(Alert("", "", message, action))
     alerts += backup_gate.alerts(stage.backups()) + names.alerts_of_latest(run.latest_json("migration-analysis"), plan)
     as_of = expiry.recorded(journal.events("execution"))
+    alerts += matching.alerts(matching.recorded(journal.events("execution")), journal.entries())
     alerts += [*expiry.alerts(plan.mapping.entries, journal.entries(), as_of), *notes]
     sections = {
         **_counted(counts, migration.state.unrouted, journal),

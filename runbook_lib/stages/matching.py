@@ -7,28 +7,41 @@
 03 searches once more before its first insert. What is not as 01 saw it is drift; the frozen matches hold all the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Dict
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 from ..errors import Refused
-from ..journal.listings import write_listing
+from ..journal.listings import entry_of, write_listing
 from ..journal.stage import Stage
-from ..mapping.model import Mapping
+from ..mapping.model import INSERT, Mapping
 from ..parameters import Parameters
 from ..run.files import remove_file
 from ..run.fingerprints import Identity, identity_of
 from ..run.folder import Run
 from ..run.matches import FILE, Matches
 from ..run.spill import HashLog
-from ..verdict import plural
+from ..verdict import REVIEW, Alert, plural
 from ..walk.matching.search import Search, search
 from ..walk.plan import Plan
 from . import sealed
 from .sealed import Deviation
 
 LISTING = "matches"  # .jsonl: what is ambiguous
-STOP, INSERT = "stop", "insert"
+SINCE = "the target has an item with these values that it did not have when the matches were frozen; it is written beside that"
+NO_LONGER = (
+    "its match no longer holds: one of the two items is gone, or has other values; references keep the target's id"
+)
+CORRECT = "Correct the items, or name further attributes under `by`"
+STOP = "stop"
+
+
+class Again(NamedTuple):
+    """What a look at the target, after all was inserted, has found of an entry."""
+
+    ambiguous: int  # source items that are there twice, or may be
+    gone: int  # frozen matches that no longer hold
 
 
 def says_match(plan: Plan) -> bool:
@@ -57,17 +70,39 @@ def frozen(run: Run, plan: Plan, stage: str) -> Plan:
 def _of_run(run: Run, stage: str) -> Dict[str, Any] | None:
     migrated = Stage(run, "migrate")
     if begun := list(migrated.events("execution")):
-        if found := _recorded(begun):
+        if found := recorded(begun):
             return found
         raise Refused(f"run {run.id} began without matches, because its mapping did not say `match`; start a new run.")
     if stage == "01_analyze":
         return None
     if found := (sealed.read_plan(run) or {}).get("matches"):
         return found
-    return None if stage == "03_migrate" else _recorded(Stage(run, "test").events("execution"))
+    return None if stage == "03_migrate" else recorded(Stage(run, "test").events("execution"))
 
 
-def _recorded(executions: Iterable[Dict[str, Any]]) -> Dict[str, Any] | None:
+def alerts(found: Dict[str, Any] | None, names: Iterable[str]) -> list[Alert]:
+    """What the matches leave open in the entries `names`: source items that may be in the target twice.
+
+    `found`: the matches as a journal or plan has them; None without any.
+    """
+    open_items = []
+    for name, about in (found or {}).get("tables", {}).items():
+        if name not in names:
+            continue
+        by, matched, doubtful = ", ".join(about["by"]), about["matched"], about["ambiguous"]
+        if doubtful:
+            message = (
+                f"{plural(doubtful, 'item')} ambiguous by {by}: written beside those of the target that may be the same"
+            )
+            action = f"See matches.jsonl. If they are the same, roll back. {CORRECT}, and start a new run."
+            open_items.append(Alert(REVIEW, name, message, action))
+        if matched and about["found"] == INSERT:
+            message = f"{plural(matched, 'item')} written beside those that the target has, by {by}"
+            open_items.append(Alert("", name, message, "Nothing to do: the mapping says `found: insert`."))
+    return open_items
+
+
+def recorded(executions: Iterable[Dict[str, Any]]) -> Dict[str, Any] | None:
     """What the last of a journal's events `execution` says that has matches."""
     found = [event["matches"] for event in executions if event.get("matches")]
     return found[-1] if found else None
@@ -123,9 +158,45 @@ def before_first_insert(stage: Stage, plan: Plan) -> tuple[Plan, list[Deviation]
             _refuse(plan, figures)
             return base.with_matches(freeze(stage.run, found)), []
         deviations = _deviations(plan, found.matches)
+        write_listing(
+            stage.run.folder, LISTING, chain(found.ambiguous, _gone(plan, found.matches), _since(plan, found.matches))
+        )
     if searches or stage.name == "test":
         _refuse(plan, figures)
     return plan, deviations
+
+
+def look_again(run: Run, plan: Plan) -> dict[str, Again]:
+    """Entry → how what the target has now differs from the frozen matches; {} where all is as it should be.
+
+    Reads both sides, and writes `matches.jsonl`. Call it when all that was inserted is in the target. Raises as `search`.
+    """
+    if plan.matches is None:
+        return {}
+    found = search(plan.with_matches(None))
+    write_listing(run.folder, LISTING, chain(found.ambiguous, _gone(plan, found.matches)))
+    gone = {one.table: one.found["gone"] for one in _deviations(plan, found.matches)}
+    now = {name: Again(about["ambiguous"], gone.get(name, 0)) for name, about in found.matches.figures.items()}
+    return {name: one for name, one in now.items() if any(one)}
+
+
+def _gone(plan: Plan, now: Matches) -> Iterator[dict[str, Any]]:
+    """Lines of `matches.jsonl`: frozen matches that no longer hold."""
+    return _lines(plan, plan.matches, now, NO_LONGER)
+
+
+def _since(plan: Plan, now: Matches) -> Iterator[dict[str, Any]]:
+    """Likewise: matches that are not frozen."""
+    return _lines(plan, now, plan.matches, SINCE)
+
+
+def _lines(plan: Plan, these: Matches, others: Matches, reason: str) -> Iterator[dict[str, Any]]:
+    log = HashLog()
+    log.extend(hashed for _, hashed in others.hashes())
+    known = log.frozen()
+    for line, (name, hashed) in zip(these, these.hashes(), strict=True):
+        if hashed not in known:
+            yield entry_of(name, line["key"], ", ".join(plan.mapping.entries[name].model.match.by), reason)
 
 
 def _refuse(plan: Plan, figures: Dict[str, Dict[str, Any]]) -> None:

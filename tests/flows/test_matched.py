@@ -200,7 +200,11 @@ def test_a_delta_a_retry_and_a_repair_write_nothing_for_matched_items(people, tm
     people.put(people.name("People", SOURCE), person("ann", "ann@elsewhere.test", note={"S": "edited"}))
     people.delete(people.name("People", SOURCE), {"id": {"S": "cy"}})
     drift = flow.delta()["drift"]
-    assert {name: number for name, number in drift.items() if number} == {"looked_at": 7, "withdrawn": 1}
+    assert {name: number for name, number in drift.items() if number} == {
+        "looked_at": 7,
+        "withdrawn": 1,
+        "match_gone": 2,
+    }
     assert flow.retry()["totals"]["matched"] == 1
     assert people.content(TARGET) == content
     assert kept(people, before)

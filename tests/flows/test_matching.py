@@ -387,6 +387,26 @@ def test_what_is_ambiguous_is_listed_and_needs_a_look(world, tmp_path):
     assert "secret" not in json.dumps(analysis)
 
 
+@pytest.mark.parametrize("planned", [True, False])
+def test_03_and_04_say_what_they_wrote_beside_what_may_be_the_same(world, tmp_path, planned):
+    """REVIEW, with or without 01: nobody else would hear of it. With `found: insert`, a note of the others."""
+    here, there = [item(n, email=n) for n in "ab"], [item("t-a", email="a"), *(item(n, email="b") for n in "tu")]
+    mapping = MAPPING.replace("[email]", "[email], found: insert")
+    flow = built(world, tmp_path, here, there, mapping, Visits=[item("v1", who="a")])
+    if planned:
+        flow.analyze()
+    for report in (flow.migrate(), flow.validate()):
+        assert report["verdict"] == "REVIEW"
+        said = [
+            (one["level"], one["table"], one["message"]) for one in report["alerts"] if " by email" in one["message"]
+        ]
+        assert said == [
+            ("REVIEW", "People", "1 item ambiguous by email: written beside those of the target that may be the same"),
+            ("NOTE", "People", "1 item written beside those that the target has, by email"),
+        ]
+    assert [line["key"] for line in flow.listing("matches")] == [item("b")]
+
+
 def test_a_process_that_dies_before_it_has_recorded_the_matches_searches_again(world, tmp_path):
     """Nothing was inserted, and the file that it left is nobody's: the next execution replaces it."""
     flow = people(world, tmp_path)

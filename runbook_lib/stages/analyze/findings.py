@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...discover.references import Finding
+from ...mapping.model import INSERT
 from ...verdict import FAIL, REVIEW, alerts_of_counts, plural, unrouted_alert
 from ...walk import ledger
 from ...walk.plan import Plan
 from .. import expiry, references
-from ..matching import INSERT, STOP
+from ..matching import CORRECT, STOP
 from . import names
 from .analysis import Analysis, EntryAnalysis
 from .checks import NOTE, Check, from_alert
@@ -157,7 +158,7 @@ def _matched(name: str, about: Mapping[str, Any]) -> Iterator[Check]:
         message = (
             f"{plural(doubtful, 'item')} ambiguous by {by}: which of the target's items is the same cannot be told"
         )
-        action = "See matches.jsonl. Correct the items, or name further attributes under `by`; else they are inserted."
+        action = f"See matches.jsonl. {CORRECT}; else they are inserted."
         yield Check("target", name, "match", doubtful, 0, REVIEW, action, message)
     if near := about["nearly"]:
         message = (

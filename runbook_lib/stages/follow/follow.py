@@ -38,7 +38,7 @@ from ..migrate.migrate import Migration, migrate_in, migration_of, passes_to_rep
 from .apply import Follower
 from .aside import Aside
 from .compare import compare
-from .gate import Compared, Cutover, Gate
+from .gate import TWICE, Compared, Cutover, Gate
 from .journal import LINES, Drifted, TableJournal, begin
 from .keeper import Keeper
 from .streams import Streams
@@ -233,7 +233,14 @@ class _Following:
         followers = {table.name: table.followers for table in tables}
         workers = self._plan.parameters.limits.workers
         try:
-            return compare(self._run, followers, self._aside, workers, lambda: control.check(self._run, STOPPED))
+            found = compare(self._run, followers, self._aside, workers, lambda: control.check(self._run, STOPPED))
+            twice = {
+                name: Counter({TWICE: sum(one)}) for name, one in matching.look_again(self._run, self._plan).items()
+            }
+            wrong = {
+                name: found.wrong.get(name, Counter()) + twice.get(name, Counter()) for name in {*found.wrong, *twice}
+            }
+            return found._replace(wrong=wrong)
         finally:
             self._plan.meter.do("")
 

@@ -52,6 +52,7 @@ def catch_up(
 
 def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool, accept_drift: bool) -> Migration:
     counts, notes = Counter(), Notes()
+    plan = matching.frozen(stage.run, plan, "03_migrate")
 
     def step(chosen: Plan, lookup: Lookup, segments: dict[str, int]) -> SecondWalk:
         return SecondWalk(chosen, stage, lookup, segments, counts, notes, on_page, write=write)
@@ -61,6 +62,8 @@ def _catch_up(stage: Stage, plan: Plan, on_page: OnPage | None, write: bool, acc
 
     def end() -> None:
         notes.write(stage.run.folder)
+        for found in matching.look_again(stage.run, expiry.as_of(stage.run, plan)).values():
+            counts.update(ambiguous=found.ambiguous, match_gone=found.gone)
         stage.record("delta_end", **Drift(**counts).as_json())
 
     def hold(plan: Plan) -> None:

@@ -36,6 +36,8 @@ class Drift:
     quarantined: int = 0  # of the added and changed, without a copy: now not written
     failed: int = 0  # of the added and changed: could not be written; an older copy stays
     withdrawn: int = 0  # had no copy, and is gone from the source: no longer counted
+    ambiguous: int = 0  # by `match`: in the target twice now, or perhaps
+    match_gone: int = 0  # frozen matches that no longer hold
 
     def as_json(self) -> dict[str, int]:
         """The figures by name."""
@@ -101,6 +103,13 @@ class Drift:
             if number:
                 see = f"See drift.jsonl. {action}"
                 alerts.append(Alert(level, "", message.format(plural(number, "item")), see))
+        for number, message in (
+            (self.ambiguous, "{} in the target twice now, or perhaps: as copies, and as items of its own"),
+            (self.match_gone, "{} matched no longer: one of both is gone, or has other values"),
+        ):
+            if number:
+                action = "See matches.jsonl. The target's items stay; decide by hand, or roll back and start a new run."
+                alerts.append(Alert(REVIEW, "", message.format(plural(number, "source item")), action))
         return alerts
 
 

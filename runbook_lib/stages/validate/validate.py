@@ -30,6 +30,7 @@ from ..analyze import names
 from ..analyze.checks import alerts_of
 from ..analyze.structure import structure_checks
 from ..execution import done, resumable
+from ..matching import alerts as alerts_of_matches
 from ..matching import frozen
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
@@ -191,6 +192,7 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     validation.alerts.extend(expiry.alerts(plan.mapping.entries, plan.routes, plan.expiry))
     validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(matches.alerts() if matches else ())
+    validation.alerts.extend(alerts_of_matches(plan.matches and plan.matches.as_json(), plan.routes))
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     analysis = run.latest_json("migration-analysis")
     validation.alerts.extend(names.alerts_of_latest(analysis, plan, settled=partial(side.residual.settles, plan)))

@@ -14,15 +14,18 @@ from ...mapping.ids import id_hash
 from ...mapping.matching.ids import compile_target_id, holder_of_id
 from ...mapping.matching.owner import compile_owner
 from ...mapping.matching.values import compile_values, folded, hash_of
+from ...mapping.model import INSERT
 from ...mapping.routes import Route, Row
 from ...run.matches import line_of
 from ...run.spill import HashLog, HashSet, Spool
 from ...values import key_hash
+from ...verdict import plural
 
 SEVERAL = "{} items of the target have these values"
 TWICE = "{} source items have these values, and one item of the target"
 MANY = "{} source items and {} items of the target have these values"
 NO_ID = "the item of the target that has these values has no id of the same type"
+COPIED = "its copy in the target, and {} beside it, have these values"
 SHARED_ID = "{} matched source items share one id, and are different items of the target"
 EXAMPLES = 2
 _HASH, _HEAD, _PLACE = 16, 8, 8  # bytes
@@ -179,13 +182,20 @@ class Sides:
                 yield sorted(groups[hashed])
 
     def _pair(self, there: list[bytes], here: list[bytes], ambiguous: Callable[[dict, str], object]) -> bytes | None:
-        """The pair of two items that equal each other and nothing else. Of copies that these source items have there, none."""
+        """The pair of two items that equal each other and nothing else. Of copies that these source items have there, none.
+
+        A source item that is there twice, as its copy and as an item of others, is ambiguous, unless the mapping says so.
+        """
         copies = {one[2 * _HASH : 3 * _HASH] for one in here} & {one[_HASH : 2 * _HASH] for one in there}
         left = [one for one in there if one[_HASH : 2 * _HASH] not in copies]
         mine = [one for one in here if one[2 * _HASH : 3 * _HASH] not in copies]
+        if left and self.entry.model.match.found != INSERT:
+            for one in here:
+                if one[2 * _HASH : 3 * _HASH] in copies:
+                    ambiguous(self._of_source(one)["key"], COPIED.format(plural(len(left), "item")))
         if not left or not mine:
             return None
-        lines = [(one, self._here.at(int.from_bytes(one[-_PLACE:], "big"))) for one in mine]
+        lines = [(one, self._of_source(one)) for one in mine]
         reason = ""
         if len(here) > 1:
             reason = MANY.format(len(here), len(left)) if len(left) > 1 else TWICE.format(len(here))
@@ -202,6 +212,9 @@ class Sides:
         old, (place,) = lines[0][1]["id"], left
         of_id = mine[0][_HASH : 2 * _HASH] if old is None else id_hash(self.entry.name, old, _HASH)
         return of_id + mine[0][-_PLACE:] + place[-_PLACE:]
+
+    def _of_source(self, one: bytes) -> dict[str, Any]:
+        return self._here.at(int.from_bytes(one[-_PLACE:], "big"))
 
     def _count_near(self) -> None:
         for of_target, of_source in zip(self._near_target.parts(), self._near_source.parts(), strict=True):

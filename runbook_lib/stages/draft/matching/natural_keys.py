@@ -113,7 +113,12 @@ class NaturalKey:
         if self.ambiguous:
             parts.append(f"{self.ambiguous:,} of the {self.both:,} ambiguous: several items have one")
         if self.nearly:
-            parts.append(f"{self.nearly:,} more differ only in letter case or blanks, and do not match")
+            differ = (
+                "differs only in letter case or blanks, and does"
+                if self.nearly == 1
+                else "differ only in letter case or blanks, and do"
+            )
+            parts.append(f"{self.nearly:,} more {differ} not match")
         if self.counts:
             parts.append("such numbers may be equal by chance")
         return "; ".join(parts)
