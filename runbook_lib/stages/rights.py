@@ -49,6 +49,7 @@ EXPIRING = When(
 )
 RECOVERABLE = When("with point-in-time recovery", _of_create(lambda create: create.point_in_time_recovery))
 SKIPPED = When("for `expired: skip`", lambda _, entry: entry.model.expired == SKIP)
+MATCHED = When("for `match`", lambda _, entry: entry.model.match is not None)
 QUERIED = When("for `queries`", lambda _, entry: any(not query.index for query in entry.model.queries.values()))
 QUERIED_BY_INDEX = When("for `queries`", lambda _, entry: any(query.index for query in entry.model.queries.values()))
 BACKED_UP = When(
@@ -142,7 +143,7 @@ STAGES: dict[str, tuple[Right, ...]] = {
         CALLS_STS,
     ),
     "rollback": (*UNDOES, Right(TARGET, "Scan DeleteTable", CREATED), CALLS_STS),
-    "delta": (*MIGRATES, *TAKES_BACK, CALLS_STS),
+    "delta": (*MIGRATES, Right(TARGET, "Scan", MATCHED), *TAKES_BACK, CALLS_STS),
     "follow": (
         *MIGRATES,
         LOOKS,

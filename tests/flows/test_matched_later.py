@@ -147,6 +147,8 @@ def test_a_delta_lists_who_may_be_there_twice(town):
         ]
         assert report["verdict"] == "REVIEW"
         assert reasons(town.flow) == {"zoe": TWICE, "ann": GONE}
+    told = {one["message"] for one in town.flow.validate()["alerts"]}
+    assert told.issuperset(said)
     assert town.check() == ["b", "z"]
     assert town.flow.rollback()["verdict"] == "ROLLED_BACK"
     assert town.people() == town.before

@@ -261,7 +261,7 @@ def full(ministack, tmp_path):
     queries = {"at": {"index": "byPort", "key": {"portId": port}}, "one": {"key": {"id": ship}}}
     entries = {
         "Ports": {"create": "like_source"},
-        "Ships": {"create": described, "expired": "skip", "queries": queries},
+        "Ships": {"create": described, "expired": "skip", "queries": queries, "match": {"by": ["callSign"]}},
     }
     yard = yard_of(world, tmp_path, entries, target={"production": True}, lease={"table": f"lease-{world.suffix}"})
     expiring = {"Enabled": True, "AttributeName": "expires"}

@@ -190,6 +190,8 @@ def _kept(plan: Plan, analysis: Analysis) -> Iterator[Check]:
             message = "no ids of its own: only the ids of other entries inside its items are renewed"
         if number := sum(found for (_, parent), found in parents.items() if parent == name):
             message += f", and so does what refers to them ({plural(number, 'reference')})"
+        if model.reuses and model.id:
+            message += ", unless the target has them already under others"
         yield Check("target", name, "ids", "kept", None, NOTE, action, message)
 
 

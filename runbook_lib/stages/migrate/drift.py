@@ -46,6 +46,7 @@ class Drift:
     def headline(self) -> str:
         """The pass's result, as a sentence."""
         open_items = self.deleted + self.kept_edited + self.outdated + self.conflicts + self.quarantined + self.failed
+        open_items += self.ambiguous + self.match_gone
         return (
             f"{plural(self.looked_at, 'source item')} compared: {self.added:,} added and {self.changed:,} changed since; "
             f"{self.inserted:,} inserted, {self.updated:,} replaced, {open_items:,} left for you to decide."
@@ -103,14 +104,22 @@ class Drift:
             if number:
                 see = f"See drift.jsonl. {action}"
                 alerts.append(Alert(level, "", message.format(plural(number, "item")), see))
-        for number, message in (
-            (self.ambiguous, "{} in the target twice now, or perhaps: as copies, and as items of its own"),
-            (self.match_gone, "{} matched no longer: one of both is gone, or has other values"),
-        ):
-            if number:
-                action = "See matches.jsonl. The target's items stay; decide by hand, or roll back and start a new run."
-                alerts.append(Alert(REVIEW, "", message.format(plural(number, "source item")), action))
+        alerts += alerts_of_doubles(self.ambiguous, self.match_gone)
         return alerts
+
+
+def alerts_of_doubles(ambiguous: int, gone: int) -> list[Alert]:
+    """What a delta has found of `match`, in source items."""
+    action = "See matches.jsonl. The target's items stay; decide by hand, or roll back and start a new run."
+    told = {
+        "{} in the target twice now, or perhaps: as copies, and as items of its own": ambiguous,
+        "{} matched no longer: one of both is gone, or has other values": gone,
+    }
+    return [
+        Alert(REVIEW, "", message.format(plural(number, "source item")), action)
+        for message, number in told.items()
+        if number
+    ]
 
 
 class Notes:

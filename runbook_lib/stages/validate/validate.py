@@ -32,6 +32,7 @@ from ..analyze.structure import structure_checks
 from ..execution import done, resumable
 from ..matching import alerts as alerts_of_matches
 from ..matching import frozen
+from ..migrate.drift import alerts_of_doubles
 from . import journal as validation_journal
 from .compare import MAX_SHOWN, Difference, EntryValidation, PageComparer
 from .groups import UNFINISHED, DifferenceGroup, Group, explained
@@ -192,6 +193,8 @@ def _validate(run: Run, plan: Plan, on_page: OnPage | None) -> Validation:
     validation.alerts.extend(expiry.alerts(plan.mapping.entries, plan.routes, plan.expiry))
     validation.alerts.extend(side.residual.alerts())
     validation.alerts.extend(matches.alerts() if matches else ())
+    for delta in list(migrated.events("delta_end"))[-1:]:
+        validation.alerts.extend(alerts_of_doubles(delta.get("ambiguous", 0), delta.get("match_gone", 0)))
     validation.alerts.extend(alerts_of_matches(plan.matches and plan.matches.as_json(), plan.routes))
     validation.alerts.extend(proves_nothing(plan, validation.tables, validation.patterns))
     analysis = run.latest_json("migration-analysis")
