@@ -1,6 +1,7 @@
 """Matched items and what happens later: a source that changes while it is followed, and before a delta."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 import support_worlds as worlds
@@ -107,16 +108,17 @@ GONE, TWICE = "its match no longer holds", "its copy in the target, and 1 item b
 
 def test_the_gate_stays_closed_for_who_may_be_there_twice_until_it_is_accepted(town):
     """Somebody new whom the target has, and a matched item with other values: both are listed; the frozen matches hold."""
-    run, asked = town.flow.run(), []
+    run, asked, asking = town.flow.run(), [], ExitStack()
     script = Script(lambda: (town.put("People", person("zoe", "z")), town.put("People", person("ann", "new"))))
 
     def ask(states):
         if not asked and script(states):
-            asked.append(control.request_cutover(run, 0.0, accept_drift=False))
-        elif asked and control.cutover_request(run) is None:
+            asked.append(asking.enter_context(control.asking_cutover(run, 0.0, accept_drift=False)))
+        elif asked and list(run.json_files("cutover")):
             control.request_stop(run)
+            asking.close()
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted), asking:
         followed(town.flow, ask)
     (answer,) = [json.loads(path.read_text()) for path in run.json_files("cutover")]
     assert (answer["verdict"], answer["compared"]["wrong"]) == ("REVIEW", {"People": {"twice": 2}})
@@ -125,8 +127,8 @@ def test_the_gate_stays_closed_for_who_may_be_there_twice_until_it_is_accepted(t
     ]
     assert reasons(town.flow) == {"zoe": TWICE, "ann": GONE}
     control.clear(run)
-    control.request_cutover(run, 0.0, accept_drift=True)
-    report = followed(town.flow, lambda states: None)
+    with control.asking_cutover(run, 0.0, accept_drift=True):
+        report = followed(town.flow, lambda states: None)
     assert (report["cutover"]["open"], report["cutover"]["accepted"]) == (True, answer["missing"])
     assert town.check() == ["b", "z"]
     assert town.whose() == {"v1": "t-ann"}

@@ -80,10 +80,10 @@ def naive(sources, targets):
     for one in sources:
         equals = [other for other in targets if one.values and other.values == one.values]
         twins = [other for other in sources if other.values == one.values]
-        if one.own in [other.key for other in equals]:
-            continue
         left = [other for other in equals if other.key not in [twin.own for twin in twins]]
-        if len(left) == len(twins) == 1:
+        if one.own in [other.key for other in equals]:
+            ambiguous |= {one.key} if left else set()  # it is there twice
+        elif len(left) == len(twins) == 1:
             pairs[one.key] = left[0].key
         elif left:
             ambiguous.add(one.key)
