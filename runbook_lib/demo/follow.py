@@ -8,6 +8,7 @@ from typing import Any
 from ..run.folder import Run
 from ..run.progress_file import at_work
 from ..stages.follow.gate import ask
+from ..walk.control import request_stop
 from .data import SEED, SHOP_REGION, SHOP_TABLE, shop_source
 from .words import typed_item
 from .world import World, for_boto3
@@ -30,8 +31,12 @@ def application(world: World, run: Run) -> Iterator[list[dict[str, Any] | None]]
         while not any(one.following for one in at_work(run)):
             if over.wait(LOOK):
                 return
-        _change(client, world.seed)
-        answers.append(ask(run, QUIET, accept_drift=False, waiting=lambda _: over.wait(LOOK)))
+        try:
+            _change(client, world.seed)
+            answers.append(ask(run, QUIET, accept_drift=False, waiting=lambda _: over.wait(LOOK)))
+        finally:
+            if not (answers and answers[0] and answers[0]["open"]):
+                request_stop(run)  # else it would be followed for ever
 
     thread = threading.Thread(target=work, daemon=True, name="application")
     thread.start()
