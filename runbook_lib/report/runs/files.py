@@ -33,8 +33,8 @@ def files(run: Run) -> Html:
     meaning = {
         "mapping-draft": "what 00 drafted, with its evidence",
         "migration-analysis": "what 01 found",
-        "plan-matches": "items of the target that source items are already, as the run goes by them",
-        "matches": "source items of which that cannot be told",
+        "plan-matches": "the matches that the run goes by: items of the target that have the place of source items",
+        "matches": "source items that are ambiguous, or may be in the target twice; matches that no longer hold",
         "plan": "what 01 saw; 03 compares with it",
         "migration-checkpoint": "what 05 needs to roll back",
         "migration-report": "figures of a stage and those before it",
