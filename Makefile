@@ -28,7 +28,7 @@ endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lab test test-slow test-long test-all soak engines bench bench-growth screenshots lint format notebooks lock \
+.PHONY: help install demo lab test test-slow test-long test-all soak soak-follow engines bench bench-growth screenshots lint format notebooks lock \
   clean
 
 help: ## show this
@@ -52,6 +52,10 @@ test-long: install engines ## soak, every call, properties at large: an hour, an
 	@echo "seed $(SEED), $(EXAMPLES) examples; again: make test-long SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
 	@$(PYTEST) $(PARALLEL) -m "long or hypothesis" -rP -o faulthandler_timeout=0 \
 	  --hypothesis-profile long --hypothesis-seed $(SEED) --seed $(SEED) --soak $(EXAMPLES)
+
+soak-follow: install ## of the long tests only: an application that writes all day, and the gate of a cut-over, 500 times
+	@echo "seed $(SEED), $(EXAMPLES) examples; again: make soak-follow SEED=$(SEED) EXAMPLES=$(EXAMPLES)"
+	@$(PYTEST) tests/faults/test_follow_machine.py -m long -rP -o faulthandler_timeout=0 --seed $(SEED) --soak $(EXAMPLES)
 
 test-all: test test-slow ## the default and the slow tests
 

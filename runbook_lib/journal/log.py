@@ -123,11 +123,19 @@ class Log:
         return os.fstat(self._file.fileno())
 
     def reader(self) -> BinaryIO:
-        """The file from its beginning, read through the same descriptor; records may be appended meanwhile."""
+        """The file from its beginning, read through the same descriptor; records may be appended meanwhile.
+
+        Raises OSError where an append has failed.
+        """
+        self._require_open()
         return io.BufferedReader(_View(self._file.fileno()), READ)
 
     def append(self, kind: str, **record: Any) -> None:
-        """Writes one record and waits until it is on disk. Raises OSError as the disk does; the file is closed then."""
+        """Writes one record and waits until it is on disk. Raises OSError as the disk does; the file is closed then.
+
+        Each later one is refused, too.
+        """
+        self._require_open()
         body = orjson.dumps({"kind": kind, **record})
         chain, line = line_of(self._chain, body)
         try:
@@ -144,6 +152,10 @@ class Log:
             self._file.close()  # what is on disk is not known: nothing may be written behind it
             raise
         self._chain = chain
+
+    def _require_open(self) -> None:
+        if self._file.closed:
+            raise OSError(errno.EIO, "an earlier record could not be written", str(self.path))
 
     def _claim(self) -> None:
         try:

@@ -4,11 +4,13 @@ import json
 from contextlib import ExitStack
 
 import pytest
-from support_follow import SOURCE, Fleet, Script, followed, hurry, lines, turn_on
+from support_follow import SOURCE, Fleet, Script, followed, hurry, lines, lose_positions, turn_on
 
 from runbook_lib.dynamo.items import Wire
 from runbook_lib.errors import DynamoError, Interrupted
 from runbook_lib.stages.follow import gate
+from runbook_lib.stages.follow.apply import EDITED, Applied, Follower
+from runbook_lib.stages.migrate.drift import GONE_EDITED
 from runbook_lib.walk import control
 
 
@@ -72,20 +74,53 @@ def test_it_opens_where_all_is_applied_and_equal_and_following_ends(fleet):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "wrong"),
+    "spoil",
     [
-        (lambda fleet: fleet.remove(3), "missing"),
-        (lambda fleet: fleet.edit(fleet.copy(3, "pirates")), "different"),
-        (lambda fleet: fleet.edit(fleet.copy(3, "white")), "different"),
+        lambda fleet: fleet.remove(3),
+        lambda fleet: fleet.edit(fleet.copy(3, "pirates")),
+        lambda fleet: fleet.edit(fleet.copy(3, "white")),
     ],
 )
-def test_a_touched_copy_that_is_not_as_it_should_be_keeps_it_closed(fleet, spoil, wrong):
-    """Nobody told the follower: the gate reads both sides itself."""
+def test_a_copy_that_somebody_changed_after_it_was_applied_is_listed_and_may_be_accepted(fleet, spoil):
+    """Nobody told the follower: the gate reads both sides itself. The list is there when it answers, and stays."""
     with pytest.raises(Interrupted):
         operate(fleet, changes(fleet), lambda: spoil(fleet))
     (answer,) = answers(fleet)
+    assert (answer["open"], answer["verdict"], answer["moment"]) == (False, "REVIEW", None)
+    assert answer["compared"]["wrong"] == {"Ships": {"listed": 1}}
+    assert dict(lines(fleet.flow)) == {"s3": EDITED}
+    control.clear(fleet.flow.run())
+    assert followed(fleet.flow)["follow"]["tables"][fleet.world.name("Ships", SOURCE)]["drifted"] == 1
+    report = operate(fleet, accept_drift=True)
+    assert (report["cutover"]["open"], len(report["cutover"]["accepted"])) == (True, 1)
+    assert dict(lines(fleet.flow)) == {"s3": EDITED}
+
+
+def test_a_touched_copy_that_was_never_written_keeps_it_closed(fleet, monkeypatch):
+    monkeypatch.setattr(Follower, "apply", lambda *_: Applied())
+    with pytest.raises(Interrupted):
+        operate(fleet, changes(fleet), accept_drift=True)
+    (answer,) = answers(fleet)
     assert (answer["open"], answer["verdict"], answer["moment"]) == (False, "FAIL", None)
-    assert answer["compared"]["wrong"] == {"Ships": {wrong: 1}}
+    assert answer["compared"]["wrong"] == {"Ships": {"different": 1, "missing": 1, "left": 1}}
+
+
+def test_what_is_left_alone_is_still_listed_when_a_table_was_walked_again(fleet, monkeypatch):
+    """A copy that somebody edited and whose item is gone; an item whose key another item of the target has."""
+    theirs = fleet.copy(11, "pirates")
+    steps = (
+        lambda: (fleet.edit(fleet.copy(1, "pirates")), fleet.edit(theirs)),
+        lambda: (fleet.sink(1), fleet.put(fleet.ship(11))),
+    )
+    followed(fleet.flow, Script(*steps))
+    assert set(dict(lines(fleet.flow))) == {"s1", "s11"}
+    lose_positions(monkeypatch)
+    report = followed(fleet.flow)
+    assert report["follow"]["tables"][fleet.world.name("Ships", SOURCE)]["walked_again"]
+    assert dict(lines(fleet.flow))["s1"] == GONE_EDITED
+    report = operate(fleet, accept_drift=True)
+    assert (report["cutover"]["open"], report["cutover"]["compared"]["wrong"]) == (True, {"Ships": {"listed": 2}})
+    assert set(dict(lines(fleet.flow))) == {"s1", "s11"}
 
 
 def test_what_drift_lists_keeps_it_closed_until_it_is_accepted(fleet):

@@ -109,6 +109,18 @@ def test_it_waits_for_the_quiet_time_and_for_three_reads(world, quiet):
     assert world.now - world.changed["People"] >= max(quiet, 4.0)
 
 
+def test_a_last_change_that_comes_late_is_waited_for_however_long_all_was_silent_before(world):
+    for _ in range(100):
+        world.round()
+    asked = ask(world)
+    for _ in range(int(QUIET) - 1):
+        assert world.round() is None
+    assert (world.compared, control.cutover_request(world.run)) == (0, asked)
+    world.change("People")
+    assert until_answer(world).open
+    assert world.now >= 100 + 2 * QUIET - 1
+
+
 def test_a_change_while_both_sides_are_compared_makes_it_compare_again(world):
     ask(world)
     while not world.compared:

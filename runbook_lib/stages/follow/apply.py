@@ -11,6 +11,7 @@ So records that come twice, late, or in another order between shards have no eff
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...journal.intents import JournalRow
 from ...journal.listings import SHARED, TAKEN
@@ -20,7 +21,7 @@ from ...journal.stage import Stage
 from ...values import digest, key_hash
 from ...walk.plan import Plan
 from ...walk.walk import Page, route_to_insert
-from ..migrate.changes import HELD, MISSING, Change, Met, is_quiet, met_of
+from ..migrate.changes import ARRIVED, HELD, MISSING, Change, Met, is_quiet, met_of
 from ..migrate.delta import WAITING, SecondWalk
 from ..migrate.drift import GONE_EDITED, Notes
 from ..migrate.replace import Place
@@ -29,6 +30,7 @@ from .gate import MISSING as MISSING_THERE
 from .journal import Drifted
 
 BATCH = 500  # keys with one intent
+EDITED = "its copy was edited or deleted in the target, and is left alone"
 STILL = {CONFLICT: TAKEN, LOSER: SHARED, FAILED: "it could not be written, see failed.jsonl"}
 
 
@@ -40,6 +42,15 @@ class Applied:
     drifted: list[Drifted] = field(default_factory=list)
     freed: list[Place] = field(default_factory=list)  # places in the target where a copy stood
     waiting: list[tuple[Place, str, dict]] = field(default_factory=list)  # taken by others: place, source table, key
+
+
+class Wrong(NamedTuple):
+    """An item that is not as it should be."""
+
+    entry: str
+    key: dict  # the source's
+    kind: str  # what is wrong: see gate.py
+    why: str = ""  # it is left alone although nobody has listed it
 
 
 class Follower(SecondWalk):
@@ -78,8 +89,8 @@ class Follower(SecondWalk):
             row = (intent.losers if one.letter == LOSER else intent.rows)[one.index]
             yield self._replacer.place(row), self._table, row.source_key
 
-    def wrong(self, keys: Sequence[dict], listed: Collection[bytes]) -> Iterator[tuple[str, str]]:
-        """Entry, and what is wrong, of each item of these source keys that is not as it should be. Reads both sides.
+    def wrong(self, keys: Sequence[dict], listed: Collection[bytes] = ()) -> Iterator[Wrong]:
+        """Each item of these source keys that is not as it should be. Reads both sides.
 
         `listed`: hashes of the source keys of items that following has left alone. For any number of threads.
         """
@@ -97,16 +108,27 @@ class Follower(SecondWalk):
                 *(r for found in copies.values() for r in found),
             ]
         )
-        for hashed in wanted:
+        for hashed, key in wanted.items():
             failed = any(one.letter == FAILED for found in said.get(hashed, {}).values() for one in found)
             is_listed = hashed in listed and not failed
             mine = rows.get(hashed, {})
             for place, one in mine.items():
                 if (item := held[place]) is None or digest(item) != one.digest:
-                    yield one.entry, LISTED if is_listed else MISSING_THERE if item is None else DIFFERENT
+                    why = "" if is_listed else self._why_left_alone(one, said[hashed].get(one.item_hash, []), item)
+                    kind = LISTED if is_listed or why else MISSING_THERE if item is None else DIFFERENT
+                    yield Wrong(one.entry, key, kind, why)
             for row in copies.get(hashed, ()):
-                if (place := self._replacer.place(row)) not in mine and held[place] is not None:
-                    yield row.entry, LISTED if is_listed else LEFT
+                if (place := self._replacer.place(row)) not in mine and (item := held[place]) is not None:
+                    why = GONE_EDITED if not is_listed and digest(item) != row.digest else ""
+                    yield Wrong(row.entry, key, LISTED if is_listed or why else LEFT, why)
+
+    @staticmethod
+    def _why_left_alone(met: Met, said: list[Said], there: dict | None) -> str:
+        """Why the target rightly holds something else than the item, as far as the journal can tell; "" where it cannot."""
+        if is_quiet(met, said) and said[0].letter in ARRIVED:
+            return EDITED  # it was as it should be: somebody has changed it since
+        letter = said[-1].letter if said else ""
+        return STILL[letter] if there is not None and letter in (CONFLICT, LOSER) else ""
 
     def _standing(self, said: Iterable[Said]) -> Iterator[JournalRow]:
         """The copies that stand, as far as the journal knows."""

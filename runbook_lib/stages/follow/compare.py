@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...run.folder import Run
 from ...values import key_hash
-from .apply import Follower
+from .apply import Follower, Wrong
 from .aside import Aside
 from .gate import Compared
-from .journal import touched
+from .journal import Drifted, touched
 
 ASKED = 500  # keys that are compared together
 AHEAD = 4  # such batches for each worker, at most
@@ -21,16 +21,18 @@ def compare(
     followers: Mapping[str, Sequence[Follower]],
     aside: Aside,
     workers: int,
+    note: Callable[[str, list[Drifted]], object],
     check: Callable[[], object] = lambda: None,
 ) -> Compared:
     """What comparing every touched item has found. Reads both sides; bounded memory.
 
-    `followers`: source table → those that apply it; `check` is called between two batches, and may raise.
+    `followers`: source table → those that apply it; `note` gets table and items that are left alone, and were listed
+    nowhere; `check` is called between two batches, and may raise.
     """
     wrong: dict[str, Counter] = defaultdict(Counter)
     items = 0
 
-    def one(work: tuple[str, list[dict]]) -> list[tuple[str, str]]:
+    def one(work: tuple[str, list[dict]]) -> list[Wrong]:
         table, keys = work
         listed = {key_hash(line["key"]) for line in aside.among(table, keys)}
         return [found for follower in followers[table] for found in follower.wrong(keys, listed)]
@@ -39,9 +41,11 @@ def compare(
         for together in _some(_batches(run, followers), workers * AHEAD):
             check()
             items += sum(len(keys) for _, keys in together)
-            for found in pool.map(one, together):
-                for entry, kind in found:
-                    wrong[entry][kind] += 1
+            for (table, _), found in zip(together, pool.map(one, together), strict=True):
+                for item in found:
+                    wrong[item.entry][item.kind] += 1
+                if left := [Drifted(item.entry, item.key, item.why) for item in found if item.why]:
+                    note(table, left)
     return Compared(items, dict(wrong))
 
 

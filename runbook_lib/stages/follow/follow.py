@@ -232,8 +232,12 @@ class _Following:
         self._plan.meter.do("comparing what was touched once more")
         followers = {table.name: table.followers for table in tables}
         workers = self._plan.parameters.limits.workers
+
+        def note(table: str, drifted: list[Drifted]) -> None:
+            self._journals[table].left_alone(drifted)
+
         try:
-            found = compare(self._run, followers, self._aside, workers, lambda: control.check(self._run, STOPPED))
+            found = compare(self._run, followers, self._aside, workers, note, lambda: control.check(self._run, STOPPED))
             twice = {
                 name: Counter({TWICE: sum(one)}) for name, one in matching.look_again(self._run, self._plan).items()
             }
@@ -242,6 +246,7 @@ class _Following:
             }
             return found._replace(wrong=wrong)
         finally:
+            self._aside.write(self._run.folder)  # the answer names it
             self._plan.meter.do("")
 
     def _loop(self, tables: list[FollowedTable]) -> tuple[Any, Interrupted | None]:

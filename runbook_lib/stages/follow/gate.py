@@ -114,11 +114,15 @@ class Gate:
             return None
         if asked.id != self._asked:
             self._asked, self._since, self._compared = asked.id, self._clock(), None
+        waited = self._clock() - self._since
+        self.doing = f"the gate waits until nothing has come for {asked.quiet:g} s"
+        if waited < asked.quiet:
+            return None  # a change from before the application stopped may come late
         if moving := why_not_quiet(standing, asked.quiet):
             self._compared = None  # what was equal then may not be any more
-            self.doing = f"the gate waits until nothing has come for {asked.quiet:g} s"
-            late = self._clock() - self._since > asked.quiet + PATIENCE
+            late = waited > asked.quiet + PATIENCE
             return self._answer(asked, standing, moving) if late else None
+        self.doing = ""
         if self._compared is None:
             self._reads = {one.table: one.quiet for one in standing}
             self._compared = self._compare()

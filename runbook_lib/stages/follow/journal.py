@@ -5,7 +5,7 @@ noted    positions, entries, owes, lost    positions from which the stream is re
 read     positions, keys, newest           read while the table was walked: these keys wait
 applied  positions, keys, waited, counts, drifted, newest
                                            what was read, or `waited` records `read` in all, is in the target and its journal
-drift    drifted                           what a walk left alone
+drift    drifted                           what a walk left alone, or a comparison found so
 walked   counts, owed                      a walk is over that began when so many had been owed
 
 A position is written behind its effect: what is read twice has no effect the second time. Keys are the source's. Nothing
@@ -119,7 +119,7 @@ class TableJournal:
         )
 
     def left_alone(self, drifted: Sequence[Drifted]) -> None:
-        """Notes what a walk left alone."""
+        """Notes what a walk left alone, or a comparison found so."""
         self._append("drift", drifted=[list(one) for one in drifted])
 
     def walked(self, counts: Mapping[str, int], owed: int) -> None:

@@ -13,7 +13,7 @@ from ...values import key_hash
 from .apply import Applied, Follower
 from .aside import Aside
 from .gate import Standing
-from .journal import TableJournal
+from .journal import Drifted, TableJournal
 from .streams import Streams
 
 
@@ -94,6 +94,9 @@ class FollowedTable:
             known = {key_hash(one["key"]) for one in before}
             # Conflicts of the walk are listed elsewhere, as long as the stream does not name their items.
             applied.drifted = [one for one in applied.drifted if key_hash(one.key) in known]
+            told = {key_hash(one.key) for one in applied.drifted}
+            wrong = [one for follower in self.followers for one in follower.wrong([one["key"] for one in before], told)]
+            applied.drifted += [Drifted(one.entry, one.key, one.why) for one in wrong if one.why]
             if applied.counts or {(one["table"], one["reason"]) for one in before} != {
                 (one.entry, one.reason) for one in applied.drifted
             }:

@@ -28,7 +28,7 @@ from .. import expiry, matching, sealed
 from ..execution import check_can_write, ensure_checkpoint, resumable
 from . import backup_gate
 from .changes import Change, Copy, Met, decide, is_quiet, met_of
-from .drift import DELETED, UNSELECTED, Drift, Notes
+from .drift import DELETED, GONE_EDITED, UNSELECTED, Drift, Notes
 from .migrate import Migration, migration_of, passes_by_walk, passes_to_repeat
 from .replace import Place, Replacer, circles
 
@@ -293,19 +293,24 @@ class SecondWalk:
     def _conclude(self, batch: list[Said]) -> None:
         rows = {one: self._replacer.row(one) for one in batch if one.letter in COPIED and one.state != GONE}
         held = self._replacer.held(rows.values())
-        standing, nothing = [], [one for one in batch if one not in rows]
+        standing, edited, nothing = [], [], [one for one in batch if one not in rows]
         for one, row in rows.items():
             copy = Copy(row, [one], held[self._replacer.place(row)])
             if copy.stands:
                 standing.append(one)
             elif copy.vanished:  # known only where nothing is written
                 nothing.append(one)
-        sources = self._sources([*standing, *nothing])
+            elif copy.sure and copy.item is not None:
+                edited.append(one)
+        sources = self._sources([*standing, *edited, *nothing])
         for one in standing:
             if self._is_as_before(one, sources[one]) or self._is_told_elsewhere(one):
                 continue
             self._counts["deleted"] += 1
             self._notes.add(*self._lookup.source_key(one), DELETED if sources[one] is None else UNSELECTED)
+        for one in edited:
+            if not self._is_as_before(one, sources[one]):
+                self._notes.add(*self._lookup.source_key(one), GONE_EDITED)
         over = [one for one in nothing if one.letter != OPEN and not self._is_as_before(one, sources[one])]
         self._counts["withdrawn"] += len(over)
         if self._write:
