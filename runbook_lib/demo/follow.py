@@ -1,5 +1,7 @@
 """The demo's cut-over: an application that changes a few items of the shop while 03 follows, stops, and asks the gate."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,6 @@ from typing import Any
 from ..run.folder import Run
 from ..run.progress_file import at_work
 from ..stages.follow.gate import ask
-from ..walk.control import request_stop
 from .data import SEED, SHOP_REGION, SHOP_TABLE, shop_source
 from .words import typed_item
 from .world import World, for_boto3
@@ -36,7 +37,7 @@ def application(world: World, run: Run) -> Iterator[list[dict[str, Any] | None]]
             answers.append(ask(run, QUIET, accept_drift=False, waiting=lambda _: over.wait(LOOK)))
         finally:
             if not (answers and answers[0] and answers[0]["open"]):
-                request_stop(run)  # else it would be followed for ever
+                os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: else it would be followed for ever
 
     thread = threading.Thread(target=work, daemon=True, name="application")
     thread.start()
