@@ -38,7 +38,7 @@ from ..migrate.migrate import Migration, migrate_in, migration_of, passes_to_rep
 from .apply import Follower
 from .aside import Aside
 from .compare import compare
-from .gate import TWICE, Compared, Cutover, Gate
+from .gate import Compared, Cutover, Gate
 from .journal import LINES, Drifted, TableJournal, begin
 from .keeper import Keeper
 from .streams import Streams
@@ -153,8 +153,21 @@ class _Following:
         if stopped is None:
             self._stage.record("follow_end")
         cutover = result.as_json() if isinstance(result, Cutover) else None
-        followed = Followed(self._figures(), iso(now()), result, stopped, cutover)
+        followed = Followed(self._figures(), iso(now()), result, stopped, cutover, *self._doubles(cutover))
         return migration_of(self._stage, self._stage.checkpoint(), followed=followed)
+
+    def _doubles(self, cutover: dict[str, Any] | None) -> tuple[int, int]:
+        """Source items that are in the target twice, and matches that no longer hold: looked for once the gate is open.
+
+        It reads whole tables, and nobody waits for it then. What cannot be read keeps no cut-over back: the log says so.
+        """
+        found: list[matching.Again] = []
+        if cutover:
+            try:
+                found = list(matching.look_again(self._run, self._plan).values())
+            except (DynamoError, Interrupted) as problem:
+                self._run.logger().warning("the target was not searched once more for matches: %s", problem)
+        return sum(one.ambiguous for one in found), sum(one.gone for one in found)
 
     # positions
 
@@ -237,14 +250,7 @@ class _Following:
             self._journals[table].left_alone(drifted)
 
         try:
-            found = compare(self._run, followers, self._aside, workers, note, lambda: control.check(self._run, STOPPED))
-            twice = {
-                name: Counter({TWICE: sum(one)}) for name, one in matching.look_again(self._run, self._plan).items()
-            }
-            wrong = {
-                name: found.wrong.get(name, Counter()) + twice.get(name, Counter()) for name in {*found.wrong, *twice}
-            }
-            return found._replace(wrong=wrong)
+            return compare(self._run, followers, self._aside, workers, note, lambda: control.check(self._run, STOPPED))
         finally:
             self._aside.write(self._run.folder)  # the answer names it
             self._plan.meter.do("")

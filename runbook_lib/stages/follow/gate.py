@@ -21,15 +21,12 @@ READS = 3  # reads in a row of every open shard that have to give nothing
 ONCE_MORE = 2  # by so many they have to grow for one to have begun after a moment: see `dynamo.streams.Batch`
 PATIENCE = 30.0  # seconds beyond the quiet ones that the gate waits for the sides to become equal
 # What is wrong with a touched item; LISTED: following has left it alone, and drift.jsonl says so.
-# TWICE: it may be in the target twice, or is matched no longer, by `match`; matches.jsonl says so.
-MISSING, DIFFERENT, LEFT, LISTED, TWICE = "missing", "different", "left", "listed", "twice"
-TO_ACCEPT = {LISTED, TWICE}  # what somebody decides
+MISSING, DIFFERENT, LEFT, LISTED = "missing", "different", "left", "listed"
 _TOLD = {
     MISSING: "{} of {} that changed in the source {} not in the target",
     DIFFERENT: "{} of {} that changed in the source {} different in the target",
     LEFT: "{} of {} that went from the source {} still in the target",
     LISTED: "{} of {} {} left alone, because the target holds something else: see drift.jsonl",
-    TWICE: "{} of {} {} perhaps twice in the target, or matched no longer: see matches.jsonl",
 }
 
 
@@ -72,7 +69,7 @@ class Cutover:
         """PASS where it is open; REVIEW where only changes in the target keep it closed, which somebody decides."""
         if self.open:
             return PASS
-        behind = self.compared is None or any({*counts} - TO_ACCEPT for counts in self.compared.wrong.values())
+        behind = self.compared is None or any({*counts} - {LISTED} for counts in self.compared.wrong.values())
         return FAIL if behind else REVIEW
 
     def as_json(self) -> dict[str, Any]:
@@ -136,7 +133,7 @@ class Gate:
         accepted: list[str] = []
         for name, counts in self._compared.wrong.items() if self._compared else ():
             for kind, number in counts.items():
-                taken = kind in TO_ACCEPT and asked.accept_drift
+                taken = kind == LISTED and asked.accept_drift
                 (accepted if taken else missing).append(
                     _TOLD[kind].format(plural(number, "item"), name, "is" if number == 1 else "are")
                 )

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...errors import Interrupted
 from ...verdict import FAIL, REVIEW, Alert, plural
+from .drift import alerts_of_doubles
 
 STOPPED = "following was stopped: what the source changes since then is not in the target"
 
@@ -36,6 +37,8 @@ class Followed:
     result: Any = None  # of what ended it; None where it was stopped
     stopped: Interrupted | None = None  # by hand
     cutover: Mapping[str, Any] | None = None  # the answer of the gate that ended it, as its file has it
+    ambiguous: int = 0  # by `match`: source items that are in the target twice, or perhaps
+    match_gone: int = 0  # matches that no longer hold
 
     def total(self, figure: str) -> int:
         """The sum of a figure over the tables."""
@@ -60,7 +63,7 @@ class Followed:
 
     def alerts(self) -> list[Alert]:
         """The open items."""
-        found = []
+        found = alerts_of_doubles(self.ambiguous, self.match_gone)
         if drifted := self.total("drifted"):
             message = f"{plural(drifted, 'item')} changed in the source, and left alone in the target"
             action = (
