@@ -5,10 +5,12 @@ that writes to the source meanwhile.
 import contextlib
 import io
 import json
+import os
 import random
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -280,6 +282,17 @@ class Cutover:
         )
         for item in items:
             self.engine.call("PutItem", TableName=table, Item=item)
+
+
+@contextlib.contextmanager
+def running(command: list[str], **how: Any) -> Iterator[subprocess.Popen]:
+    """A process in a group of its own with its kernel. It is killed where the block fails: nobody waits for it then."""
+    with subprocess.Popen(command, start_new_session=True, **how) as process:
+        try:
+            yield process
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def until(what: Callable[[], object], process: subprocess.Popen) -> None:

@@ -20,6 +20,7 @@ from support_follow import (
 )
 
 from runbook_lib.dynamo.items import Wire
+from runbook_lib.dynamo.streams.reader import StreamReader
 from runbook_lib.errors import DynamoError, Interrupted, Refused
 from runbook_lib.journal import audit
 from runbook_lib.journal.log import records
@@ -502,3 +503,23 @@ def test_what_is_touched_can_be_read_again(fleet):
     followed(fleet.flow, Script(lambda: fleet.put(fleet.ship(1, "red")), lambda: fleet.sink(2)))
     keys = {key["id"]["S"] for table, found in touched(fleet.flow.run()) for key in found}
     assert {"s1", "s2"} <= keys
+
+
+def test_it_is_not_behind_while_it_only_looks_whether_there_are_more_shards(fleet, monkeypatch):
+    """The newest change that was applied may be hours old: that says nothing once all was applied."""
+    read, behind = StreamReader.read, []
+
+    def unsure(reader):
+        batch = read(reader)
+        return batch if batch.records or not behind else batch._replace(caught_up=False)
+
+    def watch(states):
+        (state,) = states.values()
+        if behind or state.caught_up:
+            behind.append(state.progress.behind)
+        return "enough" if len(behind) > 3 else None
+
+    fleet.put(fleet.ship(1, "red"))
+    monkeypatch.setattr(StreamReader, "read", unsure)
+    followed(fleet.flow, watch)
+    assert behind == [0.0] * 4

@@ -302,15 +302,14 @@ def test_a_failure_takes_back_what_was_inserted_and_nothing_else(people, tmp_pat
 KILLS = [
     (kind, n, when) for kind in ("intent", "outcome") for n in (1, 2, 3, 4) for when in ("before", "middle", "after")
 ]
+QUICK = (("intent", 1, "after"), ("outcome", 3, "middle"))  # in the default tier
 
 
 @pytest.mark.parametrize(
     ("kind", "number", "moment"),
     [
-        pytest.param(
-            *kill, marks=() if kill in (("intent", 1, "after"), ("outcome", 3, "middle")) else pytest.mark.slow
-        )
-        for kill in KILLS
+        pytest.param(*kill, marks=() if kill in QUICK else pytest.mark.long if at % 5 else pytest.mark.slow)
+        for at, kill in enumerate(KILLS)
     ],
 )
 def test_a_killed_run_goes_on_with_the_same_matches(people, tmp_path, monkeypatch, kind, number, moment):
@@ -329,8 +328,9 @@ def test_a_killed_run_goes_on_with_the_same_matches(people, tmp_path, monkeypatc
     assert people.content(TARGET) == content
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize(
+    "number", [pytest.param(at, marks=pytest.mark.slow if at in (1, 4) else pytest.mark.long) for at in range(1, 7)]
+)
 def test_a_killed_rollback_leaves_the_targets_items(people, tmp_path, number):
     """Killed at each delete, and given again."""
     content, flow = people.content(TARGET), begin(people, tmp_path)

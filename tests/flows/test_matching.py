@@ -15,6 +15,7 @@ from runbook_lib.walk.matching.search import search
 SOURCE, TARGET = worlds.SOURCE, worlds.TARGET
 KEY = {"key": {"id": "S"}}
 PAIR = {"key": {"PK": "S", "SK": "S"}}
+ON_MOTO = pytest.mark.parametrize("engine", ["moto"], indirect=True)  # what no engine decides
 MAPPING = "{People: {match: {by: [email]}}, Visits: {references: {who: People}}}"
 
 
@@ -89,6 +90,7 @@ def test_one_item_on_each_side_with_equal_values_is_a_match(world, tmp_path, mon
     }
 
 
+@ON_MOTO
 def test_what_could_be_several_is_ambiguous_and_no_match(world, tmp_path):
     """Two items there, two here, two on both sides; and two that share an id and would be different items."""
     here = [
@@ -118,6 +120,7 @@ def test_what_could_be_several_is_ambiguous_and_no_match(world, tmp_path):
     assert (figures["matched"], figures["ambiguous"], figures["nearly"]) == (0, 7, 0)
 
 
+@ON_MOTO
 def test_all_of_several_values_have_to_be_there_and_equal(world, tmp_path):
     """With one of them absent, on either side, nothing is compared."""
     here = [item("1", a="x", b="y"), item("2", a="x"), item("3", a="z", m={"M": {}}, b="y")]
@@ -126,6 +129,7 @@ def test_all_of_several_values_have_to_be_there_and_equal(world, tmp_path):
     assert (pairs, reasons, figures["source_items"], figures["target_items"]) == ({"1": {"S": "t1"}}, {}, 2, 1)
 
 
+@ON_MOTO
 def test_a_row_does_not_match_its_own_earlier_copy(world, tmp_path):
     """Nor is it ambiguous because of it, in a second run, or after items of a test were kept."""
     flow = built(world, tmp_path, [item("1", email="a"), item("2", email="b")], [item("t9", email="z")], Visits=[])
@@ -191,6 +195,7 @@ def test_fields_tell_which_items_are_the_entrys_and_where_their_ids_are(world, t
     assert figures["target_items"] == 3  # m5 is the row's own
 
 
+@ON_MOTO
 def test_values_may_hold_ids_of_entries_that_were_matched_before(world, tmp_path):
     """The second entry is matched by an id that the first one takes from the target, whatever their order in the file."""
     mapping = """{Visits: {references: {who: People}, match: {by: [who, day]}}, People: {match: {by: [email]}}}"""
@@ -206,6 +211,7 @@ def test_values_may_hold_ids_of_entries_that_were_matched_before(world, tmp_path
     assert found(flow, "Visits")[0] == {"v1": {"S": "tv"}}
 
 
+@ON_MOTO
 def test_what_the_target_has_is_matched_also_for_entries_that_are_not_chosen(world, tmp_path):
     """References to their items follow."""
     flow = built(
@@ -215,6 +221,7 @@ def test_what_the_target_has_is_matched_also_for_entries_that_are_not_chosen(wor
     assert whose(world) == {"v1": "t1"}
 
 
+@ON_MOTO
 def test_a_target_that_is_empty_or_not_there_costs_no_walk_over_the_source(world, tmp_path):
     """Nothing can be matched, so the source's items are not counted either."""
     flow = built(world, tmp_path, [item("1", email="a")], [], Visits=[])
@@ -265,6 +272,7 @@ def test_every_stage_goes_by_what_01_froze(world, tmp_path):
     assert world.items(world.name("People", TARGET)) == before
 
 
+@ON_MOTO
 @pytest.mark.parametrize("stage", ["test", "migrate"])
 def test_without_a_plan_the_first_execution_freezes(world, tmp_path, stage):
     """Its record says which file it went by; 04 goes by it, too."""
@@ -278,6 +286,7 @@ def test_without_a_plan_the_first_execution_freezes(world, tmp_path, stage):
         assert flow.validate()["validation"]["different"] == 0
 
 
+@ON_MOTO
 @pytest.mark.parametrize("damage", ["changed", "missing", "foreign"])
 @pytest.mark.parametrize("stage", ["migrate", "validate"])
 def test_a_file_that_is_not_as_it_was_frozen_is_refused(world, tmp_path, damage, stage):
@@ -298,6 +307,7 @@ def test_a_file_that_is_not_as_it_was_frozen_is_refused(world, tmp_path, damage,
     assert world.digest(TARGET) == digest
 
 
+@ON_MOTO
 def test_05_needs_no_matches(world, tmp_path):
     """It deletes what the journal says, and lists what was edited."""
     flow = people(world, tmp_path)
@@ -308,6 +318,7 @@ def test_05_needs_no_matches(world, tmp_path):
     assert len(world.items(world.name("People", TARGET))) == 2
 
 
+@ON_MOTO
 def test_new_and_gone_matches_are_drift_and_the_frozen_ones_hold(world, tmp_path):
     """REVIEW, unless it is accepted; counted for each entry."""
     flow = people(world, tmp_path)
@@ -326,6 +337,7 @@ def test_new_and_gone_matches_are_drift_and_the_frozen_ones_hold(world, tmp_path
     flow.migrate()
 
 
+@ON_MOTO
 def test_01_searches_anew_until_03_has_begun(world, tmp_path):
     """From then on it goes by what 03 went by."""
     flow = people(world, tmp_path)
@@ -339,6 +351,7 @@ def test_01_searches_anew_until_03_has_begun(world, tmp_path):
     assert again["tables"]["People"]["matches"]["matched"] == 2
 
 
+@ON_MOTO
 @pytest.mark.parametrize("there", [("a", "z"), ("a", "a2")])
 def test_found_stop_refuses_02_and_03_before_the_first_insert(world, tmp_path, there):
     """With or without a plan; 01 says that it will be so."""
@@ -356,6 +369,7 @@ def test_found_stop_refuses_02_and_03_before_the_first_insert(world, tmp_path, t
     assert world.digest(TARGET) == digest
 
 
+@ON_MOTO
 def test_found_insert_changes_nothing_and_says_so(world, tmp_path):
     """The items are inserted beside those that the target has."""
     flow = people(world, tmp_path, MAPPING.replace("[email]", "[email], found: insert"))
@@ -369,12 +383,14 @@ def test_found_insert_changes_nothing_and_says_so(world, tmp_path):
     assert whose(world)["v1"] != "t-a"
 
 
+@ON_MOTO
 def test_04_has_nothing_to_go_by_where_nothing_is_frozen(world, tmp_path):
     """It would call matched items missing."""
     with pytest.raises(Refused, match="has matched nothing yet, and its mapping says `match`; analyze or migrate"):
         people(world, tmp_path).validate()
 
 
+@ON_MOTO
 def test_what_is_ambiguous_is_listed_and_needs_a_look(world, tmp_path):
     """Keys and counts, no value."""
     flow = built(world, tmp_path, [item("1", email="secret")], [item(n, email="secret") for n in "tu"], Visits=[])
@@ -387,6 +403,7 @@ def test_what_is_ambiguous_is_listed_and_needs_a_look(world, tmp_path):
     assert "secret" not in json.dumps(analysis)
 
 
+@ON_MOTO
 @pytest.mark.parametrize("planned", [True, False])
 def test_03_and_04_say_what_they_wrote_beside_what_may_be_the_same(world, tmp_path, planned):
     """REVIEW, with or without 01: nobody else would hear of it. With `found: insert`, a note of the others."""
@@ -407,6 +424,7 @@ def test_03_and_04_say_what_they_wrote_beside_what_may_be_the_same(world, tmp_pa
     assert [line["key"] for line in flow.listing("matches")] == [item("b")]
 
 
+@ON_MOTO
 def test_a_process_that_dies_before_it_has_recorded_the_matches_searches_again(world, tmp_path):
     """Nothing was inserted, and the file that it left is nobody's: the next execution replaces it."""
     flow = people(world, tmp_path)
@@ -421,6 +439,7 @@ def test_a_process_that_dies_before_it_has_recorded_the_matches_searches_again(w
     assert flow.validate()["validation"]["missing"] == 0
 
 
+@ON_MOTO
 def test_two_searches_freeze_the_same_file(world, tmp_path):
     """Whatever the segments: only what is matched decides."""
     here = [item(str(at), email=f"m{at % 40}") for at in range(60)]
@@ -430,6 +449,7 @@ def test_two_searches_freeze_the_same_file(world, tmp_path):
     assert (one.rows, one.sha256) == (20, two.sha256)
 
 
+@ON_MOTO
 @pytest.mark.parametrize("accept", ["", ", accept: {unmatched: [mail]}"])
 def test_attributes_that_no_item_of_one_side_has_need_a_look(world, tmp_path, accept):
     """They are among the names that match nothing, and can be accepted as those are."""
@@ -440,6 +460,7 @@ def test_attributes_that_no_item_of_one_side_has_need_a_look(world, tmp_path, ac
     assert one["accepted"] is bool(accept)
 
 
+@ON_MOTO
 def test_the_search_is_in_the_estimate(world, tmp_path):
     """Both tables once more in 01 and 03; nothing where no entry says `match`."""
     flow = people(world, tmp_path, there=("y", "z"))
@@ -449,6 +470,7 @@ def test_the_search_is_in_the_estimate(world, tmp_path):
     assert {stage for stage in with_match if with_match[stage] > without[stage]} == {"01_analyze", "03_migrate"}
 
 
+@ON_MOTO
 def test_a_plain_migration_has_no_such_files(world, tmp_path):
     """And what an analysis with another mapping froze goes when 01 is repeated without `match`."""
     flow = people(world, tmp_path)
@@ -463,6 +485,7 @@ def test_a_plain_migration_has_no_such_files(world, tmp_path):
     assert all("matches" not in event for event in Stage(flow.run(), "migrate").events("execution"))
 
 
+@ON_MOTO
 def test_an_analysis_without_match_leaves_what_03_goes_by(world, tmp_path):
     """Somebody who tries another mapping in the run's folder takes nothing away from it."""
     flow = people(world, tmp_path)

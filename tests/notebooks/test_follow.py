@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support_cutover import PATIENCE, until
+from support_cutover import PATIENCE, running, until
 from support_notebooks import run
 
 from runbook_lib.cli import main
@@ -57,8 +57,8 @@ def test_a_process_follows_until_it_is_stopped_and_goes_on(shop, capsys):
     def names() -> set[str]:
         return {item["name"]["S"] for item in shop.items("Customers", "prod")}
 
-    def start() -> subprocess.Popen:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def start():
+        return running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def put(number: int, name: str) -> None:
         item = {"id": {"S": f"c{number}"}, "name": {"S": name}}
@@ -71,8 +71,8 @@ def test_a_process_follows_until_it_is_stopped_and_goes_on(shop, capsys):
         shop.client.delete_item(TableName=f"Customers-{shop.name}dev", Key={"id": {"S": "c2"}})
         until(lambda: "Changed" in names() and "Name 2" not in names(), process)
         capsys.readouterr()
-        until(lambda: "03_migrate: following 2 tables, 0 s behind" in show_status(of, outputs, capsys), process)
-        assert f"Customers-{shop.name}dev: 0 s behind (0 records), " in show_status(of, outputs, capsys)
+        told = ("03_migrate: following 2 tables, 0 s behind", f"Customers-{shop.name}dev: 0 s behind (0 records), ")
+        until(lambda: all(line in shown for shown in [show_status(of, outputs, capsys)] for line in told), process)
         assert main(["stop", of.id, "--outputs", outputs]) == 0
         told, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 3, said
@@ -106,17 +106,17 @@ def test_who_asks_to_cut_over_learns_that_the_follower_was_killed(shop, capsys):
 
     ask = [*program, "cutover", "to-be-killed", "--outputs", outputs]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, **quiet, start_new_session=True) as process:
+    with running(command, **quiet) as process:
         until(following, process)
         (of,) = [one for one in runs(shop.outputs) if one.id == "to-be-killed"]
-        with subprocess.Popen([*ask, "--quiet", "600"], stderr=subprocess.PIPE, text=True) as asking:
+        with running([*ask, "--quiet", "600"], stderr=subprocess.PIPE, text=True) as asking:
             until((of.folder / ".cutover").exists, asking)
             os.killpg(process.pid, signal.SIGKILL)  # its kernel, too
             _, said = asking.communicate(timeout=PATIENCE)
             assert asking.returncode == 2
     assert "the process that followed to-be-killed ended before it answered" in said
     assert not (of.folder / ".cutover").exists()
-    with subprocess.Popen(command, **quiet) as process:
+    with running(command, **quiet) as process:
         until(following, process)
         assert main([*ask[3:], "--quiet", "0"]) == 0
         assert process.wait(PATIENCE) in (0, 1)

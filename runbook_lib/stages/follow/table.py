@@ -35,6 +35,9 @@ class FollowedTable:
         self.name, self.wait, self.lost = journal.table, 0.0, False
         self._streams, self._journal, self.followers, self._aside = streams, journal, followers, aside
         self._in_hand, self._batch = 0, Batch([], Positions.from_json(journal.positions), 0, None, False, 0.0)
+        self._waits_since: float | None = (
+            None  # when the oldest change was made that may not be applied, as far as was read
+        )
         self._open = ExitStack()
         self._reader: StreamReader | None = None
         self._began = time.monotonic()  # the reader's clock
@@ -75,12 +78,15 @@ class FollowedTable:
             )
         self._batch = batch = self._reader.read()
         self.wait, self._in_hand = batch.wait, len(batch.records)
+        if batch.records or batch.caught_up:
+            self._waits_since = min((record.at for record in batch.records), default=None)
         last = {key_hash(record.key): record for record in batch.records}
         if last:
             keys = [record.key for record in last.values()]
             applied = self._apply(keys, {hashed: record.image for hashed, record in last.items()})
             newest = max(record.at for record in batch.records)
             self._note(applied, keys, len(batch.records), newest=newest, positions=batch.positions)
+            self._waits_since = newest
         elif self._journal.has_moved(batch.positions):
             self._journal.applied((), {}, (), positions=batch.positions)
         return self._look_again() or bool(last)
@@ -134,11 +140,10 @@ class FollowedTable:
 
     def progress(self, clock: Callable[[], float] = time.time) -> TableFollowing:
         """How far the table is, as it is shown."""
-        journal, batch = self._journal, self._batch
-        behind = 0.0
-        if not batch.caught_up or self._in_hand:
-            behind = max(0.0, clock() - journal.newest) if journal.newest else 0.0
-        counts, drifted = journal.counts, self._aside.drifted(self.name)
+        batch, since = self._batch, self._waits_since
+        is_behind = since is not None and (self._in_hand or not batch.caught_up)
+        behind = max(0.0, clock() - since) if is_behind else 0.0
+        counts, drifted = self._journal.counts, self._aside.drifted(self.name)
         return TableFollowing(self.name, behind, self._in_hand, counts["records"], drifted, batch.quiet)
 
 
