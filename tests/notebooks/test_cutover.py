@@ -11,8 +11,11 @@ from support_worlds import plain_items
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_process")]
 SHIPPED = pytest.mark.parametrize(
     ("migration", "engine_name"),
-    [(ENV_COPY, "moto"), (TABLE_SPLIT, "moto"), (TABLE_SPLIT, "ministack")],
-    ids=["env_copy", "table_split", "table_split-ministack"],
+    [
+        pytest.param(ENV_COPY, "moto", id="env_copy"),
+        pytest.param(TABLE_SPLIT, "ministack", id="table_split-ministack"),
+        pytest.param(TABLE_SPLIT, "moto", id="table_split", marks=pytest.mark.long),
+    ],
 )
 
 
